@@ -1,0 +1,69 @@
+"""The relay's nouns: values that every floor above may hold. Nothing here does anything."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+Field = tuple[bytes, bytes]
+"""One header field: name as it was sent, value without surrounding white space."""
+
+
+class Peer(NamedTuple):
+    """The far end of a visitor's connection.
+
+    Attributes:
+        host: IP address as text; an IPv4-mapped IPv6 address is given as IPv4.
+        port: TCP port, 0 when unknown.
+    """
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer that the relay writes itself.
+
+    Attributes:
+        status: HTTP status.
+        fields: Header fields without framing (`Content-Length`, `Connection`, `Date` are added when it is written).
+        body: The whole body.
+    """
+
+    status: int
+    fields: tuple[Field, ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a visitor proved to be. Identity is (issuer, subject); everything else may change or lie.
+
+    Attributes:
+        email: Only when the provider says it is verified, else "".
+        groups: As the provider listed them.
+    """
+
+    issuer: str
+    subject: str
+    email: str = ""
+    name: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An agent's credential. The token itself is shown once and kept only as a digest.
+
+    Attributes:
+        id: Public handle, for `token list` and `token revoke`.
+        owner: Who the agent acts for.
+        created_at: Unix time, seconds.
+        last_used_at: Unix time or None.
+        revoked_at: Unix time or None while it is good.
+    """
+
+    id: str
+    owner: str
+    created_at: float
+    last_used_at: float | None = None
+    revoked_at: float | None = None

@@ -1,0 +1,6 @@
+"""`python -m tunnelctl` and the `tunnel` command."""
+
+from tunnelctl.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Message bodies taken out of their framing (RFC 9112 sections 6 and 7), and put into chunks.
+
+A decoder is fed whatever arrives and gives the body's pieces; what lies behind the body's end is its `rest`. All are
+stricter than the RFC asks where leniency has been a smuggling hole: sizes are plain hexadecimal of bounded length,
+every line ends with CR LF, and quoted chunk extensions are refused.
+"""
+
+import re
+from typing import Protocol
+
+from tunnelctl.http1.errors import HttpError
+
+Field = tuple[bytes, bytes]
+Piece = bytes | memoryview
+
+LAST_CHUNK = b"0\r\n\r\n"
+MAX_CHUNK_LINE = 256
+"""Bytes of a chunk's size line. Extensions are thrown away, so a long one is only a way to make us read for nothing."""
+MAX_TRAILERS = 16 * 1024
+"""Bytes of trailer section."""
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20\x21\x23-\x7e]*)?")
+_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+
+
+class Decoder(Protocol):
+    """Takes a body out of its framing.
+
+    Attributes:
+        is_done: The body is complete.
+        rest: Bytes behind its end.
+        trailers: Fields behind a chunked body.
+    """
+
+    is_done: bool
+    rest: bytes
+    trailers: list[Field]
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """The body's pieces in `data`, possibly none.
+
+        Raises:
+            HttpError: `bad_request` when the framing is broken.
+        """
+
+    def eof(self) -> bool:
+        """The sender closed. True when that leaves a complete body."""
+
+
+class LengthDecoder:
+    """A body of `length` bytes."""
+
+    __slots__ = ("is_done", "remaining", "rest", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.is_done = length == 0
+        self.rest = b""
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """See `Decoder.feed`."""
+        size = len(data)
+        if size < self.remaining:
+            self.remaining -= size
+            return [data] if size else []
+        body, self.rest = (data, b"") if size == self.remaining else (data[: self.remaining], data[self.remaining :])
+        self.remaining = 0
+        self.is_done = True
+        return [body] if body else []
+
+    def eof(self) -> bool:
+        """See `Decoder.eof`."""
+        return self.is_done
+
+
+class CloseDecoder:
+    """A response body that ends where the connection does (RFC 9112 section 6.3, item 8)."""
+
+    __slots__ = ("is_done", "rest", "trailers")
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.rest = b""
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """See `Decoder.feed`."""
+        return [data] if data else []
+
+    def eof(self) -> bool:
+        """See `Decoder.eof`."""
+        self.is_done = True
+        return True
+
+
+class ChunkedDecoder:
+    """A chunked body with its trailers (RFC 9112 section 7.1)."""
+
+    __slots__ = ("_expects_line_end", "_kept", "_left", "_trailing", "is_done", "rest", "trailers")
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.rest = b""
+        self.trailers: list[Field] = []
+        self._kept = b""  # a line that is not whole yet
+        self._left = 0  # bytes to come of this chunk's data
+        self._expects_line_end = False  # the CR LF behind a chunk's data is still to come
+        self._trailing = 0  # bytes of trailer section seen; 0 before the last chunk
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """See `Decoder.feed`."""
+        if self._kept:
+            data = self._kept + data
+            self._kept = b""
+        pieces: list[Piece] = []
+        view = memoryview(data)
+        position, size = 0, len(data)
+        while position < size and not self.is_done:
+            if self._left:
+                piece = view[position : position + self._left]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                continue
+            end = data.find(b"\n", position, position + MAX_TRAILERS + 1)
+            if end < 0:
+                self._keep(data[position:])
+                return pieces
+            self._line(data[position : end + 1])
+            position = end + 1
+        self.rest = data[position:]
+        return pieces
+
+    def eof(self) -> bool:
+        """See `Decoder.eof`."""
+        return self.is_done
+
+    def _keep(self, part: bytes) -> None:
+        limit = MAX_TRAILERS if self._trailing else MAX_CHUNK_LINE
+        if len(part) > limit:
+            raise HttpError("bad_request", "a line of the chunked body is too long")
+        if self._expects_line_end and part != b"\r":
+            raise HttpError("bad_request", "chunk data is not followed by CR LF")
+        self._kept = part
+
+    def _line(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n"):
+            raise HttpError("bad_request", "a bare LF in the chunked body")
+        if self._trailing:
+            self._trailer(line[:-2])
+        elif self._expects_line_end:
+            if line != b"\r\n":
+                raise HttpError("bad_request", "chunk data is not followed by CR LF")
+            self._expects_line_end = False
+        else:
+            self._size(line[:-2])
+
+    def _size(self, line: bytes) -> None:
+        match = _CHUNK_LINE.fullmatch(line) if len(line) <= MAX_CHUNK_LINE else None
+        if match is None:
+            raise HttpError("bad_request", "chunk size")
+        self._left = int(match[1], 16)
+        self._expects_line_end = self._left > 0
+        if not self._left:
+            self._trailing = 1
+
+    def _trailer(self, line: bytes) -> None:
+        if not line:
+            self.is_done = True
+            return
+        self._trailing += len(line)
+        match = _TRAILER.fullmatch(line)
+        if match is None or self._trailing > MAX_TRAILERS:
+            raise HttpError("bad_request", "trailer")
+        self.trailers.append((match[1], match[2]))
+
+
+def request_decoder(*, is_chunked: bool, content_length: int | None) -> Decoder:
+    """The decoder for a request's body (RFC 9112 section 6.3): without a framing field it is empty."""
+    return ChunkedDecoder() if is_chunked else LengthDecoder(content_length or 0)
+
+
+def encode_chunk(data: Piece) -> list[Piece]:
+    """One chunk, ready for `writelines`. `data` is not empty (an empty chunk would end the body)."""
+    return [b"%x\r\n" % len(data), data, b"\r\n"]
+
+
+def encode_trailers(trailers: bytes) -> bytes:
+    """The end of a chunked body.
+
+    Args:
+        trailers: Field lines, each with its CR LF; may be empty.
+    """
+    return b"0\r\n%b\r\n" % trailers if trailers else LAST_CHUNK

@@ -1,0 +1,165 @@
+"""Reads responses from an upstream's byte stream, Sans-I/O: one at a time, interim ones first."""
+
+from typing import Protocol
+
+from tunnelctl.http1.body import ChunkedDecoder, CloseDecoder, Decoder, Field, LengthDecoder, Piece
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead, parse_response
+
+MAX_INTERIM = 20
+"""1xx responses before the final one; more is a broken or hostile upstream."""
+
+
+class ResponseSink(Protocol):
+    """Whoever takes a response as it arrives. Nothing follows a call with `fin` True, or `end`."""
+
+    def head(self, head: ResponseHead, fin: bool) -> None:
+        """A head; with `fin` there is no body. 1xx heads come before the final one."""
+
+    def body(self, data: Piece, fin: bool) -> None:
+        """A piece of the body, never empty unless `fin`."""
+
+    def end(self, trailers: list[Field]) -> None:
+        """The body ended, with these trailers."""
+
+
+class ResponseReader:
+    """The responses on one connection.
+
+    Attributes:
+        is_reusable: The last response is complete and the upstream will take another request.
+        is_idle: No response is awaited.
+        has_begun: A byte of the awaited response has arrived.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_interim",
+        "_kept",
+        "_keep_alive",
+        "_method",
+        "_sink",
+        "has_begun",
+        "is_idle",
+        "is_upgraded",
+    )
+
+    def __init__(self) -> None:
+        self.is_idle = True
+        self.is_upgraded = False
+        self.has_begun = False
+        self._keep_alive = True
+        self._kept = b""
+        self._decoder: Decoder | None = None
+        self._interim = 0
+        self._method = b""
+        self._sink: ResponseSink | None = None
+
+    @property
+    def is_reusable(self) -> bool:
+        """See the class."""
+        return self.is_idle and self._keep_alive and not self._kept
+
+    def start(self, method: bytes, sink: ResponseSink) -> None:
+        """Await the response to a request of this method."""
+        self._method = method
+        self._sink = sink
+        self.is_idle = False
+        self.has_begun = False
+        self._interim = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived; the sink is told.
+
+        Raises:
+            HttpError: The upstream does not speak HTTP/1.
+        """
+        if self.is_idle:
+            # Bytes nobody asked for: the connection cannot be trusted to be at a message's start any more.
+            self._keep_alive = False
+            return
+        self.has_begun = True
+        while data and not self.is_idle:
+            data = self._body(data) if self._decoder else self._head(data)
+        if data:
+            self._keep_alive = False
+
+    def eof(self) -> bool:
+        """The upstream closed. True when no response was left incomplete."""
+        self._keep_alive = False
+        if self._decoder is not None and self._decoder.eof():
+            self._finish(b"", [])
+        return self.is_idle
+
+    def _head(self, data: bytes) -> bytes:
+        """Take a head off the front; what is left is the body's."""
+        if self._kept:
+            data = self._kept + data
+            self._kept = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            if len(data) > MAX_RESPONSE_HEAD:
+                raise HttpError("bad_request", f"a head over {MAX_RESPONSE_HEAD} bytes")
+            self._kept = data
+            return b""
+        if end > MAX_RESPONSE_HEAD:
+            raise HttpError("bad_request", f"a head of {end} bytes, at most {MAX_RESPONSE_HEAD}")
+        self._take(parse_response(data[:end]))
+        return data[end:]
+
+    def _take(self, head: ResponseHead) -> None:
+        assert self._sink is not None
+        if head.status < 200 and head.status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise HttpError("bad_request", "too many interim responses")
+            self._sink.head(head, False)
+            return
+        self._keep_alive = head.keep_alive
+        decoder = self._decoder_for(head)
+        if decoder.is_done:
+            self.is_idle = True
+            self._sink.head(head, True)
+        else:
+            self._decoder = decoder
+            self._sink.head(head, False)
+
+    def _decoder_for(self, head: ResponseHead) -> Decoder:
+        """RFC 9112 section 6.3, in its order."""
+        if head.status == 101:
+            self.is_upgraded = True
+            return CloseDecoder()
+        if self._method == b"HEAD" or head.status in (204, 304):
+            return LengthDecoder(0)
+        if head.is_chunked:
+            return ChunkedDecoder()
+        if head.content_length is not None:
+            return LengthDecoder(head.content_length)
+        self._keep_alive = False
+        return CloseDecoder()
+
+    def _body(self, data: bytes) -> bytes:
+        decoder, sink = self._decoder, self._sink
+        assert decoder is not None
+        assert sink is not None
+        pieces = decoder.feed(data)
+        if not decoder.is_done:
+            for piece in pieces:
+                sink.body(piece, False)
+            return b""
+        for piece in pieces[:-1]:
+            sink.body(piece, False)
+        self._finish(pieces[-1] if pieces else b"", decoder.trailers)
+        return decoder.rest
+
+    def _finish(self, last: Piece, trailers: list[Field]) -> None:
+        sink = self._sink
+        assert sink is not None
+        self._decoder = None
+        self.is_idle = True
+        if trailers:
+            if last:
+                sink.body(last, False)
+            sink.end(trailers)
+        else:
+            sink.body(last, True)

@@ -1,0 +1,303 @@
+"""Message heads: llhttp finds the pieces, then a gate refuses what llhttp lets through.
+
+llhttp (through httptools) is fast and widely tested, but tolerant: it takes a request line without a version, several
+Host fields, a `#` in the target, or Transfer-Encoding on HTTP/1.0. Each of those is a way to make two parsers disagree,
+so nothing passes here that is not plain RFC 9112. Only whole heads are parsed; `connection` and the ingress find where
+one ends.
+"""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from tunnelctl.http1.errors import HttpError
+
+Field = tuple[bytes, bytes]
+
+MAX_REQUEST_HEAD = 32 * 1024
+"""Bytes. Cookies and single sign-on headers reach 16 KiB in the wild; more only helps an attacker fill memory."""
+MAX_FIELDS = 100
+MAX_TARGET = 8 * 1024
+"""Bytes of request target (RFC 9112 section 3 asks for at least 8000)."""
+MAX_RESPONSE_HEAD = 64 * 1024
+"""Bytes. An upstream may set many cookies; a wire frame holds no more."""
+
+_HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
+"""Bytes that may stand in a head at all. CR and LF are checked apart: only as pairs."""
+_TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
+_DIGITS = b"0123456789"
+_REFUSED_UPGRADES = (b"h2c", b"http/", b"tls/")
+"""Tokens that would turn the connection into a protocol the ingress judges by request (h2c smuggling)."""
+
+
+class _Fields:
+    """Field lines and what they say about framing; the sink of llhttp's callbacks."""
+
+    __slots__ = ("connection", "content_length", "fields", "is_chunked", "keep_alive", "minor")
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.connection: bytes = b""
+        self.minor = 1
+        self.keep_alive = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp found a field line; it leaves white space behind the value, which is not part of it."""
+        value = value.rstrip(b" \t")
+        self.fields.append((name, value))
+        if name in _PLAIN_NAMES:
+            return
+        note = _NOTES.get(name.lower())
+        if note is not None:
+            note(self, value)
+        elif len(_PLAIN_NAMES) < MAX_PLAIN_NAMES:
+            _PLAIN_NAMES.add(name)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a field, None when absent.
+
+        Args:
+            name: Lower-case field name.
+        """
+        for key, value in self.fields:
+            if key.lower() == name:
+                return value
+        return None
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Every value of a field, in order. `name` is lower-case."""
+        return [value for key, value in self.fields if key.lower() == name]
+
+    def connection_tokens(self) -> set[bytes]:
+        """The options of the Connection fields, lower-case (RFC 9110 section 7.6.1)."""
+        return {token.strip().lower() for token in self.connection.split(b",")} - {b""}
+
+    def _note_connection(self, value: bytes) -> None:
+        self.connection = self.connection + b"," + value if self.connection else value
+
+    def _note_length(self, value: bytes) -> None:
+        if self.content_length is not None:
+            raise HttpError("bad_request", "two Content-Length fields")
+        if not 1 <= len(value) <= 18 or value.strip(_DIGITS):
+            raise HttpError("bad_request", "Content-Length is not a number")
+        self.content_length = int(value)
+
+    def _note_coding(self, value: bytes) -> None:
+        if self.is_chunked:
+            raise HttpError("bad_request", "two Transfer-Encoding fields")
+        if value.lower() != b"chunked":
+            code = "not_implemented" if value.lower().endswith(b", chunked") else "bad_request"
+            raise HttpError(code, "Transfer-Encoding other than chunked")
+        self.is_chunked = True
+
+    def _settle(self) -> None:
+        """RFC 9112 sections 6.1-6.3 and 9.3, after the last field."""
+        if self.is_chunked and self.content_length is not None:
+            raise HttpError("bad_request", "Content-Length beside Transfer-Encoding")
+        if self.is_chunked and self.minor == 0:
+            raise HttpError("bad_request", "Transfer-Encoding in HTTP/1.0")
+        if self.connection:
+            tokens = self.connection_tokens()
+            self.keep_alive = b"close" not in tokens if self.minor else b"keep-alive" in tokens
+        else:
+            self.keep_alive = self.minor == 1
+
+
+class RequestHead(_Fields):
+    """A request's head that passed the gate.
+
+    Attributes:
+        method: Upper-case token.
+        target: As sent: `/path?query`, `*`, or absolute-form.
+        minor: 0 for HTTP/1.0, 1 for HTTP/1.1.
+        fields: (name, value) as sent, values trimmed.
+        host: Value of the one Host field.
+        content_length: None without the field.
+        upgrade: Lower-case protocol the visitor asks to switch to, else b"".
+        expects_continue: It waits for a 100 before the body (RFC 9110 section 10.1.1).
+        keep_alive: The connection may carry another request.
+    """
+
+    __slots__ = ("expects_continue", "host", "method", "target", "upgrade")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = b""
+        self.target = b""
+        self.host = b""
+        self.upgrade = b""
+        self.expects_continue = False
+
+    def on_url(self, url: bytes) -> None:
+        """llhttp found the target."""
+        self.target += url
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body bytes, or at least a body's framing, follow the head."""
+        return self.is_chunked or bool(self.content_length)
+
+    @property
+    def path(self) -> bytes:
+        """The target without its query."""
+        return self.target.partition(b"?")[0]
+
+    def _note_host(self, value: bytes) -> None:
+        if self.host:
+            raise HttpError("bad_request", "two Host fields")
+        self.host = value
+
+    def _note_upgrade(self, value: bytes) -> None:
+        self.upgrade = value.lower() if not self.upgrade else b"?"
+
+    def _note_expect(self, value: bytes) -> None:
+        if value.lower() != b"100-continue":
+            raise HttpError("expectation_failed", "an expectation other than 100-continue")
+        self.expects_continue = self.minor == 1
+
+
+class ResponseHead(_Fields):
+    """A response's head from an upstream.
+
+    Attributes:
+        status: 100 to 999.
+        fields, content_length, is_chunked, keep_alive: As in `RequestHead`.
+    """
+
+    __slots__ = ("status",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 0
+
+
+MAX_PLAIN_NAMES = 4096
+"""Spellings remembered as saying nothing about framing; a visitor inventing names cannot grow it further."""
+_PLAIN_NAMES: set[bytes] = set()
+_NOTES = {
+    b"connection": _Fields._note_connection,
+    b"content-length": _Fields._note_length,
+    b"transfer-encoding": _Fields._note_coding,
+    b"host": lambda head, value: head._note_host(value) if isinstance(head, RequestHead) else None,
+    b"upgrade": lambda head, value: head._note_upgrade(value) if isinstance(head, RequestHead) else None,
+    b"expect": lambda head, value: head._note_expect(value) if isinstance(head, RequestHead) else None,
+}
+
+
+def parse_request(block: bytes) -> RequestHead:
+    """Read a whole request head.
+
+    Args:
+        block: From the request line up to and with the empty line.
+
+    Raises:
+        HttpError: `bad_request`, `head_too_large`, `target_too_long`, `not_implemented`, `version_not_supported`,
+            `method_not_allowed`, or `expectation_failed`.
+    """
+    _check_bytes(block)
+    head = RequestHead()
+    head.minor = _check_version(block)
+    parser = HttpRequestParser(head)
+    try:
+        parser.feed_data(block)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        raise _blame(error) from None
+    head.method = parser.get_method()
+    head._settle()
+    _check_request(head, block)
+    return head
+
+
+def parse_response(block: bytes) -> ResponseHead:
+    """Read a whole response head, up to and with its empty line.
+
+    Raises:
+        HttpError: It is not acceptable.
+    """
+    _check_bytes(block)
+    head = ResponseHead()
+    head.minor = 0 if block.startswith(b"HTTP/1.0 ") else 1
+    parser = HttpResponseParser(head)
+    try:
+        parser.feed_data(block)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        raise _blame(error) from None
+    head.status = parser.get_status_code()
+    if head.status < 100:
+        raise HttpError("bad_request", "status below 100")
+    head._settle()
+    return head
+
+
+def _blame(error: HttpParserError) -> HttpError:
+    """Errors raised inside a callback reach us wrapped by httptools."""
+    cause = error.__context__
+    return cause if isinstance(cause, HttpError) else HttpError("bad_request", str(error))
+
+
+def _check_bytes(block: bytes) -> None:
+    """Line ends are CR LF pairs and nothing else is a control byte (RFC 9112 section 2.2, RFC 9110 section 5.5)."""
+    pairs = block.count(b"\r\n")
+    if pairs != block.count(b"\n") or pairs != block.count(b"\r"):
+        raise HttpError("bad_request", "a bare CR or LF")
+    if block.translate(None, _HEAD_BYTES):
+        raise HttpError("bad_request", "a control byte")
+    if b"\r\n " in block or b"\r\n\t" in block:
+        raise HttpError("bad_request", "a folded line")
+
+
+def _check_version(block: bytes) -> int:
+    line = block[: block.index(b"\r\n")]
+    if line.endswith(b" HTTP/1.1"):
+        return 1
+    if line.endswith(b" HTTP/1.0"):
+        return 0
+    version = line.rpartition(b" ")[2]
+    known = version.startswith(b"HTTP/") and version[5:6].isdigit()
+    raise HttpError("version_not_supported" if known else "bad_request", "version is not HTTP/1.0 or HTTP/1.1")
+
+
+def _check_request(head: RequestHead, block: bytes) -> None:
+    target = head.target
+    if len(target) > MAX_TARGET:
+        raise HttpError("target_too_long", f"target of {len(target)} bytes, at most {MAX_TARGET}")
+    if len(head.fields) > MAX_FIELDS:
+        raise HttpError("head_too_large", f"{len(head.fields)} fields, at most {MAX_FIELDS}")
+    if head.method in (b"CONNECT", b"TRACE"):
+        raise HttpError("method_not_allowed", head.method.decode())
+    # llhttp forgives extra spaces between the parts; the line must be what its parts say.
+    if not block.startswith(b"%b %b HTTP/1." % (head.method, target)):
+        raise HttpError("bad_request", "request line")
+    if target.translate(None, _TARGET_BYTES) or not _is_target(head):
+        raise HttpError("bad_request", "request target")
+    if not head.host:
+        raise HttpError("bad_request", "no Host")
+    if head.upgrade:
+        _check_upgrade(head)
+
+
+def _is_target(head: RequestHead) -> bool:
+    target = head.target
+    if target.startswith(b"/"):
+        return True
+    if target == b"*":
+        return head.method == b"OPTIONS"
+    return target[:7].lower() == b"http://" or target[:8].lower() == b"https://"
+
+
+def _check_upgrade(head: RequestHead) -> None:
+    """An upgrade counts only when Connection names it; refused protocols are as if not asked for."""
+    if b"upgrade" not in head.connection_tokens() or head.upgrade.startswith(_REFUSED_UPGRADES):
+        head.upgrade = b""
+    elif head.has_body or head.content_length is not None or head.minor == 0 or head.method != b"GET":
+        raise HttpError("bad_request", "an upgrade with a body, or by another method than GET")
+    elif head.upgrade.strip(_TOKEN):
+        raise HttpError("bad_request", "Upgrade is not one token")
+
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz/"
+"""Bytes of a lower-cased protocol with version (RFC 9110 section 7.8)."""

@@ -1,0 +1,174 @@
+"""What the two ends say to each other in CONTROL frames, as JSON.
+
+Structs here are nouns only: who sends which, and when, is told in docs/reference/wire-protocol.md. Unknown fields are
+skipped, so that versions can meet, except inside a policy: a restriction the relay does not know must never be lost,
+so `PolicySpec` and what it holds refuse unknown fields.
+"""
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+SUBPROTOCOL = "tunnel.v1"
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
+    """The agent's first message.
+
+    Attributes:
+        agent: Instance id of the agent process, 32 hex digits; the same over all its reconnects.
+        version: The agent's release, for people.
+        platform: Operating system and machine, for people.
+        max_streams: Streams the agent is ready to serve at once on this link.
+    """
+
+    agent: str
+    version: str
+    platform: str = ""
+    protocol: int = PROTOCOL_VERSION
+    max_streams: int = 1024
+
+
+class Welcome(msgspec.Struct, tag="welcome", frozen=True, kw_only=True):
+    """The relay's answer to `Hello`.
+
+    Attributes:
+        owner: Whose the credential is.
+        domain: The domain endpoints live under, without scheme or port.
+        heartbeat_seconds: How often each side sends a PING.
+        max_streams: Streams the relay opens at most on this link.
+    """
+
+    version: str
+    owner: str
+    domain: str
+    heartbeat_seconds: float
+    max_streams: int
+    protocol: int = PROTOCOL_VERSION
+
+
+class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs visitors in, and who of them is let in. Empty rules let in every user of the provider.
+
+    Attributes:
+        allow_claims: (name, value) pairs; one match is enough.
+        idle_seconds: A session unused for this long is over.
+        max_seconds: A session this old is over.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    scopes: tuple[str, ...] = ()
+    allow_emails: tuple[str, ...] = ()
+    allow_domains: tuple[str, ...] = ()
+    allow_groups: tuple[str, ...] = ()
+    allow_claims: tuple[tuple[str, str], ...] = ()
+    idle_seconds: int = 3600
+    max_seconds: int = 8 * 3600
+
+    def __repr__(self) -> str:
+        """Never the secret (it would end up in logs and tracebacks)."""
+        return f"OidcSpec(issuer={self.issuer!r}, client_id={self.client_id!r})"
+
+
+class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Headers to add (name, value) and to remove (name)."""
+
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rules an agent asks the relay to guard its endpoint with.
+
+    Attributes:
+        basic_auth: `user:password` pairs, any of which opens.
+        cidr_allow: Networks visitors may come from; empty means from anywhere.
+        cidr_deny: Networks visitors may not come from; wins over `cidr_allow`.
+        host_header: None keeps the visitor's Host, `rewrite` sends the upstream's, anything else is sent as it is.
+    """
+
+    oidc: OidcSpec | None = None
+    basic_auth: tuple[str, ...] = ()
+    cidr_allow: tuple[str, ...] = ()
+    cidr_deny: tuple[str, ...] = ()
+    host_header: str | None = None
+    request_headers: HeaderEdit = HeaderEdit()
+    response_headers: HeaderEdit = HeaderEdit()
+
+    def __repr__(self) -> str:
+        """Never the passwords."""
+        return f"PolicySpec(oidc={self.oidc!r}, basic_auth={len(self.basic_auth)} pairs)"
+
+
+class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
+    """The agent offers to serve an endpoint.
+
+    Attributes:
+        tunnel: Number of this tunnel within the link, chosen by the agent, 1 to 65535. OPEN frames carry it.
+        name: The agent's name for it, for people and for its local API.
+        subdomain: Label under the relay's domain; None lets the relay choose.
+        host: Whole host name instead; at most one of the two.
+        upstream: The local service as a URL, for people and for `host_header: rewrite`.
+    """
+
+    tunnel: int
+    name: str
+    upstream: str
+    subdomain: str | None = None
+    host: str | None = None
+    policy: PolicySpec = PolicySpec()
+
+
+class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
+    """The endpoint is served from now on.
+
+    Attributes:
+        url: The public address, without a path.
+        host: Its host name, without a port: what an agent asks for when it comes back.
+        redirect_uri: What to register at the OpenID provider; None without `oidc`.
+        generation: Grows with every claim of this name.
+    """
+
+    tunnel: int
+    url: str
+    host: str
+    generation: int
+    redirect_uri: str | None = None
+
+
+class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
+    """The relay will not serve this tunnel.
+
+    Attributes:
+        code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`.
+        message: What is wrong, for people.
+        hint: What to do about it.
+    """
+
+    tunnel: int
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Unbind(msgspec.Struct, tag="unbind", frozen=True, kw_only=True):
+    """The agent stops serving this tunnel, on purpose."""
+
+    tunnel: int
+
+
+class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
+    """Another agent of the same owner has taken the name. Terminal for the agent that hears it.
+
+    Attributes:
+        by: Where the other agent connects from.
+        at: When, RFC 3339 in UTC.
+    """
+
+    tunnel: int
+    by: str
+    at: str
+
+
+Message = Hello | Welcome | Bind | Bound | Refused | Unbind | Superseded
