@@ -35,8 +35,8 @@ class ResponseReader:
     __slots__ = (
         "_decoder",
         "_interim",
-        "_kept",
         "_keep_alive",
+        "_kept",
         "_method",
         "_sink",
         "has_begun",

@@ -49,7 +49,7 @@ class _Fields:
             return
         note = _NOTES.get(name.lower())
         if note is not None:
-            note(self, value)
+            getattr(self, note)(value)
         elif len(_PLAIN_NAMES) < MAX_PLAIN_NAMES:
             _PLAIN_NAMES.add(name)
 
@@ -89,6 +89,11 @@ class _Fields:
             code = "not_implemented" if value.lower().endswith(b", chunked") else "bad_request"
             raise HttpError(code, "Transfer-Encoding other than chunked")
         self.is_chunked = True
+
+    def _note_host(self, value: bytes) -> None:
+        """Host, Upgrade and Expect say something in requests only."""
+
+    _note_upgrade = _note_expect = _note_host
 
     def _settle(self) -> None:
         """RFC 9112 sections 6.1-6.3 and 9.3, after the last field."""
@@ -175,13 +180,14 @@ MAX_PLAIN_NAMES = 4096
 """Spellings remembered as saying nothing about framing; a visitor inventing names cannot grow it further."""
 _PLAIN_NAMES: set[bytes] = set()
 _NOTES = {
-    b"connection": _Fields._note_connection,
-    b"content-length": _Fields._note_length,
-    b"transfer-encoding": _Fields._note_coding,
-    b"host": lambda head, value: head._note_host(value) if isinstance(head, RequestHead) else None,
-    b"upgrade": lambda head, value: head._note_upgrade(value) if isinstance(head, RequestHead) else None,
-    b"expect": lambda head, value: head._note_expect(value) if isinstance(head, RequestHead) else None,
+    b"connection": "_note_connection",
+    b"content-length": "_note_length",
+    b"transfer-encoding": "_note_coding",
+    b"host": "_note_host",
+    b"upgrade": "_note_upgrade",
+    b"expect": "_note_expect",
 }
+"""Which method takes a field that frames or routes."""
 
 
 def parse_request(block: bytes) -> RequestHead:

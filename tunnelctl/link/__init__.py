@@ -1,0 +1,1 @@
+"""One mux session over one websocket, with its heartbeat. Start reading at `link`."""

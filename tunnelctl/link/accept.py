@@ -1,0 +1,38 @@
+"""The relay's side of opening a link: the websocket handshake of `GET /_tunnel/connect`."""
+
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from tunnelctl.link.link import MAX_MESSAGE
+from tunnelctl.wire.messages import SUBPROTOCOL
+
+MAX_FRAME_OVERHEAD = 1024
+
+
+def accept(head: bytes) -> tuple[ServerProtocol, bytes]:
+    """Answer a handshake.
+
+    Args:
+        head: The request's head as it arrived, with its empty line.
+
+    Returns:
+        The websocket, open when the answer is a 101, and the answer's bytes. The subprotocol is required; no
+        extension is ever agreed on (compression cost a Python tunnel a factor of five).
+    """
+    ws = ServerProtocol(subprotocols=[SUBPROTOCOL], extensions=None, max_size=MAX_MESSAGE + MAX_FRAME_OVERHEAD)
+    ws.receive_data(head)
+    request = next((event for event in ws.events_received() if isinstance(event, Request)), None)
+    if request is None:
+        ws.send_response(ws.reject(400, "not a websocket handshake\n"))
+    else:
+        response = ws.accept(request)
+        if response.status_code == 101 and ws.subprotocol != SUBPROTOCOL:
+            response = ws.reject(400, f"the subprotocol must be {SUBPROTOCOL}\n")
+        ws.send_response(response)
+    return ws, b"".join(ws.data_to_send())
+
+
+def is_accepted(ws: ServerProtocol) -> bool:
+    """Whether the handshake succeeded."""
+    return ws.state is State.OPEN

@@ -1,0 +1,364 @@
+"""A link: one `Session` over one websocket over one transport.
+
+All frames queued in one turn of the event loop leave in one websocket message, and nothing more is handed to the
+transport than it has nearly drained: what waits, waits in the session, where sending is fair, and not in a buffer
+where a download stands before everybody else. Opening the websocket is `dial`'s work on the agent's side and
+`accept`'s on the relay's.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any, Protocol, cast
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol as WebSocket
+
+from tunnelctl.wire.errors import Code, WireError
+from tunnelctl.wire.messages import Message
+from tunnelctl.wire.session import (
+    ControlReceived,
+    DataReceived,
+    Ended,
+    GoAwayReceived,
+    HeadReceived,
+    Opened,
+    PongReceived,
+    Session,
+    Stream,
+    WasReset,
+    Writable,
+)
+
+log = logging.getLogger("tunnelctl.link")
+
+MAX_MESSAGE = 256 * 1024
+"""Bytes of one websocket message: the most that the peer ever has to hold before it can read a frame."""
+SEND_AHEAD = 128 * 1024
+"""Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of everybody in the kernel;
+less would cost a wake-up for every few frames."""
+NOT_SENT = 64 * 1024
+"""Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT), for the same reason."""
+CLOSE_TIMEOUT = 2.0
+HEARTBEAT = 5.0
+"""Seconds between PINGs; a link that has been silent for three of them is dead, so half-open ones last 15 s at most."""
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+class StreamOwner(Protocol):
+    """Who a stream's events go to. Called in the event loop, never after `on_reset` or both halves' end."""
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        """A HEAD frame."""
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        """A DATA frame; the owner says `consumed` once it is rid of the bytes."""
+
+    def on_end(self, trailers: bytes) -> None:
+        """The peer's half ended with an END frame."""
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        """The stream is over, by the peer's reset or the link's loss (`Code.HEARTBEAT`)."""
+
+    def on_writable(self) -> None:
+        """The stream's queue has drained."""
+
+
+class LinkUser(Protocol):
+    """Who a link belongs to: the agent, or the relay's side of it."""
+
+    def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
+        """The peer opened a stream; set its owner here."""
+
+    def on_message(self, message: Message) -> None:
+        """A control message."""
+
+    def on_pong(self, rtt: float) -> None:
+        """The round trip was measured, in seconds."""
+
+    def on_go_away(self, code: Code, reason: str) -> None:
+        """The peer takes no new streams and will close when the last has ended."""
+
+    def on_closed(self, code: Code, reason: str) -> None:
+        """The link is gone. Called once."""
+
+
+class Link(asyncio.Protocol):
+    """See the module. Made by `dial` or `accept`, which then call `take_over`.
+
+    Attributes:
+        peer: Address of the far end as text, for people.
+        is_open: Frames can be sent.
+    """
+
+    def __init__(self, session: Session, user: LinkUser, *, heartbeat: float = HEARTBEAT) -> None:
+        self.session = session
+        self.user = user
+        self.peer = ""
+        self.is_open = False
+        self._heartbeat = heartbeat
+        self._loop = asyncio.get_running_loop()
+        self._ws: WebSocket = cast(WebSocket, None)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._is_paused = False
+        self._is_flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: tuple[Code, str] | None = None
+        self._is_closed = False
+
+    def take_over(self, transport: asyncio.Transport, ws: WebSocket, data: bytes = b"") -> None:
+        """Run on this transport from now on.
+
+        Args:
+            ws: Open websocket state.
+            data: Bytes that already arrived behind the handshake.
+        """
+        self._transport = transport
+        self._ws = ws
+        self.is_open = True
+        transport.set_write_buffer_limits(high=SEND_AHEAD, low=SEND_AHEAD // 4)
+        _tune(transport)
+        transport.set_protocol(self)
+        peer = transport.get_extra_info("peername")
+        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
+        self._beat()
+        self.data_received(data)
+
+    # Commands
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open` will be taken."""
+        return self.is_open and self.session.can_open
+
+    @property
+    def stream_count(self) -> int:
+        """Streams that are open now."""
+        return self.session.stream_count
+
+    @property
+    def rtt(self) -> float | None:
+        """Measured round trip in seconds, None before the first PONG."""
+        return self.session.rtt
+
+    def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
+        """Open a stream whose events go to `owner`.
+
+        Raises:
+            WireError: `can_open` was False.
+        """
+        stream = self.session.open(payload, fin=fin)
+        stream.owner = owner
+        if not self._is_flush_due:
+            self._schedule()
+        return stream
+
+    def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
+        """Send a HEAD frame."""
+        self.session.send_head(stream, payload, fin=fin)
+        if not self._is_flush_due:
+            self._schedule()
+
+    def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
+        """Queue bytes; `stream.queued` tells the caller when to stop."""
+        self.session.send_data(stream, data, fin=fin)
+        if not self._is_flush_due:
+            self._schedule()
+
+    def end(self, stream: Stream, trailers: bytes = b"") -> None:
+        """End our half of the stream."""
+        self.session.end(stream, trailers)
+        self._schedule()
+
+    def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
+        """Abort the stream; its owner hears nothing more."""
+        stream.owner = None
+        self.session.reset(stream, code, reason)
+        self._schedule()
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """The owner is rid of `size` bytes it was given."""
+        self.session.consumed(stream, size)
+        if not self._is_flush_due and self.session.has_data_to_send:
+            self._schedule()
+
+    def send(self, message: Message) -> None:
+        """Send a control message."""
+        self.session.send_control(message)
+        self._schedule()
+
+    def ping(self) -> None:
+        """Measure the round trip now."""
+        self.session.ping(self._loop.time())
+        self._schedule()
+
+    def go_away(self, code: Code, reason: str = "") -> None:
+        """Take no new streams; those that are open go on."""
+        self.session.go_away(code, reason)
+        self._schedule()
+
+    def close(self, code: Code, reason: str = "") -> None:
+        """Tell the peer and close, within `CLOSE_TIMEOUT` whatever the peer does."""
+        if not self.is_open:
+            return
+        self._ending = self._ending or (code, reason)
+        self.session.go_away(code, reason)
+        self._is_paused = False
+        self._flush()
+        self.is_open = False
+        self._ws.send_close(1000)
+        self._write_out()
+        self._transport.close()
+        self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+
+    # asyncio.Protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone: every stream's owner and the link's user are told."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        code, reason = self._ending or (Code.HEARTBEAT, str(exc) if exc else "the connection was closed")
+        for stream in self.session.streams():
+            owner, stream.owner = stream.owner, None
+            if owner is not None:
+                _guarded(owner.on_reset, Code.HEARTBEAT, "the link was lost")
+        _guarded(self.user.on_closed, code, reason)
+
+    def pause_writing(self) -> None:
+        """The socket holds `SEND_AHEAD` bytes."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """The socket has drained."""
+        self._is_paused = False
+        self._flush()
+
+    def eof_received(self) -> bool:
+        """The peer will send no more: a websocket without its other half is of no use."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the websocket."""
+        ws = self._ws
+        ws.receive_data(data) if data else None
+        for event in ws.events_received():
+            self._message(cast(Frame, event))
+        self._dispatch()
+        if ws.writes:
+            self._write_out()
+        if not self._is_flush_due and self.session.has_data_to_send:
+            self._schedule()
+
+    # The inside
+
+    def _message(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
+            try:
+                self.session.receive_data(cast(bytes, frame.data), self._loop.time())
+            except WireError as error:
+                log.warning("link broken by peer=%s error=%s", self.peer, error)
+                self.close(error.code, error.detail)
+        elif frame.opcode is Opcode.CLOSE:
+            self.is_open = False
+            self._transport.close()
+        elif frame.opcode is Opcode.TEXT:
+            self.close(Code.PROTOCOL, "a text message")
+
+    def _dispatch(self) -> None:
+        """Hand the session's events to who they concern. One owner's fault ends its stream only."""
+        for event in self.session.events():
+            try:
+                self._handle(event)
+            except Exception:
+                log.exception("a stream's owner failed")
+                stream = getattr(event, "stream", None)
+                if stream is not None and not stream.is_closed:
+                    self.reset(stream, Code.INTERNAL)
+
+    def _handle(self, event: Any) -> None:
+        kind = type(event)
+        if kind is DataReceived:
+            stream = event.stream
+            if stream.owner is not None:
+                stream.owner.on_data(event.data, event.fin)
+            else:
+                self.consumed(stream, len(event.data))
+        elif kind is HeadReceived:
+            if event.stream.owner is not None:
+                event.stream.owner.on_head(event.payload, event.fin)
+        elif kind is Opened:
+            self.user.on_opened(event.stream, event.payload, event.fin)
+        elif kind is Ended:
+            if event.stream.owner is not None:
+                event.stream.owner.on_end(event.trailers)
+        elif kind is WasReset:
+            owner, event.stream.owner = event.stream.owner, None
+            if owner is not None:
+                owner.on_reset(event.code, event.reason)
+        elif kind is Writable:
+            if event.stream.owner is not None:
+                event.stream.owner.on_writable()
+        elif kind is ControlReceived:
+            self.user.on_message(event.message)
+        elif kind is PongReceived:
+            self.user.on_pong(event.rtt)
+        elif kind is GoAwayReceived:
+            self._ending = self._ending or (event.code, event.reason)
+            self.user.on_go_away(event.code, event.reason)
+
+    def _schedule(self) -> None:
+        if not self._is_flush_due and not self._is_paused and self.is_open:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """One message per turn; what does not fit waits for the next turn, or for the socket to drain."""
+        self._is_flush_due = False
+        if self._is_paused or not self.is_open:
+            return
+        data = self.session.data_to_send(MAX_MESSAGE)
+        if not data:
+            return
+        self._ws.send_binary(data)
+        self._write_out()
+        if self.session.has_data_to_send:
+            self._schedule()
+
+    def _write_out(self) -> None:
+        for chunk in self._ws.data_to_send():
+            if chunk:
+                self._transport.write(chunk)
+
+    def _beat(self) -> None:
+        now = self._loop.time()
+        if self.session.last_received and now - self.session.last_received > 3 * self._heartbeat:
+            self._ending = (Code.HEARTBEAT, f"nothing heard for {3 * self._heartbeat:.0f} s")
+            self._transport.abort()
+            return
+        self.session.ping(now)
+        self._schedule()
+        self._timer = self._loop.call_later(self._heartbeat, self._beat)
+
+
+def _guarded(callback: Any, *args: Any) -> None:
+    """The last boundary: a fault in one owner must not keep the others from hearing that the link is gone."""
+    try:
+        callback(*args)
+    except Exception:
+        log.exception("a callback failed while the link closed")
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    """No waiting for full segments, and no long queue of unsent bytes in the kernel."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
+    except OSError:  # not on this platform; the fair queue above it still works, only less sharply
+        log.debug("TCP_NOTSENT_LOWAT is not available")
