@@ -16,7 +16,7 @@ class StoreError(Exception):
     """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed)."""
 
 
-class StoreTooNew(StoreError):
+class StoreTooNewError(StoreError):
     """The file was written by a newer release; this one must not touch it."""
 
 

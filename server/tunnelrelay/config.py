@@ -1,0 +1,273 @@
+"""The relay's configuration: every setting with its default, unit and meaning, and the rules between them.
+
+`load_config` is the way in. How one value is read is in `config_values.py`, where values come from in
+`config_sources.py`.
+"""
+
+# ruff: noqa: RUF009 (`setting` returns a dataclass field, which is what the rule asks for)
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from tunnelrelay import config_values as read
+from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather
+from tunnelrelay.config_values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
+
+
+def default_data_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Under systemd the unit's state directory, else the user's data directory on this platform."""
+    state = env.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(state) if state else Path(platformdirs.user_data_dir("tunnelrelay"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """How a relay runs. Numbers are seconds.
+
+    Attributes:
+        given: Names of the settings somebody set; the rest are defaults. A busy default admin port is only a warning.
+        warnings: What is allowed and yet worth a word at the start.
+    """
+
+    http: ListenAddress | None = setting(
+        read.listen_address_or_off,
+        "Where visitors and agents connect over plain HTTP. With `https` on, it only redirects visitors there.",
+        shape="ADDR|off",
+        default=ListenAddress("127.0.0.1", 8080),
+    )
+    https: ListenAddress | None = setting(
+        read.listen_address_or_off,
+        "Where visitors and agents connect over TLS; needs `tls_cert` and `tls_key`.",
+        shape="ADDR|off",
+    )
+    tls_cert: Path | None = setting(
+        read.readable_file,
+        "Certificate chain (PEM) for the domain and `*.domain`, read again when it changes.",
+        shape="FILE",
+        is_path=True,
+    )
+    tls_key: Path | None = setting(read.readable_file, "Private key (PEM) of `tls_cert`.", shape="FILE", is_path=True)
+    domain: str = setting(
+        read.domain_name,
+        "Endpoints live under this domain. `localhost` and names under it work on this machine without DNS.",
+        shape="NAME",
+        default="localhost",
+    )
+    public_url: PublicUrl | None = setting(
+        read.public_url,
+        "What visitors type, as `https://*.tun.example[:port]`, when a proxy or port mapping is in front.",
+        shape="URL",
+    )
+    callback_url: str | None = setting(
+        read.callback_url,
+        "The redirect URI registered at OpenID providers, when it is not `https://idp.DOMAIN/oauth2/callback`.",
+        shape="URL",
+    )
+    data_dir: Path = setting(
+        read.directory,
+        "Where the database, keys and the control socket lie; made with mode 0700.",
+        shape="DIR",
+        factory=default_data_dir,
+        is_path=True,
+    )
+    admin: ListenAddress | None = setting(
+        read.listen_address_or_off,
+        "Where `/metrics`, `/healthz` and `/readyz` are served. Not for the public: it asks for no password.",
+        shape="ADDR|off",
+        default=ListenAddress("127.0.0.1", 8081),
+    )
+    log_format: str = setting(
+        read.one_of("text", "json"), "One readable line or one JSON object a record.", shape="text|json", default="text"
+    )
+    log_level: str = setting(
+        read.one_of("debug", "info", "warning", "error"),
+        "The least severe record that is written. Access lines are `info`.",
+        shape="debug|info|warning|error",
+        default="info",
+    )
+    trusted_proxy: tuple[IPNetwork, ...] = setting(
+        read.network,
+        "Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Nobody else's are.",
+        shape="CIDR",
+        default=(),
+        is_list=True,
+    )
+    issuer_network: tuple[IPNetwork, ...] = setting(
+        read.network,
+        "Private networks in which OpenID providers may be. Without it the relay never connects to private addresses.",
+        shape="CIDR",
+        default=(),
+        is_list=True,
+    )
+    hold_seconds: float = setting(
+        read.seconds(0, 60),
+        "How long a request waits for an agent that just went away, before it is answered 503.",
+        shape="SECONDS",
+        unit="seconds",
+        default=5.0,
+    )
+    drain_seconds: float = setting(
+        read.seconds(0, 600),
+        "How long a stopping relay lets running exchanges finish.",
+        shape="SECONDS",
+        unit="seconds",
+        default=10.0,
+    )
+    idle_seconds: float = setting(
+        read.seconds(1, 3600),
+        "How long a visitor's kept-alive connection may lie between two requests.",
+        shape="SECONDS",
+        unit="seconds",
+        default=60.0,
+    )
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def is_local(self) -> bool:
+        """True when only this machine can reach the relay and every name is its own: then no token is asked for."""
+        listeners = [address for address in (self.http, self.https) if address is not None]
+        return is_localhost(self.domain) and all(address.is_loopback for address in listeners)
+
+    @property
+    def needs_tokens(self) -> bool:
+        """True when an agent must show a token."""
+        return not self.is_local
+
+    @property
+    def scheme(self) -> str:
+        """Scheme of every public address: `http` or `https`."""
+        if self.public_url is not None:
+            return self.public_url.scheme
+        return "http" if self.https is None else "https"
+
+    def public_port(self, listening: int) -> int:
+        """Port of every public address, given the one the public listener truly has (it may have asked for 0)."""
+        return listening if self.public_url is None else self.public_url.port
+
+
+SETTINGS: dict[str, Setting] = {
+    item.name: item.metadata["setting"] for item in fields(RelayConfig) if "setting" in item.metadata
+}
+
+
+def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> RelayConfig:
+    """The configuration from all sources.
+
+    Raises:
+        ConfigError: With every mistake, each with where it was made.
+    """
+    raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
+    values = {name: _value(name, item, problems) for name, item in raw.items()}
+    if problems:
+        raise ConfigError(problems)
+    values.setdefault("data_dir", default_data_dir(env))
+    if values.get("public_url") is not None:
+        values.setdefault("domain", values["public_url"].domain)
+    config = RelayConfig(**values, given=frozenset(raw))
+    origins = {name: item.origin for name, item in raw.items()}
+    if problems := _problems_between(config, origins):
+        raise ConfigError(problems)
+    return replace(config, warnings=_warnings(config))
+
+
+def load_data_dir(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
+    """Only where the data lies: token commands need nothing else, and must work beside a relay set up by flags."""
+    raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
+    if "data_dir" in raw:
+        path = _value("data_dir", raw["data_dir"], problems)
+    else:
+        path = default_data_dir(env)
+    if problems:
+        raise ConfigError(problems)
+    return Path(path)
+
+
+def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
+    """The value of one setting; None after a mistake, which is added to `problems`."""
+    known = SETTINGS[name]
+    texts = [part.strip() for text in raw.texts for part in (text.split(",") if known.is_list else [text])]
+    if not known.is_list and len(texts) != 1:
+        problems.append(Problem(raw.origin, "takes one value"))
+        return None
+    if known.is_path and raw.base is not None:
+        texts = [str(raw.base / Path(text).expanduser()) for text in texts]
+    values = []
+    for text in texts:
+        try:
+            values.append(known.read(text))
+        except ValueError as problem:
+            problems.append(Problem(raw.origin, str(problem)))
+    if known.is_list:
+        return tuple(values)
+    return values[0] if values else None
+
+
+def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[Problem]:
+    """Mistakes that no single setting shows."""
+    where = {name: origins.get(name, f"{flag_name(name)} (default)") for name in SETTINGS}
+    return [*_tls_problems(config, where), *_address_problems(config, where), *_public_problems(config, where)]
+
+
+def _tls_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+    files = {"tls_cert": config.tls_cert, "tls_key": config.tls_key}
+    if config.https is None:
+        message = "is of no use without an https address"
+        return [Problem(where[name], message, "add --https :443") for name, file in files.items() if file is not None]
+    return [
+        Problem(where["https"], f"TLS needs {flag_name(name)}", f"add {flag_name(name)} FILE")
+        for name, file in files.items()
+        if file is None
+    ]
+
+
+def _address_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+    if config.http is None and config.https is None:
+        return [Problem(where["http"], "without http and https nobody can reach the relay", "add --https :443")]
+    problems = []
+    seen: dict[ListenAddress, str] = {}
+    for name in ("http", "https", "admin"):
+        address = getattr(config, name)
+        if address is None or address.port == 0:
+            continue
+        if address in seen:
+            problems.append(Problem(where[name], f"{address} is the address of {seen[address]} already"))
+        seen[address] = flag_name(name)
+    return problems
+
+
+def _public_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if config.public_url is not None and config.public_url.domain != config.domain:
+        message = f"is for `{config.public_url.domain}`, and the domain is `{config.domain}`"
+        problems.append(Problem(where["public_url"], message, "give the same domain in both, or --public-url alone"))
+    if config.scheme == "http" and not is_localhost(config.domain) and not _is_bound_to_loopback(config):
+        message = f"plain http is refused for the public domain `{config.domain}`: logins could be read on the way"
+        hint = (
+            "add --https, --tls-cert and --tls-key; or, when a proxy in front ends TLS, "
+            f"--public-url 'https://*.{config.domain}'"
+        )
+        problems.append(Problem(where["domain" if config.public_url is None else "public_url"], message, hint))
+    return problems
+
+
+def _is_bound_to_loopback(config: RelayConfig) -> bool:
+    """True when somebody asked for loopback: the default address shows no such wish and may be a slip."""
+    return "http" in config.given and config.http is not None and config.http.is_loopback and config.public_url is None
+
+
+def _warnings(config: RelayConfig) -> tuple[str, ...]:
+    found = []
+    if config.scheme == "http" and not is_localhost(config.domain):
+        found.append(
+            f"addresses under `{config.domain}` are plain http and answer on this machine only; "
+            f"with a proxy in front, give --public-url 'https://*.{config.domain}'"
+        )
+    if config.admin is not None and not config.admin.is_loopback:
+        found.append(f"metrics and health on {config.admin} can be read by everyone who reaches that address")
+    return tuple(found)
