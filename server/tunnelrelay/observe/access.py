@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tunnelrelay.observe.text import clean_json, quoted, redact, timestamp
+from tunnelrelay.observe.text import clean_json, printable, quoted, redact, timestamp
 
 FLUSH_SECONDS = 0.25
 """How old a record may get. A person who watches the log does not notice; a busy relay writes hundreds at once."""
@@ -66,25 +66,30 @@ class AccessLog:
     Args:
         write: Takes whole lines; must not block (`logs.LineWriter.write`).
         form: `text` for people, `json` for programs.
+        is_on: False throws every record away (`log_level` above `info`).
         call_later: The event loop's by default; tests turn their own clock.
     """
 
-    __slots__ = ("_call_later", "_line", "_records", "_write")
+    __slots__ = ("_call_later", "_is_on", "_line", "_records", "_write")
 
     def __init__(
         self,
         write: Callable[[bytes], object],
         form: Literal["text", "json"] | str = "text",
         *,
+        is_on: bool = True,
         call_later: CallLater | None = None,
     ) -> None:
         self._write = write
         self._line = json_line if form == "json" else text_line
+        self._is_on = is_on
         self._call_later = call_later
         self._records: list[Exchange] = []
 
     def add(self, exchange: Exchange) -> None:
         """Takes one record; the cost to the caller is a list append."""
+        if not self._is_on:
+            return
         records = self._records
         records.append(exchange)
         count = len(records)
@@ -106,14 +111,13 @@ def text_line(exchange: Exchange) -> bytes:
         timestamp(exchange.at),
         "info",
         quoted(exchange.method),
-        quoted(exchange.host) + quoted(clean_path(exchange.path)),
+        quoted(exchange.host + clean_path(exchange.path)),
         str(exchange.status),
         f"{exchange.seconds * 1000:.1f}ms",
         f"in={exchange.bytes_in} out={exchange.bytes_out} peer={quoted(exchange.peer)}",
     ]
-    for name in ("error", "source", "user", "email", "agent", "upgrade"):
-        if value := getattr(exchange, name):
-            words.append(f"{name}={quoted(value)}")
+    named = ((name, getattr(exchange, name)) for name in _OPTIONAL)
+    words.extend(f"{name}={quoted(value)}" for name, value in named if value)
     words.append(f"id={quoted(exchange.request_id)}\n")
     return " ".join(words).encode()
 
@@ -121,7 +125,10 @@ def text_line(exchange: Exchange) -> bytes:
 def json_line(exchange: Exchange) -> bytes:
     """The record for programs. Empty fields are left out."""
     exchange.path = clean_path(exchange.path)
-    encoded = _encode(exchange)
+    try:
+        encoded = _encode(exchange)
+    except UnicodeEncodeError:  # a lone surrogate in what a visitor sent; one record must not cost the batch
+        encoded = _encode(_without_surrogates(exchange))
     rest = encoded[encoded.index(b",") :]  # `at` is the first field; programs get it as RFC 3339 like every record
     head = f'{{"time":"{timestamp(exchange.at)}","level":"info","msg":"exchange"'
     return clean_json(head.encode() + rest) + b"\n"
@@ -133,4 +140,10 @@ def clean_path(path: str) -> str:
     return redact(path) if "eyJ" in path or "tt_" in path else path
 
 
+def _without_surrogates(exchange: Exchange) -> Exchange:
+    values = {name: getattr(exchange, name) for name in exchange.__struct_fields__}
+    return Exchange(**{name: printable(value) if isinstance(value, str) else value for name, value in values.items()})
+
+
+_OPTIONAL = ("error", "source", "user", "email", "agent", "upgrade")
 _encode = msgspec.json.Encoder().encode

@@ -1,0 +1,164 @@
+"""The relay's structured log: standard `logging` with our formatters, written by a thread of its own.
+
+A log that blocks (a full pipe, a slow disk) must not stop traffic: lines go into a bounded buffer, and what does not
+fit is counted and dropped. Next: `text.py` for what is done to strangers' text, `access.py` for one line per exchange.
+"""
+
+import json
+import logging
+import sys
+import threading
+from collections import deque
+from typing import Protocol
+
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.text import clean_json, printable, quoted, redact, timestamp
+
+MAX_BUFFER = 8 << 20
+"""Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
+CLOSE_SECONDS = 2.0
+"""How long a stopping relay waits for a reader of its log."""
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record carries; anything else came in as `extra=` and is a field of ours."""
+
+
+class Sink(Protocol):
+    """Where bytes end up: a binary stream."""
+
+    def write(self, data: bytes, /) -> object:
+        """May block."""
+
+    def flush(self) -> object:
+        """May block."""
+
+
+class LineWriter:
+    """Takes lines without ever blocking and writes them in order from a daemon thread.
+
+    Attributes:
+        dropped: Lines lost since the start because the buffer was full.
+    """
+
+    def __init__(self, sink: Sink, *, max_buffer: int = MAX_BUFFER) -> None:
+        self._sink = sink
+        self._max = max_buffer
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, lines: bytes) -> None:
+        """Queues whole lines; drops and counts them when the reader is too slow."""
+        with self._changed:
+            if self._is_closed or self._size + len(lines) > self._max:
+                self.dropped += lines.count(b"\n")
+                return
+            self._waiting.append(lines)
+            self._size += len(lines)
+            self._changed.notify()
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Writes what is left, for at most `timeout` seconds."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while data := self._take():
+            try:
+                self._sink.write(data)
+                self._sink.flush()
+            except (OSError, ValueError):  # disk full, reader gone, stream closed: a log is no reason to stop
+                self.dropped += data.count(b"\n")
+
+    def _take(self) -> bytes:
+        """All that waits, or b"" once closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._size = 0
+            return data
+
+
+class LogHandler(logging.Handler):
+    """Hands formatted records to a `LineWriter`."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging`; a record that cannot be formatted is told like any other failure of a handler."""
+        try:
+            self._writer.write(self.format(record).encode() + b"\n")
+        except Exception:
+            self.handleError(record)
+
+
+class TextFormatter(logging.Formatter):
+    """`time level message key=value …`, one line a record; tracebacks follow indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        words = [timestamp(record.created), record.levelname.lower(), printable(redact(record.getMessage()))]
+        words.extend(f"{name}={quoted(redact(str(value)))}" for name, value in _fields(record).items())
+        lines = [" ".join(words), *self._traceback(record)]
+        return "\n".join(lines)
+
+    def _traceback(self, record: logging.LogRecord) -> list[str]:
+        if not record.exc_info:
+            return []
+        return ["    " + printable(line) for line in redact(self.formatException(record.exc_info)).splitlines()]
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: time, level, logger, msg, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        entry: dict[str, object] = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": redact(record.getMessage()),
+        }
+        entry |= {name: _plain(value) for name, value in _fields(record).items() if name not in entry}
+        if record.exc_info:
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return clean_json(json.dumps(entry, separators=(",", ":")).encode()).decode()
+
+
+class Logs:
+    """The relay's log, both kinds: what `logging` gets and what `access` gets come out of one writer, in order."""
+
+    def __init__(self, form: str = "text", level: str = "info", *, sink: Sink | None = None) -> None:
+        self.writer = LineWriter(sys.stderr.buffer if sink is None else sink)
+        self._handler = LogHandler(self.writer)
+        self._handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+        self._root = logging.getLogger()
+        self._before = self._root.level
+        self._root.addHandler(self._handler)
+        self._root.setLevel(level.upper())
+        self.access = AccessLog(self.writer.write, form, is_on=self._root.isEnabledFor(logging.INFO))
+
+    def close(self) -> None:
+        """Writes what is left and gives `logging` back as it was."""
+        self.access.flush()
+        self._root.removeHandler(self._handler)
+        self._root.setLevel(self._before)
+        self.writer.close()
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _OWN}
+
+
+def _plain(value: object) -> object:
+    """JSON keeps numbers; all else is text that passes the redactor."""
+    return value if isinstance(value, bool | int | float) or value is None else redact(str(value))

@@ -1,0 +1,143 @@
+"""What the relay counts. The hot path adds to plain numbers; Prometheus' names and text are made at a scrape.
+
+`DEFINITIONS` is the list of everything counted (docs/reference/metrics.md tells the same to people). Labels are
+bounded on purpose: no host, path or user ever becomes one, or a visitor could fill the operator's Prometheus.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds, seconds: fine where a tunnel's own cost shows, coarse where only the upstream can be the reason."""
+
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+MAX_LABEL_VALUES = 64
+"""Distinct values one label may take; the rest counts as `other`. Error codes, the longest table, are about 30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric as a scrape shows it.
+
+    Attributes:
+        name: Without the suffixes (`_total`, `_bucket`, …) the text format adds.
+        label: The name of its only label, "" for none.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    doc: str
+    label: str = ""
+
+
+DEFINITIONS = (
+    Definition("tunnelrelay_exchanges", "counter", "Exchanges answered, by class of status.", "status"),
+    Definition("tunnelrelay_exchange_seconds", "histogram", "From the request's head to the answer's last byte."),
+    Definition("tunnelrelay_received_bytes", "counter", "Request body bytes from visitors."),
+    Definition("tunnelrelay_sent_bytes", "counter", "Response body bytes to visitors."),
+    Definition("tunnelrelay_errors", "counter", "Answers the relay wrote itself instead of the upstream.", "code"),
+    Definition("tunnelrelay_refused_heads", "counter", "Requests refused before routing (bad, large, slow).", "code"),
+    Definition("tunnelrelay_logins", "counter", "Visitors' logins, by how they ended.", "outcome"),
+    Definition("tunnelrelay_agents", "counter", "Agents' attempts to connect, by how they ended.", "outcome"),
+    Definition("tunnelrelay_held_requests", "counter", "Requests that waited for an agent to come back."),
+    Definition("tunnelrelay_dropped_log_records", "counter", "Log lines lost because nobody read them fast enough."),
+    Definition("tunnelrelay_open_visitors", "gauge", "Visitors' connections open now."),
+    Definition("tunnelrelay_open_links", "gauge", "Agents' links open now."),
+    Definition("tunnelrelay_open_streams", "gauge", "Streams open now on all links."),
+    Definition("tunnelrelay_open_endpoints", "gauge", "Endpoints served now."),
+    Definition("tunnelrelay_waiting_requests", "gauge", "Requests held now for an agent to come back."),
+    Definition("tunnelrelay_info", "gauge", "Always 1; the label tells the release.", "version"),
+)
+
+GAUGES = frozenset(
+    item.name.removeprefix("tunnelrelay_") for item in DEFINITIONS if item.kind == "gauge" and not item.label
+)
+
+
+class Metrics:
+    """Plain numbers. Written by the event loop's thread only.
+
+    Attributes:
+        status_counts: Exchanges by first digit of the status; anything odd counts as 5.
+        bucket_counts: Exchanges by duration, one more than `SECONDS_BUCKETS` (the last has no upper bound).
+        counts: Metric name without prefix to label value to count.
+    """
+
+    __slots__ = (
+        "_readers",
+        "bucket_counts",
+        "counts",
+        "held_requests",
+        "received_bytes",
+        "seconds_sum",
+        "sent_bytes",
+        "status_counts",
+    )
+
+    def __init__(self) -> None:
+        self.status_counts = [0] * 6
+        self.bucket_counts = [0] * (len(SECONDS_BUCKETS) + 1)
+        self.seconds_sum = 0.0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.held_requests = 0
+        self.counts: dict[str, dict[str, int]] = {"errors": {}, "refused_heads": {}, "logins": {}, "agents": {}}
+        self._readers: dict[str, Callable[[], float]] = {}
+
+    def exchange(self, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
+        """Counts one finished exchange. Hot path."""
+        self.status_counts[status // 100 if 100 <= status < 600 else 5] += 1
+        self.bucket_counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
+        self.seconds_sum += seconds
+        self.received_bytes += bytes_in
+        self.sent_bytes += bytes_out
+
+    def error(self, code: str) -> None:
+        """Counts an answer the relay wrote itself, by its code in the errors table."""
+        self._count("errors", code)
+
+    def refused_head(self, code: str) -> None:
+        """Counts a request that never came to routing."""
+        self._count("refused_heads", code)
+
+    def login(self, outcome: str) -> None:
+        """Counts a login: `started`, `ok`, `denied`, `failed` or `logout`."""
+        self._count("logins", outcome)
+
+    def agent(self, outcome: str) -> None:
+        """Counts an agent's connect: `accepted`, `refused` or `revoked`."""
+        self._count("agents", outcome)
+
+    def held(self) -> None:
+        """Counts a request that has to wait for its agent."""
+        self.held_requests += 1
+
+    def watch(self, gauge: str, read: Callable[[], float]) -> None:
+        """Reads a gauge from whoever owns the number, at each scrape: nothing on the hot path, nothing that drifts.
+
+        Args:
+            gauge: One of `GAUGES`, or `dropped_log_records`.
+        """
+        if gauge not in GAUGES and gauge != "dropped_log_records":
+            raise ValueError(f"no gauge is called {gauge}")
+        self._readers[gauge] = read
+
+    def read(self, gauge: str) -> float:
+        """The gauge's value now; 0 while nobody gives it."""
+        reader = self._readers.get(gauge)
+        return 0 if reader is None else reader()
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format, with this process's CPU, memory and descriptors."""
+        from tunnelrelay.observe.exposition import render  # slow to import and of use at a scrape only
+
+        return render(self)
+
+    def _count(self, name: str, value: str) -> None:
+        counts = self.counts[name]
+        if value not in counts and len(counts) >= MAX_LABEL_VALUES:
+            value = "other"
+        counts[value] = counts.get(value, 0) + 1
