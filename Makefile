@@ -1,0 +1,75 @@
+# Everything a person does in this repository. Each target sets itself up; `make` alone lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+LOCK   := .ci/requirements.txt
+READY  := $(VENV)/.ready
+IDP    := tests/idp/node_modules/.ready
+TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/journeys
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench journeys lock clean python
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) $(IDP) ## Create .venv with the locked dependencies
+
+demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sign in by itself and exit)
+	@$(PY) -m tests.demo $(if $(CHECK),--check)
+
+test: lint $(IDP) ## Run the linters and every test that takes seconds
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(ARGS)
+
+journeys: $(READY) $(IDP) ## Run the long journeys too: real processes, a real browser, 1 GB each way
+	$(PY) -m pytest tests/journeys $(ARGS)
+
+lint: $(READY) ## Check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(TYPED)
+
+format: $(READY) ## Let ruff rewrite what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(READY) ## Measure against nginx, and against ssh, frp, chisel and rathole where they are on PATH
+	$(PY) -m tests.bench $(ARGS)
+
+lock: $(READY) ## Write .ci/requirements.txt anew from pyproject.toml
+	$(PY) -m pip install -q uv
+	@echo '# The versions that CI and `make` install; `make lock` writes it anew from pyproject.toml.' > $(LOCK).new
+	$(VENV)/bin/uv pip compile -q pyproject.toml --extra server --group dev --universal --python-version 3.11 \
+		--upgrade --generate-hashes --no-header >> $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+
+clean: ## Remove what was built and installed
+	rm -rf $(VENV) tests/idp/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
+
+# Says exactly what to install, before pip says something unreadable.
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo 'make: $(PYTHON) is not installed'; \
+		echo 'hint: sudo apt-get install python3 python3-venv (or name another: make PYTHON=python3.12)'; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1)"; \
+		echo 'hint: install a newer one and name it: make PYTHON=python3.12'; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'make: $(PYTHON) cannot create virtual environments'; \
+		echo 'hint: sudo apt-get install python3-venv'; exit 1; } >&2
+
+$(READY): pyproject.toml $(LOCK) | python
+	@test -x $(PY) || { echo 'make: creating $(VENV)'; $(PYTHON) -m venv $(VENV); }
+	@echo 'make: installing the locked dependencies'
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+# The npm provider is for the journeys; without node they say so (and fail in CI).
+$(IDP): tests/idp/package.json tests/idp/package-lock.json
+	@if command -v npm >/dev/null 2>&1; then \
+		echo 'make: installing the npm OpenID provider for the tests' && \
+		npm ci --prefix tests/idp --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo 'make: npm is not installed; journeys with the npm OpenID provider will be skipped' >&2; fi
