@@ -13,7 +13,7 @@ MAX_INTERIM = 20
 class ResponseSink(Protocol):
     """Whoever takes a response as it arrives. Nothing follows a call with `fin` True, or `end`."""
 
-    def head(self, head: ResponseHead, fin: bool) -> None:
+    def head_received(self, head: ResponseHead, fin: bool) -> None:
         """A head; with `fin` there is no body. 1xx heads come before the final one."""
 
     def body(self, data: Piece, fin: bool) -> None:
@@ -113,16 +113,16 @@ class ResponseReader:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise HttpError("bad_request", "too many interim responses")
-            self._sink.head(head, False)
+            self._sink.head_received(head, False)
             return
         self._keep_alive = head.keep_alive
         decoder = self._decoder_for(head)
         if decoder.is_done:
             self.is_idle = True
-            self._sink.head(head, True)
+            self._sink.head_received(head, True)
         else:
             self._decoder = decoder
-            self._sink.head(head, False)
+            self._sink.head_received(head, False)
 
     def _decoder_for(self, head: ResponseHead) -> Decoder:
         """RFC 9112 section 6.3, in its order."""

@@ -166,14 +166,16 @@ class ResponseHead(_Fields):
 
     Attributes:
         status: 100 to 999.
+        lines: The field lines as they came, each with its CR LF.
         fields, content_length, is_chunked, keep_alive: As in `RequestHead`.
     """
 
-    __slots__ = ("status",)
+    __slots__ = ("lines", "status")
 
     def __init__(self) -> None:
         super().__init__()
         self.status = 0
+        self.lines = b""
 
 
 MAX_PLAIN_NAMES = 4096
@@ -235,6 +237,7 @@ def parse_response(block: bytes) -> ResponseHead:
     head.status = parser.get_status_code()
     if head.status < 100:
         raise HttpError("bad_request", "status below 100")
+    head.lines = block[block.index(b"\r\n") + 2 : -2]
     head._settle()
     return head
 

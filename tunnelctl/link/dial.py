@@ -10,6 +10,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tunnelctl.link.link import HEARTBEAT, MAX_MESSAGE, Link, LinkUser
@@ -63,7 +64,9 @@ async def dial(
     is_secure = parts.scheme in ("https", "wss")
     host, port = parts.hostname or "", parts.port or (443 if is_secure else 80)
     loop = asyncio.get_running_loop()
-    dialing = _Dialing(_websocket(is_secure, parts.netloc, token), Link(Session(opens=False), user, heartbeat=heartbeat))
+    dialing = _Dialing(
+        _websocket(is_secure, parts.netloc, token), Link(Session(opens=False), user, heartbeat=heartbeat)
+    )
     context = tls_context(ca_file) if is_secure else None
     try:
         async with asyncio.timeout(timeout):
@@ -75,7 +78,9 @@ async def dial(
         raise DialFailed("unreachable", f"the relay at {url} did not answer in {timeout:.0f} s") from None
     except ssl.SSLError as error:
         raise DialFailed(
-            "unreachable", f"no TLS connection to {url}: {error.reason or error}", hint="for a private CA use --relay-ca"
+            "unreachable",
+            f"no TLS connection to {url}: {error.reason or error}",
+            hint="for a private CA use --relay-ca",
         ) from error
     except OSError as error:
         raise DialFailed("unreachable", f"no connection to the relay at {url}: {_reason(error)}") from error
@@ -94,7 +99,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 def _websocket(is_secure: bool, netloc: str, token: str | None) -> tuple[ClientProtocol, bytes]:
     scheme = "wss" if is_secure else "ws"
     uri = parse_uri(f"{scheme}://{netloc.rpartition('@')[2]}{CONNECT_PATH}")
-    ws = ClientProtocol(uri, subprotocols=[SUBPROTOCOL], max_size=MAX_MESSAGE + MAX_FRAME_OVERHEAD)
+    ws = ClientProtocol(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_MESSAGE + MAX_FRAME_OVERHEAD)
     request = ws.connect()
     if token:
         request.headers["Authorization"] = f"Bearer {token}"
@@ -148,9 +153,11 @@ class _Dialing(asyncio.Protocol):
 
 def _refusal(error: Exception) -> DialFailed:
     if not isinstance(error, InvalidStatus):
-        return DialFailed("protocol", f"no relay answered there: {error}", hint="is --relay the address of a tunnelrelay?")
+        return DialFailed(
+            "protocol", f"no relay answered there: {error}", hint="is --relay the address of a tunnelrelay?"
+        )
     status = error.response.status_code
-    message, hint = _error_of(error.response.body or b"")
+    message, hint = _error_of(bytes(error.response.body or b""))
     if status in (401, 403):
         return DialFailed("refused", message or f"the relay answered {status}", status=status, hint=hint)
     kind: Kind = "unreachable" if status in (408, 429, 500, 502, 503, 504) else "protocol"

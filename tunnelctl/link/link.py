@@ -15,8 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol as WebSocket
 
 from tunnelctl.wire.errors import Code, WireError
-from tunnelctl.wire.messages import Message
-from tunnelctl.wire.session import (
+from tunnelctl.wire.events import (
     ControlReceived,
     DataReceived,
     Ended,
@@ -24,11 +23,12 @@ from tunnelctl.wire.session import (
     HeadReceived,
     Opened,
     PongReceived,
-    Session,
-    Stream,
     WasReset,
     Writable,
 )
+from tunnelctl.wire.messages import Message
+from tunnelctl.wire.session import Session
+from tunnelctl.wire.stream import Stream
 
 log = logging.getLogger("tunnelctl.link")
 
@@ -222,7 +222,7 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         code, reason = self._ending or (Code.HEARTBEAT, str(exc) if exc else "the connection was closed")
-        for stream in self.session.streams():
+        for stream in self.session.streams:
             owner, stream.owner = stream.owner, None
             if owner is not None:
                 _guarded(owner.on_reset, Code.HEARTBEAT, "the link was lost")
