@@ -1,0 +1,55 @@
+"""PINGs that are under way, and the round trip they measure. A PONG is no claim to believe: it only ends a PING of ours."""
+
+from collections import deque
+from struct import Struct
+from typing import Final
+
+from tunnelctl.wire.errors import Code, WireError
+
+_CLOCK: Final = Struct(">d")
+PING_SIZE: Final = _CLOCK.size
+SMOOTHING: Final = 8
+"""A new sample counts for one part in so many (RFC 6298, 2)."""
+
+
+class Heartbeat:
+    """Counts PINGs out and PONGs in.
+
+    Attributes:
+        rtt: Smoothed round trip in seconds; None before the first PONG.
+    """
+
+    __slots__ = ("_max_unanswered", "_sent", "rtt")
+
+    def __init__(self, max_unanswered: int) -> None:
+        self._max_unanswered = max_unanswered
+        self._sent: deque[float] = deque()
+        self.rtt: float | None = None
+
+    @property
+    def unanswered(self) -> int:
+        """PINGs sent and not answered."""
+        return len(self._sent)
+
+    def ping(self, now: float) -> bytes:
+        """The payload of the next PING.
+
+        Raises:
+            WireError: HEARTBEAT, when as many as are allowed went unanswered.
+        """
+        if len(self._sent) >= self._max_unanswered:
+            raise WireError(Code.HEARTBEAT, f"{len(self._sent)} pings went unanswered")
+        self._sent.append(now)
+        return _CLOCK.pack(now)
+
+    def pong(self, payload: bytes, now: float) -> float:
+        """The round trip in seconds that this PONG ends.
+
+        Raises:
+            WireError: It answers no PING, or not the oldest.
+        """
+        if not self._sent or payload != _CLOCK.pack(self._sent[0]):
+            raise WireError(Code.PROTOCOL, "PONG does not answer the oldest PING")
+        sample = max(0.0, now - self._sent.popleft())
+        self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / SMOOTHING
+        return sample

@@ -1,0 +1,71 @@
+"""What one end allows the other, and the leaky bucket that counts rates. What breaks a limit ends the link."""
+
+from dataclasses import dataclass
+
+from tunnelctl.wire.frames import MAX_PAYLOAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one session. Each end enforces its own; `max_streams` and the heartbeat are told in hello and welcome."""
+
+    max_streams: int = 1024
+    """Open at once on a link. Times the initial window it bounds what a link may make us hold: 64 MiB and the budget."""
+
+    max_head: int = MAX_PAYLOAD
+    """Bytes of an OPEN, HEAD or END payload, and of all interim heads of one stream together: heads have no flow
+    control, so an endless run of 103s would otherwise pile up behind a slow visitor."""
+
+    max_control: int = MAX_PAYLOAD
+    """Bytes of a CONTROL message. A hello or a bind with a large policy is below 8 KiB."""
+
+    max_resets_per_second: float = 1000.0
+    """Resets that cancel work, over time. Rapid reset (CVE-2023-44487): opening is cheap, the work it starts is not.
+    The opener holds itself to half of it (see `Session.can_open`), so that visitors who hang up cannot end a link."""
+
+    max_reset_burst: int = 4096
+    """Resets that cancel work, at once. Four times `max_streams`: a load generator that is interrupted, twice, plus as
+    much for resets that a stalled network delivers together."""
+
+    max_unanswered_pings: int = 3
+    """After so many PINGs without PONG the link is dead: with a heartbeat of 5 s a half-open link lives 15 s."""
+
+    max_unsent_answers: int = 1024
+    """PINGs and CONTROL messages taken while nothing of ours could be sent. A peer that asks and does not read would
+    otherwise fill our memory with answers (CVE-2019-9512)."""
+
+    heartbeat_seconds: float = 5.0
+    """How often each side sends a PING."""
+
+    max_window: int = 4 << 20
+    """Bytes of credit one stream's sender may hold: 4 MiB carry 80 MB/s over 50 ms."""
+
+    max_link_growth: int = 32 << 20
+    """Bytes that all windows of a link may grow by, together, over their first 64 KiB."""
+
+
+class Bucket:
+    """A leaky bucket: every event pours one unit in, time drains it."""
+
+    __slots__ = ("_at", "_burst", "_level", "_rate")
+
+    def __init__(self, *, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._level = 0.0
+        self._at = 0.0
+
+    def add(self, now: float) -> bool:
+        """Count one event. Returns False when the bucket has run over."""
+        self._drain(now)
+        self._level += 1
+        return self._level <= self._burst
+
+    def room(self, now: float) -> int:
+        """How many events may follow at once."""
+        self._drain(now)
+        return int(self._burst - self._level)
+
+    def _drain(self, now: float) -> None:
+        self._level = max(0.0, self._level - max(0.0, now - self._at) * self._rate)
+        self._at = now

@@ -1,0 +1,130 @@
+"""Whose turn it is to send: round robin over the streams that have something sendable.
+
+A stream is in the ring exactly while it has queued frames that its credit allows. Small frames of idle streams never
+come here: `Session` frames them at once.
+"""
+
+from collections import deque
+from typing import Final
+
+from tunnelctl.wire.frames import DATA, DATA_FIN, FIN, HEADER, HEADER_SIZE, KIND_MASK, MAX_PAYLOAD
+from tunnelctl.wire.stream import Part, Queue, Stream
+
+QUANTUM: Final = 16 * 1024
+"""Bytes one stream sends in its turn while others wait."""
+HIGH_WATER: Final = 256 * 1024
+"""Queued bytes above which a stream's user should stop giving more: what one socket read may bring."""
+LOW_WATER: Final = 64 * 1024
+"""Queued bytes below which the user is told to go on: enough to bridge the turn of the loop until more comes."""
+
+_MIN_ROOM: Final = 1024
+"""With less than this left in a message it is better to send it than to cut a frame for it."""
+_MERGE: Final = 4096
+"""Queued writes up to this size are merged up to a quantum: a peer that dribbles single bytes must not cost a tuple and
+a frame for each of them."""
+
+
+class Scheduler:
+    """The queues' side of sending."""
+
+    __slots__ = ("_ring",)
+
+    def __init__(self) -> None:
+        self._ring: deque[Stream] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._ring)
+
+    def put(self, stream: Stream, first: int, payload: Part) -> None:
+        """Queue a frame; DATA of any size."""
+        if stream.queue is None:
+            stream.queue = deque()
+        stream.queued += len(payload)
+        stream.is_full = stream.is_full or stream.queued > HIGH_WATER
+        if not (stream.queue and _merge(stream.queue, first, payload)):
+            stream.queue.append((first, bytearray(payload) if len(payload) <= _MERGE else payload))
+        self.wake(stream)
+
+    def wake(self, stream: Stream) -> None:
+        """Let the stream take turns again, if it has something sendable."""
+        if not stream.is_waiting and _is_sendable(stream):
+            stream.is_waiting = True
+            self._ring.append(stream)
+
+    def drop(self, stream: Stream) -> None:
+        """Forget what the stream has queued."""
+        stream.queue = None
+        stream.queued = 0
+        if stream.is_waiting:
+            stream.is_waiting = False
+            self._ring.remove(stream)
+
+    def take(self, parts: list[Part], room: int) -> list[Stream]:
+        """Append frames of at most `room` bytes to `parts`. Returns the streams that had a turn."""
+        ring = self._ring
+        served = []
+        while ring and (room >= _MIN_ROOM or not parts):
+            stream = ring.popleft()
+            taken = _serve(stream, parts, room, QUANTUM if ring else MAX_PAYLOAD)
+            room -= taken
+            served.append(stream)
+            if not _is_sendable(stream):
+                stream.is_waiting = False
+            elif taken:
+                ring.append(stream)
+            else:
+                ring.appendleft(stream)
+                break
+        return served
+
+
+def _is_sendable(stream: Stream) -> bool:
+    """Whether the first queued frame may go: only DATA needs credit, and an empty one none."""
+    if not stream.queue:
+        return False
+    first, payload = stream.queue[0]
+    return stream.credit > 0 or first & KIND_MASK != DATA or not payload
+
+
+def _serve(stream: Stream, parts: list[Part], room: int, quantum: int) -> int:
+    """Move one turn's worth of frames from the stream's queue to `parts`. Returns their bytes."""
+    queue = stream.queue
+    taken = 0
+    while queue and taken < quantum:
+        first, payload = queue[0]
+        size = len(payload)
+        if first & KIND_MASK == DATA:
+            allowed = min(stream.credit, quantum - taken, room - taken - HEADER_SIZE)
+            if allowed < size:
+                if allowed <= 0:
+                    break
+                rest = memoryview(payload)
+                queue[0] = (first, rest[allowed:])
+                first, payload, size = DATA, rest[:allowed], allowed
+            else:
+                queue.popleft()
+            stream.credit -= size
+        elif parts and size + HEADER_SIZE > room - taken:
+            break
+        else:
+            queue.popleft()
+        parts.append(HEADER.pack(first << 24 | size, stream.id))
+        parts.append(payload)
+        stream.queued -= size
+        taken += size + HEADER_SIZE
+    return taken
+
+
+def _merge(queue: Queue, first: int, payload: Part) -> bool:
+    """Put the frame into the queue's last one where that says the same. Only a bytearray is ours to grow."""
+    kind, last = queue[-1]
+    if kind != DATA:
+        return False
+    if first & FIN and not payload:
+        queue[-1] = (DATA_FIN, last)
+        return True
+    if not isinstance(last, bytearray) or first & KIND_MASK != DATA or len(last) + len(payload) > QUANTUM:
+        return False
+    last += payload
+    queue[-1] = (first, last)
+    return True
