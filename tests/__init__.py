@@ -1,0 +1,1 @@
+"""Tests, bottom to top: bytes, sessions, whole worlds in one process (support.world), real processes (journeys)."""
