@@ -5,7 +5,7 @@ Names under `.localhost` are never looked up: the connection goes to the relay's
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,6 +171,8 @@ async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[RawConnec
         yield RawConnection(reader, writer)
     finally:
         writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def fetch(
