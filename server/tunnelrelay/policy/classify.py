@@ -1,0 +1,81 @@
+"""What kind of request a visitor sent, as far as the answer to "not signed in" depends on it.
+
+Browsers say what they are doing in Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; older clients are told by
+`Accept`. Only a plain navigation may be sent to a login: a redirect in answer to anything else is taken for success by
+scripts, fills the login provider with prefetches, or loses a form.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunnelctl.http1.head import RequestHead
+
+_FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+_PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
+_FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
+
+
+class Visit(Enum):
+    """The kinds, in the order they are told apart."""
+
+    UPGRADE = "upgrade"
+    """A websocket or other upgrade: nobody can follow a redirect."""
+    PREFETCH = "prefetch"
+    """The browser guesses ahead; nobody is looking."""
+    FRAME = "frame"
+    """A page inside another page, where no login may show (clickjacking)."""
+    NAVIGATION = "navigation"
+    """Somebody opens a page: the only kind that may be sent to a login."""
+    FORM = "form"
+    """A page is opened by sending something, which would be lost on the way through a login."""
+    OTHER = "other"
+    """Scripts, images, curl, HEAD: a status they understand, and JSON."""
+
+
+def classify(head: RequestHead) -> Visit:
+    """Says which kind this request is."""
+    if head.upgrade:
+        return Visit.UPGRADE
+    if any(b"prefetch" in (head.get(name) or b"").lower() for name in _PURPOSES):
+        return Visit.PREFETCH
+    mode = head.get(b"sec-fetch-mode")
+    if mode is None:
+        return _classify_old(head)
+    if mode != b"navigate":
+        return Visit.OTHER
+    dest = head.get(b"sec-fetch-dest")
+    if dest in _FRAMES:
+        return Visit.FRAME
+    return _by_method(head.method) if dest == b"document" else Visit.OTHER
+
+
+def may_start_login(head: RequestHead) -> bool:
+    """Says whether this request may be answered with a redirect to the provider."""
+    return classify(head) is Visit.NAVIGATION
+
+
+def wants_html(head: RequestHead) -> bool:
+    """Says whether a person will look at the answer, so that an error should be a page and not JSON."""
+    mode = head.get(b"sec-fetch-mode")
+    if mode is not None:
+        return mode == b"navigate"
+    return _accepts_html(head) and head.get(b"x-requested-with") is None
+
+
+def _classify_old(head: RequestHead) -> Visit:
+    if not wants_html(head) or any(head.get(name) is not None for name in (*_FETCH_METADATA, b"range")):
+        return Visit.OTHER
+    return _by_method(head.method)
+
+
+def _by_method(method: bytes) -> Visit:
+    if method == b"GET":
+        return Visit.NAVIGATION
+    return Visit.OTHER if method == b"HEAD" else Visit.FORM
+
+
+def _accepts_html(head: RequestHead) -> bool:
+    return b"text/html" in (head.get(b"accept") or b"").lower()

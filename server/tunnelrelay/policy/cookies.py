@@ -1,0 +1,88 @@
+"""The relay's own cookies among a visitor's and an upstream's: read byte by byte, strictly; stripped generously.
+
+Browsers store cookies whose names begin with a raw 0xA0 or 0x85 byte and send them to sibling hosts; parsers that trim
+Unicode white space (Starlette's does) then read them as `__Host-tunnel`. So: split on `;` only, trim only space and tab,
+compare names exactly, and take two cookies of our name for none. The `__Host-` prefix alone protects nothing.
+"""
+
+import re
+from collections.abc import Iterable
+
+SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
+"""Name of the session cookie over https, and over plain http (domain `localhost` only)."""
+TRANSACTION, TRANSACTION_PLAIN = b"__Host-tunnel-tx-", b"tunnel-tx-"
+"""Prefix of the cookies of a login under way."""
+
+MAX_SET_COOKIES = 64
+"""Set-Cookie fields taken from one answer. Browsers keep about 180 per site: more would push out other hosts' cookies."""
+MAX_SET_COOKIE_BYTES = 8_192
+"""Browsers ignore a cookie over 4,096 bytes of name and value, so nothing usable is lost."""
+
+_VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_JUNK = bytes(b for b in range(256) if not _TOKEN.fullmatch(bytes((b,))))
+_OURS = re.compile(rb"__Host-tunnel|(?:^|,)[^!-~]*tunnel(?:-[^=,]*|[^!-~]*)(?:=|$)", re.IGNORECASE)
+"""A pair that is ours, or that a lax parser behind us (trimming, or splitting at commas) might take for ours."""
+
+
+def hits(values: Iterable[bytes], name: bytes) -> list[bytes]:
+    """Returns the values of every cookie of exactly this name in these Cookie fields, good or not."""
+    return [value for found, value in _pairs(values) if found == name]
+
+
+def one(values: Iterable[bytes], name: bytes) -> bytes | None:
+    """Returns the value of the only cookie of this name.
+
+    None when there is none, more than one, or one with a byte we never write. A caller that got None but has `hits`
+    should clear the cookie.
+    """
+    found = hits(values, name)
+    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
+
+
+def with_prefix(values: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, bytes]]:
+    """Returns (name, value) of every cookie whose name begins with `prefix`, in order."""
+    return [pair for pair in _pairs(values) if pair[0].startswith(prefix)]
+
+
+def strip(value: bytes) -> bytes:
+    """Returns a Cookie field's value without ours, the others byte for byte as they were; b"" when none is left."""
+    parts = value.split(b";")
+    kept = [part for part in parts if not _OURS.search(part)]
+    return value if len(kept) == len(parts) else b";".join(kept).strip(b" \t")
+
+
+def is_ours(name: bytes) -> bool:
+    """Says whether a cookie name belongs to the relay, whatever its case."""
+    lower = name.lower()
+    return lower.startswith((b"__host-tunnel", b"tunnel-")) or lower == b"tunnel"
+
+
+def admit_set_cookie(value: bytes, host: bytes) -> bytes | None:
+    """Returns what an upstream may set, host-only unless it named this very host; None to drop the field.
+
+    Dropped are our names, names that are no token (RFC 6265 section 4.1.1; see the module's docstring for why), cookies
+    without a name, and oversized ones. A Domain above this host would reach the endpoints of other owners.
+
+    Args:
+        host: The endpoint's host name, lower-case, without port.
+    """
+    pair, *attributes = value.split(b";")
+    name, has_name, _ = pair.partition(b"=")
+    name = name.strip(b" \t")
+    if not has_name or not _TOKEN.fullmatch(name) or is_ours(name) or len(value) > MAX_SET_COOKIE_BYTES:
+        return None
+    kept = [attribute for attribute in attributes if not _is_foreign_domain(attribute, host)]
+    return value if len(kept) == len(attributes) else b";".join((pair, *kept))
+
+
+def _is_foreign_domain(attribute: bytes, host: bytes) -> bool:
+    name, _, domain = attribute.partition(b"=")
+    return name.strip(_JUNK).lower() == b"domain" and domain.strip(b" \t").removeprefix(b".").lower() != host
+
+
+def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    for value in values:
+        for part in value.split(b";"):
+            name, _, rest = part.strip(b" \t").partition(b"=")
+            yield name, rest

@@ -1,0 +1,178 @@
+"""What guards one endpoint, as values: who may come in, and what happens to their headers.
+
+A `Policy` is made by compile.py out of what an agent asked for, judged by verdict.py, and applied to headers by
+headers.py. Nothing here reads a request.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+Network = IPv4Network | IPv6Network
+Claims = Mapping[str, object]
+
+_EMAIL = re.compile(r"[!-?A-~]+@[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
+"""One `@`, printable ASCII, a domain of LDH labels. Anything cleverer has been read two ways by two parsers before."""
+
+MAX_EMAIL = 254
+"""RFC 5321 section 4.5.3.1.3: no deliverable address is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody signed in and is not let in. It is false, so that `if rules.admits(...)` cannot fail open.
+
+    Attributes:
+        reason: Which kind of rule was not met, for the log and the page: `email_unverified`, `email`, `group`, `claim`.
+    """
+
+    reason: str
+
+    def __bool__(self) -> Literal[False]:
+        """A refusal never counts as a yes."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Who of a provider's users is let in. Without any rule: all of them.
+
+    Within a kind one match is enough (e-mail addresses and domains are one kind); every kind that is used must match,
+    so that adding a kind of rule can only ever narrow who comes in.
+
+    Attributes:
+        emails: Whole addresses, lower-case.
+        domains: E-mail domains, lower-case; `a@sub.acme.com` does not match `acme.com`.
+        groups: Compared exactly with the strings of the `groups` claim.
+        claims: (name, value) pairs; a claim that is a list matches when it holds the value.
+    """
+
+    emails: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    claims: frozenset[tuple[str, str]] = frozenset()
+
+    def admits(self, claims: Claims) -> Literal[True] | Refusal:
+        """Says whether the holder of these verified claims may come in."""
+        if self.emails or self.domains:
+            email = verified_email(claims)
+            if not email:
+                return Refusal("email_unverified")
+            if email not in self.emails and email.rpartition("@")[2] not in self.domains:
+                return Refusal("email")
+        if self.groups and self.groups.isdisjoint(groups_of(claims)):
+            return Refusal("group")
+        if self.claims and not any(value in claim_texts(claims.get(name)) for name, value in self.claims):
+            return Refusal("claim")
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One owner's client at one OpenID provider.
+
+    Attributes:
+        id: Stable over restarts, different for every owner, issuer and client; 26 characters of lower-case base32.
+        issuer: As the owner wrote it; the provider's metadata may differ by one trailing slash.
+        scopes: What to ask for, `openid` first.
+        idle_seconds: A session unused for this long is over.
+        max_seconds: A session this old is over.
+        epoch: Changes with issuer, client, secret or scopes: sessions of another epoch are over.
+        rules_version: Changes with the rules: the claims of older sessions are judged again.
+    """
+
+    id: str
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...]
+    rules: Rules
+    idle_seconds: int
+    max_seconds: int
+    epoch: str
+    rules_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The owner's changes to a list of header fields.
+
+    Attributes:
+        remove: Names, lower-case with `_` as `-`. Removed before anything is added.
+        add: Ready field lines, each with its CRLF.
+    """
+
+    remove: frozenset[bytes] = frozenset()
+    add: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything that guards one endpoint.
+
+    Attributes:
+        cidr_allow: Networks visitors may come from; empty means from anywhere.
+        cidr_deny: Wins over `cidr_allow`.
+        basic: Keyed digests of `user:password`; one match opens.
+        basic_key: Key of those digests.
+        connection: Who signs visitors in; None for no login.
+        host_header: Host to send to the upstream; None keeps the visitor's.
+        rewrites_location: The upstream is told its own host, so the redirects it answers with are turned back into public ones.
+        words: Who is let in, for people.
+        is_open: Nothing to judge: every visitor may pass.
+    """
+
+    cidr_allow: tuple[Network, ...] = ()
+    cidr_deny: tuple[Network, ...] = ()
+    basic: frozenset[bytes] = field(default=frozenset(), repr=False)
+    basic_key: bytes = field(default=b"", repr=False)
+    connection: Connection | None = None
+    host_header: bytes | None = None
+    rewrites_location: bool = False
+    request_edit: Edit = Edit()
+    response_edit: Edit = Edit()
+    words: str = ""
+    is_open: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        guards = self.cidr_allow or self.cidr_deny or self.basic or self.connection
+        object.__setattr__(self, "is_open", not guards)
+
+
+def verified_email(claims: Claims) -> str:
+    """Returns the e-mail address the provider vouches for, lower-case; "" when there is none.
+
+    `email_verified` must be JSON true: providers that let users type any address into their profile leave it out or
+    set it to false ("nOAuth", Microsoft Entra ID and others, 2023).
+    """
+    email = claims.get("email")
+    if claims.get("email_verified") is not True or not isinstance(email, str) or len(email) > MAX_EMAIL:
+        return ""
+    return email.lower() if _EMAIL.fullmatch(email) else ""
+
+
+def groups_of(claims: Claims) -> tuple[str, ...]:
+    """Returns the groups in the claims. A list with anything but strings in it, or a mere pointer to one, is none."""
+    groups = claims.get("groups")
+    if isinstance(groups, str):
+        return (groups,)
+    if isinstance(groups, list | tuple) and all(isinstance(group, str) for group in groups):
+        return tuple(groups)
+    return ()
+
+
+def claim_texts(claim: object) -> tuple[str, ...]:
+    """Returns the texts a claim rule may match; booleans as JSON writes them, nothing for objects and null."""
+    match claim:
+        case bool():
+            return ("true" if claim else "false",)
+        case str():
+            return (claim,)
+        case int():
+            return (str(claim),)
+        case list() | tuple():
+            return tuple(text for item in claim if not isinstance(item, list | tuple) for text in claim_texts(item))
+        case _:
+            return ()

@@ -1,0 +1,140 @@
+"""May this visitor pass? START HERE: `judge` is called for every request to an endpoint that is not open.
+
+Order: networks, then password or login. Who the visitor is (the session look-up) was found out before; whether that
+session counts for *this* request is decided here. Sibling endpoints under one domain are "same-site" to a browser, so
+SameSite cookies are sent on requests another owner's page makes: Fetch Metadata and Origin take SameSite's place.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from tunnelrelay.policy.classify import Visit, classify
+
+if TYPE_CHECKING:
+    from tunnelctl.http1.head import RequestHead
+    from tunnelrelay.model import Identity
+    from tunnelrelay.policy.rules import Policy
+
+_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_OWN_SITES = frozenset({b"same-origin", b"none"})
+"""Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Forward it. `identity` is whom to name to the upstream; None when nobody signed in."""
+
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Answer 303 to the provider: somebody opens a page and is not signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """Answer 401 `login_required`, in the form that suits this kind of visit."""
+
+    visit: Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Answer 401 `password_required`: the endpoint has a password and it was not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Answer with this error code; signing in would not help."""
+
+    code: str
+
+
+Verdict = Allow | SignIn | Unauthorized | Challenge | Deny
+
+
+def judge(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity | None, origin: bytes) -> Verdict:
+    """Returns what to do with a request.
+
+    Args:
+        peer_ip: The visitor's address as text, IPv4-mapped addresses as IPv4.
+        identity: Whom the session cookie proves, for this host and this connection; None without a good session.
+        origin: The endpoint's public address, scheme and port included, as a browser writes it in `Origin`.
+    """
+    if policy.is_open:
+        return Allow()
+    if not network_allows(policy, peer_ip):
+        return Deny("network_denied")
+    if policy.basic:
+        return Allow() if has_password(policy, head) else Challenge()
+    if policy.connection is None:
+        return Allow()
+    if identity is not None and session_counts(head, origin):
+        return Allow(identity)
+    return _ask_for_login(classify(head))
+
+
+def network_allows(policy: Policy, peer_ip: str) -> bool:
+    """Says whether this address may come in at all. Without rules every address may; one that is none may not."""
+    if not (policy.cidr_allow or policy.cidr_deny):
+        return True
+    try:
+        address = ip_address(peer_ip)
+    except ValueError:
+        return False
+    if any(address in network for network in policy.cidr_deny):
+        return False
+    return not policy.cidr_allow or any(address in network for network in policy.cidr_allow)
+
+
+def has_password(policy: Policy, head: RequestHead) -> bool:
+    """Says whether the request carries one of the endpoint's passwords (RFC 7617), in time that does not tell which."""
+    values = head.get_all(b"authorization")
+    scheme, _, text = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
+    if scheme.lower() != b"basic":
+        return False
+    try:
+        pair = binascii.a2b_base64(text.strip(b" "), strict_mode=True)
+    except ValueError:
+        return False
+    digest = hmac.digest(policy.basic_key, pair, "sha256")
+    return sum(hmac.compare_digest(digest, good) for good in policy.basic) > 0
+
+
+def session_counts(head: RequestHead, origin: bytes) -> bool:
+    """Says whether a good session may be used for this request, or whether another site's page may be behind it."""
+    sent_origin = head.get(b"origin")
+    if head.upgrade:
+        # A websocket handshake carries no Fetch Metadata: Origin is the only signal, and every browser sends it.
+        return sent_origin == origin
+    site = head.get(b"sec-fetch-site")
+    if site is not None:
+        return site in _OWN_SITES or _is_top_level_read(head)
+    if head.method in _SAFE:
+        return True
+    referer = head.get(b"referer")
+    if sent_origin is not None:
+        return sent_origin == origin
+    return referer is None or referer == origin or referer.startswith(origin + b"/")
+
+
+def _is_top_level_read(head: RequestHead) -> bool:
+    if head.method not in (b"GET", b"HEAD"):
+        return False
+    return head.get(b"sec-fetch-mode") == b"navigate" and head.get(b"sec-fetch-dest") == b"document"
+
+
+def _ask_for_login(visit: Visit) -> Verdict:
+    match visit:
+        case Visit.NAVIGATION:
+            return SignIn()
+        case Visit.PREFETCH:
+            return Deny("prefetch_refused")
+        case Visit.UPGRADE | Visit.FRAME | Visit.FORM | Visit.OTHER:
+            return Unauthorized(visit)
