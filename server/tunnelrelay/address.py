@@ -1,0 +1,106 @@
+"""The relay's public face as its operator configured it: scheme, domain, port, and the hosts that are its own.
+
+Printed URLs, cookie rules, redirect URIs and the check of a Host's port all come from here; nothing is ever built from
+what a request says about itself.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_HOST = 253
+RESERVED_LABELS = frozenset(
+    {"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"}
+)
+"""Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicAddress:
+    """Where visitors reach this relay.
+
+    Attributes:
+        scheme: `http` or `https`, as visitors see it.
+        domain: Lower-case, without a port.
+        port: As visitors see it.
+        callback_url: Overrides the redirect URI; "" for the default.
+    """
+
+    scheme: str
+    domain: str
+    port: int
+    callback_url: str = ""
+
+    @property
+    def is_secure(self) -> bool:
+        """Visitors come over TLS."""
+        return self.scheme == "https"
+
+    @property
+    def is_local(self) -> bool:
+        """The domain is `localhost` or below it: no DNS, no TLS, loopback only."""
+        return self.domain == "localhost" or self.domain.endswith(".localhost")
+
+    @property
+    def port_suffix(self) -> str:
+        """`:8080`, or "" when it is the scheme's own."""
+        return "" if self.port == (443 if self.is_secure else 80) else f":{self.port}"
+
+    @property
+    def idp_host(self) -> str:
+        """The host of the login callback."""
+        return f"idp.{self.domain}"
+
+    @property
+    def redirect_uri(self) -> str:
+        """What owners register at their provider, once for every endpoint.
+
+        On `localhost` it is that literal name: several providers take plain http for nothing else.
+        """
+        if self.callback_url:
+            return self.callback_url
+        host = self.domain if self.is_local else self.idp_host
+        return f"{self.url(host)}/oauth2/callback"
+
+    def url(self, host: str) -> str:
+        """The address of a host, without a path."""
+        return f"{self.scheme}://{host}{self.port_suffix}"
+
+    def canonical_host(self, value: bytes) -> str | None:
+        """A Host field's value as the one spelling used everywhere else.
+
+        Returns:
+            Lower-case, without a trailing dot or port; None when it is no host name or names another port.
+        """
+        match = _HOST_VALUE.fullmatch(value)
+        if match is None or len(value) > MAX_HOST + 6:
+            return None
+        port = match[2]
+        if port is not None and int(port) != self.port:
+            return None
+        host = match[1].decode().lower()
+        return host if ".." not in host else None
+
+    def host_for_label(self, label: str) -> str:
+        """The host of a name under the domain."""
+        return f"{label}.{self.domain}"
+
+    def label_of(self, host: str) -> str | None:
+        """The reverse of `host_for_label`; None for hosts that are not one label below the domain."""
+        label = host.removesuffix(f".{self.domain}")
+        return label if label != host and "." not in label else None
+
+
+def label_problem(label: str) -> str | None:
+    """What is wrong with a name somebody asks for, for people; None when it may be taken.
+
+    One canonical form (letters, digits, hyphens; RFC 5890 section 2.3.1) keeps look-alikes and second spellings out.
+    """
+    if label.startswith("_") or label in RESERVED_LABELS:
+        return f"the name {label!r} is reserved"
+    if not _LABEL.fullmatch(label):
+        return f"{label[:80]!r} is not a name: use a-z, 0-9 and hyphens inside, at most 63 characters"
+    if label[2:4] == "--":
+        return f"{label!r} looks like an internationalised name, which are not offered"
+    return None
