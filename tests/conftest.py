@@ -1,0 +1,35 @@
+"""Fixtures for all tests, and the rule that CI skips nothing."""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.app_routes import sample_app
+from tests.support.apps import App
+from tests.support.idp import Provider, mock_provider
+from tests.support.tools import in_ci
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Where CI is set, a skipped test is a failed one: a missing tool must not hide a hole."""
+    report = yield
+    if in_ci() and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    """The sample upstream."""
+    with sample_app() as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def mock_idp() -> Iterator[Provider]:
+    """The PyPI provider, one for each worker."""
+    with mock_provider() as provider:
+        yield provider

@@ -1,0 +1,62 @@
+"""A real Chromium (Debian's), driven by Playwright."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import BrowserContext, Page, async_playwright
+
+from tests.support.tools import ARTIFACTS, require_tool
+
+FLAGS = [
+    "--no-sandbox",  # CI runs as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+PAGE_MS = 30_000
+"""Longest wait for anything in a page."""
+
+
+def chromium() -> str:
+    """Where Chromium is; the test is skipped (fails in CI) without it."""
+    return require_tool(os.environ.get("CHROMIUM", "chromium"))
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[BrowserContext]:
+    """A fresh profile in a Chromium of its own."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        try:
+            context = await browser.new_context(viewport={"width": 1100, "height": 720})
+            context.set_default_timeout(PAGE_MS)
+            await context.route(lambda url: "localhost" not in url and "127.0.0.1" not in url, lambda r: r.abort())
+            yield context
+        finally:
+            await browser.close()
+
+
+async def sign_in(page: Page, user: str) -> None:
+    """Signs in at whichever test provider the page is at."""
+    if "/oauth2/authorize" in page.url:
+        await page.get_by_role("button", name=user, exact=True).click()
+        return
+    await page.get_by_placeholder("Login").fill(user)
+    await page.get_by_placeholder("Password").fill(user)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("button", name="Continue").click()
+
+
+async def screenshot(page: Page, name: str) -> Path:
+    """Saves what the person sees as `tests/artifacts/NAME.png`."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    path = ARTIFACTS / f"{name}.png"
+    await page.screenshot(path=path)
+    return path

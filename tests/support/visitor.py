@@ -1,0 +1,124 @@
+"""A visitor with a cookie jar who can sign in: httpx, with names under `.localhost` sent to loopback.
+
+Python does not resolve `*.localhost`, so the transport connects to 127.0.0.1 and leaves the name in Host.
+"""
+
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+NAVIGATION = {
+    "Accept": "text/html,application/xhtml+xml",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Site": "none",
+}
+"""What a browser sends when a person opens an address."""
+
+MAX_HOPS = 12
+
+
+class LoopbackTransport(httpx.HTTPTransport):
+    """Connects to 127.0.0.1 for `localhost` and names under it; Host stays as it was."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        if host != "localhost" and not host.endswith(".localhost"):
+            return super().handle_request(request)
+        # A copy: the client files cookies under the URL of the request it made.
+        sent = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1"),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return super().handle_request(sent)
+
+
+class Visitor:
+    """A person with a browser, without the browser."""
+
+    def __init__(self) -> None:
+        self.client = httpx.Client(transport=LoopbackTransport(), timeout=30, trust_env=False)
+
+    def __enter__(self) -> "Visitor":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.client.close()
+
+    def get(self, url: str, **kwargs: Any) -> httpx.Response:
+        """A program's request: no redirects followed."""
+        return self.client.get(url, **kwargs)
+
+    def navigate(self, url: str) -> httpx.Response:
+        """Opens `url` as a browser does, through every redirect; the last page."""
+        response = self.client.get(url, headers=NAVIGATION)
+        return self._follow(response)
+
+    def _follow(self, response: httpx.Response) -> httpx.Response:
+        for _ in range(MAX_HOPS):
+            if response.status_code not in {301, 302, 303, 307}:
+                return response
+            target = urljoin(page_url(response), response.headers["location"])
+            response = self.client.get(target, headers=NAVIGATION)
+        raise AssertionError(f"more than {MAX_HOPS} redirects, last to {response.headers['location']}")
+
+    def submit(self, page: httpx.Response, **values: str) -> httpx.Response:
+        """Sends the first form of a page with `values`, and follows; hidden inputs go along."""
+        form = FormReader.first(page.text)
+        target = urljoin(page_url(page), form.action)
+        data = {**form.hidden, **values}
+        return self._follow(self.client.post(target, data=data, headers=NAVIGATION))
+
+    def login(self, url: str, user: str) -> httpx.Response:
+        """Opens `url`, signs in as `user` at whichever test provider asks, and gives the page it ends on."""
+        page = self.navigate(url)
+        if "oauth2/authorize" in page_url(page):  # oidc-provider-mock: one form
+            return self.submit(page, sub=user)
+        if "name=login" in page.text:
+            page = self.submit(page, login=user, password=user, action="login")
+        if "<title>Consent" in page.text:
+            page = self.submit(page, action="consent")
+        return page
+
+
+def page_url(response: httpx.Response) -> str:
+    """Where a page came from."""
+    return str(response.request.url)
+
+
+class FormReader(HTMLParser):
+    """Reads the first form of a page: where it goes and its hidden inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action = ""
+        self.hidden: dict[str, str] = {}
+        self.forms = 0
+
+    @classmethod
+    def first(cls, html: str) -> "FormReader":
+        """The first form in `html`.
+
+        Raises:
+            AssertionError: There is none.
+        """
+        reader = cls()
+        reader.feed(html)
+        assert reader.forms, f"no form on this page:\n{html[:2000]}"
+        return reader
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collects what belongs to the first form."""
+        values = {name: value or "" for name, value in attrs}
+        self.forms += tag == "form"
+        if self.forms != 1:
+            return
+        if tag == "form":
+            self.action = values.get("action", "")
+        elif tag == "input" and values.get("type") == "hidden":
+            self.hidden[values["name"]] = values.get("value", "")
