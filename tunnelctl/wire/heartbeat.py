@@ -1,4 +1,4 @@
-"""PINGs that are under way, and the round trip they measure. A PONG is no claim to believe: it only ends a PING of ours."""
+"""PINGs that are under way, and the round trip they measure. A PONG is no claim to believe: it ends a PING of ours."""
 
 from collections import deque
 from struct import Struct

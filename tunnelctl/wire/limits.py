@@ -7,10 +7,10 @@ from tunnelctl.wire.frames import MAX_PAYLOAD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one session. Each end enforces its own; `max_streams` and the heartbeat are told in hello and welcome."""
+    """Limits of one session. Each end enforces its own; hello and welcome tell some of them."""
 
     max_streams: int = 1024
-    """Open at once on a link. Times the initial window it bounds what a link may make us hold: 64 MiB and the budget."""
+    """Open at once on a link. Times the initial window it bounds what a link may make us hold: 64 MiB + budget."""
 
     max_head: int = MAX_PAYLOAD
     """Bytes of an OPEN, HEAD or END payload, and of all interim heads of one stream together: heads have no flow

@@ -1,7 +1,8 @@
-"""Whose turn it is to send: round robin over the streams that have something sendable.
+"""What goes next: frames that are ready, in the order they were made, then round robin over streams with a queue.
 
-A stream is in the ring exactly while it has queued frames that its credit allows. Small frames of idle streams never
-come here: `Session` frames them at once.
+Frames of the link, and small ones of streams that have nothing queued, are ready at once: what controls the link, and
+small exchanges, pass the bulk by, and a RESET never overtakes its OPEN. A stream is in the ring exactly while it has
+queued frames that its credit allows.
 """
 
 from collections import deque
@@ -17,6 +18,13 @@ HIGH_WATER: Final = 256 * 1024
 LOW_WATER: Final = 64 * 1024
 """Queued bytes below which the user is told to go on: enough to bridge the turn of the loop until more comes."""
 
+MAX_SMALL: Final = 4096
+"""Payloads up to this size need no turn, if their stream has nothing queued."""
+MAX_DIRECT: Final = 64 * 1024
+"""Bytes of such frames between two calls of `take`; then they queue like the rest, and `queued` shows them."""
+MAX_DIRECT_BESIDE: Final = 16 * 1024
+"""The same while other streams wait for their turn: more would starve them."""
+
 _MIN_ROOM: Final = 1024
 """With less than this left in a message it is better to send it than to cut a frame for it."""
 _MERGE: Final = 4096
@@ -24,26 +32,44 @@ _MERGE: Final = 4096
 a frame for each of them."""
 
 
-class Scheduler:
-    """The queues' side of sending."""
+_pack_header: Final = HEADER.pack
 
-    __slots__ = ("_ring",)
+
+class Scheduler:
+    """Frames of the link and of all streams, on their way out."""
+
+    __slots__ = ("_ready", "_ready_size", "_ring")
 
     def __init__(self) -> None:
+        self._ready: list[Part] = []
+        self._ready_size = 0
         self._ring: deque[Stream] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._ring)
+    @property
+    def has_frames(self) -> bool:
+        """Whether something may go now."""
+        return bool(self._ready or self._ring)
 
-    def put(self, stream: Stream, first: int, payload: Part) -> None:
-        """Queue a frame; DATA of any size."""
-        if stream.queue is None:
-            stream.queue = deque()
-        stream.queued += len(payload)
-        stream.is_full = stream.is_full or stream.queued > HIGH_WATER
-        if not (stream.queue and _merge(stream.queue, first, payload)):
-            stream.queue.append((first, bytearray(payload) if len(payload) <= _MERGE else payload))
-        self.wake(stream)
+    def put(self, first: int, number: int, payload: bytes = b"") -> None:
+        """Make a frame ready, whatever its size."""
+        self._ready.append(_pack_header(first << 24 | len(payload), number) + payload)
+        self._ready_size += HEADER_SIZE + len(payload)
+
+    def send(self, stream: Stream, first: int, payload: Part) -> None:
+        """Make a frame of the stream ready, or queue it. DATA may be of any size."""
+        size = len(payload)
+        cost = size if first & KIND_MASK == DATA else 0
+        if (
+            size > MAX_SMALL
+            or stream.queue
+            or cost > stream.credit
+            or self._ready_size > (MAX_DIRECT_BESIDE if self._ring else MAX_DIRECT)
+        ):
+            self._enqueue(stream, first, payload)
+            return
+        stream.credit -= cost
+        self._ready.append(_pack_header(first << 24 | size, stream.id) + payload)
+        self._ready_size += HEADER_SIZE + size
 
     def wake(self, stream: Stream) -> None:
         """Let the stream take turns again, if it has something sendable."""
@@ -59,7 +85,35 @@ class Scheduler:
             stream.is_waiting = False
             self._ring.remove(stream)
 
-    def take(self, parts: list[Part], room: int) -> list[Stream]:
+    def take(self, max_bytes: int) -> tuple[bytes, list[Stream]]:
+        """Frames of about `max_bytes` at most (see `Session.data_to_send`), and the streams that had a turn."""
+        parts = self._ready
+        room = max_bytes - self._ready_size
+        if room < 0:
+            return self._take_ready(max_bytes), []
+        self._ready = []
+        self._ready_size = 0
+        served = self._take_turns(parts, room) if self._ring else []
+        return b"".join(parts), served
+
+    def clear(self) -> None:
+        """Forget the frames that are ready."""
+        self._ready = []
+        self._ready_size = 0
+
+    def _take_ready(self, max_bytes: int) -> bytes:
+        """The first ready frames that fit, and at least one."""
+        size = count = 0
+        for part in self._ready:
+            if count and size + len(part) > max_bytes:
+                break
+            size += len(part)
+            count += 1
+        parts, self._ready = self._ready[:count], self._ready[count:]
+        self._ready_size -= size
+        return b"".join(parts)
+
+    def _take_turns(self, parts: list[Part], room: int) -> list[Stream]:
         """Append frames of at most `room` bytes to `parts`. Returns the streams that had a turn."""
         ring = self._ring
         served = []
@@ -76,6 +130,15 @@ class Scheduler:
                 ring.appendleft(stream)
                 break
         return served
+
+    def _enqueue(self, stream: Stream, first: int, payload: Part) -> None:
+        if stream.queue is None:
+            stream.queue = deque()
+        stream.queued += len(payload)
+        stream.is_full = stream.is_full or stream.queued > HIGH_WATER
+        if not (stream.queue and _merge(stream.queue, first, payload)):
+            stream.queue.append((first, bytearray(payload) if len(payload) <= _MERGE else payload))
+        self.wake(stream)
 
 
 def _is_sendable(stream: Stream) -> bool:
@@ -108,7 +171,7 @@ def _serve(stream: Stream, parts: list[Part], room: int, quantum: int) -> int:
             break
         else:
             queue.popleft()
-        parts.append(HEADER.pack(first << 24 | size, stream.id))
+        parts.append(_pack_header(first << 24 | size, stream.id))
         parts.append(payload)
         stream.queued -= size
         taken += size + HEADER_SIZE

@@ -5,8 +5,6 @@ credit, are queued on their stream, where `scheduler` takes turns. So what contr
 the bulk by, and a RESET never overtakes its OPEN.
 """
 
-from typing import Final
-
 import msgspec
 
 from tunnelctl.wire.errors import Code, WireError
@@ -20,7 +18,6 @@ from tunnelctl.wire.frames import (
     GOAWAY,
     HEAD,
     HEADER,
-    HEADER_SIZE,
     KIND_MASK,
     MAX_PAYLOAD,
     MAX_STREAM_ID,
@@ -29,7 +26,6 @@ from tunnelctl.wire.frames import (
     PING,
     RESET,
     WINDOW,
-    frame,
     is_interim,
     pack_go_away,
     pack_reset,
@@ -39,15 +35,8 @@ from tunnelctl.wire.heartbeat import Heartbeat
 from tunnelctl.wire.limits import Bucket, Limits
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.scheduler import LOW_WATER, Scheduler
-from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_RESET, Part, Stream
+from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_RESET, Stream
 from tunnelctl.wire.window import Budget, earned, release
-
-MAX_SMALL: Final = 4096
-"""Payloads up to this size need no turn, if their stream has nothing queued."""
-MAX_DIRECT: Final = 64 * 1024
-"""Bytes of such frames between two calls of `data_to_send`; then they queue like the rest, and `queued` shows them."""
-MAX_DIRECT_BESIDE: Final = 16 * 1024
-"""The same while other streams wait for their turn: more would starve them."""
 
 _encode = msgspec.json.Encoder().encode
 _pack_header = HEADER.pack
@@ -67,8 +56,6 @@ class Sender:
         "_max_streams",
         "_now",
         "_opens",
-        "_out",
-        "_out_size",
         "_resets",
         "_room",
         "_scheduler",
@@ -93,8 +80,6 @@ class Sender:
         self._scheduler = Scheduler()
         self._streams: dict[int, Stream] = {}
         self._events: list[Event] = []
-        self._out: list[Part] = []
-        self._out_size = 0
         self._unsent_answers = 0
         self._grants: dict[Stream, int] = {}
         self._last_id = 0
@@ -141,7 +126,7 @@ class Sender:
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` would return something."""
-        return bool(self._out or self._scheduler or self._grants)
+        return self._scheduler.has_frames or bool(self._grants)
 
     def open(self, payload: bytes, *, fin: bool) -> Stream:
         """Open a stream with an OPEN payload of at most MAX_PAYLOAD bytes; with `fin`, nothing will follow it.
@@ -156,7 +141,7 @@ class Sender:
         stream = Stream(number, ENDED if fin else FLOWING, HEAD_DUE)
         self._streams[number] = stream
         # Never queued, whatever its size: ids must ascend on the wire.
-        self._put(OPEN_FIN if fin else OPEN, number, payload)
+        self._scheduler.put(OPEN_FIN if fin else OPEN, number, payload)
         return stream
 
     def send_head(self, stream: Stream, payload: bytes, *, fin: bool = False) -> None:
@@ -186,7 +171,7 @@ class Sender:
         if self._opens:
             self._resets.add(self._now)
             self._room = 0
-        self._put(RESET, stream.id, pack_reset(code, reason))
+        self._scheduler.put(RESET, stream.id, pack_reset(code, reason))
         self._kill(stream)
 
     def consumed(self, stream: Stream, n: int) -> None:
@@ -197,10 +182,11 @@ class Sender:
         """
         if stream.receiving == WAS_RESET:
             return
-        stream.owed = owed = stream.owed + n
+        owed = stream.owed + n
         window = stream.window
         if owed > window - stream.left:
             raise _misuse(f"stream {stream.id}: more consumed than received")
+        stream.owed = owed
         if stream.receiving == FLOWING:
             if owed * 2 >= window:
                 credit = earned(stream, self._now, self._heartbeat.rtt, self._budget, self._limits.max_window)
@@ -212,7 +198,7 @@ class Sender:
         """Send a message to the peer's user."""
         payload = _encode(message)
         _check_size(payload)
-        self._put(CONTROL, 0, payload)
+        self._scheduler.put(CONTROL, 0, payload)
 
     def ping(self, now: float) -> None:
         """Ask for a sign of life, and measure the round trip.
@@ -221,7 +207,7 @@ class Sender:
             WireError: HEARTBEAT, when `max_unanswered_pings` are under way already.
         """
         self._now = now
-        self._put(PING, 0, self._heartbeat.ping(now))
+        self._scheduler.put(PING, 0, self._heartbeat.ping(now))
 
     def go_away(self, code: Code, reason: str = "") -> None:
         """Take no new streams. Those that are open go on; what the peer opens from now on is never begun."""
@@ -229,7 +215,7 @@ class Sender:
         self._room = 0
         if not self._opens:
             self._taken_up_to = min(self._taken_up_to, self._last_id)
-        self._put(GOAWAY, 0, pack_go_away(code, 0 if self._opens else self._taken_up_to, reason))
+        self._scheduler.put(GOAWAY, 0, pack_go_away(code, 0 if self._opens else self._taken_up_to, reason))
 
     def close(self) -> tuple[Stream, ...]:
         """Free everything: the link is gone. Returns the streams that were still open."""
@@ -249,43 +235,22 @@ class Sender:
         """
         if self._grants:
             self._put_grants()
-        parts = self._out
-        room = max_bytes - self._out_size
         self._unsent_answers = 0
-        if room < 0:
-            parts = self._cut(max_bytes)
-        else:
-            self._out = []
-            self._out_size = 0
-            if self._scheduler:
-                for stream in self._scheduler.take(parts, room):
-                    self._after_turn(stream)
-        return b"".join(parts)
+        data, served = self._scheduler.take(max_bytes)
+        for stream in served:
+            self._after_turn(stream)
+        return data
 
     def _send(self, stream: Stream, step: int, payload: bytes | memoryview) -> None:
         after = NEXT[stream.sending].get(step)
         if after is None:
             self._refuse(stream)
             return
-        size = len(payload)
-        is_data = step & KIND_MASK == DATA
-        if not is_data:
+        if step & KIND_MASK != DATA:
             _check_size(payload)
         stream.sending = after
-        first = step or HEAD  # INTERIM is 0
-        if (
-            size > MAX_SMALL
-            or stream.queue
-            or self._out_size > (MAX_DIRECT_BESIDE if self._scheduler else MAX_DIRECT)
-            or (is_data and size > stream.credit)
-        ):
-            self._scheduler.put(stream, first, payload)
-            return
-        if is_data:
-            stream.credit -= size
-        self._out.append(_pack_header(first << 24 | size, stream.id) + payload)
-        self._out_size += size + HEADER_SIZE
-        if after == ENDED and stream.receiving == ENDED:
+        self._scheduler.send(stream, step or HEAD, payload)  # INTERIM is 0
+        if after == ENDED and stream.receiving == ENDED and not stream.queue:
             self._forget(stream)
 
     def _refuse(self, stream: Stream) -> None:
@@ -293,28 +258,12 @@ class Sender:
         if stream.sending != WAS_RESET:
             raise _misuse(f"stream {stream.id}: frame out of turn")
 
-    def _put(self, first: int, number: int, payload: bytes = b"") -> None:
-        self._out.append(frame(first, number, payload))
-        self._out_size += HEADER_SIZE + len(payload)
-
     def _put_grants(self) -> None:
         """Here and not in `consumed`, so that a peer that does not read costs one pending grant for each stream."""
         for stream, credit in self._grants.items():
             if stream.receiving == FLOWING:
-                self._put(WINDOW, stream.id, pack_window(credit))
+                self._scheduler.put(WINDOW, stream.id, pack_window(credit))
         self._grants.clear()
-
-    def _cut(self, max_bytes: int) -> list[Part]:
-        """The first frames of the output list that fit, and at least one."""
-        size = count = 0
-        for part in self._out:
-            if count and size + len(part) > max_bytes:
-                break
-            size += len(part)
-            count += 1
-        parts, self._out = self._out[:count], self._out[count:]
-        self._out_size -= size
-        return parts
 
     def _after_turn(self, stream: Stream) -> None:
         if stream.is_full and stream.queued < LOW_WATER:

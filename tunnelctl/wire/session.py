@@ -3,8 +3,9 @@
     session.receive_data(chunk, now)  ->  session.events()
     session.open(...), send_head(...), send_data(...), ...  ->  session.data_to_send(max_bytes)
 
-This module is the receiving half; `sender` has the commands. Both change the streams' states by the table in `stream`.
-The user looks at `events()` after `receive_data` and after `data_to_send`.
+`sender` has the commands, `receiver` what frames of streams do; both change the streams' states by the table in
+`stream`. This module cuts frames out of chunks and reads those of the link itself. The user looks at `events()` after
+`receive_data` and after `data_to_send`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,12 +16,8 @@ import msgspec
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import (
     ControlReceived,
-    DataReceived,
-    Ended,
     Event,
     GoAwayReceived,
-    HeadReceived,
-    Opened,
     PongReceived,
     WasReset,
 )
@@ -36,7 +33,6 @@ from tunnelctl.wire.frames import (
     HEADER_SIZE,
     KIND_MASK,
     LENGTH_MASK,
-    MAX_CREDIT,
     MAX_PAYLOAD,
     OPEN,
     OPEN_FIN,
@@ -45,35 +41,20 @@ from tunnelctl.wire.frames import (
     PONG,
     RESET,
     WINDOW,
-    is_interim,
     unpack_go_away,
-    unpack_reset,
-    unpack_window,
 )
 from tunnelctl.wire.heartbeat import PING_SIZE
-from tunnelctl.wire.limits import Bucket, Limits
+from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.messages import Message
-from tunnelctl.wire.sender import Sender
-from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, Stream
+from tunnelctl.wire.receiver import Receiver
+from tunnelctl.wire.stream import Stream
 from tunnelctl.wire.window import Budget
-
-MAX_PINNING: Final = 8
-"""A view keeps its whole chunk alive: DATA is copied out when it is less than one part in so many of it. Else a peer
-could make one byte of a slow stream hold a whole message, thousands of times."""
-MIN_VIEW: Final = 4096
-"""Bytes below which a copy costs no more than a view."""
-
-_ANSWERS: Final = frozenset(
-    {Code.NO_ERROR, Code.REFUSED, Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_BROKEN, Code.UPSTREAM_TIMEOUT}
-)
-"""Codes with which the acceptor answers a request. They cost the opener no more than a response does, and come for
-every request while an upstream is down: they are no rapid reset."""
 
 _decode: Final = msgspec.json.Decoder[Message](Message).decode
 _unpack_header: Final = HEADER.unpack_from
 
 
-class Session(Sender):
+class Session(Receiver):
     """One end of a link.
 
     Attributes:
@@ -81,14 +62,13 @@ class Session(Sender):
         error: The violation that ended the session; None while it goes on.
     """
 
-    __slots__ = ("_orphans", "_partial", "_resets_heard", "_wanted", "error", "last_received")
+    __slots__ = ("_orphans", "_partial", "_wanted", "error", "last_received")
 
     def __init__(self, *, opens: bool, limits: Limits | None = None, budget: Budget | None = None) -> None:
         super().__init__(opens=opens, limits=limits, budget=budget)
         self._partial = bytearray()
         self._wanted = 0
         self._orphans: tuple[Stream, ...] = ()
-        self._resets_heard = Bucket(rate=self._limits.max_resets_per_second, burst=self._limits.max_reset_burst)
         self.last_received = 0.0
         self.error: WireError | None = None
 
@@ -180,75 +160,6 @@ class Session(Sender):
             raise WireError(Code.LIMIT, f"a payload of {length} bytes, expected no more than {MAX_PAYLOAD}")
         self._wanted = HEADER_SIZE + length
 
-    def _read_data(self, stream: Stream, first: int, data: bytes | memoryview, start: int, end: int) -> None:
-        size = end - start
-        after = NEXT[stream.receiving].get(first)
-        if after is None:
-            raise _out_of_turn(stream)
-        left = stream.left - size
-        if left < 0:
-            raise WireError(Code.FLOW_CONTROL, f"stream {stream.id}: {size} bytes, expected no more than {stream.left}")
-        stream.left = left
-        stream.received_total += size
-        if size >= MIN_VIEW and size * MAX_PINNING >= len(data):
-            payload: bytes | memoryview = memoryview(data)[start:end]
-        else:
-            payload = bytes(data[start:end])
-        if after == ENDED:
-            self._events.append(DataReceived(stream, payload, True))
-            self._end_receiving(stream)
-        elif size:
-            self._events.append(DataReceived(stream, payload, False))
-        else:
-            # Costs a peer nothing and means nothing (CVE-2019-9518).
-            raise WireError(Code.PROTOCOL, f"stream {stream.id}: empty DATA without FIN")
-
-    def _read_head(self, stream: Stream, first: int, payload: bytes) -> None:
-        if len(payload) < 2 or len(payload) > self._limits.max_head:
-            raise WireError(Code.LIMIT, f"stream {stream.id}: a head of {len(payload)} bytes")
-        step = first
-        if is_interim(payload):
-            step ^= HEAD ^ INTERIM
-            stream.interim += HEADER_SIZE + len(payload)
-            if stream.interim > self._limits.max_head:
-                raise WireError(Code.LIMIT, f"stream {stream.id}: {stream.interim} bytes of interim heads")
-        after = NEXT[stream.receiving].get(step)
-        if after is None:
-            raise _out_of_turn(stream)
-        self._events.append(HeadReceived(stream, payload, after == ENDED))
-        if after == ENDED:
-            self._end_receiving(stream)
-        else:
-            stream.receiving = after
-
-    def _read_end(self, stream: Stream, payload: bytes) -> None:
-        if len(payload) > self._limits.max_head:
-            raise WireError(Code.LIMIT, f"stream {stream.id}: {len(payload)} bytes of trailers")
-        if END_FIN not in NEXT[stream.receiving]:
-            raise _out_of_turn(stream)
-        self._events.append(Ended(stream, payload))
-        self._end_receiving(stream)
-
-    def _end_receiving(self, stream: Stream) -> None:
-        stream.receiving = ENDED
-        if stream.sending == ENDED and not stream.queue:
-            self._forget(stream)
-
-    def _read_window(self, stream: Stream, payload: bytes) -> None:
-        credit = stream.credit + unpack_window(payload)
-        if credit > MAX_CREDIT:
-            raise WireError(Code.FLOW_CONTROL, f"stream {stream.id}: credit of {credit} bytes")
-        stream.credit = credit
-        self._scheduler.wake(stream)
-
-    def _read_reset(self, stream: Stream, payload: bytes) -> None:
-        code, reason = unpack_reset(payload)
-        is_answer = self._opens and code in _ANSWERS
-        self._kill(stream)
-        self._events.append(WasReset(stream, code, reason))
-        if not is_answer and not self._resets_heard.add(self._now):
-            raise WireError(Code.TOO_MANY_RESETS, "streams were reset faster than allowed")
-
     def _read_other(self, byte: int, number: int, payload: bytes) -> None:
         """A frame of the link, of a stream to be opened, or of one that is gone."""
         first = byte & ~OPTIONAL
@@ -265,24 +176,11 @@ class Session(Sender):
         else:
             _LINK_READERS[first](self, byte, payload)
 
-    def _read_open(self, number: int, payload: bytes, fin: bool) -> None:
-        if self._opens or number != self._last_id + 1:
-            raise WireError(Code.PROTOCOL, f"OPEN of stream {number} after {self._last_id}")
-        if len(payload) > self._limits.max_head:
-            raise WireError(Code.LIMIT, f"stream {number}: a head of {len(payload)} bytes")
-        self._last_id = number
-        if number > self._taken_up_to:
-            return
-        if len(self._streams) >= self._max_streams:
-            raise WireError(Code.LIMIT, f"more than {self._max_streams} streams")
-        stream = self._streams[number] = Stream(number, HEAD_DUE, ENDED if fin else FLOWING)
-        self._events.append(Opened(stream, payload, fin))
-
     def _read_ping(self, byte: int, payload: bytes) -> None:
         if len(payload) != PING_SIZE:
             raise WireError(Code.PROTOCOL, f"PING of {len(payload)} bytes")
         self._count_question()
-        self._put(PONG, 0, payload)
+        self._scheduler.put(PONG, 0, payload)
 
     def _read_pong(self, byte: int, payload: bytes) -> None:
         self._events.append(PongReceived(self._heartbeat.pong(payload, self._now)))
@@ -317,7 +215,7 @@ class Session(Sender):
         """Leave just the GOAWAY to send. The streams' owners are told by whoever calls `close`."""
         self.error = error
         self._orphans = super().close()
-        self._out, self._out_size = [], 0
+        self._scheduler.clear()
         super().go_away(error.code, error.detail)
 
 
@@ -334,7 +232,3 @@ def _skip_unknown(byte: int) -> None:
     """Versions can meet: a kind we do not know is skipped if its sender said so."""
     if not byte & OPTIONAL or byte & KIND_MASK <= CONTROL:
         raise WireError(Code.PROTOCOL, f"unknown frame type {byte}")
-
-
-def _out_of_turn(stream: Stream) -> WireError:
-    return WireError(Code.PROTOCOL, f"stream {stream.id}: frame out of turn")

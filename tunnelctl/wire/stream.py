@@ -43,8 +43,8 @@ class Stream:
     Attributes for users (read only, except `owner`):
         id: Number of the stream on its link.
         owner: Whatever the user wants to find again when an event comes.
-        queued: Bytes taken by `Session.send_data` and not yet handed to `data_to_send`, apart from small writes that
-            were framed at once (at most `session.MAX_DIRECT` on the whole link).
+        queued: Bytes taken by `Session.send_data` (and heads, trailers) and not yet handed to `data_to_send`, apart
+            from small frames that were made ready at once (at most `scheduler.MAX_DIRECT` on the whole link).
         received_total: Bytes of DATA received.
         is_closed: True when both halves have ended or the stream was reset.
 
