@@ -161,6 +161,14 @@ ERRORS: dict[str, ErrorKind] = dict(
             "Send HTTP/1.1.",
         ),
         _kind(
+            "expectation_failed",
+            417,
+            "ingress",
+            "This expectation cannot be met",
+            "The request's Expect header asks for something other than 100-continue.",
+            "Send the request without it.",
+        ),
+        _kind(
             "method_not_allowed",
             405,
             "ingress",
@@ -248,7 +256,7 @@ ERRORS: dict[str, ErrorKind] = dict(
             "ingress",
             "The sign-in service cannot be reached",
             "The sign-in service of {host} could not be reached or did not answer as one.",
-            "Try again in a minute. If it stays like this, the owner of this address should check the issuer's address.",
+            "Try again in a minute. If it stays like this, the owner should check the issuer's address.",
         ),
         _kind(
             "prefetch_refused",

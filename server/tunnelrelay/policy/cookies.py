@@ -1,8 +1,8 @@
 """The relay's own cookies among a visitor's and an upstream's: read byte by byte, strictly; stripped generously.
 
 Browsers store cookies whose names begin with a raw 0xA0 or 0x85 byte and send them to sibling hosts; parsers that trim
-Unicode white space (Starlette's does) then read them as `__Host-tunnel`. So: split on `;` only, trim only space and tab,
-compare names exactly, and take two cookies of our name for none. The `__Host-` prefix alone protects nothing.
+Unicode white space (Starlette's does) then read them as `__Host-tunnel`. So: split on `;` only, trim only space and
+tab, compare names exactly, and take two cookies of our name for none. The `__Host-` prefix alone protects nothing.
 """
 
 import re
@@ -14,7 +14,7 @@ TRANSACTION, TRANSACTION_PLAIN = b"__Host-tunnel-tx-", b"tunnel-tx-"
 """Prefix of the cookies of a login under way."""
 
 MAX_SET_COOKIES = 64
-"""Set-Cookie fields taken from one answer. Browsers keep about 180 per site: more would push out other hosts' cookies."""
+"""Set-Cookie fields taken from one answer. Browsers keep about 180 a site: many push out those of other hosts."""
 MAX_SET_COOKIE_BYTES = 8_192
 """Browsers ignore a cookie over 4,096 bytes of name and value, so nothing usable is lost."""
 

@@ -102,10 +102,12 @@ class Edit:
     Attributes:
         remove: Names, lower-case with `_` as `-`. Removed before anything is added.
         add: Ready field lines, each with its CRLF.
+        adds: The names in `add`, spelt as in `remove`.
     """
 
     remove: frozenset[bytes] = frozenset()
     add: bytes = b""
+    adds: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ class Policy:
         basic_key: Key of those digests.
         connection: Who signs visitors in; None for no login.
         host_header: Host to send to the upstream; None keeps the visitor's.
-        rewrites_location: The upstream is told its own host, so the redirects it answers with are turned back into public ones.
+        rewrites_location: The upstream is told its own host, so its redirects are turned back into public ones.
         words: Who is let in, for people.
         is_open: Nothing to judge: every visitor may pass.
     """

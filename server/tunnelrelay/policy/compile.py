@@ -1,0 +1,119 @@
+"""From what an agent asked for to a `Policy`, or to every reason why not.
+
+Anything unclear is refused: an endpoint must never be more open than its owner meant it to be.
+"""
+
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv6Network, ip_network
+from urllib.parse import urlsplit
+
+from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.policy.connections import compile_connection
+from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
+from tunnelrelay.policy.rules import Network, Policy
+from tunnelrelay.policy.words import words_for
+
+_HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+class PolicyInvalid(Exception):
+    """The policy asked for cannot be had.
+
+    Attributes:
+        problems: Everything that is wrong with it, each a sentence for the owner.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes) -> Policy:
+    """Returns what guards the endpoint.
+
+    Args:
+        upstream: The local service as a URL.
+        owner: Whose endpoint it is; connections of different owners never share an id.
+        key: Secret of this relay that stays the same over restarts.
+
+    Raises:
+        PolicyInvalid: With every problem at once.
+    """
+    problems: list[str] = []
+    oidc = spec.oidc
+    if oidc is not None and spec.basic_auth:
+        problems.append("a password and an OpenID login cannot guard the same endpoint: use one of them")
+    basic_key = hmac.digest(key, b"basic-auth", "sha256")
+    policy = Policy(
+        cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
+        cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),
+        basic=_passwords(spec.basic_auth, basic_key, problems),
+        basic_key=basic_key,
+        connection=None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems),
+        host_header=_host_header(spec.host_header, upstream, problems),
+        rewrites_location=spec.host_header == "rewrite",
+        request_edit=compile_request_edit(spec.request_headers, problems),
+        response_edit=compile_response_edit(spec.response_headers, private=oidc is not None, problems=problems),
+    )
+    if problems:
+        raise PolicyInvalid(problems)
+    return replace(policy, words=words_for(policy))
+
+
+def _networks(flag: str, texts: Iterable[str], problems: list[str]) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for text in texts:
+        try:
+            network = ip_network(text)
+        except ValueError:
+            problems.append(f"{flag}: {text[:64]!r} is not a network{_network_hint(text)}")
+            continue
+        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+            # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.
+            problems.append(f"{flag}: {text!r} stands for IPv4 addresses: write the IPv4 network")
+        networks.append(network)
+    return tuple(networks)
+
+
+def _network_hint(text: str) -> str:
+    try:
+        return f": did you mean {ip_network(text, strict=False)}?"
+    except ValueError:
+        return " such as 10.0.0.0/8 or 2001:db8::/32"
+
+
+def _passwords(pairs: Iterable[str], key: bytes, problems: list[str]) -> frozenset[bytes]:
+    digests = set()
+    for number, pair in enumerate(pairs, 1):
+        user, _, password = pair.partition(":")
+        if not user or not password or not pair.isprintable():
+            problems.append(f"basic_auth: pair {number} is not USER:PASSWORD")  # never the pair itself: it is a secret
+            continue
+        digests.add(hmac.digest(key, pair.encode(), "sha256"))
+    return frozenset(digests)
+
+
+def _host_header(asked: str | None, upstream: str, problems: list[str]) -> bytes | None:
+    if asked is None:
+        return None
+    host = _upstream_host(upstream) if asked == "rewrite" else asked
+    if not _HOST_HEADER.fullmatch(host):
+        problems.append(f"host_header: {host[:64]!r} is not a host name")
+        return None
+    return host.encode()
+
+
+def _upstream_host(upstream: str) -> str:
+    """What a browser would send as Host for this URL; "" when it is none."""
+    try:
+        url = urlsplit(upstream)
+        port = url.port
+    except ValueError:
+        return ""
+    host = url.netloc.rpartition("@")[2]
+    return host.rpartition(":")[0] if port == _PORTS.get(url.scheme) and port is not None else host

@@ -1,0 +1,129 @@
+"""An owner's OpenID settings, checked and given their names: the half of compile.py that is about logins.
+
+Ids are keyed digests of the canonical settings, not counters: an agent or a relay that restarts with the same flags
+finds every login still good, and nobody without the key can work out another owner's ids.
+"""
+
+import hmac
+import re
+from base64 import b32encode
+from collections.abc import Iterable
+
+import httpx
+
+from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.policy.rules import Connection, Rules, verified_email
+
+MAX_SESSION = 30 * 24 * 3600
+"""Seconds. A login that lasts longer than this is no longer a login."""
+ID_LENGTH = 26
+"""Characters of base32, 130 bits: no two connections ever meet."""
+
+_DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,128}", re.ASCII)
+"""RFC 6749 section 3.3."""
+_MANY_TENANTS = re.compile(r"/(common|organizations|consumers)(/|$)")
+_DEFAULT_SCOPES = ("openid", "profile", "email")
+
+
+def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list[str]) -> Connection:
+    """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
+    problems += _issuer_problems(spec.issuer)
+    for flag, text in (("client id", spec.client_id), ("client secret", spec.client_secret)):
+        if not text.strip() or not text.isprintable():
+            problems.append(f"oidc: the {flag} is empty or has control characters")
+    for flag, seconds in (("idle", spec.idle_seconds), ("max", spec.max_seconds)):
+        if not 1 <= seconds <= MAX_SESSION:
+            problems.append(f"oidc: {flag} session duration is {seconds} s, must be 1 to {MAX_SESSION}")
+    rules = _rules(spec, problems)
+    scopes = _scopes(spec, problems)
+    return Connection(
+        id=digest(key, "connection", (owner, spec.issuer, spec.client_id)),
+        issuer=spec.issuer,
+        client_id=spec.client_id,
+        client_secret=spec.client_secret,
+        scopes=scopes,
+        rules=rules,
+        idle_seconds=spec.idle_seconds,
+        max_seconds=spec.max_seconds,
+        epoch=digest(key, "epoch", (spec.issuer, spec.client_id, spec.client_secret, *sorted(scopes))),
+        rules_version=digest(key, "rules", _canonical_rules(rules)),
+    )
+
+
+def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
+    """Returns a keyed digest of a list of texts, 26 characters of lower-case base32.
+
+    Each text is preceded by its length, so that no two lists are the same bytes.
+    """
+    parts = [text.encode("utf-8", "surrogatepass") for text in (purpose, *texts)]
+    message = b"".join(b"%d:%b" % (len(part), part) for part in parts)
+    return b32encode(hmac.digest(key, message, "sha256")).decode().lower()[:ID_LENGTH]
+
+
+def _issuer_problems(issuer: str) -> list[str]:
+    """Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled."""
+    if not issuer.isascii() or not issuer.isprintable() or set(issuer) & set(' \\"<>'):
+        return [f"oidc: the issuer {issuer[:128]!r} is not a URL"]
+    try:
+        url = httpx.URL(issuer)
+    except httpx.InvalidURL:
+        return [f"oidc: the issuer {issuer[:128]!r} is not a URL"]
+    if url.scheme not in ("https", "http") or not url.host:
+        return [f"oidc: the issuer {issuer[:128]!r} is not an https:// address"]
+    if url.userinfo or "?" in issuer or "#" in issuer or "@" in issuer:
+        return [f"oidc: the issuer {issuer[:128]!r} has a user, a query or a fragment"]
+    if url.host == "login.microsoftonline.com" and (tenant := _MANY_TENANTS.match(url.path)):
+        return [
+            f"oidc: '/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
+        ]
+    return []
+
+
+def _scopes(spec: OidcSpec, problems: list[str]) -> tuple[str, ...]:
+    problems += [f"oidc: {scope[:64]!r} is not a scope" for scope in spec.scopes if not _SCOPE.fullmatch(scope)]
+    if not spec.scopes:
+        return _DEFAULT_SCOPES
+    needed = ("email",) if spec.allow_emails or spec.allow_domains else ()
+    return tuple(dict.fromkeys(("openid", *spec.scopes, *needed)))
+
+
+def _rules(spec: OidcSpec, problems: list[str]) -> Rules:
+    emails = [text.strip().lower() for text in spec.allow_emails]
+    domains = [text.strip().lower().removeprefix("@") for text in spec.allow_domains]
+    problems += [
+        f"oidc: {email[:128]!r} is not an e-mail address"
+        for email in emails
+        if verified_email({"email": email, "email_verified": True}) != email
+    ]
+    problems += [
+        f"oidc: {domain[:128]!r} is not a domain (no wildcards; international ones as xn--...)"
+        for domain in domains
+        if not _DOMAIN.fullmatch(domain)
+    ]
+    if any(not group.strip() for group in spec.allow_groups):
+        problems.append("oidc: an allowed group is empty")
+    problems += [problem for name, value in spec.allow_claims for problem in _claim_problems(name, value)]
+    return Rules(
+        emails=frozenset(emails),
+        domains=frozenset(domains),
+        groups=frozenset(spec.allow_groups),
+        claims=frozenset(spec.allow_claims),
+    )
+
+
+def _claim_problems(name: str, value: str) -> list[str]:
+    if not name.strip() or not value:
+        return [f"oidc: the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value"]
+    if name == "email":
+        return ["oidc: a claim rule on email would not check that it is verified: use an e-mail or domain rule"]
+    return []
+
+
+def _canonical_rules(rules: Rules) -> list[str]:
+    return [
+        *(f"email {email}" for email in sorted(rules.emails)),
+        *(f"domain {domain}" for domain in sorted(rules.domains)),
+        *(f"group {group}" for group in sorted(rules.groups)),
+        *(f"claim {len(name)} {name} {value}" for name, value in sorted(rules.claims)),
+    ]

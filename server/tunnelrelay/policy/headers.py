@@ -1,0 +1,164 @@
+"""Which header fields go on, in both directions: what concerns one hop, lies about the visitor, or is ours stays here.
+
+On the hot path: one pass, and what a name means (names.py) is looked up once per spelling. Stripping comes first and
+always, then the relay adds its own, so that nothing a visitor sends (in whatever spelling, or named in `Connection`)
+can be taken for it or take it away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tunnelrelay.policy import cookies, names
+from tunnelrelay.policy.names import HARMLESS, REQUEST, RESPONSE, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from tunnelctl.http1.head import RequestHead
+    from tunnelrelay.model import Field
+    from tunnelrelay.policy.rules import Policy
+
+_DIRECTIVE = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+"""One Cache-Control directive: a comma inside a quoted string does not end it (RFC 9111 section 5.2)."""
+
+
+def request_block(
+    head: RequestHead, *, forwarded: bytes, identity: bytes, policy: Policy, upgrade: bytes = b""
+) -> bytes:
+    """Returns the head to send to the upstream: request line and field lines, without framing and the empty line.
+
+    Args:
+        forwarded: Ready lines for `X-Forwarded-For`, `-Proto` and `-Host`.
+        identity: Ready lines about who is signed in; b"" when nobody is.
+        upgrade: Protocol to ask the upstream for; b"" for none.
+    """
+    unwanted = policy.request_edit.remove
+    if head.connection not in HARMLESS:
+        # Host is not the visitor's to take away: what was judged for one host must arrive for that host.
+        unwanted = unwanted | {canonical(token) for token in head.connection_tokens()} - {b"host", b"te"}
+    target = head.target if head.target[:1] == b"/" else _origin_form(head.target)
+    parts = [head.method, b" ", target, b" HTTP/1.1\r\n"]
+    if policy.host_header is not None:
+        parts.append(b"Host: %b\r\n" % policy.host_header)
+    kinds = REQUEST
+    for name, value in _without(head.fields, unwanted) if unwanted else head.fields:
+        kind = kinds[name]
+        if not kind:
+            parts += (name, b": ", value, b"\r\n")
+        elif kept := _admit_from_visitor(kind, value, policy):
+            parts += (name, b": ", kept, b"\r\n")
+    parts += (policy.request_edit.add, forwarded, identity)
+    if upgrade:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    return b"".join(parts)
+
+
+def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: bytes, upgrade: bytes = b"") -> bytes:
+    """Returns the field lines to send to the visitor, without framing and the empty line.
+
+    Args:
+        host: The endpoint's host name, lower-case, without port.
+        origin: The endpoint's public address: scheme, host, and port where it is not the scheme's own.
+        upgrade: Protocol switched to by this 101; b"" for none.
+    """
+    if policy.response_edit.remove:
+        fields = _without(fields, policy.response_edit.remove)
+    parts: list[bytes] = []
+    specials: list[int] = []
+    kinds = RESPONSE
+    for name, value in fields:
+        kind = kinds[name]
+        if not kind:
+            parts += (name, b": ", value, b"\r\n")
+            continue
+        specials.append(kind)
+        if kind == names.CONNECTION and value not in HARMLESS:
+            named = {canonical(token.strip()) for token in value.split(b",")} | {b"connection"}
+            return response_block(_without(fields, named), policy=policy, host=host, origin=origin, upgrade=upgrade)
+        if kind == names.SET_COOKIE and specials.count(kind) > cookies.MAX_SET_COOKIES:
+            continue
+        if kept := _admit_from_upstream(kind, value, policy, host, origin):
+            parts += (name, b": ", kept, b"\r\n")
+    parts.append(policy.response_edit.add)
+    if policy.connection is not None:
+        parts.append(b"Vary: Cookie\r\n")
+        if names.CACHE_CONTROL not in specials and b"cache-control" not in policy.response_edit.adds:
+            parts.append(b"Cache-Control: private, no-cache\r\n")
+    if upgrade:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    return b"".join(parts)
+
+
+def make_private(value: bytes) -> bytes:
+    """Returns a Cache-Control value that lets no shared cache store the answer (RFC 9111 section 5.2.2.7).
+
+    Else a page of one signed-in visitor, asked for as `/account/x.css`, is served from a cache to everybody.
+    """
+    directives = [directive.strip(b" \t") for directive in _DIRECTIVE.findall(value)]
+    kept = [directive for directive in directives if directive and not _lets_share(directive.lower())]
+    if not {b"private", b"no-store"} & {directive.lower() for directive in kept}:
+        kept.insert(0, b"private")
+    return b", ".join(kept)
+
+
+def _lets_share(directive: bytes) -> bool:
+    name, has_argument, _ = directive.partition(b"=")
+    # `private="field"` keeps just that field private and lets the rest be stored.
+    return name.strip() in (b"public", b"s-maxage") or (name.strip() == b"private" and bool(has_argument))
+
+
+def _admit_from_visitor(kind: int, value: bytes, policy: Policy) -> bytes:
+    """What the upstream gets of a request field that is not plain; b"" for nothing."""
+    if kind == names.COOKIE:
+        return cookies.strip(value) if b"tunnel" in value.lower() else value
+    if kind == names.HOST:
+        return value if policy.host_header is None else b""
+    if kind == names.AUTHORIZATION:
+        # The relay's own password is not the upstream's to see.
+        return b"" if policy.basic else value
+    if kind == names.TE:
+        return b"trailers" if b"trailers" in value.lower() else b""
+    return b""
+
+
+def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, origin: bytes) -> bytes:
+    """What the visitor gets of a response field that is not plain; b"" for nothing."""
+    if kind == names.SET_COOKIE:
+        return cookies.admit_set_cookie(value, host) or b""
+    if kind == names.LOCATION:
+        return _public_location(value, policy, origin)
+    if kind == names.CACHE_CONTROL:
+        return value if policy.connection is None else make_private(value)
+    if kind == names.CDN_CACHE:
+        return value if policy.connection is None else b""
+    return b""
+
+
+def _public_location(value: bytes, policy: Policy, origin: bytes) -> bytes:
+    """An upstream that is told its own host redirects to it: turn that back into the public address."""
+    if not policy.rewrites_location or policy.host_header is None:
+        return value
+    for scheme in (b"http://", b"https://"):
+        inner = scheme + policy.host_header
+        rest = value[len(inner) :]
+        if value.startswith(inner) and rest[:1] in (b"", b"/", b"?", b"#"):
+            return origin + rest
+    return value
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Absolute-form is for proxies, and the upstream is none (RFC 9112 section 3.2.2); `*` stays."""
+    scheme, has_authority, rest = target.partition(b"://")
+    if not has_authority or not scheme.isalpha():
+        return target
+    _, slash, path = rest.partition(b"/")
+    authority, mark, query = rest.partition(b"?")
+    if mark and b"/" not in authority:
+        return b"/?" + query
+    return slash + path or b"/"
+
+
+def _without(fields: list[Field], unwanted: AbstractSet[bytes]) -> list[Field]:
+    return [field for field in fields if canonical(field[0]) not in unwanted]
