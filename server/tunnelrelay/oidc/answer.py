@@ -1,0 +1,71 @@
+"""A provider's answer as it arrives at the callback: which login it belongs to, and whether it may go on. Pure."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, HANDOFF_SECONDS, MAX_CODE, Handoff, State, open_blob
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.rules import Connection
+
+MAX_DESCRIPTION = 300
+"""Characters of the provider's own words that are shown to the visitor."""
+_OURS = ("code", "state", "iss", "error", "error_description")
+
+
+class Endpoints(Protocol):
+    """What the login needs to know about who serves what."""
+
+    def connection_of(self, host: str) -> Connection | None:
+        """The connection that guards an endpoint now; None when there is no such endpoint or it asks for no login."""
+
+
+def read_answer(params: Iterable[tuple[str, str]], *, ring: KeyRing, endpoints: Endpoints, now: float) -> Handoff | str:
+    """What to hand to the endpoint's host, or the code of the error to show here instead.
+
+    Only a state that we sealed says where the answer goes, and `iss` (RFC 9207) must name the provider the login was
+    started with: a shared redirect URI is otherwise a way to have another provider's code delivered here.
+    """
+    answer = _single(params)
+    state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), now)
+    if answer is None or state is None or not _names_issuer(answer, state):
+        return "login_state_invalid"
+    connection = endpoints.connection_of(state.host)
+    if connection is None or (connection.id, connection.epoch) != (state.connection_id, state.epoch):
+        # The endpoint changed hands, or its owner changed the provider, since the login began.
+        return "login_restart"
+    code, error = answer.get("code", ""), answer.get("error", "")
+    if bool(code) == bool(error) or len(code) > MAX_CODE:
+        return "login_state_invalid"
+    return Handoff(
+        tx=state.tx,
+        binding=state.binding,
+        connection_id=state.connection_id,
+        epoch=state.epoch,
+        host=state.host,
+        expires_at=now + HANDOFF_SECONDS,
+        code=code,
+        error=_shown(error),
+        description=_shown(answer.get("error_description", "")) if error else "",
+    )
+
+
+def _single(params: Iterable[tuple[str, str]]) -> dict[str, str] | None:
+    """The parameters that matter, or None when one stands there twice: two readers could take two values."""
+    found: dict[str, str] = {}
+    for name, value in params:
+        if name in found:
+            return None
+        if name in _OURS:
+            found[name] = value
+    return found
+
+
+def _names_issuer(answer: dict[str, str], state: State) -> bool:
+    """RFC 9207 section 2.4: compared whenever it is there, and missed when the provider promised it."""
+    issuer = answer.get("iss")
+    return not state.needs_iss if issuer is None else issuer == state.issuer
+
+
+def _shown(text: str) -> str:
+    """The provider's words without control characters, cut. Escaping is the page's business."""
+    return "".join(character for character in text[:MAX_DESCRIPTION] if character.isprintable())

@@ -1,0 +1,103 @@
+"""What travels sealed through browsers during one login, and for how long it is good.
+
+Three nouns for three stretches of the way: `Transaction` lies in a cookie of the endpoint's host, `State` goes to the
+provider and back, `Handoff` goes from the callback host to the endpoint's host. Only a browser that shows all three
+pieces of the same login gets in.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from tunnelrelay.oidc.sealed import KeyRing
+
+LOGIN_SECONDS = 600
+"""How long a visitor may take at the provider. Longer only helps whoever stole a blob."""
+HANDOFF_SECONDS = 60
+"""The hand-off is one redirect; a minute forgives a slow phone and little else."""
+MAX_BLOB = 8 * 1024
+"""Characters. A code may be 2 kB and grows by a third when sealed; the ingress takes no longer target anyway."""
+MAX_CODE = 4 * 1024
+MAX_RETURN = 2 * 1024
+"""Bytes of return path kept in the cookie: browsers refuse cookies over 4 kB."""
+CALLBACK_AUDIENCE = "callback"
+"""Audience of `State`: the callback host has many names, and the state's own `host` says where it leads."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
+    """The OAuth `state`: which login an answer of the provider belongs to, and where it leads.
+
+    Attributes:
+        tx: Id of the login, 128 bits as hex.
+        binding: SHA-256 of the browser secret in the cookie.
+        issuer: The provider's issuer, exactly as its metadata has it.
+        needs_iss: The provider promised to name itself in its answer (RFC 9207 section 3).
+    """
+
+    tx: str
+    binding: bytes
+    connection_id: str
+    epoch: str
+    host: str
+    issuer: str
+    needs_iss: bool
+    expires_at: float
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
+    """A login under way, in the browser's cookie.
+
+    Attributes:
+        browser_secret: 256 bits; `State` and `Handoff` carry only its digest.
+        verifier: PKCE code verifier (RFC 7636 section 4.1).
+        return_path: Where the visitor wanted to go, path and query.
+    """
+
+    tx: str
+    browser_secret: bytes
+    verifier: str
+    nonce: str
+    return_path: str
+    connection_id: str
+    epoch: str
+    host: str
+    started_at: float
+    expires_at: float
+
+
+class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
+    """The provider's answer on its way to the endpoint's host: a code, or an error and never both."""
+
+    tx: str
+    binding: bytes
+    connection_id: str
+    epoch: str
+    host: str
+    expires_at: float
+    code: str = ""
+    error: str = ""
+    description: str = ""
+
+
+_Blob = TypeVar("_Blob", State, Transaction, Handoff)
+
+
+def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
+    """The sealed noun, or None when it is not one of ours, not for this audience, or has expired."""
+    plain = ring.open(_PURPOSES[kind], audience, blob, MAX_BLOB)
+    if plain is None:
+        return None
+    try:
+        opened = msgspec.msgpack.decode(plain, type=kind)
+    except msgspec.DecodeError:
+        # Sealed by another release: as good as unknown.
+        return None
+    return opened if now < opened.expires_at else None
+
+
+def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff) -> str:
+    """The blob that `open_blob` opens for the same audience."""
+    return ring.seal(_PURPOSES[type(content)], audience, content)
+
+
+_PURPOSES: dict[type, str] = {State: "state", Transaction: "tx-cookie", Handoff: "handoff"}

@@ -1,0 +1,128 @@
+"""One bounded call to a provider: a JSON object, or a `ProviderError` that says what to tell whom.
+
+Every limit on what a provider can do to the relay stands here: time, size, type, redirects, compression.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from tunnelrelay.oidc.guard import Refused
+from tunnelrelay.oidc.strict_json import NotStrictJson, parse_object
+
+MAX_BODY = 256 * 1024
+"""Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
+CONNECT_SECONDS = 3.0
+TOTAL_SECONDS = 8.0
+"""For one call, everything included. A visitor waits for it."""
+
+
+class ProviderError(Exception):
+    """The provider cannot be used for this login.
+
+    Attributes:
+        kind: `unreachable` (no answer), or `invalid` (an answer that will not do). All that outsiders learn: finer
+            words would tell a tenant which inner addresses exist.
+        detail: What was wrong, for our log and the operator; never a secret, token or code.
+    """
+
+    def __init__(self, kind: Literal["unreachable", "invalid"], detail: str) -> None:
+        super().__init__(detail)
+        self.kind: Literal["unreachable", "invalid"] = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's answer whose body is a JSON object."""
+
+    status: int
+    content: dict[str, Any]
+
+
+class Fetcher:
+    """Makes calls over one transport (the guarded one, outside tests). Keeps no cookies, follows no redirects.
+
+    Args:
+        total_seconds: Limit for a whole call.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, total_seconds: float = TOTAL_SECONDS) -> None:
+        self._transport = transport
+        self._total_seconds = total_seconds
+
+    async def get(self, url: str, *, bearer: str = "") -> Answer:
+        """The JSON object at a URL."""
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        return await self._call("GET", url, headers, b"")
+
+    async def post_form(self, url: str, form: bytes, headers: dict[str, str]) -> Answer:
+        """The JSON object that answers a form (`application/x-www-form-urlencoded`)."""
+        return await self._call("POST", url, {**headers, "Content-Type": "application/x-www-form-urlencoded"}, form)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._transport.aclose()
+
+    async def _call(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                return await self._exchange(method, url, headers, body)
+        except TimeoutError as error:
+            raise ProviderError("unreachable", f"{_origin(url)} did not answer in time") from error
+        except Refused as error:
+            raise ProviderError("unreachable", f"{_origin(url)} may not be called: {error}") from error
+        except httpx.InvalidURL as error:
+            raise ProviderError("invalid", "not a URL") from error
+        except httpx.HTTPError as error:
+            raise ProviderError("unreachable", f"{_origin(url)} could not be reached: {error}") from error
+
+    async def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        timeouts = {"connect": CONNECT_SECONDS, "read": self._total_seconds, "write": self._total_seconds}
+        request = httpx.Request(
+            method,
+            url,
+            # No compression: a bomb would pass the size limit packed.
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "tunnelrelay",
+                **headers,
+            },
+            content=body if method == "POST" else None,
+            extensions={"timeout": {**timeouts, "pool": self._total_seconds}},
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            return await _read(response, url)
+        finally:
+            await response.aclose()
+
+
+async def _read(response: httpx.Response, url: str) -> Answer:
+    where = _origin(url)
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if 300 <= response.status_code < 400:
+        raise ProviderError("invalid", f"{where} answered with a redirect, which is not followed")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProviderError("invalid", f"{where} sent a compressed answer, which was not asked for")
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise ProviderError("invalid", f"{where} answered {response.status_code} with something other than JSON")
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    content = bytearray()
+    async for part in response.stream:
+        content += part
+        if len(content) > MAX_BODY:
+            raise ProviderError("invalid", f"{where} answered with more than {MAX_BODY} bytes")
+    try:
+        return Answer(response.status_code, parse_object(bytes(content), max_bytes=MAX_BODY))
+    except NotStrictJson as error:
+        raise ProviderError("invalid", f"{where} answered with unusable JSON: {error}") from error
+
+
+def _origin(url: str) -> str:
+    """Scheme and host of a URL for logs: paths and queries may hold what does not belong there."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"[:200]

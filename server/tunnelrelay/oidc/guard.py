@@ -1,0 +1,213 @@
+"""Calls to addresses that tenants choose, kept off everything a tenant must not reach (SSRF).
+
+The check is made on the very address that is dialled, after resolving and for every answer of the resolver, so that
+neither a name that points inside nor one that changes its mind between check and use (DNS rebinding) gets through. No
+redirects, no proxies, no cookies: each URL that a provider's metadata names passes here by itself.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ssl import SSLContext, create_default_context
+from typing import Any
+
+import httpcore
+import httpx
+
+Network = IPv4Network | IPv6Network
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+MAX_CONNECTIONS = 40
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_REFUSED: tuple[Network, ...] = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+        "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+        "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+"""IANA's special-purpose registries. Spelled out, because `is_global` of Python 3.11 calls NAT64 (64:ff9b::/96), 6to4
+(2002::/16) and multicast global, and each of the first two reaches any IPv4 address."""
+
+
+class Refused(httpx.RequestError):
+    """The guard does not let this call happen. The text is for our log, not for a tenant (it would map our network)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRules:
+    """What may be called.
+
+    Attributes:
+        allow_http: Plain http too. Only for a relay on domain `localhost`.
+        ports: Ports that may be dialled; None for any.
+        networks: Networks let through although they are special; the operator's word.
+        is_own: Whether (host, port) is the relay itself: a provider that is one of our endpoints would loop.
+    """
+
+    allow_http: bool = False
+    ports: frozenset[int] | None = frozenset({443})
+    networks: tuple[Network, ...] = ()
+    is_own: Callable[[str, int], bool] = lambda host, port: False
+
+    def permits_address(self, text: str) -> bool:
+        """Whether an IP address may be dialled."""
+        address = _literal(text.partition("%")[0])
+        if address is None:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return _within(address, self.networks) or not _within(address, _REFUSED)
+
+    def fault(self, url: httpx.URL) -> str:
+        """What is wrong with a URL before any name is resolved; "" when nothing is."""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        host = url.raw_host.decode("ascii")
+        if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
+            return "the address does not start with https://"
+        if not host or url.userinfo or url.fragment:
+            return "the address has no host, or has user information or a fragment"
+        if self.ports is not None and port not in self.ports:
+            return f"port {port} is not allowed"
+        if self.is_own(host.rstrip("."), port):
+            return "the address is this relay's own"
+        literal = _literal(host)
+        if literal is not None and not _within(literal, self.networks):
+            # Certificates for bare addresses are rare enough that a literal is nearly always a probe.
+            return "the address is an IP address"
+        return ""
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that calls only what its rules permit.
+
+    Args:
+        connect: How to dial a checked address.
+        resolve: From (host, port) to IP addresses.
+        tls: Verifies certificates; there is no way to turn that off.
+    """
+
+    def __init__(
+        self,
+        rules: GuardRules,
+        *,
+        connect: httpcore.AsyncNetworkBackend | None = None,
+        resolve: Resolve | None = None,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._rules = rules
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or create_default_context(),
+            max_connections=MAX_CONNECTIONS,
+            keepalive_expiry=15.0,
+            network_backend=_GuardedBackend(rules, connect or httpcore.AnyIOBackend(), resolve or _resolve),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid."""
+        fault = self._rules.fault(request.url)
+        if fault:
+            raise Refused(fault, request=request)
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        with _translated(request):
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    target,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response, request))
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response's body as it comes in, httpcore's errors told in httpx's words."""
+
+    def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _translated(self._request):
+            async for part in self._response.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Dials only addresses that the rules permit; TLS goes on top of it, with the host's name."""
+
+    def __init__(self, rules: GuardRules, connect: httpcore.AsyncNetworkBackend, resolve: Resolve) -> None:
+        self._rules = rules
+        self._connect = connect
+        self._resolve = resolve
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await self._resolve(host, port)
+        if not addresses or not all(map(self._rules.permits_address, addresses)):
+            # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
+            raise Refused(f"{host} does not lead to public addresses only")
+        for address in addresses[:-1]:
+            try:
+                return await self._connect.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.NetworkError, httpcore.TimeoutException):
+                continue
+        return await self._connect.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._connect.sleep(seconds)
+
+
+@contextmanager
+def _translated(request: httpx.Request) -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(f"no answer in time ({type(error).__name__})", request=request) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise httpx.TransportError(str(error) or type(error).__name__, request=request) from error
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Every address of a name, each once, in the resolver's order."""
+    if host == "localhost" or host.endswith(".localhost"):
+        # RFC 6761 section 6.3: always loopback; glibc resolves only the bare name.
+        return ["127.0.0.1", "::1"]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpx.ConnectError(f"{host} cannot be resolved") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _literal(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)

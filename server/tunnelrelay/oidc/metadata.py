@@ -1,0 +1,141 @@
+"""A provider's metadata (OpenID Connect Discovery 1.0, RFC 8414): what we take from it and what must hold. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from tunnelrelay.oidc.fetch import ProviderError
+
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+"""Signatures we accept on ID tokens. Asymmetric only: with HMAC in the list a public key could serve as the secret."""
+_ENTRA_SHARED = ("common", "organizations", "consumers")
+_MICROSOFT = "login.microsoftonline.com"
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says about itself, checked.
+
+    Attributes:
+        issuer: Exact from here on: tokens must carry this string.
+        algorithms: Advertised for ID tokens and accepted by us.
+        auth_method: How we show our secret at the token endpoint.
+        sends_iss: It promised `iss` in its authorization answers (RFC 9207).
+        warnings: What will probably break a login, for the owner.
+    """
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str
+    algorithms: frozenset[str]
+    auth_method: str
+    sends_iss: bool
+    warnings: tuple[str, ...] = ()
+
+
+def discovery_url(issuer: str) -> str:
+    """Where the metadata of an issuer lies.
+
+    Raises:
+        ProviderError: When the issuer cannot be one of a single organisation.
+    """
+    url = _parsed(issuer, "issuer")
+    first = url.path.strip("/").partition("/")[0].lower()
+    if url.host == _MICROSOFT and first in _ENTRA_SHARED:
+        raise ProviderError(
+            "invalid",
+            f"the issuer `{first}` of Microsoft Entra stands for every organisation's accounts; "
+            f"hint: use https://{_MICROSOFT}/TENANT-ID/v2.0 with the id of your own tenant",
+        )
+    if url.query:
+        raise ProviderError("invalid", "the issuer has a query")
+    return f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+
+
+def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: bool, allow_http: bool) -> Metadata:
+    """The metadata in a discovery document.
+
+    Args:
+        configured: The issuer the owner gave. One slash more or less at its end is forgiven; nothing else is.
+        has_secret: The client has a secret to show.
+        allow_http: Plain http endpoints are fine.
+
+    Raises:
+        ProviderError: When a login with this provider could not be safe, or not work at all.
+    """
+    issuer = _text(document, "issuer")
+    if issuer.removesuffix("/") != configured.removesuffix("/"):
+        raise ProviderError("invalid", f"the provider calls itself {issuer[:200]!r}, not {configured[:200]!r}")
+    algorithms = frozenset(_texts(document, "id_token_signing_alg_values_supported", ("RS256",))) & set(ALGORITHMS)
+    if not algorithms:
+        raise ProviderError("invalid", "the provider signs ID tokens with no algorithm that is accepted here")
+    if "code" not in _texts(document, "response_types_supported", ("code",)):
+        raise ProviderError("invalid", "the provider does not offer the authorization code flow")
+    return Metadata(
+        issuer=issuer,
+        authorization_endpoint=_endpoint(document, "authorization_endpoint", allow_http),
+        token_endpoint=_endpoint(document, "token_endpoint", allow_http),
+        jwks_uri=_endpoint(document, "jwks_uri", allow_http),
+        userinfo_endpoint=_endpoint(document, "userinfo_endpoint", allow_http)
+        if "userinfo_endpoint" in document
+        else "",
+        algorithms=algorithms,
+        auth_method=_auth_method(document, has_secret),
+        sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        warnings=_warnings(document),
+    )
+
+
+def _auth_method(document: Mapping[str, Any], has_secret: bool) -> str:
+    """`client_secret_basic` unless only the form is offered (RFC 6749 section 2.3.1); `none` for public clients."""
+    if not has_secret:
+        return "none"
+    offered = _texts(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))
+    for method in ("client_secret_basic", "client_secret_post"):
+        if method in offered:
+            return method
+    raise ProviderError("invalid", "the provider takes client secrets neither by Basic nor in the form")
+
+
+def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """S256 is sent whatever the provider says (RFC 9700 section 2.1.1): there is no falling back to `plain`."""
+    methods = document.get("code_challenge_methods_supported")
+    if isinstance(methods, list) and "S256" not in methods:
+        return ("the provider does not list PKCE method S256, which every login here uses; it may refuse them",)
+    return ()
+
+
+def _endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
+    text = _text(document, name)
+    url = _parsed(text, name)
+    if url.scheme != "https" and not (allow_http and url.scheme == "http"):
+        raise ProviderError("invalid", f"`{name}` in the provider's metadata does not start with https://")
+    return text
+
+
+def _parsed(text: str, name: str) -> httpx.URL:
+    """The URL as the client that will call it reads it: one parser for the check and the use."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ProviderError("invalid", f"`{name}` is not a URL") from error
+    if not url.host or url.userinfo or url.fragment or "#" in text:
+        raise ProviderError("invalid", f"`{name}` has no host, or has user information or a fragment")
+    return url
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
+        raise ProviderError("invalid", f"`{name}` is missing from the provider's metadata, or is no URL")
+    return value
+
+
+def _texts(document: Mapping[str, Any], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    value = document.get(name)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default

@@ -1,0 +1,211 @@
+"""Providers as the relay knows them: metadata and keys, fetched once for many logins and kept for a while.
+
+Everything is cached per connection and configuration, never across owners by something an owner chose: one tenant's
+keys must not answer for another's. What is sent and how answers are read is in `redeem.py`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from tunnelrelay.oidc.fetch import Answer, Fetcher, ProviderError
+from tunnelrelay.oidc.keys import KeySet, read_keys
+from tunnelrelay.oidc.metadata import Metadata, discovery_url, read_metadata
+from tunnelrelay.oidc.redeem import Tokens, merge_userinfo, needs_userinfo, read_tokens, token_request
+from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token
+from tunnelrelay.policy.rules import Connection
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FRESH_SECONDS = 3600.0
+"""Metadata and keys are read again after this."""
+STALE_SECONDS = 24 * 3600.0
+"""And kept this long when that fails: a provider's short outage is no reason to forget where it was."""
+FAILED_SECONDS = 30.0
+"""A failure is remembered this long, so that a flood of visitors does not become a flood at the provider."""
+KEYS_AGAIN_SECONDS = 60.0
+"""At most one fetch of keys in this time for tokens whose key is unknown: random `kid`s must not turn into calls."""
+MAX_PROVIDERS = 1_000
+MAX_CALLS = 2
+"""Calls under way at once per connection, so that a slow provider holds up its own visitors only."""
+QUEUE_SECONDS = 8.0
+"""Longest wait for one's turn to call."""
+
+
+class _Document(Generic[T]):
+    """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight."""
+
+    __slots__ = ("_failed_at", "_failure", "_lock", "_value", "read_at", "tried_at")
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+        self._failure: ProviderError | None = None
+        self._lock = asyncio.Lock()
+        self.read_at = self.tried_at = float("-inf")
+
+    async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
+        """The document, read when it is not known or no longer fresh. Raises ProviderError."""
+        if self._value is not None and clock() - self.read_at < FRESH_SECONDS:
+            return self._value
+        async with self._lock:
+            await self._refresh(read, clock())
+        if self._value is None:
+            assert self._failure is not None
+            raise self._failure
+        return self._value
+
+    async def get_newer(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
+        """The document, read again unless that was tried a moment ago. Raises ProviderError."""
+        async with self._lock:
+            if clock() - self.tried_at >= KEYS_AGAIN_SECONDS:
+                self.read_at = min(self.read_at, clock() - FRESH_SECONDS)
+                await self._refresh(read, clock())
+        return await self.get(read, clock)
+
+    async def _refresh(self, read: Callable[[], Awaitable[T]], now: float) -> None:
+        is_fresh = self._value is not None and now - self.read_at < FRESH_SECONDS
+        has_just_failed = self._failure is not None and now - self.tried_at < FAILED_SECONDS
+        if is_fresh or has_just_failed:
+            return
+        self.tried_at = now
+        try:
+            self._value, self._failure, self.read_at = await read(), None, now
+        except ProviderError as error:
+            self._failure = error
+            if now - self.read_at > STALE_SECONDS:
+                self._value = None
+
+
+class _Known:
+    """What is known of one connection's provider."""
+
+    __slots__ = ("calls", "keys", "metadata")
+
+    def __init__(self) -> None:
+        self.metadata: _Document[Metadata] = _Document()
+        self.keys: _Document[KeySet] = _Document()
+        self.calls = asyncio.Semaphore(MAX_CALLS)
+
+
+class Providers:
+    """Every provider in use.
+
+    Args:
+        fetcher: Makes the calls; guarded outside tests.
+        clock: Unix time, seconds.
+        allow_http: Plain http issuers are fine (domain `localhost` only).
+    """
+
+    def __init__(self, *, fetcher: Fetcher, clock: Callable[[], float], allow_http: bool = False) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._allow_http = allow_http
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    async def check(self, connection: Connection) -> list[str]:
+        """What will keep people from logging in, in words for the owner; empty when all is well. Warms the cache."""
+        try:
+            metadata = await self.metadata(connection)
+            await self._keys(connection, metadata)
+        except ProviderError as error:
+            reason = error.detail if error.kind == "invalid" else "it could not be reached from the relay"
+            return [f"the OpenID provider {connection.issuer} cannot be used: {reason}"]
+        return [f"the OpenID provider {connection.issuer}: {warning}" for warning in metadata.warnings]
+
+    async def metadata(self, connection: Connection) -> Metadata:
+        """The provider's metadata. Raises ProviderError when there is none to go by."""
+
+        async def read() -> Metadata:
+            url = discovery_url(connection.issuer)
+            answer = await self._call(connection, lambda: self._fetcher.get(url))
+            if answer.status != 200:
+                raise ProviderError("invalid", f"its discovery document is not there (status {answer.status})")
+            return read_metadata(
+                answer.content,
+                configured=connection.issuer,
+                has_secret=bool(connection.client_secret),
+                allow_http=self._allow_http,
+            )
+
+        return await self._of(connection).metadata.get(read, self._clock)
+
+    async def redeem(
+        self, connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
+    ) -> Tokens:
+        """The tokens for a code. Raises ProviderError."""
+        body, headers = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
+        return read_tokens(
+            await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
+        )
+
+    async def claims(
+        self, connection: Connection, metadata: Metadata, tokens: Tokens, *, nonce: str, code: str
+    ) -> dict[str, Any]:
+        """Who logged in: the claims of an ID token that passed the check list, completed from userinfo where needed.
+
+        Raises:
+            TokenInvalid: The ID token did not pass.
+            ProviderError: Keys or userinfo could not be had.
+        """
+        expected = Expected(
+            issuer=metadata.issuer,
+            client_id=connection.client_id,
+            nonce=nonce,
+            algorithms=metadata.algorithms,
+            access_token=tokens.access_token,
+            code=code,
+            now=self._clock(),
+        )
+        claims = await self._check(connection, metadata, tokens, expected)
+        if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
+            return claims
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access_token)
+        )
+        return merge_userinfo(claims, answer)
+
+    async def aclose(self) -> None:
+        """Closes every connection to providers."""
+        await self._fetcher.aclose()
+
+    async def _check(
+        self, connection: Connection, metadata: Metadata, tokens: Tokens, expected: Expected
+    ) -> dict[str, Any]:
+        """Checks with the keys we have; when none fits, with the provider's newest."""
+        try:
+            return check_id_token(tokens.id_token, await self._keys(connection, metadata), expected)
+        except KeyUnknown:
+            log.info("no key fits an ID token, the provider may have new ones: connection=%s", connection.id)
+        return check_id_token(tokens.id_token, await self._keys(connection, metadata, newer=True), expected)
+
+    async def _keys(self, connection: Connection, metadata: Metadata, *, newer: bool = False) -> KeySet:
+        async def read() -> KeySet:
+            answer = await self._call(connection, lambda: self._fetcher.get(metadata.jwks_uri))
+            if answer.status != 200:
+                raise ProviderError("invalid", f"its keys are not there (status {answer.status})")
+            return read_keys(answer.content)
+
+        keys = self._of(connection).keys
+        return await (keys.get_newer if newer else keys.get)(read, self._clock)
+
+    async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        calls = self._of(connection).calls
+        try:
+            await asyncio.wait_for(calls.acquire(), QUEUE_SECONDS)
+        except TimeoutError as error:
+            raise ProviderError("unreachable", "too many calls to this provider are under way") from error
+        try:
+            return await call()
+        finally:
+            calls.release()
+
+    def _of(self, connection: Connection) -> _Known:
+        key = (connection.id, connection.epoch)
+        known = self._known.get(key)
+        if known is None:
+            while len(self._known) >= MAX_PROVIDERS:
+                del self._known[next(iter(self._known))]
+            known = self._known[key] = _Known()
+        return known

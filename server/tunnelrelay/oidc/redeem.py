@@ -1,0 +1,119 @@
+"""From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+from tunnelrelay.oidc.fetch import Answer, ProviderError
+from tunnelrelay.oidc.metadata import Metadata
+from tunnelrelay.policy.rules import Claims, Connection
+
+MAX_CLAIMS = 16 * 1024
+"""Bytes of claims kept with a session."""
+_ABOUT_THE_TOKEN = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
+)
+"""Claims that speak of the token and not of the person: never taken from userinfo, never kept."""
+_KNOWN_ERRORS = frozenset(
+    {"invalid_client", "invalid_grant", "invalid_request", "unauthorized_client", "invalid_scope"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What the token endpoint gave. Never logged."""
+
+    id_token: str
+    access_token: str
+
+    def __repr__(self) -> str:
+        """Never the tokens."""
+        return "Tokens(...)"
+
+
+def token_request(
+    connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
+) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+    if metadata.auth_method == "client_secret_basic":
+        # RFC 6749 section 2.3.1: both halves are form-encoded before they are joined, else a `:` or `%` breaks them.
+        pair = f"{quote_plus(connection.client_id)}:{quote_plus(connection.client_secret)}"
+        return urlencode(form).encode("ascii"), {"Authorization": f"Basic {b64encode(pair.encode()).decode('ascii')}"}
+    form["client_id"] = connection.client_id
+    if metadata.auth_method == "client_secret_post":
+        form["client_secret"] = connection.client_secret
+    return urlencode(form).encode("ascii"), {}
+
+
+def read_tokens(answer: Answer) -> Tokens:
+    """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
+
+    Raises:
+        ProviderError: When it refused, or left out what must be there. `expires_in` is not looked at: no access token
+            outlives the login here.
+    """
+    content = answer.content
+    if answer.status != 200:
+        error = content.get("error")
+        # Only registered words are repeated: this text reaches a log, and the provider may be hostile.
+        said = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
+        raise ProviderError("invalid", f"the token endpoint answered {answer.status}{said}{_hint(error)}")
+    kind, id_token, access_token = (content.get(name) for name in ("token_type", "id_token", "access_token"))
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise ProviderError("invalid", "the token endpoint's `token_type` is not Bearer")
+    if not isinstance(id_token, str) or not id_token:
+        raise ProviderError("invalid", "the token endpoint sent no ID token; hint: is the scope `openid` granted?")
+    if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
+        raise ProviderError("invalid", "the token endpoint sent no usable access token")
+    return Tokens(id_token=id_token, access_token=access_token)
+
+
+def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
+    """Whether the rules, or the headers the app receives, need a claim that the ID token lacks."""
+    rules = connection.rules
+    wanted = {name for name, _ in rules.claims}
+    if rules.groups:
+        wanted.add("groups")
+    if "email" in connection.scopes or rules.emails or rules.domains:
+        wanted |= {"email", "email_verified"}
+    has_no_name = "profile" in connection.scopes and not {"name", "preferred_username"} & claims.keys()
+    return has_no_name or not wanted <= claims.keys()
+
+
+def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """The ID token's claims with those it lacks from userinfo (Core section 5.3). What is signed wins.
+
+    Raises:
+        ProviderError: When the answer is no success or speaks of somebody else (section 5.3.2).
+    """
+    if answer.status != 200:
+        raise ProviderError("invalid", f"the userinfo endpoint answered {answer.status}")
+    if answer.content.get("sub") != claims["sub"]:
+        raise ProviderError("invalid", "the userinfo endpoint speaks of another subject than the ID token")
+    more = {name: value for name, value in answer.content.items() if name not in _ABOUT_THE_TOKEN}
+    if "email" in claims and more.get("email") != claims["email"]:
+        # `email_verified` vouches for the address beside it, not for the one in the other document.
+        more.pop("email_verified", None)
+    return {**more, **claims}
+
+
+def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, Any]:
+    """The claims a session keeps: who the person is, and whatever rules may ask for later."""
+    kept = {name: value for name, value in claims.items() if name not in _ABOUT_THE_TOKEN}
+    if len(repr(kept)) <= MAX_CLAIMS:
+        return kept
+    wanted = {"sub", "email", "email_verified", "name", "preferred_username", "groups"}
+    wanted |= {name for name, _ in connection.rules.claims}
+    return {name: value for name, value in kept.items() if name in wanted}
+
+
+def _hint(error: object) -> str:
+    match error:
+        case "invalid_client" | "unauthorized_client":
+            return "; hint: check the client id and the client secret"
+        case "invalid_grant":
+            return "; hint: the code was used before or expired, or the redirect URI differs from the registered one"
+        case _:
+            return ""

@@ -1,0 +1,179 @@
+"""The check list for ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Pure: no waiting, no clock of its own.
+
+A token is read once and strictly: the very bytes whose signature was checked are the ones whose claims are believed.
+joserfc does the signatures; it checks no claims by itself and accepts keys and headers that we do not. Whatever goes
+wrong, in whatever way, the token is invalid.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc.jws import JWSRegistry
+
+from tunnelrelay.oidc.keys import KeySet
+from tunnelrelay.oidc.metadata import ALGORITHMS
+from tunnelrelay.oidc.sealed import b64url, unb64url
+from tunnelrelay.oidc.strict_json import NotStrictJson, parse_object
+
+MAX_TOKEN = 64 * 1024
+"""Characters. Tokens with hundreds of groups reach 20 kB."""
+MAX_HEADER = 4 * 1024
+MAX_KID = 256
+LEEWAY = 60
+"""Seconds by which the provider's clock may differ from ours."""
+MAX_AGE = 600
+"""Seconds since `iat`. The token comes straight from the token endpoint: an older one is a replay."""
+MAX_SUBJECT = 255
+"""Characters (Core section 2: at most 255 ASCII characters)."""
+
+
+class TokenInvalid(Exception):
+    """The token proves nothing. The text says which check failed and never holds token content that is a secret."""
+
+
+class KeyUnknown(TokenInvalid):
+    """No key of the set fits: the provider may have changed keys since they were fetched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the token of this very login must say.
+
+    Attributes:
+        issuer: As in the provider's metadata.
+        algorithms: Advertised by the provider; anything outside `ALGORITHMS` is refused all the same.
+        now: Unix time.
+    """
+
+    issuer: str
+    client_id: str
+    nonce: str
+    algorithms: frozenset[str]
+    access_token: str
+    code: str
+    now: float
+
+
+def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
+    """The claims of a token that passed every check.
+
+    Raises:
+        KeyUnknown: No key fits its header.
+        TokenInvalid: Anything else.
+    """
+    try:
+        header, payload, signature, signed = _split(token)
+        algorithm = _check_header(header, expected)
+        _check_signature(header, algorithm, signature, signed, keys)
+        claims = parse_object(payload, max_bytes=MAX_TOKEN)
+        _check_parties(claims, expected)
+        _check_times(claims, expected.now)
+        _check_login(claims, expected, algorithm)
+        _check_subject(claims)
+    except TokenInvalid:
+        raise
+    except NotStrictJson as error:
+        raise TokenInvalid(str(error)) from error
+    except Exception as error:
+        raise TokenInvalid(f"unreadable ({type(error).__name__})") from error
+    return claims
+
+
+def _split(token: str) -> tuple[dict[str, Any], bytes, bytes, bytes]:
+    """Header, payload, signature and signed bytes of a compact JWS. Five parts (encrypted tokens) are not accepted."""
+    parts = token.split(".", 5) if len(token) <= MAX_TOKEN and token.isascii() else []
+    if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
+        raise TokenInvalid("not a signed token, or too large")
+    header, payload, signature = map(unb64url, parts)
+    if header is None or payload is None or not signature:
+        raise TokenInvalid("a part is missing or not base64url")
+    return parse_object(header, max_bytes=MAX_HEADER), payload, signature, f"{parts[0]}.{parts[1]}".encode("ascii")
+
+
+def _check_header(header: dict[str, Any], expected: Expected) -> str:
+    """The algorithm, once the header asks for nothing we do not do.
+
+    Keys or places of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are the sender's own word and are ignored.
+    """
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or algorithm not in expected.algorithms:
+        raise TokenInvalid("its signature algorithm is not accepted")
+    if "crit" in header or "b64" in header:
+        raise TokenInvalid("its header demands extensions")
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.upper() != "JWT":
+        raise TokenInvalid("its `typ` is not that of an ID token")
+    return algorithm
+
+
+def _check_signature(header: dict[str, Any], algorithm: str, signature: bytes, signed: bytes, keys: KeySet) -> None:
+    kid = header.get("kid")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID):
+        raise TokenInvalid("its `kid` is no key's name")
+    key = keys.candidate(kid, algorithm)
+    if key is None:
+        raise KeyUnknown("no key of the provider fits it")
+    # `EdDSA` (RFC 8037) over an Ed25519 key is what RFC 9864 calls `Ed25519`.
+    method = JWSRegistry.algorithms["Ed25519" if algorithm == "EdDSA" else algorithm]
+    if not method.verify(signed, signature, key.key):
+        raise TokenInvalid("its signature is wrong")
+
+
+def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
+    """Issuer and audience, exact. More audiences than us are fine only when `azp` says the token was made for us."""
+    if claims.get("iss") != expected.issuer:
+        raise TokenInvalid("its `iss` is not the provider's issuer")
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
+        raise TokenInvalid("its `aud` is missing or no list of texts")
+    if expected.client_id not in audiences:
+        raise TokenInvalid("its `aud` does not name this client")
+    authorized = claims.get("azp")
+    if authorized not in (None, expected.client_id) or (set(audiences) != {expected.client_id} and authorized is None):
+        raise TokenInvalid("it was made for another client (`azp`)")
+
+
+def _check_times(claims: dict[str, Any], now: float) -> None:
+    expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
+    if now > expires_at + LEEWAY:
+        raise TokenInvalid("it has expired")
+    if issued_at > now + LEEWAY or issued_at < now - MAX_AGE - LEEWAY:
+        raise TokenInvalid("its `iat` is not now (is a clock wrong?)")
+    if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY:
+        raise TokenInvalid("it is not valid yet")
+
+
+def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> None:
+    """Ties the token to this login: without the nonce a stolen code could be slipped in where PKCE is not enforced."""
+    nonce = claims.get("nonce")
+    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
+        raise TokenInvalid("its `nonce` is not this login's")
+    if "events" in claims:
+        raise TokenInvalid("it is a logout token")
+    for claim, value in (("at_hash", expected.access_token), ("c_hash", expected.code)):
+        if claim in claims and claims[claim] != _half_hash(value, algorithm):
+            raise TokenInvalid(f"its `{claim}` does not match")
+
+
+def _check_subject(claims: dict[str, Any]) -> None:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT or not subject.isprintable():
+        raise TokenInvalid("its `sub` is missing or unusable")
+
+
+def _half_hash(value: str, algorithm: str) -> str:
+    """Left half of the value's hash (Core section 3.1.3.6). Ed25519 hashes with SHA-512 (errata 2)."""
+    bits = algorithm[-3:] if algorithm[-3:] in ("256", "384", "512") else "512"
+    digest = hashlib.new(f"sha{bits}", value.encode("ascii")).digest()
+    return b64url(digest[: len(digest) // 2])
+
+
+def _time(claims: dict[str, Any], name: str) -> float:
+    """A NumericDate (RFC 7519 section 2). Booleans are numbers to Python, and to nobody else."""
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenInvalid(f"its `{name}` is missing or no number")
+    return float(value)
