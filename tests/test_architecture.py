@@ -1,0 +1,172 @@
+"""Who may import whom, how large a module may grow, and what no file may say. The rules are the data at the top."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"tunnelctl": ROOT / "tunnelctl", "tunnelrelay": ROOT / "server" / "tunnelrelay"}
+
+SHARED = "tunnelctl.wire tunnelctl.http1 tunnelctl.link"
+GROUND = "tunnelrelay.model tunnelrelay.address tunnelrelay.config"
+MIDDLE = "tunnelrelay.store tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe"
+
+MAY_USE: dict[str, str] = {
+    # The bottom floor both ends share, then the agent.
+    "tunnelctl.wire": "",
+    "tunnelctl.http1": "",
+    "tunnelctl.link": "tunnelctl.wire",
+    "tunnelctl.agent": SHARED,
+    "tunnelctl.cli": f"{SHARED} tunnelctl.agent",
+    # The relay, floor by floor.
+    "tunnelrelay.model": "",
+    "tunnelrelay.address": "tunnelrelay.model",
+    "tunnelrelay.config": "tunnelrelay.address",
+    "tunnelrelay.pages": GROUND,
+    "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 {GROUND}",
+    "tunnelrelay.store": GROUND,
+    "tunnelrelay.observe": GROUND,
+    "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
+    "tunnelrelay.oidc": f"tunnelctl.http1 {GROUND} {MIDDLE} tunnelrelay.pages",
+    "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.pages",
+    # A database that is away must not stop tunnels that are up: the public side cannot even name the store.
+    "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
+    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.agents",
+    "tunnelrelay.web": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.pages tunnelrelay.oidc",
+}
+"""Areas (packages and single modules) and what each may import of ours besides itself."""
+
+TOP = {"tunnelctl.__main__", "tunnelrelay.__main__", "tunnelrelay.cli", "tunnelrelay.relay", "tunnelrelay.control"}
+"""What wires the parts together may import every floor, and no floor may import it."""
+
+PURE = ("tunnelctl.wire", "tunnelctl.http1", "tunnelrelay.policy")
+IMPURE_MODULES = {"asyncio", "os", "random", "secrets", "select", "socket", "ssl", "subprocess", "threading", "time"}
+"""What Sans-I/O code must not touch: the clock, the network and chance come in as arguments."""
+
+MAX_MODULE_LINES = 400
+"""More is two ideas in one module."""
+
+FORBIDDEN_WORDS = {
+    r"\b(TODO|FIXME|XXX|HACK)\b": "unfinished work",
+    r"(?<![\w.}])/(home|root|work|Users)/\w": "a path of somebody's machine",
+    r"\bverify\s*=\s*False\b": "TLS without verification",
+    r"\bpickle\b|\beval\(": "data run as code",
+}
+TEXT_SUFFIXES = {".py", ".md", ".html", ".toml", ".mjs", ".ini", ".css", ".yaml", ".yml", ""}
+
+
+def module_name(path: Path) -> str:
+    """`.../tunnelctl/wire/session.py` -> `tunnelctl.wire.session`."""
+    root = next(root for root in PACKAGES.values() if path.is_relative_to(root))
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of both packages; migrations are scripts that Alembic runs, not modules."""
+    found = (path for root in PACKAGES.values() for path in sorted(root.rglob("*.py")))
+    return {module_name(path): path for path in found if "migrations" not in path.parts}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """The parsed module."""
+    return ast.parse(modules()[name].read_text())
+
+
+def imported(name: str) -> Iterator[str]:
+    """Names a module imports, wherever in it; `from a import b` gives `a.b` when that is a module, else `a`."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in modules() else node.module
+
+
+def ours(name: str) -> list[str]:
+    """What a module imports of our two packages."""
+    return [used for used in imported(name) if used.split(".")[0] in PACKAGES]
+
+
+def area(name: str) -> str:
+    """`tunnelctl.wire.session` -> `tunnelctl.wire`; `config_values` and the like belong to `config`."""
+    first_two = ".".join(name.split(".")[:2])
+    return "tunnelrelay.config" if first_two.startswith("tunnelrelay.config") else first_two
+
+
+@pytest.mark.parametrize("name", sorted(name for name in modules() if area(name) not in TOP))
+def test_no_import_runs_up_a_floor(name):
+    here = area(name)
+    assert here in MAY_USE or here in PACKAGES, f"{here} has no floor yet: add it to MAY_USE"
+    allowed = {here, *PACKAGES, *MAY_USE.get(here, "").split()}
+
+    assert {used for used in ours(name) if area(used) not in allowed} == set()
+
+
+def test_the_agent_never_imports_the_relay():
+    guilty = {name for name in modules() if name.startswith("tunnelctl") for used in ours(name) if "relay" in used}
+
+    assert guilty == set()
+
+
+def test_no_two_files_import_each_other_in_a_circle():
+    graph = {name: {used for used in ours(name) if used != name} for name in modules()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("circle: " + " -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in modules() if name.startswith(PURE)))
+def test_sans_io_code_touches_no_clock_network_or_chance(name):
+    touched = {used.split(".")[0] for used in imported(name)} & IMPURE_MODULES
+    waits = [node.lineno for node in ast.walk(tree(name)) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+    assert touched == set()
+    assert waits == []
+
+
+def test_no_module_is_larger_than_one_idea():
+    sizes = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES} == {}
+
+
+def texts() -> Iterator[Path]:
+    """Every text file a reader of the repository sees, but this one, which names what it forbids."""
+    kept = [ROOT / "README.md", ROOT / "Makefile", ROOT / "CHANGELOG.md", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
+    skipped = {"node_modules", "__pycache__", "artifacts", "out", "bin", ".venv"}
+    for folder in ("tunnelctl", "server", "tests", "docs"):
+        kept += [path for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    for path in kept:
+        if path.suffix in TEXT_SUFFIXES and path != Path(__file__).resolve() and not skipped & set(path.parts):
+            yield path
+
+
+def test_no_file_says_what_it_must_not():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {why}"
+        for path in texts()
+        if path.exists()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        for pattern, why in FORBIDDEN_WORDS.items()
+        if re.search(pattern, line)
+    ]
+
+    assert found == []
+
+
+def test_every_package_says_where_to_start_reading():
+    silent = [
+        name for name, path in modules().items() if path.name == "__init__.py" and not ast.get_docstring(tree(name))
+    ]
+
+    assert silent == []
