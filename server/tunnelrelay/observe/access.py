@@ -141,8 +141,10 @@ def clean_path(path: str) -> str:
 
 
 def _without_surrogates(exchange: Exchange) -> Exchange:
-    values = {name: getattr(exchange, name) for name in exchange.__struct_fields__}
-    return Exchange(**{name: printable(value) if isinstance(value, str) else value for name, value in values.items()})
+    for name in exchange.__struct_fields__:
+        if isinstance(value := getattr(exchange, name), str):
+            setattr(exchange, name, printable(value))
+    return exchange
 
 
 _OPTIONAL = ("error", "source", "user", "email", "agent", "upgrade")

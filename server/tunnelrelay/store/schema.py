@@ -1,0 +1,58 @@
+"""The tables, as SQLAlchemy Core sees them. A change here needs a migration; `tests/store` compares the two."""
+
+from sqlalchemy import Column, Float, Index, LargeBinary, MetaData, String, Table
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+"""Constraints have names, so that later migrations can speak of them on every database."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(200), nullable=False, index=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("last_used_at", Float),
+    Column("revoked_at", Float),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("host", String(255), nullable=False, index=True),
+    Column("connection_id", String(200), nullable=False),
+    Column("epoch", String(100), nullable=False),
+    Column("issuer", String(2048), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
+"""A back-channel logout names a person, not a session."""
+
+used = Table(
+    "used",
+    metadata,
+    Column("key", LargeBinary(64), primary_key=True),
+    Column("expires_at", Float, nullable=False, index=True),
+)
+"""One-time marks: what a login may use only once."""
+
+names = Table(
+    "names",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("owner", String(200), nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
+"""Who held a host name last, so that a restart gives it to nobody else."""

@@ -1,0 +1,87 @@
+"""Brings a database file up to this release's schema, once, whoever comes first.
+
+A relay and a `token` command may open the same new file at the same moment: a lock file beside it lets one work and
+the other wait. Blocking code, run in a thread.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tunnelrelay.store.base import StoreError, StoreTooNewError
+
+HEAD = "0001"
+"""The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
+
+FILE_MODE = 0o600
+"""Sessions are sealed and tokens hashed, yet e-mail addresses and times are nobody else's business either."""
+
+
+def upgrade(path: Path) -> None:
+    """Makes the file if there is none, and upgrades it to `HEAD`.
+
+    Raises:
+        StoreTooNewError: A newer release wrote it.
+        StoreError: The file cannot be opened, is no database, or cannot be migrated.
+    """
+    try:
+        with _locked(path):
+            _make_private(path)
+            if (found := _revision(path)) != HEAD:
+                _migrate(path, found)
+    except (OSError, sqlite3.Error) as problem:
+        raise StoreError(f"{path} cannot be opened: {problem}") from problem
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock file beside the database. The kernel lets go of it even when the holder is killed."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _make_private(path: Path) -> None:
+    """Creates the file with its mode before SQLite would with the umask's; its WAL files take the mode over."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        if os.fstat(handle).st_mode & 0o077:
+            os.fchmod(handle, FILE_MODE)
+    finally:
+        os.close(handle)
+
+
+def _revision(path: Path) -> str | None:
+    """The migration the file is at; None for a new one."""
+    with closing(sqlite3.connect(path)) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+        return None if row is None else str(row[0])
+
+
+def _migrate(path: Path, found: str | None) -> None:
+    from alembic import command  # slow to import, and of use only when the schema changes
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import URL, create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise StoreTooNewError(f"{path} was written by a newer tunnelrelay (schema {found}, this one knows {HEAD})")
+    try:
+        with create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool).begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)
+    except SQLAlchemyError as problem:
+        raise StoreError(f"{path} cannot be upgraded to schema {HEAD}: {problem}") from problem

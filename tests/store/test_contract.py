@@ -1,0 +1,160 @@
+"""What every store does, run on each of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tunnelrelay.model import Token
+from tunnelrelay.store.base import SessionRow, Store, StoreError
+from tunnelrelay.store.memory import MemoryStore
+from tunnelrelay.store.store import SqliteStore
+
+TOKEN = Token(id="tok_1", owner="ann", created_at=100.0)
+DIGEST = bytes(range(32))
+SESSION = SessionRow(
+    key=b"k" * 32,
+    host="demo.localhost",
+    connection_id="conn",
+    epoch="e1",
+    issuer="https://op.example",
+    subject="sub-1",
+    email="ann@example.com",
+    created_at=100.0,
+    last_seen=100.0,
+    expires_at=200.5,
+    sealed=b"\x00sealed\xff",
+)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "relay.db")
+    yield opened
+    await opened.close()
+
+
+async def test_a_token_is_found_by_its_digest_only(store: Store) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    assert await store.token_by_digest(DIGEST) == TOKEN
+    assert await store.token_by_digest(b"x" * 32) is None
+
+
+async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(store: Store) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    revoked = await store.revoke_token("tok_1", 150.0)
+    assert revoked == replace(TOKEN, revoked_at=150.0)
+    assert await store.token_by_digest(DIGEST) is None
+    assert await store.tokens() == [revoked]
+
+
+async def test_revoking_again_keeps_the_first_time(store: Store) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    await store.revoke_token("tok_1", 150.0)
+    again = await store.revoke_token("tok_1", 190.0)
+    assert again is not None
+    assert again.revoked_at == 150.0
+
+
+async def test_revoking_an_unknown_token_says_so(store: Store) -> None:
+    assert await store.revoke_token("tok_none", 1.0) is None
+
+
+async def test_tokens_are_listed_oldest_first_and_by_owner(store: Store) -> None:
+    younger = replace(TOKEN, id="tok_0", owner="bob", created_at=300.0)
+    await store.add_token(younger, b"y" * 32)
+    await store.add_token(TOKEN, DIGEST)
+    assert await store.tokens() == [TOKEN, younger]
+    assert await store.tokens("bob") == [younger]
+    assert await store.tokens("nobody") == []
+
+
+@pytest.mark.parametrize(("token_id", "digest"), [("tok_1", b"z" * 32), ("tok_2", DIGEST)])
+async def test_a_token_is_never_overwritten(store: Store, token_id: str, digest: bytes) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    with pytest.raises(StoreError):
+        await store.add_token(replace(TOKEN, id=token_id, owner="eve"), digest)
+    assert await store.token_by_digest(DIGEST) == TOKEN
+
+
+async def test_the_last_use_of_a_token_only_moves_forward(store: Store) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    await store.touch_token("tok_1", 120.0)
+    await store.touch_token("tok_1", 110.0)
+    await store.touch_token("tok_none", 110.0)
+    assert await store.tokens() == [replace(TOKEN, last_used_at=120.0)]
+
+
+async def test_a_session_comes_back_as_it_was_saved(store: Store) -> None:
+    await store.save_session(SESSION)
+    assert await store.load_session(SESSION.key) == SESSION
+    assert await store.load_session(b"x" * 32) is None
+
+
+async def test_saving_a_session_again_replaces_it(store: Store) -> None:
+    await store.save_session(SESSION)
+    changed = replace(SESSION, sealed=b"new", last_seen=130.0)
+    await store.save_session(changed)
+    assert await store.load_session(SESSION.key) == changed
+
+
+async def test_activity_only_moves_a_session_forward(store: Store) -> None:
+    await store.save_session(SESSION)
+    await store.touch_session(SESSION.key, 150.0)
+    await store.touch_session(SESSION.key, 140.0)
+    assert await store.load_session(SESSION.key) == replace(SESSION, last_seen=150.0)
+
+
+async def test_activity_never_brings_an_ended_session_back(store: Store) -> None:
+    await store.save_session(SESSION)
+    await store.delete_session(SESSION.key)
+    await store.touch_session(SESSION.key, 150.0)
+    await store.delete_session(SESSION.key)
+    assert await store.load_session(SESSION.key) is None
+
+
+async def test_what_has_expired_goes_and_what_has_not_stays(store: Store) -> None:
+    young = replace(SESSION, key=b"y" * 32, expires_at=300.0)
+    await store.save_session(SESSION)
+    await store.save_session(young)
+    await store.use_once(b"old", 200.0)
+    await store.use_once(b"young", 300.0)
+    assert await store.delete_expired(200.5) == 2
+    assert await store.load_session(SESSION.key) is None
+    assert await store.load_session(young.key) == young
+    assert await store.use_once(b"old", 400.0)
+    assert not await store.use_once(b"young", 400.0)
+
+
+async def test_a_mark_is_given_to_exactly_one_of_many_callers(store: Store) -> None:
+    answers = await asyncio.gather(*(store.use_once(b"mark", 10.0) for _ in range(20)))
+    assert sorted(answers) == [False] * 19 + [True]
+
+
+async def test_a_name_belongs_to_whoever_held_it_last(store: Store) -> None:
+    await store.remember_name("demo.localhost", "ann", 10.0)
+    await store.remember_name("app.localhost", "ann", 20.0)
+    await store.remember_name("demo.localhost", "bob", 30.0)
+    assert await store.remembered_names(0) == [("app.localhost", "ann"), ("demo.localhost", "bob")]
+    assert await store.remembered_names(30.0) == [("demo.localhost", "bob")]
+
+
+async def test_a_released_name_is_forgotten(store: Store) -> None:
+    await store.remember_name("demo.localhost", "ann", 10.0)
+    await store.release_name("demo.localhost")
+    await store.release_name("demo.localhost")
+    assert await store.remembered_names(0) == []
+
+
+async def test_an_open_store_answers_and_closes_twice(store: Store) -> None:
+    await store.ping()
+    await store.close()
+    await store.close()
+
+
+async def test_strange_text_comes_back_unchanged(store: Store) -> None:
+    row = replace(SESSION, subject="'; DROP TABLE sessions; --", email="ü\u202e\x00%_@example.com")
+    await store.save_session(row)
+    assert await store.load_session(SESSION.key) == row

@@ -1,0 +1,142 @@
+"""What only the store in a file does: it keeps, upgrades, and guards the file."""
+
+# ruff: noqa: ASYNC240 (a test may wait for its own disk)
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from tunnelrelay.model import Token
+from tunnelrelay.store import upgrade as upgrading
+from tunnelrelay.store.base import StoreError, StoreTooNewError
+from tunnelrelay.store.schema import metadata
+from tunnelrelay.store.store import SqliteStore
+
+TOKEN = Token(id="tok_1", owner="ann", created_at=100.0)
+ALEMBIC_INI = Path(__file__).parents[2] / "server" / "alembic.ini"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relay.db"
+
+
+async def test_what_was_saved_is_there_after_a_restart(path: Path) -> None:
+    first = await SqliteStore.open(path)
+    await first.add_token(TOKEN, b"d" * 32)
+    await first.close()
+    second = await SqliteStore.open(path)
+    assert await second.token_by_digest(b"d" * 32) == TOKEN
+    await second.close()
+
+
+async def test_two_processes_worth_of_stores_share_one_file(path: Path) -> None:
+    stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(4)))
+    for number, store in enumerate(stores):
+        await store.add_token(Token(id=f"tok_{number}", owner="ann", created_at=number), bytes([number]) * 32)
+    assert len(await stores[0].tokens()) == 4
+    answers = await asyncio.gather(*(store.use_once(b"mark", 1.0) for store in stores for _ in range(5)))
+    assert sum(answers) == 1
+    for store in stores:
+        await store.close()
+
+
+async def test_nobody_else_may_read_the_files(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = await SqliteStore.open(path)
+        await store.add_token(TOKEN, b"d" * 32)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        await store.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"], 0o600)
+
+
+async def test_a_file_others_may_read_is_closed_to_them(path: Path) -> None:
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    await (await SqliteStore.open(path)).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_file_is_written_ahead_of_the_database(path: Path) -> None:
+    await (await SqliteStore.open(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None:
+    await (await SqliteStore.open(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with pytest.raises(StoreTooNewError, match="newer tunnelrelay"):
+        await SqliteStore.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+async def test_a_file_that_is_no_database_is_a_clear_error(path: Path) -> None:
+    path.write_text("this is a shopping list, and long enough to be looked at by SQLite as a header " * 5)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        await SqliteStore.open(path)
+
+
+async def test_a_missing_directory_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be opened"):
+        await SqliteStore.open(tmp_path / "nowhere" / "relay.db")
+
+
+async def test_a_damaged_store_fails_as_a_store_and_shows_no_values(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE tokens")
+        connection.commit()
+    with pytest.raises(StoreError) as caught:
+        await store.add_token(TOKEN, b"digest-canary-digest-canary-dige")
+    assert "canary" not in str(caught.value)
+    await store.close()
+
+
+async def test_a_cancelled_call_leaves_the_store_usable(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    calls = [asyncio.ensure_future(store.tokens()) for _ in range(8)]
+    await asyncio.sleep(0)  # lets every call begin
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert await store.tokens() == []
+    await store.close()
+
+
+async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
+    path = tmp_path / "50% ?a#b" / "relay.db"
+    path.parent.mkdir()
+    store = await SqliteStore.open(path)
+    await store.ping()
+    await store.close()
+    assert path.stat().st_size > 0
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(path: Path) -> None:
+    upgrading.upgrade(path)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_the_head_kept_in_the_code_is_alembics_head() -> None:
+    scripts = ScriptDirectory.from_config(Config(str(ALEMBIC_INI)))
+    assert scripts.get_heads() == [upgrading.HEAD]
