@@ -1,0 +1,1 @@
+"""The agent: dial a relay, offer tunnels, serve exchanges, come back. Start reading at `agent`."""

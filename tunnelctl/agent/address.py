@@ -1,0 +1,145 @@
+"""Addresses as people type them: the local service, and the relay. Pure: nothing is resolved here."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+DEFAULT_RELAY = "http://127.0.0.1:8080"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class AddressInvalid(ValueError):
+    """The text is no address of this kind. Its message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAddress:
+    """Where the local service listens.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: Name or IP literal, IPv6 without brackets.
+        port: TCP port, 1 to 65535.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as in a URL; the port is always there."""
+        return f"{bracketed(self.host)}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """As ngrok prints it: `http://localhost:80`."""
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """Where the relay listens for agents.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: Name or IP literal, IPv6 without brackets.
+        port: TCP port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Without the port when it is the scheme's own."""
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}{port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing leaves this machine."""
+        return is_loopback(self.host)
+
+
+def parse_upstream(text: str) -> UpstreamAddress:
+    """The upstream that `8080`, `host:port`, `[::1]:port`, `http://…` or `https://…` names.
+
+    Raises:
+        AddressInvalid: It names none, or a part of one that we cannot use (a path, `file://`, a user).
+    """
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return UpstreamAddress(_scheme_of(int(text)), "localhost", _port(int(text), text))
+    has_scheme = "://" in text
+    parts = _split(text if has_scheme else f"//{text}", text)
+    if has_scheme and parts.scheme not in DEFAULT_PORTS:
+        raise AddressInvalid(f"{text}: only http:// and https:// services can be reached")
+    if not has_scheme and parts.port is None:
+        raise AddressInvalid(f"{text}: no port; write it as {text}:8080, as a port alone, or as a URL")
+    port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
+    scheme = parts.scheme if has_scheme else _scheme_of(port)
+    return UpstreamAddress(scheme, parts.hostname or "", _port(port, text))
+
+
+def parse_relay(text: str) -> RelayAddress:
+    """The relay that `http(s)://…`, `ws(s)://…` or a bare `host[:port]` names.
+
+    A bare host is dialled with TLS, unless it is this machine.
+
+    Raises:
+        AddressInvalid: It names none, or plain http would carry the token over a network.
+    """
+    text = text.strip()
+    parts = _split(text if "://" in text else f"//{text}", text)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    host = parts.hostname or ""
+    scheme = scheme or ("http" if is_loopback(host) else "https")
+    if scheme not in DEFAULT_PORTS:
+        raise AddressInvalid(f"{text}: a relay's address begins with https:// or http://")
+    if scheme == "http" and not is_loopback(host):
+        raise AddressInvalid(f"{text}: plain http to another machine would send the authtoken in the clear; use https://")
+    if scheme == "http" and host.endswith(".localhost"):
+        # Few resolvers know names under `localhost` (RFC 6761 section 6.3 asks them to); all of them mean this machine.
+        host = "127.0.0.1"
+    port = parts.port if parts.port is not None else DEFAULT_PORTS[scheme]
+    return RelayAddress(scheme, host, _port(port, text))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or IP literal means this machine. Names are judged by RFC 6761, not by asking a resolver."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def bracketed(host: str) -> str:
+    """The host as a URL spells it: an IPv6 literal in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _split(url: str, text: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise AddressInvalid(f"{text}: not an address ({error})") from error
+    if not parts.hostname or any(character.isspace() for character in text):
+        raise AddressInvalid(f"{text or 'an empty text'}: not an address")
+    if "@" in parts.netloc:
+        raise AddressInvalid("a user name or password in an address is not supported")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise AddressInvalid(f"{text}: an address ends after the port; paths are passed on as visitors send them")
+    return parts
+
+
+def _scheme_of(port: int) -> str:
+    return "https" if port == 443 else "http"
+
+
+def _port(port: int, text: str) -> int:
+    if not 1 <= port <= 65535:
+        raise AddressInvalid(f"{text}: a port is a number from 1 to 65535")
+    return port
