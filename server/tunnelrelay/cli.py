@@ -1,0 +1,172 @@
+"""What an operator types: `tunnelrelay serve` and `tunnelrelay token …`. What the commands do is imported when needed.
+
+Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 failed, 2 usage or configuration.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import tunnelctl
+from tunnelrelay.config import SETTINGS, RelayConfig, load_config, load_data_dir
+from tunnelrelay.config_sources import ConfigError, flag_name
+
+FAILED = 1
+USAGE = 2
+
+Command = Callable[..., None]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tunnelctl.__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """The relay of the tunnel: gives local apps public addresses that only the right people can open.
+
+    \b
+    Try it on this machine, without DNS, TLS or tokens:
+      tunnelrelay serve
+    \b
+    For real (wildcard DNS for *.tun.example points here):
+      tunnelrelay token create --owner ann
+      tunnelrelay serve --domain tun.example --https :443 --http :80 --tls-cert chain.pem --tls-key key.pem
+    """
+
+
+def _config_option(command: Command) -> Command:
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar="TUNNELRELAY_CONFIG",
+        help="TOML file with settings of the same names, as in `tls_cert`. Variable: TUNNELRELAY_CONFIG.",
+    )(command)
+
+
+def _setting_options(command: Command) -> Command:
+    """One option for each setting. Click reads none of them: all mistakes are told together, whatever their source."""
+    for name, known in reversed(SETTINGS.items()):
+        command = click.option(
+            flag_name(name), name, metavar=known.shape, multiple=known.is_list, help=_help(name), default=None
+        )(command)
+    return command
+
+
+def _help(name: str) -> str:
+    field = RelayConfig.__dataclass_fields__[name]
+    default = field.default
+    if name == "data_dir":
+        return f"{SETTINGS[name].doc} [default: the platform's data directory, or systemd's state directory]"
+    repeat = " May be given several times." if SETTINGS[name].is_list else ""
+    shown = f"{default:g}" if isinstance(default, float) else default
+    return f"{SETTINGS[name].doc}{repeat}" + (f" [default: {shown}]" if shown else "")
+
+
+@cli.command()
+@_config_option
+@_setting_options
+def serve(config_file: str | None, **flags: object) -> None:
+    """Run the relay until SIGINT or SIGTERM.
+
+    Every setting can be given as a flag, as a variable (`--tls-cert` is TUNNELRELAY_TLS_CERT) or in the file; flags win
+    over variables, variables over the file. A relay that others can reach asks agents for a token, and does not start
+    before one was made.
+    """
+    config: RelayConfig = _loaded(load_config, config_file, flags)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if config.needs_tokens:
+        from tunnelrelay.cli_tokens import Failure, demand_token
+
+        try:
+            demand_token(config.data_dir)
+        except Failure as failure:
+            fail(str(failure), failure.hint)
+    from tunnelrelay.relay import run
+
+    sys.exit(run(config))
+
+
+@cli.group()
+def token() -> None:
+    """Make, list and revoke the tokens agents connect with.
+
+    Works with and without a running relay; revoking ends the links of a running one at once.
+    """
+
+
+def _token_options(command: Command) -> Command:
+    """What the token commands have in common."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
+    command = click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`.")(command)
+    return _config_option(command)
+
+
+@token.command("create")
+@click.option("--owner", metavar="NAME", default="default", show_default=True, help="Who the agent acts for.")
+@_token_options
+def token_create(owner: str, **where: Any) -> None:
+    """Make a token and print it: the only time it is shown.
+
+    Names belong to owners: every agent with a token of the same owner may take over that owner's addresses.
+    """
+    from tunnelrelay import cli_tokens
+
+    _run(cli_tokens.create, where, owner)
+
+
+@token.command("list")
+@click.option("--owner", metavar="NAME", default=None, help="Only this owner's.")
+@_token_options
+def token_list(owner: str | None, **where: Any) -> None:
+    """List tokens, without what opens the door."""
+    from tunnelrelay import cli_tokens
+
+    _run(cli_tokens.show, where, owner)
+
+
+@token.command("revoke")
+@click.argument("tokens", nargs=-1, metavar="[ID|TOKEN]...")
+@click.option("--owner", metavar="NAME", default=None, help="All tokens of this owner.")
+@_token_options
+def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> None:
+    """Revoke tokens, by their id or by the token itself. Links that came with them end at once."""
+    if bool(tokens) == (owner is not None):
+        raise click.UsageError("give the ids of tokens, or --owner NAME")
+    from tunnelrelay import cli_tokens
+
+    _run(cli_tokens.revoke, where, tokens, owner)
+
+
+def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
+    """Says what happened and what to do, and exits."""
+    click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    sys.exit(code)
+
+
+def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
+    from tunnelrelay.cli_tokens import Failure
+
+    data_dir = _loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
+    try:
+        action(data_dir, *args, as_json=where["as_json"])
+    except Failure as failure:
+        fail(str(failure), failure.hint)
+
+
+def _loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:
+    """The configuration, or every mistake and exit code 2."""
+    file = None if config_file is None else Path(config_file)
+    try:
+        return load(flags=flags, env=os.environ, file=file)
+    except ConfigError as error:
+        count = len(error.problems)
+        lines = [f"error: the relay's configuration has {count} mistake{'s'[: count > 1]}"]
+        for problem in error.problems:
+            lines.append(f"  {problem.origin}: {problem.message}")
+            lines += [f"    hint: {problem.hint}"] if problem.hint else []
+        click.echo("\n".join(lines), err=True)
+        sys.exit(USAGE)
