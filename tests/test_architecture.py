@@ -31,9 +31,10 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 {GROUND}",
     "tunnelrelay.store": GROUND,
     "tunnelrelay.observe": GROUND,
+    "tunnelrelay.tokens": f"{GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
     "tunnelrelay.oidc": f"tunnelctl.http1 {GROUND} {MIDDLE} tunnelrelay.pages",
-    "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.pages",
+    "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.tokens tunnelrelay.pages",
     # A database that is away must not stop tunnels that are up: the public side cannot even name the store.
     "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
     "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.agents",
@@ -41,7 +42,14 @@ MAY_USE: dict[str, str] = {
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
-TOP = {"tunnelctl.__main__", "tunnelrelay.__main__", "tunnelrelay.cli", "tunnelrelay.relay", "tunnelrelay.control"}
+TOP = {
+    "tunnelctl.__main__",
+    "tunnelrelay.__main__",
+    "tunnelrelay.cli",
+    "tunnelrelay.cli_tokens",
+    "tunnelrelay.control",
+    "tunnelrelay.relay",
+}
 """What wires the parts together may import every floor, and no floor may import it."""
 
 PURE = ("tunnelctl.wire", "tunnelctl.http1", "tunnelrelay.policy")

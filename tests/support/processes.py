@@ -150,6 +150,16 @@ class Child:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def forget_peak(self) -> None:
+        """From now on `peak_rss` tells the peak since now (proc(5), clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_rss(self) -> int:
+        """Highest resident memory in bytes since the start or `forget_peak`."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Our environment without a developer's own settings for the two programs, with both packages importable."""
