@@ -99,7 +99,9 @@ def parse_relay(text: str) -> RelayAddress:
     if scheme not in DEFAULT_PORTS:
         raise AddressInvalid(f"{text}: a relay's address begins with https:// or http://")
     if scheme == "http" and not is_loopback(host):
-        raise AddressInvalid(f"{text}: plain http to another machine would send the authtoken in the clear; use https://")
+        raise AddressInvalid(
+            f"{text}: plain http to another machine would send the authtoken in the clear; use https://"
+        )
     if scheme == "http" and host.endswith(".localhost"):
         # Few resolvers know names under `localhost` (RFC 6761 section 6.3 asks them to); all of them mean this machine.
         host = "127.0.0.1"

@@ -10,8 +10,8 @@ restart, and do not hammer a relay that is gone.
 | up to 5 m  | 5 s     | 0.4                       | within 5 s                              |
 | longer     | 30 s    | 0.07                      | within 30 s                             |
 
-A thousand agents that lose a relay together come back spread over 0.4 s: an evenly spread 2.5 dials a millisecond,
-of which each is the agent's last.
+A thousand agents that lose a relay together come back spread over 0.4 s: 2,500 dials a second for that long,
+each of which is its agent's last.
 """
 
 from collections.abc import Callable
@@ -48,11 +48,13 @@ class Backoff:
         self._failures += 1
         return self._random() * ceiling
 
-    def note_link(self, began: float, ended: float) -> None:
-        """A link came about and lasted this long; a steady one wipes the slate clean."""
-        if ended - began >= STEADY_AFTER:
+    def note_link(self, seconds: float) -> bool:
+        """A link served for this long; returns whether that was steady, which wipes the slate clean."""
+        is_steady = seconds >= STEADY_AFTER
+        if is_steady:
             self._failures = 0
             self._since = None
+        return is_steady
 
 
 def ceiling_after(away: float) -> float:

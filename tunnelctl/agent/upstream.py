@@ -348,8 +348,8 @@ class Exchange:
         if stream.queued > QUEUE_HIGH and self._connection is not None:
             self._connection.transport.pause_reading()
 
-    def end(self, trailers: list[Field]) -> None:
-        """See `ResponseSink.end`."""
+    def end_received(self, trailers: list[Field]) -> None:
+        """See `ResponseSink.end_received`."""
         self._link.end(self._stream, to_lines(trailers))
 
     def hold_credit(self) -> None:

@@ -1,0 +1,57 @@
+"""What an agent is told to do, as values. Where they come from is the command line's and `configfile`'s business."""
+
+from dataclasses import dataclass, field
+
+from tunnelctl.agent.address import RelayAddress, UpstreamAddress
+from tunnelctl.wire.messages import PolicySpec
+
+COMMAND_LINE = "command_line"
+"""Name of a tunnel that was given none, as ngrok calls it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelConfig:
+    """One tunnel to offer.
+
+    Attributes:
+        name: The agent's own name for it.
+        upstream: The local service.
+        subdomain: Label under the relay's domain.
+        host: Whole host name instead. With neither, the relay chooses.
+        policy: The rules the relay guards the endpoint with.
+        verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
+            this machine, where self-signed certificates are the norm and nobody sits in between.
+    """
+
+    upstream: UpstreamAddress
+    name: str = COMMAND_LINE
+    subdomain: str | None = None
+    host: str | None = None
+    policy: PolicySpec = field(default_factory=PolicySpec)
+    verify_upstream: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """One agent.
+
+    Attributes:
+        relay: Where to dial.
+        tunnels: What to offer, at least one.
+        token: The authtoken; "" on a relay of this machine that asks for none.
+        relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
+        dial_seconds: For connecting and the handshake. Short: a SYN that was lost while a relay restarted must not
+            hold up the next try.
+        greeting_seconds: From the handshake until the relay has taken every tunnel.
+        drain_seconds: How long exchanges in flight may take to finish when the agent is asked to stop.
+        retire_seconds: The same on a link whose relay said that it is going away.
+    """
+
+    relay: RelayAddress
+    tunnels: tuple[TunnelConfig, ...]
+    token: str = field(default="", repr=False)
+    relay_ca: str | None = None
+    dial_seconds: float = 5.0
+    greeting_seconds: float = 10.0
+    drain_seconds: float = 10.0
+    retire_seconds: float = 300.0

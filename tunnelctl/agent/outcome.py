@@ -1,0 +1,129 @@
+"""How an agent's run, or one link of it, can end. All are values: none of them is a surprise."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from tunnelctl.link.dial import DialFailed
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.messages import Refused, Superseded
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Asked to stop, and stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotAllowed:
+    """The relay does not take this credential, or took it back."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """The address belongs to somebody else, or another agent of the same owner has taken it over."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The relay read what was asked for and cannot do it: a usage error that only it could see."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoRelay:
+    """Something answered at the relay's address, and it is no relay of ours. Trying again would not help."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The relay will not serve us, for a reason of its own."""
+
+    message: str
+    hint: str = ""
+
+
+Outcome = Stopped | NotAllowed | NameTaken | Invalid | NoRelay | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A link did not come about, or was lost. The agent tries again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoingAway:
+    """The relay drains: a new link is due, and this one ends when its last exchange has."""
+
+    reason: str
+
+
+LinkEnd = Outcome | Trouble | GoingAway
+
+
+def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble:
+    """What a failed dial means.
+
+    Args:
+        was_connected: A relay answered at this address before. Then whatever stands there now (a proxy whose relay
+            restarts answers 404 for a moment) is trouble, and no proof that the address is wrong.
+    """
+    match failure.kind:
+        case "refused":
+            return NotAllowed(failure.message, failure.hint or _token_hint(failure.status))
+        case "protocol" if not was_connected:
+            return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
+        case "protocol" | "unreachable":
+            return Trouble(failure.message)
+        case _:
+            assert_never(failure.kind)
+
+
+def judge_refusal(refused: Refused) -> Outcome:
+    """What it means that the relay will not bind a tunnel."""
+    match refused.code:
+        case "name_taken":
+            return NameTaken(refused.message, refused.hint or "choose another name with --subdomain")
+        case "name_invalid" | "policy_invalid":
+            return Invalid(refused.message, refused.hint)
+        case "not_allowed":
+            return NotAllowed(refused.message, refused.hint)
+        case _:  # `too_many`, and whatever a later relay says
+            return Failed(refused.message, refused.hint)
+
+
+def judge_superseded(superseded: Superseded, host: str) -> Outcome:
+    """Another agent of the same owner serves the address now."""
+    return NameTaken(
+        f"{host} was taken over by another agent of yours, from {superseded.by} at {superseded.at}",
+        "stop the other agent, or give one of them another name with --subdomain",
+    )
+
+
+def judge_close(code: Code, reason: str) -> Outcome | Trouble:
+    """What the end of a link means."""
+    match code:
+        case Code.UNAUTHORIZED:
+            return NotAllowed(reason or "the authtoken was revoked", "ask the relay's operator for a new authtoken")
+        case Code.SUPERSEDED:
+            return NameTaken(reason or "another agent of yours took the address over", "stop the other agent")
+        case _:
+            return Trouble(reason or "the relay closed the link")
+
+
+def _token_hint(status: int) -> str:
+    if status == 401:
+        return "ask the relay's operator for an authtoken and save it with: tunnel config add-authtoken TOKEN"
+    return ""

@@ -1,0 +1,202 @@
+"""One link in use: greet, bind, serve, end. The callbacks here are synchronous; who waits is `agent`.
+
+    dialled -> Hello -> Welcome -> Bind, one a tunnel -> Bound, all of them -> serving -> GOAWAY or close
+
+`over` tells how it ended, and `bound` when serving began. A refusal ends the link before it was ever bound.
+"""
+
+import asyncio
+import platform
+from collections.abc import Mapping
+
+from tunnelctl import __version__
+from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.outcome import Failed, GoingAway, LinkEnd, judge_close, judge_refusal, judge_superseded
+from tunnelctl.agent.ready import is_ready_request, ready_head
+from tunnelctl.agent.upstream import Exchange, Upstream
+from tunnelctl.agent.watcher import Watcher
+from tunnelctl.link.link import Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import TYPE_TCP, OpenHead, unpack_open
+from tunnelctl.wire.messages import PROTOCOL_VERSION, Bind, Bound, Hello, Message, Refused, Superseded, Unbind, Welcome
+from tunnelctl.wire.stream import Stream
+
+
+class Offer:
+    """A tunnel over all of its links.
+
+    Attributes:
+        number: Its number within each link.
+        config: What was asked for.
+        upstream: The local service; its pool outlives links.
+        bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
+    """
+
+    __slots__ = ("bound", "config", "number", "upstream")
+
+    def __init__(self, number: int, config: TunnelConfig, upstream: Upstream) -> None:
+        self.number = number
+        self.config = config
+        self.upstream = upstream
+        self.bound: Bound | None = None
+
+    def bind(self) -> Bind:
+        """The message that claims it."""
+        config = self.config
+        return Bind(
+            tunnel=self.number,
+            name=config.name,
+            upstream=config.upstream.url,
+            subdomain=config.subdomain if self.bound is None else None,
+            host=config.host if self.bound is None else self.bound.host,
+            policy=config.policy,
+        )
+
+    @property
+    def host(self) -> str:
+        """The public host, or what is known of it, for people."""
+        if self.bound is not None:
+            return self.bound.host
+        return self.config.host or self.config.subdomain or self.config.name
+
+
+class Service:
+    """The user of one link (see `LinkUser`).
+
+    Attributes:
+        bound: Done when every tunnel is served.
+        over: How the link ended for us; GoingAway leaves it open for the exchanges that are in flight.
+        closed: Done when the link is gone.
+        in_flight: Exchanges that somebody waits for. Upgraded connections are not counted: they have no end to wait
+            for.
+        idle: Set while `in_flight` is 0.
+    """
+
+    def __init__(self, instance: str, offers: Mapping[int, Offer], relay: str, watcher: Watcher) -> None:
+        loop = asyncio.get_running_loop()
+        self._instance = instance
+        self._offers = offers
+        self._waiting = set(offers)
+        self._relay = relay
+        self._watcher = watcher
+        self._link: Link | None = None
+        self.bound: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[LinkEnd] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether there ever was a link, so that `closed` will come."""
+        return self._link is not None
+
+    def begin(self, link: Link) -> None:
+        """Greet the relay on a link that was just dialled."""
+        self._link = link
+        link.send(
+            Hello(
+                agent=self._instance, version=__version__, platform=f"{platform.system()} {platform.machine()}".lower()
+            )
+        )
+
+    def unbind(self) -> None:
+        """Take no more visitors."""
+        if self._link is not None and self._link.is_open:
+            for number in self._offers.keys() - self._waiting:
+                self._link.send(Unbind(tunnel=number))
+
+    def close(self) -> None:
+        """End the link, exchanges and all."""
+        if self._link is not None:
+            self._link.close(Code.NO_ERROR, "the agent stops")
+
+    # LinkUser
+
+    def on_message(self, message: Message) -> None:
+        """A control message of the relay's."""
+        match message:
+            case Welcome():
+                self._welcome(message)
+            case Bound(tunnel=number) if number in self._offers:
+                self._note_bound(self._offers[number], message)
+            case Refused():
+                self._finish(judge_refusal(message))
+            case Superseded(tunnel=number) if number in self._offers:
+                self._finish(judge_superseded(message, self._offers[number].host))
+            case _:
+                self._break("a message that does not belong here")
+
+    def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
+        """A visitor's request."""
+        assert self._link is not None
+        opened = unpack_open(payload)
+        offer = self._offers.get(opened.tunnel)
+        if offer is None or opened.type == TYPE_TCP:
+            self._link.reset(stream, Code.REFUSED, "no such tunnel here")
+        elif is_ready_request(opened.head):
+            self._answer_ready(self._link, stream)
+        else:
+            self._serve(self._link, offer, stream, opened, fin)
+
+    def on_pong(self, rtt: float) -> None:
+        """The heartbeat came back."""
+        self._watcher.latency(rtt)
+
+    def on_go_away(self, code: Code, reason: str) -> None:
+        """The relay drains, or throws us out, in which case the link's end follows at once."""
+        if code is Code.NO_ERROR:
+            self._finish(GoingAway(reason))
+        else:
+            self._finish(judge_close(code, reason))
+
+    def on_closed(self, code: Code, reason: str) -> None:
+        """The link is gone."""
+        self._finish(judge_close(code, reason))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # The inside
+
+    def _welcome(self, message: Welcome) -> None:
+        assert self._link is not None
+        if message.protocol != PROTOCOL_VERSION:
+            versions = f"{message.protocol} (release {message.version}), this agent {PROTOCOL_VERSION}"
+            self._finish(Failed(f"the relay speaks protocol {versions}", "upgrade the older of the two"))
+            return
+        self._watcher.connected(self._relay, message.owner)
+        for offer in self._offers.values():
+            self._link.send(offer.bind())
+
+    def _note_bound(self, offer: Offer, message: Bound) -> None:
+        offer.bound = message
+        self._waiting.discard(offer.number)
+        if not self._waiting and not self.bound.done():
+            self.bound.set_result(None)
+
+    def _serve(self, link: Link, offer: Offer, stream: Stream, opened: OpenHead, fin: bool) -> None:
+        self._watcher.began()
+        self.in_flight += 1
+        self.idle.clear()
+        offer.upstream.serve(link, stream, opened, fin, self._on_done)
+
+    def _on_done(self, exchange: Exchange) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
+        self._watcher.exchange(exchange)
+
+    def _answer_ready(self, link: Link, stream: Stream) -> None:
+        body = self._instance.encode()
+        link.send_head(stream, ready_head(len(body)))
+        link.send_data(stream, body, fin=True)
+
+    def _break(self, detail: str) -> None:
+        assert self._link is not None
+        self._link.close(Code.PROTOCOL, detail)
+
+    def _finish(self, end: LinkEnd) -> None:
+        """The first reason is the true one; what follows are its consequences."""
+        if not self.over.done():
+            self.over.set_result(end)

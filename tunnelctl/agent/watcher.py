@@ -1,0 +1,111 @@
+"""Who is told what an agent does: the log, the live screen, a test. Called in the event loop: no blocking, no raising."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnelctl.agent.upstream import Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A tunnel whose public address has answered through its own link.
+
+    Attributes:
+        redirect_uri: What to register at the OpenID provider, None without one.
+    """
+
+    name: str
+    upstream: str
+    url: str
+    redirect_uri: str | None = None
+
+
+class Watcher(Protocol):
+    """The events, in the order they come about."""
+
+    def connecting(self, relay: str) -> None:
+        """The relay is dialled."""
+
+    def connected(self, relay: str, owner: str) -> None:
+        """The relay knows us, as an agent of this owner."""
+
+    def latency(self, seconds: float) -> None:
+        """The link's round trip was measured."""
+
+    def started(self, tunnel: Started) -> None:
+        """Visitors reach the tunnel. Comes again after each reconnect."""
+
+    def unready(self, url: str, reason: str) -> None:
+        """The link stands, but the public address does not answer through it. Comes at most every few seconds."""
+
+    def began(self) -> None:
+        """An exchange began."""
+
+    def exchange(self, exchange: Exchange) -> None:
+        """An exchange is over."""
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        """There is no link; the next try comes in so many seconds."""
+
+    def moving(self, reason: str) -> None:
+        """The relay drains; a new link is opened while the old one finishes."""
+
+    def draining(self, exchanges: int) -> None:
+        """Asked to stop; this many exchanges are let finish first."""
+
+
+class Watchers:
+    """Several watchers as one, told in order."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def connecting(self, relay: str) -> None:
+        """See `Watcher`, as for all that follow."""
+        for watcher in self._watchers:
+            watcher.connecting(relay)
+
+    def connected(self, relay: str, owner: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.connected(relay, owner)
+
+    def latency(self, seconds: float) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.latency(seconds)
+
+    def started(self, tunnel: Started) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.started(tunnel)
+
+    def unready(self, url: str, reason: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.unready(url, reason)
+
+    def began(self) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.began()
+
+    def exchange(self, exchange: Exchange) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.exchange(exchange)
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.lost(reason, retry_in)
+
+    def moving(self, reason: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.moving(reason)
+
+    def draining(self, exchanges: int) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.draining(exchanges)
