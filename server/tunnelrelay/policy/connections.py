@@ -69,7 +69,7 @@ def _issuer_problems(issuer: str) -> list[str]:
         url = httpx.URL(issuer)
     except httpx.InvalidURL:
         return [f"oidc: the issuer {issuer[:128]!r} is not a URL"]
-    if url.scheme not in ("https", "http") or not url.host:
+    if url.scheme not in ("https", "http") or not url.host or not 1 <= (url.port or 443) <= 65_535:
         return [f"oidc: the issuer {issuer[:128]!r} is not an https:// address"]
     if url.userinfo or "?" in issuer or "#" in issuer or "@" in issuer:
         return [f"oidc: the issuer {issuer[:128]!r} has a user, a query or a fragment"]
@@ -92,9 +92,9 @@ def _rules(spec: OidcSpec, problems: list[str]) -> Rules:
     emails = [text.strip().lower() for text in spec.allow_emails]
     domains = [text.strip().lower().removeprefix("@") for text in spec.allow_domains]
     problems += [
-        f"oidc: {email[:128]!r} is not an e-mail address"
+        f"oidc: {email[:128]!r} is not an e-mail address (for a whole domain, use a domain rule)"
         for email in emails
-        if verified_email({"email": email, "email_verified": True}) != email
+        if not email or "*" in email or verified_email({"email": email, "email_verified": True}) != email
     ]
     problems += [
         f"oidc: {domain[:128]!r} is not a domain (no wildcards; international ones as xn--...)"

@@ -75,8 +75,8 @@ def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: 
             continue
         specials.append(kind)
         if kind == names.CONNECTION and value not in HARMLESS:
-            named = {canonical(token.strip()) for token in value.split(b",")} | {b"connection"}
-            return response_block(_without(fields, named), policy=policy, host=host, origin=origin, upgrade=upgrade)
+            fields = _without_named(fields)
+            return response_block(fields, policy=policy, host=host, origin=origin, upgrade=upgrade)
         if kind == names.SET_COOKIE and specials.count(kind) > cookies.MAX_SET_COOKIES:
             continue
         if kept := _admit_from_upstream(kind, value, policy, host, origin):
@@ -158,6 +158,13 @@ def _origin_form(target: bytes) -> bytes:
     if mark and b"/" not in authority:
         return b"/?" + query
     return slash + path or b"/"
+
+
+def _without_named(fields: list[Field]) -> list[Field]:
+    """Without the Connection fields and what they name (RFC 9110 section 7.6.1)."""
+    values = [value for name, value in fields if canonical(name) == b"connection"]
+    named = {canonical(token.strip()) for value in values for token in value.split(b",")}
+    return _without(fields, named | {b"connection"})
 
 
 def _without(fields: list[Field], unwanted: AbstractSet[bytes]) -> list[Field]:

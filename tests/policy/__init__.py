@@ -1,0 +1,1 @@
+"""Tests of the policy package; `making` builds heads and policies for them."""

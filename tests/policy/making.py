@@ -1,0 +1,42 @@
+"""Heads as a visitor would send them, and policies as an agent would ask for them."""
+
+from typing import Any
+
+from tunnelctl.http1.head import RequestHead, parse_request
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
+from tunnelrelay.model import Identity
+from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
+from tunnelrelay.policy.rules import Policy
+
+KEY = b"k" * 32
+ORIGIN = b"https://app.tun.example"
+ALICE = Identity(issuer="https://acme.okta.com", subject="00u1", email="alice@acme.com")
+
+NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
+
+
+def head(method: str = "GET", target: str = "/", fields: dict[str, str] | list[tuple[str, str]] = ()) -> RequestHead:
+    """A request to app.tun.example."""
+    pairs = list(fields.items()) if isinstance(fields, dict) else list(fields)
+    lines = [f"{method} {target} HTTP/1.1", "Host: app.tun.example", *(f"{name}: {value}" for name, value in pairs)]
+    return parse_request("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+
+def oidc(**changes: Any) -> OidcSpec:
+    """A connection that is in order, apart from the changes."""
+    settings = {"issuer": "https://acme.okta.com", "client_id": "0oa1", "client_secret": "s3cret", **changes}
+    return OidcSpec(**settings)
+
+
+def policy(upstream: str = "http://localhost:3000", owner: str = "alice", key: bytes = KEY, **spec: Any) -> Policy:
+    """What the relay makes of this `PolicySpec`."""
+    return compile_policy(PolicySpec(**spec), upstream=upstream, owner=owner, key=key)
+
+
+def problems(**spec: Any) -> list[str]:
+    """What the relay says against this `PolicySpec`; nothing when it takes it."""
+    try:
+        policy(**spec)
+    except PolicyInvalid as invalid:
+        return invalid.problems
+    return []

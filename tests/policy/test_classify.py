@@ -1,0 +1,96 @@
+"""What kind of request a visitor sent."""
+
+import pytest
+
+from tests.policy.making import NAVIGATE, head
+from tunnelrelay.policy.classify import Visit, classify, may_start_login, wants_html
+
+OLD = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def test_a_navigation_of_a_browser_may_start_a_login():
+    request = head(fields=NAVIGATE)
+    assert classify(request) is Visit.NAVIGATION
+    assert may_start_login(request)
+
+
+def test_a_page_load_of_an_old_client_may_start_a_login():
+    assert classify(head(fields=OLD)) is Visit.NAVIGATION
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Accept": "*/*"},
+        {"Accept": "application/json"},
+        {**OLD, "X-Requested-With": "XMLHttpRequest"},
+        {**OLD, "Range": "bytes=0-1"},
+        {**OLD, "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", **OLD},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Mode": "websocket"},
+        {"Sec-Fetch-Mode": "navigate, cors", "Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Mode": ""},
+    ],
+)
+def test_whatever_is_no_navigation_never_starts_a_login(fields):
+    assert classify(head(fields=fields)) is Visit.OTHER
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("fields", [NAVIGATE, OLD])
+def test_row_48_a_page_opened_by_sending_something_is_a_form(method, fields):
+    request = head(method, fields=fields)
+    assert classify(request) is Visit.FORM
+    assert not may_start_login(request)
+
+
+@pytest.mark.parametrize("fields", [NAVIGATE, OLD])
+def test_head_is_answered_like_a_script(fields):
+    assert classify(head("HEAD", fields=fields)) is Visit.OTHER
+
+
+@pytest.mark.parametrize(
+    "purpose",
+    [
+        ("Sec-Purpose", "prefetch"),
+        ("Sec-Purpose", "prefetch;prerender"),
+        ("Purpose", "prefetch"),
+        ("X-Moz", "Prefetch"),
+    ],
+)
+def test_row_56_a_prefetch_is_told_from_a_navigation(purpose):
+    assert classify(head(fields=[*NAVIGATE.items(), purpose])) is Visit.PREFETCH
+
+
+@pytest.mark.parametrize("agent", ["Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1", "curl/8.5.0"])
+def test_row_56_a_link_preview_does_not_start_a_login(agent):
+    assert not may_start_login(head(fields={"User-Agent": agent, "Accept": "*/*"}))
+
+
+@pytest.mark.parametrize("dest", ["iframe", "frame", "embed", "object", "fencedframe"])
+def test_row_57_a_frame_never_starts_a_login(dest):
+    assert classify(head(fields={**NAVIGATE, "Sec-Fetch-Dest": dest})) is Visit.FRAME
+
+
+def test_an_upgrade_is_one_whatever_else_it_says():
+    request = head(fields={"Connection": "Upgrade", "Upgrade": "websocket", **NAVIGATE})
+    assert classify(request) is Visit.UPGRADE
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (NAVIGATE, True),
+        (OLD, True),
+        ({"Sec-Fetch-Mode": "cors", **OLD}, False),
+        ({**OLD, "X-Requested-With": "fetch"}, False),
+        ({"Accept": "*/*"}, False),
+        ({}, False),
+    ],
+)
+def test_a_page_goes_to_people_and_json_to_programs(fields, expected):
+    assert wants_html(head(fields=fields)) is expected

@@ -1,0 +1,189 @@
+"""The relay's cookies among others (rows 65 to 73 at the level of bytes)."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tunnelrelay.policy import cookies
+
+HOST = b"app.tun.example"
+NAME = cookies.SESSION
+
+
+def test_our_cookie_is_found_among_others():
+    assert cookies.one([b"a=1; __Host-tunnel=AbC_-.9; b=2"], NAME) == b"AbC_-.9"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"\xa0__Host-tunnel=EVIL", id="row-65-nbsp-before"),
+        pytest.param(b"\x85__Host-tunnel=EVIL", id="row-65-nel-before"),
+        pytest.param(b"\xc2\xa0__Host-tunnel=EVIL", id="row-65-utf8-nbsp-before"),
+        pytest.param(b"__Host-tunnel\xa0=EVIL", id="row-65-nbsp-after-name"),
+        pytest.param(b"__Host-tunnel=EVIL\xa0", id="row-65-nbsp-after-value"),
+        pytest.param(b"=__Host-tunnel=EVIL", id="row-65-nameless"),
+        pytest.param(b"$Version=1, __Host-tunnel=EVIL", id="row-65-version"),
+        pytest.param(b"\x0b__Host-tunnel=EVIL", id="row-65-vertical-tab"),
+        pytest.param(b"__Host-tunnel =EVIL", id="row-65-space-before-equals"),
+        pytest.param(b'__Host-tunnel="EVIL"', id="row-65-quoted"),
+        pytest.param(b"__Host-tunnel=", id="row-65-empty"),
+        pytest.param(b"__Host-tunnel", id="row-65-no-value"),
+        pytest.param(b"__host-tunnel=EVIL", id="row-65-other-case"),
+        pytest.param(b"__Host-tunnel=A; __Host-tunnel=B", id="row-66-twice"),
+        pytest.param(b"__Host-tunnel=A; __Host-tunnel=A", id="row-66-twice-the-same"),
+        pytest.param(b"__Host-tunnel=A; __Host-tunnel=\xff", id="row-66-good-and-bad"),
+        pytest.param(b"x=1, __Host-tunnel=EVIL", id="row-67-comma-joined"),
+    ],
+)
+def test_a_cookie_that_is_not_exactly_ours_is_none(value):
+    assert cookies.one([value], NAME) is None
+
+
+def test_row_66_the_same_name_in_two_fields_is_none_and_the_caller_can_see_why():
+    values = [b"__Host-tunnel=A", b"b=1; __Host-tunnel=B"]
+    assert cookies.one(values, NAME) is None
+    assert cookies.hits(values, NAME) == [b"A", b"B"]
+
+
+def test_row_67_quotes_do_not_hide_a_cookie_from_us():
+    assert cookies.one([b'x="; __Host-tunnel=A; y="'], NAME) == b"A"
+
+
+def test_row_65_spaces_and_tabs_around_a_pair_are_no_part_of_it():
+    assert cookies.one([b"a=1;\t __Host-tunnel=A \t;b=2"], NAME) == b"A"
+
+
+def test_the_cookies_of_logins_under_way_are_found_by_prefix():
+    values = [b"__Host-tunnel-tx-0a=1; a=b", b"__Host-tunnel-tx-0b=2; \xa0__Host-tunnel-tx-0c=3"]
+    assert cookies.with_prefix(values, cookies.TRANSACTION) == [
+        (b"__Host-tunnel-tx-0a", b"1"),
+        (b"__Host-tunnel-tx-0b", b"2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (b"a=1; __Host-tunnel=S; b=2", b"a=1; b=2"),
+        (b"__Host-tunnel=S; b=2", b"b=2"),
+        (b"a=1; __Host-tunnel=S", b"a=1"),
+        (b"__Host-tunnel=S", b""),
+        (b"tunnel=S; tunnel-tx-ab=1; a=1", b"a=1"),
+        (b"__Host-tunnel-tx-ab=1;a=1;__Host-tunnel-dash=2;b", b"a=1;b"),
+        pytest.param(b'x="; __Host-tunnel=S; y="', b'x="; y="', id="row-67-sandwich"),
+        pytest.param(b"x=1, __Host-tunnel=S; y=2", b"y=2", id="row-67-comma-joined"),
+        pytest.param(b"x=1, tunnel=S; y=2", b"y=2", id="row-67-comma-joined-plain"),
+        pytest.param(b"\xa0__Host-tunnel=S; \x85tunnel =S; y=2", b"y=2", id="row-65-junk-around"),
+        pytest.param(b"=__Host-tunnel=S; y=2", b"y=2", id="row-65-nameless"),
+    ],
+)
+def test_row_71_ours_never_reach_an_upstream(value, left):
+    assert cookies.strip(value) == left
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a=1; b=2",
+        b"tunnels=1; mytunnel=2; x=tunnel",
+        b'q="a, b"; sp = 1 ;; =x; flag',
+        b"\xff\xfe=\x80; a=tunnel=1",
+        b"",
+    ],
+)
+def test_cookies_of_the_app_are_left_as_they_were(value):
+    assert cookies.strip(value) == value
+
+
+pieces = st.lists(
+    st.one_of(
+        st.binary(max_size=12).filter(lambda piece: b";" not in piece),
+        st.sampled_from([b"a=1", b" tunnel=S", b"__Host-tunnel=S", b"\xa0__Host-tunnel=E", b" tunnel-tx-1=x", b""]),
+    ),
+    max_size=8,
+)
+
+
+@given(pieces)
+@example([b"tunnel-" + b" " * 30_000])
+def test_stripping_takes_whole_cookies_only_and_leaves_none_of_ours(parts):
+    left = cookies.strip(b";".join(parts))
+    assert cookies.strip(left) == left
+    assert b"__Host-tunnel" not in left
+    assert not cookies.hits([left], b"tunnel")
+    assert not cookies.with_prefix([left], b"tunnel-tx-")
+    kept = [part.strip(b" \t") for part in left.split(b";")] if left else []
+    rest = iter(part.strip(b" \t") for part in parts)
+    assert all(any(part == other for other in rest) for part in kept)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4))
+def test_reading_never_fails_and_gives_only_bytes_we_write(values):
+    found = cookies.one(values, NAME)
+    assert found is None or (
+        found and not set(found) - set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"__Host-tunnel=x; Path=/; Secure", id="row-70-session"),
+        pytest.param(b"__host-TUNNEL=x; Path=/; Secure", id="row-70-other-case"),
+        pytest.param(b"__Host-tunnel-tx-abcd=x; Max-Age=0", id="row-70-transaction"),
+        pytest.param(b"tunnel=x", id="row-70-plain"),
+        pytest.param(b"tunnel-tx-1=x", id="row-70-plain-transaction"),
+        pytest.param(b" \ttunnel\t =x", id="row-70-spaces"),
+        pytest.param(b"\xa0__Host-tunnel=x; Domain=tun.example", id="row-65-nbsp-name"),
+        pytest.param(b"\x85a=x", id="row-65-nel-name"),
+        pytest.param(b"=__Host-tunnel=x", id="row-65-nameless"),
+        pytest.param(b"__Host-tunnel", id="row-65-no-equals"),
+        pytest.param(b"; Domain=tun.example", id="row-65-empty"),
+        pytest.param(b"a b=1", id="row-70-space-in-name"),
+        pytest.param(b"a=" + b"x" * 8_200, id="row-70-oversized"),
+    ],
+)
+def test_row_70_an_upstream_cannot_set_these(value):
+    assert cookies.admit_set_cookie(value, HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "admitted"),
+    [
+        (b"a=1; Domain=tun.example; Path=/; HttpOnly", b"a=1; Path=/; HttpOnly"),
+        (b"a=1; domain=.TUN.example", b"a=1"),
+        (b"a=1; Domain = tun.example ", b"a=1"),
+        (b"a=1; \xa0Domain\x0b=tun.example", b"a=1"),
+        (b"a=1; Domain=app.tun.example; Domain=tun.example", b"a=1; Domain=app.tun.example"),
+        (b"a=1; Domain=localhost", b"a=1"),
+        (b"a=1; Domain", b"a=1"),
+        (b"a=1; Domain=evil-app.tun.example", b"a=1"),
+    ],
+)
+def test_row_70_a_cookie_for_other_hosts_becomes_one_for_this_host(value, admitted):
+    assert cookies.admit_set_cookie(value, HOST) == admitted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a=1",
+        b"sid=s%3Aabc; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT; HttpOnly; SameSite=Lax",
+        b"__Host-sid=1; Path=/; Secure",
+        b"a=1; Domain=app.tun.example",
+        b"a=1; Domain=.App.Tun.Example",
+        b"a=",
+        b"a=b=c; Partitioned",
+    ],
+)
+def test_a_cookie_of_the_app_is_passed_on_as_it_is(value):
+    assert cookies.admit_set_cookie(value, HOST) == value
+
+
+@given(st.binary(max_size=60))
+def test_whatever_an_upstream_sets_is_a_plain_name_that_is_not_ours_and_no_domain_above(value):
+    admitted = cookies.admit_set_cookie(value, HOST)
+    if admitted is not None:
+        assert not cookies.is_ours(admitted.partition(b"=")[0].strip(b" \t"))
+        assert cookies.admit_set_cookie(admitted, HOST) == admitted
