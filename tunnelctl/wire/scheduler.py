@@ -6,6 +6,7 @@ queued frames that its credit allows.
 """
 
 from collections import deque
+from collections.abc import Collection
 from typing import Final
 
 from tunnelctl.wire.frames import DATA, DATA_FIN, FIN, HEADER, HEADER_SIZE, KIND_MASK, MAX_PAYLOAD
@@ -85,15 +86,15 @@ class Scheduler:
             stream.is_waiting = False
             self._ring.remove(stream)
 
-    def take(self, max_bytes: int) -> tuple[bytes, list[Stream]]:
+    def take(self, max_bytes: int) -> tuple[bytes, Collection[Stream]]:
         """Frames of about `max_bytes` at most (see `Session.data_to_send`), and the streams that had a turn."""
         parts = self._ready
         room = max_bytes - self._ready_size
         if room < 0:
-            return self._take_ready(max_bytes), []
+            return self._take_ready(max_bytes), ()
         self._ready = []
         self._ready_size = 0
-        served = self._take_turns(parts, room) if self._ring else []
+        served = self._take_turns(parts, room) if self._ring else ()
         return b"".join(parts), served
 
     def clear(self) -> None:
@@ -113,15 +114,15 @@ class Scheduler:
         self._ready_size -= size
         return b"".join(parts)
 
-    def _take_turns(self, parts: list[Part], room: int) -> list[Stream]:
+    def _take_turns(self, parts: list[Part], room: int) -> set[Stream]:
         """Append frames of at most `room` bytes to `parts`. Returns the streams that had a turn."""
         ring = self._ring
-        served = []
+        served = set()
         while ring and (room >= _MIN_ROOM or not parts):
             stream = ring.popleft()
             taken = _serve(stream, parts, room, QUANTUM if ring else MAX_PAYLOAD)
             room -= taken
-            served.append(stream)
+            served.add(stream)
             if not _is_sendable(stream):
                 stream.is_waiting = False
             elif taken:

@@ -17,7 +17,6 @@ from tunnelctl.wire.frames import (
     FIN,
     GOAWAY,
     HEAD,
-    HEADER,
     KIND_MASK,
     MAX_PAYLOAD,
     MAX_STREAM_ID,
@@ -39,7 +38,6 @@ from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_R
 from tunnelctl.wire.window import Budget, earned, release
 
 _encode = msgspec.json.Encoder().encode
-_pack_header = HEADER.pack
 
 
 class Sender:

@@ -93,6 +93,11 @@ class Session(Receiver):
         streams, self._orphans = self._orphans + super().close(), ()
         return streams
 
+    def go_away(self, code: Code, reason: str = "") -> None:
+        """Take no new streams. Those that are open go on; what the peer opens from now on is never begun."""
+        if self.error is None:
+            super().go_away(code, reason)
+
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take bytes of the peer, in any chunks.
 
