@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 from struct import Struct
+from typing import cast
 
 from tunnelctl.http1.body import Field, Piece, encode_chunk, encode_trailers
 from tunnelctl.http1.connection import ResponseReader
@@ -158,9 +159,8 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
 
     def data_received(self, data: bytes) -> None:
         try:

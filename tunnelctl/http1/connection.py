@@ -11,7 +11,7 @@ MAX_INTERIM = 20
 
 
 class ResponseSink(Protocol):
-    """Whoever takes a response as it arrives. Nothing follows a call with `fin` True, or `end`."""
+    """Whoever takes a response as it arrives. Nothing follows a call with `fin` True, or `end_received`."""
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
         """A head; with `fin` there is no body. 1xx heads come before the final one."""
@@ -19,7 +19,7 @@ class ResponseSink(Protocol):
     def body(self, data: Piece, fin: bool) -> None:
         """A piece of the body, never empty unless `fin`."""
 
-    def end(self, trailers: list[Field]) -> None:
+    def end_received(self, trailers: list[Field]) -> None:
         """The body ended, with these trailers."""
 
 
@@ -160,6 +160,6 @@ class ResponseReader:
         if trailers:
             if last:
                 sink.body(last, False)
-            sink.end(trailers)
+            sink.end_received(trailers)
         else:
             sink.body(last, True)

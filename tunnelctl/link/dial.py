@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -117,9 +117,8 @@ class _Dialing(asyncio.Protocol):
         self.done: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._ws.receive_data(data)

@@ -1,0 +1,137 @@
+"""The door for agents: `GET /_tunnel/connect`, a token, then the connection becomes a link."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from tunnelctl.http1.head import RequestHead
+from tunnelctl.link.accept import accept, is_accepted
+from tunnelctl.link.link import Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.limits import Limits
+from tunnelctl.wire.session import Session
+from tunnelctl.wire.window import Budget
+from tunnelrelay.agents.session import MAX_STREAMS, AgentSession, Desk
+from tunnelrelay.model import Token
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.tokens import authenticate
+
+log = logging.getLogger("tunnelrelay.agents")
+
+LOCAL_OWNER = "local"
+"""Owner of agents on a relay that asks for no token."""
+MAX_LINKS = 4096
+RELAY_GROWTH = 512 * 1024 * 1024
+"""Bytes by which all links' windows together may grow: what a relay holds at most for slow readers."""
+
+
+class Visited(Protocol):
+    """What the acceptor needs of a visit."""
+
+    head: RequestHead
+
+    def release(self) -> asyncio.Transport:
+        """Give the transport away."""
+
+    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+        """Answer with an error."""
+
+
+class Acceptor:
+    """Turns connections into links.
+
+    Args:
+        needs_tokens: False only on loopback with domain `localhost`.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self, desk: Desk, store: Store, *, needs_tokens: bool, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self._desk = desk
+        self._store = store
+        self._needs_tokens = needs_tokens
+        self._metrics = metrics
+        self._clock = clock
+        self._budget = Budget(RELAY_GROWTH, None)
+        self._sessions: set[AgentSession] = set()
+
+    @property
+    def link_count(self) -> int:
+        """Links open now."""
+        return len(self._sessions)
+
+    @property
+    def stream_count(self) -> int:
+        """Streams open on them."""
+        return sum(session.link.stream_count for session in self._sessions)
+
+    async def accept(self, visit: Visited, head: bytes, ahead: bytes) -> None:
+        """Shake hands, or answer with a refusal.
+
+        Args:
+            head: The request's head as it arrived.
+            ahead: Bytes that came behind it.
+        """
+        if len(self._sessions) >= MAX_LINKS:
+            visit.fail("relay_busy", closes=True)
+            return
+        token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
+        if self._needs_tokens:
+            try:
+                found = await self._token(visit.head)
+            except StoreError:
+                visit.fail("relay_busy", closes=True)
+                return
+            if found is None:
+                self._metrics.agent("refused")
+                given = visit.head.get(b"authorization") is not None
+                visit.fail("token_refused" if given else "token_required", closes=True)
+                return
+            token = found
+        self._open(visit, head, ahead, token)
+
+    async def revoke(self, token_id: str) -> int:
+        """End every link that came with this token. Returns how many there were."""
+        found = [session for session in self._sessions if session.token == token_id]
+        for session in found:
+            self._metrics.agent("revoked")
+            session.revoke()
+        return len(found)
+
+    def go_away(self, reason: str) -> None:
+        """Tell every agent to open its links elsewhere."""
+        for session in self._sessions:
+            session.link.go_away(Code.NO_ERROR, reason)
+
+    def close(self) -> None:
+        """Close every link."""
+        for session in list(self._sessions):
+            session.link.close(Code.NO_ERROR, "the relay stops")
+
+    def _open(self, visit: Visited, head: bytes, ahead: bytes, token: Token) -> None:
+        ws, answer = accept(head)
+        if not is_accepted(ws):
+            visit.fail("bad_request", closes=True)
+            return
+        transport = visit.release()
+        session = AgentSession(self._desk, owner=token.owner, token=token.id, on_closed=self._sessions.discard)
+        limits = Limits(max_streams=MAX_STREAMS)
+        link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
+        self._sessions.add(session)
+        self._metrics.agent("accepted")
+        transport.write(answer)
+        session.begin(link)
+        link.take_over(transport, ws, ahead)
+
+    async def _token(self, head: RequestHead) -> Token | None:
+        values = head.get_all(b"authorization")
+        scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"bearer":
+            return None
+        token = await authenticate(self._store, value.strip().decode("latin-1"))
+        if token is not None:
+            await self._store.touch_token(token.id, self._clock())
+        return token

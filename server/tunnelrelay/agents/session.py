@@ -1,0 +1,218 @@
+"""One agent's link, seen from the relay: it says hello, binds tunnels, and loses them with the link."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from tunnelctl import __version__
+from tunnelctl.link.link import HEARTBEAT, Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.messages import (
+    PROTOCOL_VERSION,
+    Bind,
+    Bound,
+    Hello,
+    Message,
+    Refused,
+    Superseded,
+    Unbind,
+    Welcome,
+)
+from tunnelctl.wire.stream import Stream
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.names import NameRefused, choose_host
+from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.registry.memory import Claim, Registry, Taken
+
+log = logging.getLogger("tunnelrelay.agents")
+
+HELLO_SECONDS = 10.0
+MAX_TUNNELS = 64
+"""Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy."""
+MAX_STREAMS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What every agent session shares.
+
+    Attributes:
+        policy_key: Key of the digests that name a configuration.
+        remember: Told of every name taken (host, owner), so that it is known after a restart.
+        forget: Told of every name given up.
+        warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
+    """
+
+    address: PublicAddress
+    registry: Registry
+    policy_key: bytes
+    remember: Callable[[str, str], None]
+    forget: Callable[[str], None]
+    warm: Callable[[Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    host: str
+    generation: int
+
+
+class AgentSession:
+    """The user of one link on the relay's side.
+
+    Attributes:
+        token: Id of the token it came with, "" without one.
+    """
+
+    def __init__(self, desk: Desk, *, owner: str, token: str, on_closed: Callable[["AgentSession"], None]) -> None:
+        self._desk = desk
+        self._owner = owner
+        self.token = token
+        self._on_closed = on_closed
+        self._agent = ""
+        self._served: dict[int, _Served] = {}
+        self.link: Link
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, link: Link) -> None:
+        """The handshake is over."""
+        self.link = link
+        self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
+
+    def revoke(self) -> None:
+        """The token is no longer good."""
+        self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
+
+    # LinkUser
+
+    def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
+        """Agents do not open streams: the session refuses it before it comes here."""
+
+    def on_message(self, message: Message) -> None:
+        """A control message from the agent."""
+        match message:
+            case Hello():
+                self._hello(message)
+            case Bind() if self._agent:
+                self._bind(message)
+            case Unbind() if self._agent:
+                self._release(message.tunnel, on_purpose=True)
+            case Bind() | Unbind() | Welcome() | Bound() | Refused() | Superseded():
+                self.link.close(Code.PROTOCOL, "this message is not the agent's to send now")
+            case _:
+                assert_never(message)
+
+    def on_pong(self, rtt: float) -> None:
+        """Nobody here asks."""
+
+    def on_go_away(self, code: Code, reason: str) -> None:
+        """The agent drains: its streams go on, new requests go elsewhere."""
+        log.info("agent draining owner=%s peer=%s reason=%s", self._owner, self.link.peer, reason)
+
+    def on_closed(self, code: Code, reason: str) -> None:
+        """The link is gone: what it served is kept for a moment."""
+        if self._timer is not None:
+            self._timer.cancel()
+        log.info(
+            "link closed owner=%s peer=%s code=%s reason=%s", self._owner, self.link.peer, code.name.lower(), reason
+        )
+        for number in list(self._served):
+            self._release(number, on_purpose=code is Code.UNAUTHORIZED)
+        self._on_closed(self)
+
+    # The inside
+
+    def _hello(self, hello: Hello) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._agent or hello.protocol != PROTOCOL_VERSION or not _is_instance(hello.agent):
+            self.link.close(Code.PROTOCOL, f"one hello, of protocol {PROTOCOL_VERSION}, was expected")
+            return
+        self._agent = hello.agent
+        log.info("agent connected owner=%s peer=%s version=%s", self._owner, self.link.peer, hello.version[:40])
+        self.link.send(
+            Welcome(
+                version=__version__,
+                owner=self._owner,
+                domain=self._desk.address.domain,
+                heartbeat_seconds=HEARTBEAT,
+                max_streams=MAX_STREAMS,
+            )
+        )
+
+    def _bind(self, bind: Bind) -> None:
+        host = choose_host(bind, self._desk.address)
+        if isinstance(host, NameRefused):
+            self._refuse(bind, "name_invalid", host.message, host.hint)
+        elif not 1 <= bind.tunnel <= 0xFFFF or bind.tunnel in self._served or len(self._served) >= MAX_TUNNELS:
+            self._refuse(bind, "too_many", f"at most {MAX_TUNNELS} tunnels on one link, each with its own number")
+        else:
+            self._claim(bind, host)
+
+    def _claim(self, bind: Bind, host: str) -> None:
+        desk = self._desk
+        try:
+            policy = compile_policy(bind.policy, upstream=bind.upstream, owner=self._owner, key=desk.policy_key)
+        except PolicyInvalid as error:
+            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
+            return
+        tunnel = desk.registry.claim(
+            Claim(
+                owner=self._owner,
+                host=host,
+                agent=self._agent,
+                name=bind.name[:80],
+                peer=self.link.peer,
+                link=self.link,
+                number=bind.tunnel,
+                policy=policy,
+                end=lambda by, at: self._supersede(bind.tunnel, by, at),
+            )
+        )
+        if isinstance(tunnel, Taken):
+            hint = "choose another name with --subdomain, or ask its owner to stop"
+            self._refuse(bind, "name_taken", f"{host} belongs to another owner on this relay", hint)
+            return
+        self._served[bind.tunnel] = _Served(host, tunnel.generation)
+        desk.remember(host, self._owner)
+        if policy.connection is not None:
+            desk.warm(policy.connection)
+        log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self._owner, host, bind.name[:80], self.link.peer)
+        self.link.send(
+            Bound(
+                tunnel=bind.tunnel,
+                url=desk.address.url(host),
+                host=host,
+                generation=tunnel.generation,
+                redirect_uri=desk.address.redirect_uri if policy.connection is not None else None,
+            )
+        )
+
+    def _release(self, number: int, *, on_purpose: bool) -> None:
+        served = self._served.pop(number, None)
+        if served is None:
+            return
+        is_last = self._desk.registry.release(served.host, served.generation, on_purpose=on_purpose)
+        if is_last and on_purpose:
+            self._desk.forget(served.host)
+            log.info("tunnel unbound owner=%s host=%s", self._owner, served.host)
+
+    def _supersede(self, number: int, by: str, at: str) -> None:
+        """Another agent of the same owner took the name; the registry has forgotten this claim already."""
+        self._served.pop(number, None)
+        if self.link.is_open:
+            self.link.send(Superseded(tunnel=number, by=by, at=at))
+
+    def _refuse(self, bind: Bind, code: str, message: str, hint: str = "") -> None:
+        log.info("bind refused owner=%s peer=%s code=%s", self._owner, self.link.peer, code)
+        self.link.send(Refused(tunnel=bind.tunnel, code=code, message=message, hint=hint))
+
+    def _no_hello(self) -> None:
+        self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")
+
+
+def _is_instance(agent: str) -> bool:
+    return len(agent) == 32 and not agent.strip("0123456789abcdef")

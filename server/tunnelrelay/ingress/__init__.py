@@ -1,0 +1,1 @@
+"""The public side. One visitor connection from first byte to last is `visit`: START HERE."""

@@ -1,0 +1,210 @@
+"""Carries one exchange over a tunnel: the visitor's request into a stream, the stream's response to the visitor."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from tunnelctl.http1.body import Field
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.fields import safe_trailers, to_lines
+from tunnelctl.http1.head import RequestHead
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
+from tunnelctl.wire.stream import Stream
+from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
+from tunnelrelay.policy.headers import request_block
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.endpoint import Tunnel
+
+if TYPE_CHECKING:
+    from tunnelrelay.ingress.visit import Visit
+
+log = logging.getLogger("tunnelrelay.ingress")
+
+QUEUE_HIGH = 256 * 1024
+"""Bytes of request body waiting for the agent's credit before the visitor is no longer read."""
+_CODES = {
+    Code.UPSTREAM_UNREACHABLE: "upstream_unreachable",
+    Code.UPSTREAM_BROKEN: "upstream_broken",
+    Code.UPSTREAM_TIMEOUT: "upstream_timeout",
+    Code.HEARTBEAT: "agent_lost",
+}
+_MAY_REPEAT = (b"GET", b"HEAD", b"OPTIONS")
+
+
+class Forward:
+    """One exchange on one stream. The visit feeds it; the link tells it what comes back.
+
+    Attributes:
+        has_answered: A byte of the response has gone to the visitor.
+    """
+
+    __slots__ = (
+        "_framing",
+        "_interims",
+        "_is_over",
+        "_owed",
+        "_policy",
+        "_stream",
+        "_tunnel",
+        "_visit",
+        "has_answered",
+    )
+
+    def __init__(self, visit: "Visit", tunnel: Tunnel, policy: Policy) -> None:
+        self._visit = visit
+        self._tunnel = tunnel
+        self._policy = policy
+        self._framing: Framing | None = None
+        self._interims = 0
+        self._owed = 0
+        self._is_over = False
+        self._stream: Stream
+        self.has_answered = False
+
+    def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes) -> None:
+        """Open the stream with the request's head as the upstream shall see it."""
+        block = request_block(head, forwarded=forwarded, identity=identity, policy=self._policy, upgrade=head.upgrade)
+        if head.is_chunked:
+            framing, block = BODY_CHUNKED, block + b"Transfer-Encoding: chunked\r\n"
+        elif head.content_length is not None:
+            framing, block = BODY_LENGTH, block + b"Content-Length: %d\r\n" % head.content_length
+        else:
+            framing = BODY_NONE
+        kind = TYPE_UPGRADE if head.upgrade else TYPE_EXCHANGE
+        fin = not head.has_body and not head.upgrade
+        payload = pack_open(self._tunnel.number, kind, framing, block)
+        self._stream = self._tunnel.link.open(payload, owner=self, fin=fin)
+
+    # From the visit
+
+    def send(self, data: bytes | memoryview, fin: bool) -> None:
+        """A piece of the request's body, or of an upgraded connection's bytes."""
+        if self._stream.is_closed:
+            return
+        self._tunnel.link.send_data(self._stream, data, fin)
+        if self._stream.queued > QUEUE_HIGH:
+            self._visit.hold_reading()
+
+    def end(self, trailers: list[Field]) -> None:
+        """The request is complete."""
+        if not self._stream.is_closed:
+            self._tunnel.link.end(self._stream, to_lines(safe_trailers(trailers)))
+
+    def cancel(self) -> None:
+        """The visitor is gone."""
+        if not self._is_over:
+            self._is_over = True
+            self._tunnel.link.reset(self._stream, Code.CANCELLED)
+
+    def drained(self) -> None:
+        """The visitor has taken what was written: the agent may send as much again."""
+        owed, self._owed = self._owed, 0
+        if owed:
+            self._tunnel.link.consumed(self._stream, owed)
+
+    # From the link
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        """A response head, interim or final."""
+        visit = self._visit
+        request = visit.head
+        try:
+            head = read_head(payload[0] << 8 | payload[1], payload[2:])
+            if head.status < 200 and head.status != 101:
+                self._interim(interim(head, request, self._policy, *visit.public_name))
+                return
+            if head.status == 101 and not request.upgrade:
+                raise HttpError("agent_bad_response", "it switched protocols unasked")
+            framing = self._framing = Framing(request, head, fin=fin)
+            visit.status = head.status
+            self.has_answered = True
+            visit.write(final(head, request, framing, self._policy, *visit.public_name))
+        except HttpError as error:
+            self._refuse(error)
+            return
+        if fin:
+            self._done()
+        elif framing.mode == OPAQUE:
+            visit.become_opaque()
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        """A piece of the response's body."""
+        visit, framing = self._visit, self._framing
+        assert framing is not None  # the session lets DATA through only behind a final head
+        size = len(data)
+        try:
+            if size:
+                visit.write_all(framing.body(data))
+                visit.bytes_out += size
+            if fin:
+                tail = framing.end()
+                if tail:
+                    visit.write(tail)
+        except HttpError as error:
+            self._refuse(error)
+            return
+        self._owed += size
+        if not visit.is_paused:
+            self.drained()
+        if fin:
+            self._done()
+
+    def on_end(self, trailers: bytes) -> None:
+        """The response is complete."""
+        framing = self._framing
+        assert framing is not None
+        try:
+            tail = framing.end(trailers)
+        except HttpError as error:
+            self._refuse(error)
+            return
+        if tail:
+            self._visit.write(tail)
+        self._done()
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        """The response will not be completed."""
+        self._is_over = True
+        visit = self._visit
+        if self.has_answered:
+            visit.status_text = f"{code.name.lower()}: {reason}"
+            visit.break_off(_CODES.get(code, "agent_lost"))
+        elif code is Code.REFUSED or (code is Code.HEARTBEAT and self._may_repeat()):
+            visit.forward_again()
+        else:
+            visit.fail(_CODES.get(code, "agent_lost"), detail=reason if code in _CODES else "")
+
+    def on_writable(self) -> None:
+        """The request's body has drained into the link."""
+        self._visit.resume_reading()
+
+    # The inside
+
+    def _interim(self, text: bytes) -> None:
+        self._interims += 1
+        if self._interims > MAX_INTERIM:
+            raise HttpError("agent_bad_response", "too many interim responses")
+        if text:
+            self._visit.write(text)
+
+    def _may_repeat(self) -> bool:
+        """A request without a body, by a safe method, may be sent again on another link (RFC 9110 section 9.2.2)."""
+        head = self._visit.head
+        return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
+
+    def _done(self) -> None:
+        self._is_over = True
+        if not self._stream.is_closed and (self._framing is None or self._framing.mode != OPAQUE):
+            # Answered before the whole request was sent: what is left of it concerns nobody.
+            self._tunnel.link.reset(self._stream, Code.NO_ERROR)
+        self._visit.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
+
+    def _refuse(self, error: HttpError) -> None:
+        """The agent's response cannot be passed on: this exchange ends, and so does the visitor's connection."""
+        log.warning("bad response host=%s agent=%s detail=%s", self._visit.host, self._tunnel.agent, error.detail)
+        self._is_over = True
+        self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)
+        if self.has_answered:
+            self._visit.break_off("agent_bad_response")
+        else:
+            self._visit.fail("agent_bad_response", closes=True)

@@ -1,0 +1,127 @@
+"""Who is this, and may they pass? Joins the session look-up (oidc) with the verdict (policy).
+
+`check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a login
+that starts, a refusal) goes through `decide`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnelctl.http1.head import RequestHead
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.model import Identity, Peer, Reply
+from tunnelrelay.oidc.session import Session
+from tunnelrelay.oidc.sessions import UNKNOWN, Sessions
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy import cookies
+from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.policy.rules import Connection, Policy
+from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge
+from tunnelrelay.store.base import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The visitor may pass.
+
+    Attributes:
+        identity: Header lines that tell the upstream who it is; b"" when nobody signed in.
+        session: The session it was by.
+    """
+
+    identity: bytes
+    session: Session | None = None
+
+
+class StartsLogin(Protocol):
+    """What the gate needs of `oidc.login.Login`."""
+
+    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Reply:
+        """The redirect to the provider, or an error page."""
+
+
+class Gate:
+    """See the module.
+
+    Args:
+        clock: Unix time.
+    """
+
+    def __init__(
+        self, *, address: PublicAddress, sessions: Sessions, login: StartsLogin, clock: Callable[[], float]
+    ) -> None:
+        self._address = address
+        self._sessions = sessions
+        self._login = login
+        self._clock = clock
+        self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
+
+    def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
+        """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
+        session: Session | None = None
+        connection = policy.connection
+        if connection is not None:
+            value = cookies.one(head.get_all(b"cookie"), self._cookie)
+            found = self._sessions.find(value, host, connection, self._clock()) if value is not None else None
+            if found is None or found is UNKNOWN:
+                return None
+            session = found
+        return self._pass(policy, head, host, peer_ip, session)
+
+    async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
+        """Whether the request may pass, and what is answered if not."""
+        session: Session | None = None
+        connection = policy.connection
+        value = cookies.one(head.get_all(b"cookie"), self._cookie) if connection is not None else None
+        if connection is not None and value is not None:
+            try:
+                session = await self._sessions.recall(value, host, connection, self._clock())
+            except StoreError:
+                return self._error("relay_busy", head, host, request_id)
+        passed = self._pass(policy, head, host, peer.host, session)
+        return passed or await self._refuse(policy, head, host, peer, request_id, session)
+
+    def user_of(self, session: Session | None) -> str:
+        """The subject, for the access log."""
+        return session.identity.subject if session is not None else ""
+
+    def email_of(self, session: Session | None) -> str:
+        """The verified e-mail address, for the access log."""
+        return session.identity.email if session is not None else ""
+
+    def _pass(
+        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None
+    ) -> Passed | None:
+        identity: Identity | None = session.identity if session is not None else None
+        origin = self._address.url(host).encode()
+        verdict = judge(policy, peer_ip=peer_ip, head=head, identity=identity, origin=origin)
+        if type(verdict) is not Allow:
+            return None
+        block = session.header_block(self._clock()) if session is not None and verdict.identity is not None else b""
+        return Passed(block, session)
+
+    async def _refuse(
+        self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None
+    ) -> Reply:
+        identity = session.identity if session is not None else None
+        origin = self._address.url(host).encode()
+        match judge(policy, peer_ip=peer.host, head=head, identity=identity, origin=origin):
+            case SignIn():
+                assert policy.connection is not None
+                return await self._login.start(host, policy.connection, head, request_id, peer)
+            case Challenge():
+                challenge = (b"WWW-Authenticate", b'Basic realm="%b", charset="UTF-8"' % host.encode())
+                return self._error("password_required", head, host, request_id, (challenge,))
+            case Deny(code):
+                return self._error(code, head, host, request_id)
+            case Unauthorized():
+                challenge = (b"WWW-Authenticate", b'OpenID realm="%b"' % host.encode())
+                return self._error("login_required", head, host, request_id, (challenge,))
+            case Allow():
+                raise AssertionError("judged twice, and not alike")
+
+    def _error(
+        self, code: str, head: RequestHead, host: str, request_id: str, fields: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> Reply:
+        return error_reply(code, request_id=request_id, host=host, wants_html=wants_html(head), fields=fields)

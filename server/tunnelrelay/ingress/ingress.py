@@ -1,0 +1,198 @@
+"""What every visit shares: the router, the gate, who is connected, and where numbers and lines go."""
+
+import asyncio
+import ipaddress
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from tunnelctl.http1.head import RequestHead
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.ingress.gate import Gate
+from tunnelrelay.ingress.inside import Inside
+from tunnelrelay.ingress.route import Routed, Router
+from tunnelrelay.ingress.visit import NO_DEADLINE, Visit
+from tunnelrelay.model import Peer, Reply
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.pages.errors import ERRORS
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.registry.memory import Registry
+
+MAX_VISITORS = 20_000
+"""Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
+MAX_NAMES = 4096
+"""Hosts whose spelling as bytes is remembered."""
+SWEEP_SECONDS = 0.5
+"""How often deadlines are looked at: one timer for all is cheaper than one for each request."""
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class AcceptsAgents(Protocol):
+    """What the ingress needs of `agents.accept.Acceptor`."""
+
+    async def accept(self, visit: Visit, head: bytes, ahead: bytes) -> None:
+        """Shake hands, or answer with a refusal."""
+
+
+class Ingress:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        registry: Registry,
+        router: Router,
+        gate: Gate,
+        inside: Inside,
+        acceptor: AcceptsAgents,
+        access: AccessLog,
+        metrics: Metrics,
+        hold_seconds: float,
+        idle_seconds: float,
+        trusted: tuple[IPNetwork, ...] = (),
+    ) -> None:
+        self.address = address
+        self.registry = registry
+        self.gate = gate
+        self.inside = inside
+        self.access = access
+        self.metrics = metrics
+        self.hold_seconds = hold_seconds
+        self.idle_seconds = idle_seconds
+        self.trusted = trusted
+        self._router = router
+        self._acceptor = acceptor
+        self._visits: set[Visit] = set()
+        self._public_names: dict[str, tuple[bytes, bytes]] = {}
+        self._opaque: dict[bytes, set[Visit]] = {}
+        self._prefix = secrets.token_hex(4)
+        self._requests = 0
+        self.now: Callable[[], float] = asyncio.get_running_loop().time
+
+    # For visits
+
+    def enter(self, visit: Visit) -> bool:
+        """Count a connection in; False when there are too many."""
+        if len(self._visits) >= MAX_VISITORS:
+            return False
+        self._visits.add(visit)
+        return True
+
+    def leave(self, visit: Visit) -> None:
+        """Count it out."""
+        self._visits.discard(visit)
+        session = visit.session
+        if session is not None and session.id_digest in self._opaque:
+            self._opaque[session.id_digest].discard(visit)
+            if not self._opaque[session.id_digest]:
+                del self._opaque[session.id_digest]
+
+    def upgraded(self, visit: Visit) -> None:
+        """A connection outlives its request: it ends with the session it was opened under."""
+        if visit.session is not None:
+            self._opaque.setdefault(visit.session.id_digest, set()).add(visit)
+
+    def session_ended(self, id_digest: bytes) -> None:
+        """Close what was opened under a session that is over."""
+        for visit in list(self._opaque.get(id_digest, ())):
+            visit.transport.abort()
+        for visit in self._visits:
+            if visit.session is not None and visit.session.id_digest == id_digest and not visit.is_idle:
+                visit.head.keep_alive = False
+
+    def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
+        """See `Router.route`."""
+        return self._router.route(head, sni=sni, is_secure=is_secure)
+
+    def accept(self, visit: Visit, head: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
+        """An agent asks for a link."""
+        return self._acceptor.accept(visit, head, ahead)
+
+    def error(self, code: str, visit: Visit, *, detail: str = "") -> Reply:
+        """An error as this visitor can read it."""
+        return error_reply(
+            code, request_id=visit.request_id, host=visit.host, wants_html=wants_html(visit.head), detail=detail
+        )
+
+    def source_of(self, code: str) -> str:
+        """Whose side an error is on."""
+        kind = ERRORS.get(code)
+        return kind.source if kind is not None else "ingress"
+
+    def public_name(self, host: str) -> tuple[bytes, bytes]:
+        """An endpoint's host and origin as bytes, remembered."""
+        names = self._public_names
+        if host not in names:
+            if len(names) >= MAX_NAMES:
+                names.clear()
+            names[host] = host.encode(), self.address.url(host).encode()
+        return names[host]
+
+    def next_request(self) -> int:
+        """Number one more request."""
+        self._requests += 1
+        return self._requests
+
+    def request_id(self, number: int) -> str:
+        """A request's name, unique over restarts."""
+        return f"{self._prefix}-{number:x}"
+
+    def server_name(self, ssl_object: object) -> str | None:
+        """The name a TLS client asked for."""
+        name = getattr(ssl_object, "server_name_asked", None)
+        return name.lower().removesuffix(".") if isinstance(name, str) else None
+
+    def peer_of(self, peer: Peer, head: RequestHead) -> Peer:
+        """The visitor behind trusted proxies: the last forwarded address that is not one of them."""
+        if not self._trusts(peer.host):
+            return peer
+        hops = b",".join(head.get_all(b"x-forwarded-for")).split(b",")
+        for hop in reversed(hops):
+            text = hop.strip().decode("latin-1").strip("[]")
+            try:
+                host = str(ipaddress.ip_address(text))
+            except ValueError:
+                return peer
+            if not self._trusts(host):
+                return Peer(host, 0)
+        return peer
+
+    # For the relay
+
+    @property
+    def visitor_count(self) -> int:
+        """Connections open now."""
+        return len(self._visits)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request is under way."""
+        return any(not visit.is_idle for visit in self._visits)
+
+    def sweep(self) -> None:
+        """End what has waited too long."""
+        now = self.now()
+        for visit in [visit for visit in self._visits if visit.deadline < now]:
+            visit.time_out()
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after their response."""
+        for visit in list(self._visits):
+            visit.drain()
+
+    def close(self) -> None:
+        """Close every connection now."""
+        for visit in list(self._visits):
+            visit.deadline = NO_DEADLINE
+            visit.transport.abort()
+
+    def _trusts(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trusted)

@@ -1,0 +1,181 @@
+"""The relay's own pages behind the visitors' door: an ASGI app, served by uvicorn over a socket pair.
+
+The app sits behind the same ingress, port and parser as everybody's; there is no listening socket that a local user
+could reach around the gate. What the app may trust about the request travels in `scope["tunnel"]`.
+"""
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tunnelctl.http1.body import Field, encode_chunk, encode_trailers
+from tunnelctl.http1.connection import ResponseReader
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.fields import HOP_BY_HOP, to_lines
+from tunnelctl.http1.head import ResponseHead
+from tunnelrelay.ingress.answer import NONE, Framing, status_line
+from tunnelrelay.ingress.route import Own
+from tunnelrelay.web.inside_scope import Inside as Scope
+
+if TYPE_CHECKING:
+    from tunnelrelay.ingress.visit import Visit
+
+MAX_OWN_BODY = 64 * 1024
+"""Bytes of request body the relay's own pages take; a login form needs a few hundred."""
+
+
+class Inside:
+    """Opens exchanges with the app."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self._config.load()
+        self._state = ServerState()
+
+    async def begin(self, visit: "Visit", own: Own) -> "Inward":
+        """Send the visit's request to the app."""
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        scope = Scope(
+            host=own.host,
+            kind=own.kind,
+            peer=visit.peer,
+            is_secure=visit.is_secure,
+            request_id=visit.request_id,
+        )
+        await loop.create_connection(lambda: self._server(scope), sock=theirs)
+        inward = Inward(visit)
+        await loop.create_connection(lambda: inward, sock=ours)
+        inward.start()
+        return inward
+
+    def _server(self, scope: Scope) -> HttpToolsProtocol:
+        protocol = HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
+        app = self._app
+
+        async def tunnelled(asgi: Any, receive: Any, send: Any) -> None:
+            await app({**asgi, "tunnel": scope, "client": tuple(scope.peer)}, receive, send)
+
+        protocol.app = tunnelled
+        return protocol
+
+
+class Inward(asyncio.Protocol):
+    """One exchange with the app; the counterpart of `forward.Forward`."""
+
+    def __init__(self, visit: "Visit") -> None:
+        self._visit = visit
+        self._reader = ResponseReader()
+        self._framing: Framing | None = None
+        self._received = 0
+        self._transport: asyncio.Transport
+        self.has_answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+
+    def start(self) -> None:
+        """Write the request's head."""
+        head = self._visit.head
+        fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
+        coding = b"Transfer-Encoding: chunked\r\n" if head.is_chunked else b""
+        path = head.target if head.target.startswith(b"/") else b"/"
+        self._reader.start(head.method, self)
+        self._transport.write(b"%b %b HTTP/1.1\r\n%b%b\r\n" % (head.method, path, to_lines(fields), coding))
+
+    # From the visit
+
+    def send(self, data: bytes | memoryview, fin: bool) -> None:
+        """A piece of the request's body."""
+        self._received += len(data)
+        if self._received > MAX_OWN_BODY:
+            self.cancel()
+            self._visit.fail("body_too_large", closes=True)
+            return
+        self._transport.writelines(encode_chunk(data) if self._visit.head.is_chunked else [data])
+
+    def end(self, trailers: list[Field]) -> None:
+        """The request is complete."""
+        if self._visit.head.is_chunked:
+            self._transport.write(encode_trailers(b""))
+
+    def cancel(self) -> None:
+        """The visitor is gone."""
+        self._reader = ResponseReader()
+        self._transport.abort()
+
+    def drained(self) -> None:
+        """Pages are small: nothing was held back."""
+
+    # From the app
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the app's response."""
+        try:
+            self._reader.feed(data)
+        except HttpError:
+            self._break()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The app has closed."""
+        if not self._reader.is_idle and not self._reader.eof():
+            self._break()
+
+    def head_received(self, head: ResponseHead, fin: bool) -> None:
+        """See `ResponseSink.head_received`."""
+        visit = self._visit
+        if head.status < 200:
+            return
+        framing = self._framing = Framing(visit.head, head, fin=fin)
+        fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]
+        visit.status = head.status
+        self.has_answered = True
+        visit.write(status_line(head.status) + to_lines(fields) + framing.lines(head, visit.head) + b"\r\n")
+        if fin:
+            self._done()
+
+    def body(self, data: bytes | memoryview, fin: bool) -> None:
+        """See `ResponseSink.body`."""
+        framing = self._framing
+        assert framing is not None
+        if data and framing.mode != NONE:
+            self._visit.write_all(framing.body(bytes(data)))
+            self._visit.bytes_out += len(data)
+        if fin:
+            self._done()
+
+    def end_received(self, trailers: list[Field]) -> None:
+        """See `ResponseSink.end_received`."""
+        self._done()
+
+    def _done(self) -> None:
+        framing = self._framing
+        assert framing is not None
+        tail = framing.end()
+        if tail:
+            self._visit.write(tail)
+        self._transport.close()
+        self._visit.response_done(keeps_alive=framing.keeps_alive)
+
+    def _break(self) -> None:
+        self._reader = ResponseReader()
+        if self.has_answered:
+            self._visit.break_off("internal_error")
+        else:
+            self._visit.fail("internal_error", closes=True)

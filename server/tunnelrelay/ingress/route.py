@@ -1,0 +1,179 @@
+"""Where a request goes, decided from its head alone: to an endpoint, to the relay's own pages, or nowhere."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from tunnelctl import __version__
+from tunnelctl.http1.head import MAX_FIELDS, MAX_REQUEST_HEAD, MAX_TARGET, RequestHead
+from tunnelctl.wire.messages import SUBPROTOCOL
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.model import Reply
+from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.memory import Registry
+
+CONNECT_PATH = b"/_tunnel/connect"
+INFO_PATH = b"/_tunnel/info"
+READY_PATH = b"/_tunnel/ready"
+RESERVED_PREFIX = b"/_tunnel/"
+LOGIN_ALIASES = (b"/ngrok/login", b"/ngrok/logout")
+"""Names that people who come from ngrok have bookmarked; only endpoints with a login reserve them."""
+
+Kind = Literal["endpoint", "idp", "domain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """To whoever serves this endpoint."""
+
+    host: str
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """To the relay's own web app. `kind` says which part of it."""
+
+    host: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """An agent that wants a link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Nowhere: answered with this error."""
+
+    code: str
+    host: str = ""
+    closes: bool = False
+
+
+Routed = Forwarded | Own | Accept | Unwanted | Reply
+
+
+class Router:
+    """Routes requests of one relay.
+
+    Args:
+        is_token_free: No token is asked of agents (loopback and `localhost` only).
+        redirects: Plain http leads to https.
+    """
+
+    def __init__(
+        self, address: PublicAddress, registry: Registry, *, is_token_free: bool = False, redirects: bool = False
+    ) -> None:
+        self._address = address
+        self._registry = registry
+        self._is_token_free = is_token_free
+        self._redirects = redirects
+        self._hosts: dict[bytes, str | None] = {}
+
+    def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
+        """Decide for one request.
+
+        Args:
+            sni: Server name of the TLS handshake, None without one.
+            is_secure: It came over our own TLS listener.
+        """
+        target = head.target
+        if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head)) is not None:
+            return own
+        host = self._host(head.host)
+        if host is None:
+            return Unwanted("bad_request", closes=True)
+        if sni is not None and sni != host:
+            return Unwanted("misdirected", host, closes=True)
+        if target == b"*":
+            return Reply(204, ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+        if not target.startswith(b"/") and not self._is_same_authority(head, host):
+            return Unwanted("bad_request", host, closes=True)
+        if self._redirects and not is_secure:
+            return self._to_https(head, host)
+        endpoint = self._registry.find(host)
+        if endpoint is not None:
+            return self._within(endpoint, head)
+        return self._own_host(head, host)
+
+    def _within(self, endpoint: Endpoint, head: RequestHead) -> Routed:
+        path = head.target
+        if path.startswith(RESERVED_PREFIX) and path.partition(b"?")[0] != READY_PATH:
+            return Own(endpoint.host, "endpoint")
+        if path.startswith(b"/ngrok/") and head.path in LOGIN_ALIASES and self._has_login(endpoint):
+            return Own(endpoint.host, "endpoint")
+        return Forwarded(endpoint.host, endpoint)
+
+    def _own_host(self, head: RequestHead, host: str) -> Routed:
+        address = self._address
+        if host == address.idp_host:
+            return Own(host, "idp")
+        if host == address.domain:
+            # On `localhost` the callback lives here: providers take plain http for no other name.
+            is_callback = head.path == b"/oauth2/callback" and address.is_local
+            return Own(host, "idp" if is_callback else "domain")
+        return Unwanted("endpoint_not_found", host)
+
+    def _matched_before_hosts(self, head: RequestHead) -> Routed | None:
+        """What agents and scripts ask for, under whatever name they reach the relay."""
+        path = head.path
+        if path == CONNECT_PATH:
+            if head.get(b"origin") is not None or (self._is_token_free and not _is_loopback_name(head.host)):
+                # A web page, or a rebound name: else any site could publish from a developer's machine.
+                return Unwanted("connect_refused", closes=True)
+            return Accept()
+        if path == INFO_PATH and head.method in (b"GET", b"HEAD"):
+            return Reply(200, ((b"Content-Type", b"application/json"),), self._info())
+        return None
+
+    def _info(self) -> bytes:
+        address = self._address
+        return msgspec.json.encode(
+            {
+                "version": __version__,
+                "protocols": [SUBPROTOCOL],
+                "domain": address.domain,
+                "url": address.url("*." + address.domain),
+                "redirect_uri": address.redirect_uri,
+                "needs_token": not self._is_token_free,
+                "limits": {"head_bytes": MAX_REQUEST_HEAD, "target_bytes": MAX_TARGET, "fields": MAX_FIELDS},
+            }
+        )
+
+    def _host(self, value: bytes) -> str | None:
+        """`canonical_host`, remembered: a visitor's connection asks the same again and again."""
+        hosts = self._hosts
+        if value not in hosts:
+            if len(hosts) >= MAX_HOSTS:
+                hosts.clear()
+            hosts[value] = self._address.canonical_host(value)
+        return hosts[value]
+
+    def _is_same_authority(self, head: RequestHead, host: str) -> bool:
+        authority = head.target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        return self._address.canonical_host(authority) == host
+
+    def _to_https(self, head: RequestHead, host: str) -> Routed:
+        if not (host == self._address.domain or host.endswith("." + self._address.domain)):
+            return Unwanted("endpoint_not_found", host)
+        path = head.target if head.target.startswith(b"/") else b"/"
+        return Reply(308, ((b"Location", self._address.url(host).encode() + path), (b"Cache-Control", b"no-store")))
+
+    def _has_login(self, endpoint: Endpoint) -> bool:
+        return endpoint.policy is None or endpoint.policy.connection is not None
+
+
+MAX_HOSTS = 4096
+"""Host values remembered; visitors can invent as many as they like."""
+
+
+def _is_loopback_name(host: bytes) -> bool:
+    name = host.lower()
+    name = name[: name.find(b"]") + 1] if name.startswith(b"[") else name.partition(b":")[0]
+    if name in (b"localhost", b"[::1]"):
+        return True
+    parts = name.split(b".")
+    return len(parts) == 4 and parts[0] == b"127" and all(part.isdigit() and len(part) <= 3 for part in parts)
