@@ -1,0 +1,186 @@
+"""Relays and agents in one process, on ports of the system's choice: the highest level that needs no process.
+
+`async with world(tmp_path) as w: tunnel = await w.tunnel(app.port, subdomain="demo")`
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.raw_http import Response, fetch
+from tunnelctl.agent.address import RelayAddress, UpstreamAddress
+from tunnelctl.agent.agent import Agent
+from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.outcome import Outcome
+from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.watcher import Started
+from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.config import RelayConfig
+from tunnelrelay.config_values import ListenAddress
+from tunnelrelay.relay import Relay
+
+START_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Diary:
+    """A watcher that writes everything down.
+
+    Attributes:
+        events: Names of what happened, in order.
+        exchanges: Every exchange that is over.
+        lost_for: Reasons given for lost links.
+    """
+
+    events: list[str] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    lost_for: list[str] = field(default_factory=list)
+    starts: "asyncio.Queue[Started]" = field(default_factory=asyncio.Queue)
+
+    def connecting(self, relay: str) -> None:
+        self.events.append("connecting")
+
+    def connected(self, relay: str, owner: str) -> None:
+        self.events.append("connected")
+
+    def latency(self, seconds: float) -> None:
+        pass
+
+    def started(self, tunnel: Started) -> None:
+        self.events.append("started")
+        self.starts.put_nowait(tunnel)
+
+    def unready(self, url: str, reason: str) -> None:
+        self.events.append(f"unready: {reason}")
+
+    def began(self) -> None:
+        pass
+
+    def exchange(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        self.events.append("lost")
+        self.lost_for.append(reason)
+
+    def moving(self, reason: str) -> None:
+        self.events.append("moving")
+
+    def draining(self, exchanges: int) -> None:
+        self.events.append("draining")
+
+
+class WorldTunnel:
+    """One agent with one tunnel.
+
+    Attributes:
+        host: What visitors send as Host, with the port.
+    """
+
+    def __init__(self, world: "World", agent: Agent, diary: Diary, running: "asyncio.Task[Outcome]") -> None:
+        self.world = world
+        self.agent = agent
+        self.diary = diary
+        self.running = running
+        self.url = ""
+
+    @property
+    def host(self) -> str:
+        return self.url.partition("://")[2]
+
+    async def until_started(self) -> None:
+        """Returns once the agent says that visitors reach it (again)."""
+        starting = asyncio.ensure_future(self.diary.starts.get())
+        await asyncio.wait({starting, self.running}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        assert starting.done(), f"the tunnel did not start: {self.outcome or self.diary.events}"
+        self.url = starting.result().url
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the agent ended, None while it runs."""
+        return self.running.result() if self.running.done() else None
+
+    async def fetch(self, method: str, target: str, **kwargs: Any) -> Response:
+        """A visitor's request on a connection of its own."""
+        return await fetch(self.world.port, method, target, host=self.host, **kwargs)
+
+    async def stop(self) -> Outcome:
+        """Asks the agent to stop, and waits."""
+        self.agent.stop()
+        return await self.running
+
+
+class World:
+    """One relay, and what was started behind it."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        self._settings = {
+            "http": ListenAddress("127.0.0.1", 0),
+            "admin": None,
+            "data_dir": data_dir,
+            "drain_seconds": 1.0,
+            **settings,
+        }
+        self.relay: Relay
+        self.port = 0
+        self.tunnels: list[WorldTunnel] = []
+
+    async def start_relay(self) -> None:
+        """Starts the relay, for the first time or again on the same port and data."""
+        settings = {**self._settings, "http": ListenAddress("127.0.0.1", self.port)}
+        self.relay = Relay(RelayConfig(**settings))
+        await self.relay.start()
+        assert self.relay.http is not None
+        self.port = self.relay.http[1]
+
+    def agent(self, upstream: int, *, token: str = "", policy: PolicySpec | None = None, **where: Any) -> WorldTunnel:
+        """An agent with one tunnel, not waited for.
+
+        Args:
+            upstream: Port of the local service.
+            token: Its authtoken.
+            policy: Who may pass; None lets everybody in.
+            where: `subdomain` or `host`, `name`.
+        """
+        offered = TunnelConfig(
+            upstream=UpstreamAddress("http", "127.0.0.1", upstream), policy=policy or PolicySpec(), **where
+        )
+        config = AgentConfig(relay=RelayAddress("http", "127.0.0.1", self.port), tunnels=(offered,), token=token)
+        diary = Diary()
+        agent = Agent(config, diary)
+        tunnel = WorldTunnel(self, agent, diary, asyncio.create_task(agent.run()))
+        self.tunnels.append(tunnel)
+        return tunnel
+
+    async def tunnel(self, upstream: int, **kwargs: Any) -> WorldTunnel:
+        """An agent whose tunnel visitors reach."""
+        tunnel = self.agent(upstream, **kwargs)
+        await tunnel.until_started()
+        return tunnel
+
+    async def stop(self) -> None:
+        """Ends all agents, then the relay."""
+        for tunnel in self.tunnels:
+            tunnel.agent.stop()
+            tunnel.agent.stop()
+        await asyncio.gather(*(tunnel.running for tunnel in self.tunnels), return_exceptions=True)
+        await self.relay.stop()
+
+
+@asynccontextmanager
+async def world(data_dir: Path, **settings: Any) -> AsyncIterator[World]:
+    """A running relay without agents; everything ends with the context.
+
+    Args:
+        data_dir: The relay's, kept over restarts within the world.
+        settings: Fields of `RelayConfig`.
+    """
+    w = World(data_dir, **settings)
+    await w.start_relay()
+    try:
+        yield w
+    finally:
+        await w.stop()
