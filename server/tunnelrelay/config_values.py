@@ -133,7 +133,8 @@ def public_url(text: str) -> PublicUrl:
 def callback_url(text: str) -> str:
     """Reads the whole redirect URI. Plain http is for the literal `localhost` only, as providers have it."""
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not parts.path:
+    is_plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` drops line ends; we send `text`
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text or not parts.path or not is_plain:
         raise ValueError(f"`{text}` is no callback URL; it looks like `https://idp.tun.example/oauth2/callback`")
     if parts.query or parts.fragment:
         raise ValueError(f"`{text}`: a callback URL has no query and no fragment (providers compare it as text)")
