@@ -1,0 +1,160 @@
+"""The structured log: readable, safe, and never in the way."""
+
+import io
+import json
+import logging
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelrelay.observe.access import Exchange
+from tunnelrelay.observe.logs import JsonFormatter, LineWriter, Logs, TextFormatter
+from tunnelrelay.observe.text import printable, redact
+
+log = logging.getLogger("tunnelrelay.test")
+
+
+def written(form: str, level: str = "info") -> tuple[Logs, io.BytesIO]:
+    sink = io.BytesIO()
+    return Logs(form, level, sink=sink), sink
+
+
+def test_text_is_one_readable_line_with_fields() -> None:
+    logs, sink = written("text")
+    log.info("endpoint %s opened", "demo.localhost", extra={"owner": "ann", "reason": "two words"})
+    logs.close()
+    assert sink.getvalue().decode().partition(" ")[2] == (
+        'info endpoint demo.localhost opened owner=ann reason="two words"\n'
+    )
+
+
+def test_json_is_one_object_a_line_with_numbers_as_numbers() -> None:
+    logs, sink = written("json")
+    log.warning("slow", extra={"seconds": 1.5, "host": "ü.example"})
+    logs.close()
+    record = json.loads(sink.getvalue())
+    assert (record["level"], record["logger"], record["msg"]) == ("warning", "tunnelrelay.test", "slow")
+    assert (record["seconds"], record["host"]) == (1.5, "ü.example")
+    assert record["time"].endswith("Z")
+
+
+@pytest.mark.parametrize(("level", "expected"), [("info", 2), ("warning", 0)])
+async def test_a_level_hides_what_is_less_severe_and_access_lines_are_info(level: str, expected: int) -> None:
+    logs, sink = written("text", level)
+    log.info("said")
+    logs.access.add(Exchange(at=0, request_id="r", peer="p", method="GET", host="h", path="/", status=200, seconds=0))
+    logs.close()
+    assert sink.getvalue().count(b"\n") == expected
+
+
+def test_closing_gives_logging_back_as_it_was() -> None:
+    before = (list(logging.getLogger().handlers), logging.getLogger().level)
+    written("text")[0].close()
+    assert (list(logging.getLogger().handlers), logging.getLogger().level) == before
+
+
+def test_a_traceback_stays_with_its_record_and_is_redacted() -> None:
+    for form in ("text", "json"):
+        logs, sink = written(form)
+        try:
+            raise ValueError("client_secret=canary\x1b[2J")
+        except ValueError:
+            log.exception("failed")
+        logs.close()
+        shown = sink.getvalue()
+        assert b"ValueError" in shown
+        assert b"canary" not in shown
+        assert b"\x1b" not in shown
+        assert form == "text" or shown.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tt_canaryCANARYcanaryCANARYcanaryCANARYcanary01",
+        "Authorization: Bearer canary",
+        "authorization: basic canarycanary=",
+        "Cookie: __Host-tunnel=canary; a=b",
+        "cookie tunnel=canary",
+        "POST client_secret=canary&x=y",
+        "password=canary",
+        "refresh_token=canary",
+        "code_verifier=canary",
+        "/oauth2/callback?code=canary&state=canary",
+        "/_tunnel/oidc/cb?h=canary",
+        "eyJhbGciOiJSUzI1NiJ9.eyJjYW5hcnkiOiJjYW5hcnki.canary",
+    ],
+)
+def test_known_shapes_of_secrets_never_reach_the_log(text: str) -> None:
+    for formatter in (TextFormatter(), JsonFormatter()):
+        in_message = logging.makeLogRecord({"msg": f"before {text} after", "levelname": "INFO"})
+        in_field = logging.makeLogRecord({"msg": "x", "levelname": "INFO", "detail": text})
+        for record in (in_message, in_field):
+            shown = formatter.format(record).lower()
+            assert "canary" not in shown
+            assert "y2fuyxj5" not in shown
+            assert "[redacted]" in shown
+
+
+@pytest.mark.parametrize("text", ["basic auth", "bearer", "status code=200 ok", "the code_verifier", "tt_1", "eyJ"])
+def test_harmless_text_is_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+@given(st.text())
+def test_any_message_is_one_printable_line(text: str) -> None:
+    record = logging.makeLogRecord({"msg": text, "levelname": "INFO", "field": text})
+    for formatter in (TextFormatter(), JsonFormatter()):
+        assert formatter.format(record).isprintable()
+    assert printable(text).isprintable()
+
+
+class StoppedReader(io.RawIOBase):
+    """Takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_let_go = threading.Event()
+        self.is_reached = threading.Event()
+        self.taken = b""
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.is_reached.set()
+        self.is_let_go.wait()
+        self.taken += data
+        return len(data)
+
+
+def test_a_reader_that_stops_costs_lines_but_never_time_or_memory() -> None:
+    sink = StoppedReader()
+    writer = LineWriter(sink, max_buffer=100)
+    writer.write(b"first\n")
+    sink.is_reached.wait()
+    for _ in range(1000):
+        writer.write(b"0123456789\n")
+    assert writer.dropped == 1000 - 9
+    sink.is_let_go.set()
+    writer.close()
+    assert sink.taken == b"first\n" + b"0123456789\n" * 9
+
+
+def test_closing_does_not_wait_for_a_reader_that_stopped() -> None:
+    sink = StoppedReader()
+    writer = LineWriter(sink)
+    writer.write(b"x\n")
+    writer.close(timeout=0.01)
+    writer.write(b"late\n")
+    assert writer.dropped == 1
+    sink.is_let_go.set()
+
+
+def test_a_reader_that_went_away_is_no_reason_to_stop() -> None:
+    class Gone(io.RawIOBase):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            raise BrokenPipeError
+
+    writer = LineWriter(Gone())
+    writer.write(b"x\ny\n")
+    writer.close()
+    assert writer.dropped == 2
