@@ -26,6 +26,7 @@ from tunnelctl.wire.frames import (
     DATA,
     DATA_FIN,
     END_FIN,
+    FIN,
     GOAWAY,
     HEAD,
     HEAD_FIN,
@@ -234,6 +235,6 @@ _LINK_READERS: Final[Mapping[int, Callable[[Session, int, bytes], None]]] = {
 
 
 def _skip_unknown(byte: int) -> None:
-    """Versions can meet: a kind we do not know is skipped if its sender said so."""
-    if not byte & OPTIONAL or byte & KIND_MASK <= CONTROL:
+    """Versions can meet: a kind we do not know is skipped if its sender said so; not with FIN, which ends a half."""
+    if not byte & OPTIONAL or byte & FIN or byte & KIND_MASK <= CONTROL:
         raise WireError(Code.PROTOCOL, f"unknown frame type {byte}")
