@@ -1,0 +1,104 @@
+"""A whole world in one process does what its parts promise each other."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.support.world import world
+from tunnelctl.agent.outcome import NameTaken, Stopped
+from tunnelctl.wire.messages import HeaderEdit, PolicySpec
+
+
+@pytest.fixture
+async def w(tmp_path):
+    async with world(tmp_path / "data") as running:
+        yield running
+
+
+async def test_a_request_goes_all_the_way_and_back(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    response = await tunnel.fetch("POST", "/echo?q=1", body=b"hello", fields=[("X-Forwarded-For", "6.6.6.6")])
+
+    seen = json.loads(response.body)
+    fields = dict(seen["fields"])
+    assert (seen["method"], seen["target"], seen["body"]) == ("POST", "/echo?q=1", "aGVsbG8=")
+    assert (fields["host"], fields["x-forwarded-for"]) == (tunnel.host, "127.0.0.1")
+    assert fields["x-forwarded-proto"] == "http"
+
+
+async def test_two_tunnels_are_told_apart_by_name(w, app):
+    first = await w.tunnel(app.port, subdomain="one")
+    second = await w.tunnel(app.port, subdomain="two")
+    answers = [json.loads((await tunnel.fetch("GET", "/echo")).body) for tunnel in (first, second)]
+
+    assert [dict(answer["fields"])["host"] for answer in answers] == [first.host, second.host]
+
+
+async def test_an_agent_finds_its_way_back_after_a_relay_restart(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    await w.relay.stop()
+    await w.start_relay()
+    await tunnel.until_started()
+
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+
+
+async def test_the_newer_agent_of_an_owner_has_the_name(w, app):
+    older = await w.tunnel(app.port, subdomain="demo")
+    newer = await w.tunnel(app.port, subdomain="demo")
+
+    assert isinstance(await asyncio.wait_for(older.running, 10), NameTaken)
+    assert (await newer.fetch("GET", "/status/200")).status == 200
+
+
+async def test_a_request_is_held_while_the_agent_is_away(w, app):
+    first = await w.tunnel(app.port, subdomain="demo")
+    first.running.cancel()
+    await asyncio.wait({first.running})
+    waiting = asyncio.create_task(first.fetch("GET", "/status/200"))
+    await w.tunnel(app.port, subdomain="demo")
+
+    assert (await waiting).status == 200
+
+
+async def test_a_name_that_was_given_up_is_not_found(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    outcome = await tunnel.stop()
+    response = await tunnel.fetch("GET", "/")
+
+    assert isinstance(outcome, Stopped)
+    assert response.status == 404
+    assert "Tunnel demo.localhost" in response.text
+
+
+async def test_an_agent_that_stays_away_is_a_503_that_says_when_to_come_again(tmp_path, app):
+    async with world(tmp_path / "data", hold_seconds=0.1) as w:
+        tunnel = await w.tunnel(app.port, subdomain="demo")
+        tunnel.running.cancel()
+        await asyncio.wait({tunnel.running})
+        response = await tunnel.fetch("GET", "/")
+
+    assert (response.status, response.get("tunnel-error")) == (503, "endpoint_offline")
+    assert int(response.get("retry-after") or 0) > 0
+
+
+async def test_header_rules_are_applied_both_ways(w, app):
+    policy = PolicySpec(
+        request_headers=HeaderEdit(add=(("X-Added", "yes"),), remove=("X-Gone",)),
+        response_headers=HeaderEdit(add=(("X-Seen", "too"),), remove=("Content-Type",)),
+    )
+    tunnel = await w.tunnel(app.port, subdomain="demo", policy=policy)
+    response = await tunnel.fetch("GET", "/echo", fields=[("X-Gone", "1")])
+
+    fields = dict(json.loads(response.body)["fields"])
+    assert (fields.get("x-added"), "x-gone" in fields) == ("yes", False)
+    assert (response.get("x-seen"), response.get("content-type")) == ("too", None)
+
+
+async def test_visitors_from_elsewhere_are_refused_before_the_app_hears_of_them(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo", policy=PolicySpec(cidr_deny=("127.0.0.0/8",)))
+    response = await tunnel.fetch("GET", "/echo")
+
+    assert (response.status, response.get("tunnel-error")) == (403, "network_denied")
+    assert app.requests == []
