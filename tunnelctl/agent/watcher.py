@@ -1,4 +1,4 @@
-"""Who is told what an agent does: the log, the live screen, a test. Called in the event loop: no blocking, no raising."""
+"""Who is told what an agent does: the log, the live screen, a test. Called in the event loop: never block or raise."""
 
 from dataclasses import dataclass
 from typing import Protocol

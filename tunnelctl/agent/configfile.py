@@ -1,0 +1,164 @@
+"""The agent's configuration file: YAML in the schema of ngrok's version 3 (and what of version 2 we can use).
+
+A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
+version 2 file, which ngrok itself read loosely, it is a warning, unless its name says that it restricts access.
+Saving is in `configsave`.
+"""
+
+import os
+from collections.abc import Mapping as AbstractMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from tunnelctl.agent.yamlfile import Entry, FileInvalid, Mapping, parse, read_text
+
+FILE_NAME = "tunnel.yml"
+RESTRICTING = frozenset(
+    {
+        "auth", "basic_auth", "circuit_breaker", "cidr_allow", "cidr_deny", "ip_policy", "ip_restriction",
+        "mutual_tls_cas", "oauth", "oidc", "policy", "policy_file", "saml", "traffic_policy", "traffic_policy_file",
+        "traffic_policy_url", "user_agent_filter", "verify_webhook",
+    }
+)  # fmt: skip
+"""Keys that keep visitors out. Where one of them is not implemented the file is refused, whatever its version."""
+NOT_YET = {
+    "endpoints": "endpoints cannot be started from the file; start each with `tunnel http`",
+    "tunnels": "tunnels cannot be started from the file; start each with `tunnel http`",
+}
+V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
+CONSOLE_UI = ("iftty", "true", "false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileConfig:
+    """What a file says; "" for what it does not say.
+
+    Attributes:
+        authtoken: A secret's form (`env:`, `file:`, or the token).
+        connect_url: The relay.
+        connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
+        console_ui: `iftty`, `true` or `false`.
+        warnings: For people, one line each.
+    """
+
+    path: Path
+    exists: bool = False
+    authtoken: str = field(default="", repr=False)
+    connect_url: str = ""
+    connect_cas: str = ""
+    console_ui: str = ""
+    log: str = ""
+    log_format: str = ""
+    log_level: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+AGENT_KEYS = ("authtoken", "connect_url", "connect_cas", "console_ui", "log", "log_format", "log_level")
+
+
+def default_path(environ: AbstractMapping[str, str]) -> Path:
+    """Where the file lies: TUNNELCTL_CONFIG, else the platform's place for configuration."""
+    given = environ.get("TUNNELCTL_CONFIG")
+    return Path(given).expanduser() if given else Path(platformdirs.user_config_path("tunnelctl")) / FILE_NAME
+
+
+def load(path: Path, *, must_exist: bool = False) -> FileConfig:
+    """Read a file.
+
+    Args:
+        must_exist: Whether it was named by somebody; the default file need not be there.
+
+    Raises:
+        FileInvalid: With every problem and its line.
+    """
+    text = read_text(path)
+    if text is None:
+        if must_exist:
+            raise FileInvalid([f"{path}: there is no such file"])
+        return FileConfig(path=path)
+    return _Reader(path).read(parse(text, path))
+
+
+def is_readable_by_others(path: Path) -> bool:
+    """Whether somebody else on this machine may read the file."""
+    return os.name == "posix" and path.exists() and bool(path.stat().st_mode & 0o077)
+
+
+class _Reader:
+    """Collects what a file says and what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._problems: list[str] = []
+        self._warnings: list[str] = []
+        self._said: dict[str, str] = {}
+
+    def read(self, top: Mapping) -> FileConfig:
+        version = top.pop("version", None)
+        match version.value if version else None:
+            case "3":
+                self._read_top(top)
+            case "2":
+                self._read_agent(top, is_v2=True)
+            case other:
+                line = version.line if version else 1
+                what = (
+                    "`version: 3` is missing"
+                    if other is None
+                    else f"version {other} is not supported, write version: 3"
+                )
+                self._problems.append(f"{self._path}:{line}: {what}")
+        if self._problems:
+            raise FileInvalid(self._problems)
+        return FileConfig(path=self._path, exists=True, warnings=tuple(self._warnings), **self._said)
+
+    def _read_top(self, top: Mapping) -> None:
+        for entry in top.values():
+            if entry.key == "agent" and isinstance(entry.value, dict):
+                self._read_agent(entry.value, is_v2=False)
+            elif entry.key == "agent":
+                self._expect_empty(entry)
+            else:
+                self._unknown(entry, "", is_v2=False)
+
+    def _read_agent(self, mapping: Mapping, *, is_v2: bool) -> None:
+        for entry in mapping.values():
+            name = V2_NAMES.get(entry.key, entry.key) if is_v2 else entry.key
+            if name not in AGENT_KEYS:
+                self._unknown(entry, "" if is_v2 else "agent.", is_v2=is_v2)
+            elif isinstance(entry.value, str):
+                self._said[name] = self._check(entry, name, entry.value)
+            else:
+                self._expect_empty(entry)
+
+    def _check(self, entry: Entry, name: str, value: str) -> str:
+        if name == "console_ui" and value not in CONSOLE_UI:
+            self._problem(entry, f"{entry.key} is one of {', '.join(CONSOLE_UI)}")
+        if name == "connect_cas" and value in ("trusted", "host"):
+            return ""
+        return value
+
+    def _expect_empty(self, entry: Entry) -> None:
+        if entry.value:
+            self._problem(entry, f"{entry.key} has a value of the wrong kind")
+
+    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool) -> None:
+        if entry.key in RESTRICTING:
+            self._problem(
+                entry, f"{prefix}{entry.key} restricts access and is not implemented here; use the flags instead"
+            )
+        elif entry.key in NOT_YET:
+            self._not_yet(entry)
+        elif is_v2:
+            self._warnings.append(f"{self._path}:{entry.line}: unknown key {entry.key} is ignored")
+        else:
+            self._problem(entry, f"unknown key {prefix}{entry.key}")
+
+    def _not_yet(self, entry: Entry) -> None:
+        if entry.value:
+            self._problem(entry, NOT_YET[entry.key])
+
+    def _problem(self, entry: Entry, what: str) -> None:
+        self._problems.append(f"{self._path}:{entry.line}: {what}")

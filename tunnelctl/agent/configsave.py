@@ -1,0 +1,94 @@
+"""Saving into the configuration file: comments and order stay, only its owner may read it, never half of it is there."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from tunnelctl.agent.yamlfile import FileInvalid, Mapping, compose, parse, read_text
+
+
+def save_authtoken(path: Path, token: str) -> None:
+    """Put the token in the file, which is made if it is not there.
+
+    Raises:
+        FileInvalid: The file that is there is no YAML mapping, or one written in a way that cannot be edited.
+        OSError: It cannot be written.
+    """
+    text = with_authtoken(read_text(path) or "", token, path)
+    if _authtoken_in(parse(text, path)) != token:
+        raise FileInvalid([f"{path}: cannot be edited without changing more than the token; write it in by hand"])
+    write_private(path, text)
+
+
+def with_authtoken(text: str, token: str, path: Path) -> str:
+    """The file's text with this token in it: one value replaced or one line added, all else as it was.
+
+    Raises:
+        FileInvalid: The text is no YAML mapping.
+    """
+    quoted = json.dumps(token)
+    top = compose(text, path)
+    if top is None:
+        return f"{text}version: 3\nagent:\n  authtoken: {quoted}\n"
+    if not isinstance(top, yaml.MappingNode):
+        raise FileInvalid([f"{path}:1: the file must hold keys and values"])
+    parse(text, path)  # no key twice: else we might replace the one that does not count
+    keys = {str(key.value): (key, value) for key, value in top.value}
+    if "version" in keys and str(keys["version"][1].value) == "2":
+        return _set(text, top, "authtoken", quoted)
+    if "agent" not in keys:
+        text = f"{text.rstrip()}\nagent:\n  authtoken: {quoted}\n"
+    else:
+        text = _set_in_agent(text, keys["agent"][1], quoted)
+    return text if "version" in keys else f"version: 3\n{text}"
+
+
+def _set_in_agent(text: str, agent: yaml.Node, quoted: str) -> str:
+    if isinstance(agent, yaml.MappingNode) and agent.value:
+        return _set(text, agent, "authtoken", quoted)
+    start, end = agent.start_mark.index, agent.end_mark.index
+    lead = "" if start and text[start - 1].isspace() else " "
+    return f"{text[:start]}{lead}{{authtoken: {quoted}}}{text[end:]}"
+
+
+def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
+    """Replace the key's value, or put the key before the mapping's first."""
+    for key_node, value_node in mapping.value:
+        if key_node.value == key:
+            return (
+                f"{text[: value_node.start_mark.index]}{_spaced(value_node, value)}{text[value_node.end_mark.index :]}"
+            )
+    first = mapping.value[0][0].start_mark
+    separator = ", " if mapping.flow_style else "\n" + " " * first.column
+    return f"{text[: first.index]}{key}: {value}{separator}{text[first.index :]}"
+
+
+def _authtoken_in(top: Mapping) -> object:
+    agent = top.get("agent")
+    inner = agent.value if agent is not None else top
+    entry = inner.get("authtoken") if isinstance(inner, dict) else None
+    return entry.value if entry is not None else None
+
+
+def _spaced(node: yaml.Node, value: str) -> str:
+    """An empty value begins right behind its colon."""
+    return f" {value}" if node.start_mark.index == node.end_mark.index else value
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file in one step, readable by its owner only. A link to the real file stays a link."""
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

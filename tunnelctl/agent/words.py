@@ -1,0 +1,61 @@
+"""Who is let in, in words for the person who opens the tunnel, from what was asked of the relay."""
+
+from collections.abc import Sequence
+
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
+
+OPEN_TO_THE_WORLD = {
+    "https://accounts.google.com": "a Google account",
+    "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": "a personal Microsoft account",
+    "https://gitlab.com": "a GitLab.com account",
+    "https://appleid.apple.com": "an Apple account",
+    "https://www.facebook.com": "a Facebook account",
+    "https://www.linkedin.com/oauth": "a LinkedIn account",
+}
+"""Issuers where anybody can get an account: without a rule such a login keeps nobody out, and the words say so."""
+
+
+def who_is_let_in(policy: PolicySpec) -> str:
+    """One sentence without a full stop."""
+    who = _people(policy)
+    if policy.cidr_allow:
+        who += f", from {_one_of(policy.cidr_allow)} only"
+    if policy.cidr_deny:
+        who += f", not from {_one_of(policy.cidr_deny)}"
+    return who
+
+
+def _people(policy: PolicySpec) -> str:
+    if policy.oidc is not None:
+        return _signed_in(policy.oidc)
+    if policy.basic_auth:
+        users = [pair.partition(":")[0] for pair in policy.basic_auth]
+        return f"whoever knows the password of {_one_of(users)}"
+    return "anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"
+
+
+def _signed_in(oidc: OidcSpec) -> str:
+    rules = _rules(oidc)
+    account = OPEN_TO_THE_WORLD.get(oidc.issuer.rstrip("/"))
+    if rules:
+        return f"people who log in at {oidc.issuer} and {' and '.join(rules)}"
+    if account:
+        return f"anyone with {account}: no --oidc-allow-… rule narrows it"
+    return f"anyone who can log in at {oidc.issuer}"
+
+
+def _rules(oidc: OidcSpec) -> list[str]:
+    """One clause for each kind of rule; within a kind one match is enough, of the kinds all must match."""
+    rules = []
+    mail = [*oidc.allow_emails, *(f"anything@{domain}" for domain in oidc.allow_domains)]
+    if mail:
+        rules.append(f"have the verified e-mail {_one_of(mail)}")
+    if oidc.allow_groups:
+        rules.append(f"are in the group {_one_of(oidc.allow_groups)}")
+    if oidc.allow_claims:
+        rules.append(f"have the claim {_one_of([f'{name}={value}' for name, value in oidc.allow_claims])}")
+    return rules
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

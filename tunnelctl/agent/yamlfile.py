@@ -1,0 +1,109 @@
+"""YAML with line numbers: mappings whose every key knows where it stands. Nothing here knows what the keys mean."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+MAX_FILE = 1024 * 1024
+"""Bytes. A configuration is a page long; this only keeps a mistake like /dev/zero from filling the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of a mapping.
+
+    Attributes:
+        line: Of the key, from 1.
+        value: Text of a scalar, None for an empty one, a mapping, or of a list the texts of its plain items.
+    """
+
+    key: str
+    line: int
+    value: "str | Mapping | tuple[str, ...] | None"
+
+
+Mapping = dict[str, Entry]
+
+
+class FileInvalid(ValueError):
+    """The file cannot be used.
+
+    Attributes:
+        problems: One line each, `FILE:LINE: what`.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def read_text(path: Path) -> str | None:
+    """The file's text, None when there is no such file.
+
+    Raises:
+        FileInvalid: It cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise FileInvalid([f"{path}: larger than {MAX_FILE} bytes"])
+        return data.decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise FileInvalid([f"{path}: not UTF-8 text"]) from None
+    except OSError as error:
+        raise FileInvalid([f"{path}: {error.strerror}"]) from error
+
+
+def parse(text: str, path: Path) -> Mapping:
+    """The file's top mapping; an empty file is an empty one.
+
+    Raises:
+        FileInvalid: It is no YAML, no mapping, or has a key twice.
+    """
+    node = compose(text, path)
+    if node is None:
+        return {}
+    value = _value(node, path)
+    if not isinstance(value, dict):
+        raise FileInvalid([f"{path}:1: the file must hold keys and values"])
+    return value
+
+
+def compose(text: str, path: Path) -> yaml.Node | None:
+    """The document's tree.
+
+    Raises:
+        FileInvalid: It is no YAML.
+    """
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise FileInvalid([f"{path}:{line}: not YAML: {error.problem}"]) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise FileInvalid([f"{path}: not YAML: {error}"]) from error
+
+
+def _value(node: yaml.Node, path: Path) -> str | Mapping | tuple[str, ...] | None:
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path)
+    if isinstance(node, yaml.SequenceNode):
+        return tuple(str(item.value) for item in node.value if isinstance(item, yaml.ScalarNode))
+    is_empty = node.tag == "tag:yaml.org,2002:null"
+    return None if is_empty else str(node.value)
+
+
+def _mapping(node: yaml.MappingNode, path: Path) -> Mapping:
+    mapping: Mapping = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in mapping:
+            raise FileInvalid(
+                [f"{path}:{line}: {key} stands here for the second time (first in line {mapping[key].line})"]
+            )
+        mapping[key] = Entry(key, line, _value(value_node, path))
+    return mapping
