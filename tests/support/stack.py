@@ -64,7 +64,7 @@ class Stack:
                 *self.flags,
             )
         )
-        until(lambda: is_listening(self.port), f"the relay to listen\n{self.relay.output}", child=self.relay)
+        until(lambda: is_listening(self.port), "the relay to listen", child=self.relay)
 
     def agent(self, upstream: int | str, *flags: str) -> Child:
         """A `tunnel http` process, not waited for."""
