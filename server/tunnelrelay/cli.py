@@ -76,8 +76,6 @@ def serve(config_file: str | None, **flags: object) -> None:
     before one was made.
     """
     config: RelayConfig = _loaded(load_config, config_file, flags)
-    for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
     if config.needs_tokens:
         from tunnelrelay.cli_tokens import Failure, demand_token
 

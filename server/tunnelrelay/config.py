@@ -92,14 +92,14 @@ class RelayConfig:
     )
     trusted_proxy: tuple[IPNetwork, ...] = setting(
         read.network,
-        "Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Nobody else's are.",
+        "Networks of proxies whose `X-Forwarded-For` is believed. Nobody else's is.",
         shape="CIDR",
         default=(),
         is_list=True,
     )
     issuer_network: tuple[IPNetwork, ...] = setting(
         read.network,
-        "Private networks in which OpenID providers may be. Without it the relay never connects to private addresses.",
+        "Private networks in which OpenID providers may be. A public relay connects to no other private address.",
         shape="CIDR",
         default=(),
         is_list=True,
