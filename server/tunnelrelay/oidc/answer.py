@@ -18,6 +18,9 @@ class Endpoints(Protocol):
     def connection_of(self, host: str) -> Connection | None:
         """The connection that guards an endpoint now; None when there is no such endpoint or it asks for no login."""
 
+    def owner_of(self, host: str) -> str:
+        """Who published it, to tell visitors whom to ask; "" when unknown."""
+
 
 def read_answer(params: Iterable[tuple[str, str]], *, ring: KeyRing, endpoints: Endpoints, now: float) -> Handoff | str:
     """What to hand to the endpoint's host, or the code of the error to show here instead.

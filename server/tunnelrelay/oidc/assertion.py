@@ -32,6 +32,11 @@ class AssertionSigner:
         self._header = {"alg": ALGORITHM, "kid": key.thumbprint()}
 
     @classmethod
+    def generate(cls, *, issuer: str) -> "AssertionSigner":
+        """A signer with a fresh key, not kept anywhere."""
+        return cls(ECKey.generate_key("P-256"), issuer=issuer)
+
+    @classmethod
     def load_or_create(cls, path: Path, *, issuer: str) -> "AssertionSigner":
         """A signer with the key in a file (mode 0600), which is made when missing.
 

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Reply
+from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Transaction, open_blob
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.fetch import ProviderError
 from tunnelrelay.oidc.identity import identity_of
 from tunnelrelay.oidc.metadata import Metadata
-from tunnelrelay.oidc.outcomes import declined, failed, not_admitted, provider_failed, redirect
+from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.tokens import TokenInvalid
 from tunnelrelay.oidc.urls import return_url
+from tunnelrelay.pages import login as pages
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import Store, StoreError
@@ -62,6 +64,7 @@ class Finisher:
         sessions: Sessions,
         providers: Providers,
         store: Store,
+        endpoints: Endpoints,
         clock: Callable[[], float],
     ) -> None:
         self._address = address
@@ -69,6 +72,7 @@ class Finisher:
         self._sessions = sessions
         self._providers = providers
         self._store = store
+        self._endpoints = endpoints
         self._clock = clock
         self._jar = CookieJar(address.is_secure)
         self._under_way: dict[str, asyncio.Future[Reply]] = {}
@@ -99,7 +103,7 @@ class Finisher:
             )
         except StoreError as error:
             log.warning("login failed, the store is away: host=%s request=%s: %s", host, request_id, error)
-            return failed("relay_busy", host, request_id)
+            return pages.busy(request_id=request_id, host=host)
 
     def _transaction_of(
         self, handoff: Handoff, host: str, connection: Connection, cookie_values: list[bytes]
@@ -121,7 +125,7 @@ class Finisher:
         if cookie is not None and await self._sessions.recall(cookie, host, connection, self._clock()):
             return redirect(return_url(self._address.url(host), "/"))
         log.info("login refused, not begun in this browser or used before: host=%s request=%s", host, request_id)
-        return failed("login_restart", host, request_id)
+        return pages.start_again(request_id=request_id, host=host)
 
     async def _once(self, arrival: _Arrival) -> Reply:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
@@ -133,7 +137,7 @@ class Finisher:
             await asyncio.wait([first], timeout=JOIN_SECONDS)
             if first.done() and not first.cancelled():
                 return first.result()
-            return failed("login_restart", arrival.host, arrival.request_id)
+            return pages.start_again(request_id=arrival.request_id, host=arrival.host)
         answer = self._under_way[arrival.handoff.tx] = asyncio.get_running_loop().create_future()
         try:
             reply = await self._consume(arrival)
@@ -149,13 +153,14 @@ class Finisher:
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
             return await self._not_ours(arrival.host, arrival.connection, arrival.cookie_values, arrival.request_id)
         fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(arrival.handoff.tx)))]
+        owner = self._endpoints.owner_of(arrival.host)
         if arrival.handoff.error:
-            return declined(arrival.handoff, arrival.connection, arrival.request_id, fields)
+            return declined(arrival.handoff, owner, arrival.request_id, fields)
         try:
             metadata = await self._providers.metadata(arrival.connection)
             claims = await self._identify(arrival, metadata)
         except ProviderError as error:
-            return provider_failed(error, arrival.host, arrival.request_id, fields)
+            return provider_failed(error, arrival.host, arrival.request_id, owner=owner, fields=fields)
         return await self._admit(arrival, metadata.issuer, claims, fields)
 
     async def _identify(self, arrival: _Arrival, metadata: Metadata) -> Claims:
@@ -181,7 +186,8 @@ class Finisher:
         refusal = connection.rules.admits(claims)
         if refusal is not True:
             identity = identity_of(claims, issuer=issuer)
-            return not_admitted(identity, refusal, host, arrival.request_id, fields)
+            owner = self._endpoints.owner_of(host)
+            return not_admitted(identity, refusal, host, owner, arrival.request_id, fields)
         await self._end_presented(arrival)
         kept = claims_to_keep(claims, connection)
         cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept)

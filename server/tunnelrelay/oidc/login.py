@@ -24,11 +24,12 @@ from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS, CookieJar
 from tunnelrelay.oidc.fetch import ProviderError
 from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.metadata import Metadata
-from tunnelrelay.oidc.outcomes import failed, provider_failed, redirect
+from tunnelrelay.oidc.outcomes import provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing, b64url, sha256
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.urls import authorization_url, return_path
+from tunnelrelay.pages import login as pages
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import Store
@@ -61,7 +62,13 @@ class Login:
         self._clock = clock
         self._jar = CookieJar(address.is_secure)
         self._finisher = Finisher(
-            address=address, ring=ring, sessions=sessions, providers=providers, store=store, clock=clock
+            address=address,
+            ring=ring,
+            sessions=sessions,
+            providers=providers,
+            store=store,
+            endpoints=endpoints,
+            clock=clock,
         )
 
     async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Reply:
@@ -72,7 +79,7 @@ class Login:
         try:
             metadata = await self._providers.metadata(connection)
         except ProviderError as error:
-            return provider_failed(error, host, request_id)
+            return provider_failed(error, host, request_id, owner=self._endpoints.owner_of(host))
         now = self._clock()
         transaction = _begin(host, connection, head.target, now)
         blob = seal_blob(self._ring, host, transaction).encode("ascii")
@@ -91,7 +98,7 @@ class Login:
         answer = read_answer(params, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, str):
             log.info("login refused at the callback: request=%s reason=%s", request_id, answer)
-            return failed(answer, self._address.idp_host, request_id)
+            return pages.login_page(answer, request_id=request_id)
         blob = seal_blob(self._ring, answer.host, answer)
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 

@@ -4,6 +4,7 @@ import msgspec
 
 from tunnelrelay.oidc.assertion import ASSERTION_SECONDS, AssertionSigner
 from tunnelrelay.oidc.identity import identity_fields, identity_of
+from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import SessionRow
 
 
@@ -21,6 +22,7 @@ class Session:
         id_digest: SHA-256 of the cookie's value; names the session wherever the cookie must not appear.
         rules_version: Of the rules that last admitted these claims.
         claims: What the provider said, as JSON, for rules that change later.
+        idle_seconds: Unused for this long, it is over.
         expires_at: Absolute end, Unix time. Activity never moves it.
     """
 
@@ -30,7 +32,7 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, row: SessionRow, record: Record, *, audience: str, idle_seconds: float, signer: AssertionSigner
+        self, row: SessionRow, record: Record, *, audience: str, connection: Connection, signer: AssertionSigner
     ) -> None:
         self.id_digest = row.key
         self.host = row.host
@@ -39,7 +41,7 @@ class Session:
         self.created_at = row.created_at
         self.expires_at = row.expires_at
         self.last_seen = self.written_at = row.last_seen
-        self.idle_seconds = idle_seconds
+        self.adopt(connection)
         self.rules_version = record.rules_version
         self.claims = record.claims
         self.identity = identity_of(msgspec.json.decode(record.claims), issuer=row.issuer)
@@ -55,6 +57,11 @@ class Session:
             self._fields = identity_fields(self.identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii")
             self._sign_at = now + ASSERTION_SECONDS / 2
         return self._fields
+
+    def adopt(self, connection: Connection) -> None:
+        """Goes by the owner's present limits. A longer life than was granted at login needs a new login."""
+        self.idle_seconds = connection.idle_seconds
+        self.expires_at = min(self.expires_at, self.created_at + connection.max_seconds)
 
     def is_over(self, now: float) -> bool:
         """Past one of its limits."""

@@ -45,6 +45,10 @@ PURGE_EVERY = 300.0
 """Seconds between two clean-ups of the store."""
 
 
+class SessionsAway(StoreError):
+    """The store cannot say who is signed in. Callers refuse the request (503): never open, never signed out."""
+
+
 class Lookup(Enum):
     """What `find` says when memory has no answer."""
 
@@ -102,6 +106,7 @@ class Sessions:
         if session.host != host or session.connection_id != connection.id:
             # Somebody carries the cookie of one endpoint to another. The session itself did nothing wrong.
             return None
+        session.adopt(connection)
         if session.is_over(now) or session.epoch != connection.epoch or not _still_admitted(session, connection):
             self._end_soon(digest)
             return None
@@ -119,11 +124,17 @@ class Sessions:
         """`find` for sessions that are not in memory (after a restart, or pushed out by others).
 
         Raises:
-            StoreError: When the store cannot say. Callers refuse the request (503): never open, never signed out.
+            SessionsAway: When the store cannot say.
         """
+        found = self.find(cookie, host, connection, now)
+        if found is not UNKNOWN:
+            return found
         digest = sha256(cookie)
-        row = await self._store.load_session(digest) if len(cookie) == COOKIE_LENGTH else None
-        if row is None or digest in self._ended:
+        try:
+            row = await self._store.load_session(digest)
+        except StoreError as error:
+            raise SessionsAway(str(error)) from error
+        if row is None or digest in self._ended or (row.host, row.connection_id) != (host, connection.id):
             return None
         if digest not in self._sessions:
             session = self._unseal(row, connection)
@@ -172,7 +183,7 @@ class Sessions:
         self._deletes.pop(id_digest, None)
 
     async def run(self) -> None:
-        """Writes what `find` queued, ends what ran out, cleans the store; until cancelled. Its owner runs it as a task."""
+        """Writes what `find` queued, ends what ran out, cleans the store; until its owner cancels the task."""
         next_sweep = next_purge = 0.0
         while True:
             now = self._clock()
@@ -239,7 +250,7 @@ class Sessions:
             row,
             record,
             audience=self._address.url(row.host),
-            idle_seconds=connection.idle_seconds,
+            connection=connection,
             signer=self._signer,
         )
 

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from tunnelrelay.oidc.blobs import MAX_RETURN
 
 _TARGET = re.compile(rb"/(?![/\\])[\x21-\x7e]*")
-"""One slash, then neither `/` nor `\\` (browsers take `//x` and `/\\x` for another host), then visible ASCII only: browsers
-drop tabs and line breaks, which could join what stands around them into `//`."""
+"""One slash, then neither `/` nor `\\` (browsers take `//x` and `/\\x` for another host), then visible ASCII only:
+browsers drop tabs and line breaks, which could join what stands around them into `//`."""
 
 
 def return_path(target: bytes) -> str:

@@ -1,0 +1,45 @@
+"""A request's parts as the bytes that came, read strictly. Pure but for the body."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+Params = list[tuple[str, str]]
+
+MAX_FORM = 16 * 1024
+"""Bytes of a form. The largest is a provider's answer by form_post: a code, a state, a few words."""
+MAX_PARAMS = 32
+
+
+def field_values(scope: Mapping[str, Any], name: bytes) -> list[bytes]:
+    """Every value of a request field, raw. `name` is lower-case."""
+    return [value for key, value in scope["headers"] if key == name]
+
+
+def query_params(scope: Mapping[str, Any]) -> Params:
+    """The query's parameters in order, duplicates included; none when it is not clean."""
+    return _parsed(scope["query_string"])
+
+
+async def form_params(request: Request) -> Params | None:
+    """The parameters of an urlencoded form; None when the body is another type, or larger than `MAX_FORM`."""
+    types = field_values(request.scope, b"content-type")
+    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
+        return None
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_FORM:
+            return None
+    return _parsed(bytes(body))
+
+
+def _parsed(encoded: bytes) -> Params:
+    """Bytes that are no UTF-8, and floods of parameters, are as good as nothing: no reader should guess at them."""
+    try:
+        text = encoded.decode("ascii")
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMS)
+    except ValueError:
+        return []

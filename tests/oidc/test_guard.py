@@ -1,0 +1,167 @@
+"""Calls on a tenant's behalf reach public addresses only (rows 131-133, 136)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+
+from tunnelrelay.oidc.fetch import Fetcher, ProviderError
+from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules, Refused
+
+PUBLIC = "93.184.216.34"
+PUBLIC_RULES = GuardRules(is_own=lambda host, port: host == "tun.example" or host.endswith(".tun.example"))
+LOCAL_RULES = GuardRules(
+    allow_http=True,
+    ports=None,
+    networks=LOOPBACK,
+    is_own=lambda host, port: host.endswith("localhost") and port == 8080,
+)
+
+
+class Dials(httpcore.AsyncNetworkBackend):
+    """A network that notes who is dialled and answers nobody."""
+
+    def __init__(self, refusing: Iterable[str] = ()) -> None:
+        self.dialled: list[tuple[str, int]] = []
+        self.refusing = set(refusing)
+
+    async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        self.dialled.append((host, port))
+        if host in self.refusing:
+            raise httpcore.ConnectError("refused")
+        return httpcore.AsyncMockStream([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def call(url: str, *answers: str, rules: GuardRules = PUBLIC_RULES, dials: Dials | None = None) -> Dials:
+    """Calls a URL whose host resolves to these addresses. Returns who was dialled."""
+    dials = dials or Dials()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return list(answers)
+
+    transport = GuardedTransport(rules, connect=dials, resolve=resolve)
+    try:
+        response = await transport.handle_async_request(httpx.Request("GET", url))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async for _ in response.stream:
+            pass
+        await response.aclose()
+    finally:
+        await transport.aclose()
+    return dials
+
+
+async def test_a_public_address_is_dialled_by_number() -> None:
+    # http, so that the fake network needs no certificate.
+    rules = GuardRules(allow_http=True, ports=None)
+    assert (await call("http://op.example/x", PUBLIC, rules=rules)).dialled == [(PUBLIC, 80)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "192.0.0.1", "198.18.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "192.88.99.1",
+        "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "fec0::1",
+        "ff02::1", "ff0e::1", "2001:db8::1", "::ffff:0:127.0.0.1", "100::1", "not an address", "",
+    ],
+)  # fmt: skip
+async def test_row_131_an_inner_address_is_refused_at_dial(address: str) -> None:
+    dials = Dials()
+    with pytest.raises(Refused):
+        await call("https://op.example/", address, dials=dials)
+    assert dials.dialled == []
+
+
+@pytest.mark.parametrize("answers", [(PUBLIC, "127.0.0.1"), ("127.0.0.1", PUBLIC), (PUBLIC, "::1"), ()])
+async def test_row_132_one_inner_answer_poisons_all(answers: tuple[str, ...]) -> None:
+    dials = Dials()
+    with pytest.raises(Refused):
+        await call("https://op.example/", *answers, dials=dials)
+    assert dials.dialled == []
+
+
+async def test_row_132_a_name_is_resolved_once_and_what_was_checked_is_dialled() -> None:
+    rounds: AsyncIterator[list[str]] | list[list[str]] = [[PUBLIC], ["127.0.0.1"]]
+
+    async def resolve(host: str, port: int) -> list[str]:
+        assert isinstance(rounds, list)
+        return rounds.pop(0)
+
+    dials = Dials()
+    transport = GuardedTransport(GuardRules(allow_http=True, ports=None), connect=dials, resolve=resolve)
+    await transport.handle_async_request(httpx.Request("GET", "http://op.example/"))
+    assert dials.dialled == [(PUBLIC, 80)]
+    await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://8.8.8.8/", "https://0.0.0.0/",
+        "https://idp.tun.example/", "https://app.tun.example/", "https://tun.example./", "https://TUN.example/",
+        "http://op.example/", "https://op.example:22/", "https://op.example:8443/",
+        "https://user@op.example/", "https://good.example@op.example/", "https://user:pw@op.example/",
+        "https://op.example/#x", "https://good.example#@op.example/", "ftp://op.example/", "gopher://op.example/",
+        "file:///etc/passwd", "https:///x", "ws://op.example/",
+    ],
+)  # fmt: skip
+async def test_rows_131_133_136_an_address_of_the_wrong_form_is_refused_before_resolving(url: str) -> None:
+    dials = Dials()
+    with pytest.raises((Refused, httpx.InvalidURL, httpx.UnsupportedProtocol)):
+        await call(url, PUBLIC, dials=dials)
+    assert dials.dialled == []
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1.", "127。0。0。1"])
+async def test_row_131_odd_spellings_of_loopback_do_not_get_through(host: str) -> None:
+    """Whatever the resolver makes of them is checked again, by number."""
+    with pytest.raises((Refused, httpx.ConnectError, httpx.InvalidURL)):
+        transport = GuardedTransport(PUBLIC_RULES, connect=Dials())
+        await transport.handle_async_request(httpx.Request("GET", f"https://{host}/"))
+
+
+@pytest.mark.parametrize("url", ["http://op.example/\tx", "https://op.example\r\n/", "https://op\t.example/"])
+def test_row_136_control_characters_make_no_url(url: str) -> None:
+    with pytest.raises(httpx.InvalidURL):
+        httpx.URL(url)
+
+
+async def test_on_domain_localhost_loopback_and_plain_http_are_fine_and_nothing_else_inner_is() -> None:
+    assert (await call("http://localhost:9400/", "127.0.0.1", rules=LOCAL_RULES)).dialled == [("127.0.0.1", 9400)]
+    assert (await call("http://127.0.0.1:9400/", "127.0.0.1", rules=LOCAL_RULES)).dialled == [("127.0.0.1", 9400)]
+    for url, address in (
+        ("http://op.example/", "169.254.169.254"),
+        ("http://op.example/", "10.0.0.1"),
+        ("http://10.0.0.1/", "10.0.0.1"),
+        ("http://app.localhost:8080/", "127.0.0.1"),
+    ):
+        with pytest.raises(Refused):
+            await call(url, address, rules=LOCAL_RULES)
+
+
+async def test_the_next_address_is_tried_when_one_refuses() -> None:
+    rules, dials = GuardRules(allow_http=True, ports=None), Dials(refusing=[PUBLIC])
+    assert len((await call("http://op.example/", PUBLIC, "93.184.216.35", rules=rules, dials=dials)).dialled) == 2
+
+
+async def test_names_under_localhost_are_loopback_without_asking_anybody() -> None:
+    dials = Dials(refusing=["127.0.0.1"])
+    transport = GuardedTransport(LOCAL_RULES, connect=dials)
+    await transport.handle_async_request(httpx.Request("GET", "http://op.localhost:9400/"))
+    assert dials.dialled == [("127.0.0.1", 9400), ("::1", 9400)]
+    await transport.aclose()
+
+
+async def test_row_135_a_refused_call_is_as_unreachable_as_a_dead_one() -> None:
+    transport = GuardedTransport(PUBLIC_RULES, connect=Dials())
+    with pytest.raises(ProviderError) as caught:
+        await Fetcher(transport).get("https://127.0.0.1/")
+    assert caught.value.kind == "unreachable"

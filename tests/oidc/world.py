@@ -1,0 +1,298 @@
+"""A relay's login with everything around it in one process: a provider that lies on request, and browsers."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from tunnelctl.http1.head import RequestHead, parse_request
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.model import Peer, Reply
+from tunnelrelay.oidc.assertion import AssertionSigner
+from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.fetch import Fetcher
+from tunnelrelay.oidc.login import HANDOFF_PATH, Login
+from tunnelrelay.oidc.logout import Logout
+from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.sealed import KeyRing, b64url
+from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.policy.rules import Connection, Rules
+from tunnelrelay.store.memory import MemoryStore
+
+APP, EVIL = "app.tun.example", "evil.tun.example"
+ISSUER = "https://idp.acme.example"
+CLIENT_ID = "client:1"
+CLIENT_SECRET = "s3cr%t+/ä"
+START = 1_800_000_000.0
+PEER = Peer("203.0.113.9", 40000)
+
+RSA_KEY = RSAKey.generate_key(2048, {"kid": "k1"})
+OTHER_RSA_KEY = RSAKey.generate_key(2048, {"kid": "k2"})
+
+
+class Clock:
+    """Unix time that moves when told."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class LyingProvider(httpx.AsyncBaseTransport):
+    """A provider and the network to it. Honest until a test says otherwise.
+
+    Attributes:
+        metadata: Laid over the honest discovery document; a None removes the member.
+        claims: Laid over the honest ID token's claims; a None removes the claim.
+        header: Laid over its header.
+        key: Signs; `jwks` is what is published.
+        make_token: Makes the ID token from the claims, instead of signing them.
+        token_answer: Laid over the token endpoint's answer.
+        answers: Path -> whole answer, instead of the honest one.
+        calls: Every request, in order.
+    """
+
+    def __init__(self, issuer: str = ISSUER, *, clock: Callable[[], float]) -> None:
+        self.issuer = issuer
+        self.clock = clock
+        self.metadata: dict[str, Any] = {}
+        self.claims: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
+        self.key = RSA_KEY
+        self.jwks: dict[str, Any] = {"keys": [public(RSA_KEY)]}
+        self.make_token: Callable[[dict[str, Any]], str] | None = None
+        self.token_answer: dict[str, Any] = {}
+        self.userinfo: dict[str, Any] = {}
+        self.answers: dict[str, httpx.Response | Exception] = {}
+        self.calls: list[httpx.Request] = []
+        self.codes: dict[str, dict[str, str]] = {}
+        self.checks_pkce = True
+
+    def authorize(self, location: str, **lies: str) -> list[tuple[str, str]]:
+        """A visitor signs in at the address they were sent to. Returns the parameters they come back with."""
+        asked = dict(parse_qsl(urlsplit(location).query))
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = asked
+        answer = {"code": code, "state": asked["state"], **lies}
+        return [(name, value) for name, value in answer.items() if value]
+
+    def calls_to(self, path: str) -> list[httpx.Request]:
+        return [call for call in self.calls if call.url.path == path]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        self.calls.append(request)
+        answer = self.answers.get(request.url.path)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            return answer
+        match request.url.path:
+            case "/.well-known/openid-configuration":
+                return as_json(self._document())
+            case "/jwks":
+                return as_json(self.jwks)
+            case "/token":
+                return self._token(dict(parse_qsl(request.content.decode())))
+            case "/userinfo":
+                return as_json(self.userinfo)
+        return httpx.Response(404, json={}, headers={"content-type": "application/json"})
+
+    def _document(self) -> dict[str, Any]:
+        return without_none(
+            {
+                "issuer": self.issuer,
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "token_endpoint": f"{self.issuer}/token",
+                "jwks_uri": f"{self.issuer}/jwks",
+                "userinfo_endpoint": f"{self.issuer}/userinfo",
+                "response_types_supported": ["code"],
+                "code_challenge_methods_supported": ["S256"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+                **self.metadata,
+            }
+        )
+
+    def _token(self, form: dict[str, str]) -> httpx.Response:
+        asked = self.codes.pop(form.get("code", ""), None)
+        verifier = b64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
+        if asked is None or (self.checks_pkce and verifier != asked["code_challenge"]):
+            return as_json({"error": "invalid_grant"}, 400)
+        claims = self.honest_claims(asked["nonce"])
+        answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token(claims), **self.token_answer}
+        return as_json(without_none(answer))
+
+    def honest_claims(self, nonce: str) -> dict[str, Any]:
+        now = int(self.clock())
+        honest = {
+            "iss": self.issuer,
+            "aud": CLIENT_ID,
+            "sub": "alice",
+            "iat": now,
+            "exp": now + 300,
+            "nonce": nonce,
+            "email": "alice@acme.example",
+            "email_verified": True,
+            "name": "Alice Adams",
+        }
+        return without_none({**honest, **self.claims})
+
+    def id_token(self, claims: dict[str, Any]) -> str:
+        if self.make_token is not None:
+            return self.make_token(claims)
+        header = without_none({"alg": "RS256", "kid": "k1", **self.header})
+        return jwt.encode(header, claims, self.key, algorithms=[header["alg"]])
+
+
+@dataclass
+class World:
+    """One relay's login, its store and its providers."""
+
+    address: PublicAddress = PublicAddress(scheme="https", domain="tun.example", port=443)
+    clock: Clock = field(default_factory=Clock)
+    ring: KeyRing = field(default_factory=KeyRing.generate)
+    store: Any = field(default_factory=MemoryStore)
+    endpoints: dict[str, Connection] = field(default_factory=dict)
+    ended: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.provider = LyingProvider(clock=self.clock)
+        self.endpoints.setdefault(APP, connection())
+        self.signer = AssertionSigner.generate(issuer=self.address.url(self.address.idp_host))
+        self.restart()
+
+    def restart(self) -> None:
+        """The relay process starts anew on the same store and key ring."""
+        fetcher = Fetcher(self.provider, total_seconds=0.5)
+        self.providers = Providers(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
+        common: dict[str, Any] = {"address": self.address, "ring": self.ring, "clock": self.clock}
+        self.sessions = Sessions(**common, store=self.store, signer=self.signer, on_session_end=self.ended.append)
+        self.login = Login(**common, sessions=self.sessions, providers=self.providers, store=self.store, endpoints=self)
+        self.logout = Logout(**common, sessions=self.sessions)
+
+    def connection_of(self, host: str) -> Connection | None:
+        return self.endpoints.get(host)
+
+    def owner_of(self, host: str) -> str:
+        return "Grace Hopper"
+
+    def find(self, browser: "Browser", host: str = APP) -> Any:
+        """What the ingress finds for a request of this browser, as `Sessions.find` says it."""
+        cookie = browser.session_cookie(host)
+        return None if cookie is None else self.sessions.find(cookie, host, self.endpoints[host], self.clock())
+
+    async def signed_in(self, browser: "Browser", host: str = APP) -> Any:
+        """The session of this browser, from memory or the store."""
+        cookie = browser.session_cookie(host)
+        return cookie and await self.sessions.recall(cookie, host, self.endpoints[host], self.clock())
+
+
+class Browser:
+    """A visitor: keeps the cookies of each host apart, and follows a login step by step."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.jars: dict[str, dict[bytes, bytes]] = {}
+
+    def cookies(self, host: str = APP) -> list[bytes]:
+        pairs = self.jars.get(host, {})
+        return [b"; ".join(b"=".join(pair) for pair in pairs.items())] if pairs else []
+
+    def session_cookie(self, host: str = APP) -> bytes | None:
+        return self.jars.get(host, {}).get(CookieJar(self.world.address.is_secure).session)
+
+    async def start(self, target: str = "/x?y=1", host: str = APP) -> Reply:
+        """Opens a page without being signed in."""
+        fields = [("Cookie", value.decode("latin-1")) for value in self.cookies(host)]
+        reply = await self.world.login.start(
+            host, self.world.endpoints[host], request(host, target, fields), "r-start", PEER
+        )
+        return self._take(reply, host)
+
+    async def callback(self, params: list[tuple[str, str]]) -> Reply:
+        """Comes back to the callback host, which is never shown a cookie."""
+        return await self.world.login.callback(params, "r-callback")
+
+    async def finish(self, reply: Reply, host: str = APP) -> Reply:
+        """Follows the callback's redirect."""
+        url = urlsplit(location(reply))
+        assert (url.netloc, url.path) == (host, HANDOFF_PATH)
+        return await self.open_handoff(parse_qsl(url.query), host)
+
+    async def open_handoff(self, params: list[tuple[str, str]], host: str = APP) -> Reply:
+        reply = await self.world.login.finish(host, self.world.endpoints[host], params, self.cookies(host), "r-finish")
+        return self._take(reply, host)
+
+    async def sign_in(self, target: str = "/x?y=1", host: str = APP, **lies: str) -> Reply:
+        """The whole way. Returns the last answer."""
+        started = await self.start(target, host)
+        handed = await self.callback(self.world.provider.authorize(location(started), **lies))
+        return await self.finish(handed, host) if handed.status == 303 else handed
+
+    def _take(self, reply: Reply, host: str) -> Reply:
+        """Keeps the answer's cookies as a browser does."""
+        jar = self.jars.setdefault(host, {})
+        for value in set_cookies(reply):
+            pair, *attributes = value.split(b"; ")
+            name, _, content = pair.partition(b"=")
+            if b"Max-Age=0" in attributes:
+                jar.pop(name, None)
+            else:
+                jar[name] = content
+        return reply
+
+
+def connection(**changes: Any) -> Connection:
+    """The connection of `APP`, in order apart from the changes."""
+    honest = Connection(
+        id="conn-app",
+        issuer=ISSUER,
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        scopes=("openid", "email", "profile"),
+        rules=Rules(),
+        idle_seconds=3600,
+        max_seconds=8 * 3600,
+        epoch="epoch-1",
+        rules_version="rules-1",
+    )
+    return replace(honest, **changes)
+
+
+def request(host: str, target: str, fields: list[tuple[str, str]] | None = None, method: str = "GET") -> RequestHead:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in fields or [])]
+    return parse_request("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+
+def location(reply: Reply) -> str:
+    assert reply.status == 303, reply
+    return dict(reply.fields)[b"Location"].decode()
+
+
+def set_cookies(reply: Reply) -> list[bytes]:
+    return [value for name, value in reply.fields if name == b"Set-Cookie"]
+
+
+def code_of(reply: Reply) -> str:
+    """The error code of an answer, "" when it is none."""
+    return {name.lower(): value for name, value in reply.fields}.get(b"tunnel-error", b"").decode()
+
+
+def public(key: Any, **more: Any) -> dict[str, Any]:
+    return {**key.as_dict(private=False), "use": "sig", **more}
+
+
+def as_json(content: Any, status: int = 200, content_type: str = "application/json") -> httpx.Response:
+    return httpx.Response(status, content=json.dumps(content).encode(), headers={"content-type": content_type})
+
+
+def without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
