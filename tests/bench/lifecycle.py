@@ -1,0 +1,82 @@
+"""Scenarios about a tunnel's life: its start, a crash of its server, memory while idle, and the command line itself."""
+
+import subprocess
+import time
+from collections.abc import Callable
+
+from tests.bench import procs
+from tests.bench.lab import READY_SECONDS, Lab, Session, open_session, planned_session, wait_for_answer
+from tests.bench.loads import SMALL
+from tests.bench.peers import program
+from tests.bench.plan import Peer
+from tests.bench.traffic import Window
+
+SETTLE_SECONDS = 1.0
+"""Time for allocators and handshakes to come to rest before memory is read."""
+TUNNELS = 100
+"""Idle tunnels whose memory is measured: enough to drown the noise of a single page."""
+MANY_SECONDS = 60.0
+"""How long all those tunnels may take to answer; ssh starts a process on each side for every one."""
+VERSION_RUNS = 5
+"""Runs of `tunnel --version`; the median counts, since the first one reads from disk."""
+
+
+def start(lab: Lab, peer: Peer, _seconds: float) -> Window:
+    """From the start of the client, with its server up, to the first answer through the tunnel."""
+    with planned_session(lab, peer, lab.files_port) as session:
+        session.start_server()
+        lab.wait_for_quiet()
+        begun = time.monotonic()
+        session.start_client()
+        wait_for_answer(session)
+        return Window({"seconds": time.monotonic() - begun})
+
+
+def recover_after(down: float) -> Callable[[Lab, Peer, float], Window]:
+    """kill -9 of the server; the time from its successor listening to the first answer through the tunnel."""
+
+    def measure(lab: Lab, peer: Peer, _seconds: float) -> Window:
+        with open_session(lab, peer, lab.files_port) as session:
+            for server in session.servers:
+                server.kill()
+            time.sleep(down)
+            session.start_server()
+            return Window({"seconds": wait_for_answer(session)})
+
+    return measure
+
+
+def memory(lab: Lab, peer: Peer, _seconds: float) -> Window:
+    """What the server takes with one idle tunnel, and what each further one adds (PSS; KB are of 1,024 bytes)."""
+    with open_session(lab, peer, lab.files_port) as session:
+        one = _settled_pss(session)
+    with planned_session(lab, peer, lab.files_port, TUNNELS) as session:
+        session.start_server()
+        session.start_client()
+        _wait_for_all(session)
+        many = _settled_pss(session)
+    return Window({"relay": one / 1024, "tunnel": (many - one) / (TUNNELS - 1)})
+
+
+def version(_lab: Lab, _peer: Peer, _seconds: float) -> Window:
+    """How long `tunnel --version` takes."""
+    runs = sorted(_timed_version() for _ in range(VERSION_RUNS))
+    return Window({"seconds": runs[VERSION_RUNS // 2]})
+
+
+def _timed_version() -> float:
+    begun = time.monotonic()
+    subprocess.run([program("tunnel"), "--version"], check=True, capture_output=True, timeout=READY_SECONDS)
+    return time.monotonic() - begun
+
+
+def _settled_pss(session: Session) -> int:
+    time.sleep(SETTLE_SECONDS)
+    return session.server_pss_kib()
+
+
+def _wait_for_all(session: Session) -> None:
+    """Asks through every tunnel, so that each is up and has served one request."""
+    end = time.monotonic() + MANY_SECONDS
+    for door in session.plan.doors:
+        procs.seconds_until_answer(door.port, door.host, SMALL, max(0.1, end - time.monotonic()))

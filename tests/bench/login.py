@@ -1,0 +1,127 @@
+"""What a live login session costs: the same small request through an open tunnel and through one behind a login.
+
+The login is a real one, at a local oidc-provider-mock, walked through by a browser of thirty lines. Both tunnels hang
+on one relay and their windows alternate, so that what the machine does in between falls on both.
+"""
+
+import contextlib
+import http.client
+import statistics
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from tests.bench import loads, procs
+from tests.bench.lab import READY_SECONDS, Lab, Session, Spent, open_session, wait_for_answer
+from tests.bench.loads import LoadFailed, WrkResult
+from tests.bench.peers import agent_command, door_of_name, program
+from tests.bench.plan import Command, Door, Peer
+from tests.bench.procs import Proc, free_port
+from tests.bench.traffic import Window, request_figures
+
+GUARDED = "guarded"
+PAIRS = 3
+"""How often the two windows alternate: a difference of a tenth drowns in the noise of a single pair."""
+MAX_STEPS = 12
+"""Redirects and forms from the first request to the page; a correct login needs about six."""
+CONNECTIONS = 16
+NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
+    """CPU per ten thousand requests without a login, with a live session, and their ratio."""
+    with _provider(lab) as issuer, open_session(lab, peer, lab.files_port) as session:
+        port = session.door.port
+        options = ("--oidc", issuer, "--oidc-client-id", "bench", "--oidc-client-secret", "bench-secret")
+        extra = agent_command(port, lab.files_port, GUARDED, *options)
+        guarded = door_of_name(port, GUARDED)
+        session.clients.append(Proc(extra.words, session.folder / "guarded.log"))
+        wait_for_answer(session)
+        cookie = log_in(guarded)
+        pairs = [_pair(session, guarded, cookie, seconds) for _ in range(PAIRS)]
+    plain, live = (statistics.median(pair[i][0] for pair in pairs) for i in (0, 1))
+    noise = max(window[1].foreign for pair in pairs for window in pair)
+    errors = sum(window[2] for pair in pairs for window in pair)
+    return Window({"open": plain, "live": live, "times": live / plain}, errors, noise)
+
+
+def _pair(session: Session, guarded: Door, cookie: str, seconds: float) -> tuple[tuple[float, Spent, int], ...]:
+    """An open window and one with the session's cookie, side by side."""
+    doors = (session.door, ()), (guarded, ("-H", f"Cookie: {cookie}"))
+    windows = []
+    for door, words in doors:
+
+        def action(door: Door = door, words: tuple[str, ...] = words) -> WrkResult:
+            return loads.run_wrk(door, loads.SMALL, CONNECTIONS, seconds, *words)
+
+        result, spent = session.measure(action)
+        windows.append((request_figures(result, spent)["cpu"], spent, result.errors))
+    return tuple(windows)
+
+
+@contextlib.contextmanager
+def _provider(lab: Lab) -> Iterator[str]:
+    """A local OpenID provider; yields its issuer."""
+    port = free_port()
+    log = lab.folder / "provider.log"
+    command = Command((program("oidc-provider-mock"), "--host", "127.0.0.1", "--port", str(port)))
+    proc = Proc(command.words, log)
+    try:
+        procs.wait_until_listening(port, READY_SECONDS, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        proc.stop()
+
+
+def log_in(door: Door) -> str:
+    """Logs a visitor in at the provider and returns the Cookie value that carries the session to the door.
+
+    Raises:
+        LoadFailed: the walk did not end at the page, or no cookie came with it.
+    """
+    jar: dict[str, dict[str, str]] = {}
+    url, form = f"http://{door.host}{loads.SMALL}", ""
+    for _ in range(MAX_STEPS):
+        status, location, has_form = _visit(url, form, jar)
+        if location:
+            url, form = urljoin(url, location), ""
+        elif has_form and not form:
+            form = urlencode({"sub": "bench@example.com"})
+        elif status == 200 and jar.get(urlsplit(url).netloc) and urlsplit(url).netloc == door.host:
+            return "; ".join(f"{name}={value}" for name, value in jar[door.host].items())
+        else:
+            raise LoadFailed(f"the login stopped at {url.partition('?')[0]} with status {status}")
+    raise LoadFailed(f"the login took more than {MAX_STEPS} steps")
+
+
+def _visit(url: str, form: str, jar: dict[str, dict[str, str]]) -> tuple[int, str, bool]:
+    """One step of the walk: the status, where it leads, and whether it is a page with a form.
+
+    Names under .localhost are this machine's, whatever its resolver says: the connection goes to 127.0.0.1.
+    """
+    parts = urlsplit(url)
+    cookies = jar.setdefault(parts.netloc, {})
+    fields = {**NAVIGATION, "Host": parts.netloc}
+    if cookies:
+        fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    if form:
+        fields["Content-Type"] = "application/x-www-form-urlencoded"
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=READY_SECONDS)
+    try:
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        connection.request("POST" if form else "GET", target, form or None, fields)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    for line in response.headers.get_all("Set-Cookie", []):
+        _keep_cookie(line, cookies)
+    return response.status, response.headers.get("Location", ""), b"<form" in body
+
+
+def _keep_cookie(line: str, cookies: dict[str, str]) -> None:
+    for name, morsel in SimpleCookie(line).items():
+        if morsel["max-age"] == "0" or not morsel.value:
+            cookies.pop(name, None)
+        else:
+            cookies[name] = morsel.value

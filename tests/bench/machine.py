@@ -1,0 +1,55 @@
+"""What a reader must know beside figures: the machine, the versions, and the day."""
+
+import datetime
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.bench.peers import program
+
+VERSION_COMMANDS = {
+    "nginx": ("nginx", "-v"),
+    "wrk": ("wrk", "-v"),
+    "ssh": ("ssh", "-V"),
+    "frps": ("frps", "--version"),
+    "chisel": ("chisel", "--version"),
+    "rathole": ("rathole", "--version"),
+    "tunnel": ("tunnel", "--version"),
+}
+
+
+def facts() -> dict[str, str]:
+    """The machine and the software, each as one short text."""
+    found = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} × {_cpu_model()}, {_memory_gib():.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+    for name, (command, flag) in VERSION_COMMANDS.items():
+        path = shutil.which(program(command))
+        if path and (version := _version(path, flag)):
+            found[name] = version
+    return found
+
+
+def _cpu_model() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _version(path: str, flag: str) -> str:
+    """The first thing like a version that a program prints; wrk prints its own with an error status."""
+    try:
+        done = subprocess.run([path, flag], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
+    return found[0].rstrip(",") if found else ""

@@ -1,0 +1,228 @@
+"""The figures the bench prints and the targets they are judged by: one table, and pure functions over medians.
+
+Ratios are to nginx proxied twice in the same run: machines differ, the two hops beside each other do not.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import assert_never
+
+from tests.bench.peers import OURS, YARDSTICK
+
+Medians = Mapping[tuple[str, str], float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AtMostTimes:
+    """Ours is at most `limit` times the yardstick's."""
+
+    limit: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AtLeastTimes:
+    """Ours is at least `limit` times the yardstick's."""
+
+    limit: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AtMost:
+    """Ours is at most `limit`, in the figure's unit."""
+
+    limit: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AboveOthers:
+    """Ours is at least what each of `names` reaches; with none of them in the run, `stand_in` times the yardstick.
+
+    `stand_in` is what the best of them reached, as a ratio to the yardstick, in an earlier run with all of them.
+    """
+
+    names: tuple[str, ...]
+    stand_in: float
+
+
+Target = AtMostTimes | AtLeastTimes | AtMost | AboveOthers
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure of one scenario.
+
+    Attributes:
+        name: `scenario.figure`.
+        title: what it is, for people.
+        unit: of the values.
+        digits: how many decimals are worth reading.
+        is_relative: whether a ratio to the yardstick says anything; it has no tunnel to start or recover.
+        targets: what ours is judged by; empty when it is only for reading.
+    """
+
+    name: str
+    title: str
+    unit: str
+    digits: int = 0
+    is_relative: bool = True
+    targets: tuple[Target, ...] = ()
+
+
+class Mark(enum.Enum):
+    """What became of a target."""
+
+    PASS = "pass"
+    MISS = "miss"
+    UNJUDGED = "not judged"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target's mark and its words, such as `<= 1.4x`."""
+
+    mark: Mark
+    words: str
+
+
+def judge(metric: Metric, target: Target, medians: Medians) -> Verdict:
+    """Judges our median of a metric; UNJUDGED when a figure it needs is not in the run."""
+    ours = medians.get((OURS, metric.name))
+    yardstick = medians.get((YARDSTICK, metric.name))
+    match target:
+        case AtMost(limit):
+            words, is_met = f"≤ {limit:g} {metric.unit}", None if ours is None else ours <= limit
+        case AtMostTimes(limit):
+            words, ratio = f"≤ {limit:g}×", _ratio(ours, yardstick)
+            is_met = None if ratio is None else ratio <= limit
+        case AtLeastTimes(limit):
+            words, ratio = f"≥ {limit:g}×", _ratio(ours, yardstick)
+            is_met = None if ratio is None else ratio >= limit
+        case AboveOthers(names, stand_in):
+            words, floor = _floor(metric, names, stand_in, medians)
+            is_met = None if ours is None or floor is None else ours >= floor
+        case _:
+            assert_never(target)
+    mark = Mark.UNJUDGED if is_met is None else Mark.PASS if is_met else Mark.MISS
+    return Verdict(mark, words)
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return None if value is None or not base else value / base
+
+
+def _floor(metric: Metric, names: tuple[str, ...], stand_in: float, medians: Medians) -> tuple[str, float | None]:
+    """What ours must reach: the best of the others in this run, else their stand-in."""
+    present = {name: medians[name, metric.name] for name in names if (name, metric.name) in medians}
+    if present:
+        return f"≥ {'/'.join(present)}", max(present.values())
+    yardstick = medians.get((YARDSTICK, metric.name))
+    return f"≥ {stand_in:g}× ({'/'.join(names)} earlier)", None if yardstick is None else stand_in * yardstick
+
+
+def _small(connections: int, stand_in: float | None) -> list[Metric]:
+    """Figures of the small request at a number of connections; targets only where both cores are at work."""
+    name, what = f"small{connections}", f"small GET, {connections} connection" + "s" * (connections > 1)
+    above = (AboveOthers(("frp", "chisel"), stand_in),) if stand_in else ()
+    return [
+        Metric(name=f"{name}.rate", title=f"{what}: requests", unit="/s", targets=above),
+        Metric(name=f"{name}.p50", title=f"{what}: p50", unit="ms", digits=2),
+        Metric(name=f"{name}.p99", title=f"{what}: p99", unit="ms", digits=2),
+        Metric(
+            name=f"{name}.cpu",
+            title=f"{what}: CPU per 10k",
+            unit="s",
+            digits=2,
+            targets=(AtMostTimes(1.4),) if stand_in else (),
+        ),
+    ]
+
+
+def _bulk(scenario: str, what: str) -> list[Metric]:
+    return [
+        Metric(name=f"{scenario}.mb", title=what, unit="MB/s", targets=(AtLeastTimes(0.6),)),
+        Metric(name=f"{scenario}.cpu", title=f"{what}: CPU", unit="s/GB", digits=2, targets=(AtMostTimes(1.5),)),
+    ]
+
+
+METRICS: tuple[Metric, ...] = (
+    *_small(1, None),
+    *_small(16, 0.72),
+    *_small(64, 0.73),
+    Metric(name="newconn.rate", title="new connection per GET, 16 at once", unit="/s"),
+    Metric(name="newconn.p99", title="new connection per GET: p99", unit="ms", digits=1),
+    Metric(
+        name="newconn.cpu", title="new connection per GET: CPU per 10k", unit="s", digits=2, targets=(AtMostTimes(2.2),)
+    ),
+    *_bulk("dl1", "1 download"),
+    *_bulk("dl8", "8 downloads"),
+    *_bulk("ul1", "1 upload"),
+    *_bulk("ul8", "8 uploads"),
+    Metric(
+        name="beside_bulk.p50", title="small GET beside 4 downloads: p50", unit="ms", digits=2, targets=(AtMost(2.5),)
+    ),
+    Metric(
+        name="beside_bulk.p99", title="small GET beside 4 downloads: p99", unit="ms", digits=2, targets=(AtMost(10),)
+    ),
+    Metric(name="beside_bulk.sent_p99", title="… p99 counted from sending", unit="ms", digits=2),
+    Metric(name="beside_bulk.mb", title="… those downloads", unit="MB/s"),
+    Metric(name="beside_stalled.p50", title="small GET beside 8 stopped readers: p50", unit="ms", digits=2),
+    Metric(name="beside_stalled.p99", title="small GET beside 8 stopped readers: p99", unit="ms", digits=2),
+    Metric(
+        name="ws64.rate",
+        title="websocket echo, 64 connections: messages",
+        unit="/s",
+        targets=(AboveOthers(("frp",), 0.34),),
+    ),
+    Metric(name="ws64.p50", title="websocket echo: p50", unit="ms", digits=2),
+    Metric(name="ws64.p99", title="websocket echo: p99", unit="ms", digits=2),
+    Metric(name="ws64.cpu", title="websocket echo: CPU per 10k", unit="s", digits=2),
+    Metric(name="session.open", title="small GET, no login asked: CPU per 10k", unit="s", is_relative=False, digits=2),
+    Metric(
+        name="session.live", title="small GET, live OIDC session: CPU per 10k", unit="s", is_relative=False, digits=2
+    ),
+    Metric(
+        name="session.times",
+        title="cost of the live session check",
+        unit="×",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(1.10),),
+    ),
+    Metric(name="memory.relay", title="server with one idle tunnel", unit="MB", is_relative=False, digits=1),
+    Metric(
+        name="memory.tunnel",
+        title="server, per idle tunnel",
+        unit="KB",
+        is_relative=False,
+        digits=1,
+        targets=(AtMost(40),),
+    ),
+    Metric(
+        name="recover.seconds",
+        title="kill -9 of the server, back after 1 s: first answer",
+        unit="s",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(0.5),),
+    ),
+    Metric(
+        name="recover_late.seconds",
+        title="kill -9 of the server, back after 5 s: first answer",
+        unit="s",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(0.5),),
+    ),
+    Metric(
+        name="start.seconds",
+        title="client start to first answer",
+        unit="s",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(0.5),),
+    ),
+    Metric(
+        name="version.seconds", title="tunnel --version", unit="s", is_relative=False, digits=3, targets=(AtMost(0.15),)
+    ),
+)

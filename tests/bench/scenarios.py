@@ -1,0 +1,74 @@
+"""Everything the bench measures, in the order it is measured. START HERE.
+
+Two kinds: a `LoadScenario` puts load on a tunnel that is already up and shares it with its neighbours in the table; a
+`LifeScenario` starts and ends what it measures. What the figures are called and judged by stands in metrics.py.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from tests.bench import lifecycle, login, traffic
+from tests.bench.lab import Lab, Session
+from tests.bench.plan import Peer
+from tests.bench.traffic import Window
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoadScenario:
+    """A load on a tunnel that is up.
+
+    Attributes:
+        seconds: the window; `--quick` takes one second.
+        needs_sink: whether the upstream is our own sink (load.c) in place of nginx with files.
+        needs_load: whether the load is made by load.c.
+    """
+
+    name: str
+    measure: Callable[[Session, float], Window]
+    seconds: float
+    needs_sink: bool = False
+    needs_load: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LifeScenario:
+    """Something that happens to a tunnel as a whole.
+
+    Attributes:
+        only_ours: whether no other peer has such a thing.
+        needs_many: whether it opens many tunnels, which not every peer can.
+        in_rounds: False for what needs no repetition.
+    """
+
+    name: str
+    measure: Callable[[Lab, Peer, float], Window]
+    seconds: float = 0.0
+    only_ours: bool = False
+    needs_many: bool = False
+    in_rounds: bool = True
+
+
+LOADS: tuple[LoadScenario, ...] = (
+    LoadScenario(name="small1", measure=traffic.small(1), seconds=2),
+    LoadScenario(name="small16", measure=traffic.small(16), seconds=4),
+    LoadScenario(name="small64", measure=traffic.small(64), seconds=4),
+    LoadScenario(name="newconn", measure=traffic.small(16, "-H", "Connection: close"), seconds=3),
+    LoadScenario(name="dl1", measure=traffic.downloads(1), seconds=3),
+    LoadScenario(name="dl8", measure=traffic.downloads(8), seconds=3),
+    LoadScenario(name="beside_bulk", measure=traffic.beside_bulk, seconds=5, needs_load=True),
+    LoadScenario(name="beside_stalled", measure=traffic.beside_stalled, seconds=3, needs_load=True),
+    LoadScenario(name="ul1", measure=traffic.uploads(1), seconds=3, needs_sink=True, needs_load=True),
+    LoadScenario(name="ul8", measure=traffic.uploads(8), seconds=3, needs_sink=True, needs_load=True),
+    LoadScenario(name="ws64", measure=traffic.websocket_echo(64), seconds=3, needs_sink=True, needs_load=True),
+)
+
+LIVES: tuple[LifeScenario, ...] = (
+    LifeScenario(name="session", measure=login.session_check, seconds=3, only_ours=True),
+    LifeScenario(name="start", measure=lifecycle.start),
+    LifeScenario(name="recover", measure=lifecycle.recover_after(1.0)),
+    LifeScenario(name="recover_late", measure=lifecycle.recover_after(5.0)),
+    LifeScenario(name="memory", measure=lifecycle.memory, needs_many=True, in_rounds=False),
+    LifeScenario(name="version", measure=lifecycle.version, only_ours=True, in_rounds=False),
+)
+
+NAMES: tuple[str, ...] = (*(load.name for load in LOADS), *(life.name for life in LIVES))
