@@ -30,8 +30,6 @@ RELAY_GROWTH = 512 * 1024 * 1024
 class Visited(Protocol):
     """What the acceptor needs of a visit."""
 
-    head: RequestHead
-
     def release(self) -> asyncio.Transport:
         """Give the transport away."""
 
@@ -68,11 +66,12 @@ class Acceptor:
         """Streams open on them."""
         return sum(session.link.stream_count for session in self._sessions)
 
-    async def accept(self, visit: Visited, head: bytes, ahead: bytes) -> None:
+    async def accept(self, visit: Visited, head: RequestHead, block: bytes, ahead: bytes) -> None:
         """Shake hands, or answer with a refusal.
 
         Args:
-            head: The request's head as it arrived.
+            head: The request's head.
+            block: The same as it arrived.
             ahead: Bytes that came behind it.
         """
         if len(self._sessions) >= MAX_LINKS:
@@ -81,17 +80,17 @@ class Acceptor:
         token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
         if self._needs_tokens:
             try:
-                found = await self._token(visit.head)
+                found = await self._token(head)
             except StoreError:
                 visit.fail("relay_busy", closes=True)
                 return
             if found is None:
                 self._metrics.agent("refused")
-                given = visit.head.get(b"authorization") is not None
+                given = head.get(b"authorization") is not None
                 visit.fail("token_refused" if given else "token_required", closes=True)
                 return
             token = found
-        self._open(visit, head, ahead, token)
+        self._open(visit, block, ahead, token)
 
     async def revoke(self, token_id: str) -> int:
         """End every link that came with this token. Returns how many there were."""

@@ -11,6 +11,7 @@ from tunnelctl.http1.body import encode_trailers
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.fields import from_lines, safe_trailers, to_lines
 from tunnelctl.http1.head import RequestHead, ResponseHead, parse_response
+from tunnelrelay.model import Reply
 from tunnelrelay.policy.headers import response_block
 from tunnelrelay.policy.rules import Policy
 
@@ -134,6 +135,14 @@ def final(
     upgrade = request.upgrade if framing.mode == OPAQUE else b""
     block = response_block(head.fields, policy=policy, host=host, origin=origin, upgrade=upgrade)
     return _STATUS_LINES[head.status] + block + framing.lines(head, request) + b"\r\n"
+
+
+def reply_head(reply: Reply, request: RequestHead, *, closes: bool) -> bytes:
+    """The head of an answer of the relay's own."""
+    lines = to_lines(list(reply.fields))
+    framing = b"Content-Length: %d\r\n" % len(reply.body) if reply.status not in (204, 304) else b""
+    connection = b"Connection: close\r\n" if closes else b"" if request.minor else b"Connection: keep-alive\r\n"
+    return b"".join((_STATUS_LINES[reply.status], lines, framing, connection, b"\r\n"))
 
 
 def status_line(status: int) -> bytes:

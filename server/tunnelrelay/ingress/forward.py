@@ -107,18 +107,19 @@ class Forward:
     def on_head(self, payload: bytes, fin: bool) -> None:
         """A response head, interim or final."""
         visit = self._visit
-        request = visit.head
+        request = visit.request.head
         try:
             head = read_head(payload[0] << 8 | payload[1], payload[2:])
             if head.status < 200 and head.status != 101:
-                self._interim(interim(head, request, self._policy, *visit.public_name))
+                self._interim(interim(head, request, self._policy, *visit.ingress.public_name(visit.request.host)))
                 return
             if head.status == 101 and not request.upgrade:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
             framing = self._framing = Framing(request, head, fin=fin)
-            visit.status = head.status
+            visit.request.status = head.status
             self.has_answered = True
-            visit.write(final(head, request, framing, self._policy, *visit.public_name))
+            visit.answer_began()
+            visit.write(final(head, request, framing, self._policy, *visit.ingress.public_name(visit.request.host)))
         except HttpError as error:
             self._refuse(error)
             return
@@ -135,7 +136,7 @@ class Forward:
         try:
             if size:
                 visit.write_all(framing.body(data))
-                visit.bytes_out += size
+                visit.request.bytes_out += size
             if fin:
                 tail = framing.end()
                 if tail:
@@ -167,7 +168,6 @@ class Forward:
         self._is_over = True
         visit = self._visit
         if self.has_answered:
-            visit.status_text = f"{code.name.lower()}: {reason}"
             visit.break_off(_CODES.get(code, "agent_lost"))
         elif code is Code.REFUSED or (code is Code.HEARTBEAT and self._may_repeat()):
             visit.forward_again()
@@ -189,7 +189,7 @@ class Forward:
 
     def _may_repeat(self) -> bool:
         """A request without a body, by a safe method, may be sent again on another link (RFC 9110 section 9.2.2)."""
-        head = self._visit.head
+        head = self._visit.request.head
         return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
 
     def _done(self) -> None:
@@ -201,7 +201,9 @@ class Forward:
 
     def _refuse(self, error: HttpError) -> None:
         """The agent's response cannot be passed on: this exchange ends, and so does the visitor's connection."""
-        log.warning("bad response host=%s agent=%s detail=%s", self._visit.host, self._tunnel.agent, error.detail)
+        log.warning(
+            "bad response host=%s agent=%s detail=%s", self._visit.request.host, self._tunnel.agent, error.detail
+        )
         self._is_over = True
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)
         if self.has_answered:

@@ -82,14 +82,6 @@ class Gate:
         passed = self._pass(policy, head, host, peer.host, session)
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
 
-    def user_of(self, session: Session | None) -> str:
-        """The subject, for the access log."""
-        return session.identity.subject if session is not None else ""
-
-    def email_of(self, session: Session | None) -> str:
-        """The verified e-mail address, for the access log."""
-        return session.identity.email if session is not None else ""
-
     def _pass(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None
     ) -> Passed | None:

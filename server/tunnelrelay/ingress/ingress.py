@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.ingress.connection import NO_DEADLINE
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.inside import Inside
+from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
-from tunnelrelay.ingress.visit import NO_DEADLINE, Visit
+from tunnelrelay.ingress.visit import Visit
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
@@ -33,7 +35,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 class AcceptsAgents(Protocol):
     """What the ingress needs of `agents.accept.Acceptor`."""
 
-    async def accept(self, visit: Visit, head: bytes, ahead: bytes) -> None:
+    async def accept(self, visit: Visit, head: RequestHead, block: bytes, ahead: bytes) -> None:
         """Shake hands, or answer with a refusal."""
 
 
@@ -85,7 +87,7 @@ class Ingress:
     def leave(self, visit: Visit) -> None:
         """Count it out."""
         self._visits.discard(visit)
-        session = visit.session
+        session = visit.request.session
         if session is not None and session.id_digest in self._opaque:
             self._opaque[session.id_digest].discard(visit)
             if not self._opaque[session.id_digest]:
@@ -93,35 +95,37 @@ class Ingress:
 
     def upgraded(self, visit: Visit) -> None:
         """A connection outlives its request: it ends with the session it was opened under."""
-        if visit.session is not None:
-            self._opaque.setdefault(visit.session.id_digest, set()).add(visit)
+        session = visit.request.session
+        if session is not None:
+            self._opaque.setdefault(session.id_digest, set()).add(visit)
 
     def session_ended(self, id_digest: bytes) -> None:
         """Close what was opened under a session that is over."""
         for visit in list(self._opaque.get(id_digest, ())):
             visit.transport.abort()
         for visit in self._visits:
-            if visit.session is not None and visit.session.id_digest == id_digest and not visit.is_idle:
-                visit.head.keep_alive = False
+            session = visit.request.session
+            if session is not None and session.id_digest == id_digest and not visit.is_idle:
+                visit.request.head.keep_alive = False
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
         """See `Router.route`."""
         return self._router.route(head, sni=sni, is_secure=is_secure)
 
-    def accept(self, visit: Visit, head: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
+    def accept(self, visit: Visit, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
         """An agent asks for a link."""
-        return self._acceptor.accept(visit, head, ahead)
+        return self._acceptor.accept(visit, visit.request.head, block, ahead)
 
     def error(self, code: str, visit: Visit, *, detail: str = "") -> Reply:
         """An error as this visitor can read it."""
+        request = visit.request
         return error_reply(
-            code, request_id=visit.request_id, host=visit.host, wants_html=wants_html(visit.head), detail=detail
+            code,
+            request_id=visit.request_id,
+            host=request.host,
+            wants_html=wants_html(request.head),
+            detail=detail,
         )
-
-    def source_of(self, code: str) -> str:
-        """Whose side an error is on."""
-        kind = ERRORS.get(code)
-        return kind.source if kind is not None else "ingress"
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
@@ -132,10 +136,28 @@ class Ingress:
             names[host] = host.encode(), self.address.url(host).encode()
         return names[host]
 
-    def next_request(self) -> int:
-        """Number one more request."""
+    def new_request(self) -> Request:
+        """One more request."""
         self._requests += 1
-        return self._requests
+        return Request(self._requests, self.now())
+
+    def account(self, request: Request, peer: Peer, error: str) -> None:
+        """A request is over: count it and log it."""
+        seconds = self.now() - request.started
+        metrics = self.metrics
+        metrics.exchange(request.status or VISITOR_GONE, seconds, request.bytes_in, request.bytes_out)
+        source = ""
+        if error in ERRORS:
+            metrics.error(error)
+            source = ERRORS[error].source
+        request_id = self.request_id(request.number)
+        self.access.add(request.record(request_id=request_id, peer=peer, seconds=seconds, error=error, source=source))
+
+    def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
+        """The forwarding fields that tell the upstream who asks, and under which address."""
+        scheme = self.address.scheme.encode()
+        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        return lines % (peer.host.encode(), scheme, host)
 
     def request_id(self, number: int) -> str:
         """A request's name, unique over restarts."""

@@ -92,7 +92,7 @@ class Inward(asyncio.Protocol):
 
     def start(self) -> None:
         """Write the request's head."""
-        head = self._visit.head
+        head = self._visit.request.head
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
         coding = b"Transfer-Encoding: chunked\r\n" if head.is_chunked else b""
         path = head.target if head.target.startswith(b"/") else b"/"
@@ -108,11 +108,11 @@ class Inward(asyncio.Protocol):
             self.cancel()
             self._visit.fail("body_too_large", closes=True)
             return
-        self._transport.writelines(encode_chunk(data) if self._visit.head.is_chunked else [data])
+        self._transport.writelines(encode_chunk(data) if self._visit.request.head.is_chunked else [data])
 
     def end(self, trailers: list[Field]) -> None:
         """The request is complete."""
-        if self._visit.head.is_chunked:
+        if self._visit.request.head.is_chunked:
             self._transport.write(encode_trailers(b""))
 
     def cancel(self) -> None:
@@ -142,11 +142,12 @@ class Inward(asyncio.Protocol):
         visit = self._visit
         if head.status < 200:
             return
-        framing = self._framing = Framing(visit.head, head, fin=fin)
+        framing = self._framing = Framing(visit.request.head, head, fin=fin)
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]
-        visit.status = head.status
+        visit.request.status = head.status
         self.has_answered = True
-        visit.write(status_line(head.status) + to_lines(fields) + framing.lines(head, visit.head) + b"\r\n")
+        visit.answer_began()
+        visit.write(status_line(head.status) + to_lines(fields) + framing.lines(head, visit.request.head) + b"\r\n")
         if fin:
             self._done()
 
@@ -156,7 +157,7 @@ class Inward(asyncio.Protocol):
         assert framing is not None
         if data and framing.mode != NONE:
             self._visit.write_all(framing.body(bytes(data)))
-            self._visit.bytes_out += len(data)
+            self._visit.request.bytes_out += len(data)
         if fin:
             self._done()
 

@@ -63,10 +63,10 @@ class Registry:
         endpoint = self._endpoints.get(host)
         return endpoint.policy.connection if endpoint is not None and endpoint.policy is not None else None
 
-    def owner_of(self, host: str) -> str | None:
-        """Whose a host is now."""
+    def owner_of(self, host: str) -> str:
+        """Whose a host is now, "" when nobody's."""
         endpoint = self._endpoints.get(host)
-        return endpoint.owner if endpoint is not None else None
+        return endpoint.owner if endpoint is not None else ""
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self._endpoints.values())

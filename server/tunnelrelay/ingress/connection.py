@@ -1,0 +1,106 @@
+"""A visitor's connection below HTTP: who is there, reading and writing at the pace of both ends, and how it closes."""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from tunnelrelay.model import Peer
+
+if TYPE_CHECKING:
+    from tunnelrelay.ingress.ingress import Ingress
+
+READER_SECONDS = 120.0
+"""Without the visitor taking a byte that is due."""
+LINGER_SECONDS = 2.0
+"""For a visitor to read our last answer while we throw away what it still sends (RFC 9112 section 9.6)."""
+WRITE_HIGH = 64 * 1024
+"""Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
+NO_DEADLINE = float("inf")
+
+
+class VisitorConnection(asyncio.Protocol):
+    """The base of `Visit`.
+
+    Attributes:
+        connected_peer: The far end of the TCP connection.
+        sni: Server name of the TLS handshake, None without one.
+        is_paused: The visitor does not read as fast as we write.
+        is_lingering: The last answer is written; what still comes is thrown away.
+        saw_eof: The visitor sends no more.
+        deadline: Loop time at which waiting ends; looked at by `Ingress.sweep`.
+    """
+
+    __slots__ = (
+        "_is_reading_held", "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
+        "saw_eof", "sni", "transport",
+    )  # fmt: skip
+
+    def __init__(self, ingress: "Ingress", *, is_secure: bool) -> None:
+        self.ingress = ingress
+        self.is_secure = is_secure
+        self.transport = cast(asyncio.Transport, None)
+        self.connected_peer = Peer("", 0)
+        self.sni: str | None = None
+        self.is_paused = False
+        self.is_lingering = False
+        self.saw_eof = False
+        self.deadline = NO_DEADLINE
+        self._is_reading_held = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A visitor, or an agent: the first request tells."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self.connected_peer = Peer(name[0].removeprefix("::ffff:"), name[1])
+        tls = transport.get_extra_info("ssl_object")
+        self.sni = self.ingress.server_name(tls) if tls is not None else None
+        self.deadline = self.ingress.now() + self.ingress.idle_seconds
+
+    def pause_writing(self) -> None:
+        """The visitor reads more slowly than we write."""
+        self.is_paused = True
+        self.deadline = self.ingress.now() + READER_SECONDS
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.is_paused = False
+        self.deadline = NO_DEADLINE
+
+    def write(self, data: bytes) -> None:
+        """Response bytes, framed already."""
+        self.transport.write(data)
+
+    def write_all(self, data: tuple[bytes | memoryview, ...]) -> None:
+        """Response bytes in pieces."""
+        if len(data) == 1:
+            self.transport.write(data[0])
+        else:
+            self.transport.writelines(data)
+
+    def hold_reading(self) -> None:
+        """Read no more for now."""
+        if not self._is_reading_held:
+            self._is_reading_held = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._is_reading_held:
+            self._is_reading_held = False
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close once everything written has gone out."""
+        self.is_lingering = True
+        self.transport.close()
+
+    def linger(self) -> None:
+        """Close so that our last answer arrives though the visitor still sends: a reset would overtake it."""
+        self.is_lingering = True
+        self.resume_reading()
+        if self.is_secure or self.saw_eof or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.deadline = self.ingress.now() + LINGER_SECONDS

@@ -1,0 +1,70 @@
+"""What is known of one request while it is under way, and what the access log keeps of it."""
+
+import time
+
+from tunnelctl.http1.head import RequestHead
+from tunnelrelay.model import Peer
+from tunnelrelay.observe.access import Exchange
+from tunnelrelay.oidc.session import Session
+from tunnelrelay.registry.endpoint import Endpoint
+
+VISITOR_GONE = 499
+"""Logged (never sent) for a visitor who left before any answer; nginx's number, which log tools know."""
+NO_HEAD = RequestHead()
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        number: Of this process; the request's id is made of it when somebody asks.
+        started: Loop time of the head's last byte.
+        started_at: The same as Unix time.
+        head: Empty when it was refused before it was read.
+        host: Canonical, "" before it is known.
+        endpoint: None for the relay's own pages.
+        session: Whom the gate found.
+        status: Sent so far, 0 while nothing was.
+        tries: How often it waited for a tunnel.
+    """
+
+    __slots__ = (
+        "bytes_in", "bytes_out", "endpoint", "head", "host", "number", "session", "started", "started_at", "status",
+        "tries",
+    )  # fmt: skip
+
+    def __init__(self, number: int, now: float) -> None:
+        self.number = number
+        self.started = now
+        self.started_at = time.time()
+        self.head = NO_HEAD
+        self.host = ""
+        self.endpoint: Endpoint | None = None
+        self.session: Session | None = None
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.tries = 0
+
+    def record(self, *, request_id: str, peer: Peer, seconds: float, error: str, source: str) -> Exchange:
+        """The line for the access log."""
+        head, endpoint = self.head, self.endpoint
+        identity = self.session.identity if self.session is not None else None
+        return Exchange(
+            at=self.started_at,
+            request_id=request_id,
+            peer=peer.host,
+            method=head.method.decode(),
+            host=self.host,
+            path=head.target.decode(),
+            status=self.status or VISITOR_GONE,
+            seconds=seconds,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            error=error,
+            source=source,
+            user=identity.subject if identity is not None else "",
+            email=identity.email if identity is not None else "",
+            agent=endpoint.label if endpoint is not None else "",
+            upgrade=head.upgrade.decode(),
+        )
