@@ -3,6 +3,8 @@
 import base64
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.policy.making import ALICE, NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
@@ -175,6 +177,16 @@ class TestSignedIn:
     def test_row_114_a_websocket_of_another_page_is_refused(self, origin):
         fields = {"Connection": "Upgrade", "Upgrade": "websocket"} | ({"Origin": origin} if origin else {})
         assert asked(OIDC, head(fields=fields), identity=ALICE) == Unauthorized(Visit.UPGRADE)
+
+    @given(
+        st.sampled_from(["GET", "HEAD", "POST"]),
+        st.dictionaries(
+            st.sampled_from(["Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Accept", "Origin", "Sec-Purpose"]),
+            st.sampled_from(["navigate", "document", "same-site", "cross-site", "text/html", "null", "none", ""]),
+        ),
+    )
+    def test_somebody_signed_in_is_never_sent_to_sign_in_again(self, method, fields):
+        assert asked(OIDC, head(method, fields=fields), identity=ALICE) != SignIn()
 
 
 PLAIN = {"User-Agent": "curl/8"}

@@ -1,0 +1,173 @@
+"""The pages around signing in (rows 34, 45, 48, 57 and 76 as far as a page shows them)."""
+
+import pytest
+
+from tests.pages.reading import PageRead, fields, style_source
+from tunnelrelay.pages import login
+from tunnelrelay.pages.landing import landing_page
+from tunnelrelay.pages.page import Form
+
+ABOUT = {"request_id": "r-17", "host": "demo.tun.example"}
+AGAIN = Form("/_tunnel/login/again", "Use another account", (("csrf", "t0ken"),), ("https://acme.okta.com/v1/auth?x",))
+SIGN_OUT = Form("/_tunnel/logout", "Sign out", (("csrf", "t0ken"),))
+
+PAGES = {
+    "E1": login.state_invalid(request_id="r-17"),
+    "E2": login.start_again(**ABOUT),
+    "E3": login.provider_error(**ABOUT, error="server_error", description="try later", owner="alice"),
+    "E4": login.not_admitted(**ABOUT, who="bob@gmail.com", owner="alice@acme.com", form=AGAIN),
+    "E5": login.busy(**ABOUT),
+    "denied": login.provider_error(**ABOUT, error="access_denied", owner="alice@acme.com"),
+    "unreachable": login.provider_unreachable(**ABOUT),
+    "form": login.form_not_sent(**ABOUT, path="/orders?page=2"),
+    "frame": login.open_outside_frame(**ABOUT, path="/widget"),
+    "logout": login.logout_confirmation(host="demo.tun.example", who="bob@acme.com", form=SIGN_OUT),
+    "out": login.logged_out(host="demo.tun.example"),
+    "landing": landing_page(url="https://tun.example"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("E1", 400, "login_state_invalid"),
+        ("E2", 400, "login_restart"),
+        ("E3", 502, "provider_error"),
+        ("E4", 403, "not_admitted"),
+        ("E5", 503, "relay_busy"),
+        ("denied", 403, "access_denied"),
+        ("unreachable", 502, "provider_unreachable"),
+        ("form", 401, "login_required"),
+        ("frame", 401, "login_required"),
+        ("logout", 200, None),
+        ("out", 200, None),
+        ("landing", 200, None),
+    ],
+)
+def test_each_page_has_its_status_and_code(name, status, code):
+    assert PAGES[name].status == status
+    assert fields(PAGES[name]).get("tunnel-error") == code
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_no_page_runs_script_loads_anything_or_goes_anywhere_by_itself(page):
+    policy = fields(page)["content-security-policy"]
+    assert policy.startswith(f"default-src 'none'; base-uri 'none'; style-src {style_source(page)}; form-action ")
+    assert fields(page)["cache-control"] == "no-store"
+    assert "location" not in fields(page)
+    assert "refresh" not in fields(page)
+    read = PageRead(page)
+    assert not read.all("script")
+    assert not any("http-equiv" in meta for meta in read.all("meta"))
+
+
+@pytest.mark.parametrize("page", [page for name, page in PAGES.items() if name != "frame"])
+def test_row_57_no_page_can_be_put_into_a_frame(page):
+    assert "frame-ancestors 'none'" in fields(page)["content-security-policy"]
+    assert fields(page)["x-frame-options"] == "DENY"
+
+
+def test_row_57_in_a_frame_there_is_only_a_link_out_of_it():
+    page = PageRead(PAGES["frame"])
+    assert [(link["href"], link["target"]) for link in page.all("a")] == [("/widget", "_top")]
+    assert not page.all("form")
+    assert "frame-ancestors" not in fields(PAGES["frame"])["content-security-policy"]
+
+
+def test_row_34_a_login_of_another_browser_ends_with_a_button_and_not_with_a_redirect():
+    assert [link["href"] for link in PageRead(PAGES["E2"]).all("a")] == ["/"]
+
+
+def test_a_bad_state_is_shown_nothing_and_led_nowhere():
+    page = PageRead(PAGES["E1"])
+    assert not page.all("a")
+    assert not page.all("form")
+
+
+def test_row_45_the_providers_words_are_escaped_cut_and_never_a_link():
+    words = "<script>alert(1)</script> https://evil.example \r\nSet-Cookie: a=b " + "x" * 50_000
+    page = login.provider_error(**ABOUT, error="<b>", description=words)
+    read = PageRead(page)
+    assert not read.all("script")
+    assert not read.all("b")
+    assert [link["href"] for link in read.all("a")] == ["/"]
+    assert len(page.body) < len(PAGES["E3"].body) + 1000
+
+
+def test_a_visitor_the_provider_turned_away_is_told_whom_to_ask():
+    text = PageRead(PAGES["denied"]).text
+    assert "alice@acme.com" in text
+    assert "ask the owner of this address" in text
+
+
+@pytest.mark.parametrize("owner", ["", "default", "local"])
+def test_an_owner_without_a_name_is_not_shown_as_somebody_to_ask(owner):
+    assert "Published by" not in PageRead(login.provider_error(**ABOUT, error="access_denied", owner=owner)).text
+
+
+def test_somebody_without_access_sees_as_whom_they_are_signed_in_whom_to_ask_and_how_to_change():
+    read = PageRead(PAGES["E4"])
+    assert "bob@gmail.com" in read.text
+    assert "alice@acme.com" in read.text
+    assert read.all("form") == [{"class": "action", "method": "post", "action": "/_tunnel/login/again"}]
+    assert {"type": "hidden", "name": "csrf", "value": "t0ken"} in read.all("input")
+
+
+def test_a_form_may_lead_to_the_provider_and_nowhere_else():
+    policy = fields(PAGES["E4"])["content-security-policy"]
+    assert "form-action 'self' https://acme.okta.com;" in policy
+
+
+@pytest.mark.parametrize("target", ["*", "https:", "'unsafe-inline'", "javascript:x", "data:x", "//evil"])
+def test_what_is_no_address_never_gets_into_the_policy(target):
+    form = Form("/x", "Go", leads_to=(target,))
+    page = login.logout_confirmation(host="h", who="", form=form)
+    assert "form-action 'self';" in fields(page)["content-security-policy"]
+
+
+def test_an_address_cannot_smuggle_a_directive_into_the_policy():
+    form = Form("/x", "Go", leads_to=("https://idp.example; script-src *",))
+    page = login.logout_confirmation(host="h", who="", form=form)
+    assert "script-src" not in fields(page)["content-security-policy"]
+
+
+@pytest.mark.parametrize("name", ["E4", "logout"])
+def test_a_form_is_sent_with_an_origin_that_can_be_checked(name):
+    assert fields(PAGES[name])["referrer-policy"] == "strict-origin"
+
+
+def test_without_account_page_offers_no_form_unless_there_is_a_way():
+    assert not PageRead(login.not_admitted(**ABOUT, who="bob")).all("form")
+
+
+def test_row_48_a_form_that_was_not_sent_is_said_to_be_lost_and_can_be_opened_again():
+    read = PageRead(PAGES["form"])
+    assert "Your form was not sent" in read.text
+    assert [link["href"] for link in read.all("a")] == ["/orders?page=2"]
+
+
+@pytest.mark.parametrize(
+    ("visit", "title"),
+    [("form", "You are signed out"), ("frame", "Sign in to see this"), ("upgrade", "Sign in to go on")],
+)
+def test_each_kind_of_visit_is_told_in_its_own_way_that_a_login_is_needed(visit, title):
+    challenge = (b"WWW-Authenticate", b'OpenID realm="demo.tun.example"')
+    page = login.login_required(visit, **ABOUT, path="/", wants_html=True, fields=(challenge,))
+    assert page.status == 401
+    assert title in PageRead(page).text
+    assert challenge in page.fields
+
+
+@pytest.mark.parametrize("path", ["//evil.com/x", "/\\evil.com", "http://evil.com", "javascript:x", "", "/\x7f", "*"])
+def test_row_43_the_link_back_stays_on_this_host(path):
+    assert [link["href"] for link in PageRead(login.form_not_sent(**ABOUT, path=path)).all("a")] == ["/"]
+
+
+def test_row_76_signing_out_takes_a_button():
+    read = PageRead(PAGES["logout"])
+    assert read.all("form") == [{"class": "action", "method": "post", "action": "/_tunnel/logout"}]
+    assert not read.all("a")
+
+
+def test_the_relays_own_page_says_how_to_publish():
+    assert "tunnel http 3000 --relay https://tun.example" in PageRead(PAGES["landing"]).text
