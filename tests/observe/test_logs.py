@@ -49,10 +49,26 @@ async def test_a_level_hides_what_is_less_severe_and_access_lines_are_info(level
     assert sink.getvalue().count(b"\n") == expected
 
 
+def test_libraries_are_heard_from_warnings_on_even_when_we_debug() -> None:
+    logs, sink = written("text", "debug")
+    logging.getLogger("httpx").info("HTTP Request: GET https://op.example/?code=canary")
+    logging.getLogger("httpcore").debug("headers canary")
+    logging.getLogger("asyncio").warning("slow callback")
+    log.debug("ours")
+    logs.close()
+    assert [line.partition(b" ")[2] for line in sink.getvalue().splitlines()] == [
+        b"warning slow callback",
+        b"debug ours",
+    ]
+
+
 def test_closing_gives_logging_back_as_it_was() -> None:
-    before = (list(logging.getLogger().handlers), logging.getLogger().level)
+    def state() -> list[object]:
+        return [*logging.getLogger().handlers, logging.getLogger().level, logging.getLogger("tunnelrelay").level]
+
+    before = state()
     written("text")[0].close()
-    assert (list(logging.getLogger().handlers), logging.getLogger().level) == before
+    assert state() == before
 
 
 def test_a_traceback_stays_with_its_record_and_is_redacted() -> None:

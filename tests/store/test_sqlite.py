@@ -128,6 +128,22 @@ async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
     assert path.stat().st_size > 0
 
 
+def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(path: Path) -> None:
+    def tables() -> list[str]:
+        with closing(sqlite3.connect(path)) as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE names (in_the_way)")  # the last one the migration makes
+    with pytest.raises(StoreError, match="cannot be upgraded"):
+        upgrading.upgrade(path)
+    assert tables() == ["names"]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE names")
+    upgrading.upgrade(path)
+    assert "tokens" in tables()
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_schema(path: Path) -> None:
     upgrading.upgrade(path)
     engine = create_engine(f"sqlite:///{path}")

@@ -19,6 +19,10 @@ MAX_BUFFER = 8 << 20
 CLOSE_SECONDS = 2.0
 """How long a stopping relay waits for a reader of its log."""
 
+LIBRARIES_LEVEL = logging.WARNING
+"""What others' loggers say below this is never written: httpx tells URLs with their queries, httpcore whole headers."""
+
+_OURS = ("tunnelrelay", "tunnelctl")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries; anything else came in as `extra=` and is a field of ours."""
 
@@ -141,18 +145,24 @@ class Logs:
         self.writer = LineWriter(sys.stderr.buffer if sink is None else sink)
         self._handler = LogHandler(self.writer)
         self._handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-        self._root = logging.getLogger()
-        self._before = self._root.level
-        self._root.addHandler(self._handler)
-        self._root.setLevel(level.upper())
-        self.access = AccessLog(self.writer.write, form, is_on=self._root.isEnabledFor(logging.INFO))
+        severity = logging.getLevelNamesMapping()[level.upper()]
+        levels = dict.fromkeys(_OURS, severity) | {"": max(severity, LIBRARIES_LEVEL)}
+        self._before = {name: logging.getLogger(name).level for name in levels}
+        _set_levels(levels)
+        logging.getLogger().addHandler(self._handler)
+        self.access = AccessLog(self.writer.write, form, is_on=severity <= logging.INFO)
 
     def close(self) -> None:
         """Writes what is left and gives `logging` back as it was."""
         self.access.flush()
-        self._root.removeHandler(self._handler)
-        self._root.setLevel(self._before)
+        logging.getLogger().removeHandler(self._handler)
+        _set_levels(self._before)
         self.writer.close()
+
+
+def _set_levels(levels: dict[str, int]) -> None:
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

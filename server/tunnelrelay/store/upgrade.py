@@ -69,7 +69,7 @@ def _migrate(path: Path, found: str | None) -> None:
     from alembic import command  # slow to import, and of use only when the schema changes
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import URL, create_engine
+    from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
@@ -79,8 +79,12 @@ def _migrate(path: Path, found: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise StoreTooNewError(f"{path} was written by a newer tunnelrelay (schema {found}, this one knows {HEAD})")
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    # Python's driver would commit before each CREATE TABLE; a relay killed half-way must find the file as it was.
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
-        with create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool).begin() as connection:
+        with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, HEAD)
     except SQLAlchemyError as problem:

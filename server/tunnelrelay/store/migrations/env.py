@@ -8,7 +8,7 @@ from tunnelrelay.store.schema import metadata
 
 def migrate(connection: Connection) -> None:
     """Runs what Alembic was asked for. SQLite alters a table by copying it, hence the batch mode."""
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
 
