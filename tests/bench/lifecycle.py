@@ -1,5 +1,6 @@
 """Scenarios about a tunnel's life: its start, a crash of its server, memory while idle, and the command line itself."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from tests.bench import procs
 from tests.bench.lab import READY_SECONDS, Lab, Session, open_session, planned_session, wait_for_answer
 from tests.bench.loads import SMALL
-from tests.bench.peers import program
+from tests.bench.peers import ours
 from tests.bench.plan import Peer
 from tests.bench.traffic import Window
 
@@ -66,7 +67,9 @@ def version(_lab: Lab, _peer: Peer, _seconds: float) -> Window:
 
 def _timed_version() -> float:
     begun = time.monotonic()
-    subprocess.run([program("tunnel"), "--version"], check=True, capture_output=True, timeout=READY_SECONDS)
+    command = ours("tunnelctl", "--version")
+    env = {**os.environ, **command.env}
+    subprocess.run(command.words, env=env, check=True, capture_output=True, timeout=READY_SECONDS)
     return time.monotonic() - begun
 
 

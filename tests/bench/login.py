@@ -35,7 +35,7 @@ def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
         options = ("--oidc", issuer, "--oidc-client-id", "bench", "--oidc-client-secret", "bench-secret")
         extra = agent_command(port, lab.files_port, GUARDED, *options)
         guarded = door_of_name(port, GUARDED)
-        session.clients.append(Proc(extra.words, session.folder / "guarded.log"))
+        session.clients.append(Proc(extra.words, session.folder / "guarded.log", extra.env))
         wait_for_answer(session)
         cookie = log_in(guarded)
         pairs = [_pair(session, guarded, cookie, seconds) for _ in range(PAIRS)]

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.bench.peers import program
+from tunnelctl import __version__
 
 VERSION_COMMANDS = {
     "nginx": ("nginx", "-v"),
@@ -17,7 +18,6 @@ VERSION_COMMANDS = {
     "frps": ("frps", "--version"),
     "chisel": ("chisel", "--version"),
     "rathole": ("rathole", "--version"),
-    "tunnel": ("tunnel", "--version"),
 }
 
 
@@ -27,6 +27,7 @@ def facts() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} × {_cpu_model()}, {_memory_gib():.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
+        "tunnel": __version__,
         "python": platform.python_version(),
     }
     for name, (command, flag) in VERSION_COMMANDS.items():

@@ -5,6 +5,7 @@ could cost. Add a peer by writing its plan and a row in PEERS.
 """
 
 import getpass
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.bench.plan import Command, Door, Peer, Plan, is_root, local_doors, write
 from tests.bench.procs import free_port
 
+ROOT = Path(__file__).resolve().parents[2]
 YARDSTICK = "nginx2"
 OURS = "ours"
 
@@ -153,17 +155,21 @@ def _rathole(folder: Path, upstream: int, count: int) -> Plan:
     return Plan(servers=servers, clients=tuple(clients), doors=doors, server_port=port)
 
 
+def ours(module: str, *words: str) -> Command:
+    """A module of this working tree as a command, so that nothing installed elsewhere is measured by mistake."""
+    return Command((sys.executable, "-m", module, *words), {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}"})
+
+
 def relay_command(folder: Path, port: int) -> Command:
     """Our relay as people start it on their own machine."""
-    words = [program("tunnelrelay"), "serve", "--http", f"127.0.0.1:{port}", "--domain", "localhost"]
-    words += ["--data-dir", str(folder / "data"), "--admin", f"127.0.0.1:{free_port()}"]
-    return Command(tuple(words))
+    words = ("serve", "--http", f"127.0.0.1:{port}", "--domain", "localhost", "--data-dir", str(folder / "data"))
+    return ours("tunnelrelay", *words, "--admin", f"127.0.0.1:{free_port()}")
 
 
 def agent_command(port: int, upstream: int, name: str, *more: str) -> Command:
     """Our agent as people start it, silent."""
-    words = [program("tunnel"), "http", f"http://127.0.0.1:{upstream}", "--relay", f"http://127.0.0.1:{port}"]
-    return Command((*words, "--subdomain", name, "--log", "false", *more))
+    words = ("http", f"http://127.0.0.1:{upstream}", "--relay", f"http://127.0.0.1:{port}", "--subdomain", name)
+    return ours("tunnelctl", *words, "--log", "false", *more)
 
 
 def door_of_name(port: int, name: str) -> Door:
@@ -177,8 +183,7 @@ def _ours(folder: Path, upstream: int, count: int) -> Plan:
     if count == 1:
         clients = (agent_command(port, upstream, "t0"),)
     else:
-        links = (sys.executable, "-m", "tests.bench.links", f"http://127.0.0.1:{port}", str(upstream), str(count))
-        clients = (Command(links),)
+        clients = (ours("tests.bench.links", f"http://127.0.0.1:{port}", str(upstream), str(count)),)
     return Plan(servers=(relay_command(folder, port),), clients=clients, doors=doors, server_port=port)
 
 
@@ -222,8 +227,8 @@ PEERS = (
     Peer(
         name=OURS,
         make_plan=_ours,
-        programs=("tunnel", "tunnelrelay"),
-        hint="pip install -e '.[server]' into the Python that runs the bench",
+        programs=(),
+        hint="",
         note="tunnel http through tunnelrelay, logs and metrics as by default",
     ),
 )
