@@ -1,6 +1,5 @@
 """Scenarios about a tunnel's life: its start, a crash of its server, memory while idle, and the command line itself."""
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -68,7 +67,7 @@ def version(_lab: Lab, _peer: Peer, _seconds: float) -> Window:
 def _timed_version() -> float:
     begun = time.monotonic()
     command = ours("tunnelctl", "--version")
-    env = {**os.environ, **command.env}
+    env = procs.environment(command.env)
     subprocess.run(command.words, env=env, check=True, capture_output=True, timeout=READY_SECONDS)
     return time.monotonic() - begun
 

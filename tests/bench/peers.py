@@ -15,6 +15,8 @@ from tests.bench.plan import Command, Door, Peer, Plan, is_root, local_doors, wr
 from tests.bench.procs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+NO_CONFIG = os.devnull
+"""In place of the folder where a developer's own configuration of the agent lies."""
 YARDSTICK = "nginx2"
 OURS = "ours"
 
@@ -157,7 +159,8 @@ def _rathole(folder: Path, upstream: int, count: int) -> Plan:
 
 def ours(module: str, *words: str) -> Command:
     """A module of this working tree as a command, so that nothing installed elsewhere is measured by mistake."""
-    return Command((sys.executable, "-m", module, *words), {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}"})
+    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}", "XDG_CONFIG_HOME": NO_CONFIG}
+    return Command((sys.executable, "-m", module, *words), env)
 
 
 def relay_command(folder: Path, port: int) -> Command:

@@ -126,7 +126,7 @@ class Proc:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **(env or {})},
+                env=environment(env or {}),
                 start_new_session=True,
             )
 
@@ -153,6 +153,12 @@ class Proc:
         """SIGKILL to the whole tree, as a crash would."""
         _signal_all(tree_of([self.pid]), signal.SIGKILL)
         self._popen.wait()
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Ours without a developer's settings for the programs under test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TUNNELCTL_", "TUNNELRELAY_"))}
+    return {**kept, **extra}
 
 
 def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
