@@ -1,4 +1,4 @@
-"""Saving into the configuration file: comments and order stay, only its owner may read it, never half of it is there."""
+"""Saving into the configuration file: comments and order stay, and only its owner may read it."""
 
 import json
 import os

@@ -54,6 +54,40 @@ class Watcher(Protocol):
         """Asked to stop; this many exchanges are let finish first."""
 
 
+class SilentWatcher:
+    """Hears everything and does nothing: what a watcher of few events begins with."""
+
+    def connecting(self, relay: str) -> None:
+        """See `Watcher`, as for all that follow."""
+
+    def connected(self, relay: str, owner: str) -> None:
+        """See `Watcher`."""
+
+    def latency(self, seconds: float) -> None:
+        """See `Watcher`."""
+
+    def started(self, tunnel: Started) -> None:
+        """See `Watcher`."""
+
+    def unready(self, url: str, reason: str) -> None:
+        """See `Watcher`."""
+
+    def began(self) -> None:
+        """See `Watcher`."""
+
+    def exchange(self, exchange: Exchange) -> None:
+        """See `Watcher`."""
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        """See `Watcher`."""
+
+    def moving(self, reason: str) -> None:
+        """See `Watcher`."""
+
+    def draining(self, exchanges: int) -> None:
+        """See `Watcher`."""
+
+
 class Watchers:
     """Several watchers as one, told in order."""
 

@@ -1,0 +1,139 @@
+"""The agent's log: what happens, one record a line, in the words that programs which drive `ngrok` look for."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.watcher import Started
+from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
+from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of
+
+REPEAT_SECONDS = 30.0
+"""A relay that is away is dialled five times a second at first: the same reason is logged again only after so long."""
+
+
+class Log:
+    """Makes records and hands their lines on.
+
+    Args:
+        write: Takes one line.
+        render: One of the forms in `records`.
+        level: The lightest level that is written, as the flag takes it.
+        now: Unix time.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], render: Format, level: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._write = write
+        self._render = render
+        self._weight = WEIGHTS[LEVELS[level]]
+        self._now = now
+
+    def record(self, level: str, message: str, **fields: Value) -> None:
+        """Write one record, unless it is too light."""
+        if WEIGHTS[level] >= self._weight:
+            self._write(self._render(self._now(), level, message, fields))
+
+
+class LogWatcher:
+    """Tells the log what the agent does (see `Watcher`).
+
+    Args:
+        let_in: Who may visit, in words; goes with the started tunnel.
+        clock: Seconds, for not repeating.
+    """
+
+    def __init__(self, log: Log, *, let_in: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._let_in = let_in
+        self._clock = clock
+        self._is_connected = False
+        self._last_trouble = ("", 0.0)
+
+    def connecting(self, relay: str) -> None:
+        """Dialling."""
+        self._log.record("dbug", "dialing relay", obj="tunnels.session", relay=relay)
+
+    def connected(self, relay: str, owner: str) -> None:
+        """The two lines that say so in every program's parser."""
+        self._is_connected = True
+        self._last_trouble = ("", 0.0)
+        self._log.record("info", "client session established", obj="tunnels.session")
+        self._log.record("info", "tunnel session started", obj="tunnels.session", relay=relay, owner=owner)
+
+    def latency(self, seconds: float) -> None:
+        """Measured."""
+        self._log.record("dbug", "heartbeat received", obj="tunnels.session", latency_ms=round(seconds * 1000, 3))
+
+    def started(self, tunnel: Started) -> None:
+        """The line that scripts wait for."""
+        fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
+        if self._let_in:
+            fields["let_in"] = self._let_in
+        if tunnel.redirect_uri:
+            fields["redirect_uri"] = tunnel.redirect_uri
+        self._log.record("info", "started tunnel", **fields)
+
+    def unready(self, url: str, reason: str) -> None:
+        """Not started yet, and why."""
+        self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
+
+    def began(self) -> None:
+        """Only its end is logged."""
+
+    def exchange(self, exchange: Exchange) -> None:
+        """One line for each exchange. Never the query, which may hold secrets."""
+        fields: dict[str, Value] = {
+            "obj": "http",
+            "peer": peer_of(exchange),
+            "method": exchange.method.decode("latin-1"),
+            "path": path_of(exchange),
+            "status": status_of(exchange),
+            "seconds": round(exchange.seconds, 6),
+        }
+        if exchange.code is not None:
+            fields["err"] = failure_words(exchange)
+        self._log.record("info", "exchange", **fields)
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        """No link."""
+        was_connected, self._is_connected = self._is_connected, False
+        now = self._clock()
+        if not was_connected and self._last_trouble[0] == reason and now - self._last_trouble[1] < REPEAT_SECONDS:
+            return
+        self._last_trouble = (reason, now)
+        obj, message = (
+            ("csess", "session closed, starting reconnect loop")
+            if was_connected
+            else ("tunnels.session", "failed to reconnect session")
+        )
+        self._log.record("warn", message, obj=obj, err=reason, retry_in=round(retry_in, 3))
+
+    def moving(self, reason: str) -> None:
+        """The relay drains."""
+        self._log.record("info", "relay goes away, opening a new session", obj="csess", reason=reason)
+
+    def draining(self, exchanges: int) -> None:
+        """Asked to stop."""
+        self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
+
+
+class LibraryHandler(logging.Handler):
+    """Records of Python's logging (ours below the command line, and the libraries') in the same log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises: a log must not end what it tells about."""
+        level = "eror" if record.levelno >= logging.ERROR else "warn" if record.levelno >= logging.WARNING else "dbug"
+        try:
+            text = record.getMessage()
+            if record.exc_info and record.exc_info[1] is not None:
+                text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+            self._log.record(level, text, obj=record.name)
+        except Exception:
+            self.handleError(record)

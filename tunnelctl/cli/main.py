@@ -1,0 +1,89 @@
+"""The `tunnel` command. Nothing is imported before it is needed: `tunnel --version` takes what Python takes."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tunnelctl import __version__
+
+COMMANDS = {
+    "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
+    "config": ("tunnelctl.cli.config:config", "Save an authtoken, check the configuration file."),
+    "version": ("tunnelctl.cli.main:version", "Print the version."),
+}
+"""Where each command is, and its line in the help, so that listing them imports none."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-v", "--version", prog_name="tunnel", message="%(prog)s version %(version)s")
+@click.pass_context
+def tunnel(ctx: click.Context) -> None:
+    """Give a local service a public address that only the right people can open."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"tunnel version {__version__}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit the process with its code.
+
+    Args:
+        arguments: Without the program's name; None means the process's own.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (see `exits.Exit`)."""
+    try:
+        code = tunnel.main(
+            args=list(arguments) if arguments is not None else None, prog_name="tunnel", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        from tunnelctl.cli.exits import Failure, show_usage_error
+
+        if isinstance(error, Failure):
+            error.show()
+            return error.code
+        show_usage_error(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 0  # asked to stop before there was anything to stop
+    except BrokenPipeError:
+        # Whoever read our output went away. Python would complain once more when it flushes at exit.
+        sys.stdout = sys.stderr = None
+        return 1

@@ -1,0 +1,204 @@
+"""The live screen of `tunnel http` on a terminal: who, where, how much, and the last requests.
+
+`Screen` is the state and how it looks; `shown_live` puts it on the terminal and takes it off again. Drawing happens in
+rich's own thread: a terminal that was stopped with Ctrl-S must not stop the tunnel.
+"""
+
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from tunnelctl import __version__
+from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.watcher import Started
+from tunnelctl.cli.figures import Figures, Traffic
+from tunnelctl.cli.shown import path_of, printable, status_of, status_words
+
+LABEL_WIDTH = 30
+CELL_WIDTH = 8
+MAX_REQUESTS = 100
+"""Requests remembered; a terminal shows as many of them as it has lines left."""
+REFRESHES_PER_SECOND = 4
+
+
+class Screen:
+    """What the screen shows, told by the agent (see `Watcher`).
+
+    Args:
+        relay: The relay's address.
+        upstream: The local service.
+        let_in: Who may visit, in words.
+        notices: Warnings, shown on top.
+    """
+
+    def __init__(self, *, relay: str, upstream: str, let_in: str, notices: tuple[str, ...] = ()) -> None:
+        self._relay = relay
+        self._upstream = upstream
+        self._let_in = let_in
+        self._notices = notices
+        self._status = Text("connecting", "yellow")
+        self._owner = ""
+        self._latency = ""
+        self._tunnels: dict[str, Started] = {}
+        self._traffic = Traffic()
+        self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
+
+    # Watcher
+
+    def connecting(self, relay: str) -> None:
+        """Shown as the reason for the last failure until it succeeds."""
+
+    def connected(self, relay: str, owner: str) -> None:
+        """The relay knows us; whether visitors come through is not proven yet."""
+        self._owner = printable(owner.encode())
+        self._status = Text("checking the public address", "yellow")
+
+    def latency(self, seconds: float) -> None:
+        """Of the link."""
+        self._latency = f"{seconds * 1000:.0f}ms" if seconds >= 0.001 else "<1ms"
+
+    def started(self, tunnel: Started) -> None:
+        """Online, and proven."""
+        self._tunnels[tunnel.name] = tunnel
+        self._status = Text("online", "green")
+
+    def unready(self, url: str, reason: str) -> None:
+        """Connected, but visitors do not come through."""
+        self._status = Text(f"public address does not answer ({printable(reason.encode())})", "red")
+
+    def began(self) -> None:
+        """One more open."""
+        self._traffic.began(time.monotonic())
+
+    def exchange(self, exchange: Exchange) -> None:
+        """One more line."""
+        self._traffic.ended(exchange.seconds)
+        self._requests.appendleft((time.time(), exchange))
+
+    def lost(self, reason: str, retry_in: float) -> None:
+        """Offline."""
+        self._latency = ""
+        self._status = Text(f"reconnecting ({printable(reason.encode())})", "red")
+
+    def moving(self, reason: str) -> None:
+        """The old link still serves."""
+        self._status = Text("reconnecting (the relay restarts)", "yellow")
+
+    def draining(self, exchanges: int) -> None:
+        """Asked to stop."""
+        self._status = Text(f"stopping, {exchanges} requests finish first (Ctrl+C again: stop now)", "yellow")
+
+    # How it looks
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The whole screen: the top as it needs, the requests in the lines that are left."""
+        top = console.render_lines(self._top(options.max_width), options.update(height=None))
+        height = options.height or console.size.height
+        for line in top[:height]:
+            yield from line
+            yield Segment.line()
+        yield from self._request_rows(height - len(top) - 1)
+
+    def _top(self, width: int) -> RenderableType:
+        parts: list[RenderableType] = [self._title(width), Text()]
+        for notice in self._notices:
+            parts += [Text(notice, "yellow"), Text()]
+        return Group(*parts, self._facts(), Text(), self._connections(), Text())
+
+    def _title(self, width: int) -> RenderableType:
+        title, keys = Text("tunnel", "bold cyan"), "(Ctrl+C to quit)"
+        return title.append(keys.rjust(max(width - len(title), len(keys) + 1)), "default not bold")
+
+    def _facts(self) -> RenderableType:
+        table = Table.grid(padding=0)
+        table.add_column(width=LABEL_WIDTH, no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("Session Status", self._status)
+        if self._owner:
+            table.add_row("Account", Text(self._owner))
+        table.add_row("Version", Text(__version__))
+        table.add_row("Relay", Text(self._relay))
+        table.add_row("Latency", Text(self._latency or "-"))
+        for tunnel in self._tunnels.values():
+            table.add_row("Forwarding", Text(f"{tunnel.url} -> {tunnel.upstream}", "bold"))
+        if not self._tunnels:
+            table.add_row("Forwarding", Text(f"... -> {self._upstream}"))
+        table.add_row("Who is let in", Text(self._let_in))
+        for uri in sorted({tunnel.redirect_uri for tunnel in self._tunnels.values() if tunnel.redirect_uri}):
+            table.add_row("Redirect URI to register", Text(uri))
+        return table
+
+    def _connections(self) -> RenderableType:
+        figures = self._traffic.figures(time.monotonic())
+        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in Figures._fields)
+        cells = [str(value) if isinstance(value, int) else f"{value:.2f}" for value in figures]
+        return Text(f"{head.rstrip()}\n{' ' * LABEL_WIDTH}{''.join(cell.ljust(CELL_WIDTH) for cell in cells)}".rstrip())
+
+    def _request_rows(self, room: int) -> list[RenderableType]:
+        if room < 3:
+            return []
+        rows: list[RenderableType] = [Text("HTTP Requests"), Text("-------------"), Text()]
+        shown = list(self._requests)[: room - len(rows)]
+        return rows[:3] + [Padding(_request_line(at, exchange), (0, 0)) for at, exchange in shown]
+
+
+def _request_line(at: float, exchange: Exchange) -> Text:
+    """`23:33:18.042 POST /path     200 OK`, in one line whatever its length."""
+    when = datetime.fromtimestamp(at).strftime("%H:%M:%S.%f")[:-3]
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{when} ", "dim")
+    line.append(f"{printable(exchange.method)[:7]:<7} ")
+    line.append(f"{_cut(path_of(exchange), 34):<35}")
+    return line.append(status_words(exchange), _colour(status_of(exchange)))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _colour(status: int) -> str:
+    if status >= 500:
+        return "red"
+    return "yellow" if status >= 400 else "green" if status else "dim"
+
+
+@contextlib.contextmanager
+def shown_live(screen: Screen, console: Console) -> Iterator[None]:
+    """Show the screen while the body runs; afterwards the terminal is as it was."""
+    with (
+        _without_echo(),
+        Live(screen, console=console, screen=True, refresh_per_second=REFRESHES_PER_SECOND, redirect_stderr=False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keys typed at the screen must not be written into it."""
+    try:
+        import termios
+
+        before = termios.tcgetattr(sys.stdin.fileno())
+    except (ImportError, OSError, ValueError, AttributeError):  # Windows, or stdin is no terminal
+        yield
+        return
+    except termios.error:
+        yield
+        return
+    quiet = list(before)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, before)

@@ -1,0 +1,71 @@
+"""How an exchange is shown to people. All of it was written by visitors: what comes out is printable ASCII."""
+
+from http import HTTPStatus
+
+from tunnelctl.agent.upstream import Exchange
+from tunnelctl.wire.errors import Code
+
+MAX_PATH = 512
+"""Characters of a path that are shown or logged."""
+_FORWARDED_FOR = b"\r\nx-forwarded-for:"
+_WORDS = {
+    Code.UPSTREAM_UNREACHABLE: "Bad Gateway",
+    Code.UPSTREAM_BROKEN: "Bad Gateway",
+    Code.UPSTREAM_TIMEOUT: "Gateway Timeout",
+    Code.CANCELLED: "visitor left",
+    Code.NO_ERROR: "visitor left",
+    Code.HEARTBEAT: "link lost",
+}
+_STATUS_OF = {Code.UPSTREAM_UNREACHABLE: 502, Code.UPSTREAM_BROKEN: 502, Code.UPSTREAM_TIMEOUT: 504}
+
+
+def path_of(exchange: Exchange) -> str:
+    """The path without its query, cut at MAX_PATH."""
+    return printable(exchange.target.partition(b"?")[0])[:MAX_PATH]
+
+
+def peer_of(exchange: Exchange) -> str:
+    """The visitor's address: the relay sets it, a visitor cannot."""
+    head = exchange.head
+    start = head.lower().rfind(_FORWARDED_FOR)
+    if start < 0:
+        return ""
+    start += len(_FORWARDED_FOR)
+    end = head.find(b"\r\n", start)
+    return printable(head[start : end if end >= 0 else len(head)].rpartition(b",")[2].strip())[:64]
+
+
+def status_of(exchange: Exchange) -> int:
+    """The status the visitor was given, 0 when none came to be."""
+    return exchange.status or (_STATUS_OF.get(exchange.code, 0) if exchange.code is not None else 0)
+
+
+def status_words(exchange: Exchange) -> str:
+    """`200 OK`, `502 Bad Gateway (connection refused)`, or `visitor left`."""
+    status = status_of(exchange)
+    if exchange.code is None or exchange.status:
+        words = f"{status} {_phrase(status)}".rstrip()
+        return words if exchange.code is None else f"{words} ({failure_words(exchange)})"
+    words = _WORDS.get(exchange.code, "broken off")
+    return f"{status} {words} ({failure_words(exchange)})" if status else words
+
+
+def failure_words(exchange: Exchange) -> str:
+    """Why the exchange failed."""
+    code = exchange.code if exchange.code is not None else Code.NO_ERROR
+    return printable(exchange.reason.encode()) or _WORDS.get(code, code.name.lower())
+
+
+def printable(data: bytes) -> str:
+    """Printable ASCII as it is, all else as `\\xNN`."""
+    text = data.decode("ascii", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
