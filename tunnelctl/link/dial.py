@@ -123,9 +123,9 @@ class _Dialing(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._ws.receive_data(data)
         if self._ws.state is State.OPEN and self._transport is not None:
-            next(event for event in self._ws.events_received() if isinstance(event, Response))
+            early = [event for event in self._ws.events_received() if not isinstance(event, Response)]
             self.done.set_result(self._link)
-            self._link.take_over(self._transport, self._ws)
+            self._link.take_over(self._transport, self._ws, early=early)
         elif self._ws.handshake_exc is not None:
             self._fail(_refusal(self._ws.handshake_exc))
 

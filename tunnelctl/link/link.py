@@ -9,9 +9,11 @@ where a download stands before everybody else. Opening the websocket is `dial`'s
 import asyncio
 import logging
 import socket
+from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 from websockets.protocol import Protocol as WebSocket
 
 from tunnelctl.wire.errors import Code, WireError
@@ -106,12 +108,15 @@ class Link(asyncio.Protocol):
         self._ending: tuple[Code, str] | None = None
         self._is_closed = False
 
-    def take_over(self, transport: asyncio.Transport, ws: WebSocket, data: bytes = b"") -> None:
+    def take_over(
+        self, transport: asyncio.Transport, ws: WebSocket, data: bytes = b"", early: Iterable[Event] = ()
+    ) -> None:
         """Run on this transport from now on.
 
         Args:
             ws: Open websocket state.
-            data: Bytes that already arrived behind the handshake.
+            data: Bytes that arrived behind the handshake.
+            early: Messages that `ws` has read behind the handshake already.
         """
         self._transport = transport
         self._ws = ws
@@ -122,6 +127,8 @@ class Link(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
         self._beat()
+        for event in early:
+            self._message(cast(Frame, event))
         self.data_received(data)
 
     # Commands

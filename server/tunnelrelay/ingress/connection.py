@@ -14,6 +14,8 @@ LINGER_SECONDS = 2.0
 """For a visitor to read our last answer while we throw away what it still sends (RFC 9112 section 9.6)."""
 WRITE_HIGH = 64 * 1024
 """Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
+MAX_JOINED = 4096
+"""Bytes up to which copying pieces together is cheaper than writing them apart."""
 NO_DEADLINE = float("inf")
 
 
@@ -75,6 +77,8 @@ class VisitorConnection(asyncio.Protocol):
         """Response bytes in pieces."""
         if len(data) == 1:
             self.transport.write(data[0])
+        elif sum(map(len, data)) <= MAX_JOINED:
+            self.transport.write(b"".join(data))
         else:
             self.transport.writelines(data)
 

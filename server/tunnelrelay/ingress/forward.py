@@ -40,6 +40,7 @@ class Forward:
 
     __slots__ = (
         "_framing",
+        "_head",
         "_interims",
         "_is_over",
         "_owed",
@@ -55,6 +56,7 @@ class Forward:
         self._tunnel = tunnel
         self._policy = policy
         self._framing: Framing | None = None
+        self._head = b""  # written together with what follows in the same turn: a write costs as much as a parse
         self._interims = 0
         self._owed = 0
         self._is_over = False
@@ -119,14 +121,18 @@ class Forward:
             visit.request.status = head.status
             self.has_answered = True
             visit.answer_began()
-            visit.write(final(head, request, framing, self._policy, *visit.ingress.public_name(visit.request.host)))
+            self._head = final(head, request, framing, self._policy, *visit.ingress.public_name(visit.request.host))
         except HttpError as error:
             self._refuse(error)
             return
         if fin:
+            self._write_head()
             self._done()
         elif framing.mode == OPAQUE:
+            self._write_head()
             visit.become_opaque()
+        else:
+            visit.ingress.call_soon(self._write_head)
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the response's body."""
@@ -134,13 +140,14 @@ class Forward:
         assert framing is not None  # the session lets DATA through only behind a final head
         size = len(data)
         try:
-            if size:
-                visit.write_all(framing.body(data))
-                visit.request.bytes_out += size
-            if fin:
-                tail = framing.end()
-                if tail:
-                    visit.write(tail)
+            pieces = framing.body(data) if size else ()
+            if fin and (tail := framing.end()):
+                pieces += (tail,)
+            if self._head:
+                pieces = (self._head, *pieces)
+                self._head = b""
+            visit.write_all(pieces)
+            visit.request.bytes_out += size
         except HttpError as error:
             self._refuse(error)
             return
@@ -154,6 +161,7 @@ class Forward:
         """The response is complete."""
         framing = self._framing
         assert framing is not None
+        self._write_head()
         try:
             tail = framing.end(trailers)
         except HttpError as error:
@@ -179,6 +187,11 @@ class Forward:
         self._visit.resume_reading()
 
     # The inside
+
+    def _write_head(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._visit.transport.is_closing():
+            self._visit.write(head)
 
     def _interim(self, text: bytes) -> None:
         self._interims += 1

@@ -73,7 +73,9 @@ class Ingress:
         self._opaque: dict[bytes, set[Visit]] = {}
         self._prefix = secrets.token_hex(4)
         self._requests = 0
-        self.now: Callable[[], float] = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = loop.time
+        self.call_soon = loop.call_soon
 
     # For visits
 
