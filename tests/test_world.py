@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from tests.support.app_routes import blocks_of, digest_of
+from tests.support.raw_http import connect, request_bytes
 from tests.support.world import world
 from tunnelctl.agent.outcome import NameTaken, Stopped
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
@@ -25,6 +27,30 @@ async def test_a_request_goes_all_the_way_and_back(w, app):
     assert (seen["method"], seen["target"], seen["body"]) == ("POST", "/echo?q=1", "aGVsbG8=")
     assert (fields["host"], fields["x-forwarded-for"]) == (tunnel.host, "127.0.0.1")
     assert fields["x-forwarded-proto"] == "http"
+
+
+async def test_a_body_that_comes_before_the_upstream_connection_stands_is_paid_for_once(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    response = await tunnel.fetch(
+        "POST", "/upload", fields=[("Transfer-Encoding", "chunked")], body=b"5\r\nhello\r\n0\r\n\r\n"
+    )
+    again = await tunnel.fetch("GET", "/status/200")
+
+    assert json.loads(response.body)["bytes"] == 5
+    assert (again.status, tunnel.diary.lost_for) == (200, [])
+
+
+async def test_an_upload_goes_on_when_only_its_own_queue_has_drained(w, app):
+    """Nothing comes back while a body is sent: whoever paused must hear of room without a frame from the far end."""
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    size = 48 * 1024 * 1024
+    async with connect(w.port) as visitor:
+        await visitor.send(request_bytes("POST", "/upload", host=tunnel.host, fields=[("Content-Length", str(size))]))
+        for block in blocks_of(size):
+            await asyncio.wait_for(visitor.send(block), 4)
+        response = await visitor.response("POST")
+
+    assert json.loads(response.body) == {"bytes": size, "sha256": digest_of(size), "trailers": []}
 
 
 async def test_two_tunnels_are_told_apart_by_name(w, app):

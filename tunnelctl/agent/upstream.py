@@ -295,7 +295,6 @@ class Exchange:
         if self._connection is None:
             self._body = self._body or []
             self._body.append(bytes(data))
-            self._owed += len(data)
         elif data:
             self._write(data)
         if fin:
