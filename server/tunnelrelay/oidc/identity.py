@@ -5,6 +5,7 @@ Whether somebody may pass is judged elsewhere (`policy.rules`).
 """
 
 import json
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from tunnelrelay.model import Identity
@@ -28,7 +29,7 @@ def identity_of(claims: Claims, *, issuer: str) -> Identity:
         subject=_text(claims.get("sub")),
         email=verified_email(claims),
         name=_text(claims.get("name")) or _text(claims.get("preferred_username")),
-        groups=_fitting(groups_of(claims)),
+        groups=fitting_groups(groups_of(claims)),
     )
 
 
@@ -53,6 +54,18 @@ def identity_fields(identity: Identity) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
+def fitting_groups(groups: Iterable[str]) -> tuple[str, ...]:
+    """As many whole groups as fit a header value."""
+    kept: list[str] = []
+    size = len("[]")
+    for group in groups:
+        size += len(json.dumps(group)) + len(",")
+        if size > MAX_GROUPS:
+            break
+        kept.append(group)
+    return tuple(kept)
+
+
 def _encoded(text: str) -> str:
     """Percent-encoded and cut at `MAX_VALUE`, never inside an escape."""
     encoded = quote(text, safe=_PLAIN)
@@ -64,15 +77,3 @@ def _encoded(text: str) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _fitting(groups: tuple[str, ...]) -> tuple[str, ...]:
-    """As many whole groups as fit a header value."""
-    kept: list[str] = []
-    size = len("[]")
-    for group in groups:
-        size += len(json.dumps(group)) + len(",")
-        if size > MAX_GROUPS:
-            break
-        kept.append(group)
-    return tuple(kept)

@@ -24,7 +24,7 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
 
 
 def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field]) -> Reply:
-    """The provider said no: `access_denied` is about the person and says whom to ask, the rest is the provider's fault."""
+    """The provider said no: `access_denied` is about the person and says whom to ask, all else is its own fault."""
     log.info("login declined by the provider: host=%s request=%s error=%r", handoff.host, request_id, handoff.error)
     return pages.provider_error(
         request_id=request_id,

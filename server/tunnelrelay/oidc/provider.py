@@ -193,7 +193,8 @@ class Providers:
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
         calls = self._of(connection).calls
         try:
-            await asyncio.wait_for(calls.acquire(), QUEUE_SECONDS)
+            async with asyncio.timeout(QUEUE_SECONDS):
+                await calls.acquire()
         except TimeoutError as error:
             raise ProviderError("unreachable", "too many calls to this provider are under way") from error
         try:

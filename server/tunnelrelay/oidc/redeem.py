@@ -1,13 +1,15 @@
 """From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
 
+import json
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from tunnelrelay.oidc.fetch import Answer, ProviderError
+from tunnelrelay.oidc.identity import fitting_groups
 from tunnelrelay.oidc.metadata import Metadata
-from tunnelrelay.policy.rules import Claims, Connection
+from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
 MAX_CLAIMS = 16 * 1024
 """Bytes of claims kept with a session."""
@@ -99,14 +101,35 @@ def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
     return {**more, **claims}
 
 
-def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, Any]:
-    """The claims a session keeps: who the person is, and whatever rules may ask for later."""
+def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
+    """The claims a session keeps: who the person is, and whatever rules may ask for later, within `MAX_CLAIMS`.
+
+    Of more than fits, what the present rules and the identity headers need is kept; should new rules need what was
+    left out, they refuse, and the next login brings it again.
+    """
     kept = {name: value for name, value in claims.items() if name not in _ABOUT_THE_TOKEN}
-    if len(repr(kept)) <= MAX_CLAIMS:
+    if _size(kept) <= MAX_CLAIMS:
         return kept
-    wanted = {"sub", "email", "email_verified", "name", "preferred_username", "groups"}
-    wanted |= {name for name, _ in connection.rules.claims}
-    return {name: value for name, value in kept.items() if name in wanted}
+    rules = connection.rules
+    wanted = {
+        "sub",
+        "email",
+        "email_verified",
+        "name",
+        "preferred_username",
+        "groups",
+        *(name for name, _ in rules.claims),
+    }
+    kept = {name: value for name, value in kept.items() if name in wanted}
+    if "groups" in kept:
+        kept["groups"] = fitting_groups(sorted(groups_of(claims), key=lambda group: group not in rules.groups))
+    while _size(kept) > MAX_CLAIMS:
+        del kept[max(kept, key=lambda name: _size(kept[name]))]
+    return kept
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value))
 
 
 def _hint(error: object) -> str:

@@ -4,29 +4,11 @@ Handlers use these and nothing derived from the Host field (`request.url`, `url_
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from tunnelrelay.model import Peer
+from tunnelrelay.model import Inside
 
 SCOPE_KEY = "tunnel"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
-    """The trusted side of a request.
-
-    Attributes:
-        host: Canonical host that was asked for.
-        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain.
-        is_secure: The visitor came over TLS.
-    """
-
-    host: str
-    kind: Literal["endpoint", "idp", "domain"]
-    peer: Peer
-    is_secure: bool
-    request_id: str
 
 
 def inside_of(scope: Mapping[str, Any]) -> Inside:

@@ -1,0 +1,32 @@
+"""The key of the assertions is kept, and kept to ourselves."""
+
+from pathlib import Path
+
+import pytest
+
+from tunnelrelay.oidc.assertion import AssertionSigner
+from tunnelrelay.oidc.secret_files import SecretFileError, write_private_file
+
+
+def test_the_key_survives_a_restart_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "assertion.pem"
+    first = AssertionSigner.load_or_create(path, issuer="https://idp.tun.example")
+    assert first.jwks() == AssertionSigner.load_or_create(path, issuer="https://idp.tun.example").jwks()
+    assert path.stat().st_mode & 0o777 == 0o600
+    (key,) = first.jwks()["keys"]
+    assert "d" not in key
+    assert (key["alg"], key["use"], key["crv"]) == ("ES256", "sig", "P-256")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"])
+def test_a_damaged_key_file_is_said_to_be_one(tmp_path: Path, content: bytes) -> None:
+    write_private_file(tmp_path / "assertion.pem", content)
+    with pytest.raises(SecretFileError, match="hint"):
+        AssertionSigner.load_or_create(tmp_path / "assertion.pem", issuer="x")
+
+
+def test_a_public_key_signs_nothing(tmp_path: Path) -> None:
+    signer = AssertionSigner.generate(issuer="x")
+    write_private_file(tmp_path / "assertion.pem", signer._key.as_pem(private=False))
+    with pytest.raises(SecretFileError):
+        AssertionSigner.load_or_create(tmp_path / "assertion.pem", issuer="x")

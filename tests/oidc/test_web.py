@@ -1,0 +1,245 @@
+"""The relay's own web app: which path exists where, and what it reads of a request."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import pytest
+
+from tests.oidc.world import APP, PEER, Browser, World, location
+from tunnelrelay.model import Inside
+from tunnelrelay.web.app import WebApp
+
+IDP = "idp.tun.example"
+
+
+class Visitor:
+    """Requests as the ingress hands them on."""
+
+    def __init__(self, world: World) -> None:
+        self.app = WebApp(
+            address=world.address, login=world.login, logout=world.logout, endpoints=world, signer=world.signer
+        ).build()
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        *,
+        host: str = APP,
+        kind: Any = "endpoint",
+        headers: Any = (),
+        content: Any = None,
+    ) -> httpx.Response:
+        inside = Inside(host=host, kind=kind, peer=PEER, is_secure=True, request_id="r-1")
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await self.app({**scope, "tunnel": inside}, receive, send)
+
+        transport = httpx.ASGITransport(app)
+        # A lying Host, which nothing may look at.
+        async with httpx.AsyncClient(transport=transport, base_url="https://liar.example", trust_env=False) as client:
+            return await client.request(method, target, headers=headers, content=content)
+
+
+async def test_a_login_goes_through_the_web_app() -> None:
+    world = World()
+    visitor, browser = Visitor(world), Browser(world)
+    params = world.provider.authorize(location(await browser.start()))
+    handed = await visitor.send("GET", f"/oauth2/callback?{urlencode(params)}", host=IDP, kind="idp")
+    assert handed.status_code == 303
+    assert handed.headers["strict-transport-security"]
+    url = urlsplit(handed.headers["location"])
+    assert url.netloc == APP
+    headers = [("Cookie", value.decode()) for value in browser.cookies()]
+    done = await visitor.send("GET", f"{url.path}?{url.query}", headers=headers)
+    assert done.headers["location"] == f"https://{APP}/x?y=1"
+    assert len(done.headers.get_list("set-cookie")) == 2
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def test_a_provider_may_answer_by_form() -> None:
+    world = World()
+    params = world.provider.authorize(location(await Browser(world).start()))
+    body = urlencode(params).encode()
+    handed = await Visitor(world).send("POST", "/oauth2/callback", host=IDP, kind="idp", headers=FORM, content=body)
+    assert handed.status_code == 303
+    assert urlsplit(handed.headers["location"]).netloc == APP
+
+
+async def flood() -> AsyncIterator[bytes]:
+    while True:
+        yield b"a" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({}, b"code=x&state=y"),
+        ({"Content-Type": "application/json"}, b"{}"),
+        ({"Content-Type": "text/plain"}, b"code=x&state=y"),
+        ([("Content-Type", FORM["Content-Type"])] * 2, b"code=x&state=y"),
+        (FORM, b"code=\xff&state=y"),
+        (FORM, b"a=b&" * 5000),
+        (FORM, b"a" * 20_000),
+        (FORM, flood()),
+    ],
+)
+async def test_row_39_a_form_that_is_none_is_an_answer_to_nothing(headers: Any, content: Any) -> None:
+    reply = await Visitor(World()).send(
+        "POST", "/oauth2/callback", host=IDP, kind="idp", headers=headers, content=content
+    )
+    assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "login_state_invalid")
+
+
+@pytest.mark.parametrize("query", ["", "?", "?state", "?state=%ff", "?code=%ff&state=x", "?&&&", "?" + "a=b&" * 2000])
+async def test_row_39_a_query_that_is_none_is_an_answer_to_nothing(query: str) -> None:
+    reply = await Visitor(World()).send("GET", f"/oauth2/callback{query}", host=IDP, kind="idp")
+    assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "login_state_invalid")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("endpoint", "/oauth2/callback"), ("endpoint", "/.well-known/tunnel/jwks.json"), ("endpoint", "/_tunnel/"), ("endpoint", "/_tunnel/x"),
+        ("endpoint", "/_tunnel/logout/"), ("endpoint", "/_tunnel//logout"), ("idp", "/"), ("idp", "/_tunnel/logout"), ("idp", "/_tunnel/oidc/cb"),
+        ("idp", "/oauth2/callback/"), ("idp", "/oauth2/callback/x"), ("domain", "/oauth2/callback"), ("domain", "/_tunnel/logout"), ("domain", "/x"),
+    ],
+)  # fmt: skip
+async def test_a_path_exists_on_its_own_host_only(kind: str, path: str) -> None:
+    reply = await Visitor(World()).send("GET", path, kind=kind)
+    assert reply.status_code == 404
+    assert "location" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        (
+            {"Sec-Purpose": "prefetch;prerender", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+            "prefetch_refused",
+        ),
+        ({"Sec-Fetch-Mode": "cors"}, "login_required"),
+        ({"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, "login_required"),
+        ({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, "login_required"),
+    ],
+)
+async def test_only_a_person_opening_a_page_finishes_a_login(headers: dict[str, str], code: str) -> None:
+    world = World()
+    browser = Browser(world)
+    handed = await browser.callback(world.provider.authorize(location(await browser.start())))
+    url = urlsplit(location(handed))
+    cookie = {"Cookie": browser.cookies()[0].decode()}
+    reply = await Visitor(world).send("GET", f"{url.path}?{url.query}", headers={**headers, **cookie})
+    assert reply.headers["tunnel-error"] == code
+    assert world.provider.calls_to("/token") == []
+    # And nothing was used up by it.
+    assert (await browser.finish(handed)).status == 303
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "OPTIONS"])
+async def test_the_hand_off_takes_get_only(method: str) -> None:
+    reply = await Visitor(World()).send(method, "/_tunnel/oidc/cb?h=x")
+    assert reply.status_code == 405
+
+
+async def test_a_service_worker_cannot_be_served_from_our_paths() -> None:
+    assert (
+        await Visitor(World()).send("GET", "/_tunnel/oidc/cb?h=x", headers={"Service-Worker": "script"})
+    ).status_code == 404
+
+
+async def test_an_endpoint_without_a_login_has_none_of_its_paths() -> None:
+    visitor = Visitor(World(endpoints={}))
+    visitor_paths = ["/_tunnel/oidc/cb?h=x", "/_tunnel/logout"]
+    world = World()
+    world.endpoints.clear()
+    assert [(await Visitor(world).send("GET", path)).status_code for path in visitor_paths] == [404, 404]
+    assert (await visitor.send("GET", "/_tunnel/signed-out")).status_code == 200
+
+
+async def test_signing_out_by_the_form_of_our_page() -> None:
+    world = World()
+    visitor, browser = Visitor(world), Browser(world)
+    await browser.sign_in()
+    cookie = {"Cookie": browser.cookies()[0].decode()}
+    page = await visitor.send("GET", "/_tunnel/logout", headers=cookie)
+    token = page.text.split('value="')[1].split('"')[0]
+    body = urlencode({"token": token}).encode()
+    for site in ("same-site", "cross-site", "none"):
+        refused = await visitor.send(
+            "POST", "/_tunnel/logout", headers={**cookie, **FORM, "Sec-Fetch-Site": site}, content=body
+        )
+        assert refused.status_code == 400
+    done = await visitor.send(
+        "POST", "/_tunnel/logout", headers={**cookie, **FORM, "Sec-Fetch-Site": "same-origin"}, content=body
+    )
+    assert (done.status_code, done.headers["location"]) == (303, f"https://{APP}/_tunnel/signed-out")
+    assert await world.signed_in(browser) is None
+
+
+async def test_row_65_a_planted_cookie_does_not_pass_the_web_app_either() -> None:
+    world = World()
+    browser = Browser(world)
+    await browser.sign_in()
+    cookie = browser.session_cookie()
+    assert cookie is not None
+    planted = await Visitor(world).send("GET", "/_tunnel/logout", headers=[(b"Cookie", b"\xa0__Host-tunnel=" + cookie)])
+    assert planted.status_code == 303
+
+
+@pytest.mark.parametrize(("kind", "host"), [("idp", IDP), ("domain", "tun.example")])
+async def test_the_keys_of_assertions_are_public(kind: str, host: str) -> None:
+    world = World()
+    reply = await Visitor(world).send("GET", "/.well-known/tunnel/jwks.json", kind=kind, host=host)
+    assert reply.json() == world.signer.jwks()
+    assert reply.headers["content-type"] == "application/jwk-set+json"
+
+
+async def test_the_bare_domain_says_what_it_is() -> None:
+    reply = await Visitor(World()).send("GET", "/", kind="domain", host="tun.example")
+    assert reply.status_code == 200
+    assert "https://tun.example" in reply.text
+    assert "liar" not in reply.text
+
+
+@pytest.mark.parametrize("target", ["/ngrok/login?url=//evil.example", "/ngrok/logout"])
+async def test_the_names_people_know_from_ngrok_lead_to_ours(target: str) -> None:
+    reply = await Visitor(World()).send("GET", target)
+    assert reply.headers["location"] in (f"https://{APP}/", f"https://{APP}/_tunnel/signed-out")
+
+
+async def test_a_fault_of_ours_is_a_page_with_the_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    class Broken:
+        def connection_of(self, host: str) -> None:
+            raise RuntimeError("boom")
+
+    visitor = Visitor(world)
+    visitor.app = WebApp(
+        address=world.address,
+        login=world.login,
+        logout=world.logout,
+        endpoints=Broken(),
+        signer=world.signer,  # type: ignore[arg-type]
+    ).build()
+    reply = await visitor.send("GET", "/_tunnel/oidc/cb?h=x", headers={"Accept": "text/html"})
+    assert (reply.status_code, reply.headers["tunnel-error"]) == (500, "internal_error")
+    assert "r-1" in reply.text
+    assert "boom" not in reply.text
+    assert "boom" in caplog.text
+
+
+async def test_a_request_that_did_not_come_through_the_ingress_is_not_answered() -> None:
+    visitor = Visitor(World())
+    transport = httpx.ASGITransport(visitor.app)
+    with pytest.raises(KeyError):
+        await transport.handle_async_request(httpx.Request("GET", "https://app.tun.example/_tunnel/logout"))
+
+
+def test_queries_are_read_as_they_came() -> None:
+    assert parse_qsl("a=1&a=2", keep_blank_values=True) == [("a", "1"), ("a", "2")]
