@@ -8,9 +8,7 @@ import re
 from dataclasses import dataclass
 
 MAX_HOST = 253
-RESERVED_LABELS = frozenset(
-    {"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"}
-)
+RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")

@@ -1,7 +1,7 @@
 """The relay's nouns: values that every floor above may hold. Nothing here does anything."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Field = tuple[bytes, bytes]
 """One header field: name as it was sent, value without surrounding white space."""
@@ -67,3 +67,20 @@ class Token:
     created_at: float
     last_used_at: float | None = None
     revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What the ingress has found out about a request to one of the relay's own pages.
+
+    Attributes:
+        host: Canonical host that was asked for.
+        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain.
+        is_secure: The visitor came over TLS.
+    """
+
+    host: str
+    kind: Literal["endpoint", "idp", "domain"]
+    peer: Peer
+    is_secure: bool
+    request_id: str

@@ -3,11 +3,12 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tunnelrelay.observe.exposition import render
 from tunnelrelay.observe.metrics import DEFINITIONS, GAUGES, MAX_LABEL_VALUES, Metrics
 
 
 def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    families = text_string_to_metric_families(metrics.render().decode())
+    families = text_string_to_metric_families(render(metrics).decode())
     return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
 
 
@@ -68,7 +69,7 @@ def test_gauges_are_read_from_their_owners_at_each_scrape() -> None:
 
 
 def test_every_definition_is_shown_and_the_process_too() -> None:
-    text = Metrics().render().decode()
+    text = render(Metrics()).decode()
     for definition in DEFINITIONS:
         assert f"# TYPE {definition.name}" in text
         assert definition.doc in text

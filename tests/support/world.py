@@ -14,8 +14,8 @@ from tests.support.raw_http import Response, fetch
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.agent.upstream import Exchange
 from tunnelctl.agent.watcher import Started
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.config import RelayConfig

@@ -212,9 +212,7 @@ class Agent:
         """Take no more visitors, let those that wait have their answers, and go."""
         for service in self._services:
             service.unbind()
-        in_flight = sum(service.in_flight for service in self._services)
-        if in_flight:
-            self._watcher.draining(in_flight)
+        self._watcher.draining(sum(service.in_flight for service in self._services))
         waits: set[asyncio.Task[Any]] = {
             asyncio.create_task(self._all_idle()),
             asyncio.create_task(self._stop_now.wait()),

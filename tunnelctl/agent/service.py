@@ -11,13 +11,14 @@ from collections.abc import Mapping
 
 from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.outcome import Failed, GoingAway, LinkEnd, judge_close, judge_refusal, judge_superseded
 from tunnelctl.agent.ready import is_ready_request, ready_head
-from tunnelctl.agent.upstream import Exchange, Upstream
+from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.frames import TYPE_TCP, OpenHead, unpack_open
+from tunnelctl.wire.frames import TYPE_TCP, TYPE_UPGRADE, OpenHead, unpack_open
 from tunnelctl.wire.messages import PROTOCOL_VERSION, Bind, Bound, Hello, Message, Refused, Superseded, Unbind, Welcome
 from tunnelctl.wire.stream import Stream
 
@@ -177,14 +178,16 @@ class Service:
 
     def _serve(self, link: Link, offer: Offer, stream: Stream, opened: OpenHead, fin: bool) -> None:
         self._watcher.began()
-        self.in_flight += 1
-        self.idle.clear()
+        if opened.type != TYPE_UPGRADE:
+            self.in_flight += 1
+            self.idle.clear()
         offer.upstream.serve(link, stream, opened, fin, self._on_done)
 
     def _on_done(self, exchange: Exchange) -> None:
-        self.in_flight -= 1
-        if not self.in_flight:
-            self.idle.set()
+        if not exchange.is_upgrade:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self.idle.set()
         self._watcher.exchange(exchange)
 
     def _answer_ready(self, link: Link, stream: Stream) -> None:

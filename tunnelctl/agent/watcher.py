@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.watcher import Started
 from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnelctl import __version__
-from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.watcher import Started
 from tunnelctl.cli.figures import Figures, Traffic
 from tunnelctl.cli.shown import path_of, printable, status_of, status_words
@@ -96,7 +96,8 @@ class Screen:
 
     def draining(self, exchanges: int) -> None:
         """Asked to stop."""
-        self._status = Text(f"stopping, {exchanges} requests finish first (Ctrl+C again: stop now)", "yellow")
+        first = f", {exchanges} requests finish first (Ctrl+C again: stop now)" if exchanges else ""
+        self._status = Text(f"stopping{first}", "yellow")
 
     # How it looks
 

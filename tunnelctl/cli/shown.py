@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from tunnelctl.agent.upstream import Exchange
+from tunnelctl.agent.exchange import Exchange
 from tunnelctl.wire.errors import Code
 
 MAX_PATH = 512

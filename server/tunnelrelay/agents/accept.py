@@ -23,6 +23,8 @@ log = logging.getLogger("tunnelrelay.agents")
 LOCAL_OWNER = "local"
 """Owner of agents on a relay that asks for no token."""
 MAX_LINKS = 4096
+MAX_REVOKED = 1024
+"""Tokens revoked lately: more than can be revoked while one handshake waits for the store."""
 RELAY_GROWTH = 512 * 1024 * 1024
 """Bytes by which all links' windows together may grow: what a relay holds at most for slow readers."""
 
@@ -55,6 +57,7 @@ class Acceptor:
         self._clock = clock
         self._budget = Budget(RELAY_GROWTH, None)
         self._sessions: set[AgentSession] = set()
+        self._revoked: dict[str, None] = {}
 
     @property
     def link_count(self) -> int:
@@ -94,6 +97,10 @@ class Acceptor:
 
     async def revoke(self, token_id: str) -> int:
         """End every link that came with this token. Returns how many there were."""
+        # A handshake may be waiting for the store with a token that was good when it asked.
+        self._revoked[token_id] = None
+        if len(self._revoked) > MAX_REVOKED:
+            del self._revoked[next(iter(self._revoked))]
         found = [session for session in self._sessions if session.token == token_id]
         for session in found:
             self._metrics.agent("revoked")
@@ -131,6 +138,10 @@ class Acceptor:
         if scheme.lower() != b"bearer":
             return None
         token = await authenticate(self._store, value.strip().decode("latin-1"))
-        if token is not None:
+        if token is None or token.id in self._revoked:
+            return None
+        try:
             await self._store.touch_token(token.id, self._clock())
-        return token
+        except StoreError as error:
+            log.warning("last use of a token not noted: %s", error)
+        return None if token.id in self._revoked else token

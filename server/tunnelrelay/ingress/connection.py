@@ -1,12 +1,10 @@
 """A visitor's connection below HTTP: who is there, reading and writing at the pace of both ends, and how it closes."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.model import Peer
-
-if TYPE_CHECKING:
-    from tunnelrelay.ingress.ingress import Ingress
 
 READER_SECONDS = 120.0
 """Without the visitor taking a byte that is due."""
@@ -16,7 +14,6 @@ WRITE_HIGH = 64 * 1024
 """Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
 MAX_JOINED = 4096
 """Bytes up to which copying pieces together is cheaper than writing them apart."""
-NO_DEADLINE = float("inf")
 
 
 class VisitorConnection(asyncio.Protocol):
@@ -36,7 +33,7 @@ class VisitorConnection(asyncio.Protocol):
         "saw_eof", "sni", "transport",
     )  # fmt: skip
 
-    def __init__(self, ingress: "Ingress", *, is_secure: bool) -> None:
+    def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         self.ingress = ingress
         self.is_secure = is_secure
         self.transport = cast(asyncio.Transport, None)

@@ -1,7 +1,6 @@
 """Carries one exchange over a tunnel: the visitor's request into a stream, the stream's response to the visitor."""
 
 import logging
-from typing import TYPE_CHECKING
 
 from tunnelctl.http1.body import Field
 from tunnelctl.http1.errors import HttpError
@@ -11,12 +10,11 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
+from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Tunnel
-
-if TYPE_CHECKING:
-    from tunnelrelay.ingress.visit import Visit
 
 log = logging.getLogger("tunnelrelay.ingress")
 
@@ -41,6 +39,7 @@ class Forward:
     __slots__ = (
         "_framing",
         "_head",
+        "_ingress",
         "_interims",
         "_is_over",
         "_owed",
@@ -51,7 +50,8 @@ class Forward:
         "has_answered",
     )
 
-    def __init__(self, visit: "Visit", tunnel: Tunnel, policy: Policy) -> None:
+    def __init__(self, ingress: Ingress, visit: Visitor, tunnel: Tunnel, policy: Policy) -> None:
+        self._ingress = ingress
         self._visit = visit
         self._tunnel = tunnel
         self._policy = policy
@@ -113,7 +113,7 @@ class Forward:
         try:
             head = read_head(payload[0] << 8 | payload[1], payload[2:])
             if head.status < 200 and head.status != 101:
-                self._interim(interim(head, request, self._policy, *visit.ingress.public_name(visit.request.host)))
+                self._interim(interim(head, request, self._policy, *self._ingress.public_name(visit.request.host)))
                 return
             if head.status == 101 and not request.upgrade:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
@@ -121,7 +121,7 @@ class Forward:
             visit.request.status = head.status
             self.has_answered = True
             visit.answer_began()
-            self._head = final(head, request, framing, self._policy, *visit.ingress.public_name(visit.request.host))
+            self._head = final(head, request, framing, self._policy, *self._ingress.public_name(visit.request.host))
         except HttpError as error:
             self._refuse(error)
             return
@@ -132,7 +132,7 @@ class Forward:
             self._write_head()
             visit.become_opaque()
         else:
-            visit.ingress.call_soon(self._write_head)
+            self._ingress.call_soon(self._write_head)
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the response's body."""

@@ -12,13 +12,13 @@ from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Identity, Peer, Reply
 from tunnelrelay.oidc.session import Session
-from tunnelrelay.oidc.sessions import UNKNOWN, Sessions
+from tunnelrelay.oidc.sessions import UNKNOWN, Sessions, SessionsAway
+from tunnelrelay.pages.login import login_required
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.rules import Connection, Policy
-from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge
-from tunnelrelay.store.base import StoreError
+from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,10 @@ class Gate:
             session = found
         return self._pass(policy, head, host, peer_ip, session)
 
+    def may_see_pages(self, policy: Policy, peer_ip: str) -> bool:
+        """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
+        return network_allows(policy, peer_ip)
+
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
         """Whether the request may pass, and what is answered if not."""
         session: Session | None = None
@@ -77,7 +81,7 @@ class Gate:
         if connection is not None and value is not None:
             try:
                 session = await self._sessions.recall(value, host, connection, self._clock())
-            except StoreError:
+            except SessionsAway:
                 return self._error("relay_busy", head, host, request_id)
         passed = self._pass(policy, head, host, peer.host, session)
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
@@ -107,9 +111,15 @@ class Gate:
                 return self._error("password_required", head, host, request_id, (challenge,))
             case Deny(code):
                 return self._error(code, head, host, request_id)
-            case Unauthorized():
-                challenge = (b"WWW-Authenticate", b'OpenID realm="%b"' % host.encode())
-                return self._error("login_required", head, host, request_id, (challenge,))
+            case Unauthorized(visit):
+                return login_required(
+                    visit.value,
+                    request_id=request_id,
+                    host=host,
+                    path=head.target.decode() if head.target.startswith(b"/") else "/",
+                    wants_html=wants_html(head),
+                    fields=((b"WWW-Authenticate", b'OpenID realm="%b"' % host.encode()),),
+                )
             case Allow():
                 raise AssertionError("judged twice, and not alike")
 

@@ -8,12 +8,11 @@ from typing import Any, Protocol
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.ingress.connection import NO_DEADLINE
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
-from tunnelrelay.ingress.visit import Visit
+from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
@@ -22,6 +21,7 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.registry.memory import Registry
 
+NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
 """Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
 MAX_NAMES = 4096
@@ -35,7 +35,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 class AcceptsAgents(Protocol):
     """What the ingress needs of `agents.accept.Acceptor`."""
 
-    async def accept(self, visit: Visit, head: RequestHead, block: bytes, ahead: bytes) -> None:
+    async def accept(self, visit: Visitor, head: RequestHead, block: bytes, ahead: bytes) -> None:
         """Shake hands, or answer with a refusal."""
 
 
@@ -68,9 +68,9 @@ class Ingress:
         self.trusted = trusted
         self._router = router
         self._acceptor = acceptor
-        self._visits: set[Visit] = set()
+        self._visits: set[Visitor] = set()
         self._public_names: dict[str, tuple[bytes, bytes]] = {}
-        self._opaque: dict[bytes, set[Visit]] = {}
+        self._opaque: dict[bytes, set[Visitor]] = {}
         self._prefix = secrets.token_hex(4)
         self._requests = 0
         loop = asyncio.get_running_loop()
@@ -79,14 +79,14 @@ class Ingress:
 
     # For visits
 
-    def enter(self, visit: Visit) -> bool:
+    def enter(self, visit: Visitor) -> bool:
         """Count a connection in; False when there are too many."""
         if len(self._visits) >= MAX_VISITORS:
             return False
         self._visits.add(visit)
         return True
 
-    def leave(self, visit: Visit) -> None:
+    def leave(self, visit: Visitor) -> None:
         """Count it out."""
         self._visits.discard(visit)
         session = visit.request.session
@@ -95,7 +95,7 @@ class Ingress:
             if not self._opaque[session.id_digest]:
                 del self._opaque[session.id_digest]
 
-    def upgraded(self, visit: Visit) -> None:
+    def upgraded(self, visit: Visitor) -> None:
         """A connection outlives its request: it ends with the session it was opened under."""
         session = visit.request.session
         if session is not None:
@@ -114,11 +114,11 @@ class Ingress:
         """See `Router.route`."""
         return self._router.route(head, sni=sni, is_secure=is_secure)
 
-    def accept(self, visit: Visit, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
+    def accept(self, visit: Visitor, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
         """An agent asks for a link."""
         return self._acceptor.accept(visit, visit.request.head, block, ahead)
 
-    def error(self, code: str, visit: Visit, *, detail: str = "") -> Reply:
+    def error(self, code: str, visit: Visitor, *, detail: str = "") -> Reply:
         """An error as this visitor can read it."""
         request = visit.request
         return error_reply(

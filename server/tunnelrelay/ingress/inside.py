@@ -6,7 +6,7 @@ could reach around the gate. What the app may trust about the request travels in
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,10 +19,8 @@ from tunnelctl.http1.fields import HOP_BY_HOP, to_lines
 from tunnelctl.http1.head import ResponseHead
 from tunnelrelay.ingress.answer import NONE, Framing, status_line
 from tunnelrelay.ingress.route import Own
-from tunnelrelay.web.inside_scope import Inside as Scope
-
-if TYPE_CHECKING:
-    from tunnelrelay.ingress.visit import Visit
+from tunnelrelay.ingress.seams import Visitor
+from tunnelrelay.model import Inside as Scope
 
 MAX_OWN_BODY = 64 * 1024
 """Bytes of request body the relay's own pages take; a login form needs a few hundred."""
@@ -47,7 +45,7 @@ class Inside:
         self._config.load()
         self._state = ServerState()
 
-    async def begin(self, visit: "Visit", own: Own) -> "Inward":
+    async def begin(self, visit: Visitor, own: Own) -> "Inward":
         """Send the visit's request to the app."""
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
@@ -78,7 +76,7 @@ class Inside:
 class Inward(asyncio.Protocol):
     """One exchange with the app; the counterpart of `forward.Forward`."""
 
-    def __init__(self, visit: "Visit") -> None:
+    def __init__(self, visit: Visitor) -> None:
         self._visit = visit
         self._reader = ResponseReader()
         self._framing: Framing | None = None

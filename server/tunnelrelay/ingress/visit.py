@@ -9,87 +9,38 @@ starts, a tunnel that is away for a moment, a page of the relay's own.
 
 import asyncio
 import logging
-import re
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Protocol, assert_never, cast
+from typing import assert_never
 
-from tunnelctl.http1.body import Decoder, Field, request_decoder
+from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import MAX_REQUEST_HEAD, parse_request
+from tunnelctl.http1.head import parse_request
 from tunnelrelay.ingress.answer import reply_head
-from tunnelrelay.ingress.connection import NO_DEADLINE, VisitorConnection
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import Passed
-from tunnelrelay.ingress.request import Request
+from tunnelrelay.ingress.incoming import ANSWER_SECONDS, Incoming
+from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.route import READY_PATH, Accept, Forwarded, Own, Routed, Unwanted
+from tunnelrelay.ingress.seams import Carried
 from tunnelrelay.model import Reply
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from tunnelrelay.ingress.ingress import Ingress
-
 log = logging.getLogger("tunnelrelay.ingress")
 
-HEAD_SECONDS = 10.0
-"""From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
-BODY_SECONDS = 60.0
-"""Without a byte of a request body that is due."""
-ANSWER_SECONDS = 600.0
-"""Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
-MAX_AHEAD = 64 * 1024
-"""Bytes read ahead of a response: pipelined requests, or a body whose exchange has not begun."""
-MAX_DRAIN = 1024 * 1024
-"""Bytes of an unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
 MAX_TRIES = 3
 """Times one request waits for a tunnel: a tunnel that takes requests and drops them must not keep it for ever."""
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class Carried(Protocol):
-    """An exchange on its way: over a tunnel, or to the relay's own pages."""
+class Visit(Incoming):
+    """See the module."""
 
-    has_answered: bool
+    __slots__ = ("_forwarded", "_forwarded_for", "_task")
 
-    def send(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the request's body, or of an upgraded connection."""
-
-    def end(self, trailers: list[Field]) -> None:
-        """The request is complete."""
-
-    def cancel(self) -> None:
-        """The visitor is gone."""
-
-    def drained(self) -> None:
-        """The visitor has taken what was written."""
-
-
-class Visit(VisitorConnection):
-    """See the module.
-
-    Attributes:
-        request: The one under way, or the last one.
-        peer: The visitor, behind trusted proxies.
-        is_idle: No request is under way.
-    """
-
-    __slots__ = (
-        "_ahead", "_carried", "_decoder", "_drained", "_forwarded", "_forwarded_for", "_is_opaque", "_task",
-        "is_idle", "peer", "request",
-    )  # fmt: skip
-
-    def __init__(self, ingress: "Ingress", *, is_secure: bool) -> None:
+    def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
-        self.request = Request(0, 0.0)
-        self.peer = self.connected_peer
-        self.is_idle = True
-        self._ahead = b""
-        self._carried: Carried | None = None
-        self._decoder: Decoder | None = None
-        self._drained = 0
         self._forwarded = b""
         self._forwarded_for: tuple[bytes, str] | None = None
-        self._is_opaque = False
         self._task: asyncio.Task[None] | None = None
 
     # asyncio.Protocol
@@ -100,30 +51,6 @@ class Visit(VisitorConnection):
         self.peer = self.connected_peer
         if not self.ingress.enter(self):
             self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the visitor."""
-        if self._is_opaque:
-            cast(Carried, self._carried).send(data, False)
-        elif self.is_lingering:
-            return
-        elif self.is_idle:
-            self._ahead = self._ahead + data if self._ahead else data
-            self._read_heads()
-        elif self._decoder is not None and (self._carried is not None or self._drained):
-            self._read_body(data)
-        else:
-            self._ahead += data
-            if len(self._ahead) > MAX_AHEAD:
-                self.hold_reading()
-
-    def eof_received(self) -> bool:
-        """The visitor sends no more; it may still read (RFC 9112 section 9.5). TLS connections have no such half."""
-        self.saw_eof = True
-        if self._is_opaque:
-            cast(Carried, self._carried).end([])
-            return not self.is_secure
-        return not self.is_idle and self._decoder is None and not self.is_secure
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""
@@ -136,35 +63,7 @@ class Visit(VisitorConnection):
         if not self.is_idle:
             self._record("" if self._is_opaque else "visitor_gone")
 
-    def resume_writing(self) -> None:
-        """The visitor has caught up: the other end may send as much again."""
-        super().resume_writing()
-        if self._carried is not None:
-            self._carried.drained()
-
     # A request comes in
-
-    def _read_heads(self) -> None:
-        """Take requests off what was read, for as long as each is answered at once."""
-        while self.is_idle and self._ahead and not self.is_lingering:
-            ahead = self._ahead
-            if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
-                ahead = self._ahead = ahead[2:]
-            end = ahead.find(b"\r\n\r\n", 0, MAX_REQUEST_HEAD) + 4
-            if end < 4:
-                self._await_rest(ahead)
-                return
-            self._ahead = ahead[end:]
-            self._take(ahead[:end])
-
-    def _await_rest(self, part: bytes) -> None:
-        """A head that is not whole yet. One that never can be is refused now, not after the time-out."""
-        if len(part) >= MAX_REQUEST_HEAD:
-            self._refuse_head("head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long")
-        elif _BARE_LF.search(part):
-            self._refuse_head("bad_request")
-        elif part:
-            self.deadline = min(self.deadline, self.ingress.now() + HEAD_SECONDS)
 
     def _take(self, block: bytes) -> None:
         self._start_request()
@@ -194,13 +93,22 @@ class Visit(VisitorConnection):
                 self.reply(routed)
             case Own():
                 self.request.host = routed.host
-                self._begin_task(self._visit_own(routed))
+                self._show_own(routed)
             case Accept():
                 self._hand_over(block)
             case Forwarded():
                 self._admit(routed.endpoint)
             case _:
                 assert_never(routed)
+
+    def _show_own(self, own: Own) -> None:
+        """A page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
+        endpoint = self.ingress.registry.find(own.host)
+        policy = endpoint.policy if endpoint is not None else None
+        if policy is not None and not self.ingress.gate.may_see_pages(policy, self.peer.host):
+            self.fail("network_denied")
+        else:
+            self._begin_task(self._visit_own(own))
 
     def _admit(self, endpoint: Endpoint) -> None:
         """Judge the request; the usual case needs no task."""
@@ -239,7 +147,7 @@ class Visit(VisitorConnection):
         if tunnel is None:
             self._begin_task(self._hold())
             return
-        carried = Forward(self, tunnel, policy)
+        carried = Forward(self.ingress, self, tunnel, policy)
         self.deadline = self.ingress.now() + ANSWER_SECONDS
         carried.start(self.request.head, forwarded=self._forwarded_block(), identity=identity)
         self._carry(carried)
@@ -289,50 +197,6 @@ class Visit(VisitorConnection):
         self.is_idle = True
         self.deadline = NO_DEADLINE
         return self.transport
-
-    def _read_body(self, data: bytes) -> None:
-        decoder, carried = self._decoder, self._carried
-        assert decoder is not None
-        if carried is None or not carried.has_answered:
-            self.deadline = self.ingress.now() + BODY_SECONDS
-        try:
-            pieces = decoder.feed(data)
-        except HttpError:
-            self._break_body()
-            return
-        if carried is None:
-            self._drained += len(data)
-            if self._drained > MAX_DRAIN:
-                self.linger()
-                return
-        else:
-            for piece in pieces:
-                self.request.bytes_in += len(piece)
-                carried.send(piece, False)
-        if decoder.is_done:
-            self._decoder = None
-            self._ahead = decoder.rest + self._ahead
-            self._end_body(decoder.trailers)
-
-    def _end_body(self, trailers: list[Field]) -> None:
-        if self._carried is not None:
-            if not self._carried.has_answered:
-                self.deadline = self.ingress.now() + ANSWER_SECONDS
-            self._carried.end(trailers)
-        elif self._drained:
-            self._next_request()
-
-    def _break_body(self) -> None:
-        """The body's framing is broken: nothing behind it can be told apart any more."""
-        carried, self._carried = self._carried, None
-        if carried is None:
-            self.close()
-            return
-        carried.cancel()
-        if carried.has_answered:
-            self.break_off("bad_request")
-        else:
-            self.fail("bad_request", closes=True)
 
     # It is answered
 
@@ -397,27 +261,6 @@ class Visit(VisitorConnection):
         self._ahead = b""
         self.close() if is_clean else self.linger()
 
-    def _drain_body(self) -> None:
-        """Answered before the whole request came: throw the rest away, then go on with the next."""
-        self.is_idle = False
-        self._drained = 1
-        ahead, self._ahead = self._ahead, b""
-        self.resume_reading()
-        if ahead:
-            self._read_body(ahead)
-
-    def _next_request(self) -> None:
-        self.is_idle = True
-        self._drained = 0
-        if self.saw_eof and not self._ahead:
-            self.close()
-            return
-        self.deadline = self.ingress.now() + self.ingress.idle_seconds
-        self.resume_reading()
-        if self._ahead:
-            # Not from here: a long pipeline would nest a call for each of its requests.
-            asyncio.get_running_loop().call_soon(self._read_heads)
-
     # Waiting
 
     def time_out(self) -> None:
@@ -466,21 +309,6 @@ class Visit(VisitorConnection):
                 self.fail("internal_error", closes=True)
 
     # Book-keeping
-
-    @property
-    def request_id(self) -> str:
-        """Names this request in logs and on error pages."""
-        return self.ingress.request_id(self.request.number)
-
-    def _start_request(self) -> None:
-        self.is_idle = False
-        self.request = self.ingress.new_request()
-
-    def _refuse_head(self, code: str) -> None:
-        self.ingress.metrics.refused_head(code)
-        if self.is_idle:
-            self._start_request()
-        self.fail(code, closes=True)
 
     def _forwarded_block(self) -> bytes:
         """The forwarding fields; the same for every request of a connection, as a rule."""

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tunnelrelay.observe.exposition import render
 from tunnelrelay.observe.metrics import Metrics
 
 CHECK_SECONDS = 2.0
@@ -35,7 +36,7 @@ def admin_app(metrics: Metrics, checks: Mapping[str, Check]) -> Starlette:
     """
 
     async def show_metrics(_: Request) -> Response:
-        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(render(metrics), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def show_health(_: Request) -> Response:
         return PlainTextResponse("ok\n")

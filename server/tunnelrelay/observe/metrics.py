@@ -130,12 +130,6 @@ class Metrics:
         reader = self._readers.get(gauge)
         return 0 if reader is None else reader()
 
-    def render(self) -> bytes:
-        """Everything in Prometheus' text format, with this process's CPU, memory and descriptors."""
-        from tunnelrelay.observe.exposition import render  # slow to import and of use at a scrape only
-
-        return render(self)
-
     def _count(self, name: str, value: str) -> None:
         counts = self.counts[name]
         if value not in counts and len(counts) >= MAX_LABEL_VALUES:

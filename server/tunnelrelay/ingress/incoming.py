@@ -1,0 +1,196 @@
+"""Takes requests out of a visitor's bytes: heads, bodies, pipelined ones, and the bodies nobody wants.
+
+What is done with a request is `visit`'s business; here is where it begins and ends on the connection.
+"""
+
+import asyncio
+import re
+from abc import abstractmethod
+from typing import cast
+
+from tunnelctl.http1.body import Decoder, Field
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.head import MAX_REQUEST_HEAD
+from tunnelrelay.ingress.connection import VisitorConnection
+from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.request import Request
+from tunnelrelay.ingress.seams import Carried
+
+HEAD_SECONDS = 10.0
+"""From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
+BODY_SECONDS = 60.0
+"""Without a byte of a request body that is due."""
+ANSWER_SECONDS = 600.0
+"""Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
+MAX_AHEAD = 64 * 1024
+"""Bytes read ahead of a response: pipelined requests, or a body whose exchange has not begun."""
+MAX_DRAIN = 1024 * 1024
+"""Bytes of an unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+class Incoming(VisitorConnection):
+    """The base of `Visit`: everything that is read.
+
+    Attributes:
+        request: The one under way, or the last one.
+        peer: The visitor, behind trusted proxies.
+        is_idle: No request is under way.
+    """
+
+    __slots__ = ("_ahead", "_carried", "_decoder", "_drained", "_is_opaque", "is_idle", "peer", "request")
+
+    def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
+        super().__init__(ingress, is_secure=is_secure)
+        self.request = Request(0, 0.0)
+        self.peer = self.connected_peer
+        self.is_idle = True
+        self._ahead = b""
+        self._carried: Carried | None = None
+        self._decoder: Decoder | None = None
+        self._drained = 0
+        self._is_opaque = False
+
+    @abstractmethod
+    def _take(self, block: bytes) -> None:
+        """A whole head was read."""
+
+    @abstractmethod
+    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+        """Answer with an error of the table."""
+
+    @abstractmethod
+    def break_off(self, code: str) -> None:
+        """The response cannot be completed."""
+
+    @property
+    def request_id(self) -> str:
+        """Names this request in logs and on error pages."""
+        return self.ingress.request_id(self.request.number)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the visitor."""
+        if self._is_opaque:
+            cast(Carried, self._carried).send(data, False)
+        elif self.is_lingering:
+            return
+        elif self.is_idle:
+            self._ahead = self._ahead + data if self._ahead else data
+            self._read_heads()
+        elif self._decoder is not None and (self._carried is not None or self._drained):
+            self._read_body(data)
+        else:
+            self._ahead += data
+            if len(self._ahead) > MAX_AHEAD:
+                self.hold_reading()
+
+    def eof_received(self) -> bool:
+        """The visitor sends no more; it may still read (RFC 9112 section 9.5). TLS connections have no such half."""
+        self.saw_eof = True
+        if self._is_opaque:
+            cast(Carried, self._carried).end([])
+            return not self.is_secure
+        return not self.is_idle and self._decoder is None and not self.is_secure
+
+    def resume_writing(self) -> None:
+        """The visitor has caught up: the other end may send as much again."""
+        super().resume_writing()
+        if self._carried is not None:
+            self._carried.drained()
+
+    def _read_heads(self) -> None:
+        """Take requests off what was read, for as long as each is answered at once."""
+        while self.is_idle and self._ahead and not self.is_lingering:
+            ahead = self._ahead
+            if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+                ahead = self._ahead = ahead[2:]
+            end = ahead.find(b"\r\n\r\n", 0, MAX_REQUEST_HEAD) + 4
+            if end < 4:
+                self._await_rest(ahead)
+                return
+            self._ahead = ahead[end:]
+            self._take(ahead[:end])
+
+    def _await_rest(self, part: bytes) -> None:
+        """A head that is not whole yet. One that never can be is refused now, not after the time-out."""
+        if len(part) >= MAX_REQUEST_HEAD:
+            self._refuse_head("head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long")
+        elif _BARE_LF.search(part):
+            self._refuse_head("bad_request")
+        elif part:
+            self.deadline = min(self.deadline, self.ingress.now() + HEAD_SECONDS)
+
+    def _read_body(self, data: bytes) -> None:
+        decoder, carried = self._decoder, self._carried
+        assert decoder is not None
+        if carried is None or not carried.has_answered:
+            self.deadline = self.ingress.now() + BODY_SECONDS
+        try:
+            pieces = decoder.feed(data)
+        except HttpError:
+            self._break_body()
+            return
+        if carried is None:
+            self._drained += len(data)
+            if self._drained > MAX_DRAIN:
+                self.linger()
+                return
+        else:
+            for piece in pieces:
+                self.request.bytes_in += len(piece)
+                carried.send(piece, False)
+        if decoder.is_done:
+            self._decoder = None
+            self._ahead = decoder.rest + self._ahead
+            self._end_body(decoder.trailers)
+
+    def _end_body(self, trailers: list[Field]) -> None:
+        if self._carried is not None:
+            if not self._carried.has_answered:
+                self.deadline = self.ingress.now() + ANSWER_SECONDS
+            self._carried.end(trailers)
+        elif self._drained:
+            self._next_request()
+
+    def _break_body(self) -> None:
+        """The body's framing is broken: nothing behind it can be told apart any more."""
+        carried, self._carried = self._carried, None
+        if carried is None:
+            self.close()
+            return
+        carried.cancel()
+        if carried.has_answered:
+            self.break_off("bad_request")
+        else:
+            self.fail("bad_request", closes=True)
+
+    def _drain_body(self) -> None:
+        """Answered before the whole request came: throw the rest away, then go on with the next."""
+        self.is_idle = False
+        self._drained = 1
+        ahead, self._ahead = self._ahead, b""
+        self.resume_reading()
+        if ahead:
+            self._read_body(ahead)
+
+    def _next_request(self) -> None:
+        self.is_idle = True
+        self._drained = 0
+        if self.saw_eof and not self._ahead:
+            self.close()
+            return
+        self.deadline = self.ingress.now() + self.ingress.idle_seconds
+        self.resume_reading()
+        if self._ahead:
+            # Not from here: a long pipeline would nest a call for each of its requests.
+            asyncio.get_running_loop().call_soon(self._read_heads)
+
+    def _start_request(self) -> None:
+        self.is_idle = False
+        self.request = self.ingress.new_request()
+
+    def _refuse_head(self, code: str) -> None:
+        self.ingress.metrics.refused_head(code)
+        if self.is_idle:
+            self._start_request()
+        self.fail(code, closes=True)

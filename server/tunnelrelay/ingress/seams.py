@@ -1,0 +1,81 @@
+"""The seams inside the ingress: what a visit offers to whoever carries its request, and what it needs of them."""
+
+import asyncio
+from typing import Protocol
+
+from tunnelctl.http1.body import Field
+from tunnelrelay.ingress.request import Request
+from tunnelrelay.model import Peer
+
+
+class Carried(Protocol):
+    """An exchange on its way: over a tunnel, or to the relay's own pages."""
+
+    has_answered: bool
+
+    def send(self, data: bytes | memoryview, fin: bool) -> None:
+        """A piece of the request's body, or of an upgraded connection."""
+
+    def end(self, trailers: list[Field]) -> None:
+        """The request is complete."""
+
+    def cancel(self) -> None:
+        """The visitor is gone."""
+
+    def drained(self) -> None:
+        """The visitor has taken what was written."""
+
+
+class Visitor(Protocol):
+    """A visit, seen from whoever carries its request or counts it."""
+
+    transport: asyncio.Transport
+    request: Request
+    peer: Peer
+    is_secure: bool
+    is_idle: bool
+    is_paused: bool
+    deadline: float
+
+    @property
+    def request_id(self) -> str:
+        """Names this request in logs and on error pages."""
+
+    def write(self, data: bytes) -> None:
+        """Response bytes, framed already."""
+
+    def write_all(self, data: tuple[bytes | memoryview, ...]) -> None:
+        """Response bytes in pieces."""
+
+    def answer_began(self) -> None:
+        """The final response head is there."""
+
+    def become_opaque(self) -> None:
+        """The protocols were switched."""
+
+    def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
+        """The response has been written."""
+
+    def break_off(self, code: str) -> None:
+        """The response cannot be completed."""
+
+    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+        """Answer with an error of the table."""
+
+    def forward_again(self) -> None:
+        """The tunnel took nothing of the request: try once more."""
+
+    def hold_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def release(self) -> asyncio.Transport:
+        """The connection is somebody else's now."""
+
+    def time_out(self) -> None:
+        """The deadline has passed."""
+
+    def drain(self) -> None:
+        """The relay stops."""

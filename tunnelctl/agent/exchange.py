@@ -1,0 +1,208 @@
+"""One exchange between a link's stream and a connection to the local service."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from struct import Struct
+from typing import Protocol
+
+from tunnelctl.http1.body import Field, Piece, encode_chunk, encode_trailers
+from tunnelctl.http1.connection import ResponseReader
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.fields import to_lines
+from tunnelctl.http1.head import ResponseHead
+from tunnelctl.link.link import Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import BODY_CHUNKED, TYPE_UPGRADE, OpenHead
+from tunnelctl.wire.stream import Stream
+
+QUEUE_HIGH = 256 * 1024
+"""Bytes of response waiting for credit before the service is no longer read."""
+_REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
+_STATUS = Struct(">H")
+
+
+class Carrier(Protocol):
+    """What an exchange needs of the connection it is on."""
+
+    transport: asyncio.Transport
+    reader: ResponseReader
+    exchange: "Exchange | None"
+
+    def abandon(self) -> None:
+        """The exchange is over before its response: the connection is of no more use."""
+
+
+class Exchange:
+    """One request and its response between a stream and a connection.
+
+    Attributes:
+        method, target: Of the request, for whoever shows or logs it.
+        status: Of the final response, 0 while there is none.
+        code: Why it failed, None when it did not.
+        seconds: Duration once it is over.
+        is_sent: The whole request has been handed to the connection.
+        is_over: Nothing more will happen.
+    """
+
+    __slots__ = (
+        "_body", "_connection", "_holds_credit", "_is_chunked", "_link", "_on_done", "_owed", "_stream", "_trailers",
+        "code", "head", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
+        "reason", "seconds", "started", "status", "target",
+    )  # fmt: skip
+
+    def __init__(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: "OnDone") -> None:
+        self._link = link
+        self._stream = stream
+        self._on_done = on_done
+        self._connection: Carrier | None = None
+        self._is_chunked = opened.framing == BODY_CHUNKED
+        self._body: list[Piece] | None = None  # what came before there was a connection
+        self._trailers = b""
+        self._owed = 0
+        self._holds_credit = False
+        self.head = opened.head
+        self.method, self.target = opened.head.split(b" ", 2)[:2]
+        self.is_upgrade = opened.type == TYPE_UPGRADE
+        self.is_sent = fin
+        self.is_repeatable = fin and self.method in _REPEATABLE
+        self.is_tunnelled = False
+        self.is_over = False
+        self.status = 0
+        self.code: Code | None = None
+        self.reason = ""
+        self.started = time.monotonic()
+        self.seconds = 0.0
+
+    def begin(self, connection: Carrier) -> None:
+        """Send the request on this connection."""
+        self._connection = connection
+        connection.exchange = self
+        connection.reader.start(self.method, self)
+        connection.transport.write(self.head + b"\r\n")
+        if self._body is not None:
+            body, self._body = self._body, None
+            for data in body:
+                self._write(data)
+        if self.is_sent and self._is_chunked:
+            connection.transport.write(encode_trailers(self._trailers))
+
+    # From the stream
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        """Only the answering side sends HEAD: the session refuses it."""
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        """A piece of the request's body, or of an upgraded connection's bytes."""
+        if self._connection is None:
+            self._body = self._body or []
+            self._body.append(bytes(data))
+        elif data:
+            self._write(data)
+        if fin:
+            self.on_end(b"")
+
+    def on_end(self, trailers: bytes) -> None:
+        """The request is complete."""
+        self.is_sent = True
+        self._trailers = trailers
+        connection = self._connection
+        if connection is None:
+            return
+        if self._is_chunked:
+            connection.transport.write(encode_trailers(trailers))
+        elif self.is_tunnelled:
+            if connection.transport.can_write_eof():
+                connection.transport.write_eof()
+            else:
+                connection.transport.close()
+            self.finish_if_done()
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        """The visitor is gone, or the link."""
+        self.code = code
+        self.reason = reason
+        if self._connection is not None:
+            self._connection.abandon()
+        self.over()
+
+    def on_writable(self) -> None:
+        """The response has drained into the link."""
+        if self._connection is not None:
+            self._connection.transport.resume_reading()
+
+    # From the connection
+
+    def head_received(self, head: ResponseHead, fin: bool) -> None:
+        """See `ResponseSink.head_received`."""
+        if head.status >= 200 or head.status == 101:
+            self.status = head.status
+            self.is_tunnelled = head.status == 101 and self.is_upgrade
+            if head.status == 101 and not self.is_upgrade:
+                raise HttpError("bad_request", "it switched protocols unasked")
+        self._link.send_head(self._stream, _STATUS.pack(head.status) + head.lines, fin)
+
+    def body(self, data: Piece, fin: bool) -> None:
+        """See `ResponseSink.body`."""
+        stream = self._stream
+        self._link.send_data(stream, data, fin)
+        if stream.queued > QUEUE_HIGH and self._connection is not None:
+            self._connection.transport.pause_reading()
+
+    def end_received(self, trailers: list[Field]) -> None:
+        """See `ResponseSink.end_received`."""
+        self._link.end(self._stream, to_lines(trailers))
+
+    def hold_credit(self) -> None:
+        """The service reads more slowly than the visitor sends."""
+        self._holds_credit = True
+
+    def release_credit(self) -> None:
+        """The service has read what it was sent."""
+        self._holds_credit = False
+        owed, self._owed = self._owed, 0
+        if owed:
+            self._link.consumed(self._stream, owed)
+
+    def fail(self, code: Code, reason: str) -> None:
+        """End the exchange with a reset that says whose fault it was."""
+        if self.is_over:
+            return
+        self.code = code
+        self.reason = reason
+        self._link.reset(self._stream, code, reason)
+        self.over()
+
+    def finish_if_done(self) -> None:
+        """An upgraded connection ends when both halves have."""
+        connection = self._connection
+        if connection is not None and self.is_sent and connection.reader.is_idle:
+            connection.exchange = None
+            connection.transport.close()
+            self.over()
+
+    def over(self) -> None:
+        """Nothing more will happen."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self.seconds = time.monotonic() - self.started
+        if not self._stream.is_closed and not self.is_sent:
+            # The service answered without reading the whole request: what still comes is thrown away.
+            self._stream.owner = None
+        self._on_done(self)
+
+    def _write(self, data: Piece) -> None:
+        connection = self._connection
+        assert connection is not None
+        if self._is_chunked:
+            connection.transport.writelines(encode_chunk(data))
+        else:
+            connection.transport.write(data)
+        self._owed += len(data)
+        if not self._holds_credit:
+            self.release_credit()
+
+
+OnDone = Callable[[Exchange], None]
+"""Told once, when an exchange is over."""
