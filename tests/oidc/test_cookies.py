@@ -9,10 +9,23 @@ from tunnelrelay.policy import cookies
 JAR = CookieJar(is_secure=True)
 GOOD = b"G" * 43
 FAKES = [
-    b"\xa0__Host-tunnel=EVIL", b"\x85__Host-tunnel=EVIL", b"\xc2\xa0__Host-tunnel=EVIL", b"__Host-tunnel\xa0=EVIL", b"=__Host-tunnel=EVIL",
-    b"$Version=1", b"\x0b__Host-tunnel=EVIL", b"\x0c__Host-tunnel=EVIL", b"__Host-Tunnel=EVIL", b"__host-tunnel=EVIL", b"__Host-tunnel\x00=EVIL",
-    b'x="', b"tunnel=EVIL", b"__Host-tunnel-tx=EVIL", b"__Host-tunnel EVIL", b"a=__Host-tunnel=EVIL",
-]  # fmt: skip
+    b"\xa0__Host-tunnel=EVIL",
+    b"\x85__Host-tunnel=EVIL",
+    b"\xc2\xa0__Host-tunnel=EVIL",
+    b"__Host-tunnel\xa0=EVIL",
+    b"=__Host-tunnel=EVIL",
+    b"$Version=1",
+    b"\x0b__Host-tunnel=EVIL",
+    b"\x0c__Host-tunnel=EVIL",
+    b"__Host-Tunnel=EVIL",
+    b"__host-tunnel=EVIL",
+    b"__Host-tunnel\x00=EVIL",
+    b'x="',
+    b"tunnel=EVIL",
+    b"__Host-tunnel-tx=EVIL",
+    b"__Host-tunnel EVIL",
+    b"a=__Host-tunnel=EVIL",
+]
 
 
 @pytest.mark.parametrize("fake", FAKES)
@@ -25,10 +38,17 @@ def test_row_65_a_cookie_that_only_looks_like_ours_is_not_read(fake: bytes) -> N
 @pytest.mark.parametrize(
     "values",
     [
-        [b"__Host-tunnel=A; __Host-tunnel=B"], [b"__Host-tunnel=A", b"__Host-tunnel=B"], [b"__Host-tunnel=A;__Host-tunnel=A"],
-        [b"__Host-tunnel="], [b"__Host-tunnel"], [b'__Host-tunnel="A"'], [b"__Host-tunnel=A B"], [b"__Host-tunnel=A,B"], [b"__Host-tunnel=\xff"],
+        [b"__Host-tunnel=A; __Host-tunnel=B"],
+        [b"__Host-tunnel=A", b"__Host-tunnel=B"],
+        [b"__Host-tunnel=A;__Host-tunnel=A"],
+        [b"__Host-tunnel="],
+        [b"__Host-tunnel"],
+        [b'__Host-tunnel="A"'],
+        [b"__Host-tunnel=A B"],
+        [b"__Host-tunnel=A,B"],
+        [b"__Host-tunnel=\xff"],
     ],
-)  # fmt: skip
+)
 def test_row_66_two_of_our_cookies_are_none_and_so_is_a_spoilt_one(values: list[bytes]) -> None:
     assert JAR.session_in(values) is None
 

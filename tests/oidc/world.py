@@ -30,6 +30,7 @@ ISSUER = "https://idp.acme.example"
 CLIENT_ID = "client:1"
 CLIENT_SECRET = "s3cr%t+/ä"
 START = 1_800_000_000.0
+TUN_EXAMPLE = PublicAddress(scheme="https", domain="tun.example", port=443)
 PEER = Peer("203.0.113.9", 40000)
 
 RSA_KEY = RSAKey.generate_key(2048, {"kid": "k1"})
@@ -156,7 +157,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
 class World:
     """One relay's login, its store and its providers."""
 
-    address: PublicAddress = PublicAddress(scheme="https", domain="tun.example", port=443)
+    address: PublicAddress = TUN_EXAMPLE
     clock: Clock = field(default_factory=Clock)
     ring: KeyRing = field(default_factory=KeyRing.generate)
     store: Any = field(default_factory=MemoryStore)
@@ -296,3 +297,16 @@ def as_json(content: Any, status: int = 200, content_type: str = "application/js
 
 def without_none(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
+
+
+def sent_to(reply: Reply) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(location(reply)).query))
+
+
+def text_of(reply: Reply) -> str:
+    return reply.body.decode()
+
+
+async def handed_over(world: World, browser: Browser, **lies: str) -> Reply:
+    """Up to the callback's redirect."""
+    return await browser.callback(world.provider.authorize(location(await browser.start()), **lies))

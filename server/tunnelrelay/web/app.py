@@ -24,8 +24,7 @@ from tunnelrelay.oidc.outcomes import redirect
 from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.pages.login import logged_out
 from tunnelrelay.pages.page import Page, error_reply, page_reply
-from tunnelrelay.web.inside_scope import inside_of
-from tunnelrelay.web.reading import field_values, form_params, query_params
+from tunnelrelay.web.reading import field_values, form_params, inside_of, query_params
 
 log = logging.getLogger(__name__)
 

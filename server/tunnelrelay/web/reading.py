@@ -1,4 +1,8 @@
-"""A request's parts as the bytes that came, read strictly. Pure but for the body."""
+"""What a handler may know of a request: what the ingress found out, and the raw bytes, read strictly.
+
+Nothing derived from the Host field (`request.url`, `url_for`) and nothing of Starlette's cookie parser is used: the
+first is the visitor's word, the second takes other cookies for ours.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +10,24 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from tunnelrelay.model import Inside
+
 Params = list[tuple[str, str]]
 
 MAX_FORM = 16 * 1024
 """Bytes of a form. The largest is a provider's answer by form_post: a code, a state, a few words."""
 MAX_PARAMS = 32
+
+
+def inside_of(scope: Mapping[str, Any]) -> Inside:
+    """The trusted side of an ASGI scope.
+
+    Raises:
+        KeyError: When the request did not come through the ingress. It must not be answered then.
+    """
+    inside = scope["tunnel"]
+    assert isinstance(inside, Inside)
+    return inside
 
 
 def field_values(scope: Mapping[str, Any], name: bytes) -> list[bytes]:
