@@ -45,7 +45,11 @@ async def test_a_tunnel_has_started_once_its_address_answered_and_not_before():
         started = await diary.starts.get()
 
     assert [words for _, words in asked] == [["connected as ann"]] * 3
-    assert (started.url, started.upstream, started.name) == ("https://demo.tun.example", "http://127.0.0.1:9", "command_line")
+    assert (started.url, started.upstream, started.name) == (
+        "https://demo.tun.example",
+        "http://127.0.0.1:9",
+        "command_line",
+    )
 
 
 async def test_an_address_that_does_not_answer_is_reported_and_asked_again_while_the_link_stays():
@@ -118,6 +122,7 @@ async def test_a_steady_link_wipes_the_slate_clean():
 
 async def test_a_relay_that_goes_away_gets_a_new_link_before_the_old_one_ends():
     relay, diary, clock = FakeRelay(), Diary(), Clock()
+    comes = ["connected as ann", "started https://demo.tun.example"]
     async with running(relay, diary, clock=clock):
         await diary.starts.get()
         old = await relay.linked.get()
@@ -126,10 +131,7 @@ async def test_a_relay_that_goes_away_gets_a_new_link_before_the_old_one_ends():
         await relay.linked.get()
         await diary.starts.get()
         assert old.is_open
-        assert diary.words == ["connected as ann", "started https://demo.tun.example", "moving"] + [
-            "connected as ann",
-            "started https://demo.tun.example",
-        ]
+        assert diary.words == [*comes, "moving", *comes]
 
 
 async def test_an_old_link_is_closed_when_its_time_to_drain_is_over():
@@ -169,7 +171,10 @@ async def test_being_superseded_is_the_end_and_says_by_whom():
         link.user.on_message(Superseded(tunnel=1, by="192.0.2.7", at="2026-11-23T10:00:00Z"))
         end = await task
     assert isinstance(end, NameTaken)
-    assert end.message == "demo.tun.example was taken over by another agent of yours, from 192.0.2.7 at 2026-11-23T10:00:00Z"
+    assert (
+        end.message
+        == "demo.tun.example was taken over by another agent of yours, from 192.0.2.7 at 2026-11-23T10:00:00Z"
+    )
     assert relay.dials == 1
 
 

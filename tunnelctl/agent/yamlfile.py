@@ -15,7 +15,8 @@ class Entry:
 
     Attributes:
         line: Of the key, from 1.
-        value: Text of a scalar, None for an empty one, a mapping, or of a list the texts of its plain items.
+        value: Text of a scalar, None for an empty one, a mapping, or of a list the texts of its items, "" for
+            one that is itself a list or mapping.
     """
 
     key: str
@@ -92,7 +93,7 @@ def _value(node: yaml.Node, path: Path) -> str | Mapping | tuple[str, ...] | Non
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path)
     if isinstance(node, yaml.SequenceNode):
-        return tuple(str(item.value) for item in node.value if isinstance(item, yaml.ScalarNode))
+        return tuple(str(item.value) if isinstance(item, yaml.ScalarNode) else "" for item in node.value)
     is_empty = node.tag == "tag:yaml.org,2002:null"
     return None if is_empty else str(node.value)
 

@@ -1,0 +1,100 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.agent.address import AddressInvalid, is_loopback, parse_relay, parse_upstream
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("8080", "http://localhost:8080"),
+        ("80", "http://localhost:80"),
+        ("443", "https://localhost:443"),
+        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("app.internal:443", "https://app.internal:443"),
+        ("[::1]:3000", "http://[::1]:3000"),
+        ("http://localhost", "http://localhost:80"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("https://app.internal", "https://app.internal:443"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://app.internal:443", "http://app.internal:443"),
+    ],
+)
+def test_a_service_is_named_as_ngrok_takes_it(text, url):
+    assert parse_upstream(text).url == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "0",
+        "70000",
+        "localhost",
+        "a b:80",
+        "file:///srv",
+        "tcp://a:1",
+        "http://u:p@a",
+        "http://a/path",
+        "a:b",
+        "http://",
+        ":80",
+        "http://a?x",
+        "http://[::1",
+        "٣",
+    ],
+)
+def test_what_names_no_service_is_refused(text):
+    with pytest.raises(AddressInvalid):
+        parse_upstream(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_address_or_a_documented_error(text):
+    for parse in (parse_upstream, parse_relay):
+        with contextlib.suppress(AddressInvalid):
+            assert 1 <= parse(text).port <= 65535
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://tun.example", "https://tun.example"),
+        ("wss://tun.example:8443/", "https://tun.example:8443"),
+        ("ws://[::1]:8080", "http://[::1]:8080"),
+        ("tun.example", "https://tun.example"),
+        ("tun.example:443", "https://tun.example"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("http://relay.localhost:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_relay_is_named_by_any_of_its_url_forms(text, url):
+    assert parse_relay(text).url == url
+
+
+@pytest.mark.parametrize("text", ["http://tun.example", "ws://192.0.2.1:8080", "http://localhost.example"])
+def test_a_token_is_never_sent_over_plain_http_to_another_machine(text):
+    with pytest.raises(AddressInvalid, match="in the clear"):
+        parse_relay(text)
+
+
+@pytest.mark.parametrize("text", ["", "ftp://a", "https://", "https://a/b", "https://t:x@a"])
+def test_what_names_no_relay_is_refused(text):
+    with pytest.raises(AddressInvalid):
+        parse_relay(text)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        (("127.0.0.1", "127.8.8.8", "::1", "localhost", "a.localhost"), True),
+        (("notlocalhost", "localhost.example", "10.0.0.1", "0.0.0.0"), False),
+    ],
+)
+def test_loopback_is_judged_by_name(hosts, expected):
+    assert all(is_loopback(host) is expected for host in hosts)

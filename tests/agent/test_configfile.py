@@ -1,0 +1,114 @@
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.agent.configfile import RESTRICTING, default_path, load
+from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "tunnel.yml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def problems(path):
+    with pytest.raises(FileInvalid) as caught:
+        load(path)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_a_file_in_ngroks_third_schema_is_read(file):
+    config = load(
+        file(
+            "version: 3\nagent:\n  authtoken: tok\n  connect_url: https://tun.example\n  connect_cas: /ca.pem\n"
+            "  log: stdout\n  log_format: json\n  log_level: debug\n  console_ui: false\n"
+        )
+    )
+    assert (config.authtoken, config.connect_url, config.connect_cas) == ("tok", "https://tun.example", "/ca.pem")
+    assert (config.log, config.log_format, config.log_level, config.console_ui) == ("stdout", "json", "debug", "false")
+    assert config.exists
+
+
+def test_the_file_that_pyngrok_writes_is_enough(file):
+    assert load(file("version: '3'\n")).authtoken == ""
+
+
+def test_the_default_file_need_not_be_there_but_a_named_one_must(tmp_path):
+    assert not load(tmp_path / "no.yml").exists
+    with pytest.raises(FileInvalid, match="no such file"):
+        load(tmp_path / "no.yml", must_exist=True)
+
+
+def test_every_unknown_key_is_named_with_its_line(file):
+    assert problems(file("version: 3\nagent:\n  authtoken: t\n  authtokn: t\nlog: x\n")) == [
+        "4: unknown key agent.authtokn",
+        "5: unknown key log",
+    ]
+
+
+def test_a_key_that_restricts_access_is_refused_in_every_version(file):
+    assert "restricts access" in problems(file("version: 3\nagent:\n  traffic_policy: x\n"))[0]
+    assert "restricts access" in problems(file("version: 2\nbasic_auth: [a:b]\n"))[0]
+    assert "oauth" in RESTRICTING
+
+
+def test_endpoints_in_the_file_are_not_silently_left_out(file):
+    assert "cannot be started from the file" in problems(file("version: 3\nendpoints:\n  - name: a\n"))[0]
+    assert load(file("version: 3\nendpoints: []\ntunnels:\n")).exists
+
+
+def test_an_unknown_key_in_a_second_version_file_is_a_warning(file):
+    config = load(file("version: 2\nauthtoken: tok\nserver_addr: tun.example:443\nroot_cas: trusted\nregion: eu\n"))
+    assert (config.authtoken, config.connect_url, config.connect_cas) == ("tok", "tun.example:443", "")
+    assert [warning.partition(": ")[2] for warning in config.warnings] == ["unknown key region is ignored"]
+
+
+@pytest.mark.parametrize("text", ["agent: {}\n", "", "version: 1\n", "version:\n"])
+def test_a_file_says_its_version(file, text):
+    assert "version" in problems(file(text))[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["- a\n", "a: b: c\n", "\tx: 1\n", "version: 3\nversion: 3\n", "{", "text", "a: &a [*a]"]
+)
+def test_what_is_no_mapping_is_an_error_with_a_line(file, text):
+    assert problems(file(text))
+
+
+@pytest.mark.parametrize("text", ["version: 3\nagent: text\n", "version: 3\nagent:\n  authtoken: [a]\n"])
+def test_a_value_of_the_wrong_kind_is_an_error(file, text):
+    assert "wrong kind" in problems(file(text))[0]
+
+
+def test_a_token_does_not_show_in_a_traceback(file):
+    assert "sesame" not in repr(load(file("version: 3\nagent: {authtoken: sesame}\n")))
+
+
+def test_a_file_that_is_too_large_or_not_text_is_an_error(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"#" * (MAX_FILE + 1))
+    with pytest.raises(FileInvalid, match="larger than"):
+        load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(FileInvalid, match="UTF-8"):
+        load(path)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_mapping_or_a_documented_error(text):
+    with contextlib.suppress(FileInvalid):
+        assert isinstance(parse(text, Path("f")), dict)
+
+
+def test_the_file_lies_where_the_platform_keeps_configuration(tmp_path):
+    assert default_path({}).name == "tunnel.yml"
+    assert default_path({}).parent.name == "tunnelctl"
+    assert default_path({"TUNNELCTL_CONFIG": str(tmp_path / "x")}) == tmp_path / "x"

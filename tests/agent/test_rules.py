@@ -1,0 +1,139 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.agent.rules import MAX_DURATION, RuleOptions, RulesInvalid, build_policy, parse_duration
+from tunnelctl.wire.messages import PolicySpec
+
+LOGIN = {"oidc": "https://acme.okta.com", "oidc_client_id": "id", "oidc_client_secret": "secret"}
+
+
+def problems(**options):
+    with pytest.raises(RulesInvalid) as caught:
+        build_policy(RuleOptions(**options))
+    return caught.value.problems
+
+
+def test_no_options_make_the_empty_policy():
+    assert build_policy(RuleOptions()) == PolicySpec()
+
+
+def test_everything_missing_for_a_login_is_said_at_once():
+    assert problems(oidc="https://acme.okta.com") == [
+        "--oidc-client-id: missing, --oidc needs it",
+        "--oidc-client-secret: missing, --oidc needs it",
+    ]
+
+
+def test_rules_about_logins_without_a_login_are_refused_and_not_ignored():
+    assert problems(oidc_allow_domain=("acme.com",), oidc_client_id="id") == [
+        "--oidc-client-id: needs --oidc ISSUER",
+        "--oidc-allow-domain: needs --oidc ISSUER",
+    ]
+
+
+def test_mistakes_in_all_places_are_said_together():
+    said = problems(
+        **LOGIN,
+        oidc_allow_email=("ann",),
+        oidc_allow_claim=("dept",),
+        basic_auth=("ann",),
+        cidr_allow=("10.0.0.1/8",),
+        request_add=("no colon",),
+        response_remove=("bad name",),
+        host_header="a b",
+    )
+    flags = [text.partition(":")[0] for text in said]
+    assert flags == [
+        "--oidc-allow-email", "--oidc-allow-claim", "--basic-auth", "--cidr-allow", "--host-header",
+        "--request-header-add", "--response-header-remove", "--basic-auth",
+    ]  # fmt: skip
+
+
+def test_a_login_is_asked_for_as_written():
+    oidc = build_policy(
+        RuleOptions(
+            **LOGIN,
+            oidc_scope=("groups",),
+            oidc_allow_email=("Ann@Acme.com",),
+            oidc_allow_domain=("@ACME.com",),
+            oidc_allow_group=("Ops, EU",),
+            oidc_allow_claim=("dept=a=b",),
+            oidc_idle="30m",
+            oidc_max="1h30m",
+        )
+    ).oidc
+    assert oidc is not None
+    assert (oidc.issuer, oidc.client_id, oidc.client_secret) == ("https://acme.okta.com", "id", "secret")
+    assert (oidc.allow_emails, oidc.allow_domains) == (("ann@acme.com",), ("acme.com",))
+    assert (oidc.allow_groups, oidc.allow_claims) == (("Ops, EU",), (("dept", "a=b"),))
+    assert (oidc.scopes, oidc.idle_seconds, oidc.max_seconds) == (("groups",), 1800, 5400)
+
+
+@pytest.mark.parametrize(
+    "issuer", ["acme.okta.com", "http://acme.okta.com", "https://a?x=1", "https://u:p@a", "ftp://a"]
+)
+def test_an_issuer_is_an_https_url(issuer):
+    assert problems(**{**LOGIN, "oidc": issuer})[0].startswith("--oidc: ")
+
+
+def test_an_issuer_on_this_machine_may_be_plain_http():
+    policy = build_policy(RuleOptions(**{**LOGIN, "oidc": "http://127.0.0.1:9400"}))
+    assert policy.oidc is not None
+
+
+def test_a_mistake_in_a_password_does_not_repeat_it():
+    assert "hunter2" not in str(problems(basic_auth=(":hunter2",)))
+    assert "hunter2" not in repr(RuleOptions(basic_auth=("a:hunter2",), oidc_client_secret="hunter2"))
+
+
+def test_a_password_and_a_login_do_not_go_together():
+    assert "not together with --oidc" in problems(**LOGIN, basic_auth=("a:b",))[0]
+
+
+def test_a_network_written_as_a_host_is_explained():
+    assert problems(cidr_deny=("10.1.2.3/8",)) == [
+        "--cidr-deny: 10.1.2.3/8 names a host inside a network; did you mean 10.0.0.0/8?"
+    ]
+
+
+def test_networks_and_single_addresses_are_taken():
+    policy = build_policy(RuleOptions(cidr_allow=("10.0.0.0/8", "2001:db8::/32", "192.0.2.1")))
+    assert policy.cidr_allow == ("10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32")
+
+
+@pytest.mark.parametrize("field", ["X: a\r\nSet-Cookie: b", "X: \0", "X Y: a", ": a", "X:\x7f"])
+def test_no_header_can_smuggle_another(field):
+    assert problems(request_add=(field,))
+
+
+def test_headers_are_edited_as_ngrok_writes_it():
+    policy = build_policy(
+        RuleOptions(request_add=("X-A:1", "X-B: 2 "), request_remove=("X-C,X-D", "X-E"), host_header="rewrite")
+    )
+    assert policy.request_headers.add == (("X-A", "1"), ("X-B", "2"))
+    assert policy.request_headers.remove == ("X-C", "X-D", "X-E")
+    assert policy.host_header == "rewrite"
+
+
+def test_preserving_the_host_is_the_default():
+    assert build_policy(RuleOptions(host_header="preserve")).host_header is None
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1h", 3600), ("90s", 90), ("1h30m", 5400), ("2m5s", 125)])
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_duration_or_an_error(text):
+    with contextlib.suppress(ValueError):
+        assert 0 < parse_duration(text) <= MAX_DURATION
+
+
+@pytest.mark.parametrize("text", ["", "0s", "1d", "h", "-1h", "1h1h", "9999999h", "60"])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
