@@ -8,6 +8,8 @@ from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead, parse_response
 
 MAX_INTERIM = 20
 """1xx responses before the final one; more is a broken or hostile upstream."""
+MAX_INTERIM_BYTES = 32 * 1024
+"""Field lines of all of them together: half of what the wire lets through, where going over ends the whole link."""
 
 
 class ResponseSink(Protocol):
@@ -35,6 +37,7 @@ class ResponseReader:
     __slots__ = (
         "_decoder",
         "_interim",
+        "_interim_bytes",
         "_keep_alive",
         "_kept",
         "_method",
@@ -51,7 +54,7 @@ class ResponseReader:
         self._keep_alive = True
         self._kept = b""
         self._decoder: Decoder | None = None
-        self._interim = 0
+        self._interim = self._interim_bytes = 0
         self._method = b""
         self._sink: ResponseSink | None = None
 
@@ -66,7 +69,7 @@ class ResponseReader:
         self._sink = sink
         self.is_idle = False
         self.has_begun = False
-        self._interim = 0
+        self._interim = self._interim_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Take what arrived; the sink is told.
@@ -111,7 +114,8 @@ class ResponseReader:
         assert self._sink is not None
         if head.status < 200 and head.status != 101:
             self._interim += 1
-            if self._interim > MAX_INTERIM:
+            self._interim_bytes += len(head.lines)
+            if self._interim > MAX_INTERIM or self._interim_bytes > MAX_INTERIM_BYTES:
                 raise HttpError("bad_request", "too many interim responses")
             self._sink.head_received(head, False)
             return

@@ -6,6 +6,8 @@ so nothing passes here that is not plain RFC 9112. Only whole heads are parsed; 
 one ends.
 """
 
+import re
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from tunnelctl.http1.errors import HttpError
@@ -23,6 +25,7 @@ MAX_RESPONSE_HEAD = 64 * 1024
 _HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
 """Bytes that may stand in a head at all. CR and LF are checked apart: only as pairs."""
 _TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS = b"0123456789"
 _REFUSED_UPGRADES = (b"h2c", b"http/", b"tls/")
 """Tokens that would turn the connection into a protocol the ingress judges by request (h2c smuggling)."""
@@ -123,13 +126,14 @@ class RequestHead(_Fields):
         keep_alive: The connection may carry another request.
     """
 
-    __slots__ = ("expects_continue", "host", "method", "target", "upgrade")
+    __slots__ = ("_has_host", "expects_continue", "host", "method", "target", "upgrade")
 
     def __init__(self) -> None:
         super().__init__()
         self.method = b""
         self.target = b""
         self.host = b""
+        self._has_host = False
         self.upgrade = b""
         self.expects_continue = False
 
@@ -148,8 +152,9 @@ class RequestHead(_Fields):
         return self.target.partition(b"?")[0]
 
     def _note_host(self, value: bytes) -> None:
-        if self.host:
+        if self._has_host:
             raise HttpError("bad_request", "two Host fields")
+        self._has_host = True  # also when it is empty: an empty one before ours must not hide a second
         self.host = value
 
     def _note_upgrade(self, value: bytes) -> None:
@@ -225,6 +230,9 @@ def parse_response(block: bytes) -> ResponseHead:
         HttpError: It is not acceptable.
     """
     _check_bytes(block)
+    if not block.startswith(b"HTTP/1."):
+        # llhttp skips empty lines in front, and takes HTTP/0.9 and 2.0.
+        raise HttpError("bad_request", "not HTTP/1")
     head = ResponseHead()
     head.minor = 0 if block.startswith(b"HTTP/1.0 ") else 1
     parser = HttpResponseParser(head)
@@ -291,6 +299,8 @@ def _check_request(head: RequestHead, block: bytes) -> None:
 
 def _is_target(head: RequestHead) -> bool:
     target = head.target
+    if b"%" in target and _BAD_ESCAPE.search(head.path):
+        return False  # each server decodes it in its own way; in a query, people do write a bare `%`
     if target.startswith(b"/"):
         return True
     if target == b"*":
