@@ -92,12 +92,9 @@ def test_it_is_refused_byte_by_byte_too(data):
 
 def test_sizes_may_be_in_either_case_and_carry_an_extension():
     decoder = ChunkedDecoder()
+    data = b"A;x=y\r\n0123456789\r\n0a \t;z\r\nabcdefghij\r\n00\r\n\r\nGET"
 
-    assert (
-        decode(decoder, [b"A;x=y\r\n0123456789\r\n0a \t;z\r\nabcdefghij\r\n00\r\n\r\nGET"]
-
-    assert decode(decoder, data) == b"0123456789abcdefghij"
-    )
+    assert decode(decoder, [data]) == b"0123456789abcdefghij"
     assert decoder.rest == b"GET"
 
 
