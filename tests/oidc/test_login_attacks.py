@@ -23,6 +23,7 @@ from tests.oidc.world import (
     text_of,
 )
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
+from tunnelrelay.policy.classify import may_start_login
 
 # Answers of another provider
 
@@ -340,3 +341,22 @@ async def test_row_66_two_session_cookies_are_both_cleared_when_a_login_begins()
     head = request(APP, "/", [("Cookie", "__Host-tunnel=A; __Host-tunnel=B")])
     reply = await world.login.start(APP, world.endpoints[APP], head, "r", PEER)
     assert any(value.startswith(b"__Host-tunnel=; ") and b"Max-Age=0" in value for value in set_cookies(reply))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Accept", "text/html")],
+        [("X-Requested-With", "XMLHttpRequest"), ("Accept", "text/html")],
+        [("Accept", "application/json")],
+        [],
+    ],
+)
+def test_row_46_polling_never_starts_a_login(fields: list[tuple[str, str]]) -> None:
+    assert not may_start_login(request(APP, "/poll", fields))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
+def test_row_48_only_get_starts_a_login_so_no_body_is_ever_kept(method: str) -> None:
+    fields = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
+    assert not may_start_login(request(APP, "/form", fields, method))

@@ -400,7 +400,7 @@ async def test_the_assertion_is_signed_once_a_minute_and_checks_out_against_the_
         (key,) = world.signer.jwks()["keys"]
         token = jwt.decode(fields_of(text)["X-Tunnel-Assertion"], ECKey.import_key(key), algorithms=["ES256"])
         assert token.claims["aud"] == f"https://{APP}"
-        assert token.claims["iss"] == "https://idp.tun.example"
+        assert token.claims["iss"] == "https://tun.example"
         assert (token.claims["sub"], token.claims["idp"]) == ("alice", ISSUER)
         assert (token.claims["iat"], token.claims["exp"]) == (at, at + 120)
 

@@ -167,7 +167,7 @@ class World:
     def __post_init__(self) -> None:
         self.provider = LyingProvider(clock=self.clock)
         self.endpoints.setdefault(APP, connection())
-        self.signer = AssertionSigner.generate(issuer=self.address.url(self.address.idp_host))
+        self.signer = AssertionSigner.generate(issuer=self.address.url(self.address.domain))
         self.restart()
 
     def restart(self) -> None:

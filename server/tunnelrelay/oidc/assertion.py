@@ -23,7 +23,7 @@ class AssertionSigner:
     """Signs assertions with the relay's own key.
 
     Args:
-        issuer: What `iss` says: the address of the host that publishes the key.
+        issuer: What `iss` says: the relay's own address, below which the key is published.
     """
 
     def __init__(self, key: ECKey, *, issuer: str) -> None:

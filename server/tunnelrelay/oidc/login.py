@@ -86,7 +86,8 @@ class Login:
         name = self._jar.transaction_name(transaction.tx)
         fields = self._tidied(head.get_all(b"cookie"), host, now)
         fields.append((b"Set-Cookie", self._jar.set(name, blob, max_age=LOGIN_SECONDS)))
-        log.info("login started: host=%s request=%s peer=%s", host, request_id, peer.host)
+        # Anybody can cause one with every request; the access log has the exchange.
+        log.debug("login started: host=%s request=%s peer=%s", host, request_id, peer.host)
         return redirect(self._authorization_url(connection, metadata, transaction), fields)
 
     async def callback(self, params: Iterable[tuple[str, str]], request_id: str) -> Reply:
