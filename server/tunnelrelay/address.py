@@ -54,11 +54,11 @@ class PublicAddress:
     def redirect_uri(self) -> str:
         """What owners register at their provider, once for every endpoint.
 
-        On `localhost` it is that literal name: several providers take plain http for nothing else.
+        On `localhost` and below it is that literal name: several providers take plain http for nothing else.
         """
         if self.callback_url:
             return self.callback_url
-        host = self.domain if self.is_local else self.idp_host
+        host = "localhost" if self.is_local else self.idp_host
         return f"{self.url(host)}/oauth2/callback"
 
     def url(self, host: str) -> str:

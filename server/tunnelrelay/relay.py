@@ -192,8 +192,12 @@ class Relay:
         )
 
     def _is_own(self, host: str, port: int) -> bool:
-        """Whether a provider's address is this relay itself: an endpoint as its own provider would loop."""
-        return host == self.address.domain or host.endswith("." + self.address.domain)
+        """Whether a provider's address is this relay itself: an endpoint as its own provider would loop.
+
+        On `localhost` every other port of the name is somebody else, most likely the provider.
+        """
+        is_our_name = host == self.address.domain or host.endswith("." + self.address.domain)
+        return is_our_name and (not self.address.is_local or port == self.address.port)
 
     async def _start_admin(self) -> None:
         config = self._config

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tunnelrelay.observe.admin import admin_app
+from tunnelrelay.observe.exposition import render
 from tunnelrelay.observe.metrics import DEFINITIONS, Metrics
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
@@ -15,7 +16,7 @@ def test_the_table_of_metrics_is_the_codes() -> None:
 
 
 def test_metrics_in_the_prose_exist() -> None:
-    shown = Metrics().render().decode()
+    shown = render(Metrics()).decode()
     for name in set(re.findall(r"tunnelrelay_\w+", TEXT)):
         assert f" {name} " in shown or f" {name}_total " in shown, name
 

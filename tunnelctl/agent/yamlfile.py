@@ -51,7 +51,7 @@ def read_text(path: Path) -> str | None:
         if len(data) > MAX_FILE:
             raise FileInvalid([f"{path}: larger than {MAX_FILE} bytes"])
         return data.decode("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError:
         raise FileInvalid([f"{path}: not UTF-8 text"]) from None

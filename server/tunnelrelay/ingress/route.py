@@ -109,12 +109,12 @@ class Router:
 
     def _own_host(self, head: RequestHead, host: str) -> Routed:
         address = self._address
-        if host == address.idp_host:
+        # On `localhost` the callback lives there: providers take plain http for no other name.
+        is_local_callback = address.is_local and host == "localhost" and head.path == b"/oauth2/callback"
+        if host == address.idp_host or is_local_callback:
             return Own(host, "idp")
         if host == address.domain:
-            # On `localhost` the callback lives here: providers take plain http for no other name.
-            is_callback = head.path == b"/oauth2/callback" and address.is_local
-            return Own(host, "idp" if is_callback else "domain")
+            return Own(host, "domain")
         return Unwanted("endpoint_not_found", host)
 
     def _matched_before_hosts(self, head: RequestHead) -> Routed | None:

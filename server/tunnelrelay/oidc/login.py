@@ -15,6 +15,8 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Peer, Reply
@@ -26,7 +28,7 @@ from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.metadata import Metadata
 from tunnelrelay.oidc.outcomes import provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.sealed import KeyRing, b64url, sha256
+from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.urls import authorization_url, return_path
 from tunnelrelay.pages import login as pages
@@ -137,7 +139,7 @@ class Login:
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
             "nonce": transaction.nonce,
             # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to whoever sees this address.
-            "code_challenge": b64url(sha256(transaction.verifier.encode("ascii"))),
+            "code_challenge": create_s256_code_challenge(transaction.verifier),
             "code_challenge_method": "S256",
         }
         return authorization_url(metadata.authorization_endpoint, parameters)

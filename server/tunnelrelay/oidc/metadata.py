@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from authlib.oidc.discovery import get_well_known_url
 
 from tunnelrelay.oidc.fetch import ProviderError
 
@@ -54,7 +55,7 @@ def discovery_url(issuer: str) -> str:
         )
     if url.query:
         raise ProviderError("invalid", "the issuer has a query")
-    return f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    return str(get_well_known_url(issuer, external=True))
 
 
 def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: bool, allow_http: bool) -> Metadata:

@@ -201,6 +201,14 @@ ERRORS: dict[str, ErrorKind] = dict(
             "Ask the relay's operator for a new one (tunnelrelay token create).",
         ),
         _kind(
+            "page_not_found",
+            404,
+            "ingress",
+            "Nothing here",
+            "The relay has no page of its own at this address.",
+            "Addresses below /_tunnel/ belong to the relay. The app is at every other one.",
+        ),
+        _kind(
             "method_not_allowed",
             405,
             "ingress",

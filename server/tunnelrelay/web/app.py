@@ -23,7 +23,7 @@ from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.outcomes import redirect
 from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.pages.login import logged_out
-from tunnelrelay.pages.page import Page, error_reply, page_reply
+from tunnelrelay.pages.page import error_reply
 from tunnelrelay.web.reading import field_values, form_params, inside_of, query_params
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class WebApp:
         inside = inside_of(request.scope)
         connection = self.endpoints.connection_of(inside.host)
         if connection is None or field_values(request.scope, b"service-worker"):
-            return _nothing_here(request)
+            return _error("page_not_found", request)
         refusal = _refusal_of_fetch(request)
         if refusal:
             return _error(refusal, request)
@@ -99,7 +99,7 @@ class WebApp:
         inside = inside_of(request.scope)
         connection = self.endpoints.connection_of(inside.host)
         if connection is None:
-            return _nothing_here(request)
+            return _error("page_not_found", request)
         cookie_values = field_values(request.scope, b"cookie")
         if request.method != "POST":
             return _response(await self.logout.ask(inside.host, connection, cookie_values, inside.request_id))
@@ -161,14 +161,8 @@ def _error(code: str, request: Request) -> Response:
     return _response(error_reply(code, request_id=inside.request_id, host=inside.host, wants_html=wants_html))
 
 
-def _nothing_here(request: Request) -> Response:
-    inside = inside_of(request.scope)
-    text = ("The relay has no page of its own at this address.",)
-    return _response(page_reply(Page(status=404, title="Nothing here", host=inside.host, text=text)))
-
-
 async def _not_found(request: Request, _error_: Exception) -> Response:
-    return _nothing_here(request)
+    return _error("page_not_found", request)
 
 
 async def _not_allowed(request: Request, _error_: Exception) -> Response:
