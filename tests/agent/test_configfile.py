@@ -41,6 +41,10 @@ def test_the_file_that_pyngrok_writes_is_enough(file):
     assert load(file("version: '3'\n")).authtoken == ""
 
 
+def test_an_empty_file_says_nothing(file):
+    assert load(file("# nothing yet\n")).authtoken == ""
+
+
 def test_the_default_file_need_not_be_there_but_a_named_one_must(tmp_path):
     assert not load(tmp_path / "no.yml").exists
     with pytest.raises(FileInvalid, match="no such file"):
@@ -71,7 +75,7 @@ def test_an_unknown_key_in_a_second_version_file_is_a_warning(file):
     assert [warning.partition(": ")[2] for warning in config.warnings] == ["unknown key region is ignored"]
 
 
-@pytest.mark.parametrize("text", ["agent: {}\n", "", "version: 1\n", "version:\n"])
+@pytest.mark.parametrize("text", ["agent: {}\n", "version: 1\n", "version:\n"])
 def test_a_file_says_its_version(file, text):
     assert "version" in problems(file(text))[0]
 

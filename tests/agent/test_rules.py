@@ -73,7 +73,7 @@ def test_a_login_is_asked_for_as_written():
 
 
 @pytest.mark.parametrize(
-    "issuer", ["acme.okta.com", "http://acme.okta.com", "https://a?x=1", "https://u:p@a", "ftp://a"]
+    "issuer", ["acme.okta.com", "http://acme.okta.com", "https://a?x=1", "https://u:p@a", "ftp://a", "https://a\nb"]
 )
 def test_an_issuer_is_an_https_url(issuer):
     assert problems(**{**LOGIN, "oidc": issuer})[0].startswith("--oidc: ")

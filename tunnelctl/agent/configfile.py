@@ -102,6 +102,8 @@ class _Reader:
                 self._read_top(top)
             case "2":
                 self._read_agent(top, is_v2=True)
+            case None if version is None and not top:
+                pass  # an empty file, or /dev/null to say that there is none
             case other:
                 line = version.line if version else 1
                 what = (

@@ -161,7 +161,8 @@ def _durations(options: RuleOptions, problems: list[str]) -> dict[str, int]:
 
 def _issuer(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    if not is_plain or parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{text!r} is not an issuer's URL like https://acme.okta.com")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"{text}: an issuer is reached over https (plain http only on this machine)")

@@ -142,7 +142,8 @@ class Screen:
     def _connections(self) -> RenderableType:
         figures = self._traffic.figures(time.monotonic())
         head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in Figures._fields)
-        cells = [str(value) if isinstance(value, int) else f"{value:.2f}" for value in figures]
+        counts = [str(figures.ttl), str(figures.opn), f"{figures.rt1:.2f}", f"{figures.rt5:.2f}"]
+        cells = [*counts, _duration(figures.p50), _duration(figures.p90)]
         return Text(f"{head.rstrip()}\n{' ' * LABEL_WIDTH}{''.join(cell.ljust(CELL_WIDTH) for cell in cells)}".rstrip())
 
     def _request_rows(self, room: int) -> list[RenderableType]:
@@ -161,6 +162,13 @@ def _request_line(at: float, exchange: Exchange) -> Text:
     line.append(f"{printable(exchange.method)[:7]:<7} ")
     line.append(f"{_cut(path_of(exchange), 34):<35}")
     return line.append(status_words(exchange), _colour(status_of(exchange)))
+
+
+def _duration(seconds: float) -> str:
+    """Three digits at most, in the unit that shows something."""
+    if seconds >= 1:
+        return f"{seconds:.1f}s"
+    return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
 
 
 def _cut(text: str, width: int) -> str:

@@ -205,13 +205,13 @@ def host_of_url(text: str) -> str | None:
     authority = rest if colon else scheme
     if not authority:
         return None
-    parts = urlsplit(f"//{authority}")
+    try:
+        parts = urlsplit(f"//{authority}")
+        _ = parts.port  # accepted as we print it; the relay decides the port
+    except ValueError as error:
+        raise AddressInvalid(f"{text}: not an address ({error})") from None
     if parts.path or parts.query or parts.fragment or "@" in authority:
         raise AddressInvalid(f"{text}: a public address ends after the host")
-    try:
-        _ = parts.port  # accepted as we print it; the relay decides the port
-    except ValueError:
-        raise AddressInvalid(f"{text}: the port is not a number") from None
     return host_name(parts.hostname or "")
 
 

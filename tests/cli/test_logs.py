@@ -1,0 +1,108 @@
+import json
+import logging
+
+import pytest
+
+from tests.cli.fakes import exchange
+from tunnelctl.agent.watcher import Started
+from tunnelctl.cli.logs import REPEAT_SECONDS, LibraryHandler, Log, LogWatcher
+from tunnelctl.cli.records import as_json
+from tunnelctl.wire.errors import Code
+
+
+class Heard:
+    """A log watcher, and the records it wrote without their times."""
+
+    def __init__(self, level="info", **kwargs):
+        self.lines = []
+        self.now = 0.0
+        self.log = Log(self.lines.append, as_json, level, now=lambda: 0.0)
+        self.watcher = LogWatcher(self.log, clock=lambda: self.now, **kwargs)
+
+    @property
+    def records(self):
+        return [{key: value for key, value in json.loads(line).items() if key != "t"} for line in self.lines]
+
+    @property
+    def messages(self):
+        return [record["msg"] for record in self.records]
+
+
+def test_a_started_tunnel_is_logged_as_scripts_expect():
+    heard = Heard(let_in="anyone")
+    heard.watcher.started(Started(name="command_line", upstream="http://localhost:80", url="https://a.example"))
+    assert heard.records == [
+        {
+            "lvl": "info", "msg": "started tunnel", "obj": "tunnels", "name": "command_line",
+            "addr": "http://localhost:80", "url": "https://a.example", "let_in": "anyone",
+        }
+    ]  # fmt: skip
+
+
+def test_the_redirect_uri_to_register_goes_with_it():
+    heard = Heard()
+    heard.watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="https://idp/cb"))
+    assert heard.records[0]["redirect_uri"] == "https://idp/cb"
+
+
+def test_a_session_is_announced_in_the_words_that_are_parsed():
+    heard = Heard()
+    heard.watcher.connecting("http://r")
+    heard.watcher.connected("http://r", "ann")
+    assert heard.messages == ["client session established", "tunnel session started"]
+
+
+def test_an_exchange_is_one_line_without_its_query():
+    heard = Heard()
+    heard.watcher.exchange(exchange(target=b"/login?token=secret"))
+    heard.watcher.exchange(exchange(status=0, code=Code.UPSTREAM_UNREACHABLE, reason="connection refused"))
+    assert "secret" not in heard.lines[0]
+    assert heard.records[0] | {"seconds": 0.25} == {
+        "lvl": "info", "msg": "exchange", "obj": "http", "peer": "192.0.2.9", "method": "GET", "path": "/login",
+        "status": 200, "seconds": 0.25,
+    }  # fmt: skip
+    assert (heard.records[1]["status"], heard.records[1]["err"]) == (502, "connection refused")
+
+
+def test_the_same_trouble_is_not_logged_five_times_a_second():
+    heard = Heard()
+    for _ in range(10):
+        heard.watcher.lost("connection refused", 0.1)
+    heard.watcher.lost("no answer in 5 s", 0.1)
+    heard.now += REPEAT_SECONDS
+    heard.watcher.lost("no answer in 5 s", 0.1)
+    assert [record["err"] for record in heard.records] == ["connection refused", "no answer in 5 s", "no answer in 5 s"]
+
+
+def test_a_lost_session_is_told_apart_from_one_that_never_was():
+    heard = Heard()
+    heard.watcher.lost("gone", 0.1)
+    heard.watcher.connected("r", "ann")
+    heard.watcher.lost("gone", 0.1)
+    assert heard.messages[0] == "failed to reconnect session"
+    assert heard.messages[-1] == "session closed, starting reconnect loop"
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 5), ("info", 3), ("warn", 1), ("error", 0), ("crit", 0)])
+def test_only_what_is_heavy_enough_is_written(level, count):
+    heard = Heard(level)
+    heard.watcher.connecting("r")
+    heard.watcher.latency(0.1)
+    heard.watcher.draining(0)
+    heard.watcher.moving("x")
+    heard.watcher.unready("https://a", "no answer")
+    assert len(heard.lines) == count
+
+
+def test_what_libraries_log_comes_out_in_the_same_form():
+    heard = Heard()
+    record = logging.LogRecord("websockets", logging.WARNING, "f", 1, "odd %s", ("frame",), None)
+    LibraryHandler(heard.log).emit(record)
+    assert heard.records == [{"lvl": "warn", "msg": "odd frame", "obj": "websockets"}]
+
+
+def test_a_library_record_that_cannot_be_formatted_does_not_raise(monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    heard = Heard()
+    LibraryHandler(heard.log).emit(logging.LogRecord("x", logging.WARNING, "f", 1, "%d", ("no number",), None))
+    assert not heard.lines

@@ -1,0 +1,196 @@
+import pytest
+
+from tunnelctl import __version__
+from tunnelctl.cli import exits, http
+from tunnelctl.cli.main import COMMANDS, run
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
+    for name in (
+        "TUNNELCTL_RELAY",
+        "TUNNELCTL_OIDC",
+        "TUNNELCTL_OIDC_CLIENT_ID",
+        "TUNNELCTL_OIDC_CLIENT_SECRET",
+        "TUNNELCTL_CONFIG",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def never_runs(monkeypatch):
+    """The agent must not be started."""
+    import tunnelctl.cli.run
+
+    monkeypatch.setattr(tunnelctl.cli.run, "run_agent", lambda *_: pytest.fail("the agent was started"))
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-v"], ["version"]])
+def test_the_version_stands_behind_the_word_version(arguments, capsys):
+    assert run(arguments) == 0
+    assert capsys.readouterr().out == f"tunnel version {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["http", "--help"], ["config", "--help"]])
+def test_help_is_data_and_goes_to_stdout(arguments, capsys):
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage: tunnel")
+    assert not err
+
+
+def test_every_command_in_the_help_exists(capsys):
+    run([])
+    listed = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"  {name} " in listed
+        assert run([name, "--help"]) == 0
+
+
+@pytest.mark.usefixtures("never_runs")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["http"], "Missing argument"),
+        (["http", "3000", "--no-such-flag"], "No such option"),
+        (["http", "3000", "4000"], "unexpected extra argument"),
+        (["nonsense"], "No such command"),
+        (["--nonsense"], "No such option"),
+        (["http", "3000", "--log-format=xml"], "Invalid value"),
+        (["http", "not a port"], "not an address"),
+        (["http", "3000", "--relay=http://tun.example"], "in the clear"),
+        (["http", "3000", "--cidr-allow="], "--cidr-allow"),
+        (["http", "3000", "--oidc="], "--oidc: its value is empty"),
+        (["http", "3000", "--config=/no/such.yml"], "no such file"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2_with_an_error_on_stderr(arguments, said, capsys):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert said in err
+    assert not out
+
+
+@pytest.mark.usefixtures("never_runs")
+def test_everything_that_is_missing_is_listed_at_once_with_a_hint(capsys):
+    assert run(["http", "3000", "--oidc=https://acme.okta.com", "--subdomain=a_b"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: --subdomain: 'a_b' is not a name of letters, digits and inner hyphens, at most 63 long",
+        "error: --oidc-client-id: missing, --oidc needs it",
+        "error: --oidc-client-secret: missing, --oidc needs it",
+        "hint: tunnel http --help lists what it takes",
+    ]
+
+
+def test_the_environment_stands_in_for_flags_and_flags_win(monkeypatch, capsys):
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    monkeypatch.setenv("TUNNELCTL_RELAY", "https://env.example")
+    monkeypatch.setenv("TUNNELCTL_AUTHTOKEN", "from-env")
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert run(["http", "3000", "--log=false", "--relay=https://flag.example"]) == 0
+    assert [config.relay.url for config in configs] == ["https://env.example", "https://flag.example"]
+    assert {config.token for config in configs} == {"from-env"}
+
+
+@pytest.mark.parametrize("outcome_name", ["NotAllowed", "NameTaken", "Invalid", "NoRelay", "Failed"])
+def test_every_bad_end_has_its_exit_code_and_its_hint(outcome_name, monkeypatch, capsys):
+    from tunnelctl.agent import outcome
+
+    end = getattr(outcome, outcome_name)("it said \x1b[31mno", "do this")
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda *_: end)
+    code = run(["http", "3000", "--log=false"])
+    err = capsys.readouterr().err
+    assert code == {"NotAllowed": 3, "NameTaken": 5, "Invalid": 2, "NoRelay": 4, "Failed": 1}[outcome_name]
+    assert err.splitlines()[1] == "hint: do this"
+    assert "\x1b" not in err
+    assert "it said \\x1b[31mno" in err
+
+
+def test_a_log_file_that_cannot_be_written_is_said_before_anything_is_dialled(capsys):
+    assert run(["http", "3000", "--log=/no/such/dir/log"]) == 2
+    assert "cannot write /no/such/dir/log" in capsys.readouterr().err
+
+
+def test_a_bad_log_format_in_the_file_is_a_mistake(tmp_path, capsys):
+    (tmp_path / "tunnel.yml").write_text("version: 3\nagent: {log_format: xml}\n")
+    assert run(["http", "3000"]) == 2
+    assert "log_format is one of term, logfmt, json" in capsys.readouterr().err
+
+
+# tunnel config
+
+
+def test_a_token_is_saved_before_it_is_said_and_checked_afterwards(tmp_path, capsys):
+    path = tmp_path / "tunnel.yml"
+    assert run(["config", "add-authtoken", "tok"]) == 0
+    assert capsys.readouterr().out == f"Authtoken saved to configuration file: {path}\n"
+    assert run(["config", "check"]) == 0
+    assert capsys.readouterr().out == f"Valid configuration file at {path}\n"
+
+
+def test_a_token_can_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("T", "tok")
+    assert run(["config", "add-authtoken", "env:T", "--config", str(tmp_path / "other.yml")]) == 0
+    assert '"tok"' in (tmp_path / "other.yml").read_text()
+
+
+def test_a_file_that_is_not_there_or_not_right_fails_the_check(tmp_path, capsys):
+    assert run(["config", "check"]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "tunnel.yml").write_text("version: 3\nfoo: 1\nbar: 2\n")
+    assert run(["config", "check"]) == 2
+    assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_a_file_that_others_can_read_is_warned_of(tmp_path, capsys):
+    path = tmp_path / "tunnel.yml"
+    path.write_text("version: 3\nagent: {authtoken: tok}\n")
+    path.chmod(0o644)
+    assert run(["config", "check"]) == 0
+    assert "other users" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "tunnel.yml").write_text("a: b: c\n")
+    assert run(["config", "add-authtoken", "tok"]) == 2
+    assert "hint: put the file right" in capsys.readouterr().err
+
+
+def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypatch):
+    """A flag that is read and then forgotten would publish an app more open than asked."""
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    arguments = [
+        "--oidc=https://acme.okta.com", "--oidc-client-id=id", "--oidc-client-secret=sec", "--oidc-scope=groups",
+        "--oidc-allow-email=a@x.org", "--oidc-allow-domain=acme.com", "--oidc-allow-group=ops",
+        "--oidc-allow-claim=dept=it", "--oidc-idle-session-duration=5m", "--oidc-max-session-duration=2h",
+        "--cidr-allow=10.0.0.0/8", "--cidr-deny=10.1.0.0/16", "--host-header=rewrite",
+        "--request-header-add=A: 1", "--request-header-remove=B",
+        "--response-header-add=C: 3", "--response-header-remove=D",
+    ]  # fmt: skip
+    assert run(["http", "3000", "--log=false", *arguments]) == 0
+    policy = configs[0].tunnels[0].policy
+    oidc = policy.oidc
+    assert (oidc.issuer, oidc.client_id, oidc.client_secret, oidc.scopes) == (
+        "https://acme.okta.com", "id", "sec", ("groups",),
+    )  # fmt: skip
+    assert (oidc.allow_emails, oidc.allow_domains, oidc.allow_groups) == (("a@x.org",), ("acme.com",), ("ops",))
+    assert (oidc.allow_claims, oidc.idle_seconds, oidc.max_seconds) == ((("dept", "it"),), 300, 7200)
+    assert (policy.cidr_allow, policy.cidr_deny, policy.host_header) == (("10.0.0.0/8",), ("10.1.0.0/16",), "rewrite")
+    assert (policy.request_headers.add, policy.request_headers.remove) == ((("A", "1"),), ("B",))
+    assert (policy.response_headers.add, policy.response_headers.remove) == ((("C", "3"),), ("D",))
+    assert run(["http", "3000", "--log=false", "--basic-auth=a:b", "--basic-auth=c:d"]) == 0
+    assert configs[1].tunnels[0].policy.basic_auth == ("a:b", "c:d")
+
+
+def test_all_flags_are_named_once():
+    names = [name for option in http.http.params for name in option.opts + option.secondary_opts]
+    assert len(names) == len(set(names))
+    assert exits.Exit.STOPPED == 0

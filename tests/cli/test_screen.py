@@ -1,0 +1,109 @@
+import io
+
+import pytest
+from rich.console import Console
+from rich.screen import Screen as WholeScreen
+
+from tests.cli.fakes import exchange
+from tunnelctl.agent.watcher import Started
+from tunnelctl.cli.screen import Screen
+from tunnelctl.wire.errors import Code
+
+LET_IN = "people who log in at https://acme.okta.com and have the verified e-mail anything@acme.com"
+
+
+@pytest.fixture
+def screen():
+    return Screen(relay="https://tun.example", upstream="http://localhost:3000", let_in=LET_IN)
+
+
+def lines(screen, width=80, height=24):
+    console = Console(record=True, width=width, height=height, force_terminal=True, file=io.StringIO())
+    console.print(WholeScreen(screen))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def online(screen, **changes):
+    screen.connected("https://tun.example", "ann")
+    screen.latency(0.0123)
+    started = {"name": "command_line", "upstream": "http://localhost:3000", "url": "https://demo.tun.example"}
+    screen.started(Started(**{**started, **changes}))
+
+
+def test_an_online_tunnel_says_where_it_is_and_who_is_let_in(screen):
+    online(screen, redirect_uri="https://idp.tun.example/oauth2/callback")
+    shown = lines(screen)
+    assert shown[0] == "tunnel" + "(Ctrl+C to quit)".rjust(74)
+    assert "Session Status                online" in shown
+    assert "Latency                       12ms" in shown
+    assert "Forwarding                    https://demo.tun.example -> http://localhost:3000" in shown
+    assert "Redirect URI to register      https://idp.tun.example/oauth2/callback" in shown
+    assert "people who log in at https://acme.okta.com" in "\n".join(shown)
+    assert len(shown) == 24
+
+
+def test_it_is_not_online_before_the_address_answered(screen):
+    screen.connected("r", "ann")
+    assert "Session Status                checking the public address" in lines(screen)
+    screen.unready("https://demo.tun.example", "no answer in 5 s")
+    assert "does not answer (no answer in" in "\n".join(lines(screen))
+
+
+def test_trouble_is_shown_with_its_reason(screen):
+    online(screen)
+    screen.lost("connection refused", 0.3)
+    shown = lines(screen)
+    assert "Session Status                reconnecting (connection refused)" in shown
+    assert "Latency                       -" in shown
+
+
+def test_the_last_request_is_on_top_and_old_ones_fall_off(screen):
+    online(screen)
+    for number in range(200):
+        screen.began()
+        screen.exchange(exchange(target=b"/%d?q=secret" % number))
+    shown = lines(screen)
+    requests = shown[shown.index("-------------") + 2 :]
+    assert requests[0].split()[1:] == ["GET", "/199", "200", "OK"]
+    assert requests[1].split()[2] == "/198"
+    assert "secret" not in "\n".join(shown)
+    assert len(shown) == 24
+
+
+def test_the_counters_count(screen):
+    for _ in range(3):
+        screen.began()
+    screen.exchange(exchange(seconds=0.25))
+    shown = lines(screen)
+    head = next(number for number, line in enumerate(shown) if line.startswith("Connections"))
+    assert shown[head].split() == ["Connections", "ttl", "opn", "rt1", "rt5", "p50", "p90"]
+    assert shown[head + 1].split() == ["3", "2", "0.05", "0.01", "250ms", "250ms"]
+
+
+def test_a_failure_says_whose_it_was(screen):
+    screen.began()
+    screen.exchange(exchange(status=0, code=Code.UPSTREAM_UNREACHABLE, reason="connection refused"))
+    assert "502 Bad Gateway (connec" in "\n".join(lines(screen))
+
+
+def test_control_bytes_of_visitors_are_shown_and_not_obeyed(screen):
+    screen.began()
+    screen.exchange(exchange(method=b"GE\x1b", target=b"/\x1b[31m[bold]x\xe2\x80\xae"))
+    shown = "\n".join(lines(screen))
+    assert "GE\\x1b" in shown
+    assert "/\\x1b[31m[bold]x\\xe2" in shown
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 10), (20, 3), (200, 60), (1, 1)])
+def test_it_fits_whatever_the_terminal(screen, width, height):
+    online(screen)
+    screen.began()
+    screen.exchange(exchange(target=b"/" + b"long" * 500))
+    shown = lines(screen, width, height)
+    assert len(shown) <= height
+    assert all(len(line) <= width for line in shown)
+
+
+def test_a_warning_stands_on_top():
+    screen = Screen(relay="r", upstream="u", let_in="x", notices=("--authtoken is on the command line",))
+    assert lines(screen)[2] == "--authtoken is on the command line"

@@ -1,0 +1,125 @@
+import io
+
+import pytest
+
+from tunnelctl.agent.address import AddressInvalid
+from tunnelctl.agent.rules import RuleOptions
+from tunnelctl.cli.settings import HttpFlags, SettingsInvalid, host_name, host_of_url, label, resolve
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Resolve flags over an environment and a file of the test's own."""
+
+    def settings(file="version: 3\n", environ=None, stdin="", **flags):
+        path = tmp_path / "tunnel.yml"
+        path.write_text(file)
+        return resolve(
+            HttpFlags(**{"address": "3000", "config_path": path, **flags}),
+            environ=environ or {},
+            stdin=io.StringIO(stdin),
+        )
+
+    return settings
+
+
+def problems(given, **flags):
+    with pytest.raises(SettingsInvalid) as caught:
+        given(**flags)
+    return caught.value.problems
+
+
+def test_without_flags_it_dials_the_relay_of_this_machine(given):
+    agent = given().agent
+    assert (agent.relay.url, agent.token, agent.relay_ca) == ("http://127.0.0.1:8080", "", None)
+    assert agent.tunnels[0].upstream.url == "http://localhost:3000"
+    assert agent.tunnels[0].name == "command_line"
+
+
+def test_the_file_gives_what_flags_do_not(given):
+    file = "version: 3\nagent: {authtoken: from-file, connect_url: https://file.example}\n"
+    assert given(file).agent.token == "from-file"
+    agent = given(file, relay="https://flag.example", authtoken="env:T", environ={"T": "from-env"}).agent
+    assert (agent.relay.url, agent.token) == ("https://flag.example", "from-env")
+
+
+def test_every_mistake_is_reported_at_once(given):
+    said = problems(
+        given,
+        address="nowhere",
+        relay="http://tun.example",
+        relay_ca="/no/such.pem",
+        subdomain="a_b",
+        authtoken="env:NOPE",
+        rules=RuleOptions(oidc_allow_email=("a@x.org",)),
+    )
+    assert [text.partition(":")[0] for text in said] == [
+        "nowhere", "--relay", "--authtoken", "--relay-ca", "--subdomain", "--oidc-allow-email",
+    ]  # fmt: skip
+
+
+def test_a_mistake_in_the_file_names_its_line(given, tmp_path):
+    assert problems(given, file="version: 3\nagent:\n  colour: red\n") == [
+        f"{tmp_path / 'tunnel.yml'}:3: unknown key agent.colour"
+    ]
+
+
+def test_a_client_secret_that_cannot_be_read_is_not_also_missing(given):
+    rules = RuleOptions(oidc="https://acme.okta.com", oidc_client_id="id")
+    assert problems(given, rules=rules, oidc_client_secret="env:NOPE") == [
+        "--oidc-client-secret: the environment variable NOPE is not set"
+    ]
+
+
+def test_a_flag_given_as_nothing_is_a_mistake_and_not_a_flag_left_out(given):
+    assert problems(given, emptied=frozenset({"oidc"})) == ["--oidc: its value is empty"]
+
+
+def test_only_one_flag_names_the_address(given):
+    assert problems(given, subdomain="a", url="https://b.example") == [
+        "--subdomain and --url: only one of them names the address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "subdomain", "host"),
+    [
+        ({}, None, None),
+        ({"subdomain": "Demo"}, "demo", None),
+        ({"domain": "demo.tun.example"}, None, "demo.tun.example"),
+        ({"url": "https://demo.tun.example"}, None, "demo.tun.example"),
+        ({"url": "http://demo.localhost:8080"}, None, "demo.localhost"),
+        ({"url": "https://"}, None, None),
+    ],
+)
+def test_the_address_is_asked_for(given, flags, subdomain, host):
+    tunnel = given(**flags).agent.tunnels[0]
+    assert (tunnel.subdomain, tunnel.host) == (subdomain, host)
+
+
+@pytest.mark.parametrize(
+    "text", ["tcp://a.example", "https://a.example/path", "https://a:b", "u@a.example", "a b", "[::1"]
+)
+def test_what_is_no_public_address(text):
+    with pytest.raises(AddressInvalid):
+        host_of_url(text)
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a-", "a_b", "a.b", "é", "a" * 64])
+def test_what_is_no_label(text):
+    with pytest.raises(AddressInvalid):
+        label(text)
+
+
+@pytest.mark.parametrize("text", ["", ".", "a..b", "a_b.example", "a" * 254])
+def test_what_is_no_host_name(text):
+    with pytest.raises(AddressInvalid):
+        host_name(text)
+
+
+def test_a_secret_typed_on_the_command_line_is_warned_of_without_being_repeated(given):
+    settings = given(authtoken="sesame", typed=frozenset({"authtoken"}))
+    assert len(settings.notices) == 1
+    assert "sesame" not in settings.notices[0]
+    assert not given(authtoken="sesame").notices
+    assert not given(authtoken="-", stdin="sesame\n", typed=frozenset({"authtoken"})).notices
