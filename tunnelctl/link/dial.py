@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tunnelctl.link.link import HEARTBEAT, MAX_MESSAGE, Link, LinkUser
+from tunnelctl.link.tcp import reason
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 
@@ -83,7 +84,7 @@ async def dial(
             hint="for a private CA use --relay-ca",
         ) from error
     except OSError as error:
-        raise DialFailed("unreachable", f"no connection to the relay at {url}: {_reason(error)}") from error
+        raise DialFailed("unreachable", f"no connection to the relay at {url}: {reason(error)}") from error
     finally:
         dialing.abandon()
 
@@ -170,7 +171,3 @@ def _error_of(body: bytes) -> tuple[str, str]:
         return str(error["message"]), str(error.get("hint", ""))
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return "", ""
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__

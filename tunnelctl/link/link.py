@@ -8,14 +8,14 @@ where a download stands before everybody else. Opening the websocket is `dial`'s
 
 import asyncio
 import logging
-import socket
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from websockets.frames import Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 from websockets.protocol import Protocol as WebSocket
 
+from tunnelctl.link.tcp import tune
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import (
     ControlReceived,
@@ -39,12 +39,12 @@ MAX_MESSAGE = 256 * 1024
 SEND_AHEAD = 128 * 1024
 """Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of everybody in the kernel;
 less would cost a wake-up for every few frames."""
-NOT_SENT = 64 * 1024
-"""Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT), for the same reason."""
+MAX_UNSENT = 1024 * 1024
+"""Bytes of websocket answers and our own messages in front of a peer that asks and does not read. Ours alone stay well
+below it, as the session's are only taken while the socket drains."""
 CLOSE_TIMEOUT = 2.0
 HEARTBEAT = 5.0
 """Seconds between PINGs; a link that has been silent for three of them is dead, so half-open ones last 15 s at most."""
-_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
 class StreamOwner(Protocol):
@@ -122,7 +122,7 @@ class Link(asyncio.Protocol):
         self._ws = ws
         self.is_open = True
         transport.set_write_buffer_limits(high=SEND_AHEAD, low=SEND_AHEAD // 4)
-        _tune(transport)
+        tune(transport)
         transport.set_protocol(self)
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
@@ -212,11 +212,9 @@ class Link(asyncio.Protocol):
         self.session.go_away(code, reason)
         self._is_paused = False
         self._flush()
-        self.is_open = False
-        self._ws.send_close(1000)
-        self._write_out()
-        self._transport.close()
-        self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        if self._ws.state is State.OPEN:
+            self._ws.send_close(1000)
+        self._shut()
 
     # asyncio.Protocol
 
@@ -229,10 +227,8 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         code, reason = self._ending or (Code.HEARTBEAT, str(exc) if exc else "the connection was closed")
-        for stream in self.session.streams:
-            owner, stream.owner = stream.owner, None
-            if owner is not None:
-                _guarded(owner.on_reset, Code.HEARTBEAT, "the link was lost")
+        for stream in self.session.close():
+            _tell_lost(stream, Code.HEARTBEAT, "the link was lost")
         _guarded(self.user.on_closed, code, reason)
 
     def pause_writing(self) -> None:
@@ -257,6 +253,13 @@ class Link(asyncio.Protocol):
         self._dispatch()
         if ws.writes:
             self._write_out()
+            if self._transport.get_write_buffer_size() > MAX_UNSENT:
+                self._abort(Code.LIMIT, "the peer asks without reading our answers")
+        if self.is_open and ws.state is not State.OPEN:
+            # Closed by the peer, or no websocket any more (then `ws` has said so in its close frame).
+            if ws.parser_exc is not None:
+                self._ending = self._ending or (Code.PROTOCOL, str(ws.parser_exc))
+            self._shut()
         if not self._is_flush_due and self.session.has_data_to_send:
             self._schedule()
 
@@ -269,9 +272,6 @@ class Link(asyncio.Protocol):
             except WireError as error:
                 log.warning("link broken by peer=%s error=%s", self.peer, error)
                 self.close(error.code, error.detail)
-        elif frame.opcode is Opcode.CLOSE:
-            self.is_open = False
-            self._transport.close()
         elif frame.opcode is Opcode.TEXT:
             self.close(Code.PROTOCOL, "a text message")
 
@@ -283,7 +283,8 @@ class Link(asyncio.Protocol):
             except Exception:
                 log.exception("a stream's owner failed")
                 stream = getattr(event, "stream", None)
-                if stream is not None and not stream.is_closed:
+                if stream is not None:
+                    _tell_lost(stream, Code.INTERNAL, "")
                     self.reset(stream, Code.INTERNAL)
 
     def _handle(self, event: Any) -> None:
@@ -332,6 +333,7 @@ class Link(asyncio.Protocol):
             return
         self._ws.send_binary(data)
         self._write_out()
+        self._dispatch()  # taking bytes out of the session makes room: its users are told now, not when next we hear
         if self.session.has_data_to_send:
             self._schedule()
 
@@ -343,29 +345,40 @@ class Link(asyncio.Protocol):
     def _beat(self) -> None:
         now = self._loop.time()
         if self.session.last_received and now - self.session.last_received > 3 * self._heartbeat:
-            self._ending = (Code.HEARTBEAT, f"nothing heard for {3 * self._heartbeat:.0f} s")
-            self._transport.abort()
+            self._abort(Code.HEARTBEAT, f"nothing heard for {3 * self._heartbeat:.0f} s")
             return
-        self.session.ping(now)
+        try:
+            self.session.ping(now)
+        except WireError as error:
+            self._abort(error.code, error.detail)
+            return
         self._schedule()
         self._timer = self._loop.call_later(self._heartbeat, self._beat)
 
+    def _abort(self, code: Code, reason: str) -> None:
+        """There is no point in waiting for the peer to take anything more."""
+        self._ending = self._ending or (code, reason)
+        self.is_open = False
+        self._transport.abort()
+
+    def _shut(self) -> None:
+        """Close once what is written has gone out, or the time for that is over."""
+        self.is_open = False
+        self._write_out()
+        self._transport.close()
+        self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+
+
+def _tell_lost(stream: Stream, code: Code, reason: str) -> None:
+    """The stream's owner hears that it is over, and nothing more after that."""
+    owner, stream.owner = stream.owner, None
+    if owner is not None:
+        _guarded(owner.on_reset, code, reason)
+
 
 def _guarded(callback: Any, *args: Any) -> None:
-    """The last boundary: a fault in one owner must not keep the others from hearing that the link is gone."""
+    """The last boundary: a fault in one owner must not keep the others from hearing that it is over."""
     try:
         callback(*args)
     except Exception:
-        log.exception("a callback failed while the link closed")
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    """No waiting for full segments, and no long queue of unsent bytes in the kernel."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
-    except OSError:  # not on this platform; the fair queue above it still works, only less sharply
-        log.debug("TCP_NOTSENT_LOWAT is not available")
+        log.exception("a callback failed that was told of an end")

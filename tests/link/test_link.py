@@ -1,0 +1,365 @@
+"""A link over a real socket: frames both ways, who hears of what, and every way to end."""
+
+import asyncio
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+
+from tests.link.ends import OK, REQUEST, Owner, User, exchange, linked
+from tunnelctl.link.link import MAX_UNSENT, Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.messages import Unbind
+from tunnelctl.wire.session import Session
+
+MIB = 1 << 20
+
+
+async def test_a_stream_carries_heads_and_bytes_both_ways():
+    async with linked() as (relay, agent):
+        near, far = await exchange(relay, agent)
+        relay.link.send_data(near.stream, b"question", fin=True)
+        agent.link.send_data(far.stream, b"answer", fin=True)
+        await near.until(lambda: near.is_ended)
+        await far.until(lambda: far.is_ended)
+
+        assert (near.heads, bytes(near.data), bytes(far.data)) == ([OK], b"answer", b"question")
+        assert relay.link.stream_count == agent.link.stream_count == 0
+
+
+async def test_messages_arrive_in_order():
+    async with linked() as (relay, agent):
+        for number in range(1, 20):
+            agent.link.send(Unbind(tunnel=number))
+        await relay.until(lambda: len(relay.messages) == 19)
+
+        assert relay.messages == [Unbind(tunnel=number) for number in range(1, 20)]
+
+
+async def test_the_round_trip_is_measured_at_once_on_both_ends():
+    async with linked() as (relay, agent):
+        await relay.until(lambda: relay.pongs)
+        await agent.until(lambda: agent.pongs)
+
+        assert relay.link.rtt is not None
+        assert agent.link.rtt is not None
+
+
+async def test_a_megabyte_crosses_when_the_reader_consumes():
+    async with linked() as (relay, agent):
+        near, far = await exchange(relay, agent)
+        sent = bytes(range(256)) * (4 * MIB // 256)
+        agent.link.send_data(far.stream, sent, fin=True)
+        await near.until(lambda: near.is_ended)
+
+        assert near.data == sent
+
+
+async def test_a_sender_is_told_to_go_on_as_soon_as_its_queue_has_drained():
+    """Not only when something else arrives: with a large window nothing needs to, before the next heartbeat."""
+    async with linked(heartbeat=1000) as (relay, agent):
+        near, far = await exchange(relay, agent, keeps=True)
+        far.stream.credit = 10 * MIB
+        near.stream.left = near.stream.window = 10 * MIB
+        agent.link.send_data(far.stream, b"x" * 300_000)
+        await far.until(lambda: far.writables)
+
+        assert far.stream.queued < 64 * 1024
+
+
+async def test_a_reader_that_does_not_consume_stalls_its_own_stream_only():
+    async with linked() as (relay, agent):
+        stalled, source = await exchange(relay, agent, keeps=True)
+        agent.link.send_data(source.stream, b"x" * MIB)
+        lively, other = await exchange(relay, agent)
+        agent.link.send_data(other.stream, b"y" * MIB, fin=True)
+        await lively.until(lambda: lively.is_ended)
+
+        assert len(lively.data) == MIB
+        assert len(stalled.data) == 64 * 1024
+        assert source.stream.queued == MIB - 64 * 1024
+
+
+async def test_a_small_exchange_passes_a_download():
+    async with linked() as (relay, agent):
+        bulk, source = await exchange(relay, agent)
+        agent.link.send_data(source.stream, b"x" * 32 * MIB, fin=True)
+        await bulk.until(lambda: bulk.data)
+        small, other = await exchange(relay, agent)
+        agent.link.send_data(other.stream, b"y", fin=True)
+        await small.until(lambda: small.is_ended)
+
+        assert not bulk.is_ended
+        relay.link.reset(bulk.stream, Code.CANCELLED)
+
+
+class Clumsy(Owner):
+    """Fails at whatever it is given."""
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        raise RuntimeError("a fault of ours")
+
+
+async def test_a_faulty_owner_ends_its_stream_only_and_both_ends_hear_of_it(caplog):
+    async with linked() as (relay, agent):
+        clumsy = Clumsy(relay.link)
+        clumsy.stream = relay.link.open(REQUEST, owner=clumsy, fin=False)
+        await agent.until(lambda: agent.opened)
+        far = agent.opened[0]
+        owner = far.owner
+        agent.link.send_head(far, OK)
+        await owner.until(lambda: owner.reset is not None)
+        await exchange(relay, agent)
+
+        assert clumsy.reset is Code.INTERNAL
+        assert owner.reset is Code.INTERNAL
+        assert "a stream's owner failed" in caplog.text
+
+
+async def test_a_user_that_fails_at_an_opened_stream_resets_it(caplog):
+    async with linked() as (relay, agent):
+        agent.greet = lambda stream: 1 / 0
+        near = Owner(relay.link)
+        near.stream = relay.link.open(REQUEST, owner=near, fin=False)
+        await near.until(lambda: near.reset is not None)
+
+        assert near.reset is Code.INTERNAL
+        assert relay.link.is_open
+        assert "ZeroDivisionError" in caplog.text
+
+
+async def test_after_a_reset_its_owner_hears_nothing_more():
+    async with linked() as (relay, agent):
+        near, far = await exchange(relay, agent)
+        relay.link.reset(near.stream, Code.CANCELLED, "gone")
+        agent.link.send_data(far.stream, b"late")
+        await far.until(lambda: far.reset is not None)
+        await exchange(relay, agent)
+
+        assert far.reset is Code.CANCELLED
+        assert (bytes(near.data), near.reset) == (b"", None)
+
+
+@pytest.mark.parametrize("ending", ["peer aborts", "peer closes", "we close"])
+async def test_every_stream_is_told_when_the_link_dies_however_it_does(ending):
+    async with linked() as (relay, agent):
+        owners = [owner for _ in range(3) for owner in await exchange(relay, agent)]
+        match ending:
+            case "peer aborts":
+                agent.link._transport.abort()
+            case "peer closes":
+                agent.link.close(Code.NO_ERROR, "bye")
+            case "we close":
+                relay.link.close(Code.UNAUTHORIZED, "revoked")
+        for user in (relay, agent):
+            await user.until(lambda user=user: user.closed)
+
+        assert [owner.reset for owner in owners] == [Code.HEARTBEAT] * 6
+        assert len(relay.closed) == len(agent.closed) == 1
+        assert not relay.link.can_open
+
+
+async def test_row120_a_violation_ends_the_link_with_its_code_and_every_stream_is_told():
+    async with linked() as (relay, agent):
+        near, _ = await exchange(relay, agent)
+        agent.link._ws.send_binary(b"\x3f\x00\x00\x00\x00\x00\x00\x00")  # an unknown frame that is not optional
+        agent.link._write_out()
+        for user in (relay, agent):
+            await user.until(lambda user=user: user.closed)
+
+        assert near.reset is Code.HEARTBEAT
+        assert relay.closed[0][0] is Code.PROTOCOL
+        assert agent.closed[0][0] is Code.PROTOCOL
+
+
+async def test_growth_of_windows_is_given_back_with_the_link():
+    async with linked() as (relay, agent):
+        near, _ = await exchange(relay, agent)
+        budget = relay.link.session._budget
+        assert budget.take(1000)
+        near.stream.window += 1000
+        near.stream.left += 1000
+        agent.link._transport.abort()
+        await relay.until(lambda: relay.closed)
+
+        assert budget.used == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x05hello",  # row 116: unmasked, and text
+        b"\xf2\x80\x00\x00\x00\x00",  # reserved bits
+        b"\x83\x80\x00\x00\x00\x00",  # reserved opcode
+        b"\x82\xff" + b"\x00\x00\x00\x00\x40\x00\x00\x00" + b"\x00" * 4,  # 1 GB declared
+        b"\x89\xfe\x01\x00" + b"\x00" * 260,  # a ping of 256 bytes
+        b"\x80\x80\x00\x00\x00\x00",  # a continuation of nothing
+    ],
+    ids=["unmasked", "reserved-bits", "reserved-opcode", "1-gb", "long-ping", "stray-continuation"],
+)
+async def test_row116_what_is_no_websocket_closes_the_link_at_once(data):
+    async with linked() as (relay, agent):
+        near, _ = await exchange(relay, agent)
+        agent.link._transport.write(data)
+        await relay.until(lambda: relay.closed)
+
+        assert relay.closed[0][0] is Code.PROTOCOL
+        assert near.reset is Code.HEARTBEAT
+
+
+async def test_a_text_message_closes_the_link():
+    async with linked() as (relay, agent):
+        agent.link._ws.send_text(b"hello")
+        agent.link._write_out()
+        await relay.until(lambda: relay.closed)
+
+        assert relay.closed[0][0] is Code.PROTOCOL
+
+
+async def test_row116_a_peer_that_pings_and_does_not_read_is_dropped():
+    async with linked() as (relay, agent):
+        agent.link._transport.pause_reading()
+        pings = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 1000
+        for _ in range(200):
+            agent.link._transport.write(pings)
+            if relay.closed:
+                break
+            await asyncio.sleep(0)
+        await relay.until(lambda: relay.closed)
+
+        assert relay.closed[0][0] is Code.LIMIT
+
+
+async def test_what_waits_for_the_socket_stays_in_the_session():
+    async with linked() as (relay, agent):
+        _, far = await exchange(relay, agent)
+        far.stream.credit = 100 * MIB
+        relay.link._transport.pause_reading()
+        agent.link.send_data(far.stream, b"x" * 32 * MIB)
+        written = agent.link._transport.get_write_buffer_size
+        for _ in range(50):
+            await asyncio.sleep(0)
+            assert written() < MAX_UNSENT
+
+        assert far.stream.queued > 16 * MIB
+        agent.link.reset(far.stream, Code.CANCELLED)
+        relay.link._transport.resume_reading()
+
+
+class StillTransport:
+    """A transport whose peer never says anything."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_aborted = False
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
+    def set_protocol(self, protocol: object) -> None: ...
+    def get_extra_info(self, name: str) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def still_link() -> tuple[Link, StillTransport, User]:
+    user, transport = User(), StillTransport()
+    user.link = Link(Session(opens=True), user, heartbeat=1000)
+    user.link.take_over(transport, Protocol(Side.SERVER, state=State.OPEN))
+    return user.link, transport, user
+
+
+def beat(link: Link, at: float) -> None:
+    """The next heartbeat, at this time."""
+    link._timer.cancel()
+    link._loop = ClockAt(link._loop, at)
+    link._beat()
+
+
+class ClockAt:
+    """A loop at another time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        self._loop = getattr(loop, "_loop", loop)
+        self._at = at
+
+    def time(self) -> float:
+        return self._at
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+
+async def test_a_peer_that_never_answers_is_dropped_after_three_heartbeats():
+    link, transport, user = still_link()
+    for at in (1e6, 1e6 + 1000):
+        beat(link, at)
+        assert not transport.is_aborted
+    beat(link, 1e6 + 2000)
+    link.connection_lost(None)
+
+    assert transport.is_aborted
+    assert user.closed[0][0] is Code.HEARTBEAT
+
+
+async def test_a_peer_that_talks_but_never_answers_a_ping_is_dropped_too():
+    link, transport, user = still_link()
+    for at in (1e6, 1e6 + 1000, 1e6 + 2000):
+        link.session.last_received = at
+        beat(link, at)
+    link.connection_lost(None)
+
+    assert transport.is_aborted
+    assert user.closed[0][0] is Code.HEARTBEAT
+
+
+async def test_a_silent_link_is_dropped_and_its_streams_are_told():
+    link, transport, user = still_link()
+    owner = Owner(link)
+    owner.stream = link.open(REQUEST, owner=owner, fin=True)
+    link.session.last_received = 1e6
+    beat(link, 1e6 + 3001)
+    link.connection_lost(None)
+
+    assert transport.is_aborted
+    assert owner.reset is Code.HEARTBEAT
+    assert user.closed == [(Code.HEARTBEAT, "nothing heard for 3000 s")]
+
+
+async def test_a_link_lives_on_with_a_quick_heartbeat():
+    async with linked(heartbeat=0.01) as (relay, agent):
+        await relay.until(lambda: len(relay.pongs) > 5)
+        await agent.until(lambda: len(agent.pongs) > 5)
+
+        assert relay.link.is_open
+        assert agent.link.is_open
+
+
+async def test_go_away_stops_new_streams_and_lets_open_ones_end():
+    async with linked() as (relay, agent):
+        near, far = await exchange(relay, agent)
+        agent.link.go_away(Code.NO_ERROR, "draining")
+        await relay.until(lambda: relay.went_away is not None)
+        assert not relay.link.can_open
+        agent.link.send_data(far.stream, b"last words", fin=True)
+        await near.until(lambda: near.is_ended)
+
+        assert bytes(near.data) == b"last words"
+
+
+async def test_a_stream_opened_while_the_agent_goes_away_is_refused_so_that_it_can_go_elsewhere():
+    async with linked() as (relay, agent):
+        agent.link.go_away(Code.NO_ERROR, "draining")
+        near = Owner(relay.link)
+        near.stream = relay.link.open(REQUEST, owner=near, fin=True)
+        await near.until(lambda: near.reset is not None)
+
+        assert near.reset is Code.REFUSED
+        assert agent.opened == []
