@@ -1,6 +1,6 @@
 """Draws docs/images/terminal.svg: the agent's own live screen, after a few visits of somebody who signed in.
 
-    make docs-images        (or: python -m tests.docs.render_terminal)
+    .venv/bin/python -m tests.docs.render_terminal
 
 Everything in the picture happened: a relay, an agent, an app and oidc-provider-mock run, Alice logs in and looks
 around, and rich exports the screen as it then is. Times and latencies differ from run to run; the rest does not, and
@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvloop
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
@@ -63,7 +64,7 @@ def any_ports() -> Ports:
 def render(ports: Ports) -> str:
     """The picture as SVG text, of a run on these ports."""
     with tempfile.TemporaryDirectory() as folder, running(_app(), ports.app), mock_provider(port=ports.idp):
-        return asyncio.run(_visited(Path(folder), ports))
+        return uvloop.run(_visited(Path(folder), ports))
 
 
 def words_of(svg: str) -> list[str]:
