@@ -48,6 +48,7 @@ async def sign_in(page: Page, user: str) -> None:
     if "/oauth2/authorize" in page.url:
         await page.get_by_role("button", name=user, exact=True).click()
         return
+    assert "/interaction/" in page.url, f"not at a provider but at {page.url}\n{await page.inner_text('body')}"
     await page.get_by_placeholder("Login").fill(user)
     await page.get_by_placeholder("Password").fill(user)
     await page.get_by_role("button", name="Sign in").click()
