@@ -1,0 +1,133 @@
+"""docs/reference/cli.md and agent-configuration.md name every command, flag, key and exit code, and no other."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.test_logs import Heard
+from tunnelctl.agent.configfile import AGENT_KEYS, load
+from tunnelctl.cli.exits import Exit
+from tunnelctl.cli.main import tunnel
+from tunnelrelay.cli import cli as tunnelrelay
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+TEXT = (DOCS / "cli.md").read_text()
+CONFIGURATION = (DOCS / "agent-configuration.md").read_text()
+PROGRAMS: dict[str, click.Command] = {"tunnel": tunnel, "tunnelrelay": tunnelrelay}
+
+
+def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by what is typed to reach it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from commands(f"{path} {name}", inner)
+
+
+COMMANDS = dict(pair for name, command in PROGRAMS.items() for pair in commands(name, command))
+
+
+def section(path: str) -> str:
+    """What the reference says about one command."""
+    return re.split(r"\n#{2,3} ", TEXT.partition(f"\n### `{path}`\n")[2])[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a text's table rows."""
+    lines = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| flag", "| key"))]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def options(command: click.Command) -> list[click.Option]:
+    return [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+
+
+def test_every_command_has_a_section_and_every_section_a_command():
+    assert re.findall(r"^### `(.+)`$", TEXT, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_commands_flags_are_the_codes(path):
+    documented = [flag for row in rows(section(path)) for flag in re.findall(r"`(--[a-z-]+)", row[0])]
+    actual = [name for option in options(COMMANDS[path]) for name in (*option.opts, *option.secondary_opts)]
+    assert sorted(documented) == sorted(name for name in actual if name.startswith("--"))
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path.startswith("tunnel ")])
+def test_a_flags_variable_is_the_codes(path):
+    documented = {re.findall(r"`(--[a-z-]+)", row[0])[0]: row[1].strip("`") for row in rows(section(path))}
+    actual = {option.opts[0]: option.envvar or "" for option in options(COMMANDS[path])}
+    assert documented == actual
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_choices_of_a_flag_are_told(path):
+    for option in options(COMMANDS[path]):
+        if isinstance(option.type, click.Choice):
+            row = next(row for row in rows(section(path)) if row[0].startswith(f"`{option.opts[0]} "))
+            assert all(f"`{choice}`" in row[-1] for choice in option.type.choices)
+
+
+@pytest.mark.parametrize("text", [TEXT, CONFIGURATION], ids=["cli", "agent-configuration"])
+def test_every_flag_in_the_prose_exists(text):
+    known = {name for command in COMMANDS.values() for option in options(command) for name in option.opts}
+    known |= {name for command in COMMANDS.values() for option in options(command) for name in option.secondary_opts}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--version", "--help"}
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^(tunnel(?:relay)? .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)), re.M)
+)
+def test_every_example_is_a_command_line(line):
+    words = shlex.split(line)
+    path = max((path for path in COMMANDS if words[: len(path.split())] == path.split()), key=len)
+    with COMMANDS[path].make_context(path, words[len(path.split()) :]) as context:
+        assert context.params
+
+
+def test_the_exit_codes_are_the_codes():
+    table = TEXT.partition("### Exit codes")[2].partition("###")[0]
+    assert [int(row[0]) for row in rows(table) if row[0].isdigit()] == [int(code) for code in Exit]
+
+
+def test_the_log_messages_are_the_codes():
+    from tests.cli.fakes import exchange
+    from tunnelctl.agent.watcher import Started
+
+    heard = Heard("info", let_in="anyone")
+    watcher = heard.watcher
+    watcher.lost("x", 0.1)
+    watcher.connected("r", "o")
+    watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="r"))
+    watcher.unready("https://a", "x")
+    watcher.exchange(exchange())
+    watcher.lost("y", 0.1)
+    watcher.moving("x")
+    watcher.draining(0)
+    table = TEXT.partition("### The log")[2].partition("\n## ")[0]
+    documented = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows(table) if row[0].startswith("`")
+    }
+    written = {str(record["msg"]): set(record) - {"msg", "lvl", "obj"} for record in heard.records}
+    assert {name: keys - {"err"} for name, keys in documented.items() if name != "msg"} == {
+        name: keys - {"err"} for name, keys in written.items()
+    }
+
+
+def test_the_keys_of_the_agents_file_are_the_codes():
+    assert [row[0].strip("`") for row in rows(CONFIGURATION)] == list(AGENT_KEYS)
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL))
+def test_every_example_is_a_configuration(text, tmp_path):
+    path = tmp_path / "tunnel.yml"
+    path.write_text(text)
+    assert load(path).authtoken
