@@ -160,13 +160,20 @@ class Relay:
         )
         self._acceptor = Acceptor(desk, self.store, needs_tokens=config.needs_tokens, metrics=self.metrics, clock=clock)
         logout = Logout(address=address, ring=ring, sessions=self._sessions, clock=clock)
-        web = WebApp(address=address, login=login, logout=logout, endpoints=registry, signer=signer)
+        web = WebApp(
+            address=address,
+            login=login,
+            logout=logout,
+            endpoints=registry,
+            signer=signer,
+            count_login=self.metrics.login,
+        )
         redirects = config.https is not None and config.public_url is None
         self.ingress = Ingress(
             address=address,
             registry=registry,
             router=Router(address, registry, is_token_free=not config.needs_tokens, redirects=redirects),
-            gate=Gate(address=address, sessions=self._sessions, login=login, clock=clock),
+            gate=Gate(address=address, sessions=self._sessions, login=login, metrics=self.metrics, clock=clock),
             inside=Inside(web.build()),
             acceptor=self._acceptor,
             access=self._access,

@@ -11,6 +11,7 @@ from typing import Protocol
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Identity, Peer, Reply
+from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import UNKNOWN, Sessions, SessionsAway
 from tunnelrelay.pages.login import login_required
@@ -49,11 +50,18 @@ class Gate:
     """
 
     def __init__(
-        self, *, address: PublicAddress, sessions: Sessions, login: StartsLogin, clock: Callable[[], float]
+        self,
+        *,
+        address: PublicAddress,
+        sessions: Sessions,
+        login: StartsLogin,
+        metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         self._address = address
         self._sessions = sessions
         self._login = login
+        self._metrics = metrics
         self._clock = clock
         self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
 
@@ -72,6 +80,14 @@ class Gate:
     def may_see_pages(self, policy: Policy, peer_ip: str) -> bool:
         """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
         return network_allows(policy, peer_ip)
+
+    def seen(self, session: Session) -> None:
+        """The visitor was active on a connection that outlives its request."""
+        self._sessions.seen(session, self._clock())
+
+    def is_over(self, session: Session) -> bool:
+        """Whether a session has passed one of its limits."""
+        return session.is_over(self._clock())
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
         """Whether the request may pass, and what is answered if not."""
@@ -105,7 +121,9 @@ class Gate:
         match judge(policy, peer_ip=peer.host, head=head, identity=identity, origin=origin):
             case SignIn():
                 assert policy.connection is not None
-                return await self._login.start(host, policy.connection, head, request_id, peer)
+                reply = await self._login.start(host, policy.connection, head, request_id, peer)
+                self._metrics.login("started" if reply.status == 303 else "failed")
+                return reply
             case Challenge():
                 challenge = (b"WWW-Authenticate", b'Basic realm="%b", charset="UTF-8"' % host.encode())
                 return self._error("password_required", head, host, request_id, (challenge,))

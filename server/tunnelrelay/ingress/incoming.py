@@ -71,6 +71,8 @@ class Incoming(VisitorConnection):
     def data_received(self, data: bytes) -> None:
         """Bytes from the visitor."""
         if self._is_opaque:
+            if self.request.session is not None:
+                self.ingress.gate.seen(self.request.session)
             cast(Carried, self._carried).send(data, False)
         elif self.is_lingering:
             return

@@ -198,10 +198,14 @@ class Ingress:
         return any(not visit.is_idle for visit in self._visits)
 
     def sweep(self) -> None:
-        """End what has waited too long."""
+        """End what has waited too long, and what was opened under a session that has run out."""
         now = self.now()
         for visit in [visit for visit in self._visits if visit.deadline < now]:
             visit.time_out()
+        for visit in [visit for visits in self._opaque.values() for visit in visits]:
+            session = visit.request.session
+            if session is not None and self.gate.is_over(session):
+                visit.transport.abort()
 
     def drain(self) -> None:
         """Close idle connections, and the others after their response."""

@@ -5,7 +5,7 @@ found. Three small apps, chosen by where the request was sent: a path that one h
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -44,6 +44,7 @@ class WebApp:
     logout: Logout
     endpoints: Endpoints
     signer: AssertionSigner
+    count_login: Callable[[str], None] = lambda outcome: None
 
     def build(self) -> ASGIApp:
         """The app to hand to the server behind the ingress."""
@@ -92,7 +93,9 @@ class WebApp:
         if refusal:
             return _error(refusal, request)
         params, cookie_values = query_params(request.scope), field_values(request.scope, b"cookie")
-        return _response(await self.login.finish(inside.host, connection, params, cookie_values, inside.request_id))
+        reply = await self.login.finish(inside.host, connection, params, cookie_values, inside.request_id)
+        self.count_login(_outcome(reply))
+        return _response(reply)
 
     async def _logout(self, request: Request) -> Response:
         """GET asks, POST does it."""
@@ -107,6 +110,7 @@ class WebApp:
         form = await form_params(request)
         if form is None or site not in ([], [b"same-origin"]):
             return _error("bad_request", request)
+        self.count_login("logout")
         return _response(await self.logout.submit(inside.host, connection, form, cookie_values, inside.request_id))
 
     async def _home(self, request: Request) -> Response:
@@ -152,6 +156,13 @@ def _response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
     response.raw_headers = [(name.lower(), value) for name, value in (*reply.fields, *fields)]
     response.raw_headers.append((b"content-length", b"%d" % len(reply.body)))
     return response
+
+
+def _outcome(reply: Reply) -> str:
+    """How a login ended, as the metrics call it."""
+    if reply.status == 303:
+        return "ok"
+    return "denied" if reply.status == 403 else "failed"
 
 
 def _error(code: str, request: Request) -> Response:
