@@ -112,14 +112,12 @@ class Exchange:
         if self._is_chunked:
             connection.transport.write(encode_trailers(trailers))
         elif self.is_tunnelled:
-            if connection.transport.can_write_eof():
-                connection.transport.write_eof()
-            else:
-                connection.transport.close()
-            self.finish_if_done()
+            self._end_our_half(connection)
 
     def on_reset(self, code: Code, reason: str) -> None:
         """The visitor is gone, or the link."""
+        if self.is_over:
+            return  # only our answer was still on its way; the connection is another exchange's by now
         self.code = code
         self.reason = reason
         if self._connection is not None:
@@ -141,6 +139,8 @@ class Exchange:
             if head.status == 101 and not self.is_upgrade:
                 raise HttpError("bad_request", "it switched protocols unasked")
         self._link.send_head(self._stream, _STATUS.pack(head.status) + head.lines, fin)
+        if self.is_tunnelled and self.is_sent and self._connection is not None:
+            self._end_our_half(self._connection)  # the visitor had ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
         """See `ResponseSink.body`."""
@@ -187,10 +187,19 @@ class Exchange:
             return
         self.is_over = True
         self.seconds = time.monotonic() - self.started
+        self._connection = None
+        self.release_credit()
         if not self._stream.is_closed and not self.is_sent:
             # The service answered without reading the whole request: what still comes is thrown away.
             self._stream.owner = None
         self._on_done(self)
+
+    def _end_our_half(self, connection: Carrier) -> None:
+        if connection.transport.can_write_eof():
+            connection.transport.write_eof()
+        else:
+            connection.transport.close()
+        self.finish_if_done()
 
     def _write(self, data: Piece) -> None:
         connection = self._connection

@@ -14,6 +14,7 @@ from tunnelctl.agent.exchange import Exchange, OnDone
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.link.link import Link
+from tunnelctl.link.tcp import reason
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead
 from tunnelctl.wire.stream import Stream
@@ -49,6 +50,7 @@ class Upstream:
         self._idle: list[_Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: OnDone) -> None:
         """Carry one exchange; the stream's events are its from now on.
@@ -74,6 +76,7 @@ class Upstream:
 
     def close(self) -> None:
         """Drop every idle connection and every attempt."""
+        self._is_closed = True
         for task in self._connecting:
             task.cancel()
         for connection in self._idle:
@@ -85,7 +88,9 @@ class Upstream:
     def give_back(self, connection: "_Connection") -> None:
         """Keep a connection for the next exchange."""
         connection.idle_since = self._loop.time()
-        if len(self._idle) < MAX_IDLE:
+        connection.is_fresh = False
+        connection.transport.resume_reading()  # the last exchange may have stopped it, and is done with it
+        if len(self._idle) < MAX_IDLE and not self._is_closed:
             self._idle.append(connection)
             if self._sweep is None:
                 self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_stale)
@@ -119,7 +124,7 @@ class Upstream:
         except TimeoutError:
             exchange.fail(Code.UPSTREAM_UNREACHABLE, f"no answer in {self._connect_timeout:.0f} s")
         except OSError as error:
-            exchange.fail(Code.UPSTREAM_UNREACHABLE, _reason(error))
+            exchange.fail(Code.UPSTREAM_UNREACHABLE, reason(error))
         else:
             if exchange.is_over:
                 self.give_back(connection)
@@ -172,7 +177,7 @@ class _Connection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             self.upstream.forget(self)
-        elif self.reader.eof():
+        elif exc is None and self.reader.eof():  # a reset ends no body, not even one that lasts until the close
             self._settle()
         elif not self.is_fresh and not self.reader.has_begun and exchange.is_repeatable:
             # The keep-alive race: the service closed while the request was on its way (RFC 9112 section 9.3.1).
@@ -200,11 +205,13 @@ class _Connection(asyncio.Protocol):
         """The response is complete."""
         exchange = self.exchange
         if exchange is None:
+            self.upstream.forget(self)
             self.transport.close()
             return
         self.exchange = None
-        self.is_fresh = False
-        if self.reader.is_reusable and exchange.is_sent and not self.transport.is_closing():
+        if not exchange.is_sent:
+            self.transport.abort()  # it may never read the rest, which a close would wait for
+        elif self.reader.is_reusable and not self.transport.is_closing():
             self.upstream.give_back(self)
         else:
             self.transport.close()
@@ -215,8 +222,3 @@ class _Connection(asyncio.Protocol):
         self.transport.abort()
         if exchange is not None:
             exchange.fail(Code.UPSTREAM_BROKEN, reason)
-
-
-def _reason(error: OSError) -> str:
-    """What a person needs of an OSError: asyncio's own text repeats the address."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
