@@ -1,7 +1,13 @@
 import asyncio
 import contextlib
+import ssl
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.ready import MAX_ANSWER, is_ready_request, probe, ready_head
@@ -92,6 +98,67 @@ async def test_a_relay_that_is_gone_is_a_reason_and_no_exception():
 @pytest.mark.parametrize("url", ["http://[", "https://a\0b"])
 async def test_a_relay_that_gives_a_broken_address_is_a_reason_and_no_exception(url):
     assert await ask(RelayAddress("http", "127.0.0.1", 1), url)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A PEM file with key and certificate of `*.tun.example`, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tun.example")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("*.tun.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path_factory.mktemp("tls") / "relay.pem"
+    path.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def tls_relay(certificate):
+    """A relay with TLS, and the names it was asked for."""
+    names = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _, name, __: names.append(name)
+
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + INSTANCE.encode())
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    try:
+        yield RelayAddress("https", "127.0.0.1", server.sockets[0].getsockname()[1]), names
+    finally:
+        server.close()
+
+
+async def test_over_tls_the_public_name_is_asked_for_and_verified(certificate):
+    async with tls_relay(certificate) as (address, names):
+        asked = {"instance": INSTANCE, "ca_file": str(certificate), "timeout": 5.0}
+        assert await probe(address, "https://demo.tun.example", **asked) == ""
+        assert "does not hold for https://demo.other.example" in await probe(
+            address, "https://demo.other.example", **asked
+        )
+    assert names == ["demo.tun.example", "demo.other.example"]
+
+
+async def test_a_certificate_of_an_unknown_authority_is_a_reason(certificate):
+    async with tls_relay(certificate) as (address, _):
+        reason = await ask(address)
+    assert "certificate does not hold" in reason
 
 
 def test_the_answer_to_a_probe_is_a_200_that_nobody_stores():

@@ -83,7 +83,7 @@ def test_the_counters_count(screen):
 def test_a_failure_says_whose_it_was(screen):
     screen.began()
     screen.exchange(exchange(status=0, code=Code.UPSTREAM_UNREACHABLE, reason="connection refused"))
-    assert "502 Bad Gateway (connec" in "\n".join(lines(screen))
+    assert "502 connection refused" in "\n".join(lines(screen))
 
 
 def test_control_bytes_of_visitors_are_shown_and_not_obeyed(screen):

@@ -15,9 +15,9 @@ from tunnelctl.wire.errors import Code
         ({"status": 799}, "799"),
         (
             {"status": 0, "code": Code.UPSTREAM_UNREACHABLE, "reason": "connection refused"},
-            "502 Bad Gateway (connection refused)",
+            "502 connection refused",
         ),
-        ({"status": 0, "code": Code.UPSTREAM_TIMEOUT, "reason": ""}, "504 Gateway Timeout (Gateway Timeout)"),
+        ({"status": 0, "code": Code.UPSTREAM_TIMEOUT, "reason": ""}, "504 Gateway Timeout"),
         ({"status": 0, "code": Code.CANCELLED}, "visitor left"),
         ({"status": 0, "code": Code.HEARTBEAT}, "link lost"),
         ({"status": 200, "code": Code.CANCELLED, "reason": "the visitor left"}, "200 OK (the visitor left)"),

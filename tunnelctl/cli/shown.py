@@ -41,13 +41,12 @@ def status_of(exchange: Exchange) -> int:
 
 
 def status_words(exchange: Exchange) -> str:
-    """`200 OK`, `502 Bad Gateway (connection refused)`, or `visitor left`."""
+    """`200 OK`, `502 connection refused`, or `visitor left`."""
     status = status_of(exchange)
     if exchange.code is None or exchange.status:
         words = f"{status} {_phrase(status)}".rstrip()
         return words if exchange.code is None else f"{words} ({failure_words(exchange)})"
-    words = _WORDS.get(exchange.code, "broken off")
-    return f"{status} {words} ({failure_words(exchange)})" if status else words
+    return f"{status} {failure_words(exchange)}" if status else _WORDS.get(exchange.code, "broken off")
 
 
 def failure_words(exchange: Exchange) -> str:
