@@ -95,7 +95,7 @@ class Session:
     def start_server(self) -> None:
         """Starts the public side; returns when clients can dial it."""
         self.servers = [self._start(command, "server") for command in self.plan.servers]
-        procs.wait_until_listening(self.plan.server_port, READY_SECONDS, self.folder / "server.log")
+        procs.wait_until_listening(self.plan.server_port, READY_SECONDS, self.servers[-1])
 
     def start_client(self, *more: Command) -> None:
         """Starts the side beside the upstream, and more clients where a scenario adds them; does not wait."""
@@ -148,8 +148,8 @@ def open_lab(folder: Path, quiet_seconds: float) -> Iterator[Lab]:
         sink = None
         if load_program().exists():
             sink = _upstream(stack, Command((str(load_program()), "serve", str(ports[1]))), folder)
-            procs.wait_until_listening(ports[1], READY_SECONDS, sink.log)
-        procs.wait_until_listening(ports[0], READY_SECONDS, files.log)
+            procs.wait_until_listening(ports[1], READY_SECONDS, sink)
+        procs.wait_until_listening(ports[0], READY_SECONDS, files)
         yield Lab(folder, quiet_seconds, files, ports[0], sink, ports[1])
 
 
@@ -175,11 +175,12 @@ def planned_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> It
 
 
 def wait_for_answer(session: Session) -> float:
-    """Seconds until the first tunnel answers, with the client's log named when it does not."""
+    """Seconds until the first tunnel answers, with the last words of both sides when it does not."""
     try:
         return procs.seconds_until_answer(session.door.port, session.door.host, loads.SMALL, READY_SECONDS)
     except procs.NotReady as error:
-        raise procs.NotReady(f"{error}; see {session.folder}") from error
+        words = "; ".join(filter(None, (proc.last_words() for proc in (*session.servers, *session.clients))))
+        raise procs.NotReady(f"{error}; {words or 'nothing was logged'}") from error
 
 
 def _upstream(stack: contextlib.ExitStack, command: Command, folder: Path) -> Proc:

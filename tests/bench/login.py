@@ -67,7 +67,7 @@ def _provider(lab: Lab) -> Iterator[str]:
     command = Command((program("oidc-provider-mock"), "--host", "127.0.0.1", "--port", str(port)))
     proc = Proc(command.words, log)
     try:
-        procs.wait_until_listening(port, READY_SECONDS, log)
+        procs.wait_until_listening(port, READY_SECONDS, proc)
         yield f"http://127.0.0.1:{port}"
     finally:
         proc.stop()

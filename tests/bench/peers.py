@@ -15,7 +15,7 @@ from tests.bench.plan import Command, Door, Peer, Plan, is_root, local_doors, wr
 from tests.bench.procs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_CONFIG = os.devnull
+NO_CONFIG = "/nonexistent"
 """In place of the folder where a developer's own configuration of the agent lies."""
 YARDSTICK = "nginx2"
 OURS = "ours"

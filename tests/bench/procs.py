@@ -25,7 +25,7 @@ _given_ports: set[int] = set()
 
 
 class NotReady(Exception):
-    """A process of the bench did not come up in its time; the message says which and where its log is."""
+    """Something did not come up in its time; the message says what, with the end of its log."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,6 +140,11 @@ class Proc:
         """Whether the command is gone."""
         return self._popen.poll() is not None
 
+    def last_words(self) -> str:
+        """The end of the log: where nothing comes up, it mostly says why."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return " | ".join(line.strip() for line in lines[-3:])[-400:]
+
     def stop(self) -> None:
         """Ends the whole tree: SIGTERM, then SIGKILL for what is left, orphans of a root that left first included."""
         tree = tree_of([self.pid])
@@ -189,16 +194,16 @@ def answers(port: int, host: str, path: str, cookie: str = "") -> bool:
         return False
 
 
-def wait_until_listening(port: int, limit: float, log: Path) -> None:
-    """Returns when the port accepts connections.
+def wait_until_listening(port: int, limit: float, proc: Proc) -> None:
+    """Returns when the port that `proc` is to open accepts connections.
 
     Raises:
-        NotReady: it did not within `limit` seconds.
+        NotReady: it did not within `limit` seconds, or the process ended.
     """
     end = time.monotonic() + limit
     while not is_listening(port):
-        if time.monotonic() > end:
-            raise NotReady(f"nothing listens on port {port} after {limit:g} s; see {log}")
+        if proc.has_ended or time.monotonic() > end:
+            raise NotReady(f"nothing listens on port {port}; {proc.last_words() or 'nothing was logged'}")
         time.sleep(0.002)
 
 

@@ -67,13 +67,19 @@ def run_rounds(
     for number in range(1, options.rounds + 1):
         for peer in peers if number % 2 else tuple(reversed(peers)):
             tell(f"round {number} of {options.rounds}: {peer.name}")
-            yield from _loads_of(lab, peer, loads_wanted, options, number)
-            for life in lives_wanted:
-                if (life.in_rounds or number == 1) and _applies(life, peer):
+            lives = [life for life in lives_wanted if _applies(life, peer, number)]
+            try:
+                yield from _loads_of(lab, peer, loads_wanted, options, number)
+                for life in lives:
                     yield _life_of(lab, peer, life, options, number)
+            except NotReady as error:
+                # A peer that does not come up would spend its whole patience on each of the other scenarios too.
+                yield _failure(peer, "the rest of this round", number, error)
 
 
-def _applies(life: LifeScenario, peer: Peer) -> bool:
+def _applies(life: LifeScenario, peer: Peer, number: int) -> bool:
+    if not life.in_rounds and number > 1:
+        return False
     return (peer.name == OURS or not life.only_ours) and (peer.can_multiply or not life.needs_many)
 
 
@@ -92,7 +98,7 @@ def _one_session(lab: Lab, peer: Peer, left: list[LoadScenario], options: Option
             while left:
                 window = _quietest(session, left[0], options)
                 yield _sample(peer, left.pop(0).name, number, window)
-    except (LoadFailed, NotReady, OSError, subprocess.SubprocessError) as error:
+    except (LoadFailed, OSError, subprocess.SubprocessError) as error:
         yield _failure(peer, left.pop(0).name, number, error)
 
 
@@ -113,7 +119,7 @@ def _quietest(session: Session, scenario: LoadScenario, options: Options) -> Win
 def _life_of(lab: Lab, peer: Peer, life: LifeScenario, options: Options, number: int) -> Sample:
     try:
         return _sample(peer, life.name, number, life.measure(lab, peer, options.seconds(life.seconds)))
-    except (LoadFailed, NotReady, OSError, subprocess.SubprocessError) as error:
+    except (LoadFailed, OSError, subprocess.SubprocessError) as error:
         return _failure(peer, life.name, number, error)
 
 
