@@ -146,6 +146,11 @@ class RequestHead(_Fields):
         """Whether body bytes, or at least a body's framing, follow the head."""
         return self.is_chunked or bool(self.content_length)
 
+    def respell_host(self, value: bytes) -> None:
+        """Put the Host field in another spelling, for everybody who reads it from here on."""
+        self.host = value
+        self.fields = [field if field[0].lower() != b"host" else (field[0], value) for field in self.fields]
+
     @property
     def path(self) -> bytes:
         """The target without its query."""

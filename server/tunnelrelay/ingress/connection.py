@@ -64,7 +64,6 @@ class VisitorConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has caught up."""
         self.is_paused = False
-        self.deadline = NO_DEADLINE
 
     def write(self, data: bytes) -> None:
         """Response bytes, framed already."""
@@ -94,6 +93,7 @@ class VisitorConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close once everything written has gone out."""
         self.is_lingering = True
+        self.deadline = self.ingress.now() + READER_SECONDS
         self.transport.close()
 
     def linger(self) -> None:
@@ -101,7 +101,8 @@ class VisitorConnection(asyncio.Protocol):
         self.is_lingering = True
         self.resume_reading()
         if self.is_secure or self.saw_eof or not self.transport.can_write_eof():
-            self.transport.close()
+            self.close()
         else:
             self.transport.write_eof()
-            self.deadline = self.ingress.now() + LINGER_SECONDS
+            is_written = not self.transport.get_write_buffer_size()
+            self.deadline = self.ingress.now() + (LINGER_SECONDS if is_written else READER_SECONDS)

@@ -38,6 +38,7 @@ class Forward:
 
     __slots__ = (
         "_framing",
+        "_has_sent",
         "_head",
         "_ingress",
         "_interims",
@@ -57,6 +58,7 @@ class Forward:
         self._policy = policy
         self._framing: Framing | None = None
         self._head = b""  # written together with what follows in the same turn: a write costs as much as a parse
+        self._has_sent = False  # some of the body, or its end, is in the stream already
         self._interims = 0
         self._owed = 0
         self._is_over = False
@@ -83,12 +85,14 @@ class Forward:
         """A piece of the request's body, or of an upgraded connection's bytes."""
         if self._stream.is_closed:
             return
+        self._has_sent = True
         self._tunnel.link.send_data(self._stream, data, fin)
         if self._stream.queued > QUEUE_HIGH:
             self._visit.hold_reading()
 
     def end(self, trailers: list[Field]) -> None:
         """The request is complete."""
+        self._has_sent = True
         if not self._stream.is_closed:
             self._tunnel.link.end(self._stream, to_lines(safe_trailers(trailers)))
 
@@ -177,8 +181,10 @@ class Forward:
         visit = self._visit
         if self.has_answered:
             visit.break_off(_CODES.get(code, "agent_lost"))
-        elif code is Code.REFUSED or (code is Code.HEARTBEAT and self._may_repeat()):
+        elif (code is Code.REFUSED and not self._has_sent) or (code is Code.HEARTBEAT and self._may_repeat()):
             visit.forward_again()
+        elif code is Code.REFUSED:
+            visit.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
         else:
             visit.fail(_CODES.get(code, "agent_lost"), detail=reason if code in _CODES else "")
 
@@ -206,10 +212,15 @@ class Forward:
         return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
 
     def _done(self) -> None:
-        self._is_over = True
-        if not self._stream.is_closed and (self._framing is None or self._framing.mode != OPAQUE):
+        # However slowly the visitor reads: nothing more comes, and a window that has grown is to be given back.
+        self.drained()
+        if not self._stream.is_closed:
+            if self._framing is not None and self._framing.mode == OPAQUE:
+                self._visit.far_half_ended()
+                return
             # Answered before the whole request was sent: what is left of it concerns nobody.
             self._tunnel.link.reset(self._stream, Code.NO_ERROR)
+        self._is_over = True
         self._visit.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
 
     def _refuse(self, error: HttpError) -> None:

@@ -3,7 +3,6 @@
 What is done with a request is `visit`'s business; here is where it begins and ends on the connection.
 """
 
-import asyncio
 import re
 from abc import abstractmethod
 from typing import cast
@@ -11,8 +10,8 @@ from typing import cast
 from tunnelctl.http1.body import Decoder, Field
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_REQUEST_HEAD
-from tunnelrelay.ingress.connection import VisitorConnection
-from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
+from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.request import Request
 from tunnelrelay.ingress.seams import Carried
 
@@ -38,7 +37,17 @@ class Incoming(VisitorConnection):
         is_idle: No request is under way.
     """
 
-    __slots__ = ("_ahead", "_carried", "_decoder", "_drained", "_is_opaque", "is_idle", "peer", "request")
+    __slots__ = (
+        "_ahead",
+        "_carried",
+        "_decoder",
+        "_drained",
+        "_has_far_half_ended",
+        "_is_opaque",
+        "is_idle",
+        "peer",
+        "request",
+    )
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
@@ -50,6 +59,7 @@ class Incoming(VisitorConnection):
         self._decoder: Decoder | None = None
         self._drained = 0
         self._is_opaque = False
+        self._has_far_half_ended = False
 
     @abstractmethod
     def _take(self, block: bytes) -> None:
@@ -58,6 +68,10 @@ class Incoming(VisitorConnection):
     @abstractmethod
     def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
         """Answer with an error of the table."""
+
+    @abstractmethod
+    def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
+        """The response has been written."""
 
     @abstractmethod
     def break_off(self, code: str) -> None:
@@ -78,7 +92,9 @@ class Incoming(VisitorConnection):
             return
         elif self.is_idle:
             self._ahead = self._ahead + data if self._ahead else data
-            self._read_heads()
+            self._read_head()
+            if len(self._ahead) > MAX_AHEAD:
+                self.hold_reading()
         elif self._decoder is not None and (self._carried is not None or self._drained):
             self._read_body(data)
         else:
@@ -91,27 +107,55 @@ class Incoming(VisitorConnection):
         self.saw_eof = True
         if self._is_opaque:
             cast(Carried, self._carried).end([])
+            if self._has_far_half_ended:
+                self.response_done(keeps_alive=False)
             return not self.is_secure
-        return not self.is_idle and self._decoder is None and not self.is_secure
+        # A body that waits for its exchange to begin may be here whole.
+        may_be_whole = self._decoder is None or (self._carried is None and not self._drained)
+        return not self.is_idle and may_be_whole and not self.is_secure
 
     def resume_writing(self) -> None:
         """The visitor has caught up: the other end may send as much again."""
         super().resume_writing()
+        self.deadline = self._due()
         if self._carried is not None:
             self._carried.drained()
+        if self.is_idle and self._ahead:
+            self.ingress.call_soon(self._read_head)
 
-    def _read_heads(self) -> None:
-        """Take requests off what was read, for as long as each is answered at once."""
-        while self.is_idle and self._ahead and not self.is_lingering:
-            ahead = self._ahead
-            if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
-                ahead = self._ahead = ahead[2:]
-            end = ahead.find(b"\r\n\r\n", 0, MAX_REQUEST_HEAD) + 4
-            if end < 4:
-                self._await_rest(ahead)
-                return
-            self._ahead = ahead[end:]
-            self._take(ahead[:end])
+    def resume_reading(self) -> None:
+        """Read again, unless so much is here already that it must be worked off first."""
+        if len(self._ahead) <= MAX_AHEAD:
+            super().resume_reading()
+
+    def _due(self) -> float:
+        """Until when is waited for what comes next, now that the visitor has read everything."""
+        if self.is_lingering:
+            seconds = LINGER_SECONDS
+        elif self.is_idle:
+            seconds = self.ingress.idle_seconds
+        elif self._carried is not None and self._carried.has_answered:
+            return NO_DEADLINE
+        else:
+            seconds = BODY_SECONDS if self._decoder is not None else ANSWER_SECONDS
+        return self.ingress.now() + seconds
+
+    def _read_head(self) -> None:
+        """Take the next request off what was read, unless the visitor leaves the answers to earlier ones unread.
+
+        One for each turn of the loop (see `_next_request`): a pipeline of thousands keeps nobody else waiting.
+        """
+        if not self.is_idle or not self._ahead or self.is_lingering or self.is_paused:
+            return
+        ahead = self._ahead
+        if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+            ahead = self._ahead = ahead[2:]
+        end = ahead.find(b"\r\n\r\n", 0, MAX_REQUEST_HEAD) + 4
+        if end < 4:
+            self._await_rest(ahead)
+            return
+        self._ahead = ahead[end:]
+        self._take(ahead[:end])
 
     def _await_rest(self, part: bytes) -> None:
         """A head that is not whole yet. One that never can be is refused now, not after the time-out."""
@@ -125,7 +169,7 @@ class Incoming(VisitorConnection):
     def _read_body(self, data: bytes) -> None:
         decoder, carried = self._decoder, self._carried
         assert decoder is not None
-        if carried is None or not carried.has_answered:
+        if carried is not None and not carried.has_answered:
             self.deadline = self.ingress.now() + BODY_SECONDS
         try:
             pieces = decoder.feed(data)
@@ -141,6 +185,8 @@ class Incoming(VisitorConnection):
             for piece in pieces:
                 self.request.bytes_in += len(piece)
                 carried.send(piece, False)
+                if self._carried is not carried:
+                    return  # it has refused the body: the answer is written, and ends the connection
         if decoder.is_done:
             self._decoder = None
             self._ahead = decoder.rest + self._ahead
@@ -170,6 +216,7 @@ class Incoming(VisitorConnection):
         """Answered before the whole request came: throw the rest away, then go on with the next."""
         self.is_idle = False
         self._drained = 1
+        self.deadline = self.ingress.now() + BODY_SECONDS  # for all of it, however it trickles
         ahead, self._ahead = self._ahead, b""
         self.resume_reading()
         if ahead:
@@ -184,12 +231,12 @@ class Incoming(VisitorConnection):
         self.deadline = self.ingress.now() + self.ingress.idle_seconds
         self.resume_reading()
         if self._ahead:
-            # Not from here: a long pipeline would nest a call for each of its requests.
-            asyncio.get_running_loop().call_soon(self._read_heads)
+            self.ingress.call_soon(self._read_head)
 
     def _start_request(self) -> None:
         self.is_idle = False
         self.request = self.ingress.new_request()
+        self.deadline = self.request.started + ANSWER_SECONDS
 
     def _refuse_head(self, code: str) -> None:
         self.ingress.metrics.refused_head(code)

@@ -178,9 +178,10 @@ class Ingress:
         for hop in reversed(hops):
             text = hop.strip().decode("latin-1").strip("[]")
             try:
-                host = str(ipaddress.ip_address(text))
+                address = ipaddress.ip_address(text)
             except ValueError:
                 return peer
+            host = str(getattr(address, "ipv4_mapped", None) or address)
             if not self._trusts(host):
                 return Peer(host, 0)
         return peer

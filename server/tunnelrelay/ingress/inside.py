@@ -139,6 +139,8 @@ class Inward(asyncio.Protocol):
         """See `ResponseSink.head_received`."""
         visit = self._visit
         if head.status < 200:
+            if head.status == 100 and visit.request.head.minor:
+                visit.write(status_line(100) + b"\r\n")
             return
         framing = self._framing = Framing(visit.request.head, head, fin=fin)
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]

@@ -60,9 +60,13 @@ def bind(host: str, port: int) -> socket.socket:
         OSError: The address cannot be had.
     """
     if not host:
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+    else:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Accepted connections inherit it: a visitor that vanished from a silent stream is noticed some time.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate | None = None) -> asyncio.Server:

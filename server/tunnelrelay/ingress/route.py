@@ -71,7 +71,7 @@ class Router:
         self._registry = registry
         self._is_token_free = is_token_free
         self._redirects = redirects
-        self._hosts: dict[bytes, str | None] = {}
+        self._hosts: dict[bytes, tuple[str, bytes] | None] = {}
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
         """Decide for one request.
@@ -81,11 +81,14 @@ class Router:
             is_secure: It came over our own TLS listener.
         """
         target = head.target
-        if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head)) is not None:
+        if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head, is_secure)) is not None:
             return own
-        host = self._host(head.host)
-        if host is None:
+        known = self._host(head.host)
+        if known is None:
             return Unwanted("bad_request", closes=True)
+        host, spelling = known
+        if head.host != spelling:
+            head.respell_host(spelling)
         if sni is not None and sni != host:
             return Unwanted("misdirected", host, closes=True)
         if target == b"*":
@@ -101,7 +104,9 @@ class Router:
 
     def _within(self, endpoint: Endpoint, head: RequestHead) -> Routed:
         path = head.target
-        if path.startswith(RESERVED_PREFIX) and path.partition(b"?")[0] != READY_PATH:
+        if not path.startswith(b"/"):
+            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+        if path.startswith(RESERVED_PREFIX) and not _is_probe(head):
             return Own(endpoint.host, "endpoint")
         if path.startswith(b"/ngrok/") and head.path in LOGIN_ALIASES and self._has_login(endpoint):
             return Own(endpoint.host, "endpoint")
@@ -117,12 +122,16 @@ class Router:
             return Own(host, "domain")
         return Unwanted("endpoint_not_found", host)
 
-    def _matched_before_hosts(self, head: RequestHead) -> Routed | None:
+    def _matched_before_hosts(self, head: RequestHead, is_secure: bool) -> Routed | None:
         """What agents and scripts ask for, under whatever name they reach the relay."""
         path = head.path
         if path == CONNECT_PATH:
-            if head.get(b"origin") is not None or (self._is_token_free and not _is_loopback_name(head.host)):
+            is_here = _is_loopback_name(head.host)
+            if head.get(b"origin") is not None or (self._is_token_free and not is_here):
                 # A web page, or a rebound name: else any site could publish from a developer's machine.
+                return Unwanted("connect_refused", closes=True)
+            if self._redirects and not is_secure and not is_here:
+                # Its token is on the wire in the clear already: refused, so that nobody goes on like that.
                 return Unwanted("connect_refused", closes=True)
             return Accept()
         if path == INFO_PATH and head.method in (b"GET", b"HEAD"):
@@ -143,13 +152,18 @@ class Router:
             }
         )
 
-    def _host(self, value: bytes) -> str | None:
-        """`canonical_host`, remembered: a visitor's connection asks the same again and again."""
+    def _host(self, value: bytes) -> tuple[str, bytes] | None:
+        """`canonical_host`, remembered: a visitor's connection asks the same again and again.
+
+        Beside it the value in its one spelling, with the port if there was one: what the upstream is told.
+        """
         hosts = self._hosts
         if value not in hosts:
             if len(hosts) >= MAX_HOSTS:
                 hosts.clear()
-            hosts[value] = self._address.canonical_host(value)
+            host = self._address.canonical_host(value)
+            port = b":%d" % self._address.port if b":" in value else b""
+            hosts[value] = (host, host.encode() + port) if host is not None else None
         return hosts[value]
 
     def _is_same_authority(self, head: RequestHead, host: str) -> bool:
@@ -168,6 +182,11 @@ class Router:
 
 MAX_HOSTS = 4096
 """Host values remembered; visitors can invent as many as they like."""
+
+
+def _is_probe(head: RequestHead) -> bool:
+    """The agent's own probe, which no policy guards: byte for byte what the agent answers itself, and nothing else."""
+    return head.target == READY_PATH and head.method == b"GET" and not head.has_body and not head.upgrade
 
 
 def _is_loopback_name(host: bytes) -> bool:

@@ -53,6 +53,9 @@ class Visitor(Protocol):
     def become_opaque(self) -> None:
         """The protocols were switched."""
 
+    def far_half_ended(self) -> None:
+        """The agent's half of an upgraded connection is over, and the visitor's is not."""
+
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
         """The response has been written."""
 

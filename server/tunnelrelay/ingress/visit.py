@@ -60,7 +60,7 @@ class Visit(Incoming):
         carried, self._carried = self._carried, None
         if carried is not None:
             carried.cancel()
-        if not self.is_idle:
+        if not self.is_idle and not self._drained:
             self._record("" if self._is_opaque else "visitor_gone")
 
     # A request comes in
@@ -211,8 +211,22 @@ class Visit(Incoming):
         self.deadline = NO_DEADLINE
         ahead, self._ahead = self._ahead, b""
         self.ingress.upgraded(self)
+        self.resume_reading()
         if ahead:
             self.data_received(ahead)
+        if self.saw_eof and self._carried is not None:
+            self._carried.end([])  # the visitor had ended its half before the switch
+
+    def far_half_ended(self) -> None:
+        """The other end of an upgraded connection sends no more. The visitor still may, where a half can be closed."""
+        carried = self._carried
+        if carried is not None and (self.is_secure or not self.transport.can_write_eof()):
+            carried.cancel()
+            self.response_done(keeps_alive=False)
+        else:
+            self._has_far_half_ended = True
+            self.transport.write_eof()
+            self.deadline = self.ingress.now() + ANSWER_SECONDS
 
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
         """Answer the request ourselves."""
@@ -268,7 +282,7 @@ class Visit(Incoming):
         self.deadline = NO_DEADLINE
         if self.is_paused or self.is_lingering or self._drained:
             self.transport.abort()
-        elif self._is_reading_held:
+        elif self._is_reading_held and self._decoder is not None:
             self.deadline = self.ingress.now() + ANSWER_SECONDS  # it is the upstream that does not read
         elif not self.is_idle:
             self._time_out_exchange()

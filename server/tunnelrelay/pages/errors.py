@@ -181,8 +181,8 @@ ERRORS: dict[str, ErrorKind] = dict(
             403,
             "ingress",
             "Agents only",
-            "A web page, or a name that is not this machine's, asked to open a tunnel.",
-            "Open tunnels with the agent. On this relay, reach it as localhost or 127.0.0.1.",
+            "A web page, a name that is not this machine's, or an agent without TLS asked to open a tunnel.",
+            "Open tunnels with the agent: under https:// where the relay has TLS, else as localhost or 127.0.0.1.",
         ),
         _kind(
             "token_required",
