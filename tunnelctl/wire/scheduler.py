@@ -12,7 +12,7 @@ from typing import Final
 from tunnelctl.wire.frames import DATA, DATA_FIN, FIN, HEADER, HEADER_SIZE, KIND_MASK, MAX_PAYLOAD
 from tunnelctl.wire.stream import Part, Queue, Stream
 
-QUANTUM: Final = 16 * 1024
+QUANTUM: Final = 32 * 1024
 """Bytes one stream sends in its turn while others wait."""
 HIGH_WATER: Final = 256 * 1024
 """Queued bytes above which a stream's user should stop giving more: what one socket read may bring."""
