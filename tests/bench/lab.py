@@ -43,6 +43,11 @@ class Spent:
     stolen: float
     wall: float
 
+    @property
+    def noise(self) -> float:
+        """Cores the bench did not have."""
+        return self.foreign + self.stolen
+
 
 @dataclasses.dataclass(slots=True)
 class Lab:

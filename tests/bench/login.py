@@ -12,7 +12,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tests.bench import loads, procs
-from tests.bench.lab import READY_SECONDS, Lab, Session, Spent, open_session, wait_for_answer
+from tests.bench.lab import READY_SECONDS, Lab, Session, Spent, open_session
 from tests.bench.loads import LoadFailed, WrkResult
 from tests.bench.peers import agent_command, door_of_name, program
 from tests.bench.plan import Command, Door, Peer
@@ -36,11 +36,12 @@ def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
         extra = agent_command(port, lab.files_port, GUARDED, *options)
         guarded = door_of_name(port, GUARDED)
         session.clients.append(Proc(extra.words, session.folder / "guarded.log", extra.env))
-        wait_for_answer(session)
+        # Without a session, a program is told to sign in: the tunnel is up and guarded.
+        procs.seconds_until_answer(port, guarded.host, loads.SMALL, READY_SECONDS, status=401)
         cookie = log_in(guarded)
         pairs = [_pair(session, guarded, cookie, seconds) for _ in range(PAIRS)]
     plain, live = (statistics.median(pair[i][0] for pair in pairs) for i in (0, 1))
-    noise = max(window[1].foreign for pair in pairs for window in pair)
+    noise = max(window[1].noise for pair in pairs for window in pair)
     errors = sum(window[2] for pair in pairs for window in pair)
     return Window({"open": plain, "live": live, "times": live / plain}, errors, noise)
 

@@ -183,13 +183,13 @@ def is_listening(port: int) -> bool:
     return True
 
 
-def answers(port: int, host: str, path: str, cookie: str = "") -> bool:
-    """Whether GET `path` at the port is answered with 200."""
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n"
+def has_status(status: int, port: int, host: str, path: str) -> bool:
+    """Whether GET `path` at the port is answered with that status."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS) as connection:
             connection.sendall(request.encode())
-            return connection.recv(64).startswith(b"HTTP/1.1 200")
+            return connection.recv(64).startswith(b"HTTP/1.1 %d" % status)
     except OSError:
         return False
 
@@ -207,15 +207,15 @@ def wait_until_listening(port: int, limit: float, proc: Proc) -> None:
         time.sleep(0.002)
 
 
-def seconds_until_answer(port: int, host: str, path: str, limit: float) -> float:
-    """How long it takes from now until GET `path` is answered with 200.
+def seconds_until_answer(port: int, host: str, path: str, limit: float, status: int = 200) -> float:
+    """How long it takes from now until GET `path` is answered with `status`.
 
     Raises:
         NotReady: it was not within `limit` seconds.
     """
     start = time.monotonic()
-    while not answers(port, host, path):
+    while not has_status(status, port, host, path):
         if time.monotonic() - start > limit:
-            raise NotReady(f"no answer with status 200 from {host} on port {port} after {limit:g} s")
+            raise NotReady(f"no answer with status {status} from {host} after {limit:g} s")
         time.sleep(0.002)
     return time.monotonic() - start

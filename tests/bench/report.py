@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tests.bench.metrics import METRICS, Mark, Medians, Metric, Verdict, judge
 from tests.bench.peers import OURS, YARDSTICK
-from tests.bench.runner import Sample, medians
+from tests.bench.runner import NOISY_CORES, Sample, medians
 
 MARKS = {Mark.PASS: "✓", Mark.MISS: "✗", Mark.UNJUDGED: "?"}
 STYLES = {Mark.PASS: "green", Mark.MISS: "bold red", Mark.UNJUDGED: "yellow"}
@@ -79,11 +79,12 @@ def failures_of(report: Report) -> list[str]:
 
 def noise_of(report: Report) -> str:
     """How much of the machine others took while windows were measured."""
-    noises = sorted(sample.noise for sample in report.samples if not sample.failure)
+    noises = sorted(sample.noise for sample in report.samples if sample.noise is not None)
     if not noises:
-        return "nothing was measured"
+        return "other work on the machine was not looked at"
     middle, worst = noises[len(noises) // 2], noises[-1]
-    return f"other work beside the windows: {middle:.2f} cores at the median, {worst:.2f} at worst"
+    words = f"other work beside the windows: {middle:.2f} cores at the median, {worst:.2f} at worst"
+    return f"{words}: too much for these figures to be trusted" if middle > NOISY_CORES else words
 
 
 def score_of(rows: Sequence[Row]) -> str:

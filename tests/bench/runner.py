@@ -26,7 +26,7 @@ class Sample:
 
     Attributes:
         failure: empty when there are figures.
-        noise: cores that others or the hypervisor took meanwhile.
+        noise: cores that others or the hypervisor took meanwhile; None where nobody looked.
     """
 
     peer: str
@@ -34,7 +34,7 @@ class Sample:
     round: int
     figures: Mapping[str, float]
     errors: int = 0
-    noise: float = 0.0
+    noise: float | None = None
     failure: str = ""
 
 
@@ -124,7 +124,7 @@ def _life_of(lab: Lab, peer: Peer, life: LifeScenario, options: Options, number:
 
 
 def _noise(window: Window) -> float:
-    return window.foreign + window.stolen
+    return window.noise or 0.0
 
 
 def _sample(peer: Peer, scenario: str, number: int, window: Window) -> Sample:
@@ -134,7 +134,7 @@ def _sample(peer: Peer, scenario: str, number: int, window: Window) -> Sample:
         round=number,
         figures=window.figures,
         errors=window.errors,
-        noise=_noise(window),
+        noise=window.noise,
     )
 
 

@@ -18,16 +18,17 @@ STALL_LEAD = 0.7
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Window:
-    """One measured window: its figures by name, the load tool's errors, and the noise beside it, in cores."""
+    """One measured window.
+
+    Attributes:
+        figures: by name, without the scenario's.
+        errors: requests that went wrong, as the load tool counts them.
+        noise: cores that others or the hypervisor took meanwhile; None where nobody looked.
+    """
 
     figures: Mapping[str, float]
     errors: int = 0
-    foreign: float = 0.0
-    stolen: float = 0.0
-
-
-def _window(figures: Mapping[str, float], errors: int, spent: Spent) -> Window:
-    return Window(figures, errors, spent.foreign, spent.stolen)
+    noise: float | None = None
 
 
 def small(connections: int, *wrk_words: str) -> Callable[[Session, float], Window]:
@@ -38,7 +39,7 @@ def small(connections: int, *wrk_words: str) -> Callable[[Session, float], Windo
             return loads.run_wrk(session.door, loads.SMALL, connections, seconds, *wrk_words)
 
         result, spent = session.measure(action)
-        return _window(request_figures(result, spent), result.errors, spent)
+        return Window(request_figures(result, spent), result.errors, spent.noise)
 
     return measure
 
@@ -59,7 +60,7 @@ def downloads(streams: int) -> Callable[[Session, float], Window]:
     def measure(session: Session, seconds: float) -> Window:
         result, spent = session.measure(lambda: loads.run_wrk(session.door, loads.BULK, streams, seconds))
         rate = result.bytes_read / result.seconds / 1e6
-        return _window({"mb": rate, "cpu": _per(spent.cpu, result.bytes_read, 1e9)}, result.errors, spent)
+        return Window({"mb": rate, "cpu": _per(spent.cpu, result.bytes_read, 1e9)}, result.errors, spent.noise)
 
     return measure
 
@@ -77,7 +78,7 @@ def uploads(streams: int) -> Callable[[Session, float], Window]:
 
         (result, received), spent = session.measure(action)
         rate = received / result.seconds / 1e6
-        return _window({"mb": rate, "cpu": _per(spent.cpu, received, 1e9)}, result.errors, spent)
+        return Window({"mb": rate, "cpu": _per(spent.cpu, received, 1e9)}, result.errors, spent.noise)
 
     return measure
 
@@ -100,7 +101,7 @@ def beside_bulk(session: Session, seconds: float) -> Window:
     (bulk, probed), spent = session.measure(action)
     figures = {"mb": bulk.bytes_read / bulk.seconds / 1e6, "sent_p99": probed.sent_p99_ms}
     figures |= {"p50": probed.p50_ms, "p99": probed.p99_ms}
-    return _window(figures, bulk.errors + probed.errors, spent)
+    return Window(figures, bulk.errors + probed.errors, spent.noise)
 
 
 def beside_stalled(session: Session, seconds: float) -> Window:
@@ -118,7 +119,7 @@ def beside_stalled(session: Session, seconds: float) -> Window:
                 stalled.kill()
 
     probed, spent = session.measure(action)
-    return _window({"p50": probed.p50_ms, "p99": probed.p99_ms}, probed.errors, spent)
+    return Window({"p50": probed.p50_ms, "p99": probed.p99_ms}, probed.errors, spent.noise)
 
 
 def websocket_echo(connections: int) -> Callable[[Session, float], Window]:
@@ -129,7 +130,7 @@ def websocket_echo(connections: int) -> Callable[[Session, float], Window]:
         result, spent = session.measure(lambda: loads.parse_load(loads.run(command, seconds)))
         figures = {"rate": result.rate, "p50": result.p50_ms, "p99": result.p99_ms}
         figures["cpu"] = _per(spent.cpu, result.count, 1e4)
-        return _window(figures, result.errors, spent)
+        return Window(figures, result.errors, spent.noise)
 
     return measure
 
