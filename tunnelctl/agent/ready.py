@@ -7,12 +7,12 @@ taken for it.
 """
 
 import asyncio
-import os
 import ssl
 from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.link.dial import tls_context
+from tunnelctl.link.tcp import reason
 from tunnelctl.wire.frames import pack_head
 
 READY_PATH = "/_tunnel/ready"
@@ -53,7 +53,7 @@ async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | 
     except ssl.SSLCertVerificationError as error:
         return f"the relay's certificate does not hold for {url}: {error.verify_message}"
     except OSError as error:
-        return _reason(error)
+        return reason(error)
     except ValueError:  # no URL, or a host that no SNI can carry
         return f"the relay gave an address that is none: {url!r}"
     return _judge(answer, instance)
@@ -73,13 +73,6 @@ async def _ask(relay: RelayAddress, name: str, authority: str, ca_file: str | No
         return answer
     finally:
         writer.close()
-
-
-def _reason(error: OSError) -> str:
-    """Short words: asyncio's own text for a refused connection repeats the address."""
-    if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def _judge(answer: bytes, instance: str) -> str:

@@ -5,10 +5,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from tunnelctl.link.link import MAX_MESSAGE
+from tunnelctl.link.link import MAX_RECEIVED
 from tunnelctl.wire.messages import SUBPROTOCOL
-
-MAX_FRAME_OVERHEAD = 1024
 
 
 def accept(head: bytes) -> tuple[ServerProtocol, bytes]:
@@ -21,9 +19,7 @@ def accept(head: bytes) -> tuple[ServerProtocol, bytes]:
         The websocket, open when the answer is a 101, and the answer's bytes. The subprotocol is required; no
         extension is ever agreed on (compression cost a Python tunnel a factor of five).
     """
-    ws = ServerProtocol(
-        subprotocols=[Subprotocol(SUBPROTOCOL)], extensions=None, max_size=MAX_MESSAGE + MAX_FRAME_OVERHEAD
-    )
+    ws = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], extensions=None, max_size=MAX_RECEIVED)
     ws.receive_data(head)
     request = next((event for event in ws.events_received() if isinstance(event, Request)), None)
     if request is None:

@@ -13,13 +13,12 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from tunnelctl.link.link import HEARTBEAT, MAX_MESSAGE, Link, LinkUser
+from tunnelctl.link.link import HEARTBEAT, MAX_RECEIVED, Link, LinkUser
 from tunnelctl.link.tcp import reason
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 
 CONNECT_PATH = "/_tunnel/connect"
-MAX_FRAME_OVERHEAD = 1024
 Kind = Literal["unreachable", "refused", "protocol"]
 
 
@@ -100,7 +99,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 def _websocket(is_secure: bool, netloc: str, token: str | None) -> tuple[ClientProtocol, bytes]:
     scheme = "wss" if is_secure else "ws"
     uri = parse_uri(f"{scheme}://{netloc.rpartition('@')[2]}{CONNECT_PATH}")
-    ws = ClientProtocol(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_MESSAGE + MAX_FRAME_OVERHEAD)
+    ws = ClientProtocol(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_RECEIVED)
     request = ws.connect()
     if token:
         request.headers["Authorization"] = f"Bearer {token}"

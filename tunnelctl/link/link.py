@@ -36,6 +36,8 @@ log = logging.getLogger("tunnelctl.link")
 
 MAX_MESSAGE = 256 * 1024
 """Bytes of one websocket message: the most that the peer ever has to hold before it can read a frame."""
+MAX_RECEIVED = MAX_MESSAGE + 1024
+"""What a received message may have: a little slack costs nothing and forgives a peer that counts headers otherwise."""
 SEND_AHEAD = 128 * 1024
 """Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of everybody in the kernel;
 less would cost a wake-up for every few frames."""
