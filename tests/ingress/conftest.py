@@ -1,0 +1,54 @@
+"""One real relay for each module of tests, and for each test an agent that does as it is told."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.ingress.scene import HOST, Scene
+from tests.support.scripted_agent import scripted_agent
+from tunnelrelay.config import load_config
+from tunnelrelay.observe.access import AccessLog, Exchange
+from tunnelrelay.relay import Relay
+
+
+class KeptLog(AccessLog):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda lines: None, is_on=False)
+        self.kept: list[Exchange] = []
+
+    def add(self, exchange: Exchange) -> None:
+        self.kept.append(exchange)
+
+
+def make_relay(data_dir: Path, log: KeptLog, **flags: object) -> Relay:
+    flags = {"http": "127.0.0.1:0", "admin": "off", "data_dir": str(data_dir), "drain_seconds": "0", **flags}
+    return Relay(load_config(flags=flags, env={}), access=log)
+
+
+@pytest.fixture(scope="module")
+def relay_flags() -> dict[str, object]:
+    """Settings of the module's relay; a module overrides it."""
+    return {}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(
+    tmp_path_factory: pytest.TempPathFactory, relay_flags: dict[str, object]
+) -> AsyncIterator[tuple[Relay, KeptLog]]:
+    log = KeptLog()
+    async with make_relay(tmp_path_factory.mktemp("relay"), log, **relay_flags) as relay:
+        yield relay, log
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def s(relay: tuple[Relay, KeptLog]) -> AsyncIterator[Scene]:
+    running, log = relay
+    log.kept.clear()
+    assert running.http is not None
+    async with scripted_agent(running.http[1], HOST.partition(".")[0]) as agent:
+        agent.answers = lambda asked: None
+        yield Scene(running, agent, log.kept)

@@ -1,0 +1,93 @@
+"""What tests of the public side hold in their hands: a relay, an agent behind it, and visitors' sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from tests.support.raw_http import RawConnection, Response, connect, request_bytes
+from tests.support.scripted_agent import Asked, ScriptedAgent
+from tunnelrelay.ingress.visit import Visit
+from tunnelrelay.observe.access import Exchange
+from tunnelrelay.relay import Relay
+
+HOST = "demo.localhost"
+GET = request_bytes("GET", "/", host=HOST)
+
+
+class Scene:
+    """See the module.
+
+    Attributes:
+        log: What the access log was given since the test began.
+    """
+
+    def __init__(self, relay: Relay, agent: ScriptedAgent, log: list[Exchange]) -> None:
+        self.relay = relay
+        self.agent = agent
+        self.log = log
+        assert relay.http is not None
+        self.port = relay.http[1]
+
+    @asynccontextmanager
+    async def visitor(self) -> AsyncIterator[RawConnection]:
+        async with connect(self.port) as visitor:
+            yield visitor
+
+    async def fetch(self, data: bytes = GET, *, method: str = "GET") -> Response:
+        """One answer to exactly these bytes."""
+        async with self.visitor() as visitor:
+            await visitor.send(data)
+            return await visitor.response(method)
+
+    async def exchange(self, visitor: RawConnection, data: bytes = GET) -> Asked:
+        """Sends a request and returns what the agent was asked."""
+        await visitor.send(data)
+        return await self.agent.next()
+
+    async def visit(self, visitor: RawConnection) -> Visit:
+        """A visitor's connection as the relay sees it."""
+        port = visitor.writer.get_extra_info("sockname")[1]
+        await self.turns(lambda: self._visits_from(port))
+        return self._visits_from(port)[0]
+
+    def _visits_from(self, port: int) -> list[Visit]:
+        return [visit for visit in self.relay.ingress._visits if visit.connected_peer.port == port]
+
+    async def turns(self, holds: Callable[[], object]) -> None:
+        """Lets the loop turn until `holds()`: everything runs in this process, so that it needs no time."""
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110  # what is waited for is the relay's own state, which tells nobody
+                await asyncio.sleep(0)
+
+    def pass_time(self, seconds: float) -> None:
+        """The relay's deadlines, looked at so many seconds from now."""
+        with self.later(seconds):
+            self.relay.ingress.sweep()
+
+    @contextmanager
+    def later(self, seconds: float) -> Iterator[None]:
+        ingress = self.relay.ingress
+        now = ingress.now
+        at = now() + seconds
+        ingress.now = lambda: at
+        try:
+            yield
+        finally:
+            ingress.now = now
+
+
+def error_of(response: Response) -> str:
+    """The error code of the relay's own answer."""
+    return response.get("tunnel-error") or ""
+
+
+async def closed_without_clean_end(visitor: RawConnection) -> bytes:
+    """What came until the connection ended, however it did."""
+    data = b""
+    try:
+        async with asyncio.timeout(10):
+            while piece := await visitor.reader.read(65536):
+                data += piece
+    except ConnectionError:
+        pass
+    return data

@@ -1,0 +1,248 @@
+"""An agent that says on its link whatever a test wants, true or not: the relay's untrusted far end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from secrets import token_hex
+
+from tunnelctl.link.dial import dial
+from tunnelctl.link.link import Link
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import OpenHead, pack_head, unpack_open
+from tunnelctl.wire.messages import Bind, Bound, Hello, Message, PolicySpec, Refused, Superseded, Welcome
+from tunnelctl.wire.stream import Stream
+
+WAIT_SECONDS = 10.0
+
+
+class Changing:
+    """Something whose changes can be waited for."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Wakes whoever waits."""
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Returns once `holds()` is true; looked at on every change."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Asked(Changing):
+    """One request as it came through the link, to be answered by hand.
+
+    Attributes:
+        body: What has come of it, consumed at once unless `keeps`.
+        trailers: None before the request's end.
+        reset: How the relay broke it off.
+    """
+
+    def __init__(self, link: Link, stream: Stream, opened: OpenHead, fin: bool) -> None:
+        super().__init__()
+        self.link = link
+        self.stream = stream
+        self.opened = opened
+        self.body = bytearray()
+        self.keeps = False
+        self.is_complete = fin
+        self.trailers: bytes | None = b"" if fin else None
+        self.reset: Code | None = None
+        self.writables = 0
+
+    @property
+    def line(self) -> bytes:
+        """The request line."""
+        return self.opened.head.partition(b"\r\n")[0]
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case."""
+        lines = self.opened.head.split(b"\r\n")[1:-1]
+        return [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The only value of a field."""
+        values = [value for known, value in self.fields if known == name]
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+    # What the agent says
+
+    def head(self, status: int = 200, fields: bytes = b"", fin: bool = False) -> None:
+        """Sends a HEAD frame."""
+        self.link.send_head(self.stream, pack_head(status, fields), fin)
+
+    def data(self, data: bytes, fin: bool = False) -> None:
+        """Sends DATA."""
+        self.link.send_data(self.stream, data, fin)
+
+    def end(self, trailers: bytes = b"") -> None:
+        """Sends END."""
+        self.link.end(self.stream, trailers)
+
+    def break_off(self, code: Code, reason: str = "") -> None:
+        """Sends RESET."""
+        self.link.reset(self.stream, code, reason)
+
+    def answer(self, body: bytes = b"ok", status: int = 200, fields: bytes = b"") -> None:
+        """A plain response."""
+        self.head(status, fields + b"Content-Length: %d\r\n" % len(body), fin=not body)
+        if body:
+            self.data(body, fin=True)
+
+    # What the agent hears
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        raise AssertionError("the relay never sends HEAD")
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        self.body += data
+        if not self.keeps:
+            self.link.consumed(self.stream, len(data))
+        if fin:
+            self.on_end(b"")
+        self.changed()
+
+    def on_end(self, trailers: bytes) -> None:
+        self.is_complete = True
+        self.trailers = trailers
+        self.changed()
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        self.reset = code
+        self.changed()
+
+    def on_writable(self) -> None:
+        self.writables += 1
+        self.changed()
+
+
+class ScriptedAgent(Changing):
+    """The agent's end of one link.
+
+    Attributes:
+        asked: Requests in the order they came.
+        said: The relay's messages.
+        answers: Called with each request as it comes; by default requests wait for `next`.
+    """
+
+    def __init__(self, instance: str = "") -> None:
+        super().__init__()
+        self.instance = instance or token_hex(16)
+        self.link: Link
+        self.asked: list[Asked] = []
+        self.said: list[Message] = []
+        self.closed: tuple[Code, str] | None = None
+        self.went_away: Code | None = None
+        self.answers: Callable[[Asked], None] = lambda asked: None
+        self._taken = 0
+        self._numbers = 0
+
+    async def connect(self, port: int, *, token: str | None = None, url: str = "", ca_file: str | None = None) -> None:
+        """Opens the link and says hello."""
+        url = url or f"http://127.0.0.1:{port}"
+        self.link = await dial(url, user=self, token=token, ca_file=ca_file, timeout=WAIT_SECONDS)
+        self.link.send(Hello(agent=self.instance, version="test"))
+        await self.until(lambda: self._said(Welcome))
+
+    async def bind(self, subdomain: str | None = None, *, policy: PolicySpec | None = None, **where: object) -> Message:
+        """Asks for a name. Returns `Bound` or `Refused`."""
+        self._numbers += 1
+        bind = Bind(
+            tunnel=self._numbers,
+            name="test",
+            upstream="http://localhost:3000",
+            subdomain=subdomain,
+            policy=policy or PolicySpec(),
+            **where,  # type: ignore[arg-type]
+        )
+        return await self.say(bind)
+
+    async def say(self, bind: Bind) -> Message:
+        """Sends a bind. Returns the answer."""
+        count = len(self.said)
+        self.link.send(bind)
+        await self.until(lambda: len(self.said) > count)
+        answer = self.said[count]
+        assert isinstance(answer, Bound | Refused)
+        return answer
+
+    async def next(self) -> Asked:
+        """The next request that was not taken yet."""
+        await self.until(lambda: len(self.asked) > self._taken)
+        self._taken += 1
+        return self.asked[self._taken - 1]
+
+    async def round_trip(self) -> None:
+        """Returns when everything the relay had sent has been heard here."""
+        seen = self.link.session._heartbeat
+        self.link.ping()
+        await self.until(lambda: not seen.unanswered)
+
+    async def close(self) -> None:
+        """Ends the link."""
+        self.link.close(Code.NO_ERROR, "bye")
+        await self.until(lambda: self.closed)
+
+    async def vanish(self) -> None:
+        """Cuts the connection."""
+        self.link._transport.abort()
+        await self.until(lambda: self.closed)
+
+    @property
+    def superseded(self) -> Superseded | None:
+        """The message that another agent took the name."""
+        return next((message for message in self.said if isinstance(message, Superseded)), None)
+
+    def _said(self, kind: type) -> bool:
+        return self.closed is not None or any(isinstance(message, kind) for message in self.said)
+
+    # LinkUser
+
+    def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
+        asked = Asked(self.link, stream, unpack_open(payload), fin)
+        stream.owner = asked
+        self.asked.append(asked)
+        self.answers(asked)
+        self.changed()
+
+    def on_message(self, message: Message) -> None:
+        self.said.append(message)
+        self.changed()
+
+    def on_pong(self, rtt: float) -> None:
+        self.changed()
+
+    def on_go_away(self, code: Code, reason: str) -> None:
+        self.went_away = code
+        self.changed()
+
+    def on_closed(self, code: Code, reason: str) -> None:
+        self.closed = code, reason
+        self.changed()
+
+
+@asynccontextmanager
+async def scripted_agent(
+    port: int,
+    subdomain: str = "demo",
+    *,
+    policy: PolicySpec | None = None,
+    instance: str = "",
+    token: str | None = None,
+) -> AsyncIterator[ScriptedAgent]:
+    """An agent that serves one name until the context ends."""
+    agent = ScriptedAgent(instance)
+    await agent.connect(port, token=token)
+    try:
+        bound = await agent.bind(subdomain, policy=policy)
+        assert isinstance(bound, Bound), bound
+        yield agent
+    finally:
+        if agent.closed is None:
+            await agent.close()
