@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tunnelctl.agent.address import RelayAddress
-from tunnelctl.agent.ready import MAX_ANSWER, is_ready_request, probe, ready_head
+from tunnelctl.agent.ready import MAX_ANSWER, is_ready_request, probe, proof, ready_head
 
 INSTANCE = "cd" * 16
 
@@ -46,7 +46,7 @@ async def ask(address, url="https://demo.tun.example", timeout=5.0):
 
 
 async def test_it_asks_the_relays_address_for_the_public_host():
-    async with relay(says(b"HTTP/1.1 200 OK\r\n\r\n" + INSTANCE.encode())) as (address, heads):
+    async with relay(says(b"HTTP/1.1 200 OK\r\n\r\n" + proof(INSTANCE))) as (address, heads):
         assert await ask(address, "http://demo.localhost:8080") == ""
     assert heads == [b"GET /_tunnel/ready HTTP/1.1\r\nHost: demo.localhost:8080\r\nConnection: close\r\n\r\n"]
     assert is_ready_request(heads[0])
@@ -55,9 +55,9 @@ async def test_it_asks_the_relays_address_for_the_public_host():
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.1 404 Not Found\r\n\r\n" + INSTANCE.encode(), "the relay answered 404"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n" + proof(INSTANCE), "the relay answered 404"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"0" * 32, "another agent answered"),
-        (b"HTTP/1.1 200 OK\r\nX: " + INSTANCE.encode() + b"\r\n\r\n", "another agent answered"),
+        (b"HTTP/1.1 200 OK\r\nX: " + proof(INSTANCE) + b"\r\n\r\n", "another agent answered"),
         (b"SSH-2.0-x\r\n", "the relay's answer is not HTTP/1.1"),
         (b"", "the relay closed the connection"),
     ],
@@ -135,7 +135,7 @@ async def tls_relay(certificate):
 
     async def handle(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + INSTANCE.encode())
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + proof(INSTANCE))
         writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)

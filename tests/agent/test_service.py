@@ -6,6 +6,7 @@ import pytest
 from tests.agent.fakes import Diary, FakeLink
 from tunnelctl.agent.address import UpstreamAddress
 from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.ready import proof
 from tunnelctl.agent.service import Offer, Service
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_TCP, TYPE_UPGRADE
@@ -37,7 +38,8 @@ async def test_the_readiness_probe_is_answered_by_the_agent_and_never_reaches_th
     (_, head), (_, body, fin) = served.link.frames
     assert head[:2] == (200).to_bytes(2, "big")
     assert b"Content-Length: 32\r\n" in head
-    assert (body, fin) == (INSTANCE.encode(), True)
+    assert (body, fin) == (proof(INSTANCE), True)
+    assert INSTANCE.encode() not in body
     assert not served.upstream.served
 
 

@@ -7,6 +7,7 @@ taken for it.
 """
 
 import asyncio
+import hashlib
 import ssl
 from urllib.parse import urlsplit
 
@@ -19,6 +20,11 @@ READY_PATH = "/_tunnel/ready"
 _REQUEST = f"GET {READY_PATH} ".encode()
 MAX_ANSWER = 16 * 1024
 """Bytes of a probe's answer that are read: an error page of the relay's fits, an endless body is cut off."""
+
+
+def proof(instance: str) -> bytes:
+    """What an agent answers a probe with. It shows which one it is without the id itself, which can take names over."""
+    return hashlib.sha256(b"tunnel ready " + instance.encode()).hexdigest().encode()
 
 
 def is_ready_request(head: bytes) -> bool:
@@ -83,4 +89,4 @@ def _judge(answer: bytes, instance: str) -> str:
     body = answer.partition(b"\r\n\r\n")[2]
     if status != "200":
         return f"the relay answered {status}"
-    return "" if instance.encode() in body else "another agent answered"
+    return "" if proof(instance) in body else "another agent answered"

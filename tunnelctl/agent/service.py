@@ -13,7 +13,7 @@ from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.outcome import Failed, GoingAway, LinkEnd, judge_close, judge_refusal, judge_superseded
-from tunnelctl.agent.ready import is_ready_request, ready_head
+from tunnelctl.agent.ready import is_ready_request, proof, ready_head
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
@@ -191,7 +191,7 @@ class Service:
         self._watcher.exchange(exchange)
 
     def _answer_ready(self, link: Link, stream: Stream) -> None:
-        body = self._instance.encode()
+        body = proof(self._instance)
         link.send_head(stream, ready_head(len(body)))
         link.send_data(stream, body, fin=True)
 

@@ -108,7 +108,8 @@ class Upstream:
             return None
         if not is_repeatable and self._idle[-1].idle_since < self._loop.time() - FRESH_SECONDS:
             return None
-        return self._idle.pop()
+        connection = self._idle.pop()
+        return connection if not connection.transport.is_closing() else self._take(is_repeatable)
 
     async def _connect(self, exchange: Exchange) -> None:
         connection = _Connection(self)

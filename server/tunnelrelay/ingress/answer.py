@@ -145,6 +145,11 @@ def reply_head(reply: Reply, request: RequestHead, *, closes: bool) -> bytes:
     return b"".join((_STATUS_LINES[reply.status], lines, framing, connection, b"\r\n"))
 
 
+def code_of(reply: Reply) -> str:
+    """The error an answer of the relay's own stands for, "" for none."""
+    return next((value.decode() for name, value in reply.fields if name == b"Tunnel-Error"), "")
+
+
 def status_line(status: int) -> bytes:
     """`HTTP/1.1 404 Not Found` with its CR LF."""
     return _STATUS_LINES[status]

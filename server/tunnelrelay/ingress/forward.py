@@ -38,6 +38,7 @@ class Forward:
 
     __slots__ = (
         "_framing",
+        "_has_ended",
         "_has_sent",
         "_head",
         "_ingress",
@@ -57,6 +58,7 @@ class Forward:
         self._tunnel = tunnel
         self._policy = policy
         self._framing: Framing | None = None
+        self._has_ended = False
         self._head = b""  # written together with what follows in the same turn: a write costs as much as a parse
         self._has_sent = False  # some of the body, or its end, is in the stream already
         self._interims = 0
@@ -76,6 +78,7 @@ class Forward:
             framing = BODY_NONE
         kind = TYPE_UPGRADE if head.upgrade else TYPE_EXCHANGE
         fin = not head.has_body and not head.upgrade
+        self._has_ended = fin
         payload = pack_open(self._tunnel.number, kind, framing, block)
         self._stream = self._tunnel.link.open(payload, owner=self, fin=fin)
 
@@ -92,9 +95,13 @@ class Forward:
 
     def end(self, trailers: list[Field]) -> None:
         """The request is complete."""
-        self._has_sent = True
+        self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
             self._tunnel.link.end(self._stream, to_lines(safe_trailers(trailers)))
+
+    def backlog(self) -> int:
+        """Bytes of the request's body that wait for the agent."""
+        return self._stream.queued
 
     def cancel(self) -> None:
         """The visitor is gone."""
@@ -122,6 +129,9 @@ class Forward:
             if head.status == 101 and not request.upgrade:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
             framing = self._framing = Framing(request, head, fin=fin)
+            if request.expects_continue and not self._has_ended:
+                # Whether the visitor still sends its body nobody can tell: what comes next may be a head or a body.
+                framing.keeps_alive = False
             visit.request.status = head.status
             self.has_answered = True
             visit.answer_began()
@@ -179,7 +189,7 @@ class Forward:
         """The response will not be completed."""
         self._is_over = True
         visit = self._visit
-        if self.has_answered:
+        if self._is_written():
             visit.break_off(_CODES.get(code, "agent_lost"))
         elif (code is Code.REFUSED and not self._has_sent) or (code is Code.HEARTBEAT and self._may_repeat()):
             visit.forward_again()
@@ -193,6 +203,13 @@ class Forward:
         self._visit.resume_reading()
 
     # The inside
+
+    def _is_written(self) -> bool:
+        """Whether the visitor has seen any of the response. A head that is still here is taken back."""
+        if self._head:
+            self._head = b""
+            self.has_answered = False
+        return self.has_answered
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
@@ -230,7 +247,7 @@ class Forward:
         )
         self._is_over = True
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)
-        if self.has_answered:
+        if self._is_written():
             self._visit.break_off("agent_bad_response")
         else:
             self._visit.fail("agent_bad_response", closes=True)

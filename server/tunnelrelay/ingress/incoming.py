@@ -17,6 +17,9 @@ from tunnelrelay.ingress.seams import Carried
 
 HEAD_SECONDS = 10.0
 """From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
+HALF_CLOSED_SECONDS = 5.0
+"""Without a byte of the response, after a visitor has closed its sending half. Few clients do so and go on reading;
+many that go away look the same."""
 BODY_SECONDS = 60.0
 """Without a byte of a request body that is due."""
 ANSWER_SECONDS = 600.0
@@ -112,7 +115,23 @@ class Incoming(VisitorConnection):
             return not self.is_secure
         # A body that waits for its exchange to begin may be here whole.
         may_be_whole = self._decoder is None or (self._carried is None and not self._drained)
-        return not self.is_idle and may_be_whole and not self.is_secure
+        if self.is_idle or not may_be_whole or self.is_secure:
+            return False
+        self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
+        return True
+
+    def _judge_half_closed(self, bytes_out: int) -> None:
+        """A visitor that has left looks like one that has only finished sending, until it is written to.
+
+        So a half-closed connection lives for as long as something is written, which one that is gone answers with a
+        reset.
+        """
+        if self.transport.is_closing() or self.is_idle or self._is_opaque:
+            return
+        if self.request.bytes_out == bytes_out:
+            self.transport.abort()
+        else:
+            self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, self.request.bytes_out)
 
     def resume_writing(self) -> None:
         """The visitor has caught up: the other end may send as much again."""

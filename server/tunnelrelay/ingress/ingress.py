@@ -76,6 +76,8 @@ class Ingress:
         loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
         self.call_soon = loop.call_soon
+        self.call_later = loop.call_later
+        self.is_draining = False
 
     # For visits
 
@@ -210,6 +212,7 @@ class Ingress:
 
     def drain(self) -> None:
         """Close idle connections, and the others after their response."""
+        self.is_draining = True
         for visit in list(self._visits):
             visit.drain()
 

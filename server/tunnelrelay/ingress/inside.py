@@ -118,6 +118,10 @@ class Inward(asyncio.Protocol):
         self._reader = ResponseReader()
         self._transport.abort()
 
+    def backlog(self) -> int:
+        """Nothing waits: pages read their small bodies at once."""
+        return 0
+
     def drained(self) -> None:
         """Pages are small: nothing was held back."""
 
@@ -143,6 +147,8 @@ class Inward(asyncio.Protocol):
                 visit.write(status_line(100) + b"\r\n")
             return
         framing = self._framing = Framing(visit.request.head, head, fin=fin)
+        if visit.request.head.expects_continue:
+            framing.keeps_alive = False
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]
         visit.request.status = head.status
         self.has_answered = True

@@ -106,7 +106,7 @@ class Router:
         path = head.target
         if not path.startswith(b"/"):
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-        if path.startswith(RESERVED_PREFIX) and not _is_probe(head):
+        if path.startswith(RESERVED_PREFIX) and not is_probe(head):
             return Own(endpoint.host, "endpoint")
         if path.startswith(b"/ngrok/") and head.path in LOGIN_ALIASES and self._has_login(endpoint):
             return Own(endpoint.host, "endpoint")
@@ -184,7 +184,7 @@ MAX_HOSTS = 4096
 """Host values remembered; visitors can invent as many as they like."""
 
 
-def _is_probe(head: RequestHead) -> bool:
+def is_probe(head: RequestHead) -> bool:
     """The agent's own probe, which no policy guards: byte for byte what the agent answers itself, and nothing else."""
     return head.target == READY_PATH and head.method == b"GET" and not head.has_body and not head.upgrade
 

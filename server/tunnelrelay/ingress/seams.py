@@ -22,6 +22,9 @@ class Carried(Protocol):
     def cancel(self) -> None:
         """The visitor is gone."""
 
+    def backlog(self) -> int:
+        """Bytes of the request's body that the other end has not taken yet."""
+
     def drained(self) -> None:
         """The visitor has taken what was written."""
 

@@ -15,12 +15,12 @@ from typing import assert_never
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import parse_request
-from tunnelrelay.ingress.answer import reply_head
+from tunnelrelay.ingress.answer import code_of, reply_head
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import Passed
-from tunnelrelay.ingress.incoming import ANSWER_SECONDS, Incoming
+from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, Incoming
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
-from tunnelrelay.ingress.route import READY_PATH, Accept, Forwarded, Own, Routed, Unwanted
+from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.ingress.seams import Carried
 from tunnelrelay.model import Reply
 from tunnelrelay.policy.rules import Policy
@@ -28,6 +28,8 @@ from tunnelrelay.registry.endpoint import Endpoint
 
 log = logging.getLogger("tunnelrelay.ingress")
 
+NO_BACKLOG = 1 << 62
+"""More than any: what comes after it is less."""
 MAX_TRIES = 3
 """Times one request waits for a tunnel: a tunnel that takes requests and drops them must not keep it for ever."""
 
@@ -35,10 +37,11 @@ MAX_TRIES = 3
 class Visit(Incoming):
     """See the module."""
 
-    __slots__ = ("_forwarded", "_forwarded_for", "_task")
+    __slots__ = ("_backlog", "_forwarded", "_forwarded_for", "_task")
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
+        self._backlog = NO_BACKLOG
         self._forwarded = b""
         self._forwarded_for: tuple[bytes, str] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -117,7 +120,7 @@ class Visit(Incoming):
         policy = endpoint.policy
         if policy is None:
             self._begin_task(self._hold())
-        elif policy.is_open or request.head.path == READY_PATH:
+        elif policy.is_open or is_probe(request.head):
             self._forward(endpoint, policy, b"")
         else:
             passed = self.ingress.gate.check(policy, request.head, request.host, self.peer.host)
@@ -131,10 +134,13 @@ class Visit(Incoming):
         gate = self.ingress.gate
         outcome = await gate.decide(policy, request.head, request.host, self.peer, self.request_id)
         self._task = None
+        current = self.ingress.registry.find(endpoint.host) or endpoint
         if isinstance(outcome, Reply):
-            self.reply(outcome)
+            self.reply(outcome, code_of(outcome))
+        elif current.policy is not policy:
+            self._admit(current)  # the rules changed while this waited
         else:
-            self._pass(endpoint, policy, outcome)
+            self._pass(current, policy, outcome)
 
     def _pass(self, endpoint: Endpoint, policy: Policy, passed: Passed) -> None:
         self.request.session = passed.session
@@ -154,6 +160,7 @@ class Visit(Incoming):
 
     def _carry(self, carried: Carried) -> None:
         self._carried = carried
+        self._backlog = NO_BACKLOG
         if self._decoder is not None and self._ahead:
             ahead, self._ahead = self._ahead, b""
             self._read_body(ahead)
@@ -167,8 +174,11 @@ class Visit(Incoming):
         request.tries += 1
         is_back = request.tries <= MAX_TRIES and await endpoint.hold(ingress.hold_seconds)
         self._task = None
-        if is_back:
-            self._admit(ingress.registry.find(endpoint.host) or endpoint)
+        current = ingress.registry.find(endpoint.host)
+        if current is None:
+            self.fail("endpoint_not_found")
+        elif is_back:
+            self._admit(current)
         else:
             self.fail("endpoint_busy" if endpoint.tunnels else "endpoint_offline")
 
@@ -183,7 +193,10 @@ class Visit(Incoming):
     def forward_again(self) -> None:
         """The tunnel took nothing of the request: try once more, on whichever tunnel there is then."""
         self._carried = None
-        self._begin_task(self._hold())
+        if self.ingress.is_draining:
+            self.fail("endpoint_offline", closes=True)
+        else:
+            self._begin_task(self._hold())
 
     def _hand_over(self, block: bytes) -> None:
         """An agent: its websocket takes the connection from here on."""
@@ -282,8 +295,8 @@ class Visit(Incoming):
         self.deadline = NO_DEADLINE
         if self.is_paused or self.is_lingering or self._drained:
             self.transport.abort()
-        elif self._is_reading_held and self._decoder is not None:
-            self.deadline = self.ingress.now() + ANSWER_SECONDS  # it is the upstream that does not read
+        elif self._is_reading_held and self._has_moved():
+            self.deadline = self.ingress.now() + BODY_SECONDS  # the upstream reads, if slowly
         elif not self.is_idle:
             self._time_out_exchange()
         elif self._ahead:
@@ -291,7 +304,13 @@ class Visit(Incoming):
         else:
             self.close()
 
+    def _has_moved(self) -> bool:
+        """Whether the other end has taken any of the request's body since this was asked last."""
+        before, self._backlog = self._backlog, self._carried.backlog() if self._carried is not None else 0
+        return 0 < self._backlog < before
+
     def _time_out_exchange(self) -> None:
+        is_upstreams_fault = self._decoder is None or self._is_reading_held
         carried, self._carried = self._carried, None
         if carried is None:
             self.transport.abort()
@@ -300,7 +319,7 @@ class Visit(Incoming):
         if carried.has_answered:
             self.break_off("request_timeout")
         else:
-            self.fail("request_timeout" if self._decoder is not None else "upstream_timeout", closes=True)
+            self.fail("upstream_timeout" if is_upstreams_fault else "request_timeout", closes=True)
 
     def drain(self) -> None:
         """The relay stops: an idle connection closes now, a busy one after its response."""
