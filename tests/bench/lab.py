@@ -5,7 +5,7 @@ import dataclasses
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,9 +102,9 @@ class Session:
         self.servers = [self._start(command, "server") for command in self.plan.servers]
         procs.wait_until_listening(self.plan.server_port, READY_SECONDS, self.servers[-1])
 
-    def start_client(self, *more: Command) -> None:
-        """Starts the side beside the upstream, and more clients where a scenario adds them; does not wait."""
-        self.clients += [self._start(command, "client") for command in (*self.plan.clients, *more)]
+    def start_clients(self, commands: Sequence[Command]) -> None:
+        """Starts the side beside the upstream, or a part of it; does not wait."""
+        self.clients += [self._start(command, "client") for command in commands]
 
     def measure(self, action: Callable[[], T]) -> tuple[T, Spent]:
         """Runs a load while this peer's CPU and everybody else's is counted."""
@@ -120,9 +120,9 @@ class Session:
         """CPU seconds of the peer's two sides so far."""
         return procs.cpu_seconds([proc.pid for proc in (*self.servers, *self.clients)])
 
-    def server_pss_kib(self) -> int:
-        """Memory of the public side."""
-        return procs.pss_kib([proc.pid for proc in self.servers])
+    def server_kib(self, kind: str) -> int:
+        """Memory of the public side, of one of the kinds of `pss_kib`."""
+        return procs.pss_kib([proc.pid for proc in self.servers], kind)
 
     def stop(self) -> None:
         """Ends the clients, then the servers."""
@@ -163,7 +163,7 @@ def open_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> Itera
     """A peer with its servers and clients up and its first tunnel answering."""
     with planned_session(lab, peer, upstream, tunnels) as session:
         session.start_server()
-        session.start_client()
+        session.start_clients(session.plan.clients)
         wait_for_answer(session)
         yield session
 

@@ -27,7 +27,7 @@ def start(lab: Lab, peer: Peer, _seconds: float) -> Window:
         session.start_server()
         lab.wait_for_quiet()
         begun = time.monotonic()
-        session.start_client()
+        session.start_clients(session.plan.clients)
         wait_for_answer(session)
         return Window({"seconds": time.monotonic() - begun})
 
@@ -47,15 +47,23 @@ def recover_after(down: float) -> Callable[[Lab, Peer, float], Window]:
 
 
 def memory(lab: Lab, peer: Peer, _seconds: float) -> Window:
-    """What the server takes with one idle tunnel, and what each further one adds (PSS; KB are of 1,024 bytes)."""
-    with open_session(lab, peer, lab.files_port) as session:
-        one = _settled_pss(session)
+    """What the server takes with one idle tunnel, and what each further one adds (PSS; KB are of 1,024 bytes).
+
+    What is added is anonymous memory only: a file's pages are not a tunnel's, and the server's share of them falls
+    when the clients' processes map the same files.
+    """
     with planned_session(lab, peer, lab.files_port, TUNNELS) as session:
+        first, *others = session.plan.clients
         session.start_server()
-        session.start_client()
+        session.start_clients([first])
+        wait_for_answer(session)
+        time.sleep(SETTLE_SECONDS)
+        whole, one = session.server_kib("Pss"), session.server_kib("Pss_Anon")
+        session.start_clients(others)
         _wait_for_all(session)
-        many = _settled_pss(session)
-    return Window({"relay": one / 1024, "tunnel": (many - one) / (TUNNELS - 1)})
+        time.sleep(SETTLE_SECONDS)
+        many = session.server_kib("Pss_Anon")
+    return Window({"relay": whole / 1024, "tunnel": (many - one) / (TUNNELS - 1)})
 
 
 def version(_lab: Lab, _peer: Peer, _seconds: float) -> Window:
@@ -70,11 +78,6 @@ def _timed_version() -> float:
     env = procs.environment(command.env)
     subprocess.run(command.words, env=env, check=True, capture_output=True, timeout=READY_SECONDS)
     return time.monotonic() - begun
-
-
-def _settled_pss(session: Session) -> int:
-    time.sleep(SETTLE_SECONDS)
-    return session.server_pss_kib()
 
 
 def _wait_for_all(session: Session) -> None:

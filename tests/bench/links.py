@@ -1,7 +1,7 @@
 """Many idle tunnels in one process: `python -m tests.bench.links RELAY UPSTREAM_PORT COUNT`.
 
-Each is a whole agent with a link of its own, named t0, t1 and so on: to the relay they are so many agents, and the
-machine is spared as many Python processes.
+Each is a whole agent with a link of its own, named t1, t2 and so on, beside the `tunnel` that serves t0: to the relay
+they are so many agents, and the machine is spared as many Python processes.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from tunnelctl.agent.watcher import Watchers
 
 
 async def hold(relay: str, upstream: str, count: int) -> None:
-    """Serves `count` tunnels until the process is ended."""
+    """Serves the tunnels from t1 to below `count` until the process is ended."""
     address, service = parse_relay(relay), parse_upstream(upstream)
     async with asyncio.TaskGroup() as group:
-        for number in range(count):
+        for number in range(1, count):
             tunnel = TunnelConfig(upstream=service, subdomain=f"t{number}")
             group.create_task(Agent(AgentConfig(relay=address, tunnels=(tunnel,)), Watchers()).run())
 

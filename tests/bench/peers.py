@@ -183,10 +183,9 @@ def door_of_name(port: int, name: str) -> Door:
 def _ours(folder: Path, upstream: int, count: int) -> Plan:
     port = free_port()
     doors = tuple(door_of_name(port, f"t{i}") for i in range(count))
-    if count == 1:
-        clients = (agent_command(port, upstream, "t0"),)
-    else:
-        clients = (ours("tests.bench.links", f"http://127.0.0.1:{port}", str(upstream), str(count)),)
+    clients: tuple[Command, ...] = (agent_command(port, upstream, "t0"),)
+    if count > 1:
+        clients += (ours("tests.bench.links", f"http://127.0.0.1:{port}", str(upstream), str(count)),)
     return Plan(servers=(relay_command(folder, port),), clients=clients, doors=doors, server_port=port)
 
 

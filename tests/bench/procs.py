@@ -91,15 +91,19 @@ def cpu_seconds(roots: Sequence[int]) -> float:
     return sum(stat.cpu_seconds for pid in tree_of(roots) if (stat := _stat_of(pid)))
 
 
-def pss_kib(roots: Sequence[int]) -> int:
-    """Proportional memory of the process trees: pages shared with n processes count one n-th."""
+def pss_kib(roots: Sequence[int], kind: str = "Pss") -> int:
+    """Proportional memory of the process trees: pages shared with n processes count one n-th.
+
+    Args:
+        kind: `Pss` for all of it; `Pss_Anon` without the pages of files, whose share changes as others map them.
+    """
     total = 0
     for pid in tree_of(roots):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        if found := re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE):
+        if found := re.search(rf"^{kind}:\s+(\d+) kB", rollup, re.MULTILINE):
             total += int(found[1])
     return total
 
