@@ -37,7 +37,7 @@ async def test_the_readiness_probe_is_answered_by_the_agent_and_never_reaches_th
     served.link.open(b"GET /_tunnel/ready HTTP/1.1\r\nHost: demo.tun.example\r\n")
     (_, head), (_, body, fin) = served.link.frames
     assert head[:2] == (200).to_bytes(2, "big")
-    assert b"Content-Length: 32\r\n" in head
+    assert b"Content-Length: 64\r\n" in head
     assert (body, fin) == (proof(INSTANCE), True)
     assert INSTANCE.encode() not in body
     assert not served.upstream.served
