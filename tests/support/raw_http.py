@@ -4,6 +4,7 @@ Names under `.localhost` are never looked up: the connection goes to the relay's
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -163,10 +164,21 @@ def parse_field(line: str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[RawConnection]:
-    """A connection to the relay (or an upstream), closed at the end."""
+async def connect(
+    port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, sni: str | None = None
+) -> AsyncIterator[RawConnection]:
+    """A connection to the relay (or an upstream), closed at the end.
+
+    Args:
+        port: Where.
+        host: An address; names are not looked up.
+        tls: Speak TLS, trusting what this trusts.
+        sni: The name to ask for and to check the certificate against.
+    """
     async with asyncio.timeout(ANSWER_SECONDS):
-        reader, writer = await asyncio.open_connection(host, port, limit=MAX_HEAD_BYTES)
+        reader, writer = await asyncio.open_connection(
+            host, port, limit=MAX_HEAD_BYTES, ssl=tls, server_hostname=sni if tls else None
+        )
     try:
         yield RawConnection(reader, writer)
     finally:

@@ -67,10 +67,10 @@ class Stack:
         until(lambda: is_listening(self.port), "the relay to listen", child=self.relay)
 
     def agent(self, upstream: int | str, *flags: str) -> Child:
-        """A `tunnel http` process, not waited for."""
-        relay = f"--relay=http://127.0.0.1:{self.port}"
+        """A `tunnel http` process, not waited for; a `--relay` among `flags` takes the place of this relay's."""
+        relay = [] if any(flag.startswith("--relay=") for flag in flags) else [f"--relay=http://127.0.0.1:{self.port}"]
         child = processes.python(
-            "agent", "tunnelctl", "http", str(upstream), relay, "--log=stdout", "--log-format=json", *flags
+            "agent", "tunnelctl", "http", str(upstream), *relay, "--log=stdout", "--log-format=json", *flags
         )
         return self._started(child)
 
