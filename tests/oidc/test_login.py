@@ -24,6 +24,7 @@ from tests.oidc.world import (
     set_cookies,
 )
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.policy.rules import Rules
 from tunnelrelay.store.base import StoreError
 
 
@@ -216,3 +217,14 @@ async def test_row_158_no_log_line_holds_a_secret_of_the_login(caplog: pytest.Lo
     secrets = [sent_to(started)["state"], sent_to(handed)["h"], dict(params)["code"], CLIENT_SECRET, "canary-query"]
     secrets += [value.decode() for value in browser.jars[APP].values()]
     assert not [secret for secret in secrets if secret in caplog.text]
+
+
+async def test_a_rule_about_groups_asks_for_their_scope_where_the_provider_has_it() -> None:
+    world = World(endpoints={APP: connection(rules=Rules(groups=frozenset({"staff"})))})
+    world.provider.metadata["scopes_supported"] = ["openid", "groups"]
+    assert sent_to(await Browser(world).start())["scope"] == "openid email profile groups"
+
+
+async def test_a_provider_that_does_not_list_the_scope_groups_is_not_asked_for_it() -> None:
+    world = World(endpoints={APP: connection(rules=Rules(groups=frozenset({"staff"})))})
+    assert sent_to(await Browser(world).start())["scope"] == "openid email profile"

@@ -162,12 +162,11 @@ class TestConnection:
         ("asked", "scopes"),
         [
             ({}, ("openid", "profile", "email")),
-            ({"scopes": ("groups",)}, ("openid", "groups")),
-            ({"scopes": ("groups", "openid")}, ("openid", "groups")),
-            ({"scopes": ("groups",), "allow_domains": ("a.b",)}, ("openid", "groups", "email")),
+            ({"scopes": ("groups",)}, ("openid", "profile", "email", "groups")),
+            ({"scopes": ("groups", "openid")}, ("openid", "profile", "email", "groups")),
         ],
     )
-    def test_scopes_hold_openid_and_what_the_rules_need(self, asked, scopes):
+    def test_scopes_that_are_named_come_on_top_of_the_usual_ones(self, asked, scopes):
         assert policy(oidc=oidc(**asked)).connection.scopes == scopes
 
 

@@ -44,7 +44,7 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(
         "--oidc-client-secret", "Client secret: env:NAME, file:PATH, -, or itself.", "SECRET", is_secret=True, env=True
     ),
-    _many("--oidc-scope", "oidc_scope", "Scope to ask for besides openid.", "SCOPE"),
+    _many("--oidc-scope", "oidc_scope", "Scope to ask for besides openid, profile and email.", "SCOPE"),
     _many("--oidc-allow-email", "oidc_allow_email", "Let in this verified e-mail address.", "EMAIL"),
     _many("--oidc-allow-domain", "oidc_allow_domain", "Let in verified e-mail addresses at this domain.", "DOMAIN"),
     _many("--oidc-allow-group", "oidc_allow_group", "Let in members of this group.", "GROUP"),

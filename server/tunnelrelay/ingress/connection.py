@@ -1,6 +1,8 @@
 """A visitor's connection below HTTP: who is there, reading and writing at the pace of both ends, and how it closes."""
 
 import asyncio
+import socket
+import struct
 from typing import cast
 
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
@@ -14,6 +16,8 @@ WRITE_HIGH = 64 * 1024
 """Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
 MAX_JOINED = 4096
 """Bytes up to which copying pieces together is cheaper than writing them apart."""
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class VisitorConnection(asyncio.Protocol):
@@ -95,6 +99,13 @@ class VisitorConnection(asyncio.Protocol):
         self.is_lingering = True
         self.deadline = self.ingress.now() + READER_SECONDS
         self.transport.close()
+
+    def cut(self) -> None:
+        """Close with a reset: where the close ends a body (HTTP/1.0), nothing else says that it is not whole."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.transport.abort()
 
     def linger(self) -> None:
         """Close so that our last answer arrives though the visitor still sends: a reset would overtake it."""

@@ -264,8 +264,10 @@ class Visit(Incoming):
         if self._is_opaque:
             self._is_opaque = False
             self.close()
-        else:
+        elif self.request.head.minor:
             self.transport.abort()
+        else:
+            self.cut()
 
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
         """The response has been written."""

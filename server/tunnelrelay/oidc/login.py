@@ -135,7 +135,7 @@ class Login:
             "response_type": "code",
             "client_id": connection.client_id,
             "redirect_uri": self._address.redirect_uri,
-            "scope": " ".join(connection.scopes),
+            "scope": " ".join(_scopes(connection, metadata)),
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
             "nonce": transaction.nonce,
             # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to whoever sees this address.
@@ -155,6 +155,13 @@ class Login:
             # Two session cookies: one was planted, and none is used. Both go.
             stray.append(self._jar.session)
         return [(b"Set-Cookie", self._jar.clear(name)) for name in [*oldest, *stray][:MAX_CLEARED]]
+
+
+def _scopes(connection: Connection, metadata: Metadata) -> tuple[str, ...]:
+    """What to ask for: a rule about groups needs the claim, which several providers (Okta) give for this scope only."""
+    if connection.rules.groups and metadata.offers_groups and "groups" not in connection.scopes:
+        return (*connection.scopes, "groups")
+    return connection.scopes
 
 
 def _begin(host: str, connection: Connection, target: bytes, now: float) -> Transaction:

@@ -24,6 +24,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         issuer: Exact from here on: tokens must carry this string.
         algorithms: Advertised for ID tokens and accepted by us.
         auth_method: How we show our secret at the token endpoint.
+        offers_groups: It knows the scope `groups`.
         sends_iss: It promised `iss` in its authorization answers (RFC 9207).
         warnings: What will probably break a login, for the owner.
     """
@@ -35,6 +36,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     userinfo_endpoint: str
     algorithms: frozenset[str]
     auth_method: str
+    offers_groups: bool
     sends_iss: bool
     warnings: tuple[str, ...] = ()
 
@@ -87,6 +89,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         else "",
         algorithms=algorithms,
         auth_method=_auth_method(document, has_secret),
+        offers_groups="groups" in _texts(document, "scopes_supported", ()),
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
         warnings=_warnings(document),
     )

@@ -82,10 +82,7 @@ def _issuer_problems(issuer: str) -> list[str]:
 
 def _scopes(spec: OidcSpec, problems: list[str]) -> tuple[str, ...]:
     problems += [f"oidc: {scope[:64]!r} is not a scope" for scope in spec.scopes if not _SCOPE.fullmatch(scope)]
-    if not spec.scopes:
-        return _DEFAULT_SCOPES
-    needed = ("email",) if spec.allow_emails or spec.allow_domains else ()
-    return tuple(dict.fromkeys(("openid", *spec.scopes, *needed)))
+    return tuple(dict.fromkeys((*_DEFAULT_SCOPES, *spec.scopes)))
 
 
 def _rules(spec: OidcSpec, problems: list[str]) -> Rules:
