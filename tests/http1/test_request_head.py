@@ -149,6 +149,15 @@ def test_row89_a_bare_lf_ends_no_line(block):
     assert refused(block) == "bad_request"
 
 
+@pytest.mark.parametrize(
+    "block",
+    [b"", b"GET / HTTP/1.1\r\n", head()[:-2], head()[:-1], head() + b"x", head() + head(), b"\r\n" + head()],
+    ids=["nothing", "line", "no-end", "half-end", "byte-behind", "two", "empty-line-in-front"],
+)
+def test_exactly_one_head_is_read(block):
+    assert refused(block) == "bad_request"
+
+
 @pytest.mark.parametrize("line", [b"CONNECT x:443 HTTP/1.1", b"TRACE / HTTP/1.1"])
 def test_row96_connect_and_trace_are_not_allowed(line):
     assert refused(head(line=line)) == "method_not_allowed"

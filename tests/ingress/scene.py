@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.scripted_agent import Asked, ScriptedAgent
+from tunnelctl.link.link import Link
 from tunnelrelay.ingress.visit import Visit
 from tunnelrelay.observe.access import Exchange
 from tunnelrelay.relay import Relay
@@ -43,6 +44,20 @@ class Scene:
         """Sends a request and returns what the agent was asked."""
         await visitor.send(data)
         return await self.agent.next()
+
+    async def fetch_answered(self) -> Response:
+        """One answer of the agent's, on a connection of its own."""
+        async with self.visitor() as visitor:
+            asked = await self.exchange(visitor)
+            asked.answer()
+            return await visitor.response()
+
+    @property
+    def relay_link(self) -> Link:
+        """The relay's end of the agent's link."""
+        (link,) = {tunnel.link for endpoint in self.relay.registry for tunnel in endpoint.tunnels}
+        assert isinstance(link, Link)
+        return link
 
     async def visit(self, visitor: RawConnection) -> Visit:
         """A visitor's connection as the relay sees it."""

@@ -262,7 +262,7 @@ def _blame(error: HttpParserError) -> HttpError:
 
 
 def _check_bytes(block: bytes) -> None:
-    """Line ends are CR LF pairs and nothing else is a control byte (RFC 9112 section 2.2, RFC 9110 section 5.5)."""
+    """One head; line ends are CR LF pairs, and nothing else is a control byte (RFC 9112 section 2.2, RFC 9110, 5.5)."""
     pairs = block.count(b"\r\n")
     if pairs != block.count(b"\n") or pairs != block.count(b"\r"):
         raise HttpError("bad_request", "a bare CR or LF")
@@ -270,6 +270,9 @@ def _check_bytes(block: bytes) -> None:
         raise HttpError("bad_request", "a control byte")
     if b"\r\n " in block or b"\r\n\t" in block:
         raise HttpError("bad_request", "a folded line")
+    if block.find(b"\r\n\r\n") + 4 != len(block):
+        # Without its end, llhttp keeps the last field to itself; with a second end, it takes the rest for a body.
+        raise HttpError("bad_request", "not one whole head")
 
 
 def _check_version(block: bytes) -> int:
