@@ -3,16 +3,26 @@
 import asyncio
 import json
 import signal
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support import processes
 from tests.support.ports import free_port
 from tests.support.raw_http import fetch
-from tests.support.stack import stacked, until
+from tests.support.stack import is_listening, stacked, until
 
 PUBLIC = ("--domain=tun.example", "--public-url=https://*.tun.example")
 """A relay that others can reach, with something in front that ends TLS: it demands tokens."""
+
+
+@contextmanager
+def ended(child):
+    """`child`, ended with the context whatever happens in it."""
+    try:
+        yield child
+    finally:
+        child.stop()
 
 
 async def answers(stack, host: str, target: str = "/status/200") -> int:
@@ -147,6 +157,35 @@ def test_a_wrong_command_line_exits_2_and_says_what_is_wrong(args):
 
     assert child.returncode == 2, child.output
     assert child.err
+
+
+def test_an_address_where_no_relay_answers_ends_the_agent_with_exit_code_4(stack, app):
+    agent = stack.agent(app.port, f"--relay=http://127.0.0.1:{app.port}")
+
+    assert agent.wait() == 4
+    assert f"127.0.0.1:{app.port}" in agent.output
+
+
+def test_in_a_pipe_the_url_stands_alone_on_stdout_and_the_log_goes_to_stderr(stack, app):
+    relay = f"--relay=http://127.0.0.1:{stack.port}"
+    with ended(processes.python("agent", "tunnelctl", "http", str(app.port), relay, "--subdomain=demo")) as agent:
+        agent.wait_for(lambda line: line == f"http://demo.localhost:{stack.port}")
+        agent.stop()
+
+    assert agent.out == [f"http://demo.localhost:{stack.port}"]
+    assert any('msg="started tunnel"' in line and "url=http://demo.localhost" in line for line in agent.err)
+
+
+async def test_a_relay_asked_to_stop_finishes_what_is_under_way_and_exits_0(stack, app):
+    tunnel = stack.tunnel(app.port, "--subdomain=demo")
+    visit = asyncio.create_task(fetch(stack.port, "GET", "/held", host=tunnel.host_and_port))
+    await asyncio.to_thread(until, lambda: app.seen("/held"), "the request at the app")
+    stopping = asyncio.create_task(asyncio.to_thread(stack.relay.stop))
+    await asyncio.to_thread(until, lambda: not is_listening(stack.port), "the relay to stop listening")
+    app.open_gate("held")
+
+    assert (await visit).body == b"released\n"
+    assert await stopping == 0
 
 
 def test_an_agent_waits_for_a_relay_that_is_not_there_yet(stack, app):
