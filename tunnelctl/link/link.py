@@ -323,7 +323,11 @@ class Link(asyncio.Protocol):
     def _schedule(self) -> None:
         if not self._is_flush_due and not self._is_paused and self.is_open:
             self._is_flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_next_turn)
+
+    def _flush_next_turn(self) -> None:
+        """One more look at the sockets first: what arrives meanwhile leaves in the same message."""
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """One message per turn; what does not fit waits for the next turn, or for the socket to drain."""
