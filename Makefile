@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 LOCK   := .ci/requirements.txt
 READY  := $(VENV)/.ready
 IDP    := tests/idp/node_modules/.ready
-TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo
+TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help

@@ -86,7 +86,7 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
         case "protocol" if not was_connected:
             return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
         case "protocol" | "unreachable":
-            return Trouble(failure.message)
+            return Trouble(f"{failure.message} (hint: {failure.hint})" if failure.hint else failure.message)
         case _:
             assert_never(failure.kind)
 
