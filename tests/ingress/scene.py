@@ -1,6 +1,8 @@
 """What tests of the public side hold in their hands: a relay, an agent behind it, and visitors' sockets."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -9,6 +11,7 @@ from tests.support.scripted_agent import Asked, ScriptedAgent
 from tunnelctl.link.link import Link
 from tunnelrelay.ingress.visit import Visit
 from tunnelrelay.observe.access import Exchange
+from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.relay import Relay
 
 HOST = "demo.localhost"
@@ -52,12 +55,25 @@ class Scene:
             asked.answer()
             return await visitor.response()
 
+    async def fetch_answered_by_last(self) -> Response:
+        """The same where requests that nobody answered have come before."""
+        self.agent.answers = lambda asked: asked.answer()
+        return await self.fetch()
+
     @property
     def relay_link(self) -> Link:
         """The relay's end of the agent's link."""
         (link,) = {tunnel.link for endpoint in self.relay.registry for tunnel in endpoint.tunnels}
         assert isinstance(link, Link)
         return link
+
+    async def lose_agent(self) -> Endpoint:
+        """The agent vanishes, and the relay has noticed."""
+        endpoint = self.relay.registry.find(HOST)
+        assert endpoint is not None
+        await self.agent.vanish()
+        await self.turns(lambda: not endpoint.tunnels)
+        return endpoint
 
     async def visit(self, visitor: RawConnection) -> Visit:
         """A visitor's connection as the relay sees it."""
@@ -94,6 +110,13 @@ class Scene:
 def error_of(response: Response) -> str:
     """The error code of the relay's own answer."""
     return response.get("tunnel-error") or ""
+
+
+def reset(visitor: RawConnection) -> None:
+    """The visitor's machine cuts the connection."""
+    sock = visitor.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    visitor.writer.transport.abort()
 
 
 async def closed_without_clean_end(visitor: RawConnection) -> bytes:
