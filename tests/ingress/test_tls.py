@@ -1,0 +1,180 @@
+"""TLS: names that do not match, certificates that change, and plain http that leads there."""
+
+import asyncio
+import datetime
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.ingress.scene import HOST, Scene, error_of
+from tests.support.raw_http import RawConnection, request_bytes
+from tests.support.scripted_agent import ScriptedAgent
+from tunnelctl.wire.messages import Bound
+from tunnelrelay.ingress.listen import Certificate, bind, listen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def write_certificate(folder: Path, serial: int) -> tuple[Path, Path]:
+    """A self-signed certificate for every host under `localhost`. Returns the paths of certificate and key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("*.localhost"), x509.DNSName("localhost"), x509.DNSName(HOST)]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
+    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return cert_path, key_path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    return write_certificate(tmp_path_factory.mktemp("tls"), 1)
+
+
+@pytest.fixture(scope="module")
+def relay_flags(certificate) -> dict[str, object]:
+    return {"https": "127.0.0.1:0", "tls_cert": str(certificate[0]), "tls_key": str(certificate[1])}
+
+
+@asynccontextmanager
+async def tls_visitor(port: int, name: str | None) -> AsyncIterator[RawConnection]:
+    """A visitor that asks for this server name, and trusts whoever answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
+    try:
+        yield RawConnection(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def https_port(s: Scene) -> int:
+    assert s.relay.https is not None
+    return s.relay.https[1]
+
+
+@pytest.mark.parametrize("name", [HOST, "DEMO.localhost", None])
+async def test_a_request_over_tls_is_served_and_told_to_be(s: Scene, name):
+    async with tls_visitor(https_port(s), name) as visitor:
+        asked = await s.exchange(visitor, request_bytes("GET", "/", host=HOST))
+        asked.answer(b"secure")
+        response = await visitor.response()
+
+    assert response.body == b"secure"
+    assert asked.get(b"x-forwarded-proto") == b"https"
+
+
+async def test_row95_a_host_other_than_the_server_name_is_misdirected(s: Scene):
+    async with tls_visitor(https_port(s), "evil.localhost") as visitor:
+        await visitor.send(request_bytes("GET", "/", host=HOST) * 2)
+        response = await visitor.response()
+        rest = await visitor.rest()
+
+    assert (response.status, error_of(response), rest) == (421, "misdirected", b"")
+    assert s.agent.asked == []
+
+
+async def test_row95_a_later_request_of_the_connection_is_held_to_it_too(s: Scene):
+    s.agent.answers = lambda asked: asked.answer()
+    async with tls_visitor(https_port(s), HOST) as visitor:
+        assert (await visitor.request("GET", "/", host=HOST)).status == 200
+        assert (await visitor.request("GET", "/", host="evil.localhost")).status == 421
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_plain_http_leads_to_https_and_keeps_method_and_path(s: Scene, method):
+    response = await s.fetch(request_bytes(method, "//a?b=c", host=HOST, body=b"" if method == "POST" else None))
+
+    assert (response.status, response.get("location")) == (308, f"https://{HOST}:{https_port(s)}//a?b=c")
+    assert s.agent.asked == []
+
+
+async def test_plain_http_leads_nobody_to_a_host_that_is_not_ours(s: Scene):
+    response = await s.fetch(request_bytes("GET", "/", host="evil.example"))
+
+    assert (response.status, response.get("location")) == (404, None)
+
+
+async def test_an_agents_link_over_tls(s: Scene, certificate):
+    agent = ScriptedAgent()
+    await agent.connect(0, url=f"https://localhost:{https_port(s)}", ca_file=str(certificate[0]))
+    bound = await agent.bind("secure")
+    async with tls_visitor(https_port(s), "secure.localhost") as visitor:
+        await visitor.send(request_bytes("GET", "/", host="secure.localhost"))
+        asked = await agent.next()
+        asked.answer(b"x" * 1_000_000)
+        response = await visitor.response()
+    await agent.close()
+
+    assert isinstance(bound, Bound)
+    assert bound.url == f"https://secure.localhost:{https_port(s)}"
+    assert len(response.body) == 1_000_000
+
+
+async def test_under_tls_an_upgraded_connection_ends_with_either_half(s: Scene):
+    fields = [("Connection", "Upgrade"), ("Upgrade", "echo")]
+    async with tls_visitor(https_port(s), HOST) as visitor:
+        asked = await s.exchange(visitor, request_bytes("GET", "/", host=HOST, fields=fields))
+        asked.head(101, b"Connection: Upgrade\r\nUpgrade: echo\r\n")
+        asked.data(b"bye", fin=True)
+        assert (await visitor.head()).status == 101
+        assert await visitor.rest() == b"bye"
+    await s.turns(lambda: s.relay_link.stream_count == 0)
+
+
+async def serial_of(port: int) -> int:
+    async with tls_visitor(port, HOST) as visitor:
+        der = visitor.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+async def test_a_changed_certificate_is_used_for_new_connections_and_a_broken_one_is_not(s: Scene, tmp_path, caplog):
+    files = write_certificate(tmp_path, 7)
+    certificate = Certificate(*files)
+    sock = bind("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    server = await listen(s.relay.ingress, sock, certificate)
+    async with tls_visitor(port, HOST) as early:
+        assert await serial_of(port) == 7
+        write_certificate(tmp_path, 8)
+        certificate.reload_if_changed()
+        assert await serial_of(port) == 8
+        files[0].write_text("not a certificate")
+        certificate.reload_if_changed()
+        assert await serial_of(port) == 8
+        assert "not usable" in caplog.text
+        files[1].unlink()
+        certificate.reload_if_changed()
+        write_certificate(tmp_path, 9)
+        certificate.reload_if_changed()
+        assert await serial_of(port) == 9
+
+        asked = await s.exchange(early, request_bytes("GET", "/", host=HOST))
+        asked.answer()
+        assert (await early.response()).status == 200
+    server.close()
+    await server.wait_closed()
