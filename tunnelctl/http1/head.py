@@ -62,14 +62,16 @@ class _Fields:
         Args:
             name: Lower-case field name.
         """
+        size = len(name)  # asked first, as it is cheaper than a copy in lower case
         for key, value in self.fields:
-            if key.lower() == name:
+            if len(key) == size and key.lower() == name:
                 return value
         return None
 
     def get_all(self, name: bytes) -> list[bytes]:
         """Every value of a field, in order. `name` is lower-case."""
-        return [value for key, value in self.fields if key.lower() == name]
+        size = len(name)
+        return [value for key, value in self.fields if len(key) == size and key.lower() == name]
 
     def connection_tokens(self) -> set[bytes]:
         """The options of the Connection fields, lower-case (RFC 9110 section 7.6.1)."""

@@ -132,6 +132,7 @@ class AgentSession:
             self.link.close(Code.PROTOCOL, f"one hello, of protocol {PROTOCOL_VERSION}, was expected")
             return
         self._agent = hello.agent
+        self.link.session.max_streams = max(1, min(MAX_STREAMS, hello.max_streams))
         log.info("agent connected owner=%s peer=%s version=%s", self._owner, self.link.peer, hello.version[:40])
         self.link.send(
             Welcome(

@@ -21,6 +21,9 @@ from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
+MAX_ORIGINS = 4096
+"""Endpoints whose origin is remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -61,6 +64,7 @@ class Gate:
         self._address = address
         self._sessions = sessions
         self._login = login
+        self._origins: dict[str, bytes] = {}
         self._metrics = metrics
         self._clock = clock
         self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
@@ -102,11 +106,20 @@ class Gate:
         passed = self._pass(policy, head, host, peer.host, session)
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
 
+    def _origin(self, host: str) -> bytes:
+        """The endpoint's address as browsers write it in `Origin`, remembered."""
+        origin = self._origins.get(host)
+        if origin is None:
+            if len(self._origins) >= MAX_ORIGINS:
+                self._origins.clear()
+            origin = self._origins[host] = self._address.url(host).encode()
+        return origin
+
     def _pass(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None
     ) -> Passed | None:
         identity: Identity | None = session.identity if session is not None else None
-        origin = self._address.url(host).encode()
+        origin = self._origin(host)
         verdict = judge(policy, peer_ip=peer_ip, head=head, identity=identity, origin=origin)
         if type(verdict) is not Allow:
             return None
@@ -117,7 +130,7 @@ class Gate:
         self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None
     ) -> Reply:
         identity = session.identity if session is not None else None
-        origin = self._address.url(host).encode()
+        origin = self._origin(host)
         match judge(policy, peer_ip=peer.host, head=head, identity=identity, origin=origin):
             case SignIn():
                 assert policy.connection is not None

@@ -357,3 +357,6 @@ class Visit(Incoming):
     def _record(self, error: str) -> None:
         self.is_idle = True
         self.ingress.account(self.request, self.peer, error)
+        endpoint = self.request.endpoint
+        if endpoint is not None:
+            endpoint.room_was_made()

@@ -111,9 +111,16 @@ class Endpoint:
                 await future
             return True
         except TimeoutError:
-            return False
+            return self.pick() is not None
         finally:
             self._held.discard(future)
+
+    def room_was_made(self) -> None:
+        """An exchange has ended: one of those that found every link full goes on."""
+        if self._held and self.pick() is not None:
+            future = next((future for future in self._held if not future.done()), None)
+            if future is not None:
+                future.set_result(None)
 
     def wake(self) -> None:
         """Somebody serves it again: what was held goes on."""
