@@ -341,6 +341,20 @@ async def test_row121_visitors_that_come_and_go_cost_the_others_nothing(s: Scene
     assert (await s.fetch_answered_by_last()).status == 200
 
 
+async def test_a_request_that_finds_the_link_full_goes_on_when_another_has_ended(s: Scene):
+    s.relay_link.session.max_streams = 1
+    async with s.visitor() as first, s.visitor() as second:
+        asked = await s.exchange(first)
+        await second.send(GET)
+        endpoint = s.relay.registry.find(HOST)
+        await s.turns(lambda: endpoint.held_count == 1)
+        asked.answer()
+        following = await s.agent.next()
+        following.answer()
+
+        assert (await second.response()).status == 200
+
+
 async def test_a_full_link_is_busy_and_then_not(s: Scene):
     s.relay_link.session.max_streams = 1
     hold, s.relay.ingress.hold_seconds = s.relay.ingress.hold_seconds, 0.0

@@ -1,0 +1,301 @@
+"""What an agent may say on its link, and what becomes of the names it takes: decisions on owners and generations."""
+
+import asyncio
+
+import pytest
+
+from tests.support.raw_http import fetch
+from tests.support.scripted_agent import ScriptedAgent
+from tunnelctl.link.dial import dial
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import frame
+from tunnelctl.wire.messages import Bind, Bound, Hello, OidcSpec, PolicySpec, Refused, Unbind, Welcome
+from tunnelrelay.agents.session import HELLO_SECONDS, MAX_TUNNELS
+from tunnelrelay.relay import Relay
+from tunnelrelay.tokens import create
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def port_of(relay: Relay) -> int:
+    assert relay.http is not None
+    return relay.http[1]
+
+
+async def agent_of(relay: Relay, instance: str = "", token: str | None = None) -> ScriptedAgent:
+    agent = ScriptedAgent(instance)
+    await agent.connect(port_of(relay), token=token)
+    return agent
+
+
+async def silent_agent(relay: Relay) -> ScriptedAgent:
+    """Linked, and has not said hello."""
+    agent = ScriptedAgent()
+    agent.link = await dial(f"http://127.0.0.1:{port_of(relay)}", user=agent)
+    return agent
+
+
+async def closed_with(agent: ScriptedAgent) -> Code:
+    await agent.until(lambda: agent.closed)
+    assert agent.closed is not None
+    return agent.closed[0]
+
+
+async def test_an_agent_is_greeted_and_given_what_it_asks_for(local):
+    agent = await agent_of(local)
+    bound = await agent.bind("greeted")
+    welcome = agent.said[0]
+    await agent.close()
+
+    assert isinstance(welcome, Welcome)
+    assert (welcome.owner, welcome.domain) == ("local", "localhost")
+    assert isinstance(bound, Bound)
+    assert (bound.host, bound.url) == ("greeted.localhost", f"http://greeted.localhost:{port_of(local)}")
+    assert bound.redirect_uri is None
+
+
+async def test_a_login_comes_with_the_uri_to_register(local):
+    agent = await agent_of(local)
+    oidc = OidcSpec(issuer="http://127.0.0.1:1", client_id="c", client_secret="s")
+    bound = await agent.bind("guarded", policy=PolicySpec(oidc=oidc))
+    await agent.close()
+
+    assert isinstance(bound, Bound)
+    assert bound.redirect_uri == f"http://localhost:{port_of(local)}/oauth2/callback"
+
+
+FIRST_WORDS = {
+    "bind": Bind(tunnel=1, name="x", upstream="http://localhost"),
+    "unbind": Unbind(tunnel=1),
+    "welcome": Welcome(version="1", owner="boss", domain="d", heartbeat_seconds=1, max_streams=1),
+    "bound": Bound(tunnel=1, url="u", host="h", generation=1),
+    "hello-without-instance": Hello(agent="", version="1"),
+    "hello-upper-case": Hello(agent="A" * 32, version="1"),
+    "hello-long": Hello(agent="a" * 33, version="1"),
+    "hello-later-protocol": Hello(agent="a" * 32, version="1", protocol=2),
+}
+
+
+@pytest.mark.parametrize("message", FIRST_WORDS.values(), ids=FIRST_WORDS)
+async def test_the_first_word_is_a_good_hello_or_the_last(local, message):
+    agent = await silent_agent(local)
+    agent.link.send(message)
+
+    assert await closed_with(agent) is Code.PROTOCOL
+
+
+async def test_a_second_hello_ends_the_link(local):
+    agent = await agent_of(local)
+    agent.link.send(Hello(agent=agent.instance, version="1"))
+
+    assert await closed_with(agent) is Code.PROTOCOL
+
+
+async def test_an_agent_that_says_nothing_is_not_waited_for(local, monkeypatch):
+    waits = []
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def at_once(delay, callback, *args, **kwargs):
+        if delay == HELLO_SECONDS:
+            waits.append(callback)
+            delay = 0
+        return call_later(delay, callback, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_later", at_once)
+    agent = await silent_agent(local)
+
+    assert await closed_with(agent) is Code.PROTOCOL
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"{", b"[]", b"{}", b'{"type":"hello"}', b"\xff", b'{"type":"evil"}', b"[" * 60_000],
+)
+async def test_row125_a_message_that_is_none_ends_the_link(local, payload):
+    agent = await silent_agent(local)
+    agent.link._ws.send_binary(frame(10, 0, payload))
+    agent.link._write_out()
+
+    assert await closed_with(agent) is Code.PROTOCOL
+
+
+async def test_row125_a_message_of_a_megabyte_ends_the_link(local):
+    agent = await silent_agent(local)
+    for _ in range(5):
+        agent.link._ws.send_binary((10 << 24 | 1 << 20).to_bytes(4, "big") + bytes(4) + b"x" * 200_000)
+    agent.link._write_out()
+
+    assert await closed_with(agent) is Code.LIMIT
+
+
+async def test_row125_tunnels_on_one_link_are_limited(local):
+    agent = await agent_of(local)
+    answers = [await agent.bind(f"many{number}") for number in range(MAX_TUNNELS + 1)]
+    await agent.close()
+
+    assert all(isinstance(answer, Bound) for answer in answers[:-1])
+    assert isinstance(answers[-1], Refused)
+    assert answers[-1].code == "too_many"
+
+
+@pytest.mark.parametrize("number", [0, -1, 65536, 1])
+async def test_a_tunnel_has_a_number_of_its_own(local, number):
+    agent = await agent_of(local)
+    await agent.bind("numbered")
+    answer = await agent.say(Bind(tunnel=number, name="x", upstream="http://localhost", subdomain="other"))
+    await agent.close()
+
+    assert isinstance(answer, Refused)
+    assert local.registry.find("other.localhost") is None
+
+
+async def test_row119_a_name_that_is_reserved_is_refused_over_the_wire(local):
+    agent = await agent_of(local)
+    answer = await agent.bind("idp")
+    await agent.close()
+
+    assert isinstance(answer, Refused)
+    assert answer.code == "name_invalid"
+
+
+async def test_row124_the_last_policy_is_the_one_that_holds(local):
+    strict = PolicySpec(basic_auth=("ann:secret-word",))
+    first, second = await agent_of(local, "a" * 32), await agent_of(local, "a" * 32)
+    await first.bind("strict")
+    await second.bind("strict", policy=strict)
+    response = await fetch(port_of(local), "GET", "/", host="strict.localhost")
+    await first.close()
+    await second.close()
+
+    assert response.status == 401
+
+
+# Who has a name
+
+
+async def test_the_same_instance_comes_back_in_silence_and_its_old_link_takes_nothing_along(local):
+    first = await agent_of(local, "b" * 32)
+    again = await agent_of(local, "b" * 32)
+    await first.bind("back")
+    bound = await again.bind("back")
+    assert isinstance(bound, Bound)
+    await first.close()
+    await again.round_trip()
+    again.answers = lambda asked: asked.answer(b"here")
+    response = await fetch(port_of(local), "GET", "/", host="back.localhost")
+    await again.close()
+
+    assert first.superseded is None
+    assert response.body == b"here"
+
+
+async def test_the_same_owners_other_agent_takes_over_and_the_older_is_told(local):
+    older, newer = await agent_of(local), await agent_of(local)
+    await older.bind("taken")
+    await newer.bind("taken")
+    await older.until(lambda: older.superseded)
+    newer.answers = lambda asked: asked.answer(b"newer")
+    response = await fetch(port_of(local), "GET", "/", host="taken.localhost")
+    superseded = older.superseded
+    await older.close()
+    await newer.round_trip()
+    still = await fetch(port_of(local), "GET", "/", host="taken.localhost")
+    await newer.close()
+
+    assert superseded is not None
+    assert superseded.by == newer.link.peer or superseded.by.startswith("127.0.0.1:")
+    assert superseded.at.endswith("+00:00")
+    assert response.body == still.body == b"newer"
+
+
+async def test_an_exchange_that_is_under_way_survives_the_takeover(local):
+    older, newer = await agent_of(local), await agent_of(local)
+    await older.bind("moved")
+    asking = asyncio.create_task(fetch(port_of(local), "GET", "/", host="moved.localhost"))
+    asked = await older.next()
+    await newer.bind("moved")
+    asked.answer(b"from the older")
+    response = await asking
+    await older.close()
+    await newer.close()
+
+    assert response.body == b"from the older"
+
+
+async def test_an_agent_that_was_superseded_cannot_unbind_what_it_no_longer_has(local):
+    older, newer = await agent_of(local), await agent_of(local)
+    await older.bind("kept")
+    await newer.bind("kept")
+    older.link.send(Unbind(tunnel=1))
+    await older.round_trip()
+
+    assert local.registry.owner_of("kept.localhost") == "local"
+    assert local.registry.find("kept.localhost").pick() is not None
+    await older.close()
+    await newer.close()
+
+
+async def test_another_owner_is_refused_even_after_the_link_is_lost(public):
+    anns, _ = await create(public.store, "ann")
+    other, _ = await create(public.store, "ann")
+    bobs, _ = await create(public.store, "bob")
+    ann, bob = await agent_of(public, token=anns), await agent_of(public, token=bobs)
+    await ann.bind("hers")
+    while_served = await bob.bind("hers")
+    await ann.close()
+    while_lost = await bob.bind("hers")
+    with_another_token = await agent_of(public, ann.instance, token=other)
+    back = await with_another_token.bind("hers")
+    await bob.close()
+    await with_another_token.close()
+
+    assert [answer.code for answer in (while_served, while_lost)] == ["name_taken"] * 2
+    assert isinstance(back, Bound)
+
+
+async def test_a_name_unbound_is_anybodys(public):
+    anns, _ = await create(public.store, "ann")
+    bobs, _ = await create(public.store, "bob")
+    ann, bob = await agent_of(public, token=anns), await agent_of(public, token=bobs)
+    await ann.bind("free")
+    ann.link.send(Unbind(tunnel=1))
+    await ann.round_trip()
+    answer = await bob.bind("free")
+    await ann.close()
+    await bob.close()
+
+    assert isinstance(answer, Bound)
+
+
+async def test_names_survive_a_restart_for_their_owner(tmp_path):
+    from tests.agents.conftest import flags
+    from tunnelrelay.config import load_config
+
+    async with Relay(load_config(flags=flags(tmp_path), env={})) as relay:
+        agent = await agent_of(relay)
+        await agent.bind("restarted")
+    async with Relay(load_config(flags=flags(tmp_path), env={})) as relay:
+        endpoint = relay.registry.find("restarted.localhost")
+        assert endpoint is not None
+        assert (endpoint.owner, endpoint.policy) == ("local", None)
+
+
+async def test_an_agent_says_how_many_streams_it_takes(local):
+    agent = ScriptedAgent()
+    agent.link = await dial(f"http://127.0.0.1:{port_of(local)}", user=agent)
+    agent.link.send(Hello(agent=agent.instance, version="1", max_streams=2))
+    await agent.until(lambda: agent.said)
+    await agent.bind("small")
+    asking = [asyncio.create_task(fetch(port_of(local), "GET", "/", host="small.localhost")) for _ in range(4)]
+    first, second = await agent.next(), await agent.next()
+    await agent.round_trip()
+    assert len(agent.asked) == 2
+    agent.answers = lambda asked: asked.answer()
+    first.answer()
+    second.answer()
+    statuses = {response.status for response in await asyncio.gather(*asking)}
+    await agent.close()
+
+    assert statuses == {200}

@@ -1,0 +1,230 @@
+"""Names: whose they are, who serves them, and that a claim that is over takes nothing with it but its own."""
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.endpoint import MAX_HELD, Endpoint, Tunnel
+from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, Claim, Registry, Taken
+
+HOST = "demo.localhost"
+numbers = count(1)
+
+
+class FakeLink:
+    """As much of a link as the registry asks about."""
+
+    def __init__(self, *, streams: int = 0, can_open: bool = True) -> None:
+        self.stream_count = streams
+        self.can_open = can_open
+
+
+class Case:
+    """A registry with clocks that the test turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.registry = Registry(clock=lambda: 1_800_000_000.0, monotonic=lambda: self.now)
+        self.ended: list[tuple[str, str, str]] = []
+
+    def claim(self, owner: str = "ann", agent: str = "a1", link: FakeLink | None = None) -> Tunnel | Taken:
+        return self.registry.claim(
+            Claim(
+                owner=owner,
+                host=HOST,
+                agent=agent,
+                name="web",
+                peer=f"peer of {agent}",
+                link=link or FakeLink(),  # type: ignore[arg-type]
+                number=next(numbers),
+                policy=Policy(),
+                end=lambda by, at: self.ended.append((agent, by, at)),
+            )
+        )
+
+    def served(self) -> Tunnel:
+        endpoint = self.registry.find(HOST)
+        assert endpoint is not None
+        (tunnel,) = endpoint.tunnels
+        return tunnel
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def test_a_name_nobody_claimed_is_unknown(case):
+    assert case.registry.find(HOST) is None
+    assert not case.registry.owner_of(HOST)
+    assert case.registry.connection_of(HOST) is None
+
+
+def test_another_owner_is_refused_and_changes_nothing(case):
+    mine = case.claim()
+
+    assert case.claim(owner="bob", agent="b1") == Taken(HOST)
+    assert case.served() is mine
+    assert case.registry.owner_of(HOST) == "ann"
+    assert case.ended == []
+
+
+def test_the_same_agent_takes_its_name_back_in_silence(case):
+    first = case.claim()
+    again = case.claim()
+
+    assert case.served() is again
+    assert again.generation > first.generation
+    assert case.ended == []
+
+
+def test_another_agent_of_the_same_owner_takes_over_and_the_older_is_told_by_whom_and_when(case):
+    case.claim()
+    newer = case.claim(agent="a2")
+
+    assert case.served() is newer
+    assert case.ended == [("a1", "peer of a2", "2027-01-15T08:00:00+00:00")]
+
+
+def test_the_late_end_of_an_old_claim_takes_nothing_from_the_new_one(case):
+    old = case.claim()
+    new = case.claim(agent="a2")
+
+    assert not case.registry.release(HOST, old.generation, on_purpose=True)
+    assert not case.registry.release(HOST, old.generation, on_purpose=False)
+    assert case.served() is new
+
+
+@pytest.mark.parametrize("owner", ["ann", "bob"])
+def test_a_name_given_up_on_purpose_is_free_for_everybody(case, owner):
+    tunnel = case.claim()
+
+    assert case.registry.release(HOST, tunnel.generation, on_purpose=True)
+    assert case.registry.find(HOST) is None
+    assert isinstance(case.claim(owner=owner, agent="x"), Tunnel)
+
+
+def test_a_lost_name_stays_with_its_owner_for_a_while_and_then_is_free(case):
+    tunnel = case.claim()
+    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    case.now += LOST_SECONDS - 1
+    case.registry.forget_stale()
+
+    assert case.claim(owner="bob", agent="b1") == Taken(HOST)
+    assert case.registry.served_count == 0
+
+    case.now += 1
+    case.registry.forget_stale()
+    assert isinstance(case.claim(owner="bob", agent="b1"), Tunnel)
+
+
+def test_a_name_that_is_served_again_is_not_forgotten(case):
+    tunnel = case.claim()
+    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    case.claim()
+    case.now += 2 * LOST_SECONDS
+    case.registry.forget_stale()
+
+    assert case.registry.served_count == 1
+
+
+def test_a_name_known_from_before_a_restart_waits_for_its_owner_without_a_policy(case):
+    case.registry.expect(HOST, "ann")
+    endpoint = case.registry.find(HOST)
+
+    assert endpoint is not None
+    assert (endpoint.policy, endpoint.pick()) == (None, None)
+    assert case.claim(owner="bob") == Taken(HOST)
+    assert isinstance(case.claim(), Tunnel)
+
+
+def test_expecting_a_name_that_is_served_changes_nothing(case):
+    tunnel = case.claim()
+    case.registry.expect(HOST, "bob")
+
+    assert case.served() is tunnel
+    assert case.registry.owner_of(HOST) == "ann"
+
+
+def test_lost_names_cannot_fill_memory(case):
+    for number in range(MAX_LOST + 10):
+        case.registry.expect(f"n{number}.localhost", "ann")
+
+    assert len(list(case.registry)) == MAX_LOST
+    assert case.registry.find("n0.localhost") is None
+
+
+def test_a_link_that_takes_no_more_streams_is_not_picked(case):
+    link = FakeLink()
+    case.claim(link=link)
+    endpoint = case.registry.find(HOST)
+    assert endpoint is not None
+    assert endpoint.pick() is not None
+    link.can_open = False
+
+    assert endpoint.pick() is None
+
+
+# Held requests
+
+
+async def held(endpoint: Endpoint, seconds: float = 10) -> "asyncio.Task[bool]":
+    before = endpoint.held_count
+    task = asyncio.create_task(endpoint.hold(seconds))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert endpoint.held_count == before + 1
+    return task
+
+
+async def test_held_requests_go_on_when_somebody_serves_the_name_again(case):
+    tunnel = case.claim()
+    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    endpoint = case.registry.find(HOST)
+    tasks = [await held(endpoint) for _ in range(3)]
+    assert case.registry.held_count == 3
+    case.claim()
+
+    assert await asyncio.gather(*tasks) == [True] * 3
+    assert case.registry.held_count == 0
+
+
+async def test_room_on_a_full_link_goes_to_one_that_is_held(case):
+    link = FakeLink(can_open=False)
+    case.claim(link=link)
+    endpoint = case.registry.find(HOST)
+    tasks = [await held(endpoint) for _ in range(2)]
+    endpoint.room_was_made()
+    link.can_open = True
+    endpoint.room_was_made()
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    assert (len(done), len(waiting)) == (1, 1)
+    endpoint.room_was_made()
+    assert await asyncio.gather(*tasks) == [True, True]
+
+
+async def test_who_is_held_in_vain_is_told(case):
+    case.registry.expect(HOST, "ann")
+
+    assert await case.registry.find(HOST).hold(0) is False
+
+
+async def test_nobody_is_held_while_somebody_serves(case):
+    case.claim()
+
+    assert await case.registry.find(HOST).hold(10) is True
+
+
+async def test_so_many_are_held_and_no_more(case):
+    case.registry.expect(HOST, "ann")
+    endpoint = case.registry.find(HOST)
+    tasks = [await held(endpoint) for _ in range(MAX_HELD)]
+
+    assert await endpoint.hold(10) is False
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert endpoint.held_count == 0
