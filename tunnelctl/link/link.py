@@ -1,9 +1,9 @@
 """A link: one `Session` over one websocket over one transport.
 
-All frames queued in one turn of the event loop leave in one websocket message, and nothing more is handed to the
-transport than it has nearly drained: what waits, waits in the session, where sending is fair, and not in a buffer
-where a download stands before everybody else. Opening the websocket is `dial`'s work on the agent's side and
-`accept`'s on the relay's.
+All frames queued in one turn of the event loop, and in the look at the sockets after it, leave in one websocket
+message, and nothing more is handed to the transport than it has nearly drained: what waits, waits in the session, where
+sending is fair, and not in a buffer where a download stands before everybody else. Opening the websocket is `dial`'s
+work on the agent's side and `accept`'s on the relay's.
 """
 
 import asyncio

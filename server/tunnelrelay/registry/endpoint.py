@@ -74,14 +74,13 @@ class Endpoint:
         label: `owner/name`, for the access log.
     """
 
-    __slots__ = ("_held", "generation", "host", "label", "owner", "policy", "tunnels")
+    __slots__ = ("_held", "host", "label", "owner", "policy", "tunnels")
 
     def __init__(self, host: str, owner: str) -> None:
         self.host = host
         self.owner = owner
         self.policy: Policy | None = None
         self.tunnels: list[Tunnel] = []
-        self.generation = 0
         self.label = owner
         self._held: set[asyncio.Future[None]] = set()
 

@@ -105,7 +105,6 @@ class Registry:
             end=claim.end,
         )
         older, endpoint.tunnels = endpoint.tunnels, [tunnel]
-        endpoint.generation = self._generation
         endpoint.policy = claim.policy
         endpoint.label = f"{claim.owner}/{claim.name}"
         self._lost.pop(claim.host, None)
