@@ -20,20 +20,21 @@ MAY_USE: dict[str, str] = {
     # The bottom floor both ends share, then the agent.
     "tunnelctl.wire": "",
     "tunnelctl.http1": "",
+    "tunnelctl.oidc": "",
     "tunnelctl.link": "tunnelctl.wire",
-    "tunnelctl.agent": SHARED,
-    "tunnelctl.cli": f"{SHARED} tunnelctl.agent",
+    "tunnelctl.agent": f"{SHARED} tunnelctl.oidc",
+    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.address": "tunnelrelay.model",
     "tunnelrelay.config": "tunnelrelay.address",
     "tunnelrelay.pages": GROUND,
-    "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 {GROUND}",
+    "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc {GROUND}",
     "tunnelrelay.store": GROUND,
     "tunnelrelay.observe": GROUND,
     "tunnelrelay.tokens": f"{GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
-    "tunnelrelay.oidc": f"tunnelctl.http1 {GROUND} {MIDDLE} tunnelrelay.pages",
+    "tunnelrelay.oidc": f"tunnelctl.http1 tunnelctl.oidc {GROUND} {MIDDLE} tunnelrelay.pages",
     "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.tokens tunnelrelay.pages",
     # A database that is away must not stop tunnels that are up: the public side cannot even name the store.
     "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
@@ -52,7 +53,7 @@ TOP = {
 }
 """What wires the parts together may import every floor, and no floor may import it."""
 
-PURE = ("tunnelctl.wire", "tunnelctl.http1", "tunnelrelay.policy")
+PURE = ("tunnelctl.wire", "tunnelctl.http1", "tunnelctl.oidc", "tunnelrelay.policy")
 IMPURE_MODULES = {"asyncio", "os", "random", "secrets", "select", "socket", "ssl", "subprocess", "threading", "time"}
 """What Sans-I/O code must not touch: the clock, the network and chance come in as arguments."""
 

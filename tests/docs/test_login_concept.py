@@ -9,13 +9,13 @@ import pytest
 from joserfc.errors import JoseError
 
 from tests.oidc.world import APP, Browser, World
+from tunnelctl.oidc.metadata import ALGORITHMS
 from tunnelrelay.model import Identity
 from tunnelrelay.oidc import sessions
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.blobs import HANDOFF_SECONDS, LOGIN_SECONDS
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
 from tunnelrelay.oidc.fetch import MAX_BODY, TOTAL_SECONDS
-from tunnelrelay.oidc.metadata import ALGORITHMS
 from tunnelrelay.oidc.tokens import LEEWAY, MAX_AGE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "concepts" / "login.md").read_text(encoding="utf-8")

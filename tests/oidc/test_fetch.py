@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.oidc.world import as_json
-from tunnelrelay.oidc.fetch import MAX_BODY, Fetcher, ProviderError
+from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.oidc.fetch import MAX_BODY, Fetcher
 
 
 class Answers(httpx.AsyncBaseTransport):

@@ -8,7 +8,8 @@ import httpcore
 import httpx
 import pytest
 
-from tunnelrelay.oidc.fetch import Fetcher, ProviderError
+from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules, Refused
 
 PUBLIC = "93.184.216.34"

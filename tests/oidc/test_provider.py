@@ -7,8 +7,7 @@ import httpx
 import pytest
 
 from tests.oidc.world import ISSUER, OTHER_RSA_KEY, RSA_KEY, Browser, World, as_json, code_of, connection, public
-from tunnelrelay.oidc.fetch import ProviderError
-from tunnelrelay.oidc.metadata import discovery_url
+from tunnelctl.oidc.errors import ProviderError
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -157,23 +156,3 @@ async def test_rows_5_27_unknown_keys_cause_one_fetch_a_minute_at_most() -> None
         world.clock.now += 5
         assert code_of(await Browser(world).sign_in()) == "provider_error"
     assert len(world.provider.calls_to("/jwks")) <= 1 + 100 // 60
-
-
-@pytest.mark.parametrize(
-    ("issuer", "url"),
-    [
-        ("https://op.example", "https://op.example/.well-known/openid-configuration"),
-        ("https://op.example/", "https://op.example/.well-known/openid-configuration"),
-        ("https://op.example/realms/x", "https://op.example/realms/x/.well-known/openid-configuration"),
-    ],
-)
-def test_discovery_is_below_the_issuer(issuer: str, url: str) -> None:
-    assert discovery_url(issuer) == url
-
-
-@pytest.mark.parametrize(
-    "issuer", ["", "op.example", "https://", "https://u@op.example", "https://op.example?x", "https://op.example/#x"]
-)
-def test_what_is_no_issuer_is_refused(issuer: str) -> None:
-    with pytest.raises(ProviderError):
-        discovery_url(issuer)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oidc.world import APP, EVIL, START
+from tunnelctl.oidc.base64url import b64url, unb64url
 from tunnelrelay.oidc.blobs import Handoff, State, Transaction, open_blob, seal_blob
-from tunnelrelay.oidc.sealed import KeyRing, Master, b64url, unb64url
+from tunnelrelay.oidc.sealed import KeyRing, Master
 from tunnelrelay.oidc.secret_files import SecretFileError, write_private_file
 
 RING = KeyRing.generate()

@@ -12,9 +12,9 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from tests.oidc.world import CLIENT_ID, ISSUER, OTHER_RSA_KEY, RSA_KEY, START, public
-from tunnelrelay.oidc.keys import read_keys
-from tunnelrelay.oidc.metadata import ALGORITHMS
-from tunnelrelay.oidc.sealed import b64url
+from tunnelctl.oidc.base64url import b64url
+from tunnelctl.oidc.keys import read_keys
+from tunnelctl.oidc.metadata import ALGORITHMS
 from tunnelrelay.oidc.tokens import Expected, KeyUnknown, TokenInvalid, check_id_token
 
 NOW = int(START)

@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from tunnelctl.http1.head import RequestHead, parse_request
+from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.oidc.assertion import AssertionSigner
@@ -20,7 +21,7 @@ from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.sealed import KeyRing, b64url
+from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.policy.rules import Connection, Rules
 from tunnelrelay.store.memory import MemoryStore

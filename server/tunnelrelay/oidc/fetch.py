@@ -5,33 +5,19 @@ Every limit on what a provider can do to the relay stands here: time, size, type
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.guard import Refused
-from tunnelrelay.oidc.strict_json import NotStrictJson, parse_object
 
 MAX_BODY = 256 * 1024
 """Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 8.0
 """For one call, everything included. A visitor waits for it."""
-
-
-class ProviderError(Exception):
-    """The provider cannot be used for this login.
-
-    Attributes:
-        kind: `unreachable` (no answer), or `invalid` (an answer that will not do). All that outsiders learn: finer
-            words would tell a tenant which inner addresses exist.
-        detail: What was wrong, for our log and the operator; never a secret, token or code.
-    """
-
-    def __init__(self, kind: Literal["unreachable", "invalid"], detail: str) -> None:
-        super().__init__(detail)
-        self.kind: Literal["unreachable", "invalid"] = kind
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Reply
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Transaction, open_blob
 from tunnelrelay.oidc.cookies import CookieJar
-from tunnelrelay.oidc.fetch import ProviderError
 from tunnelrelay.oidc.identity import identity_of
-from tunnelrelay.oidc.metadata import Metadata
 from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep

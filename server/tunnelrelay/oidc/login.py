@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from tunnelctl.http1.head import RequestHead
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Peer, Reply
 from tunnelrelay.oidc.answer import Endpoints, read_answer
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, LOGIN_SECONDS, State, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS, CookieJar
-from tunnelrelay.oidc.fetch import ProviderError
 from tunnelrelay.oidc.finish import Finisher
-from tunnelrelay.oidc.metadata import Metadata
 from tunnelrelay.oidc.outcomes import provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing, sha256

@@ -8,11 +8,12 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 
+from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Reply
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.outcomes import redirect
-from tunnelrelay.oidc.sealed import KeyRing, b64url
+from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.pages import login as pages

@@ -2,9 +2,9 @@
 
 import logging
 
+from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
 from tunnelrelay.oidc.blobs import Handoff
-from tunnelrelay.oidc.fetch import ProviderError
 from tunnelrelay.pages import login as pages
 from tunnelrelay.policy.rules import Refusal
 

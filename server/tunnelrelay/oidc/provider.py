@@ -9,9 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from tunnelrelay.oidc.fetch import Answer, Fetcher, ProviderError
-from tunnelrelay.oidc.keys import KeySet, read_keys
-from tunnelrelay.oidc.metadata import Metadata, discovery_url, read_metadata
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.keys import KeySet, read_keys
+from tunnelctl.oidc.metadata import Metadata, discovery_url, read_metadata
+from tunnelrelay.oidc.fetch import Answer, Fetcher
 from tunnelrelay.oidc.redeem import Tokens, merge_userinfo, needs_userinfo, read_tokens, token_request
 from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token
 from tunnelrelay.policy.rules import Connection

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
-from tunnelrelay.oidc.fetch import Answer, ProviderError
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.oidc.fetch import Answer
 from tunnelrelay.oidc.identity import fitting_groups
-from tunnelrelay.oidc.metadata import Metadata
 from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
 MAX_CLAIMS = 16 * 1024

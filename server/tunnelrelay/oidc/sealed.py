@@ -14,7 +14,6 @@ import hmac
 import os
 import secrets
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import msgspec
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tunnelctl.oidc.base64url import b64url, unb64url
 from tunnelrelay.oidc.secret_files import SecretFileError, read_private_file, write_private_file
 
 VERSION = "v1"
@@ -160,24 +160,6 @@ class KeyRing:
         if cipher is None:
             cipher = self._ciphers[kid, purpose] = AESGCM(_derive(self._masters[kid].secret, purpose))
         return cipher
-
-
-def b64url(data: bytes) -> str:
-    """Base64url without padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def unb64url(text: str) -> bytes | None:
-    """The bytes of canonical base64url without padding, else None.
-
-    Canonical means that encoding again gives the same text: lenient decoders skip foreign characters and unused bits,
-    which would let one blob or token be written in several ways.
-    """
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        return None
-    return data if b64url(data) == text else None
 
 
 def sha256(data: bytes) -> bytes:

@@ -12,10 +12,10 @@ from typing import Any
 
 from joserfc.jws import JWSRegistry
 
-from tunnelrelay.oidc.keys import KeySet
-from tunnelrelay.oidc.metadata import ALGORITHMS
-from tunnelrelay.oidc.sealed import b64url, unb64url
-from tunnelrelay.oidc.strict_json import NotStrictJson, parse_object
+from tunnelctl.oidc.base64url import b64url, unb64url
+from tunnelctl.oidc.keys import KeySet
+from tunnelctl.oidc.metadata import ALGORITHMS
+from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
 MAX_TOKEN = 64 * 1024
 """Characters. Tokens with hundreds of groups reach 20 kB."""

@@ -6,9 +6,9 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.oidc.world import RSA_KEY, public
-from tunnelrelay.oidc.fetch import ProviderError
-from tunnelrelay.oidc.keys import read_keys
-from tunnelrelay.oidc.sealed import b64url
+from tunnelctl.oidc.base64url import b64url
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.keys import read_keys
 
 EC_KEY = public(ECKey.generate_key("P-256"), kid="e1")
 

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 from authlib.oidc.discovery import get_well_known_url
 
-from tunnelrelay.oidc.fetch import ProviderError
+from tunnelctl.oidc.errors import ProviderError
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",

@@ -6,8 +6,8 @@ from typing import Any
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from tunnelrelay.oidc.fetch import ProviderError
-from tunnelrelay.oidc.sealed import unb64url
+from tunnelctl.oidc.base64url import unb64url
+from tunnelctl.oidc.errors import ProviderError
 
 MAX_KEYS = 32
 MAX_RSA_BITS = 8192
