@@ -1,0 +1,263 @@
+"""What happened to logins, sessions, names and keys: the events an owner or operator must be able to look up later.
+
+`KINDS` is the whole vocabulary (docs/reference/audit.md tells the same to people). An event goes to the log at once and
+waits here until the relay writes it to the store. Nothing secret comes in: no token, cookie, code or query, and a
+person only as a keyed digest, so that events of one person belong together and name nobody.
+"""
+
+import hmac
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tunnelrelay.observe.text import printable, redact
+
+log = logging.getLogger("tunnelrelay.audit")
+
+MAX_TEXT = 200
+"""Characters of one text of an event. Visitors choose paths and hosts: what they send must not fill the store."""
+MAX_DETAILS = 8
+MAX_WAITING = 4096
+"""Events that wait for the store: at most 16 MB of them, and minutes of a busy relay with its store away."""
+MAX_WINDOWS = 4096
+"""Counters of frequent events at a time; hosts beyond that share one counter a kind."""
+WINDOW_SECONDS = 60.0
+FEW, SOME = 10, 60
+"""Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one kind of event means.
+
+    Attributes:
+        meaning: One line, as the reference has it.
+        limit: Events a minute that are kept for one host (or owner); the rest is counted. None: every one is kept.
+        by: What the limit counts for.
+    """
+
+    meaning: str
+    limit: int | None = None
+    by: str = "host"
+
+
+KINDS: dict[str, Kind] = {
+    "login.start": Kind("A visitor was sent to the provider.", FEW),
+    "login.ok": Kind("A visitor signed in and got a session."),
+    "login.denied": Kind("A visitor proved who they are, and the endpoint's rules do not admit them.", SOME),
+    "login.error": Kind("A login came to nothing; the reason says at which check.", FEW),
+    "session.refresh": Kind("The provider was asked again about a session; the reason says what came of it.", SOME),
+    "session.end": Kind("A session ended: idle, at its limit, or because the provider or the rules said no.", SOME),
+    "session.revoke": Kind("Sessions were ended by an operator or owner."),
+    "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
+    "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),
+    "logout.frontchannel": Kind("A provider ended a session through the visitor's browser.", SOME),
+    "logout.backchannel": Kind("A provider ended sessions by a logout token."),
+    "backchannel.refused": Kind("A logout token was refused; the reason says at which check.", FEW),
+    "bearer.refused": Kind("A request's access token was refused; the reason says at which check.", FEW),
+    "rules.changed": Kind("An owner changed who may visit an endpoint.", SOME, "owner"),
+    "connection.changed": Kind("An owner changed the provider, client or secret of an endpoint.", SOME, "owner"),
+    "tunnel.bound": Kind("An agent began to serve an endpoint.", SOME, "owner"),
+    "tunnel.unbound": Kind("An agent stopped serving an endpoint.", SOME, "owner"),
+    "name.changed_hands": Kind("A host name went to another owner; everything of the former one ended."),
+    "name.refused": Kind("An agent asked for a name it may not have.", FEW, "owner"),
+    "token.refused": Kind("An agent came with an authtoken that is unknown or revoked.", FEW),
+    "token.revoked": Kind("An authtoken was revoked and the links it had opened were closed."),
+    "keys.rotated": Kind("A new key was written; it takes over a minute later, the former ones still open."),
+    "keys.dropped": Kind("A key was taken away; what it had sealed or signed is worth nothing now."),
+    "store.away": Kind("The store stopped answering; known sessions go on, new logins wait."),
+    "store.back": Kind("The store answers again."),
+    "headers.stripped": Kind("A visitor sent header fields that only the relay may set; they were taken out.", FEW),
+    "smuggling.refused": Kind("A request was refused because two servers could read it differently.", FEW),
+    "rate.limited": Kind("Somebody was told to slow down.", FEW),
+    "audit.lost": Kind("Events were lost because the store was away for too long; `count` tells how many."),
+}
+"""Every kind of event there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One thing that happened.
+
+    Attributes:
+        at: Unix time.
+        reason: Why, as a short code; "" when the kind says it all.
+        connection: Id of the OpenID connection.
+        owner: Whose endpoint, token or name it was about.
+        person: Keyed digest of issuer and subject; "" when nobody was signed in.
+        peer: Address of the visitor or agent.
+        node: The relay that saw it.
+    """
+
+    at: float
+    kind: str
+    reason: str = ""
+    host: str = ""
+    connection: str = ""
+    owner: str = ""
+    person: str = ""
+    issuer: str = ""
+    peer: str = ""
+    request_id: str = ""
+    node: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Window:
+    """How many events of one kind a host (or owner) had since `began`, and how many were only counted."""
+
+    began: float
+    seen: int = 0
+    left_out: int = 0
+
+
+class Audit:
+    """Takes events and keeps them until they are fetched. Used by the event loop's thread only.
+
+    Args:
+        clock: Unix time.
+        key: Key of the digest that stands for a person; the same on every relay of one store. None: a fresh one.
+        node: Name of this relay in its events.
+
+    Attributes:
+        lost: Events thrown away since the last `take` because too many waited.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], key: bytes | None = None, node: str = "") -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32) if key is None else key
+        self._node = node
+        self._waiting: deque[AuditEvent] = deque()
+        self._windows: dict[tuple[str, str], _Window] = {}
+        self.lost = 0
+
+    def record(
+        self,
+        kind: str,
+        *,
+        reason: str = "",
+        host: str = "",
+        connection: str = "",
+        owner: str = "",
+        subject: str = "",
+        issuer: str = "",
+        peer: str = "",
+        request_id: str = "",
+        **details: str,
+    ) -> None:
+        """Keeps one event. Never waits and never raises: what happens to a visitor must not hang on its record.
+
+        Args:
+            kind: One of `KINDS`.
+            subject: The person at `issuer`; only a digest of both is kept.
+            details: More that the kind needs; never a secret.
+        """
+        try:
+            if not self._is_within_limit(kind, owner if KINDS[kind].by == "owner" else host):
+                return
+            texts = {"reason": reason, "host": host, "connection": connection, "owner": owner}
+            texts |= {"issuer": issuer, "peer": peer, "request_id": request_id}
+            event = AuditEvent(
+                at=self._clock(),
+                kind=kind,
+                person=self.person(issuer, subject) if subject else "",
+                node=self._node,
+                details={_text(name): _text(value) for name, value in list(details.items())[:MAX_DETAILS]},
+                **{name: _text(text) for name, text in texts.items()},
+            )
+            self._keep(event)
+        except Exception:
+            log.exception("an audit event was lost")
+
+    def person(self, issuer: str, subject: str) -> str:
+        """The digest that stands for a person in events: whoever holds no key cannot try names against it."""
+        return hmac.digest(self._key, f"{issuer}\0{subject}".encode(errors="replace"), "sha256").hex()[:24]
+
+    def take(self, limit: int = MAX_WAITING) -> list[AuditEvent]:
+        """Up to `limit` events, oldest first, which wait here no longer."""
+        self._close_windows()
+        if self.lost and len(self._waiting) < MAX_WAITING:
+            lost, self.lost = self.lost, 0
+            self.record("audit.lost", count=str(lost))
+        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+
+    def give_back(self, events: Iterable[AuditEvent]) -> None:
+        """Puts events that could not be written before those that came since; the newest go when it is too many."""
+        self._waiting.extendleft(reversed(list(events)))
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.pop()
+            self.lost += 1
+
+    def _keep(self, event: AuditEvent) -> None:
+        log.info("audit", extra=_shown(event))
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(event)
+        else:
+            self.lost += 1
+
+    def _is_within_limit(self, kind: str, whose: str) -> bool:
+        limit = KINDS[kind].limit
+        if limit is None:
+            return True
+        now = self._clock()
+        key = (kind, whose[:MAX_TEXT])
+        window = self._windows.get(key)
+        if window is not None and now - window.began >= WINDOW_SECONDS:
+            self._close(key, window)
+            window = None
+        if window is None:
+            key = key if len(self._windows) < MAX_WINDOWS else (kind, "")
+            window = self._windows.setdefault(key, _Window(now))
+        window.seen += 1
+        if window.seen > limit:
+            window.left_out += 1
+        return window.seen <= limit
+
+    def _close_windows(self) -> None:
+        now = self._clock()
+        over = [item for item in self._windows.items() if now - item[1].began >= WINDOW_SECONDS]
+        for key, window in over:
+            self._close(key, window)
+
+    def _close(self, key: tuple[str, str], window: _Window) -> None:
+        """Forgets a counter; what it only counted becomes one event."""
+        self._windows.pop(key, None)
+        if not window.left_out:
+            return
+        kind, whose = key
+        texts = {KINDS[kind].by: _text(whose)}
+        details = {"count": str(window.left_out)}
+        self._keep(
+            AuditEvent(at=self._clock(), kind=kind, reason="left_out", node=self._node, details=details, **texts)
+        )
+
+
+class NoAudit(Audit):
+    """Forgets every event: for parts and tests that have nobody to tell."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: 0.0, key=b"")
+
+    def record(self, kind: str, **_texts: str) -> None:
+        """See `Audit.record`."""
+
+
+NO_AUDIT = NoAudit()
+
+
+def _text(value: object) -> str:
+    """A stranger's text, cut, without what steers a terminal or forges a line, and without what looks like a secret."""
+    # Cut first, so that a long text costs nothing, and last, so that no half of a secret escapes the redactor.
+    return printable(redact(str(value)[: 4 * MAX_TEXT])[:MAX_TEXT])
+
+
+def _shown(event: AuditEvent) -> dict[str, str]:
+    """The fields of the event's log line."""
+    names = ("kind", "reason", "host", "connection", "owner", "person", "issuer", "peer", "request_id", "node")
+    fields = {name: getattr(event, name) for name in names}
+    # A prefix, for `logging` refuses names that its records have (`name`, `args`, ...).
+    fields |= {f"detail_{name}": value for name, value in event.details.items()}
+    return {name: value for name, value in fields.items() if value}
