@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -88,6 +90,64 @@ def test_cancelling_at_the_node_provider_comes_back_as_access_denied(node_idp):
             visitor.submit(page, action="cancel")
 
     assert "error=access_denied" in str(cut.value.request.url)
+
+
+@pytest.fixture
+def changing() -> Iterator[Provider]:
+    """The npm provider for one test, which may change it."""
+    with node_provider([REDIRECT_URI], alg="ES256", refresh="always") as provider:
+        yield provider
+
+
+def tokens_of(provider: Provider, user: str, **changes: str) -> dict[str, str]:
+    """What `user`'s login brings at the token endpoint."""
+    with Visitor() as visitor:
+        answer = answer_of(visitor, ask(provider, **changes), user)
+    tokens: dict[str, str] = redeem(provider, answer["code"], VERIFIER).json()
+    return tokens
+
+
+def refreshed(provider: Provider, refresh_token: str) -> httpx.Response:
+    """The token request with a refresh token."""
+    data = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return httpx.post(metadata(provider)["token_endpoint"], data=data, auth=(CLIENT_ID, CLIENT_SECRET), trust_env=False)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """A token's claims, unchecked."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    return claims
+
+
+def test_a_refresh_brings_changed_claims_and_another_refresh_token_and_the_old_one_ends_the_family(changing):
+    first = tokens_of(changing, "alice")
+    changing.control(users={"alice": {"email": "alice@example.com", "email_verified": False}})
+    second = refreshed(changing, first["refresh_token"]).json()
+
+    assert claims_of(second["id_token"])["email_verified"] is False
+    assert refreshed(changing, first["refresh_token"]).json()["error"] == "invalid_grant"
+    assert refreshed(changing, second["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_an_account_that_is_gone_is_an_invalid_grant_and_a_failing_provider_answers_as_told(changing):
+    tokens = tokens_of(changing, "alice")
+    changing.control(failing={"/token": 503})
+    down = refreshed(changing, tokens["refresh_token"])
+    changing.control(failing={"/token": None}, users={"alice": None})
+
+    assert down.status_code == 503
+    assert refreshed(changing, tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert [call["status"] for call in changing.calls("/token")] == [200, 503, 400]
+
+
+def test_the_node_provider_reaches_the_acr_it_was_asked_for_unless_told_otherwise(changing):
+    strong = claims_of(tokens_of(changing, "alice", acr_values="urn:test:mfa")["id_token"])
+    changing.control(acr="urn:test:password")
+    weak = claims_of(tokens_of(changing, "alice", acr_values="urn:test:mfa")["id_token"])
+
+    assert (strong["acr"], strong["amr"], weak["acr"]) == ("urn:test:mfa", ["pwd", "otp"], "urn:test:password")
+    assert strong["auth_time"]
 
 
 def test_the_mock_sends_a_code_and_no_iss(mock_idp):

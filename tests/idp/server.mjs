@@ -3,65 +3,117 @@
 //   node server.mjs '{"port": 9500, "client_id": ..., "client_secret": ..., "redirect_uris": [...], "users": {...}}'
 //
 // `users` maps a login name to its claims; the password is the login name. PKCE is required, `iss` comes back with the
-// code (RFC 9207). `claims_in_id_token: false` keeps e-mail and groups to the userinfo endpoint, as some providers do.
+// code (RFC 9207). More members, all optional:
+//   alg                   signs ID tokens: RS256 (default), ES256, PS256
+//   client                more metadata of that client: post_logout_redirect_uris, backchannel_logout_uri, ...
+//   clients               more clients, as whole metadata
+//   claims_in_id_token    false keeps e-mail and groups to the userinfo endpoint, as some providers do
+//   refresh               "always" gives a refresh token also to who did not ask for offline_access
+//   ttl                   seconds for AccessToken, RefreshToken, IdToken, Session
+//
+// Refresh tokens rotate at each use, and one that comes twice ends its whole family.
+//
+// `POST /control` changes the provider while it runs (see `change`), `GET /control` says what it was asked.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import Provider from 'oidc-provider';
+import Provider, { interactionPolicy } from 'oidc-provider';
+import { consentForm, frame, html, loginForm, logoutForm, page } from './pages.mjs';
 
 const config = JSON.parse(process.argv[2]);
 const issuer = `http://localhost:${config.port}`;
+const WEAK_ACR = 'urn:test:password';
+const STRONG_ACR = 'urn:test:mfa';
+
+const { users } = config;
+const failing = {}; // path -> status it answers with, 0 to hang up
+const calls = []; // { path, method, grant_type, status }
+const logouts = []; // { client_id, sub, sid, error }
+let acr; // what a login claims whatever was asked
 
 function key(type, alg, options) {
   const jwk = generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' });
   return { ...jwk, alg, use: 'sig', kid: `${alg}-1` };
 }
 
-function findAccount(_ctx, id) {
-  const claims = config.users[id];
-  return claims && { accountId: id, claims: async () => ({ sub: id, ...claims }) };
-}
-
-const provider = new Provider(issuer, {
-  clients: [{
-    client_id: config.client_id,
-    client_secret: config.client_secret,
-    redirect_uris: config.redirect_uris,
+function client(metadata) {
+  return {
     response_types: ['code'],
     grant_types: ['authorization_code', 'refresh_token'],
     id_token_signed_response_alg: config.alg ?? 'RS256',
-  }],
-  jwks: { keys: [key('rsa', 'RS256', { modulusLength: 2048 }), key('ec', 'ES256', { namedCurve: 'P-256' })] },
+    ...metadata,
+  };
+}
+
+function findAccount(_ctx, id) {
+  return users[id] && { accountId: id, claims: async () => ({ sub: id, ...users[id] }) };
+}
+
+// The provider asks nobody to sign in again for a stronger `acr` unless it is essential: many do, so this one does.
+function policy() {
+  const prompts = interactionPolicy.base();
+  prompts.get('login').checks.add(new interactionPolicy.Check('acr', 'a stronger login is needed', ({ oidc }) => {
+    const asked = oidc.params.acr_values?.split(' ') ?? [];
+    return asked.length > 0 && !asked.includes(oidc.session.acr) && !oidc.result?.login;
+  }));
+  return prompts;
+}
+
+const provider = new Provider(issuer, {
+  clients: [
+    client({
+      client_id: config.client_id,
+      client_secret: config.client_secret,
+      redirect_uris: config.redirect_uris,
+      ...config.client,
+    }),
+    ...(config.clients ?? []).map(client),
+  ],
+  jwks: {
+    keys: [
+      key('rsa', 'RS256', { modulusLength: 2048 }),
+      key('ec', 'ES256', { namedCurve: 'P-256' }),
+      key('rsa', 'PS256', { modulusLength: 2048 }),
+    ],
+  },
   cookies: { keys: [randomBytes(32).toString('hex')] },
-  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], groups: ['groups'] },
+  acrValues: [WEAK_ACR, STRONG_ACR],
+  claims: {
+    openid: ['sub', 'sid', 'auth_time', 'acr', 'amr'],
+    email: ['email', 'email_verified'],
+    profile: ['name'],
+    groups: ['groups'],
+  },
   conformIdTokenClaims: config.claims_in_id_token === false,
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'PS256'] },
   pkce: { required: () => true },
+  issueRefreshToken: (_ctx, { grantTypes }, { scopes }) =>
+    grantTypes.includes('refresh_token') && (config.refresh === 'always' || scopes.has('offline_access')),
+  rotateRefreshToken: () => true,
+  ttl: config.ttl ?? {},
   findAccount,
-  interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-  features: { devInteractions: { enabled: false } },
+  interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+  // Its own calls refuse loopback addresses, by a dispatcher: back-channel logout of a relay on this machine needs none.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
+  features: {
+    devInteractions: { enabled: false },
+    backchannelLogout: { enabled: true },
+    revocation: { enabled: true },
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: (ctx, form) => { ctx.body = html('Sign out', logoutForm(form)); },
+      postLogoutSuccessSource: (ctx) => { ctx.body = html('Signed out at the provider', ''); },
+    },
+  },
 });
 
-function page(res, title, body) {
-  res.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
-  res.end(`<!doctype html><meta charset=utf-8><title>${title}</title>
-<style>body{font:16px system-ui;max-width:24rem;margin:4rem auto}input,button{display:block;width:100%;margin:.6rem 0;
-padding:.6rem;font:inherit;box-sizing:border-box}</style><h1>${title}</h1><form method=post>${body}</form>`);
-}
+const noteLogout = (client_id, sub, sid, error) => logouts.push({ client_id, sub, sid, error: error?.message ?? '' });
+provider.on('backchannel.success', (_ctx, { clientId }, sub, sid) => noteLogout(clientId, sub, sid));
+provider.on('backchannel.error', (_ctx, error, { clientId }, sub, sid) => noteLogout(clientId, sub, sid, error));
 
-const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-const LOGIN_FORM = `<input name=login placeholder="Login" required autofocus>
-<input name=password type=password placeholder="Password" required><button name=action value=login>Sign in</button>
-<button name=action value=cancel formnovalidate>Cancel</button>`;
-
-function consentForm(details) {
-  return `<p>${escape(details.params.client_id)} asks for: ${escape(details.params.scope)}</p>
-<button name=action value=consent>Continue</button><button name=action value=cancel>Cancel</button>`;
-}
-
-async function formOf(req) {
+async function bodyOf(req) {
   let text = '';
   for await (const part of req) text += part;
-  return Object.fromEntries(new URLSearchParams(text));
+  return text;
 }
 
 async function grantOf(details) {
@@ -74,25 +126,73 @@ async function grantOf(details) {
 async function resultOf(details, form) {
   if (form.action === 'cancel') return { error: 'access_denied', error_description: 'the user said no' };
   if (details.prompt.name === 'consent') return { consent: { grantId: await grantOf(details) } };
-  const known = config.users[form.login] && form.password === form.login;
-  return known ? { login: { accountId: form.login } } : undefined;
+  if (!users[form.login] || form.password !== form.login) return undefined;
+  const reached = acr ?? details.params.acr_values?.split(' ')[0] ?? WEAK_ACR;
+  const amr = reached === STRONG_ACR ? ['pwd', 'otp'] : ['pwd'];
+  return { login: { accountId: form.login, acr: reached, amr } };
 }
 
 async function interact(req, res) {
   const details = await provider.interactionDetails(req, res);
   if (req.method === 'POST') {
-    const result = await resultOf(details, await formOf(req));
+    const result = await resultOf(details, Object.fromEntries(new URLSearchParams(await bodyOf(req))));
     if (result) return provider.interactionFinished(req, res, result, { mergeWithLastSubmission: true });
   }
   return details.prompt.name === 'consent'
-    ? page(res, 'Consent', consentForm(details))
-    : page(res, 'Sign in', LOGIN_FORM);
+    ? page(res, 'Consent', consentForm(details.params))
+    : page(res, 'Sign in', loginForm(details.params.login_hint));
 }
 
+// users: login name -> its claims from now on, null when the account is gone.
+// failing: path -> status it answers with (0 hangs up), null when it works again.
+// acr: what every login from now on claims, null for what was asked.
+// logout: {client_id, sub, sid} sends a back-channel logout token, as an administrator's click would.
+async function change(wanted) {
+  for (const [name, claims] of Object.entries(wanted.users ?? {})) {
+    if (claims === null) delete users[name]; else users[name] = claims;
+  }
+  for (const [path, status] of Object.entries(wanted.failing ?? {})) {
+    if (status === null) delete failing[path]; else failing[path] = status;
+  }
+  if ('acr' in wanted) acr = wanted.acr ?? undefined;
+  if (wanted.logout) {
+    const { client_id, sub, sid } = wanted.logout;
+    const known = await provider.Client.find(client_id ?? config.client_id);
+    await known.backchannelLogout(sub, sid).then(
+      () => noteLogout(known.clientId, sub, sid),
+      (error) => noteLogout(known.clientId, sub, sid, error),
+    );
+  }
+}
+
+async function control(req, res) {
+  if (req.method === 'POST') await change(JSON.parse(await bodyOf(req)));
+  res.writeHead(200, { 'content-type': 'application/json' });
+  res.end(JSON.stringify({ calls, logouts }));
+}
+
+provider.use(async (ctx, next) => {
+  await next();
+  calls.push({ path: ctx.path, method: ctx.method, grant_type: ctx.oidc?.body?.grant_type ?? '', status: ctx.status });
+});
+
 const serve = provider.callback();
+
+async function route(req, res) {
+  const url = new URL(req.url, issuer);
+  if (url.pathname === '/control') return control(req, res);
+  if (url.pathname === '/frontchannel') return page(res, 'Signing out', frame(url.searchParams.get('to')));
+  if (url.pathname.startsWith('/interaction/')) return interact(req, res);
+  const status = failing[url.pathname];
+  if (status === undefined) return serve(req, res);
+  calls.push({ path: url.pathname, method: req.method, grant_type: '', status });
+  if (status === 0) return req.socket.destroy();
+  res.writeHead(status, { 'content-type': 'application/json' });
+  return res.end('{"error":"server_error"}');
+}
+
 createServer((req, res) => {
-  if (!req.url.startsWith('/interaction/')) return serve(req, res);
-  return interact(req, res).catch((error) => {
+  route(req, res).catch((error) => {
     res.writeHead(400, { 'content-type': 'text/plain' });
     res.end(`${error.name}: ${error.message}\n`);
   });

@@ -43,6 +43,24 @@ class Provider:
         """What `tunnel http` needs to use it."""
         return [f"--oidc={self.issuer}", f"--oidc-client-id={CLIENT_ID}", f"--oidc-client-secret={CLIENT_SECRET}"]
 
+    def control(self, **changes: object) -> None:
+        """Changes the `node` provider while it runs: see `change` in tests/idp/server.mjs."""
+        self._control(json.dumps(changes).encode())
+
+    def calls(self, path: str) -> list[dict[str, Any]]:
+        """What the `node` provider was asked at `path`: method, grant_type and status of each request."""
+        return [call for call in self._control()["calls"] if call["path"] == path]
+
+    def logouts(self) -> list[dict[str, Any]]:
+        """The back-channel logout tokens the `node` provider sent: client_id, sub, sid, and error when refused."""
+        sent: list[dict[str, Any]] = self._control()["logouts"]
+        return sent
+
+    def _control(self, body: bytes | None = None) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.issuer}/control", body, timeout=10) as answer:
+            told: dict[str, Any] = json.load(answer)
+        return told
+
 
 @contextmanager
 def mock_provider(users: Mapping[str, Mapping[str, Any]] = USERS, port: int | None = None) -> Iterator[Provider]:
@@ -59,10 +77,12 @@ def mock_provider(users: Mapping[str, Mapping[str, Any]] = USERS, port: int | No
 def node_provider(redirect_uris: Sequence[str], *, port: int | None = None, **options: object) -> Iterator[Provider]:
     """npm oidc-provider: PKCE required, `iss` sent, a login form (password = login name) and a consent form.
 
+    It can do the rest too: rotating refresh tokens, logout of every kind, `acr`; `Provider.control` changes its mind.
+
     Args:
         redirect_uris: What the client may use; it compares them exactly.
         port: Its port on 127.0.0.1; None takes a free one.
-        options: More of `tests/idp/server.mjs`'s configuration.
+        options: More of `tests/idp/server.mjs`'s configuration, as `client={"post_logout_redirect_uris": [...]}`.
     """
     node = require_tool("node", "nodejs")
     if not NODE_MODULES.is_dir():
