@@ -136,8 +136,8 @@ class Relay:
         ring = KeyRing.load_or_create(config.data_dir / "keys.json")
         signer = AssertionSigner.load_or_create(config.data_dir / "assertion.pem", issuer=address.url(address.domain))
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
-        for host, owner in await self.store.remembered_names(clock() - LOST_SECONDS):
-            registry.expect(host, owner)
+        for name in await self.store.names(clock() - LOST_SECONDS):
+            registry.expect(name.host, name.owner)
         self._sessions = Sessions(address=address, ring=ring, store=self.store, signer=signer, clock=clock)
         self._providers = Providers(fetcher=Fetcher(self._transport()), clock=clock, allow_http=address.is_local)
         login = Login(

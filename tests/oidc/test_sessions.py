@@ -11,7 +11,7 @@ from tests.oidc.world import APP, EVIL, ISSUER, START, Browser, World, connectio
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.sessions import COOKIE_LENGTH, UNKNOWN, Sessions, SessionsAway
 from tunnelrelay.policy.rules import Rules
-from tunnelrelay.store.base import SessionRow, StoreError
+from tunnelrelay.store.base import SessionRow, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 
 
@@ -173,9 +173,9 @@ class CountingStore(MemoryStore):
         self._answer()
         return await super().load_session(key)
 
-    async def delete_session(self, key: bytes) -> None:
+    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         self._answer()
-        await super().delete_session(key)
+        return await super().end_sessions(whose, at)
 
     def _answer(self) -> None:
         if self.is_away:

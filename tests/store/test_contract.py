@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import SessionRow, Store, StoreError
+from tunnelrelay.store.base import AuditRow, NameRow, SessionRow, Store, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.store import SqliteStore
 
@@ -109,9 +109,9 @@ async def test_activity_only_moves_a_session_forward(store: Store) -> None:
 
 async def test_activity_never_brings_an_ended_session_back(store: Store) -> None:
     await store.save_session(SESSION)
-    await store.delete_session(SESSION.key)
+    await store.end_sessions(Whose(key=SESSION.key), 140.0)
     await store.touch_session(SESSION.key, 150.0)
-    await store.delete_session(SESSION.key)
+    assert not await store.replace_session(replace(SESSION, version=2))
     assert await store.load_session(SESSION.key) is None
 
 
@@ -133,19 +133,102 @@ async def test_a_mark_is_given_to_exactly_one_of_many_callers(store: Store) -> N
     assert sorted(answers) == [False] * 19 + [True]
 
 
-async def test_a_name_belongs_to_whoever_held_it_last(store: Store) -> None:
-    await store.remember_name("demo.localhost", "ann", 10.0)
-    await store.remember_name("app.localhost", "ann", 20.0)
-    await store.remember_name("demo.localhost", "bob", 30.0)
-    assert await store.remembered_names(0) == [("app.localhost", "ann"), ("demo.localhost", "bob")]
-    assert await store.remembered_names(30.0) == [("demo.localhost", "bob")]
+async def test_of_two_writers_who_change_the_same_session_one_wins(store: Store) -> None:
+    await store.save_session(SESSION)
+    changes = [replace(SESSION, sealed=b"%d" % number, version=2) for number in range(5)]
+    answers = await asyncio.gather(*(store.replace_session(change) for change in changes))
+    assert sorted(answers) == [False] * 4 + [True]
+    assert await store.load_session(SESSION.key) == changes[answers.index(True)]
 
 
-async def test_a_released_name_is_forgotten(store: Store) -> None:
-    await store.remember_name("demo.localhost", "ann", 10.0)
-    await store.release_name("demo.localhost")
-    await store.release_name("demo.localhost")
-    assert await store.remembered_names(0) == []
+async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(store: Store) -> None:
+    others = {
+        "subject": replace(SESSION, key=b"1" * 32, subject="sub-2"),
+        "connection": replace(SESSION, key=b"2" * 32, connection_id="other"),
+        "sid": replace(SESSION, key=b"3" * 32, sid=b"s" * 32),
+    }
+    for row in (SESSION, *others.values()):
+        await store.save_session(row)
+
+    assert await store.end_sessions(Whose(connection_id="conn", sid=b"s" * 32), 150.0) == [others["sid"].key]
+    assert await store.end_sessions(Whose(connection_id="conn", subject="sub-1"), 160.0) == [SESSION.key]
+
+    assert await store.sessions() == [others["subject"], others["connection"]]
+    assert await store.sessions(Whose(connection_id="other")) == [others["connection"]]
+    assert await store.ended_since(150.0) == [others["sid"].key, SESSION.key]
+    assert await store.ended_since(155.0) == [SESSION.key]
+
+
+async def test_nobody_in_particular_is_never_everybody(store: Store) -> None:
+    await store.save_session(SESSION)
+    assert await store.sessions(Whose()) == []
+    assert await store.end_sessions(Whose(), 150.0) == []
+    assert await store.load_session(SESSION.key) == SESSION
+
+
+async def test_a_lease_is_held_by_one_until_it_is_given_back_or_runs_out(store: Store) -> None:
+    answers = await asyncio.gather(*(store.lease(b"refresh", 100.0, 110.0) for _ in range(5)))
+    assert sorted(answers) == [False] * 4 + [True]
+    assert not await store.lease(b"refresh", 109.0, 120.0)
+    assert await store.lease(b"refresh", 110.0, 120.0)
+    await store.give_back(b"refresh")
+    assert await store.lease(b"refresh", 111.0, 120.0)
+
+
+async def test_a_revoked_token_is_told_to_whoever_asks_since_when(store: Store) -> None:
+    await store.add_token(TOKEN, DIGEST)
+    assert await store.revoked_tokens(0) == []
+    await store.revoke_token("tok_1", 150.0)
+    assert await store.revoked_tokens(150.0) == ["tok_1"]
+    assert await store.revoked_tokens(151.0) == []
+
+
+async def claim(store: Store, owner: str, at: float) -> NameRow:
+    return await store.claim_name("demo.localhost", owner, at, lost_seconds=10, cool_seconds=100)
+
+
+async def test_a_name_stays_with_whoever_holds_it(store: Store) -> None:
+    mine = NameRow(host="demo.localhost", owner="ann", at=10.0)
+    assert await claim(store, "ann", 10.0) == mine
+    assert await claim(store, "bob", 11.0) == mine
+    assert await store.names(0) == [mine]
+    assert await store.names(10.5) == []
+
+
+async def test_a_name_that_was_given_up_cools_down_for_others_and_not_for_its_owner(store: Store) -> None:
+    await claim(store, "ann", 10.0)
+    await store.release_name("demo.localhost", "bob", 15.0)
+    await store.release_name("demo.localhost", "ann", 20.0)
+    assert await store.names(0) == []
+    assert (await claim(store, "bob", 119.0)).owner == "ann"
+    assert await claim(store, "bob", 120.0) == NameRow(host="demo.localhost", owner="bob", at=120.0, generation=2)
+    assert (await claim(store, "ann", 121.0)).owner == "bob"
+
+
+async def test_a_name_whose_relay_died_cools_down_from_when_it_was_last_held(store: Store) -> None:
+    await claim(store, "ann", 10.0)
+    await store.touch_names(["demo.localhost", "none.localhost"], 50.0)
+    assert (await claim(store, "bob", 159.0)).owner == "ann"
+    assert (await claim(store, "bob", 160.0)).owner == "bob"
+
+
+async def test_an_owner_takes_its_own_name_back_at_once_in_the_same_generation(store: Store) -> None:
+    await claim(store, "ann", 10.0)
+    await store.release_name("demo.localhost", "ann", 20.0)
+    assert await claim(store, "ann", 21.0) == NameRow(host="demo.localhost", owner="ann", at=21.0)
+
+
+async def test_audit_events_are_read_newest_first_and_page_by_page(store: Store) -> None:
+    events = [AuditRow(at=float(number), kind="login.ok", host="demo.localhost") for number in range(5)]
+    await store.add_audit([*events, AuditRow(at=9.0, kind="keys.rotated")])
+    await store.add_audit([])
+
+    page = await store.audit(kind="login.ok", host="demo.localhost", limit=2)
+    assert [row.at for row in page] == [4.0, 3.0]
+    assert [row.at for row in await store.audit(kind="login.ok", before=page[-1].id)] == [2.0, 1.0, 0.0]
+    assert [row.kind for row in await store.audit(since=4.5)] == ["keys.rotated"]
+    assert await store.delete_audit(3.0) == 3
+    assert len(await store.audit()) == 3
 
 
 async def test_an_open_store_answers_and_closes_twice(store: Store) -> None:

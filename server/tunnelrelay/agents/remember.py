@@ -17,16 +17,16 @@ class NameKeeper:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._changes: dict[str, str | None] = {}
+        self._changes: dict[str, tuple[str, bool]] = {}
         self._changed = asyncio.Event()
 
     def remember(self, host: str, owner: str) -> None:
         """A name was taken."""
-        self._change(host, owner)
+        self._change(host, owner, is_held=True)
 
-    def forget(self, host: str) -> None:
+    def forget(self, host: str, owner: str) -> None:
         """A name was given up."""
-        self._change(host, None)
+        self._change(host, owner, is_held=False)
 
     async def run(self) -> None:
         """Write changes as they come, until cancelled."""
@@ -40,20 +40,22 @@ class NameKeeper:
     async def flush(self) -> bool:
         """Write what is due. False when the store did not take it; then it stays due."""
         while self._changes:
-            host, owner = next(iter(self._changes.items()))
+            host, change = next(iter(self._changes.items()))
+            owner, is_held = change
+            now = self._clock()
             try:
-                if owner is None:
-                    await self._store.release_name(host)
+                if is_held:
+                    await self._store.claim_name(host, owner, now, lost_seconds=0, cool_seconds=0)
                 else:
-                    await self._store.remember_name(host, owner, self._clock())
+                    await self._store.release_name(host, owner, now)
             except StoreError as error:
                 log.warning("name not written, will try again: %s", error)
                 return False
-            if self._changes.get(host) == owner:
+            if self._changes.get(host) == change:
                 self._changes.pop(host, None)
         return True
 
-    def _change(self, host: str, owner: str | None) -> None:
+    def _change(self, host: str, owner: str, *, is_held: bool) -> None:
         self._changes.pop(host, None)
-        self._changes[host] = owner
+        self._changes[host] = owner, is_held
         self._changed.set()

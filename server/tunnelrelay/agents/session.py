@@ -50,7 +50,7 @@ class Desk:
     registry: Registry
     policy_key: bytes
     remember: Callable[[str, str], None]
-    forget: Callable[[str], None]
+    forget: Callable[[str, str], None]
     warm: Callable[[Connection], None]
 
 
@@ -198,7 +198,7 @@ class AgentSession:
             return
         is_last = self._desk.registry.release(served.host, served.generation, on_purpose=on_purpose)
         if is_last and on_purpose:
-            self._desk.forget(served.host)
+            self._desk.forget(served.host, self._owner)
             log.info("tunnel unbound owner=%s host=%s", self._owner, served.host)
 
     def _supersede(self, number: int, by: str, at: str) -> None:

@@ -24,7 +24,7 @@ from tunnelrelay.oidc.identity import identity_of
 from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.session import Record, Session
 from tunnelrelay.policy.rules import Claims, Connection
-from tunnelrelay.store.base import SessionRow, Store, StoreError
+from tunnelrelay.store.base import SessionRow, Store, StoreError, Whose
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class Sessions:
                 deletion is tried again by `run`.
         """
         self._end_soon(id_digest)
-        await self._store.delete_session(id_digest)
+        await self._store.end_sessions(Whose(key=id_digest), self._clock())
         self._deletes.pop(id_digest, None)
 
     async def run(self) -> None:
@@ -205,7 +205,7 @@ class Sessions:
         """Writes what is queued. What the store does not take now stays queued."""
         try:
             for digest in list(self._deletes):
-                await self._store.delete_session(digest)
+                await self._store.end_sessions(Whose(key=digest), self._clock())
                 self._deletes.pop(digest, None)
             for digest, at in list(self._touched.items()):
                 await self._store.touch_session(digest, at)

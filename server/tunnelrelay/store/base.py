@@ -1,15 +1,21 @@
-"""What a store offers: agents' tokens, visitors' sessions, one-time marks and remembered names.
+"""What a store offers: agents' tokens, visitors' sessions, one-time marks, names and the audit log.
 
 Not here: anything live (who serves a name right now) and anything secret in the clear. Every implementation passes
 `tests/store/test_contract.py`. Next: `memory.py`, then `store.py`.
 
-Times are Unix seconds, given by the caller: a store has no clock.
+Times are Unix seconds, given by the caller: a store has no clock. Several relays may share one store; what one of them
+must not do behind another's back (`use_once`, `lease`, `replace_session`, `claim_name`) is decided by the store, in one
+transaction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tunnelrelay.model import Token
+
+ENDED_SECONDS = 3600.0
+"""How long an ended session is told to other relays: far longer than one of them can go without asking."""
 
 
 class StoreError(Exception):
@@ -31,6 +37,8 @@ class SessionRow:
         epoch: Digest of that connection's configuration at login.
         expires_at: Absolute end; activity never moves it.
         sealed: The rest (claims, provider's tokens), sealed by the key ring; a store never opens it.
+        version: Grows by one with every change of the record; `replace_session` compares it.
+        sid: SHA-256 of the provider's own session id, by which a back-channel logout may name it; None without one.
     """
 
     key: bytes
@@ -44,6 +52,67 @@ class SessionRow:
     last_seen: float
     expires_at: float
     sealed: bytes
+    version: int = 1
+    sid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Which sessions are meant: those for which everything given holds. Nothing given means none at all.
+
+    Attributes:
+        sid: As in `SessionRow`.
+    """
+
+    key: bytes | None = None
+    host: str | None = None
+    connection_id: str | None = None
+    issuer: str | None = None
+    subject: str | None = None
+    email: str | None = None
+    sid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRow:
+    """A host name and who holds it, or held it last.
+
+    Attributes:
+        at: When its holder was last seen holding it.
+        generation: Grows by one whenever the name changes hands; what was made for another generation is void.
+        released_at: When it was given up; None while it is held (or its relay died with it).
+    """
+
+    host: str
+    owner: str
+    at: float
+    generation: int = 1
+    released_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One audit event. See `observe/audit.py` for what the words mean.
+
+    Attributes:
+        id: Grows with every event; 0 until it is kept.
+        subject: Keyed digest of issuer and subject, "" when nobody is meant.
+        node: Which relay wrote it.
+        details: JSON object of further texts.
+    """
+
+    at: float
+    kind: str
+    host: str = ""
+    owner: str = ""
+    connection: str = ""
+    subject: str = ""
+    peer: str = ""
+    request_id: str = ""
+    node: str = ""
+    reason: str = ""
+    details: str = "{}"
+    id: int = 0
 
 
 class Store(Protocol):
@@ -58,6 +127,9 @@ class Store(Protocol):
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
         """The token as it is after revoking, or None when there is none. The first revocation's time stays."""
 
+    async def revoked_tokens(self, since: float) -> list[str]:
+        """Ids of the tokens revoked at or after `since`."""
+
     async def token_by_digest(self, digest: bytes) -> Token | None:
         """The good token with this digest; None when unknown or revoked."""
 
@@ -65,16 +137,25 @@ class Store(Protocol):
         """Notes the last use; an older time than the noted one changes nothing."""
 
     async def save_session(self, row: SessionRow) -> None:
-        """Keeps a session, replacing one with the same key."""
+        """Keeps a new session, replacing one with the same key."""
+
+    async def replace_session(self, row: SessionRow) -> bool:
+        """Writes a changed session over the one whose version is one less. False when there is no such one any more."""
 
     async def load_session(self, key: bytes) -> SessionRow | None:
         """The session, whether expired or not (the caller holds the clock), or None."""
 
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+        """The sessions meant, or all of them, the most recently used first."""
+
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """Notes activity. Never moves it backwards and never brings back a deleted session."""
 
-    async def delete_session(self, key: bytes) -> None:
-        """Ends a session; none is no error."""
+    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+        """Ends the sessions meant, and tells `ended_since`. Returns their keys."""
+
+    async def ended_since(self, at: float) -> list[bytes]:
+        """Keys of the sessions ended at or after `at`, for `ENDED_SECONDS`."""
 
     async def delete_expired(self, now: float) -> int:
         """Drops sessions and one-time marks whose `expires_at` is at or before `now`. Returns how many."""
@@ -82,14 +163,46 @@ class Store(Protocol):
     async def use_once(self, key: bytes, expires_at: float) -> bool:
         """True for the first caller with this key, False for every later one until the mark has expired and gone."""
 
-    async def remember_name(self, host: str, owner: str, at: float) -> None:
-        """Notes who holds a host name, replacing what was noted before."""
+    async def lease(self, key: bytes, now: float, until: float) -> bool:
+        """True when nobody holds this lease; then the caller does, until it is given back or `until` has passed."""
 
-    async def release_name(self, host: str) -> None:
-        """Forgets a host name; none is no error."""
+    async def give_back(self, key: bytes) -> None:
+        """Ends a lease; none is no error."""
 
-    async def remembered_names(self, since: float) -> list[tuple[str, str]]:
-        """(host, owner) of every name remembered at or after `since`, by host."""
+    async def claim_name(
+        self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow:
+        """Gives a name to an owner if it may be theirs. Returns who has it afterwards.
+
+        It may when nobody has it, when it was theirs last, or when its holder gave it up (or was last seen, plus
+        `lost_seconds`) at least `cool_seconds` ago. A change of hands adds one to its generation.
+        """
+
+    async def touch_names(self, hosts: Sequence[str], at: float) -> None:
+        """Notes that these names are still held."""
+
+    async def release_name(self, host: str, owner: str, at: float) -> None:
+        """Notes that this owner gave the name up; nothing happens when it is not theirs."""
+
+    async def names(self, since: float) -> list[NameRow]:
+        """The names held at or after `since` and not given up, by host."""
+
+    async def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        """Keeps audit events, in order."""
+
+    async def audit(
+        self,
+        *,
+        since: float = 0.0,
+        before: int | None = None,
+        host: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditRow]:
+        """Audit events, the newest first; only those with an id below `before`, to read on."""
+
+    async def delete_audit(self, before: float) -> int:
+        """Drops audit events older than this. Returns how many."""
 
     async def ping(self) -> None:
         """Returns when the store answers."""

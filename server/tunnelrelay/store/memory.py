@@ -1,9 +1,10 @@
 """A store that forgets everything with the process: for tests, and the plainest telling of what a store does."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import SessionRow, StoreError
+from tunnelrelay.store.base import ENDED_SECONDS, AuditRow, NameRow, SessionRow, StoreError, Whose
 
 
 class MemoryStore:
@@ -14,7 +15,9 @@ class MemoryStore:
         self._token_ids: dict[bytes, str] = {}
         self._sessions: dict[bytes, SessionRow] = {}
         self._used: dict[bytes, float] = {}
-        self._names: dict[str, tuple[str, float]] = {}
+        self._ended: dict[bytes, float] = {}
+        self._names: dict[str, NameRow] = {}
+        self._audit: list[AuditRow] = []
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         """See `Store.add_token`."""
@@ -35,6 +38,12 @@ class MemoryStore:
             token = self._tokens[token_id] = replace(token, revoked_at=at)
         return token
 
+    async def revoked_tokens(self, since: float) -> list[str]:
+        """See `Store.revoked_tokens`."""
+        return [
+            token.id for token in self._tokens.values() if token.revoked_at is not None and token.revoked_at >= since
+        ]
+
     async def token_by_digest(self, digest: bytes) -> Token | None:
         """See `Store.token_by_digest`."""
         token_id = self._token_ids.get(digest)
@@ -51,9 +60,22 @@ class MemoryStore:
         """See `Store.save_session`."""
         self._sessions[row.key] = row
 
+    async def replace_session(self, row: SessionRow) -> bool:
+        """See `Store.replace_session`."""
+        known = self._sessions.get(row.key)
+        if known is None or known.version != row.version - 1:
+            return False
+        self._sessions[row.key] = row
+        return True
+
     async def load_session(self, key: bytes) -> SessionRow | None:
         """See `Store.load_session`."""
         return self._sessions.get(key)
+
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+        """See `Store.sessions`."""
+        found = [row for row in self._sessions.values() if whose is None or _is_meant(row, whose)]
+        return sorted(found, key=lambda row: (-row.last_seen, row.key))[:limit]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
@@ -61,9 +83,17 @@ class MemoryStore:
         if row is not None and row.last_seen < last_seen:
             self._sessions[key] = replace(row, last_seen=last_seen)
 
-    async def delete_session(self, key: bytes) -> None:
-        """See `Store.delete_session`."""
-        self._sessions.pop(key, None)
+    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+        """See `Store.end_sessions`."""
+        keys = [row.key for row in self._sessions.values() if _is_meant(row, whose)]
+        for key in keys:
+            del self._sessions[key]
+            self._ended.setdefault(key, at)
+        return keys
+
+    async def ended_since(self, at: float) -> list[bytes]:
+        """See `Store.ended_since`."""
+        return [key for key, ended_at in self._ended.items() if ended_at >= at]
 
     async def delete_expired(self, now: float) -> int:
         """See `Store.delete_expired`."""
@@ -73,6 +103,7 @@ class MemoryStore:
             del self._sessions[key]
         for key in marks:
             del self._used[key]
+        self._ended = {key: at for key, at in self._ended.items() if at >= now - ENDED_SECONDS}
         return len(sessions) + len(marks)
 
     async def use_once(self, key: bytes, expires_at: float) -> bool:
@@ -82,20 +113,86 @@ class MemoryStore:
         self._used[key] = expires_at
         return True
 
-    async def remember_name(self, host: str, owner: str, at: float) -> None:
-        """See `Store.remember_name`."""
-        self._names[host] = (owner, at)
+    async def lease(self, key: bytes, now: float, until: float) -> bool:
+        """See `Store.lease`."""
+        if self._used.get(key, now) > now:
+            return False
+        self._used[key] = until
+        return True
 
-    async def release_name(self, host: str) -> None:
+    async def give_back(self, key: bytes) -> None:
+        """See `Store.give_back`."""
+        self._used.pop(key, None)
+
+    async def claim_name(
+        self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow:
+        """See `Store.claim_name`."""
+        known = self._names.get(host)
+        if known is None:
+            self._names[host] = NameRow(host=host, owner=owner, at=at)
+        elif known.owner == owner:
+            self._names[host] = replace(known, at=at, released_at=None)
+        else:
+            left_at = known.at + lost_seconds if known.released_at is None else known.released_at
+            if left_at + cool_seconds <= at:
+                self._names[host] = NameRow(host=host, owner=owner, at=at, generation=known.generation + 1)
+        return self._names[host]
+
+    async def touch_names(self, hosts: Sequence[str], at: float) -> None:
+        """See `Store.touch_names`."""
+        for host in hosts:
+            if (known := self._names.get(host)) is not None and known.released_at is None:
+                self._names[host] = replace(known, at=at)
+
+    async def release_name(self, host: str, owner: str, at: float) -> None:
         """See `Store.release_name`."""
-        self._names.pop(host, None)
+        known = self._names.get(host)
+        if known is not None and known.owner == owner and known.released_at is None:
+            self._names[host] = replace(known, released_at=at)
 
-    async def remembered_names(self, since: float) -> list[tuple[str, str]]:
-        """See `Store.remembered_names`."""
-        return sorted((host, owner) for host, (owner, at) in self._names.items() if at >= since)
+    async def names(self, since: float) -> list[NameRow]:
+        """See `Store.names`."""
+        held = [row for row in self._names.values() if row.at >= since and row.released_at is None]
+        return sorted(held, key=lambda row: row.host)
+
+    async def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        """See `Store.add_audit`."""
+        self._audit += [replace(row, id=number) for number, row in enumerate(rows, len(self._audit) + 1)]
+
+    async def audit(
+        self,
+        *,
+        since: float = 0.0,
+        before: int | None = None,
+        host: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditRow]:
+        """See `Store.audit`."""
+        found = [
+            row
+            for row in reversed(self._audit)
+            if row.at >= since
+            and (before is None or row.id < before)
+            and (host is None or row.host == host)
+            and (kind is None or row.kind == kind)
+        ]
+        return found[:limit]
+
+    async def delete_audit(self, before: float) -> int:
+        """See `Store.delete_audit`."""
+        count = len(self._audit)
+        self._audit = [row for row in self._audit if row.at >= before]
+        return count - len(self._audit)
 
     async def ping(self) -> None:
         """See `Store.ping`."""
 
     async def close(self) -> None:
         """See `Store.close`."""
+
+
+def _is_meant(row: SessionRow, whose: Whose) -> bool:
+    given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
+    return bool(given) and all(getattr(row, name) == value for name, value in given.items())

@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy Core sees them. A change here needs a migration; `tests/store` compares the two."""
 
-from sqlalchemy import Column, Float, Index, LargeBinary, MetaData, String, Table
+from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData(
     naming_convention={
@@ -36,9 +36,21 @@ sessions = Table(
     Column("last_seen", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("sid", LargeBinary(32)),
 )
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
 """A back-channel logout names a person, not a session."""
+Index("ix_sessions_sid", sessions.c.connection_id, sessions.c.sid)
+"""Or the provider's own session."""
+
+ended = Table(
+    "ended",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+)
+"""Sessions that were ended before their time, so that other relays on this store forget them too."""
 
 used = Table(
     "used",
@@ -46,7 +58,7 @@ used = Table(
     Column("key", LargeBinary(64), primary_key=True),
     Column("expires_at", Float, nullable=False, index=True),
 )
-"""One-time marks: what a login may use only once."""
+"""One-time marks (what a login may use only once) and leases (what one relay at a time may do)."""
 
 names = Table(
     "names",
@@ -54,5 +66,25 @@ names = Table(
     Column("host", String(255), primary_key=True),
     Column("owner", String(200), nullable=False),
     Column("at", Float, nullable=False, index=True),
+    Column("generation", Integer, nullable=False, server_default="1"),
+    Column("released_at", Float),
 )
-"""Who held a host name last, so that a restart gives it to nobody else."""
+"""Who held a host name last, so that a restart gives it to nobody else and a stranger gets it only after a while."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("kind", String(40), nullable=False, index=True),
+    Column("host", String(255), nullable=False, index=True),
+    Column("owner", String(200), nullable=False),
+    Column("connection", String(200), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("peer", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("node", String(64), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("details", Text, nullable=False),
+)
+"""What happened to logins, sessions, names and keys. Holds no secret; people are keyed digests."""

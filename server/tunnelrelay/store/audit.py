@@ -1,0 +1,46 @@
+"""The part of the store that keeps the audit log."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+
+from tunnelrelay.store.base import AuditRow
+from tunnelrelay.store.engine import Part
+from tunnelrelay.store.schema import audit
+
+_COLUMNS = tuple(name for name in AuditRow.__slots__ if name != "id")
+
+
+class AuditPart(Part):
+    """See `Store`."""
+
+    async def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        """See `Store.add_audit`."""
+        if rows:
+            values = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+            async with self._begin() as connection:
+                await connection.execute(audit.insert(), values)
+
+    async def audit(
+        self,
+        *,
+        since: float = 0.0,
+        before: int | None = None,
+        host: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditRow]:
+        """See `Store.audit`."""
+        query = select(audit).where(audit.c.at >= since).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        for column, value in ((audit.c.host, host), (audit.c.kind, kind)):
+            if value is not None:
+                query = query.where(column == value)
+        async with self._begin() as connection:
+            return [AuditRow(**row._mapping) for row in await connection.execute(query)]
+
+    async def delete_audit(self, before: float) -> int:
+        """See `Store.delete_audit`."""
+        async with self._begin() as connection:
+            return (await connection.execute(delete(audit).where(audit.c.at < before))).rowcount

@@ -1,0 +1,54 @@
+"""Sessions that refresh and end everywhere, names with generations, the audit log."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Forward. Sessions of the release before are kept: they end at their limits, or at the next login."""
+    op.add_column("sessions", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
+    op.add_column("sessions", sa.Column("sid", sa.LargeBinary(32)))
+    op.create_index("ix_sessions_sid", "sessions", ["connection_id", "sid"])
+    op.create_table(
+        "ended",
+        sa.Column("key", sa.LargeBinary(32), nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_ended"),
+    )
+    op.create_index("ix_ended_at", "ended", ["at"])
+    op.add_column("names", sa.Column("generation", sa.Integer, nullable=False, server_default="1"))
+    op.add_column("names", sa.Column("released_at", sa.Float))
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer, nullable=False, autoincrement=True),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("kind", sa.String(40), nullable=False),
+        sa.Column("host", sa.String(255), nullable=False),
+        sa.Column("owner", sa.String(200), nullable=False),
+        sa.Column("connection", sa.String(200), nullable=False),
+        sa.Column("subject", sa.String(64), nullable=False),
+        sa.Column("peer", sa.String(64), nullable=False),
+        sa.Column("request_id", sa.String(64), nullable=False),
+        sa.Column("node", sa.String(64), nullable=False),
+        sa.Column("reason", sa.String(200), nullable=False),
+        sa.Column("details", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    for column in ("at", "kind", "host"):
+        op.create_index(f"ix_audit_{column}", "audit", [column])
+
+
+def downgrade() -> None:
+    """Back."""
+    op.drop_table("audit")
+    op.drop_column("names", "released_at")
+    op.drop_column("names", "generation")
+    op.drop_table("ended")
+    op.drop_index("ix_sessions_sid", "sessions")
+    op.drop_column("sessions", "sid")
+    op.drop_column("sessions", "version")

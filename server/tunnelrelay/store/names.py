@@ -1,0 +1,54 @@
+"""The part of the store that knows who holds which host name."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from tunnelrelay.store.base import NameRow
+from tunnelrelay.store.engine import Part
+from tunnelrelay.store.schema import names
+
+
+class NamePart(Part):
+    """See `Store`."""
+
+    async def claim_name(
+        self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow:
+        """See `Store.claim_name`. The comparisons are SQL, so that two relays cannot both read before either writes."""
+        is_same = names.c.owner == owner
+        given_up = names.c.released_at <= at - cool_seconds
+        lost = names.c.released_at.is_(None) & (names.c.at <= at - lost_seconds - cool_seconds)
+        claim = insert(names).values(host=host, owner=owner, at=at, generation=1, released_at=None)
+        claim = claim.on_conflict_do_update(
+            index_elements=[names.c.host],
+            set_={"at": at, "released_at": None},
+            where=is_same,
+        )
+        change = update(names).where(names.c.host == host, ~is_same, given_up | lost)
+        change = change.values(owner=owner, at=at, released_at=None, generation=names.c.generation + 1)
+        async with self._begin() as connection:
+            await connection.execute(claim)
+            await connection.execute(change)
+            row = (await connection.execute(select(names).where(names.c.host == host))).one()
+        return NameRow(**row._mapping)
+
+    async def touch_names(self, hosts: Sequence[str], at: float) -> None:
+        """See `Store.touch_names`."""
+        async with self._begin() as connection:
+            await connection.execute(
+                update(names).where(names.c.host.in_(hosts), names.c.released_at.is_(None)).values(at=at)
+            )
+
+    async def release_name(self, host: str, owner: str, at: float) -> None:
+        """See `Store.release_name`."""
+        is_theirs = (names.c.host == host) & (names.c.owner == owner) & names.c.released_at.is_(None)
+        async with self._begin() as connection:
+            await connection.execute(update(names).where(is_theirs).values(released_at=at))
+
+    async def names(self, since: float) -> list[NameRow]:
+        """See `Store.names`."""
+        query = select(names).where(names.c.at >= since, names.c.released_at.is_(None)).order_by(names.c.host)
+        async with self._begin() as connection:
+            return [NameRow(**row._mapping) for row in await connection.execute(query)]

@@ -1,0 +1,97 @@
+"""The part of the store that keeps visitors' sessions and one-time marks."""
+
+from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, Whose
+from tunnelrelay.store.engine import Part
+from tunnelrelay.store.schema import ended, sessions, used
+
+_COLUMNS = SessionRow.__slots__
+
+
+class SessionPart(Part):
+    """See `Store`."""
+
+    async def save_session(self, row: SessionRow) -> None:
+        """See `Store.save_session`."""
+        await self._put(sessions, {name: getattr(row, name) for name in _COLUMNS})
+
+    async def replace_session(self, row: SessionRow) -> bool:
+        """See `Store.replace_session`."""
+        is_it = (sessions.c.key == row.key) & (sessions.c.version == row.version - 1)
+        values = {name: getattr(row, name) for name in _COLUMNS if name != "key"}
+        async with self._begin() as connection:
+            return (await connection.execute(update(sessions).where(is_it).values(values))).rowcount == 1
+
+    async def load_session(self, key: bytes) -> SessionRow | None:
+        """See `Store.load_session`."""
+        async with self._begin() as connection:
+            row = (await connection.execute(select(sessions).where(sessions.c.key == key))).one_or_none()
+        return None if row is None else SessionRow(**row._mapping)
+
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+        """See `Store.sessions`."""
+        query = select(sessions).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
+        if whose is not None:
+            if (meant := _meant(whose)) is None:
+                return []
+            query = query.where(meant)
+        async with self._begin() as connection:
+            return [SessionRow(**row._mapping) for row in await connection.execute(query)]
+
+    async def touch_session(self, key: bytes, last_seen: float) -> None:
+        """See `Store.touch_session`."""
+        is_older = (sessions.c.key == key) & (sessions.c.last_seen < last_seen)
+        async with self._begin() as connection:
+            await connection.execute(update(sessions).where(is_older).values(last_seen=last_seen))
+
+    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+        """See `Store.end_sessions`."""
+        if (meant := _meant(whose)) is None:
+            return []
+        async with self._begin() as connection:
+            gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
+            keys = [row.key for row in gone]
+            if keys:
+                told = insert(ended).values([{"key": key, "at": at} for key in keys])
+                await connection.execute(told.on_conflict_do_nothing())
+        return keys
+
+    async def ended_since(self, at: float) -> list[bytes]:
+        """See `Store.ended_since`."""
+        async with self._begin() as connection:
+            return [row.key for row in await connection.execute(select(ended.c.key).where(ended.c.at >= at))]
+
+    async def delete_expired(self, now: float) -> int:
+        """See `Store.delete_expired`."""
+        async with self._begin() as connection:
+            found = [await connection.execute(delete(t).where(t.c.expires_at <= now)) for t in (sessions, used)]
+            await connection.execute(delete(ended).where(ended.c.at < now - ENDED_SECONDS))
+        return sum(result.rowcount for result in found)
+
+    async def use_once(self, key: bytes, expires_at: float) -> bool:
+        """See `Store.use_once`."""
+        statement = insert(used).values(key=key, expires_at=expires_at).on_conflict_do_nothing()
+        async with self._begin() as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def lease(self, key: bytes, now: float, until: float) -> bool:
+        """See `Store.lease`."""
+        statement = insert(used).values(key=key, expires_at=until)
+        taken_over = statement.on_conflict_do_update(
+            index_elements=[used.c.key], set_={"expires_at": until}, where=used.c.expires_at <= now
+        )
+        async with self._begin() as connection:
+            return (await connection.execute(taken_over)).rowcount == 1
+
+    async def give_back(self, key: bytes) -> None:
+        """See `Store.give_back`."""
+        async with self._begin() as connection:
+            await connection.execute(delete(used).where(used.c.key == key))
+
+
+def _meant(whose: Whose) -> ColumnElement[bool] | None:
+    """The condition, None when nothing was given: "no condition" must never come to mean "everybody"."""
+    given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
+    return and_(*(sessions.c[name] == value for name, value in given.items())) if given else None
