@@ -1,4 +1,4 @@
-"""OpenID providers as processes: the careless PyPI one and the certified npm one."""
+"""OpenID providers as processes: a careless one, a certified one, one with real pages, and one that lies when told."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ USERS: Mapping[str, Mapping[str, Any]] = {
 }
 """Login names and claims; `eve` claims Alice's address without having proved it."""
 
-NODE_MODULES = ROOT / "tests" / "idp" / "node_modules"
+IDP = ROOT / "tests" / "idp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Provider:
     """A provider that answers.
 
     Attributes:
-        kind: `mock` (PyPI oidc-provider-mock) or `node` (npm oidc-provider).
+        kind: `mock` (PyPI oidc-provider-mock), `node` (npm oidc-provider), `canaille` (PyPI), or `liar`
+            (npm oauth2-mock-server).
     """
 
     kind: str
@@ -44,11 +45,11 @@ class Provider:
         return [f"--oidc={self.issuer}", f"--oidc-client-id={CLIENT_ID}", f"--oidc-client-secret={CLIENT_SECRET}"]
 
     def control(self, **changes: object) -> None:
-        """Changes the `node` provider while it runs: see `change` in tests/idp/server.mjs."""
+        """Changes a provider while it runs: see `change` in tests/idp/server.mjs, and the head of liar.mjs."""
         self._control(json.dumps(changes).encode())
 
     def calls(self, path: str) -> list[dict[str, Any]]:
-        """What the `node` provider was asked at `path`: method, grant_type and status of each request."""
+        """What `node` or the `liar` was asked at `path`: the method, and from `node` grant_type and status."""
         return [call for call in self._control()["calls"] if call["path"] == path]
 
     def logouts(self) -> list[dict[str, Any]]:
@@ -84,20 +85,54 @@ def node_provider(redirect_uris: Sequence[str], *, port: int | None = None, **op
         port: Its port on 127.0.0.1; None takes a free one.
         options: More of `tests/idp/server.mjs`'s configuration, as `client={"post_logout_redirect_uris": [...]}`.
     """
+    config = {**_client(redirect_uris), "users": USERS, **options}
+    with _listening("node", [*_node(), str(IDP / "server.mjs")], config, port) as provider:
+        yield provider
+
+
+@contextmanager
+def canaille_provider(redirect_uris: Sequence[str], **options: object) -> Iterator[Provider]:
+    """PyPI canaille: PKCE required, `iss` sent, RS512, no `email_verified`; login, password and consent on a page each.
+
+    Args:
+        redirect_uris: What the client may use.
+        options: More of `tests/idp/canaille_server.py`'s configuration; without `audience=True` its `aud` is empty.
+    """
+    config = {**_client(redirect_uris), "users": USERS, **options}
+    args = [sys.executable, "-W", "ignore", str(IDP / "canaille_server.py")]
+    with _listening("canaille", args, config) as provider:
+        yield provider
+
+
+@contextmanager
+def liar_provider(**options: object) -> Iterator[Provider]:
+    """npm oauth2-mock-server: signs anybody in without a form, and lies as `Provider.control(next=...)` says.
+
+    Args:
+        options: More of `tests/idp/liar.mjs`'s configuration.
+    """
+    with _listening("liar", [*_node(), str(IDP / "liar.mjs")], {"users": USERS, **options}) as provider:
+        yield provider
+
+
+def _client(redirect_uris: Sequence[str]) -> dict[str, object]:
+    return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": list(redirect_uris)}
+
+
+def _node() -> list[str]:
     node = require_tool("node", "nodejs")
-    if not NODE_MODULES.is_dir():
+    if not (IDP / "node_modules").is_dir():
         missing("tests/idp/node_modules is missing (make setup)")
-    config = {
-        "port": port or free_port(),
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "redirect_uris": list(redirect_uris),
-        "users": USERS,
-        **options,
-    }
-    child = Child("idp", [node, str(ROOT / "tests" / "idp" / "server.mjs"), json.dumps(config)])
+    return [node]
+
+
+@contextmanager
+def _listening(
+    kind: str, args: Sequence[str], config: Mapping[str, object], port: int | None = None
+) -> Iterator[Provider]:
+    child = Child("idp", [*args, json.dumps({**config, "port": port or free_port()})])
     with _ended(child):
-        yield Provider("node", str(child.wait_for_record("listening")["issuer"]), child)
+        yield Provider(kind, str(child.wait_for_record("listening")["issuer"]), child)
 
 
 @contextmanager

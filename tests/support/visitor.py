@@ -83,6 +83,10 @@ class Visitor:
             page = self.submit(page, login=user, password=user, action="login")
         if "<title>Consent" in page.text:
             page = self.submit(page, action="consent")
+        if 'id="loginform"' in page.text:  # canaille
+            page = self.submit(self.submit(page, login=user), password=user)
+        if 'id="authorizeform"' in page.text:
+            page = self.submit(page, answer="accept")
         return page
 
 
