@@ -1,11 +1,10 @@
 """From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
 
 import json
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus, urlencode
 
+from tunnelctl.oidc.client_auth import authenticated
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.fetch import Answer
@@ -40,14 +39,9 @@ def token_request(
 ) -> tuple[bytes, dict[str, str]]:
     """Body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
-    if metadata.auth_method == "client_secret_basic":
-        # RFC 6749 section 2.3.1: both halves are form-encoded before they are joined, else a `:` or `%` breaks them.
-        pair = f"{quote_plus(connection.client_id)}:{quote_plus(connection.client_secret)}"
-        return urlencode(form).encode("ascii"), {"Authorization": f"Basic {b64encode(pair.encode()).decode('ascii')}"}
-    form["client_id"] = connection.client_id
-    if metadata.auth_method == "client_secret_post":
-        form["client_secret"] = connection.client_secret
-    return urlencode(form).encode("ascii"), {}
+    return authenticated(
+        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+    )
 
 
 def read_tokens(answer: Answer) -> Tokens:

@@ -1,0 +1,103 @@
+"""What can be said of an issuer by its spelling alone, and where else to look when nothing is there. Pure.
+
+The shapes of well-known providers' issuers are from their public documentation; none of it decides what the relay
+accepts, it only makes better hints.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.findings import Finding, error
+from tunnelctl.oidc.judge_answer import WELL_KNOWN
+from tunnelctl.oidc.metadata import discovery_url
+
+MAX_CANDIDATES = 4
+_OKTA = re.compile(r"(^|\.)(okta|oktapreview|okta-emea)\.com$")
+_OKTA_ADMIN = re.compile(r"-admin(?=\.(okta|oktapreview|okta-emea)\.com$)")
+_ENTRA = re.compile(r"^(login\.microsoftonline\.(com|us)|sts\.windows\.net)$")
+_GOOGLE = re.compile(r"(^|\.)google\.com$")
+
+
+def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
+    """What is wrong with it before anything is called; empty when it can be called.
+
+    Args:
+        allow_http: Plain http is fine for it (it is on this machine).
+    """
+    if issuer.endswith(WELL_KNOWN):
+        bare = issuer.removesuffix(WELL_KNOWN)
+        return [error("issuer", "this is the address of the discovery document, not the issuer", fix=f"use {bare}")]
+    try:
+        discovery_url(issuer)
+    except ProviderError as problem:
+        text, _, hint = problem.detail.partition("; hint: ")
+        return [error("issuer", text, fix=hint or "an issuer looks like https://acme.okta.com")]
+    scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
+    if scheme not in ("https", "http"):
+        return [error("issuer", f"{issuer[:200]!r} does not begin with https://", fix="write the whole address")]
+    if scheme == "http" and not allow_http:
+        return [
+            error(
+                "http",
+                "the issuer is reached over plain http",
+                why="anybody in between could sign in as anybody; the relay refuses it, but for this very machine",
+                fix=f"use https://{issuer.removeprefix('http://')}",
+            )
+        ]
+    if _OKTA_ADMIN.search(host):
+        right = issuer.replace(host, _OKTA_ADMIN.sub("", host), 1)
+        return [error("issuer", "this is the address of Okta's Admin Console, not the issuer", fix=f"use {right}")]
+    return []
+
+
+def candidates(issuer: str) -> tuple[str, ...]:
+    """Other issuers on the same host that are worth a look when there is none here, likeliest first."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
+    host, found = parts.hostname or "", []
+    if _OKTA.search(host):
+        found += [f"{origin}/oauth2/default", origin]
+    elif _ENTRA.match(host) and path:
+        found += [f"https://login.microsoftonline.com/{path.partition('/')[0]}/v2.0"]
+    elif _GOOGLE.search(host):
+        found += ["https://accounts.google.com"] if host == "accounts.google.com" else []
+    else:
+        # Keycloak always has a realm `master`; until version 17 everything lay under /auth.
+        found += [f"{origin}/realms/master", f"{origin}/auth/realms/master"]
+        found += [f"{origin}/{path.rpartition('/')[0]}" if "/" in path else origin] if path else []
+    return tuple(dict.fromkeys(one for one in found if one.rstrip("/") != issuer.rstrip("/")))[:MAX_CANDIDATES]
+
+
+def path_hint(issuer: str, there: tuple[str, ...]) -> str:
+    """What the issuer should have been, as far as one can tell.
+
+    Args:
+        there: Those of `candidates` where a provider calls itself just so.
+    """
+    for one in there:
+        if one.endswith("/realms/master"):
+            return f"this is Keycloak, whose issuers name a realm: {one.removesuffix('master')}REALM"
+    if there:
+        return f"there is a provider at {there[0]}: is it the one?"
+    host = urlsplit(issuer).hostname or ""
+    if _OKTA.search(host):
+        return "at Okta it is https://NAME.okta.com, or with a custom authorization server its Issuer URI"
+    if _ENTRA.match(host):
+        return "at Microsoft Entra ID it is https://login.microsoftonline.com/TENANT-ID/v2.0"
+    if _GOOGLE.search(host):
+        return "at Google it is https://accounts.google.com"
+    return (
+        "the issuer is what the provider's discovery document calls `issuer`: with Keycloak https://HOST/realms/REALM, "
+        "with Authentik https://HOST/application/o/SLUG/, with Auth0 https://TENANT.auth0.com/"
+    )
+
+
+def mismatch_hint(configured: str, told: str) -> str:
+    """What to do about a provider that calls itself something else."""
+    if told.startswith("https://sts.windows.net/"):
+        tenant = told.removeprefix("https://sts.windows.net/").strip("/")
+        return f"these are Entra's v1.0 tokens; use https://login.microsoftonline.com/{tenant}/v2.0"
+    if "{tenantid}" in told.lower():
+        return "use the id of your own tenant: https://login.microsoftonline.com/TENANT-ID/v2.0"
+    return f"if that is your provider, use --oidc {told}"

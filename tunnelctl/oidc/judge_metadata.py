@@ -1,0 +1,172 @@
+"""What a discovery document means for logins, in words for whoever set the provider up. Pure.
+
+The relay's own rules (`metadata.py`) have the last word: what they refuse is always an error here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.findings import Finding, error, ok, warning
+from tunnelctl.oidc.judge_issuer import mismatch_hint
+from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_metadata
+
+
+def judge_metadata(
+    document: Mapping[str, Any], *, issuer: str, allow_http: bool
+) -> tuple[Metadata | None, list[Finding]]:
+    """What the relay would make of the document, None when it would refuse it; and what is to be said of it."""
+    findings = [
+        *_issuer(document, issuer),
+        *_flow(document),
+        *_signatures(document),
+        *_pkce(document),
+        *_claims(document),
+        *_answers(document),
+        *_sessions(document),
+    ]
+    try:
+        metadata = read_metadata(document, configured=issuer, has_secret=True, allow_http=allow_http)
+    except ProviderError as problem:
+        if not any(finding.level == "error" for finding in findings):
+            findings.append(error("metadata", problem.detail, why="the relay uses no provider that says this"))
+        return None, findings
+    return metadata, findings
+
+
+def _issuer(document: Mapping[str, Any], issuer: str) -> list[Finding]:
+    told = document.get("issuer")
+    if told == issuer:
+        return [ok("issuer", f"it calls itself {issuer}, as asked")]
+    if not isinstance(told, str):
+        return [error("issuer_mismatch", "its discovery document names no issuer", fix="is this an OpenID provider?")]
+    if told.removesuffix("/") == issuer.removesuffix("/"):
+        return [ok("issuer", f"it calls itself {told}: one slash more or less, which is forgiven")]
+    return [
+        error(
+            "issuer_mismatch",
+            f"it calls itself {told[:200]}, not {issuer[:200]}",
+            why="its tokens will carry that name, and tokens of another issuer are refused",
+            fix=mismatch_hint(issuer, told[:200]),
+        )
+    ]
+
+
+def _flow(document: Mapping[str, Any]) -> list[Finding]:
+    if "code" in _list(document, "response_types_supported", ("code",)):
+        return []
+    return [
+        error(
+            "code_flow",
+            "it does not offer the authorization code flow (response type `code`)",
+            why="the relay uses no other: the others show tokens to the browser",
+            fix="switch the authorization code flow on at the provider",
+        )
+    ]
+
+
+def _signatures(document: Mapping[str, Any]) -> list[Finding]:
+    listed = _list(document, "id_token_signing_alg_values_supported", ("RS256",))
+    accepted = [algorithm for algorithm in listed if algorithm in ALGORITHMS]
+    if accepted:
+        return [ok("signatures", f"it signs ID tokens with {', '.join(accepted)}")]
+    only_shared = all(algorithm.startswith("HS") for algorithm in listed if algorithm != "none")
+    return [
+        error(
+            "signatures",
+            f"it signs ID tokens only with {', '.join(listed)[:200] or 'nothing'}, none of which is accepted",
+            why="with HS256 whoever knows the client secret can make tokens for anybody" if only_shared else "",
+            fix="give the provider (or this client) an RSA or EC signing key, and choose RS256 or ES256",
+        )
+    ]
+
+
+def _pkce(document: Mapping[str, Any]) -> list[Finding]:
+    methods = document.get("code_challenge_methods_supported")
+    if not isinstance(methods, list):
+        return [ok("pkce", "it does not say whether it knows PKCE; every login uses it all the same")]
+    if "S256" in methods:
+        return [ok("pkce", "it knows PKCE with S256")]
+    return [
+        warning(
+            "pkce",
+            "it does not list PKCE method S256",
+            why="every login here uses it; a provider that does not know it may refuse them",
+            fix="switch PKCE (S256) on at the provider, if it has it",
+        )
+    ]
+
+
+def _claims(document: Mapping[str, Any]) -> list[Finding]:
+    """Who people are: e-mail, groups, userinfo. Lists that are left out say nothing (Discovery section 3)."""
+    findings = []
+    scopes, claims = _list(document, "scopes_supported"), _list(document, "claims_supported")
+    if "userinfo_endpoint" not in document:
+        findings.append(
+            warning(
+                "userinfo",
+                "it has no userinfo endpoint",
+                why="what its ID tokens lack (mostly e-mail, name or groups) cannot be had elsewhere",
+                fix="have the provider put these claims in the ID token",
+            )
+        )
+    missing = [scope for scope in ("email", "profile") if scopes and scope not in scopes]
+    if missing:
+        findings.append(
+            warning(
+                "scopes",
+                f"it does not list the scope {' and '.join(missing)}",
+                why="every login asks for openid, profile and email; it may refuse them (`invalid_scope`)",
+                fix="allow these scopes for the client",
+            )
+        )
+    if scopes and "groups" not in scopes:
+        findings.append(
+            ok(
+                "groups",
+                "it lists no scope `groups`",
+                why="rules about groups need a claim `groups` all the same",
+                fix="to use --oidc-allow-group, have the provider put groups in its tokens (see its guide)",
+            )
+        )
+    if "email" in claims and "email_verified" not in claims:
+        findings.append(
+            warning(
+                "email_verified",
+                "it does not list the claim email_verified",
+                why="rules about e-mail let in only addresses that the provider says are verified",
+                fix="see the provider's guide, or use rules about groups or other claims",
+            )
+        )
+    return findings
+
+
+def _answers(document: Mapping[str, Any]) -> list[Finding]:
+    if document.get("authorization_response_iss_parameter_supported") is True:
+        return [ok("iss", "it names itself in its answers (RFC 9207)")]
+    return [
+        ok(
+            "iss",
+            "it does not promise to name itself in its answers (RFC 9207)",
+            why="a relay for several tenants then needs a redirect URI for each connection; other relays do not care",
+        )
+    ]
+
+
+def _sessions(document: Mapping[str, Any]) -> list[Finding]:
+    """What happens after the login."""
+    offers = {
+        "refresh tokens (offline_access)": "offline_access" in _list(document, "scopes_supported"),
+        "logout at the provider": "end_session_endpoint" in document,
+        "back-channel logout": document.get("backchannel_logout_supported") is True,
+        "front-channel logout": document.get("frontchannel_logout_supported") is True,
+    }
+    given = [name for name, there in offers.items() if there]
+    absent = [name for name, there in offers.items() if not there]
+    words = f"it offers {', '.join(given)}" if given else "it offers nothing for the time after the login"
+    return [ok("sessions", words + (f"; not listed: {', '.join(absent)}" if given and absent else ""))]
+
+
+def _list(document: Mapping[str, Any], name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    value = document.get(name)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default
