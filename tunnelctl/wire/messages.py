@@ -53,6 +53,18 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allow_claims: (name, value) pairs; one match is enough.
         idle_seconds: A session unused for this long is over.
         max_seconds: A session this old is over.
+        recheck_seconds: The provider is asked again who a visitor is this often; 0 for never.
+        on_recheck_error: What becomes of a visitor when the provider cannot be asked: `keep`, `login` or `502`.
+        groups_claim: The claim that lists groups; dots lead into nested objects.
+        email_verified: When an e-mail address counts as verified: `claim` (the provider says true), `text` (the text
+            "true" will do), `assumed` (unless the provider says otherwise).
+        request_params: (name, value) pairs added to the authorization request.
+        require_acr: One of these must be the login's `acr`; empty for any.
+        callback: Where the provider sends visitors back to: `relay` (the relay's callback), `shared` (the one callback
+            of all owners) or `host` (the endpoint's own host).
+        bearer: Audiences of access tokens that programs may show instead of a login; "" stands for the client id.
+        allow_origins: Origins of other sites whose pages may use a visitor's login here.
+        allow_preflight: Let CORS preflights pass without a login.
     """
 
     issuer: str
@@ -65,10 +77,32 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_claims: tuple[tuple[str, str], ...] = ()
     idle_seconds: int = 3600
     max_seconds: int = 8 * 3600
+    recheck_seconds: int = 900
+    on_recheck_error: str = "keep"
+    groups_claim: str = "groups"
+    email_verified: str = "claim"
+    request_params: tuple[tuple[str, str], ...] = ()
+    require_acr: tuple[str, ...] = ()
+    callback: str = "relay"
+    bearer: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
+    allow_preflight: bool = False
 
     def __repr__(self) -> str:
         """Never the secret (it would end up in logs and tracebacks)."""
         return f"OidcSpec(issuer={self.issuer!r}, client_id={self.client_id!r})"
+
+
+class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An issuer whose JWTs programs may show instead of a login.
+
+    Attributes:
+        claims: (name, value) pairs. Every name must match one of its values.
+    """
+
+    issuer: str
+    audience: str
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +123,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     oidc: OidcSpec | None = None
+    jwt: tuple[JwtSpec, ...] = ()
     basic_auth: tuple[str, ...] = ()
     cidr_allow: tuple[str, ...] = ()
     cidr_deny: tuple[str, ...] = ()

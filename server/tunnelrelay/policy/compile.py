@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
+from tunnelrelay.policy.login_wishes import origins_of
 from tunnelrelay.policy.rules import Network, Policy
 from tunnelrelay.policy.words import words_for
 
@@ -55,6 +56,8 @@ def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes) -
         basic=_passwords(spec.basic_auth, basic_key, problems),
         basic_key=basic_key,
         connection=None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems),
+        origins=frozenset() if oidc is None else origins_of(oidc.allow_origins, problems),
+        allows_preflight=oidc is not None and oidc.allow_preflight,
         host_header=_host_header(spec.host_header, upstream, problems),
         rewrites_location=spec.host_header == "rewrite",
         request_edit=compile_request_edit(spec.request_headers, problems),

@@ -12,10 +12,13 @@ from collections.abc import Iterable
 import httpx
 
 from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.policy.login_wishes import login_wishes
 from tunnelrelay.policy.rules import Connection, Rules, verified_email
 
 MAX_SESSION = 30 * 24 * 3600
 """Seconds. A login that lasts longer than this is no longer a login."""
+MIN_RECHECK = 10
+"""Seconds. More often than this is a load on the provider that no owner can mean."""
 ID_LENGTH = 26
 """Characters of base32, 130 bits: no two connections ever meet."""
 
@@ -35,8 +38,14 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
     for flag, seconds in (("idle", spec.idle_seconds), ("max", spec.max_seconds)):
         if not 1 <= seconds <= MAX_SESSION:
             problems.append(f"oidc: {flag} session duration is {seconds} s, must be 1 to {MAX_SESSION}")
+    if not (spec.recheck_seconds == 0 or MIN_RECHECK <= spec.recheck_seconds <= MAX_SESSION):
+        problems.append(
+            f"oidc: the provider would be asked again every {spec.recheck_seconds} s; it must be 0 (never) or "
+            f"{MIN_RECHECK} to {MAX_SESSION}"
+        )
     rules = _rules(spec, problems)
     scopes = _scopes(spec, problems)
+    wishes = login_wishes(spec, problems)
     return Connection(
         id=digest(key, "connection", (owner, spec.issuer, spec.client_id)),
         issuer=spec.issuer,
@@ -46,8 +55,21 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
         rules=rules,
         idle_seconds=spec.idle_seconds,
         max_seconds=spec.max_seconds,
-        epoch=digest(key, "epoch", (spec.issuer, spec.client_id, spec.client_secret, *sorted(scopes))),
+        epoch=digest(
+            key,
+            "epoch",
+            (spec.issuer, spec.client_id, spec.client_secret, *sorted(scopes), *_canonical_wishes(spec)),
+        ),
         rules_version=digest(key, "rules", _canonical_rules(rules)),
+        recheck_seconds=spec.recheck_seconds,
+        on_recheck_error=spec.on_recheck_error,
+        groups_claim=spec.groups_claim,
+        email_verified=spec.email_verified,
+        request_params=spec.request_params,
+        required_acr=frozenset(spec.require_acr),
+        max_age=wishes.max_age,
+        callback=spec.callback,
+        bearer=frozenset(audience or spec.client_id for audience in spec.bearer),
     )
 
 
@@ -115,6 +137,16 @@ def _claim_problems(name: str, value: str) -> list[str]:
     if name == "email":
         return ["oidc: a claim rule on email would not check that it is verified: use an e-mail or domain rule"]
     return []
+
+
+def _canonical_wishes(spec: OidcSpec) -> list[str]:
+    """What a login must be like, beyond who provides it: nothing for a connection without such wishes."""
+    return [
+        *(f"param {len(name)} {name} {value}" for name, value in sorted(spec.request_params)),
+        *(f"acr {acr}" for acr in sorted(spec.require_acr)),
+        *(f"groups {spec.groups_claim}" for _ in range(spec.groups_claim != "groups")),
+        *(f"email {spec.email_verified}" for _ in range(spec.email_verified != "claim")),
+    ]
 
 
 def _canonical_rules(rules: Rules) -> list[str]:

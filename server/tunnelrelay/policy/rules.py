@@ -79,8 +79,18 @@ class Connection:
         scopes: What to ask for, `openid` first.
         idle_seconds: A session unused for this long is over.
         max_seconds: A session this old is over.
-        epoch: Changes with issuer, client, secret or scopes: sessions of another epoch are over.
+        epoch: Changes with issuer, client, secret, scopes or what a login must be like: sessions of another epoch are
+            over.
         rules_version: Changes with the rules: the claims of older sessions are judged again.
+        recheck_seconds: The provider is asked again this often; 0 for never.
+        on_recheck_error: `keep`, `login` or `502`, when it cannot be asked.
+        groups_claim: Which claim lists groups; dots lead into nested objects.
+        email_verified: `claim`, `text` or `assumed`; see `OidcSpec`.
+        request_params: Added to the authorization request. Never one of ours.
+        required_acr: One of these must be the login's `acr`; empty for any.
+        max_age: Seconds since the visitor last signed in at the provider (`auth_time`); None for any time.
+        callback: `relay`, `shared` or `host`; see `OidcSpec`.
+        bearer: Audiences of access tokens that are taken instead of a login; empty for none.
     """
 
     id: str
@@ -93,6 +103,15 @@ class Connection:
     max_seconds: int
     epoch: str
     rules_version: str
+    recheck_seconds: int = 900
+    on_recheck_error: str = "keep"
+    groups_claim: str = "groups"
+    email_verified: str = "claim"
+    request_params: tuple[tuple[str, str], ...] = ()
+    required_acr: frozenset[str] = frozenset()
+    max_age: int | None = None
+    callback: str = "relay"
+    bearer: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,8 @@ class Policy:
         basic: Keyed digests of `user:password`; one match opens.
         basic_key: Key of those digests.
         connection: Who signs visitors in; None for no login.
+        origins: Other origins whose pages may use a visitor's login here, as browsers write them.
+        allows_preflight: CORS preflights pass without a login, and without anybody's identity.
         host_header: Host to send to the upstream; None keeps the visitor's.
         rewrites_location: The upstream is told its own host, so its redirects are turned back into public ones.
         words: Who is let in, for people.
@@ -131,6 +152,8 @@ class Policy:
     basic: frozenset[bytes] = field(default=frozenset(), repr=False)
     basic_key: bytes = field(default=b"", repr=False)
     connection: Connection | None = None
+    origins: frozenset[bytes] = frozenset()
+    allows_preflight: bool = False
     host_header: bytes | None = None
     rewrites_location: bool = False
     request_edit: Edit = Edit()
