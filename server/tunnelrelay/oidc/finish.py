@@ -16,6 +16,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Reply
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Transaction, open_blob
+from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.identity import identity_of
 from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, redirect
@@ -174,11 +175,12 @@ class Finisher:
             redirect_uri=self._address.redirect_uri,
         )
         try:
-            return await self._providers.claims(
+            claims = await self._providers.claims(
                 connection, metadata, tokens, nonce=transaction.nonce, code=handoff.code
             )
         except TokenInvalid as error:
             raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
+        return normalised(claims, connection)
 
     async def _admit(self, arrival: _Arrival, issuer: str, claims: Claims, fields: list[Field]) -> Reply:
         """Judges the rules; whoever they let in gets a session, always a new one."""

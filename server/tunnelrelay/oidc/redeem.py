@@ -7,6 +7,7 @@ from typing import Any
 from tunnelctl.oidc.client_auth import authenticated
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.oidc.claims import root_of
 from tunnelrelay.oidc.fetch import Answer
 from tunnelrelay.oidc.identity import fitting_groups
 from tunnelrelay.policy.rules import Claims, Connection, groups_of
@@ -72,7 +73,7 @@ def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
     rules = connection.rules
     wanted = {name for name, _ in rules.claims}
     if rules.groups:
-        wanted.add("groups")
+        wanted.add(root_of(connection.groups_claim, claims))
     if "email" in connection.scopes or rules.emails or rules.domains:
         wanted |= {"email", "email_verified"}
     has_no_name = "profile" in connection.scopes and not {"name", "preferred_username"} & claims.keys()

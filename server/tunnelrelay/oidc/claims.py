@@ -1,0 +1,93 @@
+"""From a provider's claims to the claims that rules read. Applied once, to what a login, a recheck or a bearer brought.
+
+Rules stay strict (`policy.rules`): one spelling of a verified address, one place of groups. Providers differ, and what
+the owner said about theirs is applied here, before anything is judged. Nothing here makes an address or a group out of
+what the provider did not say.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from tunnelrelay.policy.rules import Claims, Connection
+
+log = logging.getLogger(__name__)
+
+GROUPS = "groups"
+"""The claim that rules read."""
+MAX_DEPTH = 8
+"""Steps into nested objects."""
+
+
+def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
+    """The claims with `email_verified` and `groups` as rules read them; all others as they came."""
+    read = dict(claims)
+    verified = _verified(claims, connection.email_verified)
+    if verified is not None:
+        read["email_verified"] = verified
+    if _is_overage(claims, connection.groups_claim):
+        log.warning(
+            "the provider left the groups out of a token because there are too many, so there are none: issuer=%s; "
+            "hint: have it send only groups assigned to the app, or app roles (and name them with --oidc-groups-claim)",
+            connection.issuer,
+        )
+        read.pop(GROUPS, None)
+    elif connection.groups_claim != GROUPS:
+        # A `groups` beside the claim that was named is not what the owner meant.
+        read.pop(GROUPS, None)
+        groups = claim_at(claims, connection.groups_claim)
+        if groups is not None:
+            read[GROUPS] = groups
+    return read
+
+
+def claim_at(claims: Claims, path: str) -> object:
+    """The claim of this name, or where its dots lead into nested objects; None when there is none.
+
+    A claim of the whole name wins: names may hold dots themselves (`https://acme.example/groups`).
+    """
+    if path in claims:
+        return claims[path]
+    found: object = claims
+    for name in path.split(".", MAX_DEPTH):
+        if not isinstance(found, Mapping) or name not in found:
+            return None
+        found = found[name]
+    return found
+
+
+def root_of(path: str, claims: Claims) -> str:
+    """The member of the claims that `claim_at` begins with."""
+    return path if path in claims else path.partition(".")[0]
+
+
+def _verified(claims: Claims, mode: str) -> bool | None:
+    """What to write as `email_verified`; None to leave it as it is.
+
+    Args:
+        mode: `claim`: only JSON true counts. `text`: the text "true" does too (Amazon Cognito writes it so). `assumed`:
+            no claim at all counts as well, for providers that never send it (Microsoft Entra ID). There an address may
+            be one that an administrator of the directory typed in ("nOAuth"), so it is for directories of one's own.
+            A provider that says anything else is always believed.
+    """
+    said = claims.get("email_verified")
+    if mode in ("text", "assumed") and said == "true":
+        return True
+    if mode == "assumed" and "email_verified" not in claims and _vouches(claims.get("xms_edov", True)):
+        return True
+    return None
+
+
+def _vouches(said: object) -> bool:
+    """Entra writes its own booleans as true, as 1, or as text. `xms_edov`: the e-mail's domain is the directory's."""
+    return said in (True, "1", "true")
+
+
+def _is_overage(claims: Claims, groups_claim: str) -> bool:
+    """Whether the groups are elsewhere: Entra points there when there are more than fit a token (Core section 5.6.2).
+
+    They are not fetched: the address comes from the token's sender, and a rule about groups then lets nobody in.
+    """
+    elsewhere = claims.get("_claim_names")
+    if isinstance(elsewhere, Mapping) and root_of(groups_claim, elsewhere) in elsewhere:
+        return True
+    return groups_claim == GROUPS and _vouches(claims.get("hasgroups", False))
