@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tunnelrelay.pages.catalogue import english
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 
@@ -25,7 +26,8 @@ def test_no_error_is_documented_twice():
 @pytest.mark.parametrize("code", ERRORS)
 def test_status_source_meaning_and_advice_are_what_a_visitor_gets(code):
     kind = ERRORS[code]
-    expected = (str(kind.status), kind.source, kind.message.replace("{host}", "HOST"), kind.hint)
+    said = (english().say(f"errors.{code}.message", host="HOST"), english().say(f"errors.{code}.hint"))
+    expected = (str(kind.status), kind.source, *said)
     assert ROWS[code].groups()[1:] == expected
 
 

@@ -8,8 +8,8 @@ from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.pages.page import Form
 
 ABOUT = {"request_id": "r-17", "host": "demo.tun.example"}
-AGAIN = Form("/_tunnel/login/again", "Use another account", (("csrf", "t0ken"),), ("https://acme.okta.com/v1/auth?x",))
-SIGN_OUT = Form("/_tunnel/logout", "Sign out", (("csrf", "t0ken"),))
+AGAIN = login.use_another(token="t0ken", provider="https://acme.okta.com/v1/auth?x")
+SIGN_OUT = login.sign_out(action="/_tunnel/logout", token="t0ken")
 
 PAGES = {
     "E1": login.state_invalid(request_id="r-17"),
@@ -109,8 +109,8 @@ def test_somebody_without_access_sees_as_whom_they_are_signed_in_whom_to_ask_and
     read = PageRead(PAGES["E4"])
     assert "bob@gmail.com" in read.text
     assert "alice@acme.com" in read.text
-    assert read.all("form") == [{"class": "action", "method": "post", "action": "/_tunnel/login/again"}]
-    assert {"type": "hidden", "name": "csrf", "value": "t0ken"} in read.all("input")
+    assert read.all("form") == [{"method": "post", "action": "/_tunnel/switch"}]
+    assert read.all("input") == [{"type": "hidden", "name": "token", "value": "t0ken"}]
 
 
 def test_a_form_may_lead_to_the_provider_and_nowhere_else():
@@ -165,8 +165,8 @@ def test_row_43_the_link_back_stays_on_this_host(path):
 
 def test_row_76_signing_out_takes_a_button():
     read = PageRead(PAGES["logout"])
-    assert read.all("form") == [{"class": "action", "method": "post", "action": "/_tunnel/logout"}]
-    assert not read.all("a")
+    assert read.all("form") == [{"method": "post", "action": "/_tunnel/logout"}]
+    assert [link["href"] for link in read.all("a")] == ["/"]
 
 
 def test_the_relays_own_page_says_how_to_publish():

@@ -1,6 +1,7 @@
 """The page at the relay's own domain."""
 
 from tunnelrelay.model import Reply
+from tunnelrelay.pages.catalogue import words
 from tunnelrelay.pages.page import Page, page_reply
 
 
@@ -10,11 +11,14 @@ def landing_page(*, url: str) -> Reply:
     Args:
         url: The relay's address as agents dial it.
     """
+    spoken = words()
     page = Page(
         status=200,
-        title="This is a tunnel relay",
-        text=("It gives local apps a public address that only the right people can open.",),
+        title=spoken.say("pages.landing.title"),
+        tone="plain",
+        text=spoken.say("pages.landing.text"),
+        command_label=spoken.say("pages.landing.command_label"),
         command=f"tunnel http 3000 --relay {url}",
-        hint="Looking for an app? It has an address of its own under this domain: ask whoever published it.",
+        hint=spoken.say("pages.landing.hint"),
     )
     return page_reply(page)

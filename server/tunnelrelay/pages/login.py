@@ -1,12 +1,32 @@
 """The pages around signing in. None of them goes anywhere by itself: a page that did could go round in circles."""
 
+from typing import Literal
+
 from tunnelrelay.model import Field, Reply
+from tunnelrelay.pages.catalogue import words
 from tunnelrelay.pages.errors import ERRORS
-from tunnelrelay.pages.page import MAX_HOST, MAX_QUOTE, Form, Link, Page, clean, error_reply, page_reply, words_of
+from tunnelrelay.pages.page import (
+    LOGIN_HOPS,
+    MAX_HOST,
+    MAX_QUOTE,
+    Form,
+    Link,
+    Page,
+    Way,
+    clean,
+    error_reply,
+    message_of,
+    outside,
+    page_reply,
+    tone_of,
+)
+
+USE_ANOTHER_PATH = "/_tunnel/switch"
+"""Where the form "use another account" is sent, at the endpoint's own host."""
 
 _UNNAMED_OWNERS = frozenset({"", "default", "local"})
 """Owners that are no person's name but what a token or a loopback agent is called without one."""
-_START_AGAIN = Link("/", "Start again")
+_PROVIDERS_FAULT = frozenset({"provider_error", "provider_unreachable", "access_denied"})
 
 
 def login_page(
@@ -16,6 +36,8 @@ def login_page(
     host: str = "",
     owner: str = "",
     quote: str = "",
+    text: str = "",
+    hint: str = "",
     facts: tuple[tuple[str, str], ...] = (),
     link: Link | None = None,
     form: Form | None = None,
@@ -27,16 +49,22 @@ def login_page(
         host: The endpoint; "" on the callback host, where nothing of a login is known.
         owner: Whom to ask; left out when it is no name.
         quote: The provider's own words.
+        text: What happened, when more is known than the code says.
+        hint: What to do then.
     """
-    kind = ERRORS[code]
+    kind, spoken = ERRORS[code], words()
+    host = clean(host, MAX_HOST)
     page = Page(
         status=kind.status,
-        title=kind.title,
-        host=clean(host, MAX_HOST),
-        text=(words_of(kind, clean(host, MAX_HOST)),),
+        title=spoken.say(f"errors.{code}.title"),
+        tone=tone_of(kind),
+        host=host,
+        text=text or message_of(spoken, code, host),
         quote=clean(quote, MAX_QUOTE),
+        quote_by=spoken.say("labels.provider_says") if quote else "",
+        way=Way(LOGIN_HOPS, "provider") if code in _PROVIDERS_FAULT else None,
         facts=(*facts, *_whom_to_ask(owner)),
-        hint=kind.hint,
+        hint=hint or spoken.say(f"errors.{code}.hint"),
         link=link,
         form=form,
         code=code,
@@ -52,7 +80,7 @@ def state_invalid(*, request_id: str) -> Reply:
 
 def start_again(*, request_id: str, host: str, fields: tuple[Field, ...] = ()) -> Reply:
     """E2: the login was begun in another browser, was used already, or took too long."""
-    return login_page("login_restart", request_id=request_id, host=host, link=_START_AGAIN, fields=fields)
+    return login_page("login_restart", request_id=request_id, host=host, link=_home("start_again"), fields=fields)
 
 
 def provider_error(
@@ -76,29 +104,55 @@ def provider_error(
         host=host,
         owner=owner,
         quote=": ".join(text for text in (error, description) if text),
-        link=_START_AGAIN,
+        link=_home("start_again"),
         fields=fields,
     )
 
 
 def provider_unreachable(*, request_id: str, host: str, fields: tuple[Field, ...] = ()) -> Reply:
     """The provider could not be asked."""
-    return login_page("provider_unreachable", request_id=request_id, host=host, link=_START_AGAIN, fields=fields)
+    return login_page("provider_unreachable", request_id=request_id, host=host, link=_home("try_again"), fields=fields)
 
 
 def not_admitted(
-    *, request_id: str, host: str, who: str, owner: str = "", form: Form | None = None, fields: tuple[Field, ...] = ()
+    *,
+    request_id: str,
+    host: str,
+    who: str,
+    owner: str = "",
+    is_unverified: bool = False,
+    form: Form | None = None,
+    fields: tuple[Field, ...] = (),
 ) -> Reply:
     """E4: signed in, and not among those who are let in.
 
     Args:
         who: The account, as its owner would recognise it.
-        form: How to sign in with another account, where that is possible.
+        is_unverified: It is only that the provider does not say that the account's e-mail address is verified.
+        form: How to sign in with another account (`use_another`), where that is possible.
     """
-    facts = (("Signed in as", clean(who, MAX_QUOTE)),)
+    spoken, shown = words(), clean(host, MAX_HOST)
     return login_page(
-        "not_admitted", request_id=request_id, host=host, owner=owner, facts=facts, form=form, fields=fields
+        "not_admitted",
+        request_id=request_id,
+        host=host,
+        owner=owner,
+        text=spoken.say("pages.not_admitted.text_unverified", host=shown) if is_unverified else "",
+        hint=spoken.say("pages.not_admitted.hint_unverified") if is_unverified else "",
+        facts=_as_whom(who),
+        form=form,
+        fields=fields,
     )
+
+
+def use_another(*, token: str, provider: str) -> Form:
+    """Returns the button with which somebody signs in as somebody else.
+
+    Args:
+        token: What proves that the form came from our page.
+        provider: The provider's authorization endpoint, where the answer leads.
+    """
+    return Form(USE_ANOTHER_PATH, words().say("buttons.use_another"), (("token", token),), (provider,))
 
 
 def busy(*, request_id: str, host: str) -> Reply:
@@ -128,13 +182,15 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
     Args:
         path: The request's target in origin-form; the link opens it with GET.
     """
+    spoken = words()
     page = Page(
         status=401,
-        title="You are signed out",
+        title=spoken.say("pages.form_not_sent.title"),
+        tone="locked",
         host=clean(host, MAX_HOST),
-        text=("Your form was not sent, because your sign-in has ended.",),
-        hint="Sign in, fill it in again and send it. Going back in the browser may bring back what you typed.",
-        link=Link(_own_path(path), "Sign in"),
+        text=spoken.say("pages.form_not_sent.text"),
+        hint=spoken.say("pages.form_not_sent.hint"),
+        link=Link(_own_path(path), spoken.say("buttons.sign_in")),
         code="login_required",
         request_id=request_id,
     )
@@ -143,12 +199,14 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
 
 def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
     """A page behind a login was asked for inside another page, where no login may show."""
+    spoken = words()
     page = Page(
         status=401,
-        title="Sign in to see this",
+        title=spoken.say("pages.frame.title"),
+        tone="locked",
         host=clean(host, MAX_HOST),
-        text=("This part of the page is behind a sign-in, which cannot be shown inside another page.",),
-        link=Link(_own_path(path), "Open and sign in", leaves_frame=True),
+        text=spoken.say("pages.frame.text"),
+        link=Link(_own_path(path), spoken.say("buttons.open_outside"), leaves_frame=True),
         code="login_required",
         request_id=request_id,
         may_be_framed=True,
@@ -156,33 +214,92 @@ def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[F
     return page_reply(page, fields)
 
 
-def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
-    """Asks before logging out, so that no image or link of another page can do it."""
+def sign_in_again(
+    reason: Literal["ended", "too_old", "too_weak"],
+    *,
+    request_id: str,
+    host: str,
+    path: str = "/",
+    fields: tuple[Field, ...] = (),
+) -> Reply:
+    """A sign-in that was good once, or is not good enough: the provider ended it, or it is too old or too weak."""
+    spoken, host = words(), clean(host, MAX_HOST)
     page = Page(
-        status=200,
-        title="Sign out?",
-        host=clean(host, MAX_HOST),
-        facts=(("Signed in as", clean(who, MAX_QUOTE)),) if who else (),
-        form=form,
-    )
-    return page_reply(page)
-
-
-def logged_out(*, host: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """Says that it is done."""
-    page = Page(
-        status=200,
-        title="You are signed out",
-        host=clean(host, MAX_HOST),
-        text=("Your sign-in at this address has ended.",),
-        hint="You may still be signed in at the sign-in service itself; on a shared computer, sign out there too.",
-        link=Link("/", "Sign in again"),
+        status=401,
+        title=spoken.say("pages.sign_in_again.title"),
+        tone="locked",
+        host=host,
+        text=spoken.say(f"pages.sign_in_again.text_{reason}", host=host),
+        hint=spoken.say("pages.sign_in_again.hint"),
+        link=Link(_own_path(path), spoken.say("buttons.sign_in_again")),
+        code="login_required",
+        request_id=request_id,
     )
     return page_reply(page, fields)
 
 
+def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
+    """Asks before logging out, so that no image or link of another page can do it."""
+    spoken, host = words(), clean(host, MAX_HOST)
+    page = Page(
+        status=200,
+        title=spoken.say("pages.sign_out.title"),
+        tone="ask",
+        host=host,
+        text=spoken.say("pages.sign_out.text", host=host),
+        facts=_as_whom(who) if who else (),
+        form=form,
+        link=_home("stay"),
+    )
+    return page_reply(page)
+
+
+def sign_out(*, action: str, token: str, leads_to: tuple[str, ...] = ()) -> Form:
+    """Returns the button that signs out.
+
+    Args:
+        leads_to: The provider's own sign-out, where the answer goes there.
+    """
+    return Form(action, words().say("buttons.sign_out"), (("token", token),), leads_to)
+
+
+def logged_out(
+    *,
+    host: str,
+    at_provider: Literal["unknown", "out", "in"] = "unknown",
+    provider_sign_out: str = "",
+    fields: tuple[Field, ...] = (),
+) -> Reply:
+    """Says that it is done, and how it stands at the provider.
+
+    Args:
+        provider_sign_out: The provider's own sign-out page, for whoever is still signed in there.
+    """
+    key = {"unknown": "", "out": "_everywhere", "in": "_here_only"}[at_provider]
+    spoken, host, there = words(), clean(host, MAX_HOST), outside(provider_sign_out)
+    page = Page(
+        status=200,
+        title=spoken.say("pages.signed_out.title"),
+        tone="done",
+        host=host,
+        text=spoken.say(f"pages.signed_out.text{key}", host=host),
+        hint=spoken.say(f"pages.signed_out.hint{key}"),
+        link=_home("sign_in_again"),
+        second_link=Link(there, spoken.say("buttons.sign_out_at_provider")) if there else None,
+    )
+    return page_reply(page, fields)
+
+
+def _home(button: str) -> Link:
+    return Link("/", words().say(f"buttons.{button}"))
+
+
+def _as_whom(who: str) -> tuple[tuple[str, str], ...]:
+    return ((words().say("labels.account"), clean(who, MAX_QUOTE)),)
+
+
 def _whom_to_ask(owner: str) -> tuple[tuple[str, str], ...]:
-    return () if owner in _UNNAMED_OWNERS else (("Published by", clean(owner, MAX_QUOTE)),)
+    return () if owner in _UNNAMED_OWNERS else ((words().say("labels.owner"), clean(owner, MAX_QUOTE)),)
 
 
 def _own_path(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes the relay's own answers: pages for people, JSON for programs. What they say comes from errors.py and login.py.
+"""Writes the relay's own answers: pages for people, JSON for programs. What they say comes from the catalogues.
 
 A page runs no script, loads nothing, and may not be framed; its one inline style is allowed by its hash. Everything
 that did not come from this package (host names, a provider's words, an agent's) is cut, cleaned and escaped here.
@@ -10,24 +10,46 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
 
 import jinja2
 import msgspec
 from markupsafe import Markup
 
 from tunnelrelay.model import Field, Reply
+from tunnelrelay.pages.catalogue import Catalogue, english, words
 from tunnelrelay.pages.errors import ERRORS, ErrorKind
 
 MAX_QUOTE = 300
 """Characters of anybody else's words that are shown: enough for a reason, too few for a message of their own."""
 MAX_HOST = 253
 
-HOPS = ("You", "Relay", "Agent", "App")
-"""The way of a request, as the pages draw it."""
-_BROKEN_HOPS = {"agent": "Agent", "upstream": "App"}
+Tone = Literal["problem", "locked", "wait", "done", "ask", "plain"]
+"""What a page's sign says before anything is read."""
 
+_OUTSIDE = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:[/?][\x21-\x7e]*)?")
+MAX_OUTSIDE = 2048
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 _BASE_POLICY = "default-src 'none'; base-uri 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way of a request, as the pages draw it.
+
+    Attributes:
+        hops: Stations in order, by their keys in the catalogues.
+        broken: The one where it ended.
+    """
+
+    hops: tuple[str, ...]
+    broken: str
+
+
+TUNNEL_HOPS = ("you", "relay", "agent", "app")
+LOGIN_HOPS = ("you", "relay", "provider")
+_BROKEN_HOPS = {"agent": "agent", "upstream": "app"}
+_RELAYS_OWN = ("relay_busy", "internal_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +57,7 @@ class Link:
     """A link drawn as a button.
 
     Attributes:
-        href: A path on this host.
+        href: A path on this host, or what `outside` let pass.
         leaves_frame: Open it in the whole window, when the page is inside another one.
     """
 
@@ -67,26 +89,33 @@ class Page:
 
     Attributes:
         host: The host it is about; "" for none.
-        text: Paragraphs.
-        quote: Somebody else's words, marked as such.
-        broken_hop: One of `HOPS`: draws the way of the request and where it ended.
+        text: What happened.
+        quote: Somebody else's words.
+        quote_by: Whose they are, as the line above them.
+        way: Draws the way of the request and where it ended.
         facts: (name, value) pairs.
         command: Something to type in a terminal.
+        command_label: The line above it.
         hint: What to do.
+        form: What most people will do next; the link is then the other choice.
         code: The error's code; "" when it is none.
         may_be_framed: Only for pages whose one link leaves the frame.
     """
 
     status: int
     title: str
+    tone: Tone
     host: str = ""
-    text: tuple[str, ...] = ()
+    text: str = ""
     quote: str = ""
-    broken_hop: str = ""
+    quote_by: str = ""
+    way: Way | None = None
     facts: tuple[tuple[str, str], ...] = ()
     command: str = ""
+    command_label: str = ""
     hint: str = ""
     link: Link | None = None
+    second_link: Link | None = None
     form: Form | None = None
     code: str = ""
     request_id: str = ""
@@ -94,7 +123,15 @@ class Page:
 
 
 def error_reply(
-    code: str, *, request_id: str, host: str, wants_html: bool, detail: str = "", fields: tuple[Field, ...] = ()
+    code: str,
+    *,
+    request_id: str,
+    host: str,
+    wants_html: bool,
+    detail: str = "",
+    form: Form | None = None,
+    retry_after: int = 0,
+    fields: tuple[Field, ...] = (),
 ) -> Reply:
     """Returns an error of the table as a page or as JSON.
 
@@ -102,23 +139,28 @@ def error_reply(
         code: One of `ERRORS`.
         host: The host the visitor asked for, "" when unknown.
         detail: What exactly happened; shown to the visitor, so never a secret.
+        form: What can be done about it right there; pages only.
+        retry_after: Seconds, when more is known than the table says.
         fields: More header fields, such as `WWW-Authenticate`.
     """
     kind = ERRORS[code]
-    host = clean(host, MAX_HOST)
-    message, detail = words_of(kind, host), clean(detail, MAX_QUOTE)
-    if kind.retry_after:
-        fields = (*fields, (b"Retry-After", b"%d" % kind.retry_after))
+    host, detail = clean(host, MAX_HOST), clean(detail, MAX_QUOTE)
+    if seconds := retry_after or kind.retry_after:
+        fields = (*fields, (b"Retry-After", b"%d" % seconds))
     if not wants_html:
-        return _json_reply(kind, message, detail, request_id, fields)
+        return _json_reply(kind, detail, host, request_id, fields)
+    spoken = words()
     page = Page(
         status=kind.status,
-        title=kind.title,
+        title=spoken.say(f"errors.{code}.title"),
+        tone=tone_of(kind),
         host=host,
-        text=(message,),
+        text=message_of(spoken, code, host),
         quote=detail,
-        broken_hop=_BROKEN_HOPS.get(kind.source, ""),
-        hint=kind.hint,
+        quote_by=spoken.say("labels.agent_says") if detail else "",
+        way=way_of(kind),
+        hint=spoken.say(f"errors.{code}.hint"),
+        form=form,
         code=code,
         request_id=request_id,
     )
@@ -128,7 +170,8 @@ def error_reply(
 def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
     """Returns a page with the header fields that keep it harmless."""
     template, style = _template()
-    html = template.render(page=page, hops=HOPS, style=style)
+    spoken = words()
+    html = template.render(page=page, words=spoken, style=style)
     code = ((b"Tunnel-Error", page.code.encode()),) if page.code else ()
     safety = (
         (b"Content-Security-Policy", _security_policy(page).encode()),
@@ -136,26 +179,53 @@ def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
         # A form without Referer is sent with `Origin: null`, which its own check against forgery must refuse.
         (b"Referrer-Policy", b"strict-origin" if page.form else b"no-referrer"),
     )
-    content = (b"Content-Type", b"text/html; charset=utf-8")
-    return Reply(page.status, (content, *_common_fields(), *code, *safety, *fields), html.encode())
+    content = (
+        (b"Content-Type", b"text/html; charset=utf-8"),
+        (b"Content-Language", spoken.language.encode("ascii")),
+        (b"Vary", b"Accept-Language"),
+    )
+    return Reply(page.status, (*content, *_common_fields(), *code, *safety, *fields), html.encode())
 
 
-def words_of(kind: ErrorKind, host: str) -> str:
+def message_of(spoken: Catalogue, code: str, host: str) -> str:
     """Returns an error's message with the host in its place."""
-    return kind.message.replace("{host}", host or "this address")
+    return spoken.say(f"errors.{code}.message", host=host or spoken.say("labels.unnamed_host"))
+
+
+def tone_of(kind: ErrorKind) -> Tone:
+    """Returns the sign an error is shown under."""
+    if kind.retry_after:
+        return "wait"
+    return "locked" if kind.status in (401, 403) else "problem"
+
+
+def way_of(kind: ErrorKind) -> Way | None:
+    """Returns the drawing for an error that happened somewhere on the way; None for one about the request itself."""
+    broken = "relay" if kind.code in _RELAYS_OWN else _BROKEN_HOPS.get(kind.source, "")
+    return Way(TUNNEL_HOPS, broken) if broken else None
 
 
 def clean(text: str, limit: int) -> str:
-    """Returns somebody else's text without control characters, cut to `limit` characters."""
+    """Returns somebody else's text without control characters, cut to `limit` characters.
+
+    Characters that turn the direction of text, or are not seen, count as control characters.
+    """
     return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
 
 
-def _json_reply(kind: ErrorKind, message: str, detail: str, request_id: str, fields: tuple[Field, ...]) -> Reply:
+def outside(url: str) -> str:
+    """Returns a provider's address as it may stand in a link, else "": plain http(s), leading where it seems to."""
+    return url if len(url) <= MAX_OUTSIDE and _OUTSIDE.fullmatch(url) else ""
+
+
+def _json_reply(kind: ErrorKind, detail: str, host: str, request_id: str, fields: tuple[Field, ...]) -> Reply:
+    """English whatever the visitor reads: programs log it, and whoever searches for it should find it."""
+    message = message_of(english(), kind.code, host)
     error = {
         "code": kind.code,
         "source": kind.source,
         "message": f"{message} ({detail})" if detail else message,
-        "hint": kind.hint,
+        "hint": english().say(f"errors.{kind.code}.hint"),
         "request_id": request_id,
     }
     content = (b"Content-Type", b"application/json")

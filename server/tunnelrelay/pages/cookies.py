@@ -1,0 +1,33 @@
+"""The way out for a browser whose cookies have grown so large that no request of it can be read any more.
+
+Any neighbour under the same domain can bring that about, and no answer of the app's can undo it: every request to the
+host is refused before the app sees it. So the refusal carries a button, and the ingress knows the button's request by
+the part of its head that it has read.
+"""
+
+from tunnelrelay.model import Reply
+from tunnelrelay.pages.catalogue import words
+from tunnelrelay.pages.page import MAX_HOST, Form, Link, Page, clean, error_reply, page_reply
+
+CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
+
+
+def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
+    """The refusal; with the button where a browser shows it on a host we know."""
+    form = Form(CLEAR_COOKIES_PATH, words().say("buttons.clear_cookies")) if host and wants_html else None
+    return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html, form=form)
+
+
+def cookies_cleared(*, host: str) -> Reply:
+    """Clears them. Browsers clear the whole site's, so this is only for whoever has pressed the button."""
+    spoken, host = words(), clean(host, MAX_HOST)
+    page = Page(
+        status=200,
+        title=spoken.say("pages.cookies_cleared.title"),
+        tone="done",
+        host=host,
+        text=spoken.say("pages.cookies_cleared.text", host=host),
+        hint=spoken.say("pages.cookies_cleared.hint"),
+        link=Link("/", spoken.say("buttons.go_on")),
+    )
+    return page_reply(page, ((b"Clear-Site-Data", b'"cookies"'),))
