@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.agent.rules import MAX_DURATION, RuleOptions, RulesInvalid, build_policy, parse_duration
+from tunnelctl.agent.flagvalues import MAX_DURATION, parse_duration
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.wire.messages import PolicySpec
 
 LOGIN = {"oidc": "https://acme.okta.com", "oidc_client_id": "id", "oidc_client_secret": "secret"}
@@ -137,3 +139,47 @@ def test_any_text_is_a_duration_or_an_error(text):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+
+
+def test_what_is_asked_of_logins_goes_into_the_policy():
+    policy = build_policy(
+        RuleOptions(
+            **LOGIN,
+            oidc_recheck="0",
+            oidc_recheck_error="502",
+            oidc_groups_claim="realm_access.roles",
+            oidc_email_verified="text",
+            oidc_request_param=("max_age=600", "acr_values=gold silver"),
+            oidc_require_acr=("gold",),
+            oidc_callback="host",
+            oidc_cross_site=("allow:https://a.example,https://b.example:8443",),
+            oidc_allow_preflight=True,
+        )
+    )
+
+    assert policy.oidc is not None
+    assert (policy.oidc.recheck_seconds, policy.oidc.on_recheck_error) == (0, "502")
+    assert (policy.oidc.groups_claim, policy.oidc.email_verified) == ("realm_access.roles", "text")
+    assert policy.oidc.request_params == (("max_age", "600"), ("acr_values", "gold silver"))
+    assert (policy.oidc.require_acr, policy.oidc.callback) == (("gold",), "host")
+    assert policy.oidc.allow_origins == ("https://a.example", "https://b.example:8443")
+    assert policy.oidc.allow_preflight
+
+
+def test_what_cannot_be_asked_of_logins_is_said():
+    assert problems(
+        **LOGIN,
+        oidc_recheck="often",
+        oidc_recheck_error="open",
+        oidc_email_verified="yes",
+        oidc_callback="https://idp.example",
+        oidc_request_param=("acr_values",),
+        oidc_cross_site=("*",),
+    ) == [
+        "--oidc-request-param: 'acr_values' is not NAME=VALUE",
+        "--oidc-userinfo-refresh-interval: 'often' is not a duration like 1h, 30m or 1h30m",
+        "--oidc-refresh-error: 'open' is none of keep, login, 502",
+        "--oidc-email-verified: 'yes' is none of claim, text, assumed",
+        "--oidc-callback: 'https://idp.example' is none of relay, shared, host",
+        "--oidc-cross-site: '*' is not allow:ORIGIN, as in allow:https://app.example",
+    ]

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from tunnelctl.agent.address import AddressInvalid
-from tunnelctl.agent.rules import RuleOptions
+from tunnelctl.agent.options import RuleOptions
 from tunnelctl.cli.settings import HttpFlags, SettingsInvalid, host_name, host_of_url, label, resolve
 
 

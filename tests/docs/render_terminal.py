@@ -31,7 +31,8 @@ from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import Exchange
-from tunnelctl.agent.rules import RuleOptions, build_policy
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.rules import build_policy
 from tunnelctl.agent.watcher import Watchers
 from tunnelctl.agent.words import who_is_let_in
 from tunnelctl.cli.screen import Screen

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from tunnelctl.agent.rules import RuleOptions
+from tunnelctl.agent.options import RuleOptions
 from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure, failure_of
 from tunnelctl.cli.records import LEVELS, STYLES, Style
@@ -51,6 +51,21 @@ OPTIONS: tuple[Decorator, ...] = (
     _many("--oidc-allow-claim", "oidc_allow_claim", "Let in whose claim has this value.", "NAME=VALUE"),
     _option("--oidc-idle-session-duration", "A login unused for this long ends [default: 1h].", "DURATION"),
     _option("--oidc-max-session-duration", "A login this old ends [default: 8h].", "DURATION"),
+    _option(
+        "--oidc-userinfo-refresh-interval", "Ask the provider again this often; 0 for never [default: 15m].", "DURATION"
+    ),
+    _option(
+        "--oidc-refresh-error", "Visitors while the provider cannot be asked again [default: keep].", "keep|login|502"
+    ),
+    _many("--oidc-request-param", "oidc_request_param", "Parameter for the provider's login page.", "NAME=VALUE"),
+    _many("--oidc-require-acr", "oidc_require_acr", "How the login must be made, as the provider calls it.", "ACR"),
+    _option("--oidc-groups-claim", "Claim that lists groups [default: groups].", "NAME"),
+    _option(
+        "--oidc-email-verified", "When an e-mail address counts as verified [default: claim].", "claim|text|assumed"
+    ),
+    _option("--oidc-callback", "Where the provider sends visitors back to [default: relay].", "relay|shared|host"),
+    _many("--oidc-cross-site", "oidc_cross_site", "Sites whose pages may use a visitor's login.", "allow:ORIGIN"),
+    click.option("--oidc-allow-cors-preflight", is_flag=True, help="Let CORS preflights pass without a login."),
     _many("--basic-auth", "basic_auth", "Visitors give this user and password.", "USER:PASS"),
     _many("--cidr-allow", "cidr_allow", "Let in visitors from this network only.", "NET"),
     _many("--cidr-deny", "cidr_deny", "Keep out visitors from this network.", "NET"),
@@ -143,6 +158,15 @@ def _flags(given: dict[str, Any], typed: frozenset[str]) -> HttpFlags:
             oidc_allow_claim=given["oidc_allow_claim"],
             oidc_idle=given["oidc_idle_session_duration"],
             oidc_max=given["oidc_max_session_duration"],
+            oidc_recheck=given["oidc_userinfo_refresh_interval"],
+            oidc_recheck_error=given["oidc_refresh_error"],
+            oidc_groups_claim=given["oidc_groups_claim"],
+            oidc_email_verified=given["oidc_email_verified"],
+            oidc_request_param=given["oidc_request_param"],
+            oidc_require_acr=given["oidc_require_acr"],
+            oidc_callback=given["oidc_callback"],
+            oidc_cross_site=given["oidc_cross_site"],
+            oidc_allow_preflight=given["oidc_allow_cors_preflight"],
             basic_auth=given["basic_auth"],
             cidr_allow=given["cidr_allow"],
             cidr_deny=given["cidr_deny"],

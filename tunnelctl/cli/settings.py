@@ -20,7 +20,8 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
-from tunnelctl.agent.rules import RuleOptions, RulesInvalid, build_policy
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.wire.messages import PolicySpec

@@ -64,9 +64,9 @@ def origins_of(texts: Iterable[str], problems: list[str]) -> frozenset[bytes]:
         except httpx.InvalidURL:
             url = httpx.URL("")
         host = url.raw_host.decode("ascii")
-        port = "" if url.port is None else f":{url.port}"
-        origin = f"{url.scheme}://{host}{port}"
-        if url.scheme not in ("http", "https") or not host or text.rstrip("/").lower() != origin:
+        origin = f"{url.scheme}://{host}" + ("" if url.port is None else f":{url.port}")
+        has_more = url.path not in ("", "/") or url.query or url.fragment or set(text) & set("@?#* ")
+        if url.scheme not in ("http", "https") or not host or has_more:
             problems.append(f"oidc: {text[:128]!r} is not an origin such as https://app.example")
         origins.add(origin.encode())
     return frozenset(origins)

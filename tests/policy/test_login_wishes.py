@@ -1,0 +1,71 @@
+import pytest
+
+from tests.policy.making import oidc, policy, problems
+from tunnelrelay.policy.login_wishes import OURS
+
+
+def test_what_is_asked_of_logins_is_in_the_connection():
+    connection = policy(
+        oidc=oidc(request_params=(("max_age", "600"), ("ui_locales", "de")), require_acr=("gold",), bearer=("", "api"))
+    ).connection
+
+    assert connection.max_age == 600
+    assert connection.required_acr == {"gold"}
+    assert connection.bearer == {"0oa1", "api"}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
+    """Row 58."""
+    assert problems(oidc=oidc(request_params=((name, "x"),))) == [
+        f"oidc: the request parameter {name} is the relay's own"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_params": (("max_age", "-1"),)},
+        {"request_params": (("max_age", "1e3"),)},
+        {"request_params": (("prompt", "login"), ("prompt", "none"))},
+        {"request_params": (("response_mode", "fragment"),)},
+        {"request_params": (("a b", "c"),)},
+        {"request_params": (("a", "c\r\nd"),)},
+        {"require_acr": ("",)},
+        {"groups_claim": ""},
+        {"recheck_seconds": 9},
+        {"recheck_seconds": -1},
+        {"on_recheck_error": "open"},
+        {"email_verified": "yes"},
+        {"callback": "elsewhere"},
+        {"allow_origins": ("*",)},
+        {"allow_origins": ("https://a.example/path",)},
+        {"allow_origins": ("null",)},
+        {"allow_origins": ("https://a.example@evil.example",)},
+    ],
+)
+def test_a_wish_that_means_nothing_is_refused(changes):
+    assert len(problems(oidc=oidc(**changes))) == 1
+
+
+def test_origins_are_kept_as_browsers_write_them():
+    assert policy(oidc=oidc(allow_origins=("https://A.example:443/", "http://b.example:8080"))).origins == {
+        b"https://a.example",
+        b"http://b.example:8080",
+    }
+
+
+def test_logins_made_under_other_wishes_are_over_and_the_same_wishes_keep_them():
+    epochs = [
+        policy(oidc=oidc(**changes)).connection.epoch
+        for changes in (
+            {},
+            {"request_params": (("acr_values", "gold"),)},
+            {"require_acr": ("gold",)},
+            {"groups_claim": "roles"},
+            {"email_verified": "text"},
+        )
+    ]
+
+    assert len(set(epochs)) == len(epochs)
+    assert epochs[0] == policy(oidc=oidc(recheck_seconds=60, allow_preflight=True)).connection.epoch
