@@ -4,7 +4,7 @@ Every limit on what a provider can do to the relay stands here: time, size, type
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -13,6 +13,8 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.guard import Refused
 
+JWT_TYPE = "application/jwt"
+"""Media type of a signed userinfo answer (Core section 5.3.2)."""
 MAX_BODY = 256 * 1024
 """Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
 CONNECT_SECONDS = 3.0
@@ -22,10 +24,15 @@ TOTAL_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's answer whose body is a JSON object."""
+    """A provider's answer whose body is a JSON object.
+
+    Attributes:
+        token: The body, where it is a JWT instead and that was asked for; unread and unchecked. "" otherwise.
+    """
 
     status: int
     content: dict[str, Any]
+    token: str = field(default="", repr=False)
 
 
 class Fetcher:
@@ -40,8 +47,10 @@ class Fetcher:
         self._total_seconds = total_seconds
 
     async def get(self, url: str, *, bearer: str = "") -> Answer:
-        """The JSON object at a URL."""
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        """The JSON object at a URL, or with a bearer what the userinfo endpoint says: that, or a JWT."""
+        if not bearer:
+            return await self._call("GET", url, {}, b"")
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": f"application/json, {JWT_TYPE}"}
         return await self._call("GET", url, headers, b"")
 
     async def post_form(self, url: str, form: bytes, headers: dict[str, str]) -> Answer:
@@ -82,19 +91,20 @@ class Fetcher:
         )
         response = await self._transport.handle_async_request(request)
         try:
-            return await _read(response, url)
+            return await _read(response, request)
         finally:
             await response.aclose()
 
 
-async def _read(response: httpx.Response, url: str) -> Answer:
-    where = _origin(url)
+async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
+    where = _origin(str(request.url))
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if 300 <= response.status_code < 400:
         raise ProviderError("invalid", f"{where} answered with a redirect, which is not followed")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProviderError("invalid", f"{where} sent a compressed answer, which was not asked for")
-    if media_type != "application/json" and not media_type.endswith("+json"):
+    is_token = media_type == JWT_TYPE and JWT_TYPE in request.headers["Accept"]
+    if media_type != "application/json" and not media_type.endswith("+json") and not is_token:
         raise ProviderError("invalid", f"{where} answered {response.status_code} with something other than JSON")
     assert isinstance(response.stream, httpx.AsyncByteStream)
     content = bytearray()
@@ -102,6 +112,8 @@ async def _read(response: httpx.Response, url: str) -> Answer:
         content += part
         if len(content) > MAX_BODY:
             raise ProviderError("invalid", f"{where} answered with more than {MAX_BODY} bytes")
+    if is_token:
+        return Answer(response.status_code, {}, token=content.decode("latin-1"))
     try:
         return Answer(response.status_code, parse_object(bytes(content), max_bytes=MAX_BODY))
     except NotStrictJson as error:

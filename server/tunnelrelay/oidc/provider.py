@@ -14,7 +14,7 @@ from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_metadata
 from tunnelrelay.oidc.fetch import Answer, Fetcher
 from tunnelrelay.oidc.redeem import Tokens, merge_userinfo, needs_userinfo, read_tokens, token_request
-from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token
+from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token, check_userinfo
 from tunnelrelay.policy.rules import Connection
 
 log = logging.getLogger(__name__)
@@ -159,12 +159,16 @@ class Providers:
             code=code,
             now=self._clock(),
         )
-        claims = await self._check(connection, metadata, tokens, expected)
+        claims = await self._check(connection, metadata, lambda keys: check_id_token(tokens.id_token, keys, expected))
         if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
             return claims
         answer = await self._call(
             connection, lambda: self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access_token)
         )
+        if answer.token:
+            # Signed answers are for those who registered the client so; what is signed is checked, not just read.
+            said = await self._check(connection, metadata, lambda keys: check_userinfo(answer.token, keys, expected))
+            return merge_userinfo(claims, Answer(answer.status, said))
         return merge_userinfo(claims, answer)
 
     async def aclose(self) -> None:
@@ -172,14 +176,14 @@ class Providers:
         await self._fetcher.aclose()
 
     async def _check(
-        self, connection: Connection, metadata: Metadata, tokens: Tokens, expected: Expected
+        self, connection: Connection, metadata: Metadata, check: Callable[[KeySet], dict[str, Any]]
     ) -> dict[str, Any]:
         """Checks with the keys we have; when none fits, with the provider's newest."""
         try:
-            return check_id_token(tokens.id_token, await self._keys(connection, metadata), expected)
+            return check(await self._keys(connection, metadata))
         except KeyUnknown:
-            log.info("no key fits an ID token, the provider may have new ones: connection=%s", connection.id)
-        return check_id_token(tokens.id_token, await self._keys(connection, metadata, newer=True), expected)
+            log.info("no key fits a token, the provider may have new ones: connection=%s", connection.id)
+        return check(await self._keys(connection, metadata, newer=True))
 
     async def _keys(self, connection: Connection, metadata: Metadata, *, newer: bool = False) -> KeySet:
         async def read() -> KeySet:

@@ -7,7 +7,7 @@ wrong, in whatever way, the token is invalid.
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joserfc.jws import JWSRegistry
@@ -72,6 +72,33 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
         _check_times(claims, expected.now)
         _check_login(claims, expected, algorithm)
         _check_subject(claims)
+    except TokenInvalid:
+        raise
+    except NotStrictJson as error:
+        raise TokenInvalid(str(error)) from error
+    except Exception as error:
+        raise TokenInvalid(f"unreadable ({type(error).__name__})") from error
+    return claims
+
+
+def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
+    """The claims of a signed userinfo answer (Core section 5.3.2), which must name issuer and audience as an ID token.
+
+    It is tied to no login by a nonce: it came over TLS for this very access token, and its `sub` is compared. Any
+    algorithm of `ALGORITHMS` will do, clients are registered for one that need not be that of ID tokens.
+
+    Raises:
+        KeyUnknown: No key fits its header.
+        TokenInvalid: Anything else.
+    """
+    try:
+        header, payload, signature, signed = _split(token)
+        algorithm = _check_header(header, replace(expected, algorithms=frozenset(ALGORITHMS)))
+        _check_signature(header, algorithm, signature, signed, keys)
+        claims = parse_object(payload, max_bytes=MAX_TOKEN)
+        _check_parties(claims, expected)
+        if "exp" in claims and expected.now > _time(claims, "exp") + LEEWAY:
+            raise TokenInvalid("it has expired")
     except TokenInvalid:
         raise
     except NotStrictJson as error:
