@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oidc.redirect_payloads import PAYLOADS
-from tunnelrelay.oidc.urls import authorization_url, return_path, return_url
+from tunnelctl.oidc.authorize import authorization_url
+from tunnelrelay.oidc.urls import return_path, return_url
 
 BASE = "https://app.tun.example"
 

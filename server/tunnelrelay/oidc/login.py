@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from tunnelctl.http1.head import RequestHead
+from tunnelctl.oidc.authorize import authorization_url
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
@@ -30,7 +31,7 @@ from tunnelrelay.oidc.outcomes import provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.sessions import Sessions
-from tunnelrelay.oidc.urls import authorization_url, return_path
+from tunnelrelay.oidc.urls import return_path
 from tunnelrelay.pages import login as pages
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Connection

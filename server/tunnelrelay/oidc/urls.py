@@ -1,7 +1,6 @@
-"""The two addresses a login sends a browser to, built so that nobody else decides where they lead. Pure."""
+"""Where a login leads in the end: a path of the endpoint, so that nobody else decides where it is. Pure."""
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tunnelrelay.oidc.blobs import MAX_RETURN
 
@@ -29,10 +28,3 @@ def return_url(base: str, path: str) -> str:
         base: Scheme, host and port, without a slash at the end.
     """
     return f"{base}{return_path(path.encode('ascii', 'replace'))}"
-
-
-def authorization_url(endpoint: str, ours: dict[str, str]) -> str:
-    """The provider's login page with our parameters, which win over those its own address may carry already."""
-    url = urlsplit(endpoint)
-    theirs = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name not in ours]
-    return urlunsplit(url._replace(query=urlencode([*theirs, *ours.items()])))
