@@ -8,7 +8,7 @@ from tests.policy.making import head, oidc, policy
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelrelay.policy.headers import make_private, request_block, response_block
-from tunnelrelay.policy.names import MAX_NAME, MAX_NAMES, Kinds, canonical
+from tunnelrelay.policy.names import canonical
 from tunnelrelay.policy.rules import Policy
 
 OPEN = policy()
@@ -291,13 +291,3 @@ class TestResponses:
         edit = HeaderEdit(add=(("Cache-Control", "public, max-age=60"),), remove=("Cache-Control",))
         block = answered((b"Cache-Control", b"no-store"), policy=policy(oidc=oidc(), response_headers=edit))
         assert block == b"Cache-Control: private, max-age=60\r\nVary: Cookie\r\n"
-
-
-class TestNames:
-    def test_inventing_names_fills_no_memory(self):
-        kinds = Kinds(len)
-        for number in range(3 * MAX_NAMES):
-            assert kinds[b"x-%d" % number] == len(b"x-%d" % number)
-        assert len(kinds) <= MAX_NAMES
-        assert kinds[b"y" * (MAX_NAME + 1)] == MAX_NAME + 1
-        assert b"y" * (MAX_NAME + 1) not in kinds

@@ -5,7 +5,7 @@ and Secure. All are HttpOnly, host-only and SameSite=Lax: Strict ones are not se
 provider.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tunnelrelay.policy import cookies
@@ -52,7 +52,7 @@ class CookieJar:
         """A Set-Cookie value that removes a cookie of ours."""
         return self.set(name, b"", max_age=0)
 
-    def session_in(self, values: Iterable[bytes]) -> bytes | None:
+    def session_in(self, values: Sequence[bytes]) -> bytes | None:
         """The session cookie in these Cookie fields; None when there is none, or more than one."""
         return cookies.one(values, self.session)
 

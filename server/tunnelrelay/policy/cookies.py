@@ -6,7 +6,9 @@ tab, compare names exactly, and take two cookies of our name for none. The `__Ho
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from tunnelrelay.policy.memo import Memo
 
 SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
 """Name of the session cookie over https, and over plain http (domain `localhost` only)."""
@@ -17,6 +19,9 @@ MAX_SET_COOKIES = 64
 """Set-Cookie fields taken from one answer. Browsers keep about 180 a site: many push out those of other hosts."""
 MAX_SET_COOKIE_BYTES = 8_192
 """Browsers ignore a cookie over 4,096 bytes of name and value, so nothing usable is lost."""
+
+MAX_REMEMBERED = 1_024
+"""Bytes of a Cookie field whose reading is remembered: 4,096 of them stay below some 10 MB."""
 
 _VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -30,14 +35,16 @@ def hits(values: Iterable[bytes], name: bytes) -> list[bytes]:
     return [value for found, value in _pairs(values) if found == name]
 
 
-def one(values: Iterable[bytes], name: bytes) -> bytes | None:
+def one(values: Sequence[bytes], name: bytes) -> bytes | None:
     """Returns the value of the only cookie of this name.
 
     None when there is none, more than one, or one with a byte we never write. A caller that got None but has `hits`
     should clear the cookie.
     """
-    found = hits(values, name)
-    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
+    memo = _ONE.get(name)
+    if memo is not None and len(values) == 1:
+        return memo[values[0]]
+    return _one(values, name)
 
 
 def with_prefix(values: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, bytes]]:
@@ -47,9 +54,7 @@ def with_prefix(values: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, byt
 
 def strip(value: bytes) -> bytes:
     """Returns a Cookie field's value without ours, the others byte for byte as they were; b"" when none is left."""
-    parts = value.split(b";")
-    kept = [part for part in parts if not _OURS.search(part)]
-    return value if len(kept) == len(parts) else b";".join(kept).strip(b" \t")
+    return _STRIPPED[value]
 
 
 def is_ours(name: bytes) -> bool:
@@ -81,8 +86,27 @@ def _is_foreign_domain(attribute: bytes, host: bytes) -> bool:
     return name.strip(_JUNK).lower() == b"domain" and domain.strip(b" \t").removeprefix(b".").lower() != host
 
 
+def _one(values: Iterable[bytes], name: bytes) -> bytes | None:
+    found = hits(values, name)
+    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
+
+
+def _strip(value: bytes) -> bytes:
+    parts = value.split(b";")
+    kept = [part for part in parts if not _OURS.search(part)]
+    return value if len(kept) == len(parts) else b";".join(kept).strip(b" \t")
+
+
 def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
     for value in values:
         for part in value.split(b";"):
             name, _, rest = part.strip(b" \t").partition(b"=")
             yield name, rest
+
+
+_STRIPPED = Memo(_strip, max_bytes=MAX_REMEMBERED)
+_ONE = {
+    name: Memo(lambda value, name=name: _one((value,), name), max_bytes=MAX_REMEMBERED)  # type: ignore[misc]
+    for name in (SESSION, SESSION_PLAIN)
+}
+"""What a Cookie field comes to: a browser sends the same one with every request."""

@@ -1,11 +1,8 @@
 """What a field name means to the relay, in a request and in a response. The tables; headers.py applies them."""
 
-from collections.abc import Callable
-
 from tunnelctl.http1.fields import HOP_BY_HOP
+from tunnelrelay.policy.memo import Memo
 
-MAX_NAMES = 4_096
-"""Spellings remembered; then all are forgotten. Visitors invent names, the honest ones are learnt again at once."""
 MAX_NAME = 64
 """Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
 
@@ -75,24 +72,6 @@ HARMLESS = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b
 """Values of `Connection` that name no field beyond those dropped anyway."""
 
 
-class Kinds(dict[bytes, int]):
-    """What each spelling of a field name means, learnt on first sight."""
-
-    __slots__ = ("_learn",)
-
-    def __init__(self, learn: Callable[[bytes], int]) -> None:
-        super().__init__()
-        self._learn = learn
-
-    def __missing__(self, name: bytes) -> int:
-        kind = self._learn(canonical(name))
-        if len(name) <= MAX_NAME:
-            if len(self) >= MAX_NAMES:
-                self.clear()
-            self[name] = kind
-        return kind
-
-
 def canonical(name: bytes) -> bytes:
     """A field name as CGI, WSGI and their heirs read it: case and `_` against `-` make no difference."""
     return name.lower().replace(b"_", b"-")
@@ -131,5 +110,6 @@ def _response_kind(name: bytes) -> int:
     return {b"set-cookie": SET_COOKIE, b"location": LOCATION, b"cache-control": CACHE_CONTROL}.get(name, KEEP)
 
 
-REQUEST = Kinds(_request_kind)
-RESPONSE = Kinds(_response_kind)
+REQUEST = Memo(lambda name: _request_kind(canonical(name)), max_bytes=MAX_NAME)
+RESPONSE = Memo(lambda name: _response_kind(canonical(name)), max_bytes=MAX_NAME)
+"""What each spelling of a field name means, learnt on first sight."""
