@@ -9,7 +9,8 @@ from typing import cast
 
 from tunnelctl.http1.body import Decoder, Field
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import MAX_REQUEST_HEAD
+from tunnelctl.http1.head import MAX_REQUEST_HEAD, RequestHead
+from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.request import Request
@@ -28,6 +29,8 @@ MAX_AHEAD = 64 * 1024
 """Bytes read ahead of a response: pipelined requests, or a body whose exchange has not begun."""
 MAX_DRAIN = 1024 * 1024
 """Bytes of an unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
+_TLS_HELLO = b"\x16\x03"
+"""How TLS begins. It never ends a line, so that its sender would wait for the time-out to learn that we speak none."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -71,6 +74,10 @@ class Incoming(VisitorConnection):
     @abstractmethod
     def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
         """Answer with an error of the table."""
+
+    @abstractmethod
+    def refuse_too_large(self, head: RequestHead) -> None:
+        """Answer a request by what was read of its head, and close."""
 
     @abstractmethod
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
@@ -179,8 +186,9 @@ class Incoming(VisitorConnection):
     def _await_rest(self, part: bytes) -> None:
         """A head that is not whole yet. One that never can be is refused now, not after the time-out."""
         if len(part) >= MAX_REQUEST_HEAD:
-            self._refuse_head("head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long")
-        elif _BARE_LF.search(part):
+            code = "head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long"
+            self._refuse_head(code, part[:MAX_REQUEST_HEAD])
+        elif part.startswith(_TLS_HELLO) or _BARE_LF.search(part):
             self._refuse_head("bad_request")
         elif part:
             self.deadline = min(self.deadline, self.ingress.now() + HEAD_SECONDS)
@@ -257,8 +265,13 @@ class Incoming(VisitorConnection):
         self.request = self.ingress.new_request()
         self.deadline = self.request.started + ANSWER_SECONDS
 
-    def _refuse_head(self, code: str) -> None:
+    def _refuse_head(self, code: str, part: bytes = b"") -> None:
+        """Answer and close. `part` is what there is of the head."""
         self.ingress.metrics.refused_head(code)
         if self.is_idle:
             self._start_request()
-        self.fail(code, closes=True)
+        head = toolarge.glimpse(part) if code == "head_too_large" else None
+        if head is not None:
+            self.refuse_too_large(head)
+        else:
+            self.fail(code, closes=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
@@ -16,6 +17,7 @@ from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
@@ -123,13 +125,23 @@ class Ingress:
     def error(self, code: str, visit: Visitor, *, detail: str = "") -> Reply:
         """An error as this visitor can read it."""
         request = visit.request
-        return error_reply(
-            code,
-            request_id=visit.request_id,
-            host=request.host,
-            wants_html=wants_html(request.head),
-            detail=detail,
-        )
+        with speaking(chosen(request.head.get(b"accept-language"))):
+            return error_reply(
+                code,
+                request_id=visit.request_id,
+                host=request.host,
+                wants_html=wants_html(request.head),
+                detail=detail,
+            )
+
+    def too_large(self, visit: Visitor) -> Reply:
+        """The answer to a head that was read in part."""
+        request = visit.request
+        host = self.address.canonical_host(request.head.host) or ""
+        request.host = host if visit.sni in (None, host) else ""
+        origin = self.address.url(host).encode()
+        with speaking(chosen(request.head.get(b"accept-language"))):
+            return toolarge.answer(request.head, host=request.host, origin=origin, request_id=visit.request_id)
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""

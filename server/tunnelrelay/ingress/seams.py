@@ -36,6 +36,7 @@ class Visitor(Protocol):
     request: Request
     peer: Peer
     is_secure: bool
+    sni: str | None
     is_idle: bool
     is_paused: bool
     deadline: float

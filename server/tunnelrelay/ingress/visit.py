@@ -14,7 +14,7 @@ from typing import assert_never
 
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import parse_request
+from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelrelay.ingress.answer import code_of, reply_head
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import Passed
@@ -23,6 +23,7 @@ from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.ingress.seams import Carried
 from tunnelrelay.model import Reply
+from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 
@@ -74,7 +75,7 @@ class Visit(Incoming):
         try:
             request.head = head = parse_request(block)
         except HttpError as error:
-            self._refuse_head(error.code)
+            self._refuse_head(error.code, block)
             return
         if head.has_body:
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)
@@ -132,7 +133,8 @@ class Visit(Incoming):
     async def _admit_slowly(self, endpoint: Endpoint, policy: Policy) -> None:
         request = self.request
         gate = self.ingress.gate
-        outcome = await gate.decide(policy, request.head, request.host, self.peer, self.request_id)
+        with speaking(chosen(request.head.get(b"accept-language"))):
+            outcome = await gate.decide(policy, request.head, request.host, self.peer, self.request_id)
         self._task = None
         current = self.ingress.registry.find(endpoint.host) or endpoint
         if isinstance(outcome, Reply):
@@ -256,6 +258,12 @@ class Visit(Incoming):
         """Answer with an error of the table."""
         self._carried = None
         self.reply(self.ingress.error(code, self, detail=detail), code, closes=closes)
+
+    def refuse_too_large(self, head: RequestHead) -> None:
+        """See `toolarge`."""
+        self.request.head = head
+        reply = self.ingress.too_large(self)
+        self.reply(reply, code_of(reply), closes=True)
 
     def break_off(self, code: str) -> None:
         """The response cannot be completed: close without the clean end that would make it look whole."""

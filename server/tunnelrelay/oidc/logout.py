@@ -17,7 +17,7 @@ from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.pages import login as pages
-from tunnelrelay.pages.page import Form, error_reply
+from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import StoreError
 
@@ -49,7 +49,7 @@ class Logout:
             return self._signed_out(host)
         identity = session.identity
         who = identity.email or identity.name or identity.subject
-        form = Form(LOGOUT_PATH, "Sign out", hidden=(("token", self._token(session)),))
+        form = pages.sign_out(action=LOGOUT_PATH, token=self._token(session))
         return pages.logout_confirmation(host=host, who=who, form=form)
 
     async def submit(

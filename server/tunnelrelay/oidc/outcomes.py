@@ -41,10 +41,15 @@ def not_admitted(
 ) -> Reply:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
-    if refusal.reason == "email_unverified":
-        who = f"{who} (without a verified e-mail address, which is needed here)"
     log.info("login not admitted: host=%s request=%s rule=%s", host, request_id, refusal.reason)
-    return pages.not_admitted(request_id=request_id, host=host, who=who, owner=owner, fields=tuple(fields))
+    return pages.not_admitted(
+        request_id=request_id,
+        host=host,
+        who=who,
+        owner=owner,
+        is_unverified=refusal.reason == "email_unverified",
+        fields=tuple(fields),
+    )
 
 
 def provider_failed(

@@ -21,6 +21,8 @@ from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.pages.catalogue import chosen, speaking
+from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.pages.login import logged_out
 from tunnelrelay.pages.page import error_reply
@@ -58,6 +60,7 @@ class WebApp:
                     Route(LOGOUT_PATH, self._logout, methods=["GET", "POST"]),
                     Route("/ngrok/logout", self._logout, methods=["GET"]),
                     Route("/ngrok/login", self._home, methods=["GET"]),
+                    Route(CLEAR_COOKIES_PATH, self._home, methods=["GET", "POST"]),
                     Route(SIGNED_OUT_PATH, self._signed_out, methods=["GET"]),
                 ]
             ),
@@ -65,8 +68,10 @@ class WebApp:
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
             inside = inside_of(scope)
+            languages = b",".join(field_values(scope, b"accept-language"))
             try:
-                await by_kind[inside.kind](scope, receive, send)
+                with speaking(chosen(languages)):
+                    await by_kind[inside.kind](scope, receive, send)
             except Exception:
                 # Starlette has answered with `_broken` and raises once more: the one place where it ends.
                 log.exception("own page failed: request=%s", inside.request_id)
@@ -114,7 +119,7 @@ class WebApp:
         return _response(await self.logout.submit(inside.host, connection, form, cookie_values, inside.request_id))
 
     async def _home(self, request: Request) -> Response:
-        """`/ngrok/login`: opening the app signs in."""
+        """`/ngrok/login`: opening the app signs in. And the button for too large cookies, when they are no more."""
         return _response(redirect(f"{self.address.url(inside_of(request.scope).host)}/"))
 
     async def _signed_out(self, request: Request) -> Response:
