@@ -7,7 +7,9 @@ wrong, in whatever way, the token is invalid.
 
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from joserfc.jws import JWSRegistry
@@ -27,6 +29,8 @@ MAX_AGE = 600
 """Seconds since `iat`. The token comes straight from the token endpoint: an older one is a replay."""
 MAX_SUBJECT = 255
 """Characters (Core section 2: at most 255 ASCII characters)."""
+JWT_KIND = frozenset({"jwt"})
+"""`typ` of ID tokens and signed userinfo. Tokens for other purposes say so there (RFC 8725 section 3.11)."""
 
 
 class TokenInvalid(Exception):
@@ -63,21 +67,12 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
         KeyUnknown: No key fits its header.
         TokenInvalid: Anything else.
     """
-    try:
-        header, payload, signature, signed = _split(token)
-        algorithm = _check_header(header, expected)
-        _check_signature(header, algorithm, signature, signed, keys)
-        claims = parse_object(payload, max_bytes=MAX_TOKEN)
+    with strictly():
+        claims, algorithm = signed_claims(token, keys, algorithms=expected.algorithms)
         _check_parties(claims, expected)
         _check_times(claims, expected.now)
         _check_login(claims, expected, algorithm)
-        _check_subject(claims)
-    except TokenInvalid:
-        raise
-    except NotStrictJson as error:
-        raise TokenInvalid(str(error)) from error
-    except Exception as error:
-        raise TokenInvalid(f"unreadable ({type(error).__name__})") from error
+        check_subject(claims)
     return claims
 
 
@@ -91,21 +86,45 @@ def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, An
         KeyUnknown: No key fits its header.
         TokenInvalid: Anything else.
     """
-    try:
-        header, payload, signature, signed = _split(token)
-        algorithm = _check_header(header, replace(expected, algorithms=frozenset(ALGORITHMS)))
-        _check_signature(header, algorithm, signature, signed, keys)
-        claims = parse_object(payload, max_bytes=MAX_TOKEN)
+    with strictly():
+        claims, _ = signed_claims(token, keys, algorithms=frozenset(ALGORITHMS))
         _check_parties(claims, expected)
-        if "exp" in claims and expected.now > _time(claims, "exp") + LEEWAY:
+        if "exp" in claims and expected.now > numeric_date(claims, "exp") + LEEWAY:
             raise TokenInvalid("it has expired")
+    return claims
+
+
+def signed_claims(
+    token: str, keys: KeySet, *, algorithms: frozenset[str], kinds: frozenset[str] = JWT_KIND
+) -> tuple[dict[str, Any], str]:
+    """The claims of a token whose signature is good, and its algorithm. What the claims say has not been looked at.
+
+    Args:
+        algorithms: Advertised by the provider.
+        kinds: What the header's `typ` may be, lower-case. One that is absent stands for `jwt`.
+
+    Raises:
+        KeyUnknown: No key fits its header.
+        TokenInvalid: Anything else.
+    """
+    with strictly():
+        header, payload, signature, signed = _split(token)
+        algorithm = _check_header(header, algorithms, kinds)
+        _check_signature(header, algorithm, signature, signed, keys)
+        return parse_object(payload, max_bytes=MAX_TOKEN), algorithm
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """Whatever goes wrong inside, in whatever way, makes the token invalid."""
+    try:
+        yield
     except TokenInvalid:
         raise
     except NotStrictJson as error:
         raise TokenInvalid(str(error)) from error
     except Exception as error:
         raise TokenInvalid(f"unreadable ({type(error).__name__})") from error
-    return claims
 
 
 def _split(token: str) -> tuple[dict[str, Any], bytes, bytes, bytes]:
@@ -119,19 +138,19 @@ def _split(token: str) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     return parse_object(header, max_bytes=MAX_HEADER), payload, signature, f"{parts[0]}.{parts[1]}".encode("ascii")
 
 
-def _check_header(header: dict[str, Any], expected: Expected) -> str:
+def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: frozenset[str]) -> str:
     """The algorithm, once the header asks for nothing we do not do.
 
     Keys or places of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are the sender's own word and are ignored.
     """
     algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or algorithm not in expected.algorithms:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or algorithm not in algorithms:
         raise TokenInvalid("its signature algorithm is not accepted")
     if "crit" in header or "b64" in header:
         raise TokenInvalid("its header demands extensions")
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.upper() != "JWT":
-        raise TokenInvalid("its `typ` is not that of an ID token")
+    if not isinstance(kind, str) or kind.lower() not in kinds:
+        raise TokenInvalid("its `typ` is that of another kind of token")
     return algorithm
 
 
@@ -164,12 +183,12 @@ def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
-    expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
+    expires_at, issued_at = numeric_date(claims, "exp"), numeric_date(claims, "iat")
     if now > expires_at + LEEWAY:
         raise TokenInvalid("it has expired")
     if issued_at > now + LEEWAY or issued_at < now - MAX_AGE - LEEWAY:
         raise TokenInvalid("its `iat` is not now (is a clock wrong?)")
-    if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY:
+    if "nbf" in claims and numeric_date(claims, "nbf") > now + LEEWAY:
         raise TokenInvalid("it is not valid yet")
 
 
@@ -185,7 +204,8 @@ def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> 
             raise TokenInvalid(f"its `{claim}` does not match")
 
 
-def _check_subject(claims: dict[str, Any]) -> None:
+def check_subject(claims: dict[str, Any]) -> None:
+    """`sub` is a text of 1 to `MAX_SUBJECT` printable characters. Raises TokenInvalid."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT or not subject.isprintable():
         raise TokenInvalid("its `sub` is missing or unusable")
@@ -198,8 +218,11 @@ def _half_hash(value: str, algorithm: str) -> str:
     return b64url(digest[: len(digest) // 2])
 
 
-def _time(claims: dict[str, Any], name: str) -> float:
-    """A NumericDate (RFC 7519 section 2). Booleans are numbers to Python, and to nobody else."""
+def numeric_date(claims: dict[str, Any], name: str) -> float:
+    """A NumericDate (RFC 7519 section 2); TokenInvalid when it is none.
+
+    Booleans are numbers to Python, and to nobody else.
+    """
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenInvalid(f"its `{name}` is missing or no number")
