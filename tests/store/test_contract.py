@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import AuditRow, NameRow, SessionRow, Store, StoreError, Whose
+from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, SessionRow, Store, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.store import SqliteStore
 
@@ -210,6 +210,26 @@ async def test_a_name_whose_relay_died_cools_down_from_when_it_was_last_held(sto
     await store.touch_names(["demo.localhost", "none.localhost"], 50.0)
     assert (await claim(store, "bob", 159.0)).owner == "ann"
     assert (await claim(store, "bob", 160.0)).owner == "bob"
+
+
+async def test_a_name_that_is_freed_is_anybodys_at_once_and_in_a_new_generation(store: Store) -> None:
+    """Row 84."""
+    await claim(store, "ann", 10.0)
+    assert await store.free_name("none.localhost") is None
+    freed = await store.free_name("demo.localhost")
+    assert freed == NameRow(host="demo.localhost", owner="ann", at=10.0, released_at=FREED_AT)
+    assert (await claim(store, "bob", 10.5)).generation == 2
+
+
+async def test_names_are_looked_up_one_by_one_and_all_together_those_given_up_too(store: Store) -> None:
+    await claim(store, "ann", 10.0)
+    await store.claim_name("other.localhost", "bob", 20.0, lost_seconds=10, cool_seconds=100)
+    await store.release_name("demo.localhost", "ann", 30.0)
+    mine = NameRow(host="demo.localhost", owner="ann", at=10.0, released_at=30.0)
+    assert await store.name("demo.localhost") == mine
+    assert await store.name("none.localhost") is None
+    assert await store.all_names("ann") == [mine]
+    assert [row.owner for row in await store.all_names()] == ["ann", "bob"]
 
 
 async def test_an_owner_takes_its_own_name_back_at_once_in_the_same_generation(store: Store) -> None:

@@ -17,6 +17,9 @@ from tunnelrelay.model import Token
 ENDED_SECONDS = 3600.0
 """How long an ended session is told to other relays: far longer than one of them can go without asking."""
 
+FREED_AT = -1e15
+"""When a name was given up that an operator freed: longer ago than any cool-down."""
+
 
 class StoreError(Exception):
     """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed)."""
@@ -184,8 +187,17 @@ class Store(Protocol):
     async def release_name(self, host: str, owner: str, at: float) -> None:
         """Notes that this owner gave the name up; nothing happens when it is not theirs."""
 
+    async def name(self, host: str) -> NameRow | None:
+        """Who holds this name, or held it last; None when nobody ever did."""
+
     async def names(self, since: float) -> list[NameRow]:
         """The names held at or after `since` and not given up, by host."""
+
+    async def all_names(self, owner: str | None = None) -> list[NameRow]:
+        """Every name anybody ever held, by host; only those `owner` held last unless None."""
+
+    async def free_name(self, host: str) -> NameRow | None:
+        """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """Keeps audit events, in order."""

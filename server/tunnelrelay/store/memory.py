@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import ENDED_SECONDS, AuditRow, NameRow, SessionRow, StoreError, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, StoreError, Whose
 
 
 class MemoryStore:
@@ -151,10 +151,24 @@ class MemoryStore:
         if known is not None and known.owner == owner and known.released_at is None:
             self._names[host] = replace(known, released_at=at)
 
+    async def name(self, host: str) -> NameRow | None:
+        """See `Store.name`."""
+        return self._names.get(host)
+
     async def names(self, since: float) -> list[NameRow]:
         """See `Store.names`."""
         held = [row for row in self._names.values() if row.at >= since and row.released_at is None]
         return sorted(held, key=lambda row: row.host)
+
+    async def all_names(self, owner: str | None = None) -> list[NameRow]:
+        """See `Store.all_names`."""
+        return sorted((row for row in self._names.values() if owner in (None, row.owner)), key=lambda row: row.host)
+
+    async def free_name(self, host: str) -> NameRow | None:
+        """See `Store.free_name`."""
+        if host in self._names:
+            self._names[host] = replace(self._names[host], released_at=FREED_AT)
+        return self._names.get(host)
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """See `Store.add_audit`."""

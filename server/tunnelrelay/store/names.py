@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from tunnelrelay.store.base import NameRow
+from tunnelrelay.store.base import FREED_AT, NameRow
 from tunnelrelay.store.engine import Part
 from tunnelrelay.store.schema import names
 
@@ -47,8 +47,28 @@ class NamePart(Part):
         async with self._begin() as connection:
             await connection.execute(update(names).where(is_theirs).values(released_at=at))
 
+    async def name(self, host: str) -> NameRow | None:
+        """See `Store.name`."""
+        async with self._begin() as connection:
+            row = (await connection.execute(select(names).where(names.c.host == host))).one_or_none()
+        return NameRow(**row._mapping) if row is not None else None
+
     async def names(self, since: float) -> list[NameRow]:
         """See `Store.names`."""
         query = select(names).where(names.c.at >= since, names.c.released_at.is_(None)).order_by(names.c.host)
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
+
+    async def all_names(self, owner: str | None = None) -> list[NameRow]:
+        """See `Store.all_names`."""
+        query = select(names).order_by(names.c.host)
+        query = query if owner is None else query.where(names.c.owner == owner)
+        async with self._begin() as connection:
+            return [NameRow(**row._mapping) for row in await connection.execute(query)]
+
+    async def free_name(self, host: str) -> NameRow | None:
+        """See `Store.free_name`."""
+        async with self._begin() as connection:
+            await connection.execute(update(names).where(names.c.host == host).values(released_at=FREED_AT))
+            row = (await connection.execute(select(names).where(names.c.host == host))).one_or_none()
+        return NameRow(**row._mapping) if row is not None else None
