@@ -6,8 +6,16 @@ what a request says about itself.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 MAX_HOST = 253
+CALLBACK_PATH = "/oauth2/callback"
+"""Where providers send visitors back to, on the callback host."""
+HOST_CALLBACK_PATH = "/_tunnel/oidc/callback"
+"""The same on an endpoint's own host, for owners who register that."""
+CallbackKind = Literal["shared", "connection", "host"]
+"""The one callback of all owners, one for each connection, or one on the endpoint's own host."""
+CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -23,12 +31,14 @@ class PublicAddress:
         domain: Lower-case, without a port.
         port: As visitors see it.
         callback_url: Overrides the redirect URI; "" for the default.
+        is_multi_tenant: Owners are strangers to each other: each connection has a callback of its own.
     """
 
     scheme: str
     domain: str
     port: int
     callback_url: str = ""
+    is_multi_tenant: bool = False
 
     @property
     def is_secure(self) -> bool:
@@ -51,15 +61,39 @@ class PublicAddress:
         return f"idp.{self.domain}"
 
     @property
-    def redirect_uri(self) -> str:
-        """What owners register at their provider, once for every endpoint.
+    def callback_base(self) -> str:
+        """The callback host's address as providers know it, without a path.
 
         On `localhost` and below it is that literal name: several providers take plain http for nothing else.
         """
-        if self.callback_url:
-            return self.callback_url
-        host = "localhost" if self.is_local else self.idp_host
-        return f"{self.url(host)}/oauth2/callback"
+        return self.url("localhost" if self.is_local else self.idp_host)
+
+    def callback_path(self, page: CallbackPage, connection_id: str) -> str:
+        """The path of a page that a provider sends visitors or tokens to: each connection's own between strangers.
+
+        With one path for all, a hostile owner's provider can have the code of another one delivered into a login of
+        its own (the COAT attack). A path that is registered at one provider only cannot be reached from another.
+        """
+        return f"/oauth2/{page}/{connection_id}" if self.is_multi_tenant else f"/oauth2/{page}"
+
+    def callback_kind(self, wish: str) -> CallbackKind:
+        """Which callback a connection has, by its owner's wish (`relay`, `shared` or `host`)."""
+        if wish == "host":
+            return "host"
+        return "connection" if self.is_multi_tenant and wish != "shared" else "shared"
+
+    def redirect_uri(self, wish: str, connection_id: str, host: str) -> str:
+        """What an owner registers at the provider, and exactly what is sent there.
+
+        Args:
+            wish: The connection's `callback`.
+            host: The endpoint's.
+        """
+        kind = self.callback_kind(wish)
+        if kind == "host":
+            return self.url(host) + HOST_CALLBACK_PATH
+        shared = self.callback_url or self.callback_base + CALLBACK_PATH
+        return shared if kind == "shared" else f"{shared}/{connection_id}"
 
     def url(self, host: str) -> str:
         """The address of a host, without a path."""

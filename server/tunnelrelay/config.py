@@ -104,6 +104,20 @@ class RelayConfig:
         default=(),
         is_list=True,
     )
+    multi_tenant: bool = setting(
+        read.true_or_false,
+        "Owners are strangers to each other: every OpenID connection gets a redirect URI of its own, and agents need "
+        "tokens.",
+        shape="true|false",
+        default=False,
+    )
+    shared_callback_owner: tuple[str, ...] = setting(
+        read.owner,
+        "Owners whose connections may use the redirect URI without a path of its own on a `multi_tenant` relay.",
+        shape="OWNER",
+        default=(),
+        is_list=True,
+    )
     hold_seconds: float = setting(
         read.seconds(0, 60),
         "How long a request waits for an agent that just went away, before it is answered 503.",
@@ -136,8 +150,8 @@ class RelayConfig:
 
     @property
     def needs_tokens(self) -> bool:
-        """True when an agent must show a token."""
-        return not self.is_local
+        """True when an agent must show a token. Without tokens all agents are one owner, so strangers need them."""
+        return self.multi_tenant or not self.is_local
 
     @property
     def scheme(self) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAX_OWNER_LENGTH = 64
 MAX_DOMAIN_LENGTH = 190
 """A host name has at most 253 characters; a label of 63 and its dot must fit in front of the domain."""
 
@@ -164,6 +165,20 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def true_or_false(text: str) -> bool:
+    """Reads `true` or `false`, as TOML writes them."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"`{text}` is neither true nor false")
+    return text.lower() == "true"
+
+
+def owner(text: str) -> str:
+    """Reads the name of an owner, as `token create --owner` has it."""
+    if not text or len(text) > MAX_OWNER_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"`{text[:80]}` is no owner's name")
+    return text
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

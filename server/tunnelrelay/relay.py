@@ -313,7 +313,8 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
     log.info(
         "relay ready",
         extra={"url": relay.address.url("*." + relay.address.domain), "http": _text(relay.http),
-               "https": _text(relay.https), "admin": _text(relay.admin), "redirect_uri": relay.address.redirect_uri},
+               "https": _text(relay.https), "admin": _text(relay.admin),
+               "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
     )  # fmt: skip
     await stopped.wait()
     log.info("relay stopping")
@@ -329,6 +330,7 @@ def _public_address(config: RelayConfig, http: tuple[str, int] | None, https: tu
         domain=config.domain,
         port=config.public_port(listening[1]),
         callback_url=config.callback_url or "",
+        is_multi_tenant=config.multi_tenant,
     )
 
 

@@ -20,6 +20,8 @@ def default(name: str) -> str:
         return "see below"
     if value is None or value == ():
         return ""
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

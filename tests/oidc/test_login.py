@@ -85,7 +85,7 @@ async def test_the_secret_is_form_encoded_before_it_is_shown_by_basic() -> None:
     user, _, password = b64decode(call.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
     assert (unquote_plus(user), unquote_plus(password)) == (CLIENT_ID, CLIENT_SECRET)
     form = dict(parse_qsl(call.content.decode()))
-    assert form["redirect_uri"] == world.address.redirect_uri
+    assert form["redirect_uri"] == "https://idp.tun.example/oauth2/callback"
     assert "client_secret" not in form
 
 

@@ -260,7 +260,10 @@ async def test_rows_44_58_nothing_in_a_visitors_request_changes_where_a_login_le
     reply = await world.login.start(APP, world.endpoints[APP], request(APP, target, fields), "r", PEER)
     asked = sent_to(reply)
     assert asked.keys().isdisjoint({"prompt", "acr_values", "login_hint", "rd", "next"})
-    assert (asked["scope"], asked["redirect_uri"]) == ("openid email profile", world.address.redirect_uri)
+    assert (asked["scope"], asked["redirect_uri"]) == (
+        "openid email profile",
+        "https://idp.tun.example/oauth2/callback",
+    )
     assert "evil" not in location(reply)
 
 

@@ -188,7 +188,7 @@ class AgentSession:
                 url=desk.address.url(host),
                 host=host,
                 generation=tunnel.generation,
-                redirect_uri=desk.address.redirect_uri if policy.connection is not None else None,
+                redirect_uri=_redirect_uri(policy.connection, host, desk.address),
             )
         )
 
@@ -213,6 +213,10 @@ class AgentSession:
 
     def _no_hello(self) -> None:
         self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")
+
+
+def _redirect_uri(connection: Connection | None, host: str, address: PublicAddress) -> str | None:
+    return None if connection is None else address.redirect_uri(connection.callback, connection.id, host)
 
 
 def _is_instance(agent: str) -> bool:

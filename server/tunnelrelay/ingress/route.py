@@ -115,7 +115,7 @@ class Router:
     def _own_host(self, head: RequestHead, host: str) -> Routed:
         address = self._address
         # On `localhost` the callback lives there: providers take plain http for no other name.
-        is_local_callback = address.is_local and host == "localhost" and head.path == b"/oauth2/callback"
+        is_local_callback = address.is_local and host == "localhost" and head.path.startswith(b"/oauth2/")
         if host == address.idp_host or is_local_callback:
             return Own(host, "idp")
         if host == address.domain:
@@ -146,7 +146,11 @@ class Router:
                 "protocols": [SUBPROTOCOL],
                 "domain": address.domain,
                 "url": address.url("*." + address.domain),
-                "redirect_uri": address.redirect_uri,
+                "multi_tenant": address.is_multi_tenant,
+                "redirect_uri": address.redirect_uri("relay", "{connection}", "{host}"),
+                "redirect_uris": {
+                    wish: address.redirect_uri(wish, "{connection}", "{host}") for wish in ("relay", "shared", "host")
+                },
                 "needs_token": not self._is_token_free,
                 "limits": {"head_bytes": MAX_REQUEST_HEAD, "target_bytes": MAX_TARGET, "fields": MAX_FIELDS},
             }

@@ -172,7 +172,7 @@ class Finisher:
             metadata,
             code=handoff.code,
             verifier=transaction.verifier,
-            redirect_uri=self._address.redirect_uri,
+            redirect_uri=self._address.redirect_uri(connection.callback, connection.id, arrival.host),
         )
         try:
             claims = await self._providers.claims(

@@ -135,7 +135,7 @@ class Login:
         parameters = {
             "response_type": "code",
             "client_id": connection.client_id,
-            "redirect_uri": self._address.redirect_uri,
+            "redirect_uri": self._address.redirect_uri(connection.callback, connection.id, transaction.host),
             "scope": " ".join(_scopes(connection, metadata)),
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
             "nonce": transaction.nonce,
