@@ -3,6 +3,7 @@
 Python does not resolve `*.localhost`, so the transport connects to 127.0.0.1 and leaves the name in Host.
 """
 
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
@@ -39,10 +40,17 @@ class LoopbackTransport(httpx.HTTPTransport):
 
 
 class Visitor:
-    """A person with a browser, without the browser."""
+    """A person with a browser, without the browser.
+
+    Attributes:
+        went: Every address a redirect led to, in order.
+        stops_at: Says of an address that the visitor shall not follow a redirect there; none by default.
+    """
 
     def __init__(self) -> None:
         self.client = httpx.Client(transport=LoopbackTransport(), timeout=30, trust_env=False)
+        self.went: list[str] = []
+        self.stops_at: Callable[[str], bool] = lambda _url: False
 
     def __enter__(self) -> "Visitor":
         return self
@@ -55,7 +63,7 @@ class Visitor:
         return self.client.get(url, **kwargs)
 
     def navigate(self, url: str) -> httpx.Response:
-        """Opens `url` as a browser does, through every redirect; the last page."""
+        """Opens `url` as a browser does, through every redirect; the last page, or the redirect it stopped at."""
         response = self.client.get(url, headers=NAVIGATION)
         return self._follow(response)
 
@@ -64,6 +72,9 @@ class Visitor:
             if response.status_code not in {301, 302, 303, 307}:
                 return response
             target = urljoin(page_url(response), response.headers["location"])
+            self.went.append(target)
+            if self.stops_at(target):
+                return response
             response = self.client.get(target, headers=NAVIGATION)
         raise AssertionError(f"more than {MAX_HOPS} redirects, last to {response.headers['location']}")
 
@@ -72,11 +83,17 @@ class Visitor:
         form = FormReader.first(page.text)
         target = urljoin(page_url(page), form.action)
         data = {**form.hidden, **values}
-        return self._follow(self.client.post(target, data=data, headers=NAVIGATION))
+        origin = urljoin(page_url(page), "/").rstrip("/")
+        site = "same-origin" if target.startswith(f"{origin}/") else "cross-site"
+        headers = {**NAVIGATION, "Origin": origin, "Sec-Fetch-Site": site}
+        return self._follow(self.client.post(target, data=data, headers=headers))
 
     def login(self, url: str, user: str) -> httpx.Response:
         """Opens `url`, signs in as `user` at whichever test provider asks, and gives the page it ends on."""
-        page = self.navigate(url)
+        return self.sign_in(self.navigate(url), user)
+
+    def sign_in(self, page: httpx.Response, user: str) -> httpx.Response:
+        """Fills in the forms of whichever test provider `page` is at, and gives the page it ends on."""
         if "oauth2/authorize" in page_url(page):  # oidc-provider-mock: one form
             return self.submit(page, sub=user)
         if "name=login" in page.text:
