@@ -13,7 +13,14 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_metadata
 from tunnelrelay.oidc.fetch import Answer, Fetcher
-from tunnelrelay.oidc.redeem import Tokens, merge_userinfo, needs_userinfo, read_tokens, token_request
+from tunnelrelay.oidc.redeem import (
+    Tokens,
+    merge_userinfo,
+    needs_userinfo,
+    read_tokens,
+    refresh_request,
+    token_request,
+)
 from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token, check_userinfo
 from tunnelrelay.policy.rules import Connection
 
@@ -141,8 +148,20 @@ class Providers:
             await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
         )
 
+    async def refresh(self, connection: Connection, metadata: Metadata, refresh_token: str) -> Answer:
+        """What the token endpoint says to a refresh token. Raises ProviderError."""
+        body, headers = refresh_request(connection, metadata, refresh_token)
+        return await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
+
     async def claims(
-        self, connection: Connection, metadata: Metadata, tokens: Tokens, *, nonce: str, code: str
+        self,
+        connection: Connection,
+        metadata: Metadata,
+        tokens: Tokens,
+        *,
+        nonce: str,
+        code: str,
+        is_refresh: bool = False,
     ) -> dict[str, Any]:
         """Who logged in: the claims of an ID token that passed the check list, completed from userinfo where needed.
 
@@ -150,7 +169,37 @@ class Providers:
             TokenInvalid: The ID token did not pass.
             ProviderError: Keys or userinfo could not be had.
         """
-        expected = Expected(
+        expected = self._expected(connection, metadata, tokens, nonce, code, is_refresh)
+        claims = await self._check(connection, metadata, lambda keys: check_id_token(tokens.id_token, keys, expected))
+        if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
+            return claims
+        return merge_userinfo(claims, await self.userinfo(connection, metadata, tokens))
+
+    async def userinfo(self, connection: Connection, metadata: Metadata, tokens: Tokens) -> Answer:
+        """What the userinfo endpoint says to an access token, whatever the status.
+
+        Raises:
+            TokenInvalid: It was signed, and did not pass.
+            ProviderError: It could not be had.
+        """
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access_token)
+        )
+        if not answer.token:
+            return answer
+        # Signed answers are for those who registered the client so; what is signed is checked, not just read.
+        expected = self._expected(connection, metadata, tokens, "", "", True)
+        said = await self._check(connection, metadata, lambda keys: check_userinfo(answer.token, keys, expected))
+        return Answer(answer.status, said)
+
+    async def aclose(self) -> None:
+        """Closes every connection to providers."""
+        await self._fetcher.aclose()
+
+    def _expected(
+        self, connection: Connection, metadata: Metadata, tokens: Tokens, nonce: str, code: str, is_refresh: bool
+    ) -> Expected:
+        return Expected(
             issuer=metadata.issuer,
             client_id=connection.client_id,
             nonce=nonce,
@@ -158,22 +207,8 @@ class Providers:
             access_token=tokens.access_token,
             code=code,
             now=self._clock(),
+            is_refresh=is_refresh,
         )
-        claims = await self._check(connection, metadata, lambda keys: check_id_token(tokens.id_token, keys, expected))
-        if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
-            return claims
-        answer = await self._call(
-            connection, lambda: self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access_token)
-        )
-        if answer.token:
-            # Signed answers are for those who registered the client so; what is signed is checked, not just read.
-            said = await self._check(connection, metadata, lambda keys: check_userinfo(answer.token, keys, expected))
-            return merge_userinfo(claims, Answer(answer.status, said))
-        return merge_userinfo(claims, answer)
-
-    async def aclose(self) -> None:
-        """Closes every connection to providers."""
-        await self._fetcher.aclose()
 
     async def _check(
         self, connection: Connection, metadata: Metadata, check: Callable[[KeySet], dict[str, Any]]

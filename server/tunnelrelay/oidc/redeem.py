@@ -1,6 +1,7 @@
 """From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
 MAX_CLAIMS = 16 * 1024
 """Bytes of claims kept with a session."""
+MAX_EXPIRES_IN = 30 * 24 * 3600
+"""Seconds: no session is longer."""
 _ABOUT_THE_TOKEN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
 )
@@ -25,10 +28,18 @@ _KNOWN_ERRORS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the token endpoint gave. Never logged."""
+    """What the token endpoint gave. Never logged.
+
+    Attributes:
+        id_token: "" when a refresh brought none (Core section 12.2 leaves it to the provider).
+        refresh_token: "" without one.
+        expires_in: Seconds for which the access token is good, 0 when the provider does not say.
+    """
 
     id_token: str
     access_token: str
+    refresh_token: str = ""
+    expires_in: float = 0.0
 
     def __repr__(self) -> str:
         """Never the tokens."""
@@ -45,12 +56,21 @@ def token_request(
     )
 
 
+def refresh_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of a refresh (RFC 6749 section 6). No scope: the one that was granted stays."""
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return authenticated(
+        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+    )
+
+
 def read_tokens(answer: Answer) -> Tokens:
     """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
 
+    A strange `expires_in` or `refresh_token` is none: without them the login goes on, and is asked about again less.
+
     Raises:
-        ProviderError: When it refused, or left out what must be there. `expires_in` is not looked at: no access token
-            outlives the login here.
+        ProviderError: When it refused, or left out what must be there.
     """
     content = answer.content
     if answer.status != 200:
@@ -58,14 +78,27 @@ def read_tokens(answer: Answer) -> Tokens:
         # Only registered words are repeated: this text reaches a log, and the provider may be hostile.
         said = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
         raise ProviderError("invalid", f"the token endpoint answered {answer.status}{said}{_hint(error)}")
+    tokens = granted(content)
+    if not tokens.id_token:
+        raise ProviderError("invalid", "the token endpoint sent no ID token; hint: is the scope `openid` granted?")
+    return tokens
+
+
+def granted(content: Mapping[str, object]) -> Tokens:
+    """The tokens in a successful answer, to a code or to a refresh. Raises ProviderError."""
     kind, id_token, access_token = (content.get(name) for name in ("token_type", "id_token", "access_token"))
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ProviderError("invalid", "the token endpoint's `token_type` is not Bearer")
-    if not isinstance(id_token, str) or not id_token:
-        raise ProviderError("invalid", "the token endpoint sent no ID token; hint: is the scope `openid` granted?")
     if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
         raise ProviderError("invalid", "the token endpoint sent no usable access token")
-    return Tokens(id_token=id_token, access_token=access_token)
+    refresh_token, seconds = content.get("refresh_token"), content.get("expires_in")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return Tokens(
+        id_token=id_token if isinstance(id_token, str) else "",
+        access_token=access_token,
+        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token.isprintable() else "",
+        expires_in=float(seconds) if is_number and 0 < seconds <= MAX_EXPIRES_IN else 0.0,
+    )
 
 
 def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
