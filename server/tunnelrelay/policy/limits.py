@@ -1,0 +1,96 @@
+"""Fair shares: how often one address may do what costs something, and who counts as one address. Pure.
+
+Nothing here waits, and memory is bounded: of very many addresses the ones not seen for longest are forgotten, which
+gives their owners a fresh start and nobody else less.
+"""
+
+import ipaddress
+import math
+
+MAX_KEYS = 8192
+"""Addresses (or connections) one limit remembers; about 1 MB."""
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that count: whoever has one has the 2**64 addresses beside it too (RFC 6177)."""
+
+
+class Bucket:
+    """A budget that fills by itself, up to `burst`.
+
+    Args:
+        burst: What may be taken at once after a rest.
+        per_second: How fast it fills.
+    """
+
+    __slots__ = ("_at", "_burst", "_left", "_per_second")
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._left = burst
+        self._at = -math.inf
+
+    def take(self, now: float) -> bool:
+        """Takes one if there is one. A clock that goes backwards gives nothing and takes nothing."""
+        if now > self._at:
+            self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+    def seconds(self) -> int:
+        """Whole seconds, as seen by the last `take`, until the next one is granted."""
+        return max(1, math.ceil((1.0 - self._left) / self._per_second))
+
+
+class Buckets:
+    """A bucket for each key.
+
+    Args:
+        burst, per_second: See `Bucket`.
+    """
+
+    def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._max_keys = max_keys
+        self._buckets: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def wait(self, key: str, now: float) -> int:
+        """Takes one from the key's bucket. Returns 0, or in how many seconds to ask again when there was none."""
+        bucket = self._buckets.pop(key, None)
+        if bucket is None:
+            bucket = Bucket(self._burst, self._per_second)
+            if len(self._buckets) >= self._max_keys:
+                del self._buckets[next(iter(self._buckets))]
+        self._buckets[key] = bucket  # the end of the dict is the one used last
+        return 0 if bucket.take(now) else bucket.seconds()
+
+
+def address_key(host: str) -> str:
+    """Whom an address belongs to, as limits count; "" for who is not limited.
+
+    Loopback is not: there sits the operator, or a proxy that was not declared and stands for everybody.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if address.is_loopback:
+        return ""
+    if address.version == 6:
+        return str(ipaddress.ip_network((int(address) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX), IPV6_PREFIX)))
+    return host
+
+
+def fair_share(mine: int, everybodys: int, most: int, *, always: int = 32) -> bool:
+    """Whether somebody who holds `mine` of `most` places, of which `everybodys` are taken, may have one more.
+
+    Nobody may hold more than half of what is still free, so that one who takes all he can leaves a third, and a few who
+    do so together still leave room for the next. `always` places anybody may have while there are any.
+    """
+    return everybodys < most and (mine < always or mine < (most - everybodys) // 2)
