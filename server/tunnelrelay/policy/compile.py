@@ -11,6 +11,7 @@ from ipaddress import IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
 from tunnelrelay.policy.login_wishes import origins_of
@@ -49,19 +50,24 @@ def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes) -
     oidc = spec.oidc
     if oidc is not None and spec.basic_auth:
         problems.append("a password and an OpenID login cannot guard the same endpoint: use one of them")
+    if spec.jwt and spec.basic_auth:
+        problems.append("a password and tokens come in the same header field: use one of them")
     basic_key = hmac.digest(key, b"basic-auth", "sha256")
+    connection = None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems)
+    bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems)
     policy = Policy(
         cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
         cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),
         basic=_passwords(spec.basic_auth, basic_key, problems),
         basic_key=basic_key,
-        connection=None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems),
+        connection=connection,
+        bearer=bearer,
         origins=frozenset() if oidc is None else origins_of(oidc.allow_origins, problems),
         allows_preflight=oidc is not None and oidc.allow_preflight,
         host_header=_host_header(spec.host_header, upstream, problems),
         rewrites_location=spec.host_header == "rewrite",
         request_edit=compile_request_edit(spec.request_headers, problems),
-        response_edit=compile_response_edit(spec.response_headers, private=oidc is not None, problems=problems),
+        response_edit=compile_response_edit(spec.response_headers, private=bool(oidc or spec.jwt), problems=problems),
     )
     if problems:
         raise PolicyInvalid(problems)

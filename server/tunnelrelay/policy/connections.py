@@ -31,7 +31,7 @@ _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list[str]) -> Connection:
     """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
-    problems += _issuer_problems(spec.issuer)
+    problems += issuer_problems(spec.issuer, "oidc")
     for flag, text in (("client id", spec.client_id), ("client secret", spec.client_secret)):
         if not text.strip() or not text.isprintable():
             problems.append(f"oidc: the {flag} is empty or has control characters")
@@ -83,21 +83,24 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     return b32encode(hmac.digest(key, message, "sha256")).decode().lower()[:ID_LENGTH]
 
 
-def _issuer_problems(issuer: str) -> list[str]:
-    """Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled."""
+def issuer_problems(issuer: str, setting: str) -> list[str]:
+    """Returns what is wrong with an issuer, each beginning with `setting`.
+
+    Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled.
+    """
     if not issuer.isascii() or not issuer.isprintable() or set(issuer) & set(' \\"<>'):
-        return [f"oidc: the issuer {issuer[:128]!r} is not a URL"]
+        return [f"{setting}: the issuer {issuer[:128]!r} is not a URL"]
     try:
         url = httpx.URL(issuer)
     except httpx.InvalidURL:
-        return [f"oidc: the issuer {issuer[:128]!r} is not a URL"]
+        return [f"{setting}: the issuer {issuer[:128]!r} is not a URL"]
     if url.scheme not in ("https", "http") or not url.host or not 1 <= (url.port or 443) <= 65_535:
-        return [f"oidc: the issuer {issuer[:128]!r} is not an https:// address"]
+        return [f"{setting}: the issuer {issuer[:128]!r} is not an https:// address"]
     if url.userinfo or "?" in issuer or "#" in issuer or "@" in issuer:
-        return [f"oidc: the issuer {issuer[:128]!r} has a user, a query or a fragment"]
+        return [f"{setting}: the issuer {issuer[:128]!r} has a user, a query or a fragment"]
     if url.host == "login.microsoftonline.com" and (tenant := _MANY_TENANTS.match(url.path)):
         return [
-            f"oidc: '/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
+            f"{setting}: '/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
         ]
     return []
 

@@ -25,7 +25,13 @@ _DIRECTIVE = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
 
 def request_block(
-    head: RequestHead, *, forwarded: bytes, identity: bytes, policy: Policy, upgrade: bytes = b""
+    head: RequestHead,
+    *,
+    forwarded: bytes,
+    identity: bytes,
+    policy: Policy,
+    upgrade: bytes = b"",
+    spent: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """Returns the head to send to the upstream: request line and field lines, without framing and the empty line.
 
@@ -33,8 +39,11 @@ def request_block(
         forwarded: Ready lines for `X-Forwarded-For`, `-Proto` and `-Host`.
         identity: Ready lines about who is signed in; b"" when nobody is.
         upgrade: Protocol to ask the upstream for; b"" for none.
+        spent: Names of fields that were for the relay alone, lower-case.
     """
     unwanted = policy.request_edit.remove
+    if spent:
+        unwanted = unwanted | spent
     if head.connection not in HARMLESS:
         # Host is not the visitor's to take away: what was judged for one host must arrive for that host.
         unwanted = unwanted | {canonical(token) for token in head.connection_tokens()} - {b"host", b"te"}
@@ -82,8 +91,8 @@ def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: 
         if kept := _admit_from_upstream(kind, value, policy, host, origin):
             parts += (name, b": ", kept, b"\r\n")
     parts.append(policy.response_edit.add)
-    if policy.connection is not None:
-        parts.append(b"Vary: Cookie\r\n")
+    if policy.vary:
+        parts.append(policy.vary)
         if names.CACHE_CONTROL not in specials and b"cache-control" not in policy.response_edit.adds:
             parts.append(b"Cache-Control: private, no-cache\r\n")
     if upgrade:
@@ -130,9 +139,9 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
     if kind == names.LOCATION:
         return _public_location(value, policy, origin)
     if kind == names.CACHE_CONTROL:
-        return value if policy.connection is None else make_private(value)
+        return make_private(value) if policy.vary else value
     if kind == names.CDN_CACHE:
-        return value if policy.connection is None else b""
+        return b"" if policy.vary else value
     return b""
 
 

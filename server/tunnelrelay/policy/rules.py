@@ -114,6 +114,39 @@ class Connection:
     bearer: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIssuer:
+    """An issuer whose JWTs programs may show instead of a login.
+
+    Attributes:
+        connection: Where its keys are found: the login's own, or one without a client.
+        audiences: A token must be made for one of these.
+        claims: (name, values). Of every name one value must match. Tokens of the login's own issuer have none of
+            these: they go by the rules for people.
+    """
+
+    connection: Connection
+    audiences: frozenset[str]
+    claims: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    @property
+    def is_of_login(self) -> bool:
+        """Whether people sign in there too."""
+        return bool(self.connection.client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Which tokens open an endpoint without a login.
+
+    Attributes:
+        version: Changes with whatever decides about a token: what was found out under another version is forgotten.
+    """
+
+    issuers: tuple[TokenIssuer, ...]
+    version: str
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """The owner's changes to a list of header fields.
@@ -139,12 +172,15 @@ class Policy:
         basic: Keyed digests of `user:password`; one match opens.
         basic_key: Key of those digests.
         connection: Who signs visitors in; None for no login.
+        bearer: Whose tokens are taken instead of a login; None for nobody's.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
         allows_preflight: CORS preflights pass without a login, and without anybody's identity.
         host_header: Host to send to the upstream; None keeps the visitor's.
         rewrites_location: The upstream is told its own host, so its redirects are turned back into public ones.
         words: Who is let in, for people.
         is_open: Nothing to judge: every visitor may pass.
+        vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
+            visitor's answer for another. b"" when everybody gets the same.
     """
 
     cidr_allow: tuple[Network, ...] = ()
@@ -152,6 +188,7 @@ class Policy:
     basic: frozenset[bytes] = field(default=frozenset(), repr=False)
     basic_key: bytes = field(default=b"", repr=False)
     connection: Connection | None = None
+    bearer: Bearer | None = None
     origins: frozenset[bytes] = frozenset()
     allows_preflight: bool = False
     host_header: bytes | None = None
@@ -160,10 +197,13 @@ class Policy:
     response_edit: Edit = Edit()
     words: str = ""
     is_open: bool = field(init=False)
+    vary: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        guards = self.cidr_allow or self.cidr_deny or self.basic or self.connection
+        guards = self.cidr_allow or self.cidr_deny or self.basic or self.connection or self.bearer
         object.__setattr__(self, "is_open", not guards)
+        names = [b"Cookie"] * (self.connection is not None) + [b"Authorization"] * (self.bearer is not None)
+        object.__setattr__(self, "vary", b"Vary: %b\r\n" % b", ".join(names) if names else b"")
 
 
 def verified_email(claims: Claims) -> str:

@@ -74,7 +74,8 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity
     if policy.basic:
         return Allow() if has_password(policy, head) else Challenge()
     if policy.connection is None:
-        return Allow()
+        # Only programs are let in, and this request came without a token (see bearer.py).
+        return Unauthorized(classify(head)) if policy.bearer is not None else Allow()
     if identity is not None and session_counts(head, origin):
         return Allow(identity)
     return _ask_for_login(classify(head))

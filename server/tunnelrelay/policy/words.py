@@ -5,20 +5,22 @@ An owner who mistyped a rule finds out here, so the words are made from the comp
 
 from collections.abc import Iterable
 
-from tunnelrelay.policy.rules import Network, Policy, Rules
+from tunnelrelay.policy.rules import Bearer, Network, Policy, Rules, TokenIssuer
 
 
 def words_for(policy: Policy) -> str:
     """Returns who may open the endpoint, as a phrase that goes on after "Let in:"."""
     if policy.connection is not None:
         who = f"{_people(policy.connection.rules)} at {policy.connection.issuer}"
+    elif policy.bearer is not None:
+        who = "no person"
     elif policy.basic:
         who = "anyone with the address and a password"
     elif policy.cidr_allow:
         who = "anyone with the address"
     else:
         who = "ANYONE on the internet with the address"
-    return who + _places(policy)
+    return who + _programs(policy.bearer) + _places(policy)
 
 
 def _people(rules: Rules) -> str:
@@ -36,6 +38,18 @@ def _people(rules: Rules) -> str:
 
 def _signing_in(conditions: list[str]) -> str:
     return ", signed in" if conditions else " who signs in"
+
+
+def _programs(bearer: Bearer | None) -> str:
+    return "".join(f"; programs with a token {_token(issuer)}" for issuer in bearer.issuers) if bearer else ""
+
+
+def _token(issuer: TokenIssuer) -> str:
+    token = f"of {issuer.connection.issuer} for {_one_of(issuer.audiences)}"
+    if issuer.is_of_login:
+        return token + " under the same rules"
+    rules = [f"{name}={_one_of(values)}" for name, values in issuer.claims]
+    return token + (f" with {' and '.join(rules)}" if rules else ", whoever its holder is")
 
 
 def _places(policy: Policy) -> str:

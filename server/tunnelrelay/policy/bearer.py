@@ -1,0 +1,189 @@
+"""Tokens that programs show instead of a login: whose are taken, what they must say, and which requests they open.
+
+Pure. A token's signature is checked in `oidc/bearer.py`; here is what an owner may ask for, and what is asked of a
+token's claims once they are believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from tunnelctl.wire.messages import JwtSpec, PolicySpec
+from tunnelrelay.policy.classify import Visit
+from tunnelrelay.policy.connections import digest, issuer_problems
+from tunnelrelay.policy.rules import (
+    Bearer,
+    Claims,
+    Connection,
+    Refusal,
+    Rules,
+    TokenIssuer,
+    claim_texts,
+    verified_email,
+)
+from tunnelrelay.policy.shared_issuers import SHARED_DOMAINS, narrows, shared_issuer
+from tunnelrelay.policy.verdict import Allow, Deny, Unauthorized, Verdict, network_allows
+
+if TYPE_CHECKING:
+    from tunnelctl.http1.head import RequestHead
+    from tunnelrelay.model import Identity
+    from tunnelrelay.policy.rules import Policy
+
+MAX_ISSUERS = 8
+MAX_AUDIENCES = 16
+MAX_CLAIM_RULES = 32
+"""Of one issuer. Each of these is looked at for every token."""
+MAX_TEXT = 512
+"""Characters of an audience, or of a claim's name or value."""
+
+
+def compile_bearer(
+    spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes, problems: list[str]
+) -> Bearer | None:
+    """Returns which tokens open the endpoint, None for none; what is wrong is appended to `problems`.
+
+    Args:
+        connection: Compiled from the same spec; None without a login.
+        owner: Whose endpoint it is.
+        key: Secret of this relay that stays the same over restarts.
+    """
+    issuers: list[TokenIssuer] = []
+    if connection is not None and connection.bearer:
+        problems += _audience_problems("oidc", connection.bearer)
+        problems += _too_wide_for_programs(connection)
+        issuers.append(TokenIssuer(connection=connection, audiences=connection.bearer))
+    if len(spec.jwt) > MAX_ISSUERS:
+        problems.append(f"jwt: {len(spec.jwt)} issuers, at most {MAX_ISSUERS}")
+    issuers.extend(_extra(jwt, owner=owner, key=key, problems=problems) for jwt in spec.jwt[:MAX_ISSUERS])
+    problems += _said_twice(spec)
+    if not issuers:
+        return None
+    return Bearer(tuple(issuers), digest(key, "bearer", [text for issuer in issuers for text in _canonical(issuer)]))
+
+
+def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
+    """Returns whether the holder of a token with these claims may come in.
+
+    Args:
+        claims: Verified, with `email_verified` and `groups` as rules read them.
+    """
+    if issuer.is_of_login:
+        return issuer.connection.rules.admits(claims)
+    for name, values in issuer.claims:
+        # An address somebody merely typed in at the issuer is no address (see `verified_email`).
+        found = (verified_email(claims),) if name == "email" else claim_texts(claims.get(name))
+        if values.isdisjoint(found):
+            return Refusal("claim")
+    return True
+
+
+def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity, origin: bytes) -> Verdict:
+    """Returns what to do with a request whose good token names `identity`.
+
+    No browser adds a token by itself, so nothing another site's page does can borrow one: only a websocket's `Origin`
+    is looked at, where it is said. Programs send none.
+
+    Args:
+        peer_ip, origin: As `verdict.judge` takes them.
+    """
+    if not network_allows(policy, peer_ip):
+        return Deny("network_denied")
+    sent = head.get(b"origin") if head.upgrade else None
+    if sent is not None and sent != origin and sent not in policy.origins:
+        return Unauthorized(Visit.UPGRADE)
+    return Allow(identity)
+
+
+def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> TokenIssuer:
+    problems += issuer_problems(spec.issuer, "jwt")
+    problems += _audience_problems("jwt", (spec.audience,))
+    if len(spec.claims) > MAX_CLAIM_RULES:
+        problems.append(f"jwt: {len(spec.claims)} claim rules, at most {MAX_CLAIM_RULES}")
+    problems += [problem for name, value in spec.claims for problem in _claim_problems(name, value)]
+    shared = shared_issuer(spec.issuer)
+    if shared is not None and not narrows((name for name, _ in spec.claims), shared):
+        problems.append(
+            f"jwt: {spec.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
+            f"{shared.example}"
+        )
+    values: dict[str, set[str]] = {}
+    for name, value in spec.claims:
+        values.setdefault(name, set()).add(value)
+    return TokenIssuer(
+        connection=_without_client(spec.issuer, owner, key),
+        audiences=frozenset({spec.audience}),
+        claims=tuple((name, frozenset(texts)) for name, texts in sorted(values.items())),
+    )
+
+
+def _without_client(issuer: str, owner: str, key: bytes) -> Connection:
+    """What the relay's knowledge of an issuer hangs on where nobody logs in."""
+    return Connection(
+        id=digest(key, "jwt", (owner, issuer)),
+        issuer=issuer,
+        client_id="",
+        client_secret="",
+        scopes=(),
+        rules=Rules(),
+        idle_seconds=0,
+        max_seconds=0,
+        epoch="",
+        rules_version="",
+    )
+
+
+def _too_wide_for_programs(connection: Connection) -> list[str]:
+    """Of a shared issuer everybody gets tokens for any audience, without the owner's client having a part in it."""
+    shared, rules = shared_issuer(connection.issuer), connection.rules
+    if shared is None:
+        return []
+    # Of claim rules one match is enough here: each by itself must be narrow.
+    by_claims = bool(rules.claims) and all(narrows((name,), shared) for name, _ in rules.claims)
+    by_email = bool(rules.emails or rules.domains) and not rules.domains & SHARED_DOMAINS
+    if by_claims or by_email or (shared.groups and rules.groups):
+        return []
+    return [
+        f"oidc: {connection.issuer} signs tokens for {shared.who}, for any audience: to take tokens of it, say who may "
+        f"come in, with an e-mail or domain rule or a claim rule such as {shared.example}"
+    ]
+
+
+def _said_twice(spec: PolicySpec) -> list[str]:
+    """One issuer, one set of rules: else a token refused by the stricter one would be let in by the other."""
+    issuers = [jwt.issuer.rstrip("/") for jwt in spec.jwt]
+    if spec.oidc is not None and spec.oidc.issuer.rstrip("/") in issuers:
+        return ["jwt: this issuer is the login's own: its tokens are taken with an audience for bearers there"]
+    return ["jwt: an issuer is named twice"] if len(set(issuers)) != len(issuers) else []
+
+
+def _audience_problems(where: str, audiences: Iterable[str]) -> list[str]:
+    audiences = list(audiences)
+    problems = [f"{where}: more than {MAX_AUDIENCES} audiences"] if len(audiences) > MAX_AUDIENCES else []
+    return problems + [f"{where}: {text[:64]!r} is no audience" for text in audiences if not _is_text(text)]
+
+
+def _claim_problems(name: str, value: str) -> list[str]:
+    if not _is_text(name) or not _is_text(value):
+        return [f"jwt: the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value, or is too long"]
+    if "*" in value:
+        return [
+            f"jwt: the claim rule {name[:64]}={value[:64]}: values are compared exactly, `*` stands for nothing else"
+        ]
+    if name == "email" and verified_email({"email": value, "email_verified": True}) != value:
+        return [f"jwt: {value[:128]!r} is not an e-mail address in lower case"]
+    return []
+
+
+def _is_text(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= MAX_TEXT and text.isprintable()
+
+
+def _canonical(issuer: TokenIssuer) -> list[str]:
+    connection = issuer.connection
+    return [
+        f"issuer {connection.id} {connection.epoch} {connection.rules_version}",
+        f"reading {connection.groups_claim} {connection.email_verified}",
+        *(f"audience {audience}" for audience in sorted(issuer.audiences)),
+        *(f"claim {len(name)} {name} {value}" for name, values in issuer.claims for value in sorted(values)),
+    ]

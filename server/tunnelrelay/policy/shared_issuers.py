@@ -1,0 +1,100 @@
+"""Issuers that sign tokens for everybody in the world, and the claims that tell one customer from all others.
+
+Whoever has an account there gets such tokens for any audience he likes: GitHub signs for every repository, Google for
+every service account. A signature and an audience then keep nobody out; a rule about one of these claims does.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SharedIssuer:
+    """One of them.
+
+    Attributes:
+        who: Whom it signs for, in words.
+        claims: Those whose values belong to one customer alone. Not among them are claims a stranger can bring about:
+            GitHub's `actor` is whoever caused a run, in anybody's repository.
+        example: A rule that narrows.
+        groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
+    """
+
+    who: str
+    claims: frozenset[str]
+    example: str
+    groups: bool = False
+
+
+def _shared(who: str, claims: str, example: str, *, groups: bool = False) -> SharedIssuer:
+    return SharedIssuer(who, frozenset(claims.split()), example, groups)
+
+
+_GITHUB = (
+    "repository repository_id repository_owner repository_owner_id workflow_ref job_workflow_ref enterprise_id sub"
+)
+_GITLAB = "project_path project_id namespace_path namespace_id ci_config_ref_uri sub"
+_ANYBODY = "sub=THE-ACCOUNT'S-ID"
+
+SHARED: dict[str, SharedIssuer] = {
+    "https://token.actions.githubusercontent.com": _shared(
+        "every workflow in every repository on GitHub", _GITHUB, "repository=OWNER/REPOSITORY"
+    ),
+    "https://gitlab.com": _shared(
+        "every account and every CI job on GitLab.com", _GITLAB, "project_path=GROUP/PROJECT", groups=True
+    ),
+    "https://accounts.google.com": _shared(
+        "every Google account and every service account", "sub hd email", "email=bot@acme.iam.gserviceaccount.com"
+    ),
+    "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": _shared(
+        "every personal Microsoft account", "sub oid", _ANYBODY
+    ),
+    "https://agent.buildkite.com": _shared(
+        "every pipeline on Buildkite", "organization_slug organization_id pipeline_id sub", "organization_slug=ACME"
+    ),
+    "https://oidc.vercel.com": _shared("every project on Vercel", "owner owner_id project_id sub", "owner=TEAM"),
+    "https://app.terraform.io": _shared(
+        "every run on HCP Terraform",
+        "terraform_organization_id terraform_organization_name terraform_project_id terraform_workspace_id sub",
+        "terraform_organization_name=ACME",
+    ),
+    "https://oidc.codefresh.io": _shared("every pipeline on Codefresh", "account_id pipeline_id sub", "account_id=ID"),
+    "https://oauth2.sigstore.dev/auth": _shared("everybody who signs with Sigstore", "sub email", _ANYBODY),
+    "https://cognito-identity.amazonaws.com": _shared("every Amazon Cognito identity pool", "sub", _ANYBODY),
+    "https://appleid.apple.com": _shared("every Apple account", "sub email", _ANYBODY),
+    "https://login.salesforce.com": _shared(
+        "every Salesforce organisation", "organization_id sub", "organization_id=ID"
+    ),
+    "https://slack.com": _shared("every Slack workspace", "https://slack.com/team_id sub", _ANYBODY),
+    "https://www.facebook.com": _shared("every Facebook account", "sub", _ANYBODY),
+    "https://limited.facebook.com": _shared("every Facebook account", "sub", _ANYBODY),
+    "https://www.linkedin.com/oauth": _shared("every LinkedIn account", "sub email", _ANYBODY),
+    "https://discord.com": _shared("every Discord account", "sub", _ANYBODY),
+    "https://id.twitch.tv/oauth2": _shared("every Twitch account", "sub", _ANYBODY),
+    "https://access.line.me": _shared("every LINE account", "sub", _ANYBODY),
+    "https://kauth.kakao.com": _shared("every Kakao account", "sub", _ANYBODY),
+    "https://api.login.yahoo.com": _shared("every Yahoo account", "sub email", _ANYBODY),
+}
+"""By issuer, without a slash at its end."""
+
+SHARED_DOMAINS = frozenset(
+    {
+        "gmail.com",
+        "googlemail.com",
+        "developer.gserviceaccount.com",
+        "appspot.gserviceaccount.com",
+        "cloudservices.gserviceaccount.com",
+        "cloudbuild.gserviceaccount.com",
+    }
+)
+"""E-mail domains in which every customer of Google has addresses: a rule for one of them narrows nothing."""
+
+
+def shared_issuer(issuer: str) -> SharedIssuer | None:
+    """Returns what is known of a shared issuer; None for one that is somebody's own, as far as anybody knows."""
+    return SHARED.get(issuer.rstrip("/").lower())
+
+
+def narrows(names: Iterable[str], shared: SharedIssuer) -> bool:
+    """Says whether rules about all these claims, of which every one must hold, leave one customer."""
+    return not shared.claims.isdisjoint(names)
