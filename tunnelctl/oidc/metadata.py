@@ -26,6 +26,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         auth_method: How we show our secret at the token endpoint.
         offers_groups: It knows the scope `groups`.
         sends_iss: It promised `iss` in its authorization answers (RFC 9207).
+        end_session_endpoint: Where visitors sign out there; "" without one.
+        revocation_endpoint: Where a token can be given back (RFC 7009); "" without one.
         warnings: What will probably break a login, for the owner.
     """
 
@@ -38,6 +40,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     auth_method: str
     offers_groups: bool
     sends_iss: bool
+    end_session_endpoint: str = ""
+    revocation_endpoint: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -91,6 +95,8 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         auth_method=_auth_method(document, has_secret),
         offers_groups="groups" in _texts(document, "scopes_supported", ()),
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        end_session_endpoint=_optional_endpoint(document, "end_session_endpoint", allow_http),
+        revocation_endpoint=_optional_endpoint(document, "revocation_endpoint", allow_http),
         warnings=_warnings(document),
     )
 
@@ -120,6 +126,14 @@ def _endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
     if url.scheme != "https" and not (allow_http and url.scheme == "http"):
         raise ProviderError("invalid", f"`{name}` in the provider's metadata does not start with https://")
     return text
+
+
+def _optional_endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
+    """One that logins do without: "" when it is missing or cannot be used."""
+    try:
+        return _endpoint(document, name, allow_http)
+    except ProviderError:
+        return ""
 
 
 def _parsed(text: str, name: str) -> httpx.URL:
