@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 
 from tunnelrelay.model import Token
 from tunnelrelay.store import upgrade as upgrading
-from tunnelrelay.store.base import StoreError, StoreTooNewError
+from tunnelrelay.store.base import NameRow, StoreError, StoreTooNewError
 from tunnelrelay.store.schema import metadata
 from tunnelrelay.store.store import SqliteStore
 
@@ -156,3 +156,24 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(path: Path) -> Non
 def test_the_head_kept_in_the_code_is_alembics_head() -> None:
     scripts = ScriptDirectory.from_config(Config(str(ALEMBIC_INI)))
     assert scripts.get_heads() == [upgrading.HEAD]
+
+
+async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrading, "HEAD", "0001")
+    upgrading.upgrade(path)
+    session = ("k" * 32, "demo.localhost", "conn", "e1", "https://op.example", "sub", "a@b.example", 1.0, 2.0, 3.0, "s")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO tokens VALUES ('tok_1', 'ann', ?, 100.0, NULL, NULL)", (b"d" * 32,))
+        connection.execute(
+            f"INSERT INTO sessions VALUES ({', '.join('?' * 11)})", (session[0].encode(), *session[1:10], b"sealed")
+        )
+        connection.execute("INSERT INTO names VALUES ('demo.localhost', 'ann', 100.0)")
+        connection.commit()
+    monkeypatch.undo()
+
+    store = await SqliteStore.open(path)
+    assert await store.tokens() == [TOKEN]
+    (kept,) = await store.sessions()
+    assert (kept.key, kept.subject, kept.version, kept.sid, kept.sealed) == (b"k" * 32, "sub", 1, None, b"sealed")
+    assert await store.names(0) == [NameRow(host="demo.localhost", owner="ann", at=100.0)]
+    await store.close()
