@@ -75,12 +75,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
     Raises:
         ProviderError: When a login with this provider could not be safe, or not work at all.
     """
-    issuer = _text(document, "issuer")
-    if issuer.removesuffix("/") != configured.removesuffix("/"):
-        raise ProviderError("invalid", f"the provider calls itself {issuer[:200]!r}, not {configured[:200]!r}")
-    algorithms = frozenset(_texts(document, "id_token_signing_alg_values_supported", ("RS256",))) & set(ALGORITHMS)
-    if not algorithms:
-        raise ProviderError("invalid", "the provider signs ID tokens with no algorithm that is accepted here")
+    issuer, algorithms = _signer(document, configured)
     if "code" not in _texts(document, "response_types_supported", ("code",)):
         raise ProviderError("invalid", "the provider does not offer the authorization code flow")
     return Metadata(
@@ -99,6 +94,40 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint", allow_http),
         warnings=_warnings(document),
     )
+
+
+def read_issuer(document: Mapping[str, Any], *, configured: str, allow_http: bool) -> Metadata:
+    """The metadata of an issuer whose tokens are taken and where nobody logs in: CI systems have no login to publish.
+
+    Args:
+        configured, allow_http: As for `read_metadata`.
+
+    Raises:
+        ProviderError: When its tokens could not be checked.
+    """
+    issuer, algorithms = _signer(document, configured)
+    return Metadata(
+        issuer=issuer,
+        authorization_endpoint="",
+        token_endpoint="",
+        jwks_uri=_endpoint(document, "jwks_uri", allow_http),
+        userinfo_endpoint="",
+        algorithms=algorithms,
+        auth_method="none",
+        offers_groups=False,
+        sends_iss=False,
+    )
+
+
+def _signer(document: Mapping[str, Any], configured: str) -> tuple[str, frozenset[str]]:
+    """Who signs, and with which of the algorithms that are accepted here."""
+    issuer = _text(document, "issuer")
+    if issuer.removesuffix("/") != configured.removesuffix("/"):
+        raise ProviderError("invalid", f"the provider calls itself {issuer[:200]!r}, not {configured[:200]!r}")
+    algorithms = frozenset(_texts(document, "id_token_signing_alg_values_supported", ("RS256",))) & set(ALGORITHMS)
+    if not algorithms:
+        raise ProviderError("invalid", "the provider signs ID tokens with no algorithm that is accepted here")
+    return issuer, algorithms
 
 
 def _auth_method(document: Mapping[str, Any], has_secret: bool) -> str:

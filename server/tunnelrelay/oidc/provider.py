@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
-from tunnelctl.oidc.metadata import Metadata, discovery_url, read_metadata
+from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
 from tunnelrelay.oidc.fetch import Answer, Fetcher
 from tunnelrelay.oidc.redeem import (
     Tokens,
@@ -130,6 +130,8 @@ class Providers:
             answer = await self._call(connection, lambda: self._fetcher.get(url))
             if answer.status != 200:
                 raise ProviderError("invalid", f"its discovery document is not there (status {answer.status})")
+            if not connection.client_id:
+                return read_issuer(answer.content, configured=connection.issuer, allow_http=self._allow_http)
             return read_metadata(
                 answer.content,
                 configured=connection.issuer,
@@ -192,6 +194,16 @@ class Providers:
         said = await self._check(connection, metadata, lambda keys: check_userinfo(answer.token, keys, expected))
         return Answer(answer.status, said)
 
+    async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
+        """What `check` makes of a token, by the keys we have; when none fits, by the provider's newest.
+
+        Raises:
+            TokenInvalid: From `check`.
+            ProviderError: Metadata or keys could not be had.
+        """
+        metadata = await self.metadata(connection)
+        return await self._check(connection, metadata, lambda keys: check(metadata, keys))
+
     async def aclose(self) -> None:
         """Closes every connection to providers."""
         await self._fetcher.aclose()
@@ -210,9 +222,7 @@ class Providers:
             is_refresh=is_refresh,
         )
 
-    async def _check(
-        self, connection: Connection, metadata: Metadata, check: Callable[[KeySet], dict[str, Any]]
-    ) -> dict[str, Any]:
+    async def _check(self, connection: Connection, metadata: Metadata, check: Callable[[KeySet], T]) -> T:
         """Checks with the keys we have; when none fits, with the provider's newest."""
         try:
             return check(await self._keys(connection, metadata))
