@@ -7,6 +7,7 @@ the part of its head that it has read.
 
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import words
+from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import MAX_HOST, Form, Link, Page, clean, error_reply, page_reply
 
 CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
@@ -14,8 +15,21 @@ CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
 
 def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
     """The refusal; with the button where a browser shows it on a host we know."""
-    form = Form(CLEAR_COOKIES_PATH, words().say("buttons.clear_cookies")) if host and wants_html else None
-    return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html, form=form)
+    if not host or not wants_html:
+        return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html)
+    spoken, host = words(), clean(host, MAX_HOST)
+    page = Page(
+        status=ERRORS["head_too_large"].status,
+        title=spoken.say("pages.cookies_too_large.title"),
+        tone="problem",
+        host=host,
+        text=spoken.say("pages.cookies_too_large.text", host=host),
+        hint=spoken.say("pages.cookies_too_large.hint"),
+        form=Form(CLEAR_COOKIES_PATH, spoken.say("buttons.clear_cookies")),
+        code="head_too_large",
+        request_id=request_id,
+    )
+    return page_reply(page)
 
 
 def cookies_cleared(*, host: str) -> Reply:

@@ -2,7 +2,7 @@
 
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import words
-from tunnelrelay.pages.page import Page, page_reply
+from tunnelrelay.pages.page import MAX_QUOTE, Page, clean, page_reply
 
 
 def landing_page(*, url: str) -> Reply:
@@ -18,7 +18,7 @@ def landing_page(*, url: str) -> Reply:
         tone="plain",
         text=spoken.say("pages.landing.text"),
         command_label=spoken.say("pages.landing.command_label"),
-        command=f"tunnel http 3000 --relay {url}",
+        command=clean(f"tunnel http 3000 --relay {url}", MAX_QUOTE),
         hint=spoken.say("pages.landing.hint"),
     )
     return page_reply(page)

@@ -277,6 +277,8 @@ def logged_out(
     """
     key = {"unknown": "", "out": "_everywhere", "in": "_here_only"}[at_provider]
     spoken, host, there = words(), clean(host, MAX_HOST), outside(provider_sign_out)
+    links = [Link(there, spoken.say("buttons.sign_out_at_provider"))] if there else []
+    links.append(_home("sign_in_again"))
     page = Page(
         status=200,
         title=spoken.say("pages.signed_out.title"),
@@ -284,8 +286,8 @@ def logged_out(
         host=host,
         text=spoken.say(f"pages.signed_out.text{key}", host=host),
         hint=spoken.say(f"pages.signed_out.hint{key}"),
-        link=_home("sign_in_again"),
-        second_link=Link(there, spoken.say("buttons.sign_out_at_provider")) if there else None,
+        link=links[0],
+        second_link=links[1] if there else None,
     )
     return page_reply(page, fields)
 

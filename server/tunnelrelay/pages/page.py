@@ -97,7 +97,8 @@ class Page:
         command: Something to type in a terminal.
         command_label: The line above it.
         hint: What to do.
-        form: What most people will do next; the link is then the other choice.
+        link: What most people will do next; beside a form, the other choice.
+        second_link: The other choice beside a link.
         code: The error's code; "" when it is none.
         may_be_framed: Only for pages whose one link leaves the frame.
     """
@@ -129,7 +130,6 @@ def error_reply(
     host: str,
     wants_html: bool,
     detail: str = "",
-    form: Form | None = None,
     retry_after: int = 0,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
@@ -139,7 +139,6 @@ def error_reply(
         code: One of `ERRORS`.
         host: The host the visitor asked for, "" when unknown.
         detail: What exactly happened; shown to the visitor, so never a secret.
-        form: What can be done about it right there; pages only.
         retry_after: Seconds, when more is known than the table says.
         fields: More header fields, such as `WWW-Authenticate`.
     """
@@ -160,7 +159,8 @@ def error_reply(
         quote_by=spoken.say("labels.agent_says") if detail else "",
         way=way_of(kind),
         hint=spoken.say(f"errors.{code}.hint"),
-        form=form,
+        # An empty reference is the page's own address.
+        link=Link("", spoken.say("buttons.try_again")) if kind.retry_after else None,
         code=code,
         request_id=request_id,
     )
@@ -210,7 +210,8 @@ def clean(text: str, limit: int) -> str:
 
     Characters that turn the direction of text, or are not seen, count as control characters.
     """
-    return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
+    shown = "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
+    return f"{shown}…" if len(text) > limit else shown
 
 
 def outside(url: str) -> str:

@@ -1,0 +1,140 @@
+"""Every page a visitor can meet, by name, filled in as it is in life and as badly as it can be.
+
+`python -m tests.pages.gallery [DIR]` photographs them all in a real Chromium (into tests/artifacts without DIR).
+"""
+
+import asyncio
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from importlib import resources
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from tests.support.browser import browsing
+from tests.support.tools import ARTIFACTS
+from tunnelrelay.model import Reply
+from tunnelrelay.pages import login
+from tunnelrelay.pages.catalogue import Catalogue, english, speaking
+from tunnelrelay.pages.cookies import cookies_cleared, head_too_large
+from tunnelrelay.pages.errors import ERRORS
+from tunnelrelay.pages.landing import landing_page
+from tunnelrelay.pages.page import error_reply
+
+HOST = "demo.tun.example"
+LONG_HOST = f"{'a-very-long-name-that-somebody-has-chosen-for-an-app-of-theirs'}.{'x' * 63}.tun.example"
+LONG_EMAIL = f"{'maximilian.alexander.von-und-zu-der-langen-strasse' * 2}@{'department.' * 4}example"
+PROVIDER = "https://acme.okta.com/oauth2/v1/authorize"
+HOSTILE = (
+    "\"><script>alert(1)</script><img src=x onerror=alert(1)>'\r\nSet-Cookie: a=b\u202e\x1b[31m javascript:alert(1)"
+)
+
+
+def pages(
+    host: str = HOST, *, who: str = "bob@acme.example", owner: str = "alice@acme.example", words: str = ""
+) -> dict[str, Callable[[], Reply]]:
+    """Functions that write each page, by the page's name. `words` are those of a provider or an agent."""
+    about = {"request_id": "9f2c41aa-1d", "host": host}
+    quote = words or "The application is not assigned to this user."
+    again = login.use_another
+    found: dict[str, Callable[[], Reply]] = {
+        "E1-state-invalid": lambda: login.state_invalid(request_id="9f2c41aa-1d"),
+        "E2-start-again": lambda: login.start_again(**about),
+        "E3-provider-error": lambda: login.provider_error(
+            **about, error=words or "server_error", description=quote, owner=owner
+        ),
+        "E4-not-admitted": lambda: login.not_admitted(
+            **about, who=who, owner=owner, form=again(token="t0ken", provider=PROVIDER)
+        ),
+        "E4-unverified": lambda: login.not_admitted(**about, who=who, is_unverified=True),
+        "E5-busy": lambda: login.busy(**about),
+        "denied": lambda: login.provider_error(**about, error="access_denied", description=quote, owner=owner),
+        "unreachable": lambda: login.provider_unreachable(**about),
+        "form-not-sent": lambda: login.form_not_sent(**about, path="/orders?page=2"),
+        "frame": lambda: login.open_outside_frame(**about, path="/widget"),
+        "again-ended": lambda: login.sign_in_again("ended", **about, path="/orders"),
+        "again-too-old": lambda: login.sign_in_again("too_old", **about),
+        "again-too-weak": lambda: login.sign_in_again("too_weak", **about),
+        "sign-out": lambda: login.logout_confirmation(
+            host=host, who=who, form=login.sign_out(action="/_tunnel/logout", token="t0ken")
+        ),
+        "signed-out": lambda: login.logged_out(host=host),
+        "signed-out-everywhere": lambda: login.logged_out(host=host, at_provider="out"),
+        "signed-out-here-only": lambda: login.logged_out(
+            host=host, at_provider="in", provider_sign_out="https://acme.okta.com/login/signout"
+        ),
+        "cookies-too-large": lambda: head_too_large(**about, wants_html=True),
+        "cookies-cleared": lambda: cookies_cleared(host=host),
+        "landing": lambda: landing_page(url=f"https://{host}"),
+    }
+    for code in ERRORS:
+        found[f"error-{code}"] = lambda code=code: error_reply(code, **about, wants_html=True, detail=words)
+    return found
+
+
+def english_source() -> dict[str, dict[str, object]]:
+    """The English file as it is written."""
+    file = resources.files("tunnelrelay.pages").joinpath("words", "en.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def pseudo() -> Catalogue:
+    """English with every text 40 % longer and no letter of plain ASCII: what is not translated stands out."""
+    accents = str.maketrans("aeiouncAEIOUNC", "áéíóúñçÁÉÍÓÚÑÇ")
+    return Catalogue("en-XA", "ltr", {key: _stretched(text, accents) for key, text in english().lines.items()})
+
+
+def _stretched(text: str, accents: dict[int, int]) -> str:
+    """Names in braces stay as they are."""
+    parts = text.replace("{", "\0{").replace("}", "}\0").split("\0")
+    marked = "".join(part if part.startswith("{") else part.translate(accents) for part in parts)
+    return f"[{marked}{' lorém ípsum'[: max(2, len(text) * 2 // 5)]}{'·' * max(0, len(text) * 2 // 5 - 12)}]"
+
+
+_HEBREW = str.maketrans("abcdefghijklmnopqrstuvwxyz", "אבגדהוזחטיכלמנסעפצקרשתאבגד")
+
+
+def mirrored() -> Catalogue:
+    """A language that runs from right to left."""
+
+    def turned(text: str) -> str:
+        parts = text.lower().replace("{", "\0{").replace("}", "}\0").split("\0")
+        return "".join(part if part.startswith("{") else part.translate(_HEBREW) for part in parts)
+
+    return Catalogue("he-XB", "rtl", {key: turned(text) for key, text in english().lines.items()})
+
+
+LANGUAGES: dict[str, Callable[[], Catalogue]] = {"en": english, "long": pseudo, "rtl": mirrored}
+
+
+async def show(page: Page, reply: Reply) -> None:
+    """The page as a browser shows it, under its own security policy."""
+    fields = {name.decode(): value.decode() for name, value in reply.fields if name != b"Retry-After"}
+    url = "http://page.localhost/"
+
+    await page.unroute_all()
+    await page.route(url, lambda route: route.fulfill(status=200, headers=fields, body=reply.body))
+    await page.goto(url)
+
+
+async def photograph(folder: Path, sizes: Iterable[tuple[int, int]], names: Iterable[str] = ()) -> None:
+    """Every page in every size, light and dark, in every language."""
+    async with browsing() as context:
+        page = await context.new_page()
+        for language, catalogue in LANGUAGES.items():
+            with speaking(catalogue()):
+                written = {name: write() for name, write in pages().items() if not names or name in set(names)}
+            for name, reply in written.items():
+                for scheme in ("light", "dark"):
+                    await page.emulate_media(color_scheme=scheme)
+                    for width, height in sizes:
+                        await page.set_viewport_size({"width": width, "height": height})
+                        await show(page, reply)
+                        await page.screenshot(path=folder / f"{name}-{language}-{scheme}-{width}.png")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ARTIFACTS / "pages"
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(photograph(target, [(375, 667), (768, 800), (1280, 800)], sys.argv[2:]))
