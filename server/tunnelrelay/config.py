@@ -118,6 +118,19 @@ class RelayConfig:
         default=(),
         is_list=True,
     )
+    name_cooldown_seconds: float | None = setting(
+        read.seconds(0, 3650 * 86_400),
+        "How long a name that was given up is kept from other owners; 0, or 30 days on a `multi_tenant` relay.",
+        shape="SECONDS",
+        unit="seconds",
+    )
+    visitor_requests: int = setting(
+        read.count(1, 100_000),
+        "How many requests and upgraded connections one visitor's address may have open at one endpoint. An IPv6 "
+        "network of 64 bits counts as one address, loopback as none.",
+        shape="NUMBER",
+        default=256,
+    )
     hold_seconds: float = setting(
         read.seconds(0, 60),
         "How long a request waits for an agent that just went away, before it is answered 503.",
@@ -147,6 +160,14 @@ class RelayConfig:
         """True when only this machine can reach the relay and every name is its own: then no token is asked for."""
         listeners = [address for address in (self.http, self.https) if address is not None]
         return is_localhost(self.domain) and all(address.is_loopback for address in listeners)
+
+    @property
+    def cool_seconds(self) -> float:
+        """How long a name is kept from other owners after it was given up."""
+        if self.name_cooldown_seconds is not None:
+            return self.name_cooldown_seconds
+        # Browsers keep what a name's former owner planted there; strangers must not inherit its visitors.
+        return 30 * 86_400.0 if self.multi_tenant else 0.0
 
     @property
     def needs_tokens(self) -> bool:

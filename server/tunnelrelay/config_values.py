@@ -181,6 +181,17 @@ def owner(text: str) -> str:
     return text
 
 
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A reader of a whole number between `low` and `high`."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not low <= int(text[:20]) <= high:
+            raise ValueError(f"`{text[:80]}` is no whole number between {low} and {high}")
+        return int(text)
+
+    return read
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """A reader of one word out of a few."""
 
