@@ -1,4 +1,4 @@
-"""What an operator types: `tunnelrelay serve` and `tunnelrelay token …`. What the commands do is imported when needed.
+"""What an operator types: `tunnelrelay serve`, `token …`, `audit …`. What the commands do is imported when needed.
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 failed, 2 usage or configuration.
 """
@@ -77,7 +77,8 @@ def serve(config_file: str | None, **flags: object) -> None:
     """
     config: RelayConfig = _loaded(load_config, config_file, flags)
     if config.needs_tokens:
-        from tunnelrelay.cli_tokens import Failure, demand_token
+        from tunnelrelay.cli_store import Failure
+        from tunnelrelay.cli_tokens import demand_token
 
         try:
             demand_token(config.data_dir)
@@ -96,8 +97,8 @@ def token() -> None:
     """
 
 
-def _token_options(command: Command) -> Command:
-    """What the token commands have in common."""
+def _store_options(command: Command) -> Command:
+    """What the commands that read or change the data directory have in common."""
     command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
     command = click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`.")(command)
     return _config_option(command)
@@ -105,7 +106,7 @@ def _token_options(command: Command) -> Command:
 
 @token.command("create")
 @click.option("--owner", metavar="NAME", default="default", show_default=True, help="Who the agent acts for.")
-@_token_options
+@_store_options
 def token_create(owner: str, **where: Any) -> None:
     """Make a token and print it: the only time it is shown.
 
@@ -118,7 +119,7 @@ def token_create(owner: str, **where: Any) -> None:
 
 @token.command("list")
 @click.option("--owner", metavar="NAME", default=None, help="Only this owner's.")
-@_token_options
+@_store_options
 def token_list(owner: str | None, **where: Any) -> None:
     """List tokens, without what opens the door."""
     from tunnelrelay import cli_tokens
@@ -129,7 +130,7 @@ def token_list(owner: str | None, **where: Any) -> None:
 @token.command("revoke")
 @click.argument("tokens", nargs=-1, metavar="[ID|TOKEN]...")
 @click.option("--owner", metavar="NAME", default=None, help="All tokens of this owner.")
-@_token_options
+@_store_options
 def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> None:
     """Revoke tokens, by their id or by the token itself. Links that came with them end at once."""
     if bool(tokens) == (owner is not None):
@@ -139,6 +140,27 @@ def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> No
     _run(cli_tokens.revoke, where, tokens, owner)
 
 
+@cli.group()
+def audit() -> None:
+    """Look up what happened to logins, sessions, names and keys."""
+
+
+@audit.command("list")
+@click.option("--since", metavar="TIME", default="", help="Only of this last stretch of time, as in 15m, 1h or 7d.")
+@click.option("--host", metavar="HOST", default=None, help="Only this endpoint's.")
+@click.option("--kind", metavar="KIND", default=None, help="Only this kind of event.")
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most.")
+@_store_options
+def audit_list(since: str, host: str | None, kind: str | None, limit: int, **where: Any) -> None:
+    """List events, oldest first.
+
+    People appear as digests: events of one person belong together, and name nobody.
+    """
+    from tunnelrelay import cli_audit
+
+    _run(cli_audit.show, where, since, host, kind, limit)
+
+
 def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
     """Says what happened and what to do, and exits."""
     click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
@@ -146,7 +168,7 @@ def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
 
 
 def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    from tunnelrelay.cli_tokens import Failure
+    from tunnelrelay.cli_store import Failure
 
     data_dir = _loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
     try:

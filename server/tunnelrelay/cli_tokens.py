@@ -1,40 +1,23 @@
 """What the `tunnelrelay token` commands do: open the store, change it, tell a running relay, print."""
 
-import asyncio
 import json
-import os
-import pwd
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from tunnelrelay import control, tokens
+from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.store.store import FILE_NAME, SqliteStore
-
-DIRECTORY_MODE = 0o700
-
-Result = TypeVar("Result")
-
-
-class Failure(Exception):
-    """The command cannot be done. Carries what the operator can do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+from tunnelrelay.store.base import AuditRow, Store
 
 
 def create(data_dir: Path, owner: str, *, as_json: bool) -> None:
     """Makes a token; the token alone goes to stdout, so that a script can catch it."""
     if problem := tokens.owner_problem(owner):
         raise Failure(f"`{owner}` cannot be an owner: {problem}")
-    text, token = _with_store(data_dir, lambda store: tokens.create(store, owner))
+    text, token = with_store(data_dir, lambda store: _create_in(store, owner))
     if as_json:
         click.echo(json.dumps({"token": text, **_record(token)}))
         return
@@ -45,7 +28,7 @@ def create(data_dir: Path, owner: str, *, as_json: bool) -> None:
 
 def show(data_dir: Path, owner: str | None, *, as_json: bool) -> None:
     """Lists tokens, oldest first."""
-    found = _with_store(data_dir, lambda store: store.tokens(owner))
+    found = with_store(data_dir, lambda store: store.tokens(owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
     elif found:
@@ -56,7 +39,7 @@ def show(data_dir: Path, owner: str | None, *, as_json: bool) -> None:
 
 def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: bool) -> None:
     """Revokes in the store first, then has a running relay end what those tokens opened."""
-    found, unknown = _with_store(data_dir, lambda store: _revoke_in(store, names, owner))
+    found, unknown = with_store(data_dir, lambda store: _revoke_in(store, names, owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
     untold = [problem for token in found if (problem := _tell(data_dir, token))]
@@ -70,49 +53,17 @@ def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: 
 
 def demand_token(data_dir: Path) -> None:
     """Raises Failure when no agent could connect: a public relay starts with a token or not at all."""
-    if not _with_store(data_dir, tokens.has_good_token):
+    if not with_store(data_dir, tokens.has_good_token):
         raise Failure(
             f"others can reach this relay, and there is no token in {data_dir} that an agent could connect with",
             f"tunnelrelay token create --owner NAME --data-dir {data_dir}",
         )
 
 
-def _with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:
-    """What `action` returns from the store of this directory, which is made if it is not there."""
-    path = data_dir / FILE_NAME
-    _check_user(path)
-    try:
-        data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        return asyncio.run(_opened(path, action))
-    except OSError as problem:
-        raise Failure(f"the data directory {data_dir} cannot be used: {problem.strerror}") from problem
-    except StoreError as problem:
-        raise Failure(
-            str(problem), f"is {data_dir} the relay's data directory, and may this user write it?"
-        ) from problem
-
-
-async def _opened(path: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:
-    store = await SqliteStore.open(path)
-    try:
-        return await action(store)
-    finally:
-        await store.close()
-
-
-def _check_user(path: Path) -> None:
-    """Files that root leaves beside another user's database would lock that user's relay out."""
-    try:
-        owner = path.stat().st_uid
-    except OSError:
-        return  # not there yet, or not to be seen: opening it tells
-    if owner == os.geteuid():
-        return
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"#{owner}"
-    raise Failure(f"{path} belongs to user {name}", f"run the same command as that user: sudo -u '{name}' …")
+async def _create_in(store: Store, owner: str) -> tuple[str, Token]:
+    text, token = await tokens.create(store, owner)
+    await store.add_audit([_event("token.created", token, token.created_at)])
+    return text, token
 
 
 async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> tuple[list[Token], list[str]]:
@@ -125,6 +76,7 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
         token = await store.revoke_token(name if shown is None else shown.id, time.time())
         if token is not None:
             found.append(token)
+            await store.add_audit([_event("token.revoked", token, time.time())])
         else:
             unknown.append("(the one given)" if name.startswith(tokens.PREFIX) else name)
     return found, unknown
@@ -141,13 +93,17 @@ def _tell(data_dir: Path, token: Token) -> str:
     return ""
 
 
+def _event(kind: str, token: Token, at: float) -> AuditRow:
+    return AuditRow(at=at, kind=kind, owner=token.owner, node=COMMAND, details=json.dumps({"token": token.id}))
+
+
 def _record(token: Token) -> dict[str, str | None]:
     return {
         "id": token.id,
         "owner": token.owner,
-        "created_at": _when(token.created_at),
-        "last_used_at": _when(token.last_used_at),
-        "revoked_at": _when(token.revoked_at),
+        "created_at": when(token.created_at),
+        "last_used_at": when(token.last_used_at),
+        "revoked_at": when(token.revoked_at),
     }
 
 
@@ -157,13 +113,9 @@ def _print_table(found: list[Token]) -> None:
 
     table = Table("id", "owner", "created", "last used", "state", box=None, pad_edge=False, header_style="bold")
     for token in found:
-        state = "good" if token.revoked_at is None else f"revoked {_when(token.revoked_at)}"
-        table.add_row(token.id, token.owner, _when(token.created_at), _when(token.last_used_at) or "never", state)
+        state = "good" if token.revoked_at is None else f"revoked {when(token.revoked_at)}"
+        table.add_row(token.id, token.owner, when(token.created_at), when(token.last_used_at) or "never", state)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 250  # a pipe has no width; rows must not be folded
     console.print(table)
-
-
-def _when(at: float | None) -> str | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

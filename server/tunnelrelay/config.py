@@ -152,6 +152,22 @@ class RelayConfig:
         unit="seconds",
         default=60.0,
     )
+    keys_file: Path | None = setting(
+        read.new_file,
+        "Where the key ring lies (`assertion.json` beside it), when not in `data_dir`: for relays that share it.",
+        shape="FILE",
+        is_path=True,
+    )
+    key_rotation_seconds: float = setting(
+        read.seconds(3600, 30 * 86_400, has_off=True),
+        "How old the newest sealing key and the newest signing key may get before a newer one is made; 0 for never.",
+        shape="SECONDS",
+        unit="seconds",
+        default=86_400.0,
+    )
+    audit_days: float = setting(
+        read.days(1, 3650), "How long audit events are kept.", shape="DAYS", unit="days", default=90.0
+    )
     given: frozenset[str] = field(default=frozenset(), compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

@@ -152,19 +152,14 @@ def network(text: str) -> IPNetwork:
         raise ValueError(f"`{text}` is no network: {problem}") from problem
 
 
-def seconds(low: float, high: float) -> Callable[[str], float]:
-    """A reader of seconds between `low` and `high`."""
+def seconds(low: float, high: float, *, has_off: bool = False) -> Callable[[str], float]:
+    """A reader of seconds between `low` and `high`; with `has_off`, of 0 too."""
+    return _amount(low, high, "seconds", has_off=has_off)
 
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"`{text}` is no number of seconds") from None
-        if not low <= value <= high:
-            raise ValueError(f"`{text}` is not between {low:g} and {high:g} seconds")
-        return value
 
-    return read
+def days(low: float, high: float) -> Callable[[str], float]:
+    """A reader of days between `low` and `high`."""
+    return _amount(low, high, "days")
 
 
 def true_or_false(text: str) -> bool:
@@ -221,6 +216,28 @@ def directory(text: str) -> Path:
     return path
 
 
+def new_file(text: str) -> Path:
+    """An absolute path of a file, which may not exist yet."""
+    path = Path(text).expanduser().absolute()
+    if path.is_dir():
+        raise ValueError(f"`{path}` is a directory")
+    return path
+
+
 def is_localhost(host: str) -> bool:
     """True for `localhost` and every name under it (RFC 6761, 6.3: they never leave the machine)."""
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _amount(low: float, high: float, unit: str, *, has_off: bool = False) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"`{text}` is no number of {unit}") from None
+        if not low <= value <= high and not (has_off and value == 0):
+            off = "0 (off) or " if has_off else ""
+            raise ValueError(f"`{text}` is not {off}between {low:g} and {high:g} {unit}")
+        return value
+
+    return read

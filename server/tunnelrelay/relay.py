@@ -13,6 +13,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.session import Desk
+from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.control import FILE_NAME as CONTROL_FILE
 from tunnelrelay.control import ControlError, ControlSocket
@@ -23,6 +24,7 @@ from tunnelrelay.ingress.listen import Certificate, bind, listen
 from tunnelrelay.ingress.route import Router
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.admin import Admin, Check
+from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.assertion import AssertionSigner
@@ -135,6 +137,8 @@ class Relay:
         config, address, clock = self._config, self.address, time.time
         ring = KeyRing.load_or_create(config.data_dir / "keys.json")
         signer = AssertionSigner.load_or_create(config.data_dir / "assertion.pem", issuer=address.url(address.domain))
+        self._audit = audit = Audit(clock=clock, key=ring.digest_key("audit"), node=_node(address))
+        self._audit_keeper = AuditKeeper(audit, self.store, keep_days=config.audit_days, clock=clock)
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
         for name in await self.store.names(clock() - LOST_SECONDS):
             registry.expect(name.host, name.owner)
@@ -187,6 +191,7 @@ class Relay:
         await self._control.start()
         self._spawn(self._sessions.run())
         self._spawn(self._names.run())
+        self._spawn(self._audit_keeper.run())
         self._watch()
 
     def _transport(self) -> GuardedTransport:
@@ -275,6 +280,7 @@ class Relay:
             if hasattr(self, "_names"):
                 await self._names.flush()
                 await self._sessions.flush()
+                await self._audit_keeper.flush()
             await self.store.close()
         self._access.flush()
 
@@ -332,6 +338,11 @@ def _public_address(config: RelayConfig, http: tuple[str, int] | None, https: tu
         callback_url=config.callback_url or "",
         is_multi_tenant=config.multi_tenant,
     )
+
+
+def _node(address: PublicAddress) -> str:
+    """What tells this relay's audit events from those of another relay on the same store."""
+    return f"{socket.gethostname()}:{address.port}"
 
 
 def _name(sock: socket.socket | None) -> tuple[str, int] | None:

@@ -1,0 +1,59 @@
+"""`tunnelrelay audit …`: what happened to logins, sessions, names and keys. `cli.py` holds the flags.
+
+Reads the store directly and works with and without a running relay, whose latest second of events may be missing.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from tunnelrelay.cli_store import Failure, when, with_store
+from tunnelrelay.observe.audit import KINDS
+from tunnelrelay.observe.text import printable, quoted
+from tunnelrelay.store.base import AuditRow
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def show(data_dir: Path, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
+    """Lists events, oldest first, so that the latest stands above the prompt."""
+    if kind is not None and kind not in KINDS:
+        raise Failure(f"there is no kind of event called `{kind}`", f"one of: {', '.join(KINDS)}")
+    start = time.time() - _seconds(since) if since else 0.0
+    found = with_store(data_dir, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
+    found.reverse()
+    if as_json:
+        click.echo(json.dumps([_record(row) for row in found], indent=2))
+    elif found:
+        click.echo("\n".join(map(_line, found)))
+    else:
+        click.echo(f"no such events in {data_dir}", err=True)
+
+
+def _seconds(text: str) -> float:
+    """`90s`, `15m`, `1h`, `7d` as seconds."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None:
+        raise Failure(f"`{text}` is no length of time", "as in 90s, 15m, 1h or 7d")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def _record(row: AuditRow) -> dict[str, object]:
+    texts = ("kind", "reason", "host", "owner", "connection", "subject", "peer", "request_id", "node")
+    return {"id": row.id, "at": when(row.at), **{name: getattr(row, name) for name in texts}, "details": _details(row)}
+
+
+def _line(row: AuditRow) -> str:
+    """Time and kind, then what is known as key=value. Strangers' text was made printable when it was recorded."""
+    names = ("reason", "host", "owner", "subject", "peer", "connection", "request_id", "node")
+    known = {name: getattr(row, name) for name in names} | _details(row)
+    words = [f"{printable(name)}={quoted(value)}" for name, value in known.items() if value]
+    return " ".join([str(when(row.at)), f"{row.kind:<20}", *words])
+
+
+def _details(row: AuditRow) -> dict[str, str]:
+    return msgspec.json.decode(row.details, type=dict[str, str])
