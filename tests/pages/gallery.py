@@ -1,6 +1,7 @@
 """Every page a visitor can meet, by name, filled in as it is in life and as badly as it can be.
 
-`python -m tests.pages.gallery [DIR]` photographs them all in a real Chromium (into tests/artifacts without DIR).
+`python -m tests.pages.gallery` photographs them all in a real Chromium, into `tests/artifacts/pages`; with `docs`, it
+takes the pictures of docs/concepts/login.md anew.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from tests.support.browser import browsing
-from tests.support.tools import ARTIFACTS
+from tests.support.tools import ARTIFACTS, ROOT
 from tunnelrelay.model import Reply
 from tunnelrelay.pages import login
 from tunnelrelay.pages.catalogue import Catalogue, english, speaking
@@ -25,6 +26,9 @@ from tunnelrelay.pages.page import error_reply
 HOST = "demo.tun.example"
 LONG_HOST = f"{'a-very-long-name-that-somebody-has-chosen-for-an-app-of-theirs'}.{'x' * 63}.tun.example"
 LONG_EMAIL = f"{'maximilian.alexander.von-und-zu-der-langen-strasse' * 2}@{'department.' * 4}example"
+DOCS_IMAGES = ROOT / "docs" / "images"
+DOCS_PICTURES = {"E4-not-admitted": "light", "unreachable": "light", "signed-out-here-only": "dark"}
+"""Pages that the docs show, in the scheme they are shown in."""
 PROVIDER = "https://acme.okta.com/oauth2/v1/authorize"
 HOSTILE = (
     "\"><script>alert(1)</script><img src=x onerror=alert(1)>'\r\nSet-Cookie: a=b\u202e\x1b[31m javascript:alert(1)"
@@ -118,13 +122,13 @@ async def show(page: Page, reply: Reply) -> None:
     await page.goto(url)
 
 
-async def photograph(folder: Path, sizes: Iterable[tuple[int, int]], names: Iterable[str] = ()) -> None:
+async def photograph(folder: Path, sizes: Iterable[tuple[int, int]]) -> None:
     """Every page in every size, light and dark, in every language."""
     async with browsing() as context:
         page = await context.new_page()
         for language, catalogue in LANGUAGES.items():
             with speaking(catalogue()):
-                written = {name: write() for name, write in pages().items() if not names or name in set(names)}
+                written = {name: write() for name, write in pages().items()}
             for name, reply in written.items():
                 for scheme in ("light", "dark"):
                     await page.emulate_media(color_scheme=scheme)
@@ -134,7 +138,21 @@ async def photograph(folder: Path, sizes: Iterable[tuple[int, int]], names: Iter
                         await page.screenshot(path=folder / f"{name}-{language}-{scheme}-{width}.png")
 
 
+async def illustrate() -> None:
+    """The pictures of the docs, as a phone shows them."""
+    async with browsing() as context:
+        page = await context.new_page()
+        for name, scheme in DOCS_PICTURES.items():
+            await page.emulate_media(color_scheme=scheme)
+            await page.set_viewport_size({"width": 375, "height": 600})
+            await show(page, pages()[name]())
+            await page.screenshot(path=DOCS_IMAGES / f"page-{name}.png", full_page=True)
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ARTIFACTS / "pages"
+    if sys.argv[1:] == ["docs"]:
+        asyncio.run(illustrate())
+        sys.exit()
+    target = ARTIFACTS / "pages"
     target.mkdir(parents=True, exist_ok=True)
-    asyncio.run(photograph(target, [(375, 667), (768, 800), (1280, 800)], sys.argv[2:]))
+    asyncio.run(photograph(target, [(375, 667), (768, 800), (1280, 800)]))

@@ -1,4 +1,4 @@
-"""The pages around signing in (rows 34, 45, 48, 57 and 76 as far as a page shows them)."""
+"""The pages around signing in."""
 
 import pytest
 
@@ -62,19 +62,22 @@ def test_no_page_runs_script_loads_anything_or_goes_anywhere_by_itself(page):
 
 
 @pytest.mark.parametrize("page", [page for name, page in PAGES.items() if name != "frame"])
-def test_row_57_no_page_can_be_put_into_a_frame(page):
+def test_no_page_can_be_put_into_a_frame(page):
+    """Row 57."""
     assert "frame-ancestors 'none'" in fields(page)["content-security-policy"]
     assert fields(page)["x-frame-options"] == "DENY"
 
 
-def test_row_57_in_a_frame_there_is_only_a_link_out_of_it():
+def test_in_a_frame_there_is_only_a_link_out_of_it():
+    """Row 57."""
     page = PageRead(PAGES["frame"])
     assert [(link["href"], link["target"]) for link in page.all("a")] == [("/widget", "_top")]
     assert not page.all("form")
     assert "frame-ancestors" not in fields(PAGES["frame"])["content-security-policy"]
 
 
-def test_row_34_a_login_of_another_browser_ends_with_a_button_and_not_with_a_redirect():
+def test_a_login_of_another_browser_ends_with_a_button_and_not_with_a_redirect():
+    """Row 34."""
     assert [link["href"] for link in PageRead(PAGES["E2"]).all("a")] == ["/"]
 
 
@@ -84,7 +87,8 @@ def test_a_bad_state_is_shown_nothing_and_led_nowhere():
     assert not page.all("form")
 
 
-def test_row_45_the_providers_words_are_escaped_cut_and_never_a_link():
+def test_the_providers_words_are_escaped_cut_and_never_a_link():
+    """Row 45."""
     words = "<script>alert(1)</script> https://evil.example \r\nSet-Cookie: a=b " + "x" * 50_000
     page = login.provider_error(**ABOUT, error="<b>", description=words)
     read = PageRead(page)
@@ -140,7 +144,8 @@ def test_without_account_page_offers_no_form_unless_there_is_a_way():
     assert not PageRead(login.not_admitted(**ABOUT, who="bob")).all("form")
 
 
-def test_row_48_a_form_that_was_not_sent_is_said_to_be_lost_and_can_be_opened_again():
+def test_a_form_that_was_not_sent_is_said_to_be_lost_and_can_be_opened_again():
+    """Row 48."""
     read = PageRead(PAGES["form"])
     assert "Your form was not sent" in read.text
     assert [link["href"] for link in read.all("a")] == ["/orders?page=2"]
@@ -159,11 +164,13 @@ def test_each_kind_of_visit_is_told_in_its_own_way_that_a_login_is_needed(visit,
 
 
 @pytest.mark.parametrize("path", ["//evil.com/x", "/\\evil.com", "http://evil.com", "javascript:x", "", "/\x7f", "*"])
-def test_row_43_the_link_back_stays_on_this_host(path):
+def test_the_link_back_stays_on_this_host(path):
+    """Row 43."""
     assert [link["href"] for link in PageRead(login.form_not_sent(**ABOUT, path=path)).all("a")] == ["/"]
 
 
-def test_row_76_signing_out_takes_a_button():
+def test_signing_out_takes_a_button():
+    """Row 76."""
     read = PageRead(PAGES["logout"])
     assert read.all("form") == [{"method": "post", "action": "/_tunnel/logout"}]
     assert [link["href"] for link in read.all("a")] == ["/"]
