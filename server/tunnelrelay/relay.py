@@ -141,7 +141,7 @@ class Relay:
         self._audit_keeper = AuditKeeper(audit, self.store, keep_days=config.audit_days, clock=clock)
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
         for name in await self.store.names(clock() - LOST_SECONDS):
-            registry.expect(name.host, name.owner)
+            registry.expect(name.host, name.owner, name.generation)
         self._sessions = Sessions(address=address, ring=ring, store=self.store, signer=signer, clock=clock)
         self._providers = Providers(fetcher=Fetcher(self._transport()), clock=clock, allow_http=address.is_local)
         login = Login(
@@ -153,13 +153,14 @@ class Relay:
             endpoints=registry,
             clock=clock,
         )
-        self._names = NameKeeper(self.store, clock)
+        self._names = NameKeeper(self.store, registry, cool_seconds=config.cool_seconds, audit=audit, clock=clock)
         desk = Desk(
             address=address,
             registry=registry,
             policy_key=ring.digest_key("policy"),
-            remember=self._names.remember,
-            forget=self._names.forget,
+            names=self._names,
+            audit=audit,
+            spawn=self._spawn,
             warm=lambda connection: self._spawn(self._warm(connection)),
         )
         self._acceptor = Acceptor(desk, self.store, needs_tokens=config.needs_tokens, metrics=self.metrics, clock=clock)

@@ -4,7 +4,8 @@ import pytest
 
 from tunnelctl.wire.messages import Bind
 from tunnelrelay.address import RESERVED_LABELS, PublicAddress
-from tunnelrelay.agents.names import NameRefused, choose_host
+from tunnelrelay.agents.names import RANDOM_LENGTH, NameRefused, choose_host, is_random, why_taken
+from tunnelrelay.store.base import NameRow
 
 ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)
 
@@ -52,5 +53,29 @@ def test_names_nobody_chose_are_long_never_the_same_and_can_be_asked_for_again()
     assert len(hosts) == 100
     for host in hosts:
         assert isinstance(host, str)
-        assert len(host.partition(".")[0]) == 13
+        assert len(host.partition(".")[0]) == RANDOM_LENGTH
         assert ask(host=host) == host
+        assert is_random(host.partition(".")[0])
+
+
+@pytest.mark.parametrize(
+    "label", ["documentation2", "internationals", "demo", "a" * 13 + "2", "preview-branch", "x" * 12 + "89"]
+)
+def test_a_name_that_somebody_chose_is_not_taken_for_one_that_nobody_did(label):
+    assert not is_random(label)
+
+
+def row(**more: object) -> NameRow:
+    return NameRow(host="demo.tun.example", owner="ann", at=1e9, **more)  # type: ignore[arg-type]
+
+
+def test_who_asks_for_anothers_name_hears_until_when_it_is_kept_and_what_to_do():
+    held, _ = why_taken(row(), 2e9)
+    cooling, hint = why_taken(row(released_at=1e9), 1_800_000_000.0)
+    never, _ = why_taken(row(released_at=1e9), None)
+
+    assert held == "demo.tun.example belongs to another owner on this relay"
+    assert "until 2027-01-15 08:00 UTC" in cooling
+    assert "--subdomain" in hint
+    assert "tunnelrelay name release demo.tun.example" in hint
+    assert "for ever" in never

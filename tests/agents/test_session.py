@@ -1,17 +1,20 @@
 """What an agent may say on its link, and what becomes of the names it takes: decisions on owners and generations."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import ScriptedAgent
+from tunnelctl.agent.outcome import Trouble, judge_refusal
 from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
 from tunnelctl.wire.messages import Bind, Bound, Hello, OidcSpec, PolicySpec, Refused, Unbind, Welcome
-from tunnelrelay.agents.session import HELLO_SECONDS, MAX_TUNNELS
+from tunnelrelay.agents.session import BURST_BINDS, HELLO_SECONDS, MAX_TUNNELS
 from tunnelrelay.relay import Relay
+from tunnelrelay.store.base import NameRow, StoreError
 from tunnelrelay.tokens import create
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -267,6 +270,83 @@ async def test_a_name_unbound_is_anybodys(public):
     await bob.close()
 
     assert isinstance(answer, Bound)
+
+
+async def test_row130_a_store_that_is_away_stops_no_name_that_is_known_and_puts_off_a_new_one(public, monkeypatch):
+    """Row 130. The agent that hears `try_later` tries again."""
+    token, _ = await create(public.store, "ann")
+    first, again = await agent_of(public, token=token), await agent_of(public, token=token)
+    await first.bind("steady")
+    monkeypatch.setattr(public.store, "claim_name", away)
+    monkeypatch.setattr(public._names, "_pauses", ())
+    back = await again.bind("steady")
+    new = await again.bind("new")
+    await first.close()
+    await again.close()
+
+    assert isinstance(back, Bound)
+    assert isinstance(new, Refused)
+    assert new.code == "try_later"
+    assert isinstance(judge_refusal(new), Trouble)
+
+
+async def away(*args: object, **kwargs: object) -> None:
+    raise StoreError("away")
+
+
+async def test_a_name_that_cools_down_is_refused_with_its_time_and_its_remedy(public, monkeypatch):
+    """Row 84."""
+    monkeypatch.setattr(public._names, "_cool_seconds", 86_400.0)
+    anns, _ = await create(public.store, "ann")
+    bobs, _ = await create(public.store, "bob")
+    ann, bob = await agent_of(public, token=anns), await agent_of(public, token=bobs)
+    await ann.bind("cooling")
+    ann.link.send(Unbind(tunnel=1))
+    await ann.round_trip()
+    refused = await bob.bind("cooling")
+    back = await ann.bind("cooling")
+    await ann.close()
+    await bob.close()
+
+    assert isinstance(refused, Refused)
+    assert (refused.code, "until 2" in refused.message) == ("name_taken", True)
+    assert "tunnelrelay name release cooling.tun.example" in refused.hint
+    assert isinstance(back, Bound)
+
+
+async def test_what_is_unbound_while_the_store_is_asked_is_not_served(public, monkeypatch):
+    token, _ = await create(public.store, "ann")
+    agent = await agent_of(public, token=token)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    claim = public.store.claim_name
+
+    async def slow(*args: Any, **kwargs: Any) -> NameRow:
+        asked.set()
+        await go_on.wait()
+        return await claim(*args, **kwargs)
+
+    monkeypatch.setattr(public.store, "claim_name", slow)
+    agent.link.send(Bind(tunnel=1, name="x", upstream="http://localhost", subdomain="brief"))
+    await asked.wait()
+    agent.link.send(Unbind(tunnel=1))
+    await agent.round_trip()
+    go_on.set()
+    async with asyncio.timeout(10):
+        while (row := await public.store.name("brief.tun.example")) is None or row.released_at is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await agent.close()
+
+    assert not any(isinstance(message, Bound) for message in agent.said)
+    assert public.registry.find("brief.tun.example") is None
+
+
+async def test_row125_an_agent_that_binds_and_unbinds_without_end_loses_its_link(local):
+    agent = await agent_of(local)
+    for _ in range(BURST_BINDS + 100):
+        agent.link.send(Bind(tunnel=1, name="x", upstream="http://localhost", subdomain="storm"))
+        agent.link.send(Unbind(tunnel=1))
+
+    assert await closed_with(agent) is Code.LIMIT
 
 
 async def test_names_survive_a_restart_for_their_owner(tmp_path):

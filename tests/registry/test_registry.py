@@ -28,6 +28,7 @@ class Case:
         self.now = 1000.0
         self.registry = Registry(clock=lambda: 1_800_000_000.0, monotonic=lambda: self.now)
         self.ended: list[tuple[str, str, str]] = []
+        self.lost: list[str] = []
 
     def claim(self, owner: str = "ann", agent: str = "a1", link: FakeLink | None = None) -> Tunnel | Taken:
         return self.registry.claim(
@@ -41,6 +42,7 @@ class Case:
                 number=next(numbers),
                 policy=Policy(),
                 end=lambda by, at: self.ended.append((agent, by, at)),
+                lose=lambda: self.lost.append(agent),
             )
         )
 
@@ -76,7 +78,7 @@ def test_the_same_agent_takes_its_name_back_in_silence(case):
     again = case.claim()
 
     assert case.served() is again
-    assert again.generation > first.generation
+    assert again.claim > first.claim
     assert case.ended == []
 
 
@@ -92,8 +94,8 @@ def test_the_late_end_of_an_old_claim_takes_nothing_from_the_new_one(case):
     old = case.claim()
     new = case.claim(agent="a2")
 
-    assert not case.registry.release(HOST, old.generation, on_purpose=True)
-    assert not case.registry.release(HOST, old.generation, on_purpose=False)
+    assert not case.registry.release(HOST, old.claim, on_purpose=True)
+    assert not case.registry.release(HOST, old.claim, on_purpose=False)
     assert case.served() is new
 
 
@@ -101,14 +103,14 @@ def test_the_late_end_of_an_old_claim_takes_nothing_from_the_new_one(case):
 def test_a_name_given_up_on_purpose_is_free_for_everybody(case, owner):
     tunnel = case.claim()
 
-    assert case.registry.release(HOST, tunnel.generation, on_purpose=True)
+    assert case.registry.release(HOST, tunnel.claim, on_purpose=True)
     assert case.registry.find(HOST) is None
     assert isinstance(case.claim(owner=owner, agent="x"), Tunnel)
 
 
 def test_a_lost_name_stays_with_its_owner_for_a_while_and_then_is_free(case):
     tunnel = case.claim()
-    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    case.registry.release(HOST, tunnel.claim, on_purpose=False)
     case.now += LOST_SECONDS - 1
     case.registry.forget_stale()
 
@@ -122,7 +124,7 @@ def test_a_lost_name_stays_with_its_owner_for_a_while_and_then_is_free(case):
 
 def test_a_name_that_is_served_again_is_not_forgotten(case):
     tunnel = case.claim()
-    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    case.registry.release(HOST, tunnel.claim, on_purpose=False)
     case.claim()
     case.now += 2 * LOST_SECONDS
     case.registry.forget_stale()
@@ -146,6 +148,23 @@ def test_expecting_a_name_that_is_served_changes_nothing(case):
 
     assert case.served() is tunnel
     assert case.registry.owner_of(HOST) == "ann"
+
+
+def test_a_name_that_the_store_gave_to_another_owner_is_served_no_more_and_its_agent_hears_it(case):
+    """Row 84."""
+    case.claim()
+    case.registry.take_away(HOST)
+
+    assert case.registry.find(HOST) is None
+    assert (case.lost, case.ended) == (["a1"], [])
+    assert isinstance(case.claim(owner="bob", agent="b1"), Tunnel)
+
+
+def test_the_generation_is_the_stores_and_none_where_nobody_serves(case):
+    """Row 72."""
+    case.registry.expect(HOST, "ann", 3)
+
+    assert (case.registry.generation_of(HOST), case.registry.generation_of("other.localhost")) == (3, 0)
 
 
 def test_lost_names_cannot_fill_memory(case):
@@ -181,7 +200,7 @@ async def held(endpoint: Endpoint, seconds: float = 10) -> "asyncio.Task[bool]":
 
 async def test_held_requests_go_on_when_somebody_serves_the_name_again(case):
     tunnel = case.claim()
-    case.registry.release(HOST, tunnel.generation, on_purpose=False)
+    case.registry.release(HOST, tunnel.claim, on_purpose=False)
     endpoint = case.registry.find(HOST)
     tasks = [await held(endpoint) for _ in range(3)]
     assert case.registry.held_count == 3

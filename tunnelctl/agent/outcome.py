@@ -91,7 +91,7 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
             assert_never(failure.kind)
 
 
-def judge_refusal(refused: Refused) -> Outcome:
+def judge_refusal(refused: Refused) -> Outcome | Trouble:
     """What it means that the relay will not bind a tunnel."""
     match refused.code:
         case "name_taken":
@@ -100,6 +100,8 @@ def judge_refusal(refused: Refused) -> Outcome:
             return Invalid(refused.message, refused.hint)
         case "not_allowed":
             return NotAllowed(refused.message, refused.hint)
+        case "try_later":
+            return Trouble(refused.message)
         case _:  # `too_many`, and whatever a later relay says
             return Failed(refused.message, refused.hint)
 

@@ -176,7 +176,8 @@ class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
     """The relay will not serve this tunnel.
 
     Attributes:
-        code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`.
+        code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`, or
+            `try_later`: the same wish may be granted in a moment.
         message: What is wrong, for people.
         hint: What to do about it.
     """

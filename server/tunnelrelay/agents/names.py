@@ -1,14 +1,22 @@
 """Which host an agent gets for what it asks."""
 
-import base64
+import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tunnelctl.wire.messages import Bind
 from tunnelrelay.address import PublicAddress, label_problem
+from tunnelrelay.store.base import NameRow
 
-RANDOM_BYTES = 8
-"""64 bits: a name nobody chose is also a name nobody guesses, and is never given out twice."""
+RANDOM_LENGTH = 14
+"""Characters of 5 bits each, nearly 70 in all: a name nobody chose is also a name nobody guesses."""
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_RANDOM = re.compile(rf"(?=.*[2-7].*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}")
+"""Two digits at least, so that a word of this length that somebody chose is not taken for one."""
+
+
+OTHER_NAME = "choose another name with --subdomain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +48,31 @@ def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
 
 
 def random_label() -> str:
-    """A name of `RANDOM_BYTES` random bytes, in letters and digits."""
-    return base64.b32encode(secrets.token_bytes(RANDOM_BYTES)).decode().rstrip("=").lower()
+    """A name of random letters and digits that `is_random` knows again."""
+    while True:
+        label = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
+        if is_random(label):
+            return label
+
+
+def is_random(label: str) -> bool:
+    """Whether this is a name that nobody chose: it is never given to another owner, or it could be waited for."""
+    return _RANDOM.fullmatch(label) is not None
+
+
+def why_taken(row: NameRow, kept_until: float | None) -> tuple[str, str]:
+    """Message and hint for an owner who asked for a name that is another's.
+
+    Args:
+        row: The name as the store has it.
+        kept_until: Unix time; None when the name is never given to anybody else.
+    """
+    if row.released_at is None:
+        return f"{row.host} belongs to another owner on this relay", f"{OTHER_NAME}, or ask its owner to stop"
+    until = "for ever"
+    if kept_until is not None:
+        until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
+    return (
+        f"{row.host} was another owner's; the relay keeps it free {until}, so that nobody takes over its visitors",
+        f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",
+    )

@@ -1,61 +1,203 @@
-"""Keeps the names that are served in the store, behind the relay's back: binding never waits for the database."""
+"""The store's word on names: who may have one, who still holds it, and that nothing of a former owner is left.
+
+Only a name that is new to this relay waits for the store. Names that are served here go on whatever becomes of it; once
+it is back, it is asked whether they are still ours. Next: `registry/memory.py`, which knows who serves what.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.agents.names import is_random
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.registry.memory import LOST_SECONDS, Registry
+from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
 
 log = logging.getLogger("tunnelrelay.agents")
 
+TOUCH_SECONDS = 60.0
+"""How often the store is told what is still served here; far less than `LOST_SECONDS`."""
 RETRY_SECONDS = 5.0
+CLAIM_PAUSES = (0.2, 0.8, 2.0)
+"""Between tries to claim a name: a store that is busy for a moment is waited for, one that is away is not."""
+FOR_EVER = 1e11
+"""Cool-down of names that nobody chose: they are not given to another owner at all."""
+MAX_WAITING = 10_000
+"""Names given up that the store has not been told of. Of those beyond, it notices that nobody holds them."""
+MAX_AT_ONCE = 1000
+"""Names told in one statement."""
 
 
 class NameKeeper:
-    """Writes what changed, the latest word on each name only. The owner runs `run` as a task."""
+    """See the module. The owner runs `run` as a task.
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    Args:
+        cool_seconds: How long a name that was given up is kept from other owners.
+        clock: Unix time.
+        pauses: See `CLAIM_PAUSES`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        cool_seconds: float,
+        audit: Audit,
+        clock: Callable[[], float],
+        pauses: Sequence[float] = CLAIM_PAUSES,
+    ) -> None:
         self._store = store
+        self._registry = registry
+        self._cool_seconds = cool_seconds
+        self._audit = audit
         self._clock = clock
-        self._changes: dict[str, tuple[str, bool]] = {}
+        self._pauses = pauses
+        self._given_up: dict[str, tuple[str, float]] = {}
+        self._lost: dict[str, None] = {}
+        self._former: dict[str, str] = {}
         self._changed = asyncio.Event()
+        # A name that is given up and claimed again must reach the store in this order.
+        self._writing = asyncio.Lock()
 
-    def remember(self, host: str, owner: str) -> None:
-        """A name was taken."""
-        self._change(host, owner, is_held=True)
+    async def claim(self, host: str, owner: str) -> NameRow:
+        """Asks for a name. Returns who has it then.
 
-    def forget(self, host: str, owner: str) -> None:
-        """A name was given up."""
-        self._change(host, owner, is_held=False)
+        When it has changed hands, every session of the former owner's visitors has ended before this returns.
+
+        Raises:
+            StoreError: The store is away, not only for a moment.
+        """
+        for pause in self._pauses:
+            try:
+                return await self._claim(host, owner)
+            except StoreError as error:
+                log.warning("name not claimed, will try again: host=%s error=%s", host, error)
+            await asyncio.sleep(pause)
+        return await self._claim(host, owner)
+
+    def kept_until(self, row: NameRow) -> float | None:
+        """Until when a name is kept from others if its owner does not come back. Unix time; None for ever."""
+        cool_seconds = self._cool(row.host)
+        if cool_seconds == FOR_EVER:
+            return None
+        return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + cool_seconds
+
+    def lost(self, host: str) -> None:
+        """The last link that served a name is gone: its owner has `LOST_SECONDS` from now, and the cool-down."""
+        self._lost[host] = None
+        self._changed.set()
+
+    def given_up(self, host: str, owner: str) -> None:
+        """A name is not wanted any more."""
+        self._given_up.pop(host, None)
+        if len(self._given_up) < MAX_WAITING:
+            self._given_up[host] = owner, self._clock()
+            self._changed.set()
 
     async def run(self) -> None:
-        """Write changes as they come, until cancelled."""
+        """Tell the store what changed, and now and then what is served, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TOUCH_SECONDS
         while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if not await self.flush():
-                await asyncio.sleep(RETRY_SECONDS)
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._changed.wait()
+            except TimeoutError:
                 self._changed.set()
+            self._changed.clear()
+            is_due = loop.time() >= due
+            if not await self.flush() or (is_due and not await self.refresh()):
+                due = loop.time() + RETRY_SECONDS
+            elif is_due:
+                due = loop.time() + TOUCH_SECONDS
 
     async def flush(self) -> bool:
-        """Write what is due. False when the store did not take it; then it stays due."""
-        while self._changes:
-            host, change = next(iter(self._changes.items()))
-            owner, is_held = change
-            now = self._clock()
-            try:
-                if is_held:
-                    await self._store.claim_name(host, owner, now, lost_seconds=0, cool_seconds=0)
-                else:
-                    await self._store.release_name(host, owner, now)
-            except StoreError as error:
-                log.warning("name not written, will try again: %s", error)
-                return False
-            if self._changes.get(host) == change:
-                self._changes.pop(host, None)
+        """Write what changed. False when the store did not take it; then it stays due."""
+        try:
+            while self._given_up:
+                async with self._writing:
+                    await self._write_given_up(next(iter(self._given_up), ""))
+            while self._lost:
+                hosts = list(islice(self._lost, MAX_AT_ONCE))
+                await self._store.touch_names(hosts, self._clock())
+                for host in hosts:
+                    self._lost.pop(host, None)
+        except StoreError as error:
+            log.warning("names not written, will try again: %s", error)
+            return False
         return True
 
-    def _change(self, host: str, owner: str, *, is_held: bool) -> None:
-        self._changes.pop(host, None)
-        self._changes[host] = owner, is_held
-        self._changed.set()
+    async def refresh(self) -> bool:
+        """Tell the store what is served here, and hear whether it still is ours. False when the store is away."""
+        now = self._clock()
+        hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels]
+        try:
+            for some in _chunks(hosts):
+                await self._store.touch_names(some, now)
+            held = {row.host: row for row in await self._store.names(now)}
+            for host in hosts:
+                await self._check(host, held.get(host))
+        except StoreError as error:
+            log.warning("names not written, will try again: %s", error)
+            return False
+        return True
+
+    async def _check(self, host: str, row: NameRow | None) -> None:
+        """While the store was away, or by another relay, a name may have been given to somebody else."""
+        endpoint = self._registry.find(host)
+        if endpoint is None or not endpoint.tunnels:
+            return
+        if row is None or row.owner != endpoint.owner:
+            row = await self._claim(host, endpoint.owner)
+        if row.owner == endpoint.owner:
+            endpoint.generation = row.generation
+        else:
+            log.warning("a name served here belongs to another owner now: host=%s owner=%s", host, endpoint.owner)
+            self._audit.record("name.refused", reason="taken_meanwhile", host=host, owner=endpoint.owner)
+            self._registry.take_away(host)
+
+    async def _claim(self, host: str, owner: str) -> NameRow:
+        async with self._writing:
+            await self._write_given_up(host)
+            before = await self._store.name(host)
+            row = await self._store.claim_name(
+                host, owner, self._clock(), lost_seconds=LOST_SECONDS, cool_seconds=self._cool(host)
+            )
+            if before is not None and before.owner != row.owner:
+                self._former[host] = before.owner
+            if row.owner == owner and host in self._former:
+                await self._end_former(row)
+            return row
+
+    async def _end_former(self, row: NameRow) -> None:
+        """What was made for the former owner's visitors ends. Should it fail, the next try to claim does it."""
+        ended = await self._store.end_sessions(Whose(host=row.host), self._clock())
+        former = self._former.pop(row.host)
+        self._audit.record(
+            "name.changed_hands",
+            host=row.host,
+            owner=row.owner,
+            former=former,
+            generation=str(row.generation),
+            sessions=str(len(ended)),
+        )
+
+    async def _write_given_up(self, host: str) -> None:
+        given_up = self._given_up.get(host)
+        if given_up is None:
+            return
+        owner, at = given_up
+        endpoint = self._registry.find(host)
+        if endpoint is None or endpoint.owner != owner:  # else another link of the same owner serves it
+            await self._store.release_name(host, owner, at)
+        if self._given_up.get(host) == given_up:
+            del self._given_up[host]
+
+    def _cool(self, host: str) -> float:
+        return FOR_EVER if is_random(host.partition(".")[0]) else self._cool_seconds
+
+
+def _chunks(hosts: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (hosts[at : at + MAX_AT_ONCE] for at in range(0, len(hosts), MAX_AT_ONCE))

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from tunnelctl import __version__
 from tunnelctl.link.link import HEARTBEAT, Link
@@ -22,10 +22,14 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.agents.names import NameRefused, choose_host
+from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_taken
+from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.rules import Connection
+from tunnelrelay.policy.limits import Bucket
+from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.memory import Claim, Registry, Taken
+from tunnelrelay.store.base import NameRow, StoreError
 
 log = logging.getLogger("tunnelrelay.agents")
 
@@ -33,6 +37,9 @@ HELLO_SECONDS = 10.0
 MAX_TUNNELS = 64
 """Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy."""
 MAX_STREAMS = 1024
+BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
+"""Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
+transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +48,23 @@ class Desk:
 
     Attributes:
         policy_key: Key of the digests that name a configuration.
-        remember: Told of every name taken (host, owner), so that it is known after a restart.
-        forget: Told of every name given up.
+        spawn: Runs what waits for the store, until the relay stops.
         warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
     """
 
     address: PublicAddress
     registry: Registry
     policy_key: bytes
-    remember: Callable[[str, str], None]
-    forget: Callable[[str, str], None]
+    names: NameKeeper
+    audit: Audit
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
     warm: Callable[[Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
     host: str
-    generation: int
+    claim: int
 
 
 class AgentSession:
@@ -74,6 +81,8 @@ class AgentSession:
         self._on_closed = on_closed
         self._agent = ""
         self._served: dict[int, _Served] = {}
+        self._asking: dict[int, Bind] = {}
+        self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
         self.link: Link
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,6 +108,7 @@ class AgentSession:
             case Bind() if self._agent:
                 self._bind(message)
             case Unbind() if self._agent:
+                self._asking.pop(message.tunnel, None)
                 self._release(message.tunnel, on_purpose=True)
             case Bind() | Unbind() | Welcome() | Bound() | Refused() | Superseded():
                 self.link.close(Code.PROTOCOL, "this message is not the agent's to send now")
@@ -119,6 +129,7 @@ class AgentSession:
         log.info(
             "link closed owner=%s peer=%s code=%s reason=%s", self._owner, self.link.peer, code.name.lower(), reason
         )
+        self._asking.clear()
         for number in list(self._served):
             self._release(number, on_purpose=code is Code.UNAUTHORIZED)
         self._on_closed(self)
@@ -145,21 +156,56 @@ class AgentSession:
         )
 
     def _bind(self, bind: Bind) -> None:
+        if not self._binds.take(asyncio.get_running_loop().time()):
+            self.link.close(Code.LIMIT, f"more than {BURST_BINDS} binds at once and {BINDS_PER_SECOND} a second")
+            return
         host = choose_host(bind, self._desk.address)
+        taken = self._served.keys() | self._asking.keys()
         if isinstance(host, NameRefused):
             self._refuse(bind, "name_invalid", host.message, host.hint)
-        elif not 1 <= bind.tunnel <= 0xFFFF or bind.tunnel in self._served or len(self._served) >= MAX_TUNNELS:
+        elif not 1 <= bind.tunnel <= 0xFFFF or bind.tunnel in taken or len(taken) >= MAX_TUNNELS:
             self._refuse(bind, "too_many", f"at most {MAX_TUNNELS} tunnels on one link, each with its own number")
         else:
-            self._claim(bind, host)
+            self._bind_at(bind, host)
 
-    def _claim(self, bind: Bind, host: str) -> None:
+    def _bind_at(self, bind: Bind, host: str) -> None:
+        """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
         try:
             policy = compile_policy(bind.policy, upstream=bind.upstream, owner=self._owner, key=desk.policy_key)
         except PolicyInvalid as error:
             self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
             return
+        endpoint = desk.registry.find(host)
+        if endpoint is not None:
+            self._claim(bind, host, policy, endpoint.generation)
+        else:
+            self._asking[bind.tunnel] = bind
+            desk.spawn(self._ask(bind, host, policy))
+
+    async def _ask(self, bind: Bind, host: str, policy: Policy) -> None:
+        """A name that is new here: the store decides between owners, also between those of two relays."""
+        row, names = None, self._desk.names
+        try:
+            row = await names.claim(host, self._owner)
+        except StoreError as error:
+            log.warning("bind put off, the store is away: owner=%s host=%s error=%s", self._owner, host, error)
+        is_ours = row is not None and row.owner == self._owner
+        if self._asking.get(bind.tunnel) is not bind:
+            if is_ours:
+                names.given_up(host, self._owner)  # unbound meanwhile, or the link is gone
+            return
+        del self._asking[bind.tunnel]
+        if row is None:
+            hint = "nothing to do: the agent tries again by itself; the relay's operator finds more in its log"
+            self._refuse(bind, "try_later", f"the relay cannot look up {host} at the moment", hint)
+        elif is_ours:
+            self._claim(bind, host, policy, row.generation)
+        else:
+            self._refuse_taken(bind, row)
+
+    def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
+        desk = self._desk
         tunnel = desk.registry.claim(
             Claim(
                 owner=self._owner,
@@ -170,24 +216,25 @@ class AgentSession:
                 link=self.link,
                 number=bind.tunnel,
                 policy=policy,
+                generation=generation,
                 end=lambda by, at: self._supersede(bind.tunnel, by, at),
+                lose=lambda: self._lose(bind, host),
             )
         )
         if isinstance(tunnel, Taken):
-            hint = "choose another name with --subdomain, or ask its owner to stop"
-            self._refuse(bind, "name_taken", f"{host} belongs to another owner on this relay", hint)
+            self._refuse_taken(bind, NameRow(host=host, owner="", at=0.0))
             return
-        self._served[bind.tunnel] = _Served(host, tunnel.generation)
-        desk.remember(host, self._owner)
+        self._served[bind.tunnel] = _Served(host, tunnel.claim)
         if policy.connection is not None:
             desk.warm(policy.connection)
+        desk.audit.record("tunnel.bound", host=host, owner=self._owner, peer=self.link.peer, name=bind.name[:80])
         log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self._owner, host, bind.name[:80], self.link.peer)
         self.link.send(
             Bound(
                 tunnel=bind.tunnel,
                 url=desk.address.url(host),
                 host=host,
-                generation=tunnel.generation,
+                generation=tunnel.claim,
                 redirect_uri=_redirect_uri(policy.connection, host, desk.address),
             )
         )
@@ -196,16 +243,34 @@ class AgentSession:
         served = self._served.pop(number, None)
         if served is None:
             return
-        is_last = self._desk.registry.release(served.host, served.generation, on_purpose=on_purpose)
-        if is_last and on_purpose:
-            self._desk.forget(served.host, self._owner)
+        desk = self._desk
+        if not desk.registry.release(served.host, served.claim, on_purpose=on_purpose):
+            return
+        if on_purpose:
+            desk.names.given_up(served.host, self._owner)
             log.info("tunnel unbound owner=%s host=%s", self._owner, served.host)
+        else:
+            desk.names.lost(served.host)
+        reason = "unbound" if on_purpose else "link_lost"
+        desk.audit.record("tunnel.unbound", reason=reason, host=served.host, owner=self._owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
         """Another agent of the same owner took the name; the registry has forgotten this claim already."""
         self._served.pop(number, None)
         if self.link.is_open:
             self.link.send(Superseded(tunnel=number, by=by, at=at))
+
+    def _lose(self, bind: Bind, host: str) -> None:
+        """While this relay could not reach the store, the name was given to another owner."""
+        self._served.pop(bind.tunnel, None)
+        if self.link.is_open:
+            self._refuse(bind, "name_taken", f"{host} belongs to another owner now", OTHER_NAME)
+
+    def _refuse_taken(self, bind: Bind, row: NameRow) -> None:
+        desk = self._desk
+        message, hint = why_taken(row, self._desk.names.kept_until(row))
+        desk.audit.record("name.refused", reason="taken", host=row.host, owner=self._owner, peer=self.link.peer)
+        self._refuse(bind, "name_taken", message, hint)
 
     def _refuse(self, bind: Bind, code: str, message: str, hint: str = "") -> None:
         log.info("bind refused owner=%s peer=%s code=%s", self._owner, self.link.peer, code)

@@ -50,8 +50,9 @@ class Tunnel:
         agent: Instance id of the agent.
         name: The agent's own name for it.
         peer: Where the agent connects from.
-        generation: Of the claim that made it.
+        claim: Number of the claim that made it.
         end: Tells the agent that another took its place: (where from, when as RFC 3339).
+        lose: Tells the agent that the name belongs to another owner now.
     """
 
     link: Carrier
@@ -59,8 +60,9 @@ class Tunnel:
     agent: str
     name: str
     peer: str
-    generation: int
+    claim: int
     end: Callable[[str, str], None]
+    lose: Callable[[], None]
 
 
 class Endpoint:
@@ -69,16 +71,18 @@ class Endpoint:
     Attributes:
         host: Canonical, with the domain.
         owner: Whose it is.
+        generation: How often the name has changed hands, and one; what was made for an older one is void.
         policy: None only for a name known from before a restart, whose agent has not come back yet.
         tunnels: Who serves it. Empty while its last link is lost.
         label: `owner/name`, for the access log.
     """
 
-    __slots__ = ("_held", "host", "label", "owner", "policy", "tunnels")
+    __slots__ = ("_held", "generation", "host", "label", "owner", "policy", "tunnels")
 
-    def __init__(self, host: str, owner: str) -> None:
+    def __init__(self, host: str, owner: str, generation: int) -> None:
         self.host = host
         self.owner = owner
+        self.generation = generation
         self.policy: Policy | None = None
         self.tunnels: list[Tunnel] = []
         self.label = owner

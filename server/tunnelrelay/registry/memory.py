@@ -1,8 +1,9 @@
 """The live names of a single relay, in memory.
 
 A name belongs to an owner, not to a connection: the same agent takes its name back silently, another agent of the same
-owner takes it over and the older one is told, another owner is refused. Every claim has a generation number, and
-cleaning up after a link removes only what that very claim made.
+owner takes it over and the older one is told, another owner is refused. Every claim has a number, and cleaning up
+after a link removes only what that very claim made. Who owns a name that is not here, and in which generation, only the
+store knows: whoever claims such a name has asked it before.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +27,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A wish to serve a name."""
+    """A wish to serve a name.
+
+    Attributes:
+        generation: Of the name, as the store has it. See `Endpoint`.
+    """
 
     owner: str
     host: str
@@ -37,6 +42,8 @@ class Claim:
     number: int
     policy: Policy
     end: Callable[[str, str], None]
+    lose: Callable[[], None]
+    generation: int = 1
 
 
 class Registry:
@@ -52,7 +59,7 @@ class Registry:
         self._monotonic = monotonic
         self._endpoints: dict[str, Endpoint] = {}
         self._lost: dict[str, float] = {}
-        self._generation = 0
+        self._claims = 0
 
     def find(self, host: str) -> Endpoint | None:
         """The endpoint at a canonical host; None when nobody serves it or did a moment ago."""
@@ -68,6 +75,11 @@ class Registry:
         endpoint = self._endpoints.get(host)
         return endpoint.owner if endpoint is not None else ""
 
+    def generation_of(self, host: str) -> int:
+        """How often a host has changed hands, and one; 0 when nobody serves it."""
+        endpoint = self._endpoints.get(host)
+        return endpoint.generation if endpoint is not None else 0
+
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self._endpoints.values())
 
@@ -81,10 +93,10 @@ class Registry:
         """Requests waiting for an agent."""
         return sum(endpoint.held_count for endpoint in self._endpoints.values())
 
-    def expect(self, host: str, owner: str) -> None:
+    def expect(self, host: str, owner: str, generation: int = 1) -> None:
         """A name that was served before the relay restarted: its agent is on its way back."""
         if host not in self._endpoints:
-            self._endpoints[host] = Endpoint(host, owner)
+            self._endpoints[host] = Endpoint(host, owner, generation)
             self._lose(host)
 
     def claim(self, claim: Claim) -> Tunnel | Taken:
@@ -93,16 +105,17 @@ class Registry:
         if endpoint is not None and endpoint.owner != claim.owner:
             return Taken(claim.host)
         if endpoint is None:
-            endpoint = self._endpoints[claim.host] = Endpoint(claim.host, claim.owner)
-        self._generation += 1
+            endpoint = self._endpoints[claim.host] = Endpoint(claim.host, claim.owner, claim.generation)
+        self._claims += 1
         tunnel = Tunnel(
             link=claim.link,
             number=claim.number,
             agent=claim.agent,
             name=claim.name,
             peer=claim.peer,
-            generation=self._generation,
+            claim=self._claims,
             end=claim.end,
+            lose=claim.lose,
         )
         older, endpoint.tunnels = endpoint.tunnels, [tunnel]
         endpoint.policy = claim.policy
@@ -115,16 +128,16 @@ class Registry:
                 each.end(claim.peer, at)
         return tunnel
 
-    def release(self, host: str, generation: int, *, on_purpose: bool) -> bool:
+    def release(self, host: str, claim: int, *, on_purpose: bool) -> bool:
         """A claim is over. False when a newer one has taken its place: then nothing is changed.
 
         Args:
             on_purpose: The agent said so: the name is free (404). Else its link was lost, and it is kept for a while.
         """
         endpoint = self._endpoints.get(host)
-        if endpoint is None or all(tunnel.generation != generation for tunnel in endpoint.tunnels):
+        if endpoint is None or all(tunnel.claim != claim for tunnel in endpoint.tunnels):
             return False
-        endpoint.tunnels = [tunnel for tunnel in endpoint.tunnels if tunnel.generation != generation]
+        endpoint.tunnels = [tunnel for tunnel in endpoint.tunnels if tunnel.claim != claim]
         if endpoint.tunnels:
             return False
         if on_purpose:
@@ -132,6 +145,13 @@ class Registry:
         else:
             self._lose(host)
         return True
+
+    def take_away(self, host: str) -> None:
+        """The store says that a name served here belongs to another owner: nobody serves it here any more."""
+        endpoint = self._endpoints.pop(host, None)
+        self._lost.pop(host, None)
+        for tunnel in endpoint.tunnels if endpoint is not None else ():
+            tunnel.lose()
 
     def forget_stale(self) -> None:
         """Drop names that have been lost for too long."""
