@@ -62,6 +62,9 @@ ERRORS: dict[str, ErrorKind] = dict(
         # Who may pass
         _kind("login_required", 401, "ingress"),
         _kind("password_required", 401, "ingress"),
+        _kind("bearer_required", 401, "ingress"),
+        _kind("bearer_invalid", 401, "ingress"),
+        _kind("bearer_not_admitted", 403, "ingress"),
         _kind("network_denied", 403, "ingress"),
         _kind("too_many_requests", 429, "ingress", 30),
         _kind("access_denied", 403, "ingress"),

@@ -1,0 +1,189 @@
+"""Programs that show a token instead of signing in: judged once, then remembered for a minute.
+
+Read `Bearers.find` first: it runs for every request with a token and is one hash and a look-up. What it does not know
+`judge` finds out: whether the token is ours to judge, whether it is good (`bearer_token.py`), and whether the owner's
+rules let its holder in (`policy/bearer.py`). Nothing is kept of tokens that were refused.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.model import Identity
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
+from tunnelrelay.oidc.assertion import ASSERTION_SECONDS, AssertionSigner
+from tunnelrelay.oidc.bearer_token import check_bearer_token, claimed_issuer, token_in
+from tunnelrelay.oidc.claims import normalised
+from tunnelrelay.oidc.identity import identity_fields, identity_of
+from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.sealed import sha256
+from tunnelrelay.oidc.tokens import LEEWAY, TokenInvalid
+from tunnelrelay.policy.bearer import admits
+from tunnelrelay.policy.rules import Bearer, TokenIssuer
+
+log = logging.getLogger(__name__)
+
+CHECKED_SECONDS = ASSERTION_SECONDS / 2
+"""A token that was found good is not looked at again for so long. A key taken away at the issuer counts here after no
+more than this and the keys' own refresh, and the assertion signed with it is still good for as long again."""
+MAX_TOKENS = 64
+"""Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
+MAX_HOSTS = 512
+"""Endpoints with remembered tokens. 32,768 tokens at about 1.5 kB are 50 MB at the very most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Program:
+    """The holder of a good token at one endpoint. Stands where a person's session stands.
+
+    Attributes:
+        id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
+        version: Of the settings it was judged by (`Bearer.version`).
+        expires_at: Unix time; what was opened with the token ends then.
+        checked_until: Unix time up to which it is taken without another look.
+        fields: The identity as header lines, each ended by CRLF, assertion included.
+    """
+
+    id_digest: bytes
+    identity: Identity
+    version: str
+    expires_at: float
+    checked_until: float
+    fields: bytes
+
+    def is_over(self, bearer: Bearer | None, now: float) -> bool:
+        """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""
+        return now >= self.expires_at or bearer is None or bearer.version != self.version
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """A token of an accepted issuer that opens nothing.
+
+    Attributes:
+        code: Of the error to answer with.
+        reason: Which check failed, for whoever sent it; never holds anything out of the token.
+    """
+
+    code: str
+    reason: str
+
+
+class Bearers:
+    """What is known of tokens at one relay.
+
+    Args:
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        providers: Providers,
+        signer: AssertionSigner,
+        clock: Callable[[], float],
+        audit: Audit = NO_AUDIT,
+    ) -> None:
+        self._address = address
+        self._providers = providers
+        self._signer = signer
+        self._clock = clock
+        self._audit = audit
+        self._known: dict[str, dict[bytes, Program]] = {}
+
+    def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
+        """The program that showed this a moment ago. None means: ask `judge`."""
+        known = self._known.get(host)
+        program = known.get(sha256(authorization)) if known is not None else None
+        if program is None or now >= program.checked_until or program.version != bearer.version:
+            return None
+        return program
+
+    async def judge(
+        self, bearer: Bearer, host: str, authorization: list[bytes], *, peer: str, request_id: str
+    ) -> Program | TokenRefused | None:
+        """Who showed a token.
+
+        Args:
+            authorization: The values of every `Authorization` field, at least one.
+            peer, request_id: For the audit.
+
+        Returns:
+            None when no token of an accepted issuer was shown: what it is, is the app's business.
+        """
+        if len(authorization) > 1:
+            # The app might read the other one.
+            return self._refused("bearer_invalid", "`Authorization` was sent more than once", host, peer, request_id)
+        token = token_in(authorization[0])
+        issuer = _issuer_named(bearer, claimed_issuer(token))
+        if issuer is None:
+            return None
+        found = self.find(bearer, host, authorization[0], self._clock())
+        if found is not None:
+            return found
+        try:
+            claims = await self._providers.verify(
+                issuer.connection,
+                lambda metadata, keys: check_bearer_token(token, metadata, keys, issuer, now=self._clock()),
+            )
+        except TokenInvalid as error:
+            return self._refused("bearer_invalid", str(error), host, peer, request_id, issuer)
+        except ProviderError as error:
+            log.warning(
+                "a token cannot be checked: host=%s issuer=%s: %s", host, issuer.connection.issuer, error.detail
+            )
+            return TokenRefused("provider_unreachable" if error.kind == "unreachable" else "provider_error", "")
+        read = normalised(claims, issuer.connection)
+        admitted = admits(issuer, read)
+        if not admitted:
+            return self._refused("bearer_not_admitted", admitted.reason, host, peer, request_id, issuer)
+        identity = identity_of(read, issuer=claims["iss"])
+        return self._remember(host, authorization[0], identity, bearer, float(claims["exp"]) + LEEWAY)
+
+    def _remember(self, host: str, shown: bytes, identity: Identity, bearer: Bearer, expires_at: float) -> Program:
+        now = self._clock()
+        assertion = self._signer.sign(identity, audience=self._address.url(host), now=now)
+        program = Program(
+            id_digest=sha256(shown),
+            identity=identity,
+            version=bearer.version,
+            expires_at=expires_at,
+            checked_until=min(now + CHECKED_SECONDS, expires_at),
+            fields=identity_fields(identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii"),
+        )
+        known = self._known.get(host)
+        if known is None:
+            while len(self._known) >= MAX_HOSTS:
+                del self._known[next(iter(self._known))]
+            known = self._known[host] = {}
+        known.pop(program.id_digest, None)
+        while len(known) >= MAX_TOKENS:
+            del known[next(iter(known))]
+        known[program.id_digest] = program
+        return program
+
+    def _refused(
+        self, code: str, reason: str, host: str, peer: str, request_id: str, issuer: TokenIssuer | None = None
+    ) -> TokenRefused:
+        connection = issuer.connection if issuer is not None else None
+        self._audit.record(
+            "bearer.refused",
+            reason=code,
+            host=host,
+            connection=connection.id if connection is not None else "",
+            issuer=connection.issuer if connection is not None else "",
+            peer=peer,
+            request_id=request_id,
+            check=reason,
+        )
+        return TokenRefused(code, reason)
+
+
+def _issuer_named(bearer: Bearer, claimed: str) -> TokenIssuer | None:
+    """The accepted issuer a token claims to be from. A slash more or less at the end is told apart when it is checked:
+    such a token is refused, and not passed on as the app's."""
+    name = claimed.rstrip("/")
+    return next((issuer for issuer in bearer.issuers if name and issuer.connection.issuer.rstrip("/") == name), None)
