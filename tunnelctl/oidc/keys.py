@@ -79,7 +79,7 @@ def _read_key(jwk: object) -> ProviderKey | None:
         return None
     named = jwk.get("alg")
     kid = jwk.get("kid", "")
-    if key is None or not isinstance(kid, str):
+    if key is None or not isinstance(kid, str) or not isinstance(named, str | None):
         return None
     return ProviderKey(kid, algorithms if named is None else algorithms & {named}, key)
 

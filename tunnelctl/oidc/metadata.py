@@ -169,9 +169,10 @@ def _parsed(text: str, name: str) -> httpx.URL:
     """The URL as the client that will call it reads it: one parser for the check and the use."""
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        host = url.host  # decodes `xn--` labels, and raises of its own where they are none
+    except (httpx.InvalidURL, ValueError) as error:
         raise ProviderError("invalid", f"`{name}` is not a URL") from error
-    if not url.host or url.userinfo or url.fragment or "#" in text:
+    if not host or url.userinfo or url.fragment or "#" in text:
         raise ProviderError("invalid", f"`{name}` has no host, or has user information or a fragment")
     return url
 
