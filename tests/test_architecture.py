@@ -50,6 +50,7 @@ TOP = {
     "tunnelrelay.audit_log",
     "tunnelrelay.cli_audit",
     "tunnelrelay.cli_keys",
+    "tunnelrelay.cli_names",
     "tunnelrelay.cli_store",
     "tunnelrelay.cli_tokens",
     "tunnelrelay.control",

@@ -141,6 +141,31 @@ def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> No
 
 
 @cli.group()
+def name() -> None:
+    """See who holds which host name, and free one."""
+
+
+@name.command("list")
+@click.option("--owner", metavar="NAME", default=None, help="Only those this owner holds, or held last.")
+@_store_options
+def name_list(owner: str | None, **where: Any) -> None:
+    """List every name that anybody ever held, and its generation: how often it has changed hands, and one."""
+    from tunnelrelay import cli_names
+
+    _run(cli_names.show, where, owner)
+
+
+@name.command("release")
+@click.argument("name", metavar="NAME")
+@_store_options
+def name_release(name: str, **where: Any) -> None:
+    """Free a name that nobody serves, though it still cools down: whoever asks next gets it."""
+    from tunnelrelay import cli_names
+
+    _run(cli_names.release, where, name)
+
+
+@cli.group()
 def audit() -> None:
     """Look up what happened to logins, sessions, names and keys."""
 

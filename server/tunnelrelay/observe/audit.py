@@ -62,6 +62,7 @@ KINDS: dict[str, Kind] = {
     "tunnel.bound": Kind("An agent began to serve an endpoint.", SOME, "owner"),
     "tunnel.unbound": Kind("An agent stopped serving an endpoint.", SOME, "owner"),
     "name.changed_hands": Kind("A host name went to another owner; everything of the former one ended."),
+    "name.freed": Kind("An operator ended a name's cool-down; its next owner may be anybody."),
     "name.refused": Kind("An agent asked for a name it may not have.", FEW, "owner"),
     "token.refused": Kind("An agent came with an authtoken that is unknown or revoked.", FEW),
     "token.created": Kind("An authtoken was made."),

@@ -1,0 +1,82 @@
+"""What the `tunnelrelay name` commands do: who holds or held which host name, and freeing one for anybody."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
+from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
+
+
+def show(data_dir: Path, owner: str | None, *, as_json: bool) -> None:
+    """Lists names by host, those given up too."""
+    found = with_store(data_dir, lambda store: store.all_names(owner))
+    if as_json:
+        click.echo(json.dumps([_record(row) for row in found], indent=2))
+    elif found:
+        _print_table(found)
+    else:
+        click.echo(f"no names in {data_dir}", err=True)
+
+
+def release(data_dir: Path, name: str, *, as_json: bool) -> None:
+    """Frees a name that nobody serves: whoever asks next gets it."""
+    row = with_store(data_dir, lambda store: _release_in(store, name))
+    if as_json:
+        click.echo(json.dumps(_record(row), indent=2))
+    click.echo(f"{row.host}, which was {row.owner}'s, is anybody's now; its next owner begins anew", err=True)
+
+
+async def _release_in(store: Store, name: str) -> NameRow:
+    found = [row for row in await store.all_names() if name in (row.host, row.host.partition(".")[0])]
+    if len(found) != 1:
+        known = f"more than one name is called {name}: give it whole" if found else f"nobody ever had the name {name}"
+        raise Failure(known, "tunnelrelay name list")
+    row = found[0]
+    if _state(row) == "held":
+        raise Failure(
+            f"{row.host} is {row.owner}'s: it is served, or was in the last {LOST_SECONDS / 60:.0f} minutes",
+            f"stop its agent and try again later; to make it stop: tunnelrelay token revoke --owner {row.owner}",
+        )
+    freed = await store.free_name(row.host)
+    assert freed is not None  # names are never deleted
+    await store.add_audit([AuditRow(at=time.time(), kind="name.freed", host=row.host, owner=row.owner, node=COMMAND)])
+    return freed
+
+
+def _state(row: NameRow) -> str:
+    if row.released_at == FREED_AT:
+        return "free"
+    if row.released_at is not None:
+        return "given up"
+    return "held" if row.at > time.time() - LOST_SECONDS else "lost"
+
+
+def _record(row: NameRow) -> dict[str, str | int | None]:
+    state = _state(row)
+    return {
+        "host": row.host,
+        "owner": row.owner,
+        "generation": row.generation,
+        "state": state,
+        "last_held_at": when(row.at),
+        "given_up_at": when(row.released_at) if state == "given up" else None,
+    }
+
+
+def _print_table(found: list[NameRow]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "host", "owner", "generation", "state", "last held", "given up", box=None, pad_edge=False, header_style="bold"
+    )
+    for record in map(_record, found):
+        table.add_row(*(str(value or "") for value in record.values()))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 250  # a pipe has no width; rows must not be folded
+    console.print(table)
