@@ -186,6 +186,7 @@ class Relay:
             hold_seconds=config.hold_seconds,
             idle_seconds=config.idle_seconds,
             trusted=config.trusted_proxy,
+            audit=audit,
         )
         self._sessions.on_session_end = self.ingress.session_ended
         self._control = ControlSocket(config.data_dir / CONTROL_FILE, self._acceptor.revoke)

@@ -69,7 +69,12 @@ class Forward:
 
     def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes) -> None:
         """Open the stream with the request's head as the upstream shall see it."""
-        block = request_block(head, forwarded=forwarded, identity=identity, policy=self._policy, upgrade=head.upgrade)
+        policy, forged = self._policy, self._ingress.forged
+        block = request_block(
+            head, forwarded=forwarded, identity=identity, policy=policy, upgrade=head.upgrade, forged=forged
+        )
+        if forged:
+            self._ingress.note_forged(self._visit)
         if head.is_chunked:
             framing, block = BODY_CHUNKED, block + b"Transfer-Encoding: chunked\r\n"
         elif head.content_length is not None:

@@ -200,7 +200,8 @@ class Incoming(VisitorConnection):
             self.deadline = self.ingress.now() + BODY_SECONDS
         try:
             pieces = decoder.feed(data)
-        except HttpError:
+        except HttpError as error:
+            self.ingress.note_smuggling(self.request, self.peer, error.detail)
             self._break_body()
             return
         if carried is None:
@@ -265,11 +266,13 @@ class Incoming(VisitorConnection):
         self.request = self.ingress.new_request()
         self.deadline = self.request.started + ANSWER_SECONDS
 
-    def _refuse_head(self, code: str, part: bytes = b"") -> None:
+    def _refuse_head(self, code: str, part: bytes = b"", detail: str = "") -> None:
         """Answer and close. `part` is what there is of the head."""
         self.ingress.metrics.refused_head(code)
         if self.is_idle:
             self._start_request()
+        if code == "bad_request":
+            self.ingress.note_smuggling(self.request, self.peer, detail or "a head without its line ends")
         head = toolarge.glimpse(part) if code == "head_too_large" else None
         if head is not None:
             self.refuse_too_large(head)

@@ -16,6 +16,7 @@ from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
@@ -28,6 +29,8 @@ MAX_VISITORS = 20_000
 """Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
 MAX_NAMES = 4096
 """Hosts whose spelling as bytes is remembered."""
+MAX_FORGED = 5
+"""Names of forged fields told in one audit event."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at: one timer for all is cheaper than one for each request."""
 
@@ -58,6 +61,7 @@ class Ingress:
         hold_seconds: float,
         idle_seconds: float,
         trusted: tuple[IPNetwork, ...] = (),
+        audit: Audit = NO_AUDIT,
     ) -> None:
         self.address = address
         self.registry = registry
@@ -68,6 +72,8 @@ class Ingress:
         self.hold_seconds = hold_seconds
         self.idle_seconds = idle_seconds
         self.trusted = trusted
+        self.audit = audit
+        self.forged: list[bytes] = []
         self._router = router
         self._acceptor = acceptor
         self._visits: set[Visitor] = set()
@@ -151,6 +157,18 @@ class Ingress:
                 names.clear()
             names[host] = host.encode(), self.address.url(host).encode()
         return names[host]
+
+    def note_forged(self, visit: Visitor) -> None:
+        """A visitor sent fields that only the relay may set; `forged` has their names. They went no further."""
+        names = b" ".join(self.forged[:MAX_FORGED]).decode("latin-1")
+        self.forged.clear()
+        host = visit.request.host
+        self.audit.record("headers.stripped", host=host, peer=visit.peer.host, request_id=visit.request_id, names=names)
+
+    def note_smuggling(self, request: Request, peer: Peer, reason: str) -> None:
+        """A request was refused because another server might read it differently."""
+        name = self.request_id(request.number)
+        self.audit.record("smuggling.refused", reason=reason, host=request.host, peer=peer.host, request_id=name)
 
     def new_request(self) -> Request:
         """One more request."""

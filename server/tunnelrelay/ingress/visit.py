@@ -75,7 +75,7 @@ class Visit(Incoming):
         try:
             request.head = head = parse_request(block)
         except HttpError as error:
-            self._refuse_head(error.code, block)
+            self._refuse_head(error.code, block, error.detail)
             return
         if head.has_body:
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tunnelrelay.policy import cookies, names
-from tunnelrelay.policy.names import HARMLESS, REQUEST, RESPONSE, canonical
+from tunnelrelay.policy.names import FORGED, HARMLESS, REQUEST, RESPONSE, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -32,6 +32,7 @@ def request_block(
     policy: Policy,
     upgrade: bytes = b"",
     spent: frozenset[bytes] = frozenset(),
+    forged: list[bytes] | None = None,
 ) -> bytes:
     """Returns the head to send to the upstream: request line and field lines, without framing and the empty line.
 
@@ -40,6 +41,7 @@ def request_block(
         identity: Ready lines about who is signed in; b"" when nobody is.
         upgrade: Protocol to ask the upstream for; b"" for none.
         spent: Names of fields that were for the relay alone, lower-case.
+        forged: Is given the names of fields that only the relay may send and the visitor sent nevertheless.
     """
     unwanted = policy.request_edit.remove
     if spent:
@@ -58,6 +60,8 @@ def request_block(
             parts += (name, b": ", value, b"\r\n")
         elif kept := _admit_from_visitor(kind, value, policy):
             parts += (name, b": ", kept, b"\r\n")
+        elif kind == FORGED and forged is not None:
+            forged.append(name)
     parts += (policy.request_edit.add, forwarded, identity)
     if upgrade:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)

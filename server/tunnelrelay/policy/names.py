@@ -6,7 +6,7 @@ from tunnelrelay.policy.memo import Memo
 MAX_NAME = 64
 """Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
 
-KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE = range(6)
+KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE, FORGED = range(7)
 SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE = range(2, 7)
 """What a name means in a request, and in a response."""
 
@@ -54,6 +54,20 @@ _SPOOFABLE_PREFIXES = (
 )
 """Identity as this and other proxies assert it. An app moved here from another proxy still believes that one's."""
 
+_HOPS = frozenset(
+    {
+        b"forwarded",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+        b"x-original-host",
+        *(b"x-forwarded-" + name for name in (b"for", b"proto", b"host", b"port", b"server", b"scheme", b"by", b"ssl")),
+    }
+)
+"""Those that proxies on a visitor's way write in good faith. Every other spoofable field from a visitor is a try."""
+
 _FOR_FRONT_SERVERS = frozenset(
     {
         b"tunnel-error",
@@ -95,8 +109,10 @@ def is_for_front_servers(name: bytes) -> bool:
 def _request_kind(name: bytes) -> int:
     if name == b"te":
         return TE
-    if name in _FRAMING or is_spoofable(name):
+    if name in _FRAMING or name in _HOPS:
         return DROP
+    if is_spoofable(name):
+        return FORGED
     return {b"cookie": COOKIE, b"host": HOST, b"authorization": AUTHORIZATION}.get(name, KEEP)
 
 
