@@ -15,6 +15,9 @@ from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Peer, Reply
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.answer import ArrivedAt
+from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.fetch import Fetcher
@@ -33,6 +36,7 @@ CLIENT_SECRET = "s3cr%t+/ä"
 START = 1_800_000_000.0
 TUN_EXAMPLE = PublicAddress(scheme="https", domain="tun.example", port=443)
 PEER = Peer("203.0.113.9", 40000)
+SHARED = ArrivedAt("shared")
 
 RSA_KEY = RSAKey.generate_key(2048, {"kid": "k1"})
 OTHER_RSA_KEY = RSAKey.generate_key(2048, {"kid": "k2"})
@@ -164,6 +168,9 @@ class World:
     store: Any = field(default_factory=MemoryStore)
     endpoints: dict[str, Connection] = field(default_factory=dict)
     ended: list[bytes] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=dict)
+    shared_owners: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.provider = LyingProvider(clock=self.clock)
@@ -177,14 +184,26 @@ class World:
         self.providers = Providers(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
         common: dict[str, Any] = {"address": self.address, "ring": self.ring, "clock": self.clock}
         self.sessions = Sessions(**common, store=self.store, signer=self.signer, on_session_end=self.ended.append)
-        self.login = Login(**common, sessions=self.sessions, providers=self.providers, store=self.store, endpoints=self)
+        self.audit = Audit(clock=self.clock)
+        self.login = Login(
+            **common,
+            sessions=self.sessions,
+            providers=self.providers,
+            store=self.store,
+            endpoints=self,
+            audit=self.audit,
+            shared_owners=self.shared_owners,
+        )
         self.logout = Logout(**common, sessions=self.sessions)
 
     def connection_of(self, host: str) -> Connection | None:
         return self.endpoints.get(host)
 
     def owner_of(self, host: str) -> str:
-        return "Grace Hopper"
+        return self.owners.get(host, "Grace Hopper")
+
+    def generation_of(self, host: str) -> int:
+        return self.generations.get(host, 1)
 
     def find(self, browser: "Browser", host: str = APP) -> Any:
         """What the ingress finds for a request of this browser, as `Sessions.find` says it."""
@@ -219,9 +238,9 @@ class Browser:
         )
         return self._take(reply, host)
 
-    async def callback(self, params: list[tuple[str, str]]) -> Reply:
+    async def callback(self, params: list[tuple[str, str]], arrived: ArrivedAt = SHARED) -> Reply:
         """Comes back to the callback host, which is never shown a cookie."""
-        return await self.world.login.callback(params, "r-callback")
+        return await self.world.login.callback(params, arrived, "r-callback", PEER)
 
     async def finish(self, reply: Reply, host: str = APP) -> Reply:
         """Follows the callback's redirect."""
@@ -230,8 +249,17 @@ class Browser:
         return await self.open_handoff(parse_qsl(url.query), host)
 
     async def open_handoff(self, params: list[tuple[str, str]], host: str = APP) -> Reply:
-        reply = await self.world.login.finish(host, self.world.endpoints[host], params, self.cookies(host), "r-finish")
-        return self._take(reply, host)
+        return self._take(await self.world.login.finish(self.asking("r-finish", host), params), host)
+
+    def asking(self, request_id: str, host: str = APP) -> Asking:
+        """A request of this browser to one of the login's pages."""
+        return Asking(
+            host=host,
+            connection=self.world.endpoints[host],
+            cookie_values=self.cookies(host),
+            request_id=request_id,
+            peer=PEER,
+        )
 
     async def sign_in(self, target: str = "/x?y=1", host: str = APP, **lies: str) -> Reply:
         """The whole way. Returns the last answer."""

@@ -26,6 +26,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         auth_method: How we show our secret at the token endpoint.
         offers_groups: It knows the scope `groups`.
         sends_iss: It promised `iss` in its authorization answers (RFC 9207).
+        prompts: Values of `prompt` it says it knows; empty when it does not say.
         end_session_endpoint: Where visitors sign out there; "" without one.
         revocation_endpoint: Where a token can be given back (RFC 7009); "" without one.
         warnings: What will probably break a login, for the owner.
@@ -40,6 +41,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     auth_method: str
     offers_groups: bool
     sends_iss: bool
+    prompts: frozenset[str] = frozenset()
     end_session_endpoint: str = ""
     revocation_endpoint: str = ""
     warnings: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         auth_method=_auth_method(document, has_secret),
         offers_groups="groups" in _texts(document, "scopes_supported", ()),
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
+        prompts=frozenset(_texts(document, "prompt_values_supported", ())),
         end_session_endpoint=_optional_endpoint(document, "end_session_endpoint", allow_http),
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint", allow_http),
         warnings=_warnings(document),

@@ -1,8 +1,9 @@
 """A provider's answer as it arrives at the callback: which login it belongs to, and whether it may go on. Pure."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from tunnelrelay.address import CallbackKind
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, HANDOFF_SECONDS, MAX_CODE, Handoff, State, open_blob
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.rules import Connection
@@ -21,19 +22,33 @@ class Endpoints(Protocol):
     def owner_of(self, host: str) -> str:
         """Who published it, to tell visitors whom to ask; "" when unknown."""
 
+    def generation_of(self, host: str) -> int:
+        """Grows whenever the host goes to another owner; 0 when unknown."""
 
-def read_answer(params: Iterable[tuple[str, str]], *, ring: KeyRing, endpoints: Endpoints, now: float) -> Handoff | str:
+
+class ArrivedAt(NamedTuple):
+    """The callback an answer came to. `name`: the connection's id or the endpoint's host; "" for the shared one."""
+
+    kind: CallbackKind
+    name: str = ""
+
+
+def read_answer(
+    params: Iterable[tuple[str, str]], arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
+) -> Handoff | str:
     """What to hand to the endpoint's host, or the code of the error to show here instead.
 
-    Only a state that we sealed says where the answer goes, and `iss` (RFC 9207) must name the provider the login was
-    started with: a shared redirect URI is otherwise a way to have another provider's code delivered here.
+    Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
+    `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
+    another provider's code delivered into a login of its own (the COAT attack), and redeemed at his token endpoint.
     """
     answer = _single(params)
     state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), now)
-    if answer is None or state is None or not _names_issuer(answer, state):
+    if answer is None or state is None or arrived != _expected_at(state) or not _names_issuer(answer, state):
         return "login_state_invalid"
     connection = endpoints.connection_of(state.host)
-    if connection is None or (connection.id, connection.epoch) != (state.connection_id, state.epoch):
+    now_there = connection and (connection.id, connection.epoch, endpoints.generation_of(state.host))
+    if now_there != (state.connection_id, state.epoch, state.generation):
         # The endpoint changed hands, or its owner changed the provider, since the login began.
         return "login_restart"
     code, error = answer.get("code", ""), answer.get("error", "")
@@ -45,6 +60,7 @@ def read_answer(params: Iterable[tuple[str, str]], *, ring: KeyRing, endpoints: 
         connection_id=state.connection_id,
         epoch=state.epoch,
         host=state.host,
+        generation=state.generation,
         expires_at=now + HANDOFF_SECONDS,
         code=code,
         error=_shown(error),
@@ -61,6 +77,11 @@ def _single(params: Iterable[tuple[str, str]]) -> dict[str, str] | None:
         if name in _OURS:
             found[name] = value
     return found
+
+
+def _expected_at(state: State) -> ArrivedAt:
+    names = {"shared": "", "connection": state.connection_id, "host": state.host}
+    return ArrivedAt(state.callback, names[state.callback])
 
 
 def _names_issuer(answer: dict[str, str], state: State) -> bool:

@@ -2,13 +2,17 @@
 
 Three nouns for three stretches of the way: `Transaction` lies in a cookie of the endpoint's host, `State` goes to the
 provider and back, `Handoff` goes from the callback host to the endpoint's host. Only a browser that shows all three
-pieces of the same login gets in.
+pieces of the same login gets in. A fourth, `Switch`, proves a form of our own page.
+
+Each names the endpoint's generation, which grows when the name goes to another owner: nothing of a login that was begun
+under the former one is worth anything under the next.
 """
 
 from typing import TypeVar
 
 import msgspec
 
+from tunnelrelay.address import CallbackKind
 from tunnelrelay.oidc.sealed import KeyRing
 
 LOGIN_SECONDS = 600
@@ -32,6 +36,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
         binding: SHA-256 of the browser secret in the cookie.
         issuer: The provider's issuer, exactly as its metadata has it.
         needs_iss: The provider promised to name itself in its answer (RFC 9207 section 3).
+        callback: Where the answer must arrive: at the callback whose address was sent, and at no other.
     """
 
     tx: str
@@ -42,6 +47,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
     issuer: str
     needs_iss: bool
     expires_at: float
+    callback: CallbackKind = "shared"
+    generation: int = 0
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
@@ -51,6 +58,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
         browser_secret: 256 bits; `State` and `Handoff` carry only its digest.
         verifier: PKCE code verifier (RFC 7636 section 4.1).
         return_path: Where the visitor wanted to go, path and query.
+        redirect_uri: As it was sent: the code is redeemed with the same one, whatever the owner changes meanwhile.
+        is_repeat: The provider was asked to make the visitor sign in anew, as its first answer was too old.
     """
 
     tx: str
@@ -58,11 +67,14 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
     verifier: str
     nonce: str
     return_path: str
+    redirect_uri: str
     connection_id: str
     epoch: str
     host: str
     started_at: float
     expires_at: float
+    generation: int = 0
+    is_repeat: bool = False
 
 
 class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
@@ -74,12 +86,21 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
     epoch: str
     host: str
     expires_at: float
+    generation: int = 0
     code: str = ""
     error: str = ""
     description: str = ""
 
 
-_Blob = TypeVar("_Blob", State, Transaction, Handoff)
+class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
+    """The hidden field of "use another account": good in the browser that keeps the cookie of this login."""
+
+    tx: str
+    binding: bytes
+    expires_at: float
+
+
+_Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch)
 
 
 def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
@@ -95,9 +116,9 @@ def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: f
     return opened if now < opened.expires_at else None
 
 
-def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff) -> str:
+def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch) -> str:
     """The blob that `open_blob` opens for the same audience."""
     return ring.seal(_PURPOSES[type(content)], audience, content)
 
 
-_PURPOSES: dict[type, str] = {State: "state", Transaction: "tx-cookie", Handoff: "handoff"}
+_PURPOSES: dict[type, str] = {State: "state", Transaction: "tx-cookie", Handoff: "handoff", Switch: "switch"}

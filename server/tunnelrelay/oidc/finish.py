@@ -9,13 +9,18 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Field, Reply
+from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.answer import Endpoints
-from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Transaction, open_blob
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Switch, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.identity import identity_of
@@ -24,34 +29,29 @@ from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.sessions import Sessions
-from tunnelrelay.oidc.tokens import TokenInvalid
+from tunnelrelay.oidc.start import Starter, Wish
+from tunnelrelay.oidc.tokens import SignInTooOld, SignInTooWeak, TokenInvalid
 from tunnelrelay.oidc.urls import return_url
 from tunnelrelay.pages import login as pages
 from tunnelrelay.policy import cookies
-from tunnelrelay.policy.rules import Claims, Connection
+from tunnelrelay.policy.rules import Claims
 from tunnelrelay.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS = 2.0
 """How long a second submit of the same hand-off (a double click) waits for the first one's answer."""
-USED_SECONDS = LOGIN_SECONDS + 300
-"""How long a used login is remembered: longer than its blobs are good."""
+USED_SECONDS = 2 * LOGIN_SECONDS + 300
+"""How long a used login is remembered: longer than its blobs are good, and than the button of a refused one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
     """A hand-off that arrived with the cookie of the same login, so in the browser that began it."""
 
+    asking: Asking
     handoff: Handoff
     transaction: Transaction
-    connection: Connection
-    cookie_values: list[bytes]
-    request_id: str
-
-    @property
-    def host(self) -> str:
-        return self.handoff.host
 
 
 class Finisher:
@@ -60,6 +60,7 @@ class Finisher:
     def __init__(
         self,
         *,
+        starter: Starter,
         address: PublicAddress,
         ring: KeyRing,
         sessions: Sessions,
@@ -67,7 +68,9 @@ class Finisher:
         store: Store,
         endpoints: Endpoints,
         clock: Callable[[], float],
+        audit: Audit,
     ) -> None:
+        self._starter = starter
         self._address = address
         self._ring = ring
         self._sessions = sessions
@@ -75,133 +78,210 @@ class Finisher:
         self._store = store
         self._endpoints = endpoints
         self._clock = clock
+        self._audit = audit
         self._jar = CookieJar(address.is_secure)
         self._under_way: dict[str, asyncio.Future[Reply]] = {}
 
-    async def finish(
-        self,
-        host: str,
-        connection: Connection,
-        params: Iterable[tuple[str, str]],
-        cookie_values: list[bytes],
-        request_id: str,
-    ) -> Reply:
+    async def finish(self, asking: Asking, params: Iterable[tuple[str, str]]) -> Reply:
         """See `Login.finish`."""
-        try:
-            blobs = [value for name, value in params if name == "h"]
-            handoff = open_blob(self._ring, Handoff, host, blobs[0], self._clock()) if len(blobs) == 1 else None
-            transaction = handoff and self._transaction_of(handoff, host, connection, cookie_values)
-            if not handoff or not transaction:
-                return await self._not_ours(host, connection, cookie_values, request_id)
-            return await self._once(
-                _Arrival(
-                    handoff=handoff,
-                    transaction=transaction,
-                    connection=connection,
-                    cookie_values=cookie_values,
-                    request_id=request_id,
-                )
-            )
-        except StoreError as error:
-            log.warning("login failed, the store is away: host=%s request=%s: %s", host, request_id, error)
-            return pages.busy(request_id=request_id, host=host)
+        blobs = [value for name, value in params if name == "h"]
+        handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], self._clock()) if len(blobs) == 1 else None
+        return await self.arrive(asking, handoff)
 
-    def _transaction_of(
-        self, handoff: Handoff, host: str, connection: Connection, cookie_values: list[bytes]
-    ) -> Transaction | None:
-        """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
-        cookie = cookies.one(cookie_values, self._jar.transaction_name(handoff.tx))
+    async def arrive(self, asking: Asking, handoff: Handoff | None) -> Reply:
+        """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
+        try:
+            transaction = handoff and self._transaction_of(handoff, asking)
+            if not handoff or not transaction:
+                return await self._not_ours(asking, "not_begun_here")
+            return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
+        except StoreError as error:
+            log.warning(
+                "login failed, the store is away: host=%s request=%s: %s", asking.host, asking.request_id, error
+            )
+            self._audit.record("login.error", reason="store_away", **asking.about())
+            return pages.busy(request_id=asking.request_id, host=asking.host)
+
+    async def refuse(self, asking: Asking, code: str) -> Reply:
+        """An answer that belongs to no login here."""
+        try:
+            return await self._not_ours(asking, code)
+        except StoreError:
+            return pages.busy(request_id=asking.request_id, host=asking.host)
+
+    async def is_signed_in(self, asking: Asking) -> bool:
+        """Whether the browser has a good session here. Raises StoreError when nobody can tell."""
+        cookie = self._jar.session_in(asking.cookie_values)
+        if cookie is None:
+            return False
+        return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
+
+    def refused(self, asking: Asking, params: Iterable[tuple[str, str]]) -> Transaction | None:
+        """The login that ended on the page whose form this is; None when it is no form of ours, or another browser's.
+
+        Whoever was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
+        """
+        tokens = [value for name, value in params if name == "token"]
+        switch = open_blob(self._ring, Switch, asking.host, tokens[0], self._clock()) if len(tokens) == 1 else None
+        return self._cookie_of(switch.tx, switch.binding, asking) if switch is not None else None
+
+    def _cookie_of(self, tx: str, binding: bytes, asking: Asking) -> Transaction | None:
+        """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
+        cookie = cookies.one(asking.cookie_values, self._jar.transaction_name(tx))
         if cookie is None:
             return None
-        transaction = open_blob(self._ring, Transaction, host, cookie.decode("ascii"), self._clock())
-        if transaction is None or not hmac.compare_digest(sha256(transaction.browser_secret), handoff.binding):
+        transaction = open_blob(self._ring, Transaction, asking.host, cookie.decode("ascii"), self._clock())
+        if transaction is None or not hmac.compare_digest(sha256(transaction.browser_secret), binding):
             return None
-        expected = (handoff.tx, connection.id, connection.epoch, host)
-        both = {(half.tx, half.connection_id, half.epoch, half.host) for half in (handoff, transaction)}
+        return transaction if transaction.tx == tx else None
+
+    def _transaction_of(self, handoff: Handoff, asking: Asking) -> Transaction | None:
+        """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
+        transaction = self._cookie_of(handoff.tx, handoff.binding, asking)
+        if transaction is None:
+            return None
+        connection, host = asking.connection, asking.host
+        expected = (handoff.tx, connection.id, connection.epoch, host, self._endpoints.generation_of(host))
+        halves = (handoff, transaction)
+        both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
         return transaction if both == {expected} else None
 
-    async def _not_ours(self, host: str, connection: Connection, cookie_values: list[bytes], request_id: str) -> Reply:
+    async def _not_ours(self, asking: Asking, reason: str) -> Reply:
         """Signed in already (the back button): on to the app. Else a page; it starts no login by itself (loops)."""
-        cookie = self._jar.session_in(cookie_values)
-        if cookie is not None and await self._sessions.recall(cookie, host, connection, self._clock()):
-            return redirect(return_url(self._address.url(host), "/"))
-        log.info("login refused, not begun in this browser or used before: host=%s request=%s", host, request_id)
-        return pages.start_again(request_id=request_id, host=host)
+        if await self.is_signed_in(asking):
+            return redirect(return_url(self._address.url(asking.host), "/"))
+        log.info(
+            "login refused, not begun in this browser or used before: host=%s request=%s",
+            asking.host,
+            asking.request_id,
+        )
+        self._audit.record("login.error", reason=reason, **asking.about())
+        return pages.start_again(request_id=asking.request_id, host=asking.host)
 
     async def _once(self, arrival: _Arrival) -> Reply:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
 
         Both came with the login's own cookie, so both are this browser. What comes after the answer is a replay.
         """
-        first = self._under_way.get(arrival.handoff.tx)
+        tx = arrival.handoff.tx
+        first = self._under_way.get(tx)
         if first is not None:
             await asyncio.wait([first], timeout=JOIN_SECONDS)
             if first.done() and not first.cancelled():
                 return first.result()
-            return pages.start_again(request_id=arrival.request_id, host=arrival.host)
-        answer = self._under_way[arrival.handoff.tx] = asyncio.get_running_loop().create_future()
+            return pages.start_again(request_id=arrival.asking.request_id, host=arrival.asking.host)
+        answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
         try:
             reply = await self._consume(arrival)
             answer.set_result(reply)
             return reply
         finally:
-            del self._under_way[arrival.handoff.tx]
+            del self._under_way[tx]
             answer.cancel()
 
     async def _consume(self, arrival: _Arrival) -> Reply:
         """Marks the login as used, whatever becomes of it, and only then spends the code."""
-        mark = sha256(b"login\0" + arrival.handoff.tx.encode("ascii"))
+        asking, handoff = arrival.asking, arrival.handoff
+        mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
-            return await self._not_ours(arrival.host, arrival.connection, arrival.cookie_values, arrival.request_id)
-        fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(arrival.handoff.tx)))]
-        owner = self._endpoints.owner_of(arrival.host)
-        if arrival.handoff.error:
-            return declined(arrival.handoff, owner, arrival.request_id, fields)
+            return await self._not_ours(asking, "used_before")
+        fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(handoff.tx)))]
+        owner = self._endpoints.owner_of(asking.host)
+        if handoff.error:
+            self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
+            return declined(handoff, owner, asking.request_id, fields)
         try:
-            metadata = await self._providers.metadata(arrival.connection)
+            metadata = await self._providers.metadata(asking.connection)
             claims = await self._identify(arrival, metadata)
+        except (SignInTooOld, SignInTooWeak) as error:
+            return await self._step_up(arrival, error, fields)
         except ProviderError as error:
-            return provider_failed(error, arrival.host, arrival.request_id, owner=owner, fields=fields)
-        return await self._admit(arrival, metadata.issuer, claims, fields)
+            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
+            return provider_failed(error, asking.host, asking.request_id, owner=owner, fields=fields)
+        return await self._admit(arrival, metadata, claims, fields)
 
     async def _identify(self, arrival: _Arrival, metadata: Metadata) -> Claims:
-        """The checked claims of whoever the code stands for. Raises ProviderError."""
-        handoff, transaction, connection = arrival.handoff, arrival.transaction, arrival.connection
+        """The checked claims of whoever the code stands for.
+
+        Raises:
+            ProviderError: Nobody can be told by what the provider says.
+            SignInTooOld, SignInTooWeak: All is well, except for what the owner asks of every login.
+        """
+        transaction, connection = arrival.transaction, arrival.asking.connection
         tokens = await self._providers.redeem(
             connection,
             metadata,
-            code=handoff.code,
+            code=arrival.handoff.code,
             verifier=transaction.verifier,
-            redirect_uri=self._address.redirect_uri(connection.callback, connection.id, arrival.host),
+            redirect_uri=transaction.redirect_uri,
         )
         try:
-            claims = await self._providers.claims(
-                connection, metadata, tokens, nonce=transaction.nonce, code=handoff.code
+            return normalised(
+                await self._providers.claims(
+                    connection, metadata, tokens, nonce=transaction.nonce, code=arrival.handoff.code
+                ),
+                connection,
             )
+        except (SignInTooOld, SignInTooWeak):
+            raise
         except TokenInvalid as error:
             raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
-        return normalised(claims, connection)
 
-    async def _admit(self, arrival: _Arrival, issuer: str, claims: Claims, fields: list[Field]) -> Reply:
+    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Reply:
+        """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
+
+        `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
+        """
+        asking, path = arrival.asking, arrival.transaction.return_path
+        is_old = isinstance(error, SignInTooOld)
+        reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
+        log.info("login not good enough: host=%s request=%s reason=%s", asking.host, asking.request_id, error)
+        if is_old and not arrival.transaction.is_repeat:
+            return await self._starter.start(
+                asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
+            )
+        self._audit.record("login.error", reason=reason, **asking.about())
+        return pages.sign_in_again(
+            reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
+        )
+
+    async def _admit(self, arrival: _Arrival, metadata: Metadata, claims: Claims, fields: list[Field]) -> Reply:
         """Judges the rules; whoever they let in gets a session, always a new one."""
-        connection, host = arrival.connection, arrival.host
+        asking, issuer = arrival.asking, metadata.issuer
+        connection, host = asking.connection, asking.host
+        owner = self._endpoints.owner_of(host)
+        identity = identity_of(claims, issuer=issuer)
+        who = {"subject": identity.subject, "issuer": issuer, "owner": owner}
         refusal = connection.rules.admits(claims)
         if refusal is not True:
-            identity = identity_of(claims, issuer=issuer)
-            owner = self._endpoints.owner_of(host)
-            return not_admitted(identity, refusal, host, owner, arrival.request_id, fields)
-        await self._end_presented(arrival)
-        kept = claims_to_keep(claims, connection)
-        cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept)
-        log.info("login done: host=%s request=%s issuer=%s", host, arrival.request_id, issuer)
+            self._audit.record("login.denied", reason=refusal.reason, **who, **asking.about())
+            token, kept = self._switch(arrival.transaction)
+            form = pages.use_another(token=token, provider=metadata.authorization_endpoint)
+            return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", kept)])
+        await self._end_presented(asking)
+        cookie = await self._sessions.create(host, connection, issuer=issuer, claims=claims_to_keep(claims, connection))
+        log.info("login done: host=%s request=%s issuer=%s", host, asking.request_id, issuer)
+        self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
         return redirect(location, [*fields, (b"Set-Cookie", self._jar.set(self._jar.session, cookie))])
 
-    async def _end_presented(self, arrival: _Arrival) -> None:
+    def _switch(self, transaction: Transaction) -> tuple[str, bytes]:
+        """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.
+
+        The login stays used: only its browser and its return path are of any use still.
+        """
+        expires_at = self._clock() + LOGIN_SECONDS
+        switch = Switch(tx=transaction.tx, binding=sha256(transaction.browser_secret), expires_at=expires_at)
+        kept = msgspec.structs.replace(transaction, expires_at=expires_at)
+        blob = seal_blob(self._ring, transaction.host, kept).encode("ascii")
+        cookie = self._jar.set(self._jar.transaction_name(transaction.tx), blob, max_age=LOGIN_SECONDS)
+        return seal_blob(self._ring, transaction.host, switch), cookie
+
+    async def _end_presented(self, asking: Asking) -> None:
         """Ends the session the browser came with: the newest login wins, also when it is another person's."""
-        cookie = self._jar.session_in(arrival.cookie_values)
+        cookie = self._jar.session_in(asking.cookie_values)
         if cookie is None:
             return
-        session = await self._sessions.recall(cookie, arrival.host, arrival.connection, self._clock())
+        session = await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
         if session is not None:
             await self._sessions.end(session.id_digest)

@@ -1,4 +1,4 @@
-"""A login from the first redirect to the session. START HERE, then `finish.py`.
+"""A login from the first redirect to the session. START HERE, then `start.py` and `finish.py`.
 
     endpoint's host              callback host                 provider
     start   ---- 303, state, cookie ---------------------------> signs the visitor in
@@ -8,44 +8,46 @@
     303 to where the visitor wanted to go, with the session cookie
 
 The callback host needs no cookie and never sees a token: the code is redeemed only after the browser has shown the
-cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory.
+cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory. An owner may
+have the provider answer to the endpoint's own host instead (`finish_here`): then there is no hand-off, and all else is
+the same.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Iterable
 
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-
 from tunnelctl.http1.head import RequestHead
-from tunnelctl.oidc.authorize import authorization_url
-from tunnelctl.oidc.errors import ProviderError
-from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Field, Peer, Reply
-from tunnelrelay.oidc.answer import Endpoints, read_answer
-from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, LOGIN_SECONDS, State, Transaction, open_blob, seal_blob
-from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS, CookieJar
+from tunnelrelay.model import Peer, Reply
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
+from tunnelrelay.oidc.answer import ArrivedAt, Endpoints, read_answer
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.blobs import seal_blob
 from tunnelrelay.oidc.finish import Finisher
-from tunnelrelay.oidc.outcomes import provider_failed, redirect
+from tunnelrelay.oidc.initiated import Initiation
+from tunnelrelay.oidc.outcomes import redirect
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.sealed import KeyRing, sha256
+from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.sessions import Sessions
-from tunnelrelay.oidc.urls import return_path
+from tunnelrelay.oidc.start import Starter, Wish
+from tunnelrelay.oidc.urls import return_path, return_url
 from tunnelrelay.pages import login as pages
-from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import Store
+from tunnelrelay.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
 HANDOFF_PATH = "/_tunnel/oidc/cb"
-MAX_CLEARED = 20
-"""Stray login cookies removed by one answer; a sibling host may have planted more."""
+Params = Iterable[tuple[str, str]]
+"""Query or form parameters in order, duplicates included."""
 
 
 class Login:
-    """Signs visitors in. One per relay."""
+    """Signs visitors in. One per relay.
+
+    Args:
+        shared_owners: See `Starter`.
+    """
 
     def __init__(
         self,
@@ -57,14 +59,25 @@ class Login:
         store: Store,
         endpoints: Endpoints,
         clock: Callable[[], float],
+        audit: Audit = NO_AUDIT,
+        shared_owners: frozenset[str] = frozenset(),
     ) -> None:
         self._address = address
         self._ring = ring
-        self._providers = providers
         self._endpoints = endpoints
         self._clock = clock
-        self._jar = CookieJar(address.is_secure)
+        self._audit = audit
+        self._starter = Starter(
+            address=address,
+            ring=ring,
+            providers=providers,
+            endpoints=endpoints,
+            clock=clock,
+            audit=audit,
+            shared_owners=shared_owners,
+        )
         self._finisher = Finisher(
+            starter=self._starter,
             address=address,
             ring=ring,
             sessions=sessions,
@@ -72,6 +85,7 @@ class Login:
             store=store,
             endpoints=endpoints,
             clock=clock,
+            audit=audit,
         )
 
     async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Reply:
@@ -79,102 +93,51 @@ class Login:
 
         Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
         """
+        asking = Asking(
+            host=host,
+            connection=connection,
+            cookie_values=head.get_all(b"cookie"),
+            request_id=request_id,
+            peer=peer,
+        )
+        return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
+
+    async def start_asked(self, asking: Asking, initiation: Initiation) -> Reply:
+        """A login that the provider started (Core section 4); on to the app for whoever is signed in already."""
         try:
-            metadata = await self._providers.metadata(connection)
-        except ProviderError as error:
-            return provider_failed(error, host, request_id, owner=self._endpoints.owner_of(host))
-        now = self._clock()
-        transaction = _begin(host, connection, head.target, now)
-        blob = seal_blob(self._ring, host, transaction).encode("ascii")
-        name = self._jar.transaction_name(transaction.tx)
-        fields = self._tidied(head.get_all(b"cookie"), host, now)
-        fields.append((b"Set-Cookie", self._jar.set(name, blob, max_age=LOGIN_SECONDS)))
-        # Anybody can cause one with every request; the access log has the exchange.
-        log.debug("login started: host=%s request=%s peer=%s", host, request_id, peer.host)
-        return redirect(self._authorization_url(connection, metadata, transaction), fields)
+            if await self._finisher.is_signed_in(asking):
+                return redirect(return_url(self._address.url(asking.host), initiation.return_path))
+        except StoreError as error:
+            log.warning("login not begun, the store is away: host=%s: %s", asking.host, error)
+            return pages.busy(request_id=asking.request_id, host=asking.host)
+        wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
+        return await self._starter.start(asking, wish)
 
-    async def callback(self, params: Iterable[tuple[str, str]], request_id: str) -> Reply:
-        """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies.
+    async def switch(self, asking: Asking, params: Params) -> Reply:
+        """ "Use another account": a new login at which the provider lets people choose who they are."""
+        transaction = self._finisher.refused(asking, params)
+        if transaction is None:
+            return pages.start_again(request_id=asking.request_id, host=asking.host)
+        return await self._starter.start(asking, Wish(return_path=transaction.return_path, prompt="select_account"))
 
-        Args:
-            params: Query or form parameters in order, duplicates included.
-        """
-        answer = read_answer(params, ring=self._ring, endpoints=self._endpoints, now=self._clock())
+    async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
+        """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies."""
+        answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, str):
             log.info("login refused at the callback: request=%s reason=%s", request_id, answer)
+            self._audit.record("login.error", reason=answer, peer=peer.host, request_id=request_id)
             return pages.login_page(answer, request_id=request_id)
         blob = seal_blob(self._ring, answer.host, answer)
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
-    async def finish(
-        self,
-        host: str,
-        connection: Connection,
-        params: Iterable[tuple[str, str]],
-        cookie_values: list[bytes],
-        request_id: str,
-    ) -> Reply:
-        """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not.
+    async def finish(self, asking: Asking, params: Params) -> Reply:
+        """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not."""
+        return await self._finisher.finish(asking, params)
 
-        Args:
-            cookie_values: The request's Cookie fields, raw.
-        """
-        return await self._finisher.finish(host, connection, params, cookie_values, request_id)
-
-    def _authorization_url(self, connection: Connection, metadata: Metadata, transaction: Transaction) -> str:
-        state = State(
-            tx=transaction.tx,
-            binding=sha256(transaction.browser_secret),
-            connection_id=connection.id,
-            epoch=connection.epoch,
-            host=transaction.host,
-            issuer=metadata.issuer,
-            needs_iss=metadata.sends_iss,
-            expires_at=transaction.expires_at,
-        )
-        parameters = {
-            "response_type": "code",
-            "client_id": connection.client_id,
-            "redirect_uri": self._address.redirect_uri(connection.callback, connection.id, transaction.host),
-            "scope": " ".join(_scopes(connection, metadata)),
-            "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
-            "nonce": transaction.nonce,
-            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to whoever sees this address.
-            "code_challenge": create_s256_code_challenge(transaction.verifier),
-            "code_challenge_method": "S256",
-        }
-        return authorization_url(metadata.authorization_endpoint, parameters)
-
-    def _tidied(self, cookie_values: list[bytes], host: str, now: float) -> list[Field]:
-        """Set-Cookie fields that remove login cookies which are of no use, and the oldest beyond the limit."""
-        found = self._jar.transactions_in(cookie_values)
-        opened = [(open_blob(self._ring, Transaction, host, blob, now), name) for name, blob in found]
-        stray = [name for transaction, name in opened if transaction is None]
-        alive = sorted((transaction.started_at, name) for transaction, name in opened if transaction is not None)
-        oldest = [name for _, name in alive[: max(0, len(alive) + 1 - MAX_TRANSACTIONS)]]
-        if len(cookies.hits(cookie_values, self._jar.session)) > 1:
-            # Two session cookies: one was planted, and none is used. Both go.
-            stray.append(self._jar.session)
-        return [(b"Set-Cookie", self._jar.clear(name)) for name in [*oldest, *stray][:MAX_CLEARED]]
-
-
-def _scopes(connection: Connection, metadata: Metadata) -> tuple[str, ...]:
-    """What to ask for: a rule about groups needs the claim, which several providers (Okta) give for this scope only."""
-    if connection.rules.groups and metadata.offers_groups and "groups" not in connection.scopes:
-        return (*connection.scopes, "groups")
-    return connection.scopes
-
-
-def _begin(host: str, connection: Connection, target: bytes, now: float) -> Transaction:
-    return Transaction(
-        tx=secrets.token_hex(16),
-        browser_secret=secrets.token_bytes(32),
-        verifier=secrets.token_urlsafe(48),
-        nonce=secrets.token_urlsafe(32),
-        return_path=return_path(target),
-        connection_id=connection.id,
-        epoch=connection.epoch,
-        host=host,
-        started_at=now,
-        expires_at=now + LOGIN_SECONDS,
-    )
+    async def finish_here(self, asking: Asking, params: Params) -> Reply:
+        """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
+        arrived = ArrivedAt("host", asking.host)
+        answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
+        if isinstance(answer, str):
+            return await self._finisher.refuse(asking, answer)
+        return await self._finisher.arrive(asking, answer)

@@ -4,8 +4,10 @@ import logging
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
+from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.blobs import Handoff
 from tunnelrelay.pages import login as pages
+from tunnelrelay.pages.page import Form
 from tunnelrelay.policy.rules import Refusal
 
 log = logging.getLogger(__name__)
@@ -37,17 +39,18 @@ def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field])
 
 
 def not_admitted(
-    identity: Identity, refusal: Refusal, host: str, owner: str, request_id: str, fields: list[Field]
+    identity: Identity, refusal: Refusal, asking: Asking, owner: str, form: Form, fields: list[Field]
 ) -> Reply:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
-    log.info("login not admitted: host=%s request=%s rule=%s", host, request_id, refusal.reason)
+    log.info("login not admitted: host=%s request=%s rule=%s", asking.host, asking.request_id, refusal.reason)
     return pages.not_admitted(
-        request_id=request_id,
-        host=host,
+        request_id=asking.request_id,
+        host=asking.host,
         who=who,
         owner=owner,
         is_unverified=refusal.reason == "email_unverified",
+        form=form,
         fields=tuple(fields),
     )
 

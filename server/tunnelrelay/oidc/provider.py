@@ -219,6 +219,8 @@ class Providers:
             access_token=tokens.access_token,
             code=code,
             now=self._clock(),
+            max_age=connection.max_age,
+            required_acr=connection.required_acr,
             is_refresh=is_refresh,
         )
 

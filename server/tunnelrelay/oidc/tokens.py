@@ -37,6 +37,14 @@ class TokenInvalid(Exception):
     """The token proves nothing. The text says which check failed and never holds token content that is a secret."""
 
 
+class SignInTooOld(TokenInvalid):
+    """The visitor signed in at the provider longer ago than the owner allows (`max_age`)."""
+
+
+class SignInTooWeak(TokenInvalid):
+    """The visitor signed in by another method than the owner asks for (`acr`)."""
+
+
 class KeyUnknown(TokenInvalid):
     """No key of the set fits: the provider may have changed keys since they were fetched."""
 
@@ -51,6 +59,8 @@ class Expected:
         code: "" for a token that came with a refresh.
         now: Unix time.
         is_refresh: It came with a refresh of this login's tokens: it need not repeat the nonce (Core section 12.2).
+        max_age: Seconds since the visitor last signed in at the provider; None for any time.
+        required_acr: One of these must be the `acr`; empty for any.
     """
 
     issuer: str
@@ -61,6 +71,8 @@ class Expected:
     code: str
     now: float
     is_refresh: bool = False
+    max_age: int | None = None
+    required_acr: frozenset[str] = frozenset()
 
 
 def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
@@ -76,6 +88,9 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
         _check_times(claims, expected.now)
         _check_login(claims, expected, algorithm)
         check_subject(claims)
+        if not expected.is_refresh:
+            # A refresh is no sign-in: its token may leave out when and how there was one (Core section 12.2).
+            check_sign_in(claims, max_age=expected.max_age, required_acr=expected.required_acr, now=expected.now)
     return claims
 
 
@@ -209,6 +224,25 @@ def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> 
         is_of_the_login = claim == "c_hash" and expected.is_refresh
         if claim in claims and not is_of_the_login and claims[claim] != _half_hash(value, algorithm):
             raise TokenInvalid(f"its `{claim}` does not match")
+
+
+def check_sign_in(claims: dict[str, Any], *, max_age: int | None, required_acr: frozenset[str], now: float) -> None:
+    """When and how the visitor signed in at the provider (Core sections 2 and 3.1.2.1), where the owner asks for it.
+
+    Raises:
+        SignInTooOld: `auth_time` is longer ago than `max_age` seconds.
+        SignInTooWeak: The `acr` is none of those required.
+        TokenInvalid: `auth_time` is missing, no integer, or not yet.
+    """
+    if max_age is not None:
+        signed_in_at = claims.get("auth_time")
+        if isinstance(signed_in_at, bool) or not isinstance(signed_in_at, int) or signed_in_at > now + LEEWAY:
+            raise TokenInvalid("its `auth_time`, which `max_age` makes necessary, is missing or no time in the past")
+        if now > signed_in_at + max_age + LEEWAY:
+            raise SignInTooOld("the visitor signed in at the provider too long ago (`auth_time`)")
+    acr = claims.get("acr")
+    if required_acr and not (isinstance(acr, str) and acr in required_acr):
+        raise SignInTooWeak("its `acr` is missing or not one of those required")
 
 
 def check_subject(claims: dict[str, Any]) -> None:

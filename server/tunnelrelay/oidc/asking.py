@@ -1,0 +1,31 @@
+"""A request to one of the login's own pages, as far as a login looks at it."""
+
+from dataclasses import dataclass
+
+from tunnelrelay.model import Peer
+from tunnelrelay.policy.rules import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who asks, at which endpoint.
+
+    Attributes:
+        connection: What guards the endpoint now.
+        cookie_values: The request's Cookie fields, raw.
+    """
+
+    host: str
+    connection: Connection
+    cookie_values: list[bytes]
+    request_id: str
+    peer: Peer
+
+    def about(self) -> dict[str, str]:
+        """What an audit event says of it."""
+        return {
+            "host": self.host,
+            "connection": self.connection.id,
+            "peer": self.peer.host,
+            "request_id": self.request_id,
+        }

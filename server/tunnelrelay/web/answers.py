@@ -1,0 +1,38 @@
+"""How the relay's own pages answer: a reply as a response, an error of the table, and who may open a login's pages."""
+
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tunnelrelay.model import Field, Reply
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.web.reading import field_values, inside_of
+
+
+def response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
+    """The reply as Starlette sends it."""
+    answer = Response(reply.body, reply.status)
+    # As bytes and whole: Starlette's own header mapping would fold the Set-Cookie fields of a reply into one.
+    answer.raw_headers = [(name.lower(), value) for name, value in (*reply.fields, *fields)]
+    answer.raw_headers.append((b"content-length", b"%d" % len(reply.body)))
+    return answer
+
+
+def error(code: str, request: Request) -> Response:
+    """An error of the table, as a page or JSON."""
+    inside = inside_of(request.scope)
+    accepts = b",".join(field_values(request.scope, b"accept")).lower()
+    wants_html = b"text/html" in accepts
+    return response(error_reply(code, request_id=inside.request_id, host=inside.host, wants_html=wants_html))
+
+
+def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
+    """The error for what is no page being opened by a person; "" when it is one, or a browser too old to say."""
+    purposes = [value for name in (b"sec-purpose", b"purpose", b"x-moz") for value in field_values(request.scope, name)]
+    if any(b"prefetch" in purpose.lower() for purpose in purposes):
+        return "prefetch_refused"
+    if request.method not in methods:
+        return "method_not_allowed"
+    mode, dest = field_values(request.scope, b"sec-fetch-mode"), field_values(request.scope, b"sec-fetch-dest")
+    return "" if mode in ([], [b"navigate"]) and dest in ([], [b"document"]) else "login_required"

@@ -1,0 +1,156 @@
+"""The paths of a login: where it may be started, where providers answer, where it ends. See `oidc.login` for the steps.
+
+Only a person who opens a page gets anywhere here: fetches, frames and prefetches are told so and use nothing up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelrelay.address import CALLBACK_PATH, HOST_CALLBACK_PATH, PublicAddress
+from tunnelrelay.model import Field, Reply
+from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_initiation
+from tunnelrelay.oidc.login import HANDOFF_PATH, Login
+from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.pages.login import USE_ANOTHER_PATH
+from tunnelrelay.web.answers import error, refusal_of_fetch, response
+from tunnelrelay.web.reading import Params, field_values, form_params, inside_of, query_params
+
+_STRICT_TRANSPORT: Field = (b"Strict-Transport-Security", b"max-age=31536000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginPages:
+    """Handlers for the login's paths.
+
+    Attributes:
+        count_login: Told how each login ended: `started`, `ok`, `denied` or `failed`.
+    """
+
+    address: PublicAddress
+    login: Login
+    endpoints: Endpoints
+    count_login: Callable[[str], None]
+
+    def at_endpoint(self) -> list[Route]:
+        """The paths that every endpoint with a login has."""
+        return [
+            Route(HANDOFF_PATH, self._finish, methods=["GET"]),
+            Route(HOST_CALLBACK_PATH, self._finish_here, methods=["GET"]),
+            Route(LOGIN_PATH, self._start, methods=["GET", "POST"]),
+            Route("/ngrok/login", self._start, methods=["GET"]),
+            Route(USE_ANOTHER_PATH, self._switch, methods=["POST"]),
+        ]
+
+    def at_callback_host(self) -> list[Route]:
+        """The paths of the callback host."""
+        return [
+            Route(CALLBACK_PATH, self._callback, methods=["GET", "POST"]),
+            Route(CALLBACK_PATH + "/{connection}", self._callback, methods=["GET", "POST"]),
+            Route(LOGIN_PATH, self._pass_on, methods=["GET", "POST"]),
+        ]
+
+    async def _callback(self, request: Request) -> Response:
+        """Where providers send visitors back to: by address, or by a form (`response_mode=form_post`)."""
+        inside = inside_of(request.scope)
+        if request.method == "HEAD":
+            return error("method_not_allowed", request)
+        own = request.path_params.get("connection")
+        arrived = ArrivedAt("shared") if own is None else ArrivedAt("connection", own)
+        reply = await self.login.callback(await _params(request) or [], arrived, inside.request_id, inside.peer)
+        # No cookie, script or frame is any business of the callback host.
+        return response(reply, [_STRICT_TRANSPORT] if self.address.is_secure else [])
+
+    async def _finish(self, request: Request) -> Response:
+        """Where the callback sends visitors on to, at the endpoint's own host."""
+        asking = self._asking(request)
+        if isinstance(asking, Response):
+            return asking
+        return self._ended(await self.login.finish(asking, query_params(request.scope)), asking)
+
+    async def _finish_here(self, request: Request) -> Response:
+        """Where the provider itself sends visitors, when the owner has registered the endpoint's own host there."""
+        asking = self._asking(request)
+        if isinstance(asking, Response):
+            return asking
+        return self._ended(await self.login.finish_here(asking, query_params(request.scope)), asking)
+
+    async def _start(self, request: Request) -> Response:
+        """A login started from elsewhere: by the provider, or by whoever opens the address."""
+        asking = self._asking(request, ("GET", "POST"))
+        if isinstance(asking, Response):
+            return asking
+        params, base = await _params(request), self.address.url(asking.host)
+        initiation = None if params is None else read_initiation(params, asking.connection, base)
+        if params is None or initiation is None:
+            return error("bad_request", request)
+        if request.method == "POST":
+            # A form of another site comes without our cookies (SameSite=Lax); the GET it is turned into has them.
+            return response(redirect(passed_on(params, base)))
+        reply = await self.login.start_asked(asking, initiation)
+        self.count_login("started" if reply.status == 303 else "failed")
+        return response(reply)
+
+    async def _pass_on(self, request: Request) -> Response:
+        """The same on the callback host: on to the endpoint that `target_link_uri` names, if it has this provider."""
+        refusal = refusal_of_fetch(request, ("GET", "POST"))
+        if refusal:
+            return error(refusal, request)
+        params = await _params(request)
+        host = None if params is None else host_named(params, self.address)
+        connection = None if host is None else self.endpoints.connection_of(host)
+        if params is None or host is None or connection is None:
+            return error("bad_request", request)
+        base = self.address.url(host)
+        if read_initiation(params, connection, base) is None:
+            return error("bad_request", request)
+        return response(redirect(passed_on(params, base)))
+
+    async def _switch(self, request: Request) -> Response:
+        """The button "use another account" of the page that refused one."""
+        asking = self._asking(request, ("POST",))
+        if isinstance(asking, Response):
+            return asking
+        form = await form_params(request)
+        if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
+            return error("bad_request", request)
+        reply = await self.login.switch(asking, form)
+        self.count_login("started" if reply.status == 303 else "failed")
+        return response(reply)
+
+    def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> Asking | Response:
+        """Who asks, or the answer for what is no page being opened at an endpoint with a login."""
+        inside = inside_of(request.scope)
+        connection = self.endpoints.connection_of(inside.host)
+        if connection is None:
+            return error("page_not_found", request)
+        refusal = refusal_of_fetch(request, methods)
+        if refusal:
+            return error(refusal, request)
+        return Asking(
+            host=inside.host,
+            connection=connection,
+            cookie_values=field_values(request.scope, b"cookie"),
+            request_id=inside.request_id,
+            peer=inside.peer,
+        )
+
+    def _ended(self, reply: Reply, asking: Asking) -> Response:
+        """Counts how a login ended: on the way into the app, back at the provider once more, or on a page."""
+        leads_to = dict(reply.fields).get(b"Location", b"")
+        if reply.status == 303:
+            is_home = leads_to.startswith(self.address.url(asking.host).encode() + b"/")
+            self.count_login("ok" if is_home else "started")
+        else:
+            self.count_login("denied" if reply.status == 403 else "failed")
+        return response(reply)
+
+
+async def _params(request: Request) -> Params | None:
+    """The parameters, by address or by form; None when the form is none."""
+    return query_params(request.scope) if request.method == "GET" else await form_params(request)
