@@ -28,6 +28,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.assertion import AssertionSigner
+from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
@@ -152,6 +153,8 @@ class Relay:
             store=self.store,
             endpoints=registry,
             clock=clock,
+            audit=audit,
+            shared_owners=frozenset(config.shared_callback_owner),
         )
         self._names = NameKeeper(self.store, registry, cool_seconds=config.cool_seconds, audit=audit, clock=clock)
         desk = Desk(
@@ -173,12 +176,20 @@ class Relay:
             signer=signer,
             count_login=self.metrics.login,
         )
+        bearers = Bearers(address=address, providers=self._providers, signer=signer, clock=clock, audit=audit)
         redirects = config.https is not None and config.public_url is None
         self.ingress = Ingress(
             address=address,
             registry=registry,
             router=Router(address, registry, is_token_free=not config.needs_tokens, redirects=redirects),
-            gate=Gate(address=address, sessions=self._sessions, login=login, metrics=self.metrics, clock=clock),
+            gate=Gate(
+                address=address,
+                sessions=self._sessions,
+                bearers=bearers,
+                login=login,
+                metrics=self.metrics,
+                clock=clock,
+            ),
             inside=Inside(web.build()),
             acceptor=self._acceptor,
             access=self._access,

@@ -10,6 +10,7 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
+from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block
@@ -67,11 +68,21 @@ class Forward:
         self._stream: Stream
         self.has_answered = False
 
-    def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes) -> None:
-        """Open the stream with the request's head as the upstream shall see it."""
+    def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes, spent: frozenset[bytes]) -> None:
+        """Open the stream with the request's head as the upstream shall see it.
+
+        Args:
+            forwarded, identity, spent: As `request_block` takes them.
+        """
         policy, forged = self._policy, self._ingress.forged
         block = request_block(
-            head, forwarded=forwarded, identity=identity, policy=policy, upgrade=head.upgrade, forged=forged
+            head,
+            forwarded=forwarded,
+            identity=identity,
+            policy=policy,
+            upgrade=head.upgrade,
+            spent=spent,
+            forged=forged,
         )
         if forged:
             self._ingress.note_forged(self._visit)
@@ -141,6 +152,9 @@ class Forward:
             self.has_answered = True
             visit.answer_began()
             self._head = final(head, request, framing, self._policy, *self._ingress.public_name(visit.request.host))
+            endpoint = visit.request.endpoint
+            if endpoint is not None and endpoint.generation > 1 and framing.mode != OPAQUE:
+                self._head = before(self._head, visit.handover_lines(head))
         except HttpError as error:
             self._refuse(error)
             return

@@ -1,7 +1,8 @@
-"""Who is this, and may they pass? Joins the session look-up (oidc) with the verdict (policy).
+"""Who is this, and may they pass? Joins the look-up of sessions and tokens (oidc) with the verdict (policy).
 
-`check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a login
-that starts, a refusal) goes through `decide`.
+`check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a token
+that is new, a login that starts, a refusal) goes through `decide`. A request with a token of an accepted issuer is
+judged by that token alone, whatever cookies come with it.
 """
 
 from collections.abc import Callable
@@ -10,19 +11,26 @@ from typing import Protocol
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Identity, Peer, Reply
+from tunnelrelay.ingress.challenge import challenges, token_challenge
+from tunnelrelay.model import Field, Identity, Peer, Reply
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
+from tunnelrelay.oidc.bearer_token import may_be_token
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import UNKNOWN, Sessions, SessionsAway
 from tunnelrelay.pages.login import login_required
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies
-from tunnelrelay.policy.classify import wants_html
-from tunnelrelay.policy.rules import Connection, Policy
+from tunnelrelay.policy.bearer import judge_token
+from tunnelrelay.policy.classify import Visit, wants_html
+from tunnelrelay.policy.rules import Bearer, Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
 MAX_ORIGINS = 4096
 """Endpoints whose origin is remembered."""
+NOTHING: frozenset[bytes] = frozenset()
+TOKEN_FIELDS = frozenset({b"authorization"})
+"""What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,13 @@ class Passed:
 
     Attributes:
         identity: Header lines that tell the upstream who it is; b"" when nobody signed in.
-        session: The session it was by.
+        session: What it was by.
+        spent: Names of fields that were for the relay alone, lower-case.
     """
 
     identity: bytes
-    session: Session | None = None
+    session: Session | Program | None = None
+    spent: frozenset[bytes] = NOTHING
 
 
 class StartsLogin(Protocol):
@@ -57,12 +67,14 @@ class Gate:
         *,
         address: PublicAddress,
         sessions: Sessions,
+        bearers: Bearers,
         login: StartsLogin,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._address = address
         self._sessions = sessions
+        self._bearers = bearers
         self._login = login
         self._origins: dict[str, bytes] = {}
         self._metrics = metrics
@@ -72,6 +84,10 @@ class Gate:
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
         """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
         session: Session | None = None
+        if policy.bearer is not None:
+            shown = head.get_all(b"authorization")
+            if shown and (len(shown) > 1 or may_be_token(shown[0])):
+                return self._check_token(policy, policy.bearer, head, host, peer_ip, shown)
         connection = policy.connection
         if connection is not None:
             value = cookies.one(head.get_all(b"cookie"), self._cookie)
@@ -85,16 +101,27 @@ class Gate:
         """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
         return network_allows(policy, peer_ip)
 
-    def seen(self, session: Session) -> None:
+    def seen(self, session: Session | Program) -> None:
         """The visitor was active on a connection that outlives its request."""
-        self._sessions.seen(session, self._clock())
+        if isinstance(session, Session):
+            self._sessions.seen(session, self._clock())
 
-    def is_over(self, session: Session) -> bool:
-        """Whether a session has passed one of its limits."""
-        return session.is_over(self._clock())
+    def is_over(self, session: Session | Program, policy: Policy | None) -> bool:
+        """Whether what was opened by a session or token must end.
+
+        Args:
+            policy: The endpoint's, as it is now.
+        """
+        if isinstance(session, Session):
+            return session.is_over(self._clock())
+        return session.is_over(policy.bearer if policy is not None else None, self._clock())
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
         """Whether the request may pass, and what is answered if not."""
+        if policy.bearer is not None:
+            decided = await self._decide_by_token(policy, policy.bearer, head, host, peer, request_id)
+            if decided is not None:
+                return decided
         session: Session | None = None
         connection = policy.connection
         value = cookies.one(head.get_all(b"cookie"), self._cookie) if connection is not None else None
@@ -105,6 +132,35 @@ class Gate:
                 return self._error("relay_busy", head, host, request_id)
         passed = self._pass(policy, head, host, peer.host, session)
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
+
+    def _check_token(
+        self, policy: Policy, bearer: Bearer, head: RequestHead, host: str, peer_ip: str, shown: list[bytes]
+    ) -> Passed | None:
+        program = self._bearers.find(bearer, host, shown[0], self._clock()) if len(shown) == 1 else None
+        return self._pass_program(policy, head, host, peer_ip, program) if program is not None else None
+
+    def _pass_program(
+        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, program: Program
+    ) -> Passed | None:
+        verdict = judge_token(policy, peer_ip=peer_ip, head=head, identity=program.identity, origin=self._origin(host))
+        return Passed(program.fields, program, TOKEN_FIELDS) if type(verdict) is Allow else None
+
+    async def _decide_by_token(
+        self, policy: Policy, bearer: Bearer, head: RequestHead, host: str, peer: Peer, request_id: str
+    ) -> Passed | Reply | None:
+        """What becomes of a request by the token it shows; None when it shows none that is judged here."""
+        shown = head.get_all(b"authorization")
+        if not shown or not network_allows(policy, peer.host):
+            return None
+        match await self._bearers.judge(bearer, host, shown, peer=peer.host, request_id=request_id):
+            case None:
+                return None
+            case TokenRefused(code, reason):
+                fields = (token_challenge(host, reason),) if code == "bearer_invalid" else ()
+                return self._error(code, head, host, request_id, fields)
+            case Program() as program:
+                passed = self._pass_program(policy, head, host, peer.host, program)
+                return passed or self._unauthorized(policy, Visit.UPGRADE, head, host, request_id)
 
     def _origin(self, host: str) -> bytes:
         """The endpoint's address as browsers write it in `Origin`, remembered."""
@@ -143,18 +199,22 @@ class Gate:
             case Deny(code):
                 return self._error(code, head, host, request_id)
             case Unauthorized(visit):
-                return login_required(
-                    visit.value,
-                    request_id=request_id,
-                    host=host,
-                    path=head.target.decode() if head.target.startswith(b"/") else "/",
-                    wants_html=wants_html(head),
-                    fields=((b"WWW-Authenticate", b'OpenID realm="%b"' % host.encode()),),
-                )
+                return self._unauthorized(policy, visit, head, host, request_id)
             case Allow():
                 raise AssertionError("judged twice, and not alike")
 
-    def _error(
-        self, code: str, head: RequestHead, host: str, request_id: str, fields: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> Reply:
+    def _unauthorized(self, policy: Policy, visit: Visit, head: RequestHead, host: str, request_id: str) -> Reply:
+        fields = challenges(policy, host)
+        if policy.connection is None:
+            return self._error("bearer_required", head, host, request_id, fields)
+        return login_required(
+            visit.value,
+            request_id=request_id,
+            host=host,
+            path=head.target.decode() if head.target.startswith(b"/") else "/",
+            wants_html=wants_html(head),
+            fields=fields,
+        )
+
+    def _error(self, code: str, head: RequestHead, host: str, request_id: str, fields: tuple[Field, ...] = ()) -> Reply:
         return error_reply(code, request_id=request_id, host=host, wants_html=wants_html(head), fields=fields)

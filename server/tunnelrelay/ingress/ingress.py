@@ -10,6 +10,7 @@ from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.gate import Gate
+from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
@@ -56,6 +57,7 @@ class Ingress:
         gate: Gate,
         inside: Inside,
         acceptor: AcceptsAgents,
+        handover: Handover,
         access: AccessLog,
         metrics: Metrics,
         hold_seconds: float,
@@ -67,6 +69,7 @@ class Ingress:
         self.registry = registry
         self.gate = gate
         self.inside = inside
+        self.handover = handover
         self.access = access
         self.metrics = metrics
         self.hold_seconds = hold_seconds
@@ -237,7 +240,8 @@ class Ingress:
             visit.time_out()
         for visit in [visit for visits in self._opaque.values() for visit in visits]:
             session = visit.request.session
-            if session is not None and self.gate.is_over(session):
+            endpoint = visit.request.endpoint
+            if session is not None and self.gate.is_over(session, endpoint.policy if endpoint is not None else None):
                 visit.transport.abort()
 
     def drain(self) -> None:

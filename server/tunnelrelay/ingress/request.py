@@ -5,6 +5,7 @@ import time
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import Exchange
+from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.registry.endpoint import Endpoint
 
@@ -40,7 +41,7 @@ class Request:
         self.head = NO_HEAD
         self.host = ""
         self.endpoint: Endpoint | None = None
-        self.session: Session | None = None
+        self.session: Session | Program | None = None
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

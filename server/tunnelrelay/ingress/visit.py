@@ -17,7 +17,8 @@ from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelrelay.ingress.answer import code_of, reply_head
 from tunnelrelay.ingress.forward import Forward
-from tunnelrelay.ingress.gate import Passed
+from tunnelrelay.ingress.gate import NOTHING, Passed
+from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, Incoming
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
@@ -146,18 +147,18 @@ class Visit(Incoming):
 
     def _pass(self, endpoint: Endpoint, policy: Policy, passed: Passed) -> None:
         self.request.session = passed.session
-        self._forward(endpoint, policy, passed.identity)
+        self._forward(endpoint, policy, passed.identity, passed.spent)
 
     # It is carried
 
-    def _forward(self, endpoint: Endpoint, policy: Policy, identity: bytes) -> None:
+    def _forward(self, endpoint: Endpoint, policy: Policy, identity: bytes, spent: frozenset[bytes] = NOTHING) -> None:
         tunnel = endpoint.pick()
         if tunnel is None:
             self._begin_task(self._hold())
             return
         carried = Forward(self.ingress, self, tunnel, policy)
         self.deadline = self.ingress.now() + ANSWER_SECONDS
-        carried.start(self.request.head, forwarded=self._forwarded_block(), identity=identity)
+        carried.start(self.request.head, forwarded=self._forwarded_block(), identity=identity, spent=spent)
         self._carry(carried)
 
     def _carry(self, carried: Carried) -> None:
@@ -243,6 +244,12 @@ class Visit(Incoming):
             self.transport.write_eof()
             self.deadline = self.ingress.now() + ANSWER_SECONDS
 
+    def handover_lines(self, response: ResponseHead | None = None) -> bytes:
+        """Header lines for a browser that knew the name's former owner; nearly always none."""
+        host = self.request.host
+        generation = self.ingress.registry.generation_of(host)
+        return self.ingress.handover.lines(host, generation, self.request.head, response) if generation > 1 else b""
+
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
         """Answer the request ourselves."""
         request, head = self.request, self.request.head
@@ -251,7 +258,10 @@ class Visit(Incoming):
         body = b"" if head.method == b"HEAD" else reply.body
         request.status = reply.status
         request.bytes_out = len(body)
-        self.transport.write(reply_head(reply, head, closes=closes) + body)
+        written = reply_head(reply, head, closes=closes)
+        if lines := self.handover_lines():
+            written = before(written, lines)
+        self.transport.write(written + body)
         self.response_done(keeps_alive=not closes, error=error)
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
