@@ -205,6 +205,12 @@ class Policy:
         names = [b"Cookie"] * (self.connection is not None) + [b"Authorization"] * (self.bearer is not None)
         object.__setattr__(self, "vary", b"Vary: %b\r\n" % b", ".join(names) if names else b"")
 
+    def providers(self) -> tuple[Connection, ...]:
+        """Whom the relay must be able to ask about visitors and their tokens."""
+        of_people = (self.connection,) if self.connection is not None else ()
+        issuers = self.bearer.issuers if self.bearer is not None else ()
+        return (*of_people, *(issuer.connection for issuer in issuers if not issuer.is_of_login))
+
 
 def verified_email(claims: Claims) -> str:
     """Returns the e-mail address the provider vouches for, lower-case; "" when there is none.
