@@ -6,11 +6,12 @@ PY     := $(VENV)/bin/python
 LOCK   := .ci/requirements.txt
 READY  := $(VENV)/.ready
 IDP    := tests/idp/node_modules/.ready
+FUZZER := $(VENV)/.fuzz
 TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench journeys lock clean python
+.PHONY: help setup demo test lint format bench journeys fuzz lock clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ test: lint $(IDP) ## Run the linters and every test that takes seconds
 
 journeys: $(READY) $(IDP) ## Run the long journeys too: real processes, a real browser, 1 GB each way
 	$(PY) -m pytest tests/journeys $(ARGS)
+
+fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
+	$(PY) -m tests.fuzz
 
 lint: $(READY) ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -44,6 +48,9 @@ lock: $(READY) ## Write .ci/requirements.txt anew from pyproject.toml
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra server --group dev --universal --python-version 3.11 \
 		--upgrade --generate-hashes --no-header >> $(LOCK).new
 	mv $(LOCK).new $(LOCK)
+	@echo '# What `make fuzz` installs beside .ci/requirements.txt; `make lock` writes it anew.' > tests/fuzz/requirements.txt
+	echo 'atheris==3.0.0' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate >> tests/fuzz/requirements.txt
 
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) tests/idp/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
@@ -67,9 +74,14 @@ $(READY): pyproject.toml $(LOCK) | python
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# The npm provider is for the journeys; without node they say so (and fail in CI).
+# atheris is large, and has no wheels for every Python and machine: only who fuzzes needs it.
+$(FUZZER): tests/fuzz/requirements.txt | $(READY)
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# The npm providers are for the journeys; without node they say so (and fail in CI).
 $(IDP): tests/idp/package.json tests/idp/package-lock.json
 	@if command -v npm >/dev/null 2>&1; then \
-		echo 'make: installing the npm OpenID provider for the tests' && \
+		echo 'make: installing the npm OpenID providers for the tests' && \
 		npm ci --prefix tests/idp --no-audit --no-fund --loglevel=error && touch $@; \
-	else echo 'make: npm is not installed; journeys with the npm OpenID provider will be skipped' >&2; fi
+	else echo 'make: npm is not installed; journeys with the npm OpenID providers will be skipped' >&2; fi

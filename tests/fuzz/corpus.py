@@ -79,6 +79,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"PUT /%2f//x HTTP/1.1\r\nHost: app:80\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\nX: \xa0 y \t",
         b"GET /ws HTTP/1.1\r\nHost: app\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: null",
         b"OPTIONS * HTTP/1.1\r\nHost: app",
+        b"POST / HTTP/1.1\r\nHost: app\r\ntransfer-Encoding: chuNked",
         b"GET http://app/ HTTP/1.1\r\nHost: app\r\nTE: trailers",
     ),
     "response_head": (
