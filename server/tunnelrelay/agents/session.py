@@ -22,6 +22,7 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.callbacks import callback_problem, redirect_uri
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_taken
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.observe.audit import Audit
@@ -176,6 +177,9 @@ class AgentSession:
         except PolicyInvalid as error:
             self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
             return
+        if problem := callback_problem(bind):
+            self._refuse(bind, "policy_invalid", problem, "choose a name with --subdomain")
+            return
         endpoint = desk.registry.find(host)
         if endpoint is not None:
             self._claim(bind, host, policy, endpoint.generation)
@@ -235,7 +239,7 @@ class AgentSession:
                 url=desk.address.url(host),
                 host=host,
                 generation=tunnel.claim,
-                redirect_uri=_redirect_uri(policy.connection, host, desk.address),
+                redirect_uri=redirect_uri(policy.connection, host, desk.address),
             )
         )
 
@@ -278,10 +282,6 @@ class AgentSession:
 
     def _no_hello(self) -> None:
         self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")
-
-
-def _redirect_uri(connection: Connection | None, host: str, address: PublicAddress) -> str | None:
-    return None if connection is None else address.redirect_uri(connection.callback, connection.id, host)
 
 
 def _is_instance(agent: str) -> bool:

@@ -32,6 +32,9 @@ NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
 """What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
 
+CREDENTIALS = frozenset({b"authorization", b"cookie"})
+"""What a preflight has no business with: browsers send none, and nobody is to be let in as somebody by it (row 55)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -179,6 +182,8 @@ class Gate:
         verdict = judge(policy, peer_ip=peer_ip, head=head, identity=identity, origin=origin)
         if type(verdict) is not Allow:
             return None
+        if verdict.is_preflight:
+            return Passed(b"", None, CREDENTIALS)
         block = session.header_block(self._clock()) if session is not None and verdict.identity is not None else b""
         return Passed(block, session)
 

@@ -49,6 +49,9 @@ def login_wishes(spec: OidcSpec, problems: list[str]) -> Wishes:
         problems.append("oidc: the groups claim is no name of a claim")
     problems += [f"oidc: {acr[:64]!r} is no acr value" for acr in spec.require_acr if not _CLAIM.fullmatch(acr)]
     problems += [problem for name, value in spec.request_params for problem in _param_problems(name, value)]
+    if spec.callback == "host" and ("response_mode", "form_post") in spec.request_params:
+        # A form that another site sends comes without the login's cookie, and no hop in between brings it along.
+        problems.append("oidc: with the callback at the endpoint's own host, response_mode cannot be form_post")
     names = [name for name, _ in spec.request_params]
     if len(names) > MAX_PARAMS or len(set(names)) != len(names):
         problems.append(f"oidc: a request parameter is given twice, or there are more than {MAX_PARAMS}")

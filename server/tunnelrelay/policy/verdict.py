@@ -2,7 +2,8 @@
 
 Order: networks, then password or login. Who the visitor is (the session look-up) was found out before; whether that
 session counts for *this* request is decided here. Sibling endpoints under one domain are "same-site" to a browser, so
-SameSite cookies are sent on requests another owner's page makes: Fetch Metadata and Origin take SameSite's place.
+SameSite cookies are sent on requests another owner's page makes: Fetch Metadata and Origin take SameSite's place. The
+owner may name origins whose pages count as the endpoint's own (`Policy.origins`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,15 @@ _OWN_SITES = frozenset({b"same-origin", b"none"})
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Forward it. `identity` is whom to name to the upstream; None when nobody signed in."""
+    """Forward it.
+
+    Attributes:
+        identity: Whom to name to the upstream; None when nobody signed in.
+        is_preflight: Let through without a login: nothing that could stand for somebody goes along.
+    """
 
     identity: Identity | None = None
+    is_preflight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +83,15 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity
     if policy.connection is None:
         # Only programs are let in, and this request came without a token (see bearer.py).
         return Unauthorized(classify(head)) if policy.bearer is not None else Allow()
-    if identity is not None and session_counts(head, origin):
+    if policy.allows_preflight and is_preflight(head):
+        return Allow(is_preflight=True)
+    if identity is None:
+        return _ask_for_login(classify(head))
+    if session_counts(head, origin, policy.origins):
         return Allow(identity)
-    return _ask_for_login(classify(head))
+    visit = classify(head)
+    # Whoever is signed in is not sent to sign in: they would come back to the same answer.
+    return _ask_for_login(Visit.OTHER if visit is Visit.NAVIGATION else visit)
 
 
 def network_allows(policy: Policy, peer_ip: str) -> bool:
@@ -108,21 +121,45 @@ def has_password(policy: Policy, head: RequestHead) -> bool:
     return sum(hmac.compare_digest(digest, good) for good in policy.basic) > 0
 
 
-def session_counts(head: RequestHead, origin: bytes) -> bool:
-    """Says whether a good session may be used for this request, or whether another site's page may be behind it."""
+def is_preflight(head: RequestHead) -> bool:
+    """Says whether a browser asks what a script may send (Fetch standard, "CORS-preflight request").
+
+    Nothing else by that method: an app that does something on OPTIONS must not be open to everybody because of this.
+    """
+    return (
+        head.method == b"OPTIONS"
+        and head.get(b"access-control-request-method") is not None
+        and head.get(b"origin") is not None
+        and not head.has_body
+        and not head.upgrade
+    )
+
+
+def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = frozenset()) -> bool:
+    """Says whether a good session may be used for this request, or whether another site's page may be behind it.
+
+    Args:
+        others: Origins whose pages count as the endpoint's own.
+    """
     sent_origin = head.get(b"origin")
+    if sent_origin is not None and sent_origin in others:
+        return True
     if head.upgrade:
         # A websocket handshake carries no Fetch Metadata: Origin is the only signal, and every browser sends it.
         return sent_origin == origin
     site = head.get(b"sec-fetch-site")
     if site is not None:
         return site in _OWN_SITES or _is_top_level_read(head)
-    if head.method in _SAFE:
-        return True
-    referer = head.get(b"referer")
     if sent_origin is not None:
         return sent_origin == origin
-    return referer is None or referer == origin or referer.startswith(origin + b"/")
+    return head.method in _SAFE or _is_own_page(head.get(b"referer"), origin, others)
+
+
+def _is_own_page(referer: bytes | None, origin: bytes, others: frozenset[bytes]) -> bool:
+    """Old browsers say no more than this; whoever hides it is most likely no browser."""
+    if referer is None:
+        return True
+    return any(referer == own or referer.startswith(own + b"/") for own in (origin, *others))
 
 
 def _is_top_level_read(head: RequestHead) -> bool:

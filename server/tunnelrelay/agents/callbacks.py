@@ -1,0 +1,19 @@
+"""Where a provider sends visitors of an endpoint back to, told to the agent so that its owner can register it."""
+
+from tunnelctl.wire.messages import Bind
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.policy.rules import Connection
+
+
+def redirect_uri(connection: Connection | None, host: str, address: PublicAddress) -> str | None:
+    """Exactly what a login will send; None without one."""
+    return None if connection is None else address.redirect_uri(connection.callback, connection.id, host)
+
+
+def callback_problem(bind: Bind) -> str:
+    """Why an agent cannot have the callback it asks for, or ""."""
+    oidc = bind.policy.oidc
+    is_random = bind.subdomain is None and bind.host is None
+    if oidc is not None and oidc.callback == "host" and is_random:
+        return "a redirect URI at the endpoint's own host would be another one at every start, as its name is random"
+    return ""
