@@ -18,6 +18,7 @@ from tunnelrelay.config import RelayConfig
 from tunnelrelay.control import FILE_NAME as CONTROL_FILE
 from tunnelrelay.control import ControlError, ControlSocket
 from tunnelrelay.ingress.gate import Gate
+from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.listen import Certificate, bind, listen
@@ -192,6 +193,7 @@ class Relay:
             ),
             inside=Inside(web.build()),
             acceptor=self._acceptor,
+            handover=Handover(ring.digest_key("handover"), is_secure=address.is_secure),
             access=self._access,
             metrics=self.metrics,
             hold_seconds=config.hold_seconds,

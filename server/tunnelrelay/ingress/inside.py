@@ -153,7 +153,8 @@ class Inward(asyncio.Protocol):
         visit.request.status = head.status
         self.has_answered = True
         visit.answer_began()
-        visit.write(status_line(head.status) + to_lines(fields) + framing.lines(head, visit.request.head) + b"\r\n")
+        ours = visit.handover_lines() + to_lines(fields)
+        visit.write(status_line(head.status) + ours + framing.lines(head, visit.request.head) + b"\r\n")
         if fin:
             self._done()
 

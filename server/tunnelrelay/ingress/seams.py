@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 
 from tunnelctl.http1.body import Field
+from tunnelctl.http1.head import ResponseHead
 from tunnelrelay.ingress.request import Request
 from tunnelrelay.model import Peer
 
@@ -44,6 +45,9 @@ class Visitor(Protocol):
     @property
     def request_id(self) -> str:
         """Names this request in logs and on error pages."""
+
+    def handover_lines(self, response: ResponseHead | None = None) -> bytes:
+        """Header lines for a browser that knew the name's former owner; nearly always none."""
 
     def write(self, data: bytes) -> None:
         """Response bytes, framed already."""

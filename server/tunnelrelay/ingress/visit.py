@@ -14,7 +14,7 @@ from typing import assert_never
 
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import RequestHead, parse_request
+from tunnelctl.http1.head import RequestHead, ResponseHead, parse_request
 from tunnelrelay.ingress.answer import code_of, reply_head
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import NOTHING, Passed

@@ -1,0 +1,91 @@
+"""The first answers after a name has changed hands: a browser throws away what the former owner planted there.
+
+A service worker, a cached page or a storage entry outlives the owner who put it there and would serve the next one's
+visitors. So a browser that cannot show that it was told already hears `Clear-Site-Data` with whatever answer it gets
+first, and a cookie is set by which the next answer knows. Its value is a secret of the relay's: the former owner could
+else have set it while the name was still theirs. What such a worker answers by itself never comes here; what it lets
+through does, and so does the browser's own look for a newer worker (once a day, and at every visit).
+
+Not `"cookies"`: browsers clear those of the whole domain, which are the neighbours' too. Those seen are ended by name.
+"""
+
+import hmac
+import re
+
+from tunnelctl.http1.head import RequestHead, ResponseHead
+from tunnelrelay.policy import cookies
+
+COOKIE, COOKIE_PLAIN = b"__Host-tunnel-gen", b"tunnel-gen"
+COOKIE_SECONDS = 400 * 86_400
+"""The longest that browsers keep a cookie (RFC 6265bis section 5.5)."""
+MAX_ENDED = 20
+"""Cookies ended by one answer; the next one ends the next."""
+MAX_HOSTS = 4096
+"""Hosts whose cookie is remembered."""
+_CLEAR = b'Clear-Site-Data: "cache", "storage"\r\n'
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_SCRIPT = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script\b", re.IGNORECASE)
+
+
+class Handover:
+    """See the module.
+
+    Args:
+        key: Secret; the same on every relay of one store.
+        is_secure: The public address is https.
+    """
+
+    def __init__(self, key: bytes, *, is_secure: bool) -> None:
+        self._key = key
+        self._secure = b"; Secure" if is_secure else b""
+        self._name = COOKIE if is_secure else COOKIE_PLAIN
+        self._values: dict[tuple[str, int], bytes] = {}
+
+    def lines(self, host: str, generation: int, request: RequestHead, response: ResponseHead | None = None) -> bytes:
+        """Header lines to put before an answer's own; b"" for a browser that was told already.
+
+        Args:
+            generation: Of the name, above 1.
+            response: The app's; None for an answer of the relay's own.
+        """
+        value = self._value(host, generation)
+        sent = request.get_all(b"cookie")
+        if cookies.one(sent, self._name) != value:
+            told = b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n"
+            return _CLEAR + told % (self._name, value, COOKIE_SECONDS, self._secure) + self._ended(sent)
+        return _CLEAR if response is not None and _has_no_such_worker(request, response) else b""
+
+    def _value(self, host: str, generation: int) -> bytes:
+        key = host, generation
+        if key not in self._values:
+            if len(self._values) >= MAX_HOSTS:
+                self._values.clear()
+            digest = hmac.digest(self._key, b"%d %b" % (generation, host.encode()), "sha256")
+            self._values[key] = b"%d-%b" % (generation, digest[:16].hex().encode())
+        return self._values[key]
+
+    def _ended(self, sent: list[bytes]) -> bytes:
+        """Ends the cookies a browser sent along. This comes before what the app sets: the app has the last word."""
+        names = dict.fromkeys(pair.partition(b"=")[0].strip(b" \t") for value in sent for pair in value.split(b";"))
+        theirs = [name for name in names if _TOKEN.fullmatch(name) and not cookies.is_ours(name)]
+        return b"".join(
+            b"Set-Cookie: %b=; Path=/; Max-Age=0%b\r\n" % (name, self._secure) for name in theirs[:MAX_ENDED]
+        )
+
+
+def before(head: bytes, lines: bytes) -> bytes:
+    """A written head with further lines before its own."""
+    line, rest = head.split(b"\r\n", 1)
+    return b"%b\r\n%b%b" % (line, lines, rest)
+
+
+def _has_no_such_worker(request: RequestHead, response: ResponseHead) -> bool:
+    """The browser looks for a newer version of a service worker that the app does not have: it is the former owner's.
+
+    The cookie says that this browser was told, but the worker that was there may have set it.
+    """
+    if request.get(b"service-worker") != b"script":
+        return False
+    if response.status in (404, 410):
+        return True
+    return 200 <= response.status < 300 and not _SCRIPT.match(response.get(b"content-type") or b"")
