@@ -58,24 +58,24 @@ def test_there_are_a_few_hundred_payloads() -> None:
 
 
 @pytest.mark.parametrize("payload", sorted(set(PAYLOADS)), ids=lambda payload: ascii(payload)[:60])
-def test_row_43_a_return_address_is_always_our_own(payload: str) -> None:
+def test_row43_a_return_address_is_always_our_own(payload: str) -> None:
     path = return_path(payload.encode("utf-8"))
     assert re.match(r"/(?![/\\])", path), path
     assert len(path) <= 2048
     assert stays_home(return_url(BASE, path))
 
 
-def test_row_43_the_payloads_are_dangerous_to_whoever_uses_them_as_they_are() -> None:
+def test_row43_the_payloads_are_dangerous_to_whoever_uses_them_as_they_are() -> None:
     elsewhere = [origin for origin in browser_origins(sorted(set(PAYLOADS))) if origin not in ("", BASE)]
     assert len(elsewhere) >= 150
 
 
-def test_row_43_the_url_parser_of_browsers_finds_our_host_in_every_return_address() -> None:
+def test_row43_the_url_parser_of_browsers_finds_our_host_in_every_return_address() -> None:
     urls = [return_url(BASE, return_path(payload.encode("utf-8"))) for payload in PAYLOADS]
     assert set(browser_origins(urls)) == {BASE}
 
 
-async def test_row_43_whatever_page_was_asked_for_the_login_ends_at_our_own_host() -> None:
+async def test_row43_whatever_page_was_asked_for_the_login_ends_at_our_own_host() -> None:
     ends: list[str] = []
     refused = 0
     for payload in sorted(set(PAYLOADS)):
@@ -92,7 +92,7 @@ async def test_row_43_whatever_page_was_asked_for_the_login_ends_at_our_own_host
 
 
 @pytest.mark.parametrize("spelling", ["{}", "https://app.tun.example{}", "https:{}", "https://app.tun.example:443{}"])
-def test_row_43_a_login_that_the_provider_starts_leads_to_our_own_host_or_nowhere(spelling: str) -> None:
+def test_row43_a_login_that_the_provider_starts_leads_to_our_own_host_or_nowhere(spelling: str) -> None:
     asked = [spelling.format(payload) for payload in sorted(set(PAYLOADS))]
     wishes = [
         read_initiation([("iss", ISSUER), ("target_link_uri", target)], connection(), f"https://{APP}")
@@ -107,12 +107,12 @@ def test_row_43_a_login_that_the_provider_starts_leads_to_our_own_host_or_nowher
     st.binary(max_size=80)
     | st.text(alphabet="/\\\t\r\n.:@%2f5c#?a\xa0", max_size=30).map(lambda text: text.encode("latin-1"))
 )
-def test_row_43_any_target_at_all_leads_home(target: bytes) -> None:
+def test_row43_any_target_at_all_leads_home(target: bytes) -> None:
     assert stays_home(return_url(BASE, return_path(target)))
 
 
 @given(st.text(max_size=60))
-def test_row_43_even_a_path_that_was_not_cleaned_before_leads_home(path: str) -> None:
+def test_row43_even_a_path_that_was_not_cleaned_before_leads_home(path: str) -> None:
     assert stays_home(return_url(BASE, path))
 
 
