@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,6 +66,7 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option("--oidc-callback", "Where the provider sends visitors back to [default: relay].", "relay|shared|host"),
     _many("--oidc-cross-site", "oidc_cross_site", "Sites whose pages may use a visitor's login.", "allow:ORIGIN"),
+    click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
     click.option("--oidc-allow-cors-preflight", is_flag=True, help="Let CORS preflights pass without a login."),
     _many("--basic-auth", "basic_auth", "Visitors give this user and password.", "USER:PASS"),
     _many("--cidr-allow", "cidr_allow", "Let in visitors from this network only.", "NET"),
@@ -114,6 +116,11 @@ def http(ctx: click.Context, /, **given: Any) -> None:
     """
     settings = _settings(ctx, given)
     style, level = _log_form(given, settings)
+    issuers = [tunnel.policy.oidc.issuer for tunnel in settings.agent.tunnels if tunnel.policy.oidc]
+    if issuers and not given["no_oidc_check"]:
+        from tunnelctl.cli.oidc import checked_before_start
+
+        settings = replace(settings, notices=(*settings.notices, *checked_before_start(issuers)))
     from tunnelctl.cli.run import run_agent
     from tunnelctl.cli.view import can_draw, choose_view, opened
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urljoin, urlsplit
 
 Level = Literal["ok", "warning", "error"]
 
@@ -64,9 +65,15 @@ class Answered:
         return self.media_type == "application/json" or self.media_type.endswith("+json")
 
     @property
-    def is_redirect(self) -> bool:
-        """Whether it leads elsewhere."""
-        return 300 <= self.status < 400 and "location" in self.headers
+    def redirect(self) -> str:
+        """Where it leads, absolute; "" when it leads nowhere that is an address."""
+        if not 300 <= self.status < 400 or "location" not in self.headers:
+            return ""
+        try:
+            target = urljoin(self.url, self.headers["location"])
+            return target if urlsplit(target).netloc else ""
+        except ValueError:
+            return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from tunnelctl.oidc.findings import Answer, Answered, Finding, Unanswered, error, warning
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
@@ -16,18 +16,19 @@ MAX_SKEW = 60
 WELL_KNOWN = "/.well-known/openid-configuration"
 
 
-def read_document(answer: Answer, what: str) -> tuple[dict[str, Any] | None, list[Finding]]:
+def read_document(answer: Answer, what: str, *, fix: str) -> tuple[dict[str, Any] | None, list[Finding]]:
     """The JSON object an answer is, or what it is instead.
 
     Args:
         what: As a sentence calls it: "discovery document".
+        fix: What to do when something else is in its place.
     """
     if isinstance(answer, Unanswered):
         return None, [_unanswered(answer, what)]
-    if answer.is_redirect:
+    if answer.redirect:
         return None, [_redirected(answer, what)]
     if answer.status != 200:
-        return None, [_status(answer, what)]
+        return None, [_status(answer, what, fix)]
     if not answer.is_json:
         kind = answer.media_type or "no type"
         return None, [
@@ -35,7 +36,7 @@ def read_document(answer: Answer, what: str) -> tuple[dict[str, Any] | None, lis
                 "not_json",
                 f"where the {what} should be there is something else ({kind})",
                 why="the relay takes only application/json: a web page is mostly an app or an error page",
-                fix="check the issuer's path" if answer.media_type == "text/html" else "",
+                fix=fix,
             )
         ]
     if answer.is_cut:
@@ -99,7 +100,7 @@ def _unanswered(answer: Unanswered, what: str) -> Finding:
 
 
 def _redirected(answer: Answered, what: str) -> Finding:
-    target = urljoin(answer.url, answer.headers["location"])
+    target = answer.redirect
     issuer = target.removesuffix(WELL_KNOWN) if target.endswith(WELL_KNOWN) else ""
     return error(
         "redirect",
@@ -109,11 +110,9 @@ def _redirected(answer: Answered, what: str) -> Finding:
     )
 
 
-def _status(answer: Answered, what: str) -> Finding:
+def _status(answer: Answered, what: str, fix: str) -> Finding:
     if answer.status >= 500 or answer.status == 429:
         return error("server_error", f"instead of the {what} came the status {answer.status}", fix="try again later")
     if answer.status in (404, 410):
-        return error(
-            "not_found", f"there is no {what} at {answer.url[:300]} ({answer.status})", fix="check the issuer's path"
-        )
-    return error("status", f"the {what} is not public, the provider answers {answer.status}")
+        return error("not_found", f"there is no {what} at {answer.url[:300]} ({answer.status})", fix=fix)
+    return error("status", f"the {what} is not public, the provider answers {answer.status}", fix=fix)

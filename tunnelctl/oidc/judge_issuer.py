@@ -13,6 +13,7 @@ from tunnelctl.oidc.judge_answer import WELL_KNOWN
 from tunnelctl.oidc.metadata import discovery_url
 
 MAX_CANDIDATES = 4
+LOOKS_LIKE = "an issuer looks like https://acme.okta.com"
 _OKTA = re.compile(r"(^|\.)(okta|oktapreview|okta-emea)\.com$")
 _OKTA_ADMIN = re.compile(r"-admin(?=\.(okta|oktapreview|okta-emea)\.com$)")
 _ENTRA = re.compile(r"^(login\.microsoftonline\.(com|us)|sts\.windows\.net)$")
@@ -30,10 +31,12 @@ def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
         return [error("issuer", "this is the address of the discovery document, not the issuer", fix=f"use {bare}")]
     try:
         discovery_url(issuer)
+        scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
     except ProviderError as problem:
         text, _, hint = problem.detail.partition("; hint: ")
-        return [error("issuer", text, fix=hint or "an issuer looks like https://acme.okta.com")]
-    scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
+        return [error("issuer", text, fix=hint or LOOKS_LIKE)]
+    except ValueError:
+        return [error("issuer", f"{issuer[:200]!r} is not a URL", fix=LOOKS_LIKE)]
     if scheme not in ("https", "http"):
         return [error("issuer", f"{issuer[:200]!r} does not begin with https://", fix="write the whole address")]
     if scheme == "http" and not allow_http:

@@ -1,0 +1,168 @@
+"""`tunnel oidc check`: look at an OpenID provider as a login would, and say what is wrong and how to put it right."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from tunnelctl.agent.address import AddressInvalid, parse_relay
+from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.cli.exits import Exit, Failure, plain
+
+if TYPE_CHECKING:
+    from tunnelctl.oidc.findings import Finding, Level
+
+MARKS: "dict[Level, tuple[str, str, str]]" = {
+    "ok": ("✓", "ok", "green"),
+    "warning": ("!", "warning", "yellow"),
+    "error": ("✗", "error", "red"),
+}
+"""Each level's mark, its word where marks cannot be written, and its colour."""
+
+
+@click.group()
+def oidc() -> None:
+    """Look at OpenID providers."""
+
+
+@oidc.command()
+@click.argument("issuer")
+@click.option(
+    "--client-id", default="", metavar="ID", envvar="TUNNELCTL_OIDC_CLIENT_ID", help="Ask about this client too."
+)
+@click.option(
+    "--client-secret",
+    default="",
+    metavar="SECRET",
+    envvar="TUNNELCTL_OIDC_CLIENT_SECRET",
+    help="And about its secret: env:NAME, file:PATH, -, or itself.",
+)
+@click.option("--redirect-uri", default="", metavar="URI", help="And about this redirect URI.")
+@click.option("--relay", default="", metavar="URL", envvar="TUNNELCTL_RELAY", help="Relay to ask for the redirect URI.")
+@click.option(
+    "--relay-ca",
+    default="",
+    metavar="FILE",
+    envvar="TUNNELCTL_RELAY_CA",
+    help="PEM file of the authorities to trust for the relay.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    /,
+    issuer: str,
+    client_id: str,
+    client_secret: str,
+    redirect_uri: str,
+    relay: str,
+    relay_ca: str,
+    as_json: bool,
+) -> None:
+    """Say whether people could log in at ISSUER, and if not, what to do.
+
+    Reads the provider's discovery document and keys by the relay's own rules. With a client id and a redirect URI it
+    asks the login page whether it knows both, with a secret the token endpoint whether it takes it. Nobody is logged
+    in by it. Exits with 0, or with 1 when there is an error.
+    """
+    secret = _secret(client_id, client_secret)
+    uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay else "")
+    from tunnelctl.agent.providercheck import Client, run_check
+
+    findings = run_check(issuer, Client(id=client_id, secret=secret, redirect_uri=uri) if client_id else None)
+    if as_json:
+        click.echo(as_document(issuer, findings))
+    else:
+        _show(issuer, findings)
+        if client_id and not uri:
+            click.echo("hint: with --redirect-uri (`tunnel http` prints it) the login page is asked too", err=True)
+    if any(finding.level == "error" for finding in findings):
+        ctx.exit(Exit.FAILED)
+
+
+def as_document(issuer: str, findings: "Sequence[Finding]") -> str:
+    """The findings for scripts."""
+    return json.dumps(
+        {
+            "issuer": issuer,
+            "ok": not any(finding.level == "error" for finding in findings),
+            "findings": [
+                {"topic": one.topic, "level": one.level, "found": one.found, "why": one.why, "fix": one.fix}
+                for one in findings
+            ],
+        },
+        indent=2,
+    )
+
+
+def _secret(client_id: str, text: str) -> str:
+    if not text:
+        return ""
+    if not client_id:
+        raise Failure(Exit.USAGE, ["--client-secret: needs --client-id"])
+    try:
+        return read_secret(text, what="--client-secret", environ=os.environ, stdin=sys.stdin).value
+    except SecretMissing as error:
+        raise Failure(Exit.USAGE, [str(error)]) from error
+
+
+def _ask_relay(relay: str, ca_file: str) -> str:
+    from tunnelctl.agent.providercheck import RelaySilent, run_redirect_uri_of
+
+    try:
+        return run_redirect_uri_of(parse_relay(relay).url, ca_file or None)
+    except AddressInvalid as error:
+        raise Failure(Exit.USAGE, [f"--relay: {error}"]) from error
+    except RelaySilent as error:
+        click.echo(f"warning: the relay at {relay} does not tell its redirect URI: {plain(str(error))}", err=True)
+        return ""
+
+
+def _show(issuer: str, findings: "Sequence[Finding]") -> None:
+    """One line for each finding, errors last, where they are seen; what it means and what to do below it."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    has_marks = "utf" in (getattr(sys.stdout, "encoding", "") or "").lower()
+    console.print(Text(plain(issuer), style="bold"))
+    for finding in sorted(findings, key=lambda finding: list(MARKS).index(finding.level)):
+        mark, word, colour = MARKS[finding.level]
+        console.print(Text.assemble("  ", (mark if has_marks else f"{word}:", colour), " ", plain(finding.found)))
+        for text, style in ((finding.why, "dim"), (f"hint: {finding.fix}" if finding.fix else "", "")):
+            if text:
+                console.print(Padding(Text(plain(text), style=style), (0, 0, 0, 4), expand=False))
+    console.print(Text(_summary(findings)))
+
+
+def _summary(findings: "Sequence[Finding]") -> str:
+    counts = [(sum(one.level == level for one in findings), level) for level in ("error", "warning")]
+    told = [f"{count} {level}{'s' if count > 1 else ''}" for count, level in counts if count]
+    return " and ".join(told) if told else "Nothing stands in the way of a login, as far as can be seen from here."
+
+
+def checked_before_start(issuers: Sequence[str]) -> tuple[str, ...]:
+    """Warnings about the providers that an agent is about to publish behind.
+
+    Raises:
+        Failure: A provider is such that nobody could ever log in there.
+    """
+    from tunnelctl.agent.providercheck import run_checks
+
+    results = run_checks(issuers)
+    mistakes = [(issuer, one) for issuer, findings in results.items() for one in findings if one.is_a_mistake]
+    if mistakes:
+        hint = next((one.fix for _, one in mistakes if one.fix), "")
+        rest = "`tunnel oidc check` tells more; --no-oidc-check starts all the same"
+        problems = [f"--oidc {issuer}: {one.found}" for issuer, one in mistakes]
+        raise Failure(Exit.USAGE, problems, f"{hint}; {rest}" if hint else rest)
+    return tuple(
+        f"--oidc {issuer}: {one.found}{f' ({one.fix})' if one.fix else ''}"
+        for issuer, findings in results.items()
+        for one in findings
+        if one.level != "ok"
+    )
