@@ -1,7 +1,7 @@
 import pytest
 
 from tunnelctl.agent.words import who_is_let_in
-from tunnelctl.wire.messages import OidcSpec, PolicySpec
+from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 
 def login(issuer="https://acme.okta.com", **rules):
@@ -23,6 +23,19 @@ def login(issuer="https://acme.okta.com", **rules):
         (
             login(allow_groups=("ops", "dev"), allow_claims=(("dept", "it"),)),
             "people who log in at https://acme.okta.com and are in the group ops or dev and have the claim dept=it",
+        ),
+        (
+            PolicySpec(jwt=(JwtSpec(issuer="https://ci", audience="a", claims=(("x", "1"), ("y", "2"), ("x", "3"))),)),
+            "programs with a token of https://ci for a that says x 1 or 3 and y 2",
+        ),
+        (
+            PolicySpec(jwt=(JwtSpec(issuer="https://ci", audience="a"),), cidr_allow=("10.0.0.0/8",)),
+            "programs with a token of https://ci for a, whoever its holder is, from 10.0.0.0/8 only",
+        ),
+        (
+            login(bearer=("", "https://api")),
+            "anyone who can log in at https://acme.okta.com; programs with a token of https://acme.okta.com for id or "
+            "https://api, by the same rules",
         ),
     ],
 )

@@ -3,6 +3,7 @@ import pytest
 from tunnelctl import __version__
 from tunnelctl.cli import exits, http
 from tunnelctl.cli.main import COMMANDS, run
+from tunnelctl.wire.messages import JwtSpec
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,28 @@ def test_the_environment_stands_in_for_flags_and_flags_win(monkeypatch, capsys):
     assert {config.token for config in configs} == {"from-env"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "audiences"),
+    [
+        (["--oidc-bearer", "3000"], ("",)),
+        (["3000", "--oidc-bearer"], ("",)),
+        (["--oidc-bearer=https://api", "3000", "--oidc-bearer"], ("https://api", "")),
+        (["--oidc-bearer", "--oidc-bearer=a", "--", "3000"], ("", "a")),
+    ],
+)
+def test_an_audience_stands_behind_an_equals_sign_and_never_swallows_the_port(arguments, audiences, monkeypatch):
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    login = ["--oidc=https://acme.okta.com", "--oidc-client-id=id", "--oidc-client-secret=s", "--log=false"]
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+
+    assert run(["http", *login, *arguments]) == 0
+    (tunnel,) = configs[0].tunnels
+    assert tunnel.upstream.port == 3000
+    assert tunnel.policy.oidc.bearer == audiences
+
+
 @pytest.mark.parametrize("outcome_name", ["NotAllowed", "NameTaken", "Invalid", "NoRelay", "Failed"])
 def test_every_bad_end_has_its_exit_code_and_its_hint(outcome_name, monkeypatch, capsys):
     from tunnelctl.agent import outcome
@@ -174,9 +197,12 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
         "--cidr-allow=10.0.0.0/8", "--cidr-deny=10.1.0.0/16", "--host-header=rewrite",
         "--request-header-add=A: 1", "--request-header-remove=B",
         "--response-header-add=C: 3", "--response-header-remove=D",
+        "--oidc-bearer=https://api", "--jwt-issuer=https://ci", "--jwt-audience=demo", "--jwt-claim=repo=acme/app",
     ]  # fmt: skip
     assert run(["http", "3000", "--log=false", *arguments]) == 0
     policy = configs[0].tunnels[0].policy
+    assert policy.jwt == (JwtSpec(issuer="https://ci", audience="demo", claims=(("repo", "acme/app"),)),)
+    assert policy.oidc.bearer == ("https://api",)
     oidc = policy.oidc
     assert (oidc.issuer, oidc.client_id, oidc.client_secret, oidc.scopes) == (
         "https://acme.okta.com", "id", "sec", ("groups",),

@@ -30,6 +30,7 @@ _FLAGS = {
     "--oidc-callback": "oidc_callback",
     "--oidc-cross-site": "oidc_cross_site",
     "--oidc-allow-cors-preflight": "oidc_allow_preflight",
+    "--oidc-bearer": "oidc_bearer",
 }
 """Every flag that is of no use without `--oidc`, and the option it fills."""
 
@@ -41,6 +42,7 @@ _LISTS = (
     ("scopes", "--oidc-scope", lambda text: _scope(text)),
     ("request_params", "--oidc-request-param", name_value),
     ("require_acr", "--oidc-require-acr", not_empty),
+    ("bearer", "--oidc-bearer", str),
 )
 _SINGLES = (
     ("idle_seconds", "--oidc-idle-session-duration", parse_duration),

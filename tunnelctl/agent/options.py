@@ -14,6 +14,8 @@ class RuleOptions:
         oidc_idle, oidc_max, oidc_recheck: Durations like `1h30m`; "" for the default; `oidc_recheck` takes 0 too.
         oidc_recheck_error, oidc_email_verified, oidc_callback: One of the words of `OidcSpec`, "" for the default.
         oidc_cross_site: `allow:ORIGIN,…`.
+        oidc_bearer: Audiences; "" stands for the client id.
+        jwt_claim: `NAME=VALUE`.
         basic_auth: `USER:PASS`.
         host_header: `rewrite`, `preserve`, a value, or "" for `preserve`.
         request_add, response_add: `Name: value`.
@@ -38,6 +40,10 @@ class RuleOptions:
     oidc_callback: str = ""
     oidc_cross_site: tuple[str, ...] = ()
     oidc_allow_preflight: bool = False
+    oidc_bearer: tuple[str, ...] = ()
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_claim: tuple[str, ...] = ()
     basic_auth: tuple[str, ...] = field(default=(), repr=False)
     cidr_allow: tuple[str, ...] = ()
     cidr_deny: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ import ipaddress
 import re
 
 from tunnelctl.agent.flagvalues import each
+from tunnelctl.agent.jwtrules import jwt_specs
 from tunnelctl.agent.oidcrules import oidc_spec
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
@@ -37,6 +38,7 @@ def build_policy(options: RuleOptions) -> PolicySpec:
     problems: list[str] = []
     policy = PolicySpec(
         oidc=oidc_spec(options, problems),
+        jwt=jwt_specs(options, problems),
         basic_auth=each("--basic-auth", options.basic_auth, _pair, problems),
         cidr_allow=each("--cidr-allow", options.cidr_allow, _network, problems),
         cidr_deny=each("--cidr-deny", options.cidr_deny, _network, problems),

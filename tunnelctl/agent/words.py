@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tunnelctl.wire.messages import OidcSpec, PolicySpec
+from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 OPEN_TO_THE_WORLD = {
     "https://accounts.google.com": "a Google account",
@@ -17,7 +17,7 @@ OPEN_TO_THE_WORLD = {
 
 def who_is_let_in(policy: PolicySpec) -> str:
     """One sentence without a full stop."""
-    who = _people(policy)
+    who = "; ".join([*_people(policy), *map(_programs, policy.jwt)])
     if policy.cidr_allow:
         who += f", from {_one_of(policy.cidr_allow)} only"
     if policy.cidr_deny:
@@ -25,13 +25,28 @@ def who_is_let_in(policy: PolicySpec) -> str:
     return who
 
 
-def _people(policy: PolicySpec) -> str:
+def _people(policy: PolicySpec) -> list[str]:
     if policy.oidc is not None:
-        return _signed_in(policy.oidc)
+        tokens = [audience or policy.oidc.client_id for audience in policy.oidc.bearer]
+        if not tokens:
+            return [_signed_in(policy.oidc)]
+        programs = f"programs with a token of {policy.oidc.issuer} for {_one_of(tokens)}, by the same rules"
+        return [_signed_in(policy.oidc), programs]
     if policy.basic_auth:
         users = [pair.partition(":")[0] for pair in policy.basic_auth]
-        return f"whoever knows the password of {_one_of(users)}"
-    return "anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"
+        return [f"whoever knows the password of {_one_of(users)}"]
+    if policy.jwt:
+        return []
+    return ["anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"]
+
+
+def _programs(jwt: JwtSpec) -> str:
+    values: dict[str, list[str]] = {}
+    for name, value in jwt.claims:
+        values.setdefault(name, []).append(value)
+    rules = [f"{name} {_one_of(texts)}" for name, texts in values.items()]
+    whose = f" that says {' and '.join(rules)}" if rules else ", whoever its holder is"
+    return f"programs with a token of {jwt.issuer} for {jwt.audience}{whose}"
 
 
 def _signed_in(oidc: OidcSpec) -> str:

@@ -68,6 +68,10 @@ OPTIONS: tuple[Decorator, ...] = (
     _many("--oidc-cross-site", "oidc_cross_site", "Sites whose pages may use a visitor's login.", "allow:ORIGIN"),
     click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
     click.option("--oidc-allow-cors-preflight", is_flag=True, help="Let CORS preflights pass without a login."),
+    _many("--oidc-bearer", "oidc_bearer", "Take tokens for this audience too [default: the client id].", "[=AUDIENCE]"),
+    _option("--jwt-issuer", "Programs show a token of this issuer, with or without --oidc.", "ISSUER"),
+    _option("--jwt-audience", "Whom their tokens must be made for.", "AUDIENCE"),
+    _many("--jwt-claim", "jwt_claim", "What their tokens must say.", "NAME=VALUE"),
     _many("--basic-auth", "basic_auth", "Visitors give this user and password.", "USER:PASS"),
     _many("--cidr-allow", "cidr_allow", "Let in visitors from this network only.", "NET"),
     _many("--cidr-deny", "cidr_deny", "Keep out visitors from this network.", "NET"),
@@ -105,7 +109,17 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(short_help="Give a local web service a public address.")
+class _HttpCommand(click.Command):
+    """Reads `--oidc-bearer` without a value as one with an empty value: click would take the port for it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(
+            ctx, [f"{arg}=" if arg == "--oidc-bearer" and at < end else arg for at, arg in enumerate(args)]
+        )
+
+
+@click.command(cls=_HttpCommand, short_help="Give a local web service a public address.")
 @click.argument("address", metavar="PORT|HOST:PORT|URL")
 @_with_options
 @click.pass_context
@@ -174,6 +188,10 @@ def _flags(given: dict[str, Any], typed: frozenset[str]) -> HttpFlags:
             oidc_callback=given["oidc_callback"],
             oidc_cross_site=given["oidc_cross_site"],
             oidc_allow_preflight=given["oidc_allow_cors_preflight"],
+            oidc_bearer=given["oidc_bearer"],
+            jwt_issuer=given["jwt_issuer"],
+            jwt_audience=given["jwt_audience"],
+            jwt_claim=given["jwt_claim"],
             basic_auth=given["basic_auth"],
             cidr_allow=given["cidr_allow"],
             cidr_deny=given["cidr_deny"],
