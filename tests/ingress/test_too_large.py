@@ -1,6 +1,8 @@
 """Requests that carry too much to be read: mostly cookies, which a neighbour can plant."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.ingress.scene import HOST, Scene, error_of
 from tests.pages.reading import PageRead
@@ -139,6 +141,15 @@ async def test_a_head_cut_anywhere_is_told_from_its_whole_lines_or_not_at_all(en
     else:
         assert (head.target, head.host) == (b"/orders", HOST.encode())
         assert set(head.fields) <= {(b"Host", HOST.encode()), (b"Accept", b"text/html")}
+
+
+@given(st.binary(max_size=200), st.integers(0, 40))
+@settings(max_examples=500)
+async def test_whatever_stands_behind_the_limit_changes_nothing_that_was_read(noise: bytes, at: int):
+    """Row 103."""
+    head = glimpse(WHOLE[: len(WHOLE) - at] + noise)
+    assert head is None or (head.method, head.target) == (b"GET", b"/orders")
+    assert glimpse(noise) is None or noise.count(b"\r\n") > 1
 
 
 @pytest.mark.parametrize(

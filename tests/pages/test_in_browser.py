@@ -40,9 +40,26 @@ async def browser() -> AsyncIterator[Page]:
         yield await context.new_page()
 
 
+SHAPES = ("endpoint_offline", "relay_busy", "upstream_unreachable", "agent_bad_response", "bad_request")
+"""Errors that stand for all: with and without the drawing, a button, a long headline."""
+
+
 def written(language: str = "en", **filled: str) -> Iterable[tuple[str, Reply]]:
     with speaking(LANGUAGES[language]()):
-        return [(name, write()) for name, write in pages(**filled).items()]
+        return [
+            (name, write())
+            for name, write in pages(**filled).items()
+            if not name.startswith("error-") or name.removeprefix("error-") in SHAPES
+        ]
+
+
+async def test_no_errors_words_are_too_long_for_a_phone(browser: Page):
+    await browser.set_viewport_size(PHONE)
+    with speaking(LANGUAGES["long"]()):
+        errors = {name: write() for name, write in pages().items() if name.startswith("error-")}
+    for name, reply in errors.items():
+        await show(browser, reply)
+        assert await browser.evaluate(OVERFLOW) == [], name
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -77,6 +94,24 @@ async def test_nothing_that_others_say_runs(browser: Page):
         await show(browser, reply)
     assert said == []
     assert {url for url in asked if not url.startswith("http://page.localhost/")} == set()
+
+
+@pytest.mark.parametrize("name", ["E4-not-admitted", "sign-out", "cookies-too-large", "frame"])
+async def test_a_browser_shows_no_page_inside_another_but_the_one_that_leads_out(browser: Page, name: str):
+    """Row 57. Nobody can be led to press a button that they do not see as what it is."""
+    page = await browser.context.new_page()
+    reply, outer = dict(written())[name], "http://other.localhost/"
+    fields = {key.decode(): value.decode() for key, value in reply.fields}
+    frame = "<iframe src='http://page.localhost/'></iframe>"
+    await page.route("http://page.localhost/", lambda route: route.fulfill(headers=fields, body=reply.body))
+    await page.route(outer, lambda route: route.fulfill(content_type="text/html", body=frame))
+    await page.goto(outer)
+    inner = page.frames[1]
+    if name == "frame":
+        assert await inner.get_by_role("link").get_attribute("target") == "_top"
+    else:
+        await inner.wait_for_url(lambda url: url.startswith("chrome-error:"))
+    await page.close()
 
 
 async def test_the_style_is_let_through_by_the_pages_own_policy(browser: Page):

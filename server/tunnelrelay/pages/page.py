@@ -196,7 +196,8 @@ def tone_of(kind: ErrorKind) -> Tone:
     """Returns the sign an error is shown under."""
     if kind.retry_after:
         return "wait"
-    return "locked" if kind.status in (401, 403) else "problem"
+    # A sign-in that has to begin anew is nobody's fault.
+    return "locked" if kind.status in (401, 403) or kind.code == "login_restart" else "problem"
 
 
 def way_of(kind: ErrorKind) -> Way | None:
