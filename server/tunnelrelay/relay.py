@@ -14,7 +14,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.session import Desk
 from tunnelrelay.audit_log import AuditKeeper
-from tunnelrelay.config import RelayConfig
+from tunnelrelay.config import KEYS_FILE_NAME, RelayConfig
 from tunnelrelay.control import FILE_NAME as CONTROL_FILE
 from tunnelrelay.control import ControlError, ControlSocket
 from tunnelrelay.ingress.gate import Gate
@@ -28,13 +28,15 @@ from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.assertion import AssertionSigner
+from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE_NAME
+from tunnelrelay.oidc.assertion import AssertionSigner, SigningKeys
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.rotation import Rotation
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.oidc.sessions import Sessions
@@ -47,6 +49,8 @@ from tunnelrelay.web.app import WebApp
 
 log = logging.getLogger("tunnelrelay")
 
+RECHECK_SECONDS = 5.0
+"""How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
 CERTIFICATE_SECONDS = 5.0
 """How often certificate files are looked at."""
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -137,15 +141,34 @@ class Relay:
 
     async def _assemble(self) -> None:
         config, address, clock = self._config, self.address, time.time
-        ring = KeyRing.load_or_create(config.data_dir / "keys.json")
-        signer = AssertionSigner.load_or_create(config.data_dir / "assertion.pem", issuer=address.url(address.domain))
+        keys_file = config.keys_file or config.data_dir / KEYS_FILE_NAME
+        ring_file, signing_file = KeyRing.file(keys_file), SigningKeys.file(keys_file.with_name(SIGNING_FILE_NAME))
+        ring = ring_file.load_or_create()
+        signer = AssertionSigner(signing_file.load_or_create(), issuer=address.url(address.domain))
         self._audit = audit = Audit(clock=clock, key=ring.digest_key("audit"), node=_node(address))
+        rotation = Rotation(
+            ring=ring,
+            ring_file=ring_file,
+            signer=signer,
+            signing_file=signing_file,
+            every=config.key_rotation_seconds,
+            audit=audit,
+            clock=clock,
+        )
         self._audit_keeper = AuditKeeper(audit, self.store, keep_days=config.audit_days, clock=clock)
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
         for name in await self.store.names(clock() - LOST_SECONDS):
             registry.expect(name.host, name.owner, name.generation)
-        self._sessions = Sessions(address=address, ring=ring, store=self.store, signer=signer, clock=clock)
         self._providers = Providers(fetcher=Fetcher(self._transport()), clock=clock, allow_http=address.is_local)
+        self._sessions = Sessions(
+            address=address,
+            ring=ring,
+            store=self.store,
+            signer=signer,
+            clock=clock,
+            providers=self._providers,
+            audit=audit,
+        )
         login = Login(
             address=address,
             ring=ring,
@@ -198,6 +221,7 @@ class Relay:
             metrics=self.metrics,
             hold_seconds=config.hold_seconds,
             idle_seconds=config.idle_seconds,
+            visitor_requests=config.visitor_requests,
             trusted=config.trusted_proxy,
             audit=audit,
         )
@@ -207,6 +231,7 @@ class Relay:
         self._spawn(self._sessions.run())
         self._spawn(self._names.run())
         self._spawn(self._audit_keeper.run())
+        self._spawn(rotation.run())
         self._watch()
 
     def _transport(self) -> GuardedTransport:
@@ -289,12 +314,13 @@ class Relay:
             await self._admin.stop()
         if hasattr(self, "_control"):
             await self._control.stop()
+        if hasattr(self, "_sessions"):
+            await self._sessions.finish(RECHECK_SECONDS)
         if hasattr(self, "_providers"):
             await self._providers.aclose()
         if hasattr(self, "store"):
             if hasattr(self, "_names"):
                 await self._names.flush()
-                await self._sessions.flush()
                 await self._audit_keeper.flush()
             await self.store.close()
         self._access.flush()

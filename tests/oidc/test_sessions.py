@@ -1,25 +1,15 @@
 """Sessions live and die as they should (rows 72-75), in memory and over restarts."""
 
 import asyncio
-from typing import Any
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey
 
-from tests.oidc.world import APP, EVIL, ISSUER, START, Browser, World, connection
-from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.oidc.sessions import COOKIE_LENGTH, UNKNOWN, Sessions, SessionsAway
+from tests.oidc.world import APP, EVIL, START, Browser, World, connection, signed_in
+from tunnelrelay.oidc.session import sid_key
+from tunnelrelay.oidc.sessions import COOKIE_LENGTH, UNKNOWN
 from tunnelrelay.policy.rules import Rules
-from tunnelrelay.store.base import SessionRow, StoreError, Whose
+from tunnelrelay.store.base import Whose
 from tunnelrelay.store.memory import MemoryStore
-
-
-async def signed_in(world: World) -> Browser:
-    browser = Browser(world)
-    await browser.sign_in()
-    assert world.find(browser).identity.subject == "alice"
-    return browser
 
 
 async def test_a_session_survives_a_restart_of_the_relay() -> None:
@@ -104,10 +94,12 @@ async def test_row_75_an_idle_session_is_over() -> None:
     world = World()
     browser = await signed_in(world)
     world.clock.now += 3600
-    assert world.find(browser)
+    world.use(browser)
     world.clock.now += 3601
-    assert world.find(browser) is None
+    assert world.find(browser) is UNKNOWN
+    assert await world.signed_in(browser) is None
     assert len(world.ended) == 1
+    assert world.told("session.end") == ["idle"]
 
 
 async def test_row_75_an_active_session_is_over_at_its_absolute_end() -> None:
@@ -115,9 +107,10 @@ async def test_row_75_an_active_session_is_over_at_its_absolute_end() -> None:
     browser = await signed_in(world)
     for _ in range(15):
         world.clock.now += 1800
-        assert world.find(browser)
+        world.use(browser)
     world.clock.now += 1800
     assert world.find(browser) is None
+    assert world.told("session.end") == ["expired"]
 
 
 async def test_row_75_idle_time_counts_over_a_restart() -> None:
@@ -133,8 +126,12 @@ async def test_shorter_limits_hold_at_once_for_sessions_that_exist() -> None:
     browser = await signed_in(world)
     world.clock.now += 100
     world.endpoints[APP] = connection(idle_seconds=60)
+    assert await world.signed_in(browser) is None
+    world = World()
+    browser = await signed_in(world)
+    world.clock.now += 100
+    world.endpoints[APP] = connection(max_seconds=60)
     assert world.find(browser) is None
-    browser = await signed_in(World())
 
 
 async def test_what_ran_out_is_found_without_a_request_so_that_open_connections_can_be_closed() -> None:
@@ -142,7 +139,7 @@ async def test_what_ran_out_is_found_without_a_request_so_that_open_connections_
     browser = await signed_in(world)
     session = world.find(browser)
     world.clock.now += 3601
-    world.sessions.sweep(world.clock.now)
+    await world.sessions.sweep(world.clock.now)
     assert world.ended == [session.id_digest]
 
 
@@ -154,134 +151,6 @@ async def test_bytes_on_an_open_connection_keep_its_session_awake() -> None:
     world.sessions.seen(session, world.clock.now)
     world.clock.now += 3600
     assert world.find(browser)
-
-
-class CountingStore(MemoryStore):
-    """Counts writes of activity, and can be away."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.touches = 0
-        self.is_away = False
-
-    async def touch_session(self, key: bytes, last_seen: float) -> None:
-        self._answer()
-        self.touches += 1
-        await super().touch_session(key, last_seen)
-
-    async def load_session(self, key: bytes) -> SessionRow | None:
-        self._answer()
-        return await super().load_session(key)
-
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
-        self._answer()
-        return await super().end_sessions(whose, at)
-
-    def _answer(self) -> None:
-        if self.is_away:
-            raise StoreError("away")
-
-
-async def test_activity_is_written_once_a_minute_however_many_requests_there_are() -> None:
-    world = World(store=CountingStore())
-    browser = await signed_in(world)
-    for _ in range(600):
-        world.clock.now += 1
-        world.find(browser)
-        await world.sessions.flush()
-    assert world.store.touches == 10
-
-
-async def test_known_sessions_go_on_while_the_store_is_away_and_unknown_ones_are_not_judged() -> None:
-    world = World(store=CountingStore())
-    browser = await signed_in(world)
-    world.store.is_away = True
-    world.clock.now += 120
-    assert world.find(browser)
-    await world.sessions.flush()
-    world.sessions._sessions.clear()
-    with pytest.raises(SessionsAway):
-        await world.signed_in(browser)
-    world.store.is_away = False
-    await world.sessions.flush()
-    assert world.store.touches == 1
-
-
-async def test_a_session_that_ended_while_the_store_was_away_is_deleted_when_it_is_back() -> None:
-    world = World(store=CountingStore())
-    browser = await signed_in(world)
-    world.store.is_away = True
-    with pytest.raises(StoreError):
-        await world.sessions.end(world.find(browser).id_digest)
-    assert world.find(browser) is None
-    world.store.is_away = False
-    assert await world.signed_in(browser) is None
-    await world.sessions.flush()
-    world.restart()
-    assert await world.signed_in(browser) is None
-
-
-class SlowStore(MemoryStore):
-    """Answers a look-up only when told, with what was there when it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked, self.gate = asyncio.Event(), asyncio.Event()
-
-    async def load_session(self, key: bytes) -> SessionRow | None:
-        row = await super().load_session(key)
-        self.asked.set()
-        await self.gate.wait()
-        return row
-
-
-async def test_a_session_that_ends_while_it_is_being_read_does_not_come_back() -> None:
-    world = World(store=SlowStore())
-    browser = await signed_in(world)
-    digest = world.find(browser).id_digest
-    world.sessions._sessions.clear()
-    reading = asyncio.ensure_future(world.signed_in(browser))
-    await world.store.asked.wait()
-    await world.sessions.end(digest)
-    world.store.gate.set()
-    assert await reading is None
-    assert world.find(browser) is None
-
-
-async def test_memory_holds_no_more_sessions_than_it_may_and_forgets_none() -> None:
-    world = World()
-    world.sessions._max_sessions = 3
-    browsers = [await signed_in(world) for _ in range(10)]
-    assert len(world.sessions._sessions) == 3
-    assert [bool(await world.signed_in(browser)) for browser in browsers] == [True] * 10
-
-
-async def test_a_row_of_another_ring_or_another_row_is_nobody() -> None:
-    world = World()
-    browser, other = await signed_in(world), await signed_in(world)
-    rows = world.store._sessions
-    first, second = rows
-    kept = rows[first]
-    rows[first] = SessionRow(
-        **{**{name: getattr(kept, name) for name in kept.__slots__}, "sealed": rows[second].sealed}
-    )
-    world.restart()
-    assert await world.signed_in(browser) is None
-    assert await world.signed_in(other)
-    world.ring = KeyRing.generate()
-    world.restart()
-    assert await world.signed_in(other) is None
-
-
-async def test_the_store_holds_no_cookie_and_no_readable_claims() -> None:
-    world = World()
-    world.provider.claims["private"] = "canary-claim"
-    browser = await signed_in(world)
-    cookie = browser.session_cookie()
-    assert cookie is not None
-    (row,) = world.store._sessions.values()
-    assert cookie not in repr(row).encode()
-    assert b"canary-claim" not in row.sealed
 
 
 class PurgedStore(MemoryStore):
@@ -309,102 +178,108 @@ async def test_run_writes_sweeps_and_cleans_until_it_is_cancelled() -> None:
     assert len(world.ended) == 1
 
 
-# What the app receives
-
-
-def fields_of(block: bytes) -> dict[str, str]:
-    assert block.endswith(b"\r\n")
-    return dict(line.split(": ", 1) for line in block.decode("ascii").split("\r\n")[:-1])
-
-
-async def test_the_app_receives_the_identity_in_headers() -> None:
+async def test_looking_a_session_up_is_no_activity_before_the_request_was_let_in() -> None:
     world = World()
-    world.provider.claims.update(name="Ada Lovelace é 100%", groups=["a,admins", "ops"], sub="auth0|1")
-    browser = Browser(world)
-    await browser.sign_in()
-    fields = fields_of((await world.signed_in(browser)).header_block(START))
-    assertion = fields.pop("X-Tunnel-Assertion")
-    assert assertion.count(".") == 2
-    assert fields == {
-        "X-Tunnel-User": "auth0|1",
-        "X-Tunnel-Email": "alice@acme.example",
-        "X-Tunnel-Name": "Ada%20Lovelace%20%C3%A9%20100%25",
-        "X-Tunnel-Groups": '["a,admins","ops"]',
-        "X-Tunnel-Issuer": ISSUER,
-        "Ngrok-Auth-User-Id": "auth0|1",
-        "Ngrok-Auth-User-Name": "Ada%20Lovelace%20%C3%A9%20100%25",
-        "Ngrok-Auth-User-Email": "alice@acme.example",
-    }
+    browser = await signed_in(world)
+    for _ in range(4):
+        world.clock.now += 900
+        assert world.find(browser)
+    world.clock.now += 1
+    assert world.find(browser) is UNKNOWN
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"name": "x\r\nX-Tunnel-Email: boss@acme.example"},
-        {"name": "n" * 5000},
-        {"name": "é" * 5000},
-        {"name": 7},
-        {"name": "\x00"},
-        {"groups": ["a\r\nX-Tunnel-User: boss"]},
-        {"groups": ["g" * 300] * 100},
-        {"groups": [1]},
-        {"groups": {"a": 1}},
-        {"groups": "ops"},
-        {"preferred_username": "u" * 2000, "name": None},
-        {"email": "a@b.example\r\nX: y"},
-        {"groups": ["é" * 3000]},
-    ],
-)
-async def test_no_claim_breaks_out_of_its_header_or_fills_the_head(claims: dict[str, Any]) -> None:
+async def test_a_session_that_is_used_at_another_relay_is_not_idle_here() -> None:
     world = World()
-    world.provider.claims.update(claims)
-    world.provider.userinfo = {"sub": "alice"}
-    browser = Browser(world)
-    await browser.sign_in()
-    block = (await world.signed_in(browser)).header_block(START)
-    fields = fields_of(block)
-    assert fields["X-Tunnel-User"] == "alice"
-    assert fields.get("X-Tunnel-Email", "alice@acme.example") == "alice@acme.example"
-    assert len(block) < 24_000
-    assert block.isascii()
+    browser = await signed_in(world)
+    second = world.second_relay()
+    assert await second.current(browser)
+    world.clock.now += 3000
+    second.use(browser)
+    await second.sessions.flush()
+    world.clock.now += 1000
+    await world.sessions.sweep(world.clock.now)
+    assert world.find(browser)
+    assert world.ended == []
 
 
-async def test_a_flood_of_claims_is_kept_within_limits_and_the_rules_groups_come_first() -> None:
-    rules = Rules(groups=frozenset({"ops"}), claims=frozenset({("big", "x")}))
-    world = World(endpoints={APP: connection(rules=rules)})
-    groups = [f"group-{number:04}-{'g' * 200}" for number in range(500)]
-    world.provider.userinfo = {
-        "sub": "alice",
-        "groups": [*groups, "ops"],
-        "big": ["x", "y" * 100_000],
-        "junk": "j" * 9999,
-    }
-    browser = Browser(world)
-    await browser.sign_in()
-    session = await world.signed_in(browser)
-    assert session.identity.groups[0] == "ops"
-    assert len(session.claims) <= 16 * 1024
-    world.restart()
-    assert await world.signed_in(browser)
+async def test_row_74_what_is_ended_at_one_relay_is_over_at_the_other_once_it_has_listened() -> None:
+    """Row 74."""
+    world = World()
+    browser, other = await signed_in(world), await signed_in(world)
+    second = world.second_relay()
+    assert await second.current(browser)
+    assert await second.current(other)
+    await world.sessions.end(world.find(browser).id_digest)
+    assert await second.sessions.hear() == 1
+    assert second.find(browser) is None
+    assert second.find(other)
+    assert await second.sessions.hear() == 0
+    assert len(second.ended) == 1
 
 
-async def test_the_assertion_is_signed_once_a_minute_and_checks_out_against_the_published_key() -> None:
+async def test_an_end_that_was_written_late_or_by_a_slow_clock_is_heard_all_the_same() -> None:
+    world = World()
+    browser = await signed_in(world)
+    for _ in range(5):
+        world.clock.now += 2
+        await world.sessions.hear()
+    await world.store.end_sessions(Whose(key=world.find(browser).id_digest), world.clock.now - 50)
+    await world.sessions.hear()
+    assert world.find(browser) is None
+
+
+async def test_an_owner_or_operator_ends_all_that_are_meant_and_no_other() -> None:
+    world = World()
+    browser = await signed_in(world)
+    world.provider.claims.update(sub="bob", email="bob@acme.example")
+    bob = Browser(world)
+    await bob.sign_in()
+    assert await world.sessions.end_where(Whose(email="alice@acme.example")) == 1
+    assert world.find(browser) is None
+    assert world.find(bob)
+    assert await world.sessions.end_where(Whose()) == 0
+    assert await world.sessions.end_where(Whose(host=APP)) == 1
+
+
+async def test_the_providers_session_is_found_by_a_digest_that_names_nobody() -> None:
+    world = World()
+    world.provider.claims["sid"] = "provider-session-1"
+    browser = await signed_in(world)
+    (row,) = world.store._sessions.values()
+    assert row.sid == sid_key("conn-app", "provider-session-1") != sid_key("conn-evil", "provider-session-1")
+    assert await world.sessions.end_where(Whose(connection_id="conn-app", sid=row.sid)) == 1
+    assert world.find(browser) is None
+
+
+async def test_a_login_that_is_older_than_max_age_allows_is_over_for_the_next_request() -> None:
+    world = World(endpoints={APP: connection(max_age=600)})
+    world.provider.claims["auth_time"] = int(START) - 100
+    browser = await signed_in(world)
+    world.clock.now += 499
+    assert world.find(browser)
+    world.clock.now += 1
+    assert world.find(browser) is None
+    assert world.told("session.end") == ["max_age"]
+
+
+async def test_what_is_open_is_judged_by_the_rules_as_they_are_now() -> None:
     world = World()
     browser = await signed_in(world)
     session = world.find(browser)
-    block = session.header_block(START)
-    assert session.header_block(START + 59) is block
-    later = session.header_block(START + 60)
-    assert later != block
-    for at, text in ((START, block), (START + 60, later)):
-        (key,) = world.signer.jwks()["keys"]
-        token = jwt.decode(fields_of(text)["X-Tunnel-Assertion"], ECKey.import_key(key), algorithms=["ES256"])
-        assert token.claims["aud"] == f"https://{APP}"
-        assert token.claims["iss"] == "https://tun.example"
-        assert (token.claims["sub"], token.claims["idp"]) == ("alice", ISSUER)
-        assert (token.claims["iat"], token.claims["exp"]) == (at, at + 120)
+    assert world.sessions.look_after(session, world.endpoints[APP], START + 1)
+    assert not world.sessions.look_after(session, connection(id="conn-other"), START + 1)
+    assert world.find(browser)
+    narrower = connection(rules_version="rules-2", rules=Rules(groups=frozenset({"ops"})))
+    assert not world.sessions.look_after(session, narrower, START + 1)
+    assert world.ended == [session.id_digest]
+    assert world.told("session.end") == ["rules_group"]
 
 
-def test_sessions_may_be_made_without_anybody_listening() -> None:
+async def test_what_is_open_and_idle_ends_unless_another_relay_saw_its_visitor() -> None:
     world = World()
-    Sessions(address=world.address, ring=world.ring, store=world.store, signer=world.signer, clock=world.clock).sweep(0)
+    browser = await signed_in(world)
+    session = world.find(browser)
+    world.clock.now += 3601
+    assert world.sessions.look_after(session, world.endpoints[APP], world.clock.now)
+    await world.sessions.sweep(world.clock.now)
+    assert world.ended == [session.id_digest]

@@ -1,5 +1,6 @@
 """A relay's login with everything around it in one process: a provider that lies on request, and browsers."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.policy.rules import Connection, Rules
 from tunnelrelay.store.memory import MemoryStore
@@ -63,7 +65,11 @@ class LyingProvider(httpx.AsyncBaseTransport):
         make_token: Makes the ID token from the claims, instead of signing them.
         token_answer: Laid over the token endpoint's answer.
         answers: Path -> whole answer, instead of the honest one.
+        gates: Path -> what its answers wait for.
         calls: Every request, in order.
+        gives_refresh: Refresh tokens, which rotate: one that comes twice ends its whole family.
+        refresh_claims: Laid over the claims of ID tokens that refreshes bring; these have no nonce by themselves.
+        refresh_answer: Laid over the token endpoint's answer to a refresh.
     """
 
     def __init__(self, issuer: str = ISSUER, *, clock: Callable[[], float]) -> None:
@@ -78,9 +84,14 @@ class LyingProvider(httpx.AsyncBaseTransport):
         self.token_answer: dict[str, Any] = {}
         self.userinfo: dict[str, Any] = {}
         self.answers: dict[str, httpx.Response | Exception] = {}
+        self.gates: dict[str, asyncio.Event] = {}
         self.calls: list[httpx.Request] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.checks_pkce = True
+        self.gives_refresh = False
+        self.refresh_claims: dict[str, Any] = {}
+        self.refresh_answer: dict[str, Any] = {}
+        self.families: dict[str, str] = {}
 
     def authorize(self, location: str, **lies: str) -> list[tuple[str, str]]:
         """A visitor signs in at the address they were sent to. Returns the parameters they come back with."""
@@ -93,9 +104,16 @@ class LyingProvider(httpx.AsyncBaseTransport):
     def calls_to(self, path: str) -> list[httpx.Request]:
         return [call for call in self.calls if call.url.path == path]
 
+    def refreshes(self) -> list[str]:
+        """The refresh tokens that were shown, in order."""
+        forms = [dict(parse_qsl(call.content.decode())) for call in self.calls_to("/token")]
+        return [form["refresh_token"] for form in forms if "refresh_token" in form]
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.calls.append(request)
+        if request.url.path in self.gates:
+            await self.gates[request.url.path].wait()
         answer = self.answers.get(request.url.path)
         if isinstance(answer, Exception):
             raise answer
@@ -128,13 +146,37 @@ class LyingProvider(httpx.AsyncBaseTransport):
         )
 
     def _token(self, form: dict[str, str]) -> httpx.Response:
+        if form.get("grant_type") == "refresh_token":
+            return self._refresh(form["refresh_token"])
         asked = self.codes.pop(form.get("code", ""), None)
         verifier = b64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if asked is None or (self.checks_pkce and verifier != asked["code_challenge"]):
             return as_json({"error": "invalid_grant"}, 400)
         claims = self.honest_claims(asked["nonce"])
-        answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token(claims), **self.token_answer}
-        return as_json(without_none(answer))
+        answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token(claims)}
+        if self.gives_refresh:
+            answer["refresh_token"] = self._rotated(f"rt{len(self.families)}")
+        return as_json(without_none({**answer, **self.token_answer}))
+
+    def _refresh(self, token: str) -> httpx.Response:
+        family = token.partition("-")[0]
+        if self.families.get(family) != token:
+            self.families[family] = "dead"
+            return as_json({"error": "invalid_grant"}, 400)
+        claims = without_none({**self.honest_claims(""), "nonce": None, **self.refresh_claims})
+        answer = {
+            "access_token": f"at {self._rotated(family)}",
+            "token_type": "Bearer",
+            "id_token": self.id_token(claims),
+        }
+        answer["refresh_token"] = self.families[family]
+        return as_json(without_none({**answer, **self.refresh_answer}))
+
+    def _rotated(self, family: str) -> str:
+        """The next good token of a family, and the only one."""
+        count = int(self.families.get(family, "-0").partition("-")[2]) + 1
+        self.families[family] = f"{family}-{count}"
+        return self.families[family]
 
     def honest_claims(self, nonce: str) -> dict[str, Any]:
         now = int(self.clock())
@@ -183,8 +225,15 @@ class World:
         fetcher = Fetcher(self.provider, total_seconds=0.5)
         self.providers = Providers(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
         common: dict[str, Any] = {"address": self.address, "ring": self.ring, "clock": self.clock}
-        self.sessions = Sessions(**common, store=self.store, signer=self.signer, on_session_end=self.ended.append)
         self.audit = Audit(clock=self.clock)
+        self.sessions = Sessions(
+            **common,
+            store=self.store,
+            signer=self.signer,
+            providers=self.providers,
+            audit=self.audit,
+            on_session_end=self.ended.append,
+        )
         self.login = Login(
             **common,
             sessions=self.sessions,
@@ -209,6 +258,36 @@ class World:
         """What the ingress finds for a request of this browser, as `Sessions.find` says it."""
         cookie = browser.session_cookie(host)
         return None if cookie is None else self.sessions.find(cookie, host, self.endpoints[host], self.clock())
+
+    def use(self, browser: "Browser", host: str = APP) -> None:
+        """A request of this browser that is let in."""
+        session = self.find(browser, host)
+        assert isinstance(session, Session), session
+        self.sessions.seen(session, self.clock())
+
+    async def current(self, browser: "Browser", host: str = APP) -> Any:
+        """What comes of a request of this browser, waiting where it has to."""
+        cookie = browser.session_cookie(host)
+        return cookie and await self.sessions.current(cookie, host, self.endpoints[host], self.clock())
+
+    async def rechecked(self) -> None:
+        """Returns when no re-check is under way any more."""
+        await self.sessions.finish(10)
+
+    def second_relay(self) -> "World":
+        """Another relay on the same store, with the same keys and provider."""
+        second = World(
+            address=self.address, clock=self.clock, ring=self.ring, store=self.store, endpoints=dict(self.endpoints)
+        )
+        second.provider = self.provider
+        second.restart()
+        return second
+
+    def told(self, kind: str) -> list[str]:
+        """The reasons of the audit events of this kind so far."""
+        events = self.audit.take()
+        self.audit.give_back(events)
+        return [event.reason for event in events if event.kind == kind]
 
     async def signed_in(self, browser: "Browser", host: str = APP) -> Any:
         """The session of this browser, from memory or the store."""
@@ -280,6 +359,14 @@ class Browser:
         return reply
 
 
+async def signed_in(world: World) -> Browser:
+    """A browser that has signed in as the provider's usual person."""
+    browser = Browser(world)
+    await browser.sign_in()
+    assert world.find(browser).identity.subject == "alice"
+    return browser
+
+
 def connection(**changes: Any) -> Connection:
     """The connection of `APP`, in order apart from the changes."""
     honest = Connection(
@@ -293,6 +380,7 @@ def connection(**changes: Any) -> Connection:
         max_seconds=8 * 3600,
         epoch="epoch-1",
         rules_version="rules-1",
+        recheck_seconds=0,
     )
     return replace(honest, **changes)
 

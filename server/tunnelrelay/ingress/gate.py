@@ -17,7 +17,7 @@ from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import may_be_token
 from tunnelrelay.oidc.session import Session
-from tunnelrelay.oidc.sessions import UNKNOWN, Sessions, SessionsAway
+from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway, Sessions, SessionsAway
 from tunnelrelay.pages.login import login_required
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies
@@ -130,9 +130,11 @@ class Gate:
         value = cookies.one(head.get_all(b"cookie"), self._cookie) if connection is not None else None
         if connection is not None and value is not None:
             try:
-                session = await self._sessions.recall(value, host, connection, self._clock())
+                session = await self._sessions.current(value, host, connection, self._clock())
             except SessionsAway:
                 return self._error("relay_busy", head, host, request_id)
+            except ProviderAway:
+                return self._error("provider_unreachable", head, host, request_id)
         passed = self._pass(policy, head, host, peer.host, session)
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
 
@@ -184,8 +186,12 @@ class Gate:
             return None
         if verdict.is_preflight:
             return Passed(b"", None, CREDENTIALS)
-        block = session.header_block(self._clock()) if session is not None and verdict.identity is not None else b""
-        return Passed(block, session)
+        if session is None or verdict.identity is None:
+            return Passed(b"", session)
+        # Only now: requests that a neighbour's page makes a browser send keep no session awake.
+        now = self._clock()
+        self._sessions.seen(session, now)
+        return Passed(session.header_block(now), session)
 
     async def _refuse(
         self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None

@@ -28,6 +28,7 @@ from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, r
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import KeyRing, sha256
+from tunnelrelay.oidc.session import Grant, grant_of
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.start import Starter, Wish
 from tunnelrelay.oidc.tokens import SignInTooOld, SignInTooWeak, TokenInvalid
@@ -192,16 +193,16 @@ class Finisher:
             return declined(handoff, owner, asking.request_id, fields)
         try:
             metadata = await self._providers.metadata(asking.connection)
-            claims = await self._identify(arrival, metadata)
+            claims, grant = await self._identify(arrival, metadata)
         except (SignInTooOld, SignInTooWeak) as error:
             return await self._step_up(arrival, error, fields)
         except ProviderError as error:
             self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
             return provider_failed(error, asking.host, asking.request_id, owner=owner, fields=fields)
-        return await self._admit(arrival, metadata, claims, fields)
+        return await self._admit(arrival, metadata, claims, grant, fields)
 
-    async def _identify(self, arrival: _Arrival, metadata: Metadata) -> Claims:
-        """The checked claims of whoever the code stands for.
+    async def _identify(self, arrival: _Arrival, metadata: Metadata) -> tuple[Claims, Grant]:
+        """The checked claims of whoever the code stands for, and what to ask the provider with again.
 
         Raises:
             ProviderError: Nobody can be told by what the provider says.
@@ -216,16 +217,14 @@ class Finisher:
             redirect_uri=transaction.redirect_uri,
         )
         try:
-            return normalised(
-                await self._providers.claims(
-                    connection, metadata, tokens, nonce=transaction.nonce, code=arrival.handoff.code
-                ),
-                connection,
+            claims = await self._providers.claims(
+                connection, metadata, tokens, nonce=transaction.nonce, code=arrival.handoff.code
             )
         except (SignInTooOld, SignInTooWeak):
             raise
         except TokenInvalid as error:
             raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
+        return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
 
     async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Reply:
         """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
@@ -245,7 +244,9 @@ class Finisher:
             reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
         )
 
-    async def _admit(self, arrival: _Arrival, metadata: Metadata, claims: Claims, fields: list[Field]) -> Reply:
+    async def _admit(
+        self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
+    ) -> Reply:
         """Judges the rules; whoever they let in gets a session, always a new one."""
         asking, issuer = arrival.asking, metadata.issuer
         connection, host = asking.connection, asking.host
@@ -255,11 +256,12 @@ class Finisher:
         refusal = connection.rules.admits(claims)
         if refusal is not True:
             self._audit.record("login.denied", reason=refusal.reason, **who, **asking.about())
-            token, kept = self._switch(arrival.transaction)
+            token, cookie_kept = self._switch(arrival.transaction)
             form = pages.use_another(token=token, provider=metadata.authorization_endpoint)
-            return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", kept)])
+            return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", cookie_kept)])
         await self._end_presented(asking)
-        cookie = await self._sessions.create(host, connection, issuer=issuer, claims=claims_to_keep(claims, connection))
+        kept = claims_to_keep(claims, connection)
+        cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
         log.info("login done: host=%s request=%s issuer=%s", host, asking.request_id, issuer)
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
@@ -284,4 +286,4 @@ class Finisher:
             return
         session = await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
         if session is not None:
-            await self._sessions.end(session.id_digest)
+            await self._sessions.end(session.id_digest, "replaced")

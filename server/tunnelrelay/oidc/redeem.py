@@ -17,13 +17,17 @@ MAX_CLAIMS = 16 * 1024
 """Bytes of claims kept with a session."""
 MAX_EXPIRES_IN = 30 * 24 * 3600
 """Seconds: no session is longer."""
-_ABOUT_THE_TOKEN = frozenset(
+ABOUT_THE_TOKEN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
 )
 """Claims that speak of the token and not of the person: never taken from userinfo, never kept."""
 _KNOWN_ERRORS = frozenset(
     {"invalid_client", "invalid_grant", "invalid_request", "unauthorized_client", "invalid_scope"}
 )
+
+
+class OtherSubject(ProviderError):
+    """Userinfo speaks of somebody else than the ID token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +95,20 @@ def granted(content: Mapping[str, object]) -> Tokens:
         raise ProviderError("invalid", "the token endpoint's `token_type` is not Bearer")
     if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
         raise ProviderError("invalid", "the token endpoint sent no usable access token")
-    refresh_token, seconds = content.get("refresh_token"), content.get("expires_in")
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    refresh_token = content.get("refresh_token")
     return Tokens(
         id_token=id_token if isinstance(id_token, str) else "",
         access_token=access_token,
         refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token.isprintable() else "",
-        expires_in=float(seconds) if is_number and 0 < seconds <= MAX_EXPIRES_IN else 0.0,
+        expires_in=_lifetime(content.get("expires_in")),
     )
+
+
+def _lifetime(seconds: object) -> float:
+    """Seconds as a number that can be reckoned with, 0 for anything else."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return 0.0
+    return float(seconds) if 0 < seconds <= MAX_EXPIRES_IN else 0.0
 
 
 def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
@@ -122,8 +132,8 @@ def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
     if answer.status != 200:
         raise ProviderError("invalid", f"the userinfo endpoint answered {answer.status}")
     if answer.content.get("sub") != claims["sub"]:
-        raise ProviderError("invalid", "the userinfo endpoint speaks of another subject than the ID token")
-    more = {name: value for name, value in answer.content.items() if name not in _ABOUT_THE_TOKEN}
+        raise OtherSubject("invalid", "the userinfo endpoint speaks of another subject than the ID token")
+    more = {name: value for name, value in answer.content.items() if name not in ABOUT_THE_TOKEN}
     if "email" in claims and more.get("email") != claims["email"]:
         # `email_verified` vouches for the address beside it, not for the one in the other document.
         more.pop("email_verified", None)
@@ -136,7 +146,7 @@ def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
     Of more than fits, what the present rules and the identity headers need is kept; should new rules need what was
     left out, they refuse, and the next login brings it again.
     """
-    kept = {name: value for name, value in claims.items() if name not in _ABOUT_THE_TOKEN}
+    kept = {name: value for name, value in claims.items() if name not in ABOUT_THE_TOKEN}
     if _size(kept) <= MAX_CLAIMS:
         return kept
     rules = connection.rules

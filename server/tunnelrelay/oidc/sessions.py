@@ -1,12 +1,13 @@
 """Sessions: who is signed in where, remembered on the server and named by an opaque cookie.
 
 Read `Sessions.find` first: it runs for every request to a guarded endpoint, so it is one dict look-up and a few
-comparisons, and never waits. What it does not know it leaves to `recall`, which asks the store. Writes that `find`
-causes (activity, ends) are queued and written by `run`.
+comparisons, and never waits. What it does not know, or may not decide alone, it leaves to `current`, which asks the
+store and the provider (`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `run`, which
+also hears of sessions that another relay, or a command, has ended.
 
     find -> Session   signed in
          -> None      not signed in here
-         -> UNKNOWN   not in memory: await recall(...)
+         -> UNKNOWN   await current(...)
 """
 
 import asyncio
@@ -16,15 +17,18 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, Literal
 
-import msgspec
-
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.identity import identity_of
+from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.recheck import Rechecks
 from tunnelrelay.oidc.sealed import KeyRing, sha256
-from tunnelrelay.oidc.session import Record, Session
+from tunnelrelay.oidc.session import Grant, Session
+from tunnelrelay.oidc.session_ends import EndedSessions
+from tunnelrelay.oidc.session_rows import Kept, SessionRows
+from tunnelrelay.oidc.session_writes import LateWrites
 from tunnelrelay.policy.rules import Claims, Connection
-from tunnelrelay.store.base import SessionRow, Store, StoreError, Whose
+from tunnelrelay.store.base import Store, StoreError, Whose
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +36,23 @@ COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
 MAX_SESSIONS = 20_000
 """Sessions in memory (about 2 kB each). Past that the ones recalled longest ago go; the store still has them."""
-MAX_ENDED = 20_000
-"""Ended sessions remembered, so that a read that was under way when one ended cannot bring it back."""
-MAX_SEALED = 64 * 1024
-TOUCH_SECONDS = 60.0
-"""Activity is written to the store at most this often per session, or each tenth of a shorter idle limit."""
 WRITE_EVERY = 1.0
 """Seconds between two rounds of queued writes."""
+HEAR_EVERY = 2.0
+"""Seconds between two looks at what others have ended. A revocation holds everywhere within 5 s, the store's time for
+writing and reading included."""
 SWEEP_EVERY = 5.0
-"""Seconds between two searches for sessions that ran out: within these, open connections of theirs are closed."""
+"""Seconds between two searches for sessions that ran out."""
 PURGE_EVERY = 300.0
 """Seconds between two clean-ups of the store."""
 
 
 class SessionsAway(StoreError):
     """The store cannot say who is signed in. Callers refuse the request (503): never open, never signed out."""
+
+
+class ProviderAway(Exception):
+    """The provider cannot be asked again, and the owner wants nobody let in until it can (502)."""
 
 
 class Lookup(Enum):
@@ -56,8 +62,6 @@ class Lookup(Enum):
 
 
 UNKNOWN: Final = Lookup.UNKNOWN
-
-
 Found = Session | Literal[Lookup.UNKNOWN] | None
 
 
@@ -65,8 +69,9 @@ class Sessions:
     """All sessions of one relay.
 
     Args:
-        on_session_end: Called with a session's `id_digest` when it ends, for whatever reason, so that connections
-            opened under it can be closed. Must not raise.
+        providers: Asked again about whoever is signed in; None for never.
+        on_session_end: Called with a session's `id_digest` when the connections opened under it must be closed: when
+            it ends, for whatever reason, or nobody may come in for now. Must not raise.
     """
 
     def __init__(
@@ -77,189 +82,317 @@ class Sessions:
         store: Store,
         signer: AssertionSigner,
         clock: Callable[[], float],
+        providers: Providers | None = None,
+        audit: Audit = NO_AUDIT,
         on_session_end: Callable[[bytes], None] = lambda _: None,
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self.on_session_end = on_session_end
         self._address = address
-        self._ring = ring
         self._store = store
+        self._writes = LateWrites(store, clock)
+        self._ended = EndedSessions(store, clock)
+        self._rows = SessionRows(store, ring)
         self._signer = signer
         self._clock = clock
+        self._audit = audit
         self._max_sessions = max_sessions
         self._sessions: dict[bytes, Session] = {}
-        self._ended: dict[bytes, None] = {}
-        self._touched: dict[bytes, float] = {}
-        self._deletes: dict[bytes, None] = {}
+        self._doubtful: dict[bytes, Session] = {}
+        self._rechecks: Rechecks | None = None
+        if providers is not None:
+            self._rechecks = Rechecks(
+                rows=self._rows,
+                store=store,
+                providers=providers,
+                audit=audit,
+                clock=clock,
+                end=self._end_soon,
+                close=lambda id_digest: self.on_session_end(id_digest),
+            )
 
     def find(self, cookie: bytes, host: str, connection: Connection, now: float) -> Found:
         """The session a request's cookie names, if it is good for this host under this configuration.
 
-        Counts as activity. A session whose limits, configuration or rules say no is ended here.
+        Does not count as activity: that is for `seen`, once the request was let in. A session whose limits,
+        configuration or rules say no is ended here.
         """
         if len(cookie) != COOKIE_LENGTH:
             return None
-        digest = sha256(cookie)
-        session = self._sessions.get(digest)
+        session = self._sessions.get(sha256(cookie))
         if session is None:
-            return None if digest in self._ended else UNKNOWN
-        if session.host != host or session.connection_id != connection.id:
-            # Somebody carries the cookie of one endpoint to another. The session itself did nothing wrong.
-            return None
-        session.adopt(connection)
-        if session.is_over(now) or session.epoch != connection.epoch or not _still_admitted(session, connection):
-            self._end_soon(digest)
-            return None
-        self.seen(session, now)
-        return session
+            return None if sha256(cookie) in self._ended else UNKNOWN
+        if (
+            session.judged_by is connection
+            and now < session.next_due
+            and now - session.last_seen <= session.idle_seconds
+            and session.host == host
+        ):
+            return session
+        return self._look_closer(session, host, connection, now)
 
     def seen(self, session: Session, now: float) -> None:
-        """Notes activity: a request, or bytes from the visitor on a connection opened under the session."""
+        """Notes activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
         session.last_seen = now
-        if now - session.written_at >= min(TOUCH_SECONDS, session.idle_seconds / 10):
+        if now - session.written_at >= session.touch_seconds:
             session.written_at = now
-            self._touched[session.id_digest] = now
+            self._writes.touch(session.id_digest, now)
 
     async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> Session | None:
-        """`find` for sessions that are not in memory (after a restart, or pushed out by others).
+        """`find` with the store's help: after a restart, or for one pushed out by others, or used at another relay.
+
+        A re-check that is due keeps nobody from being found here: for the relay's own pages, as signing out.
 
         Raises:
             SessionsAway: When the store cannot say.
         """
-        found = self.find(cookie, host, connection, now)
-        if found is not UNKNOWN:
-            return found
         digest = sha256(cookie)
-        try:
-            row = await self._store.load_session(digest)
-        except StoreError as error:
-            raise SessionsAway(str(error)) from error
-        if row is None or digest in self._ended or (row.host, row.connection_id) != (host, connection.id):
+        if len(cookie) != COOKIE_LENGTH or digest in self._ended:
             return None
-        if digest not in self._sessions:
-            session = self._unseal(row, connection)
-            if session is None:
-                return None
-            self._keep(session)
-        found = self.find(cookie, host, connection, now)
-        return None if found is UNKNOWN else found
+        session = self._sessions.get(digest)
+        if session is None or session.is_idle(now):
+            session = await self._read(digest, session, host, connection)
+        if session is None or not self._is_good(session, host, connection, now):
+            return None
+        if session.is_idle(now):
+            self._end_soon(session, "idle")
+            return None
+        return session
 
-    async def create(self, host: str, connection: Connection, *, issuer: str, claims: Claims) -> bytes:
+    async def current(self, cookie: bytes, host: str, connection: Connection, now: float) -> Session | None:
+        """`recall` for requests to the endpoint: waits for a re-check that is overdue.
+
+        Raises:
+            SessionsAway: When the store cannot say.
+            ProviderAway: When the provider cannot, and the owner's policy is `502`.
+        """
+        session = await self.recall(cookie, host, connection, now)
+        if session is None or now < session.wait_at or self._rechecks is None:
+            return session
+        if now >= session.away_until:
+            await self._rechecks.wait(session)
+        if session.id_digest in self._ended:
+            return None
+        if self._clock() < session.away_until:
+            raise ProviderAway
+        if self._clock() >= session.wait_at:
+            raise SessionsAway("a session could not be checked")
+        return await self.recall(cookie, host, connection, self._clock())
+
+    def look_after(self, session: Session, connection: Connection, now: float) -> bool:
+        """Judges a session that has connections open, as a request would. False when these must be closed.
+
+        A session that is over is ended, which closes them too.
+        """
+        if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
+            return False
+        if session.is_idle(now):
+            self._doubtful[session.id_digest] = session
+        if now >= session.recheck_at and now >= session.away_until and self._rechecks is not None:
+            self._rechecks.begin(session)
+        return True
+
+    async def create(
+        self, host: str, connection: Connection, *, issuer: str, claims: Claims, grant: Grant | None = None
+    ) -> bytes:
         """Signs a visitor in. Returns the cookie's value, always new: one that was presented never becomes good.
+
+        Args:
+            grant: What the provider gave to ask it again.
 
         Raises:
             StoreError: When it cannot be kept; then nobody is signed in.
         """
-        now = self._clock()
         cookie = secrets.token_urlsafe(32).encode("ascii")
-        record = Record(rules_version=connection.rules_version, claims=msgspec.json.encode(claims))
-        identity = identity_of(claims, issuer=issuer)
-        row = SessionRow(
-            key=sha256(cookie),
-            host=host,
-            connection_id=connection.id,
-            epoch=connection.epoch,
-            issuer=issuer,
-            subject=identity.subject,
-            email=identity.email,
-            created_at=now,
-            last_seen=now,
-            expires_at=now + connection.max_seconds,
-            sealed=self._seal(sha256(cookie), record),
+        kept = await self._rows.add(
+            sha256(cookie), host, connection, issuer=issuer, claims=claims, grant=grant or Grant(), now=self._clock()
         )
-        await self._store.save_session(row)
-        self._keep(self._session(row, record, connection))
+        self._keep(self._session(kept, connection))
         return cookie
 
-    async def end(self, id_digest: bytes) -> None:
+    async def grant_of(self, session: Session) -> Grant | None:
+        """What the provider gave at the session's login, for its logout there; None when it is no longer known.
+
+        Raises:
+            StoreError: When the store cannot say.
+        """
+        kept = await self._rows.load(session.id_digest)
+        return None if kept is None else kept.record.grant
+
+    async def end(self, id_digest: bytes, reason: str = "") -> None:
         """Ends a session now, here and in the store, and lets its open connections be closed.
+
+        Args:
+            reason: A word for the audit log; "" when the caller has told it there.
 
         Raises:
             StoreError: When the store could not forget it yet. It is over for this process all the same, and the
                 deletion is tried again by `run`.
         """
-        self._end_soon(id_digest)
-        await self._store.end_sessions(Whose(key=id_digest), self._clock())
-        self._deletes.pop(id_digest, None)
+        session = self._sessions.get(id_digest)
+        if session is not None and reason:
+            self._note_end(session, reason)
+        self._forget(id_digest)
+        await self._writes.end_now(id_digest)
+
+    async def end_where(self, whose: Whose) -> int:
+        """Ends every session that is meant, here and in the store; other relays hear of it. Returns how many.
+
+        Who asked for it, and why, the caller tells the audit log.
+
+        Raises:
+            StoreError: When the store could not; then none has ended.
+        """
+        ended = await self._store.end_sessions(whose, self._clock())
+        for id_digest in ended:
+            self._forget(id_digest)
+        return len(ended)
 
     async def run(self) -> None:
-        """Writes what `find` queued, ends what ran out, cleans the store; until its owner cancels the task."""
-        next_sweep = next_purge = 0.0
-        while True:
-            now = self._clock()
-            await self.flush()
-            if now >= next_sweep:
-                self.sweep(now)
-                next_sweep = now + SWEEP_EVERY
-            if now >= next_purge:
-                await self._purge(now)
-                next_purge = now + PURGE_EVERY
-            await asyncio.sleep(WRITE_EVERY)
+        """Writes what `find` queued, ends what ran out or was ended elsewhere, cleans the store; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._keep_up())
 
-    def sweep(self, now: float) -> None:
+    async def finish(self, seconds: float) -> None:
+        """The relay stops: re-checks under way may end, and what is queued is written."""
+        if self._rechecks is not None:
+            await self._rechecks.finish(seconds)
+        await self.flush()
+
+    async def hear(self) -> int:
+        """Ends here what other relays and commands have ended in the store. Returns how many were new."""
+        new = await self._ended.heard()
+        for id_digest in new:
+            self._forget(id_digest)
+        if self._ended.has_missed_some:
+            # Whoever comes is looked up anew.
+            self._ended.has_missed_some = False
+            self._sessions.clear()
+        return len(new)
+
+    async def sweep(self, now: float) -> None:
         """Ends every session in memory that is past a limit."""
-        for digest in [digest for digest, session in self._sessions.items() if session.is_over(now)]:
-            self._end_soon(digest)
+        for session in list(self._sessions.values()):
+            if reason := session.ended_by(now):
+                self._end_soon(session, reason)
+            elif session.is_idle(now):
+                self._doubtful[session.id_digest] = session
+        await self._settle()
 
     async def flush(self) -> None:
         """Writes what is queued. What the store does not take now stays queued."""
-        try:
-            for digest in list(self._deletes):
-                await self._store.end_sessions(Whose(key=digest), self._clock())
-                self._deletes.pop(digest, None)
-            for digest, at in list(self._touched.items()):
-                await self._store.touch_session(digest, at)
-                if self._touched.get(digest) == at:
-                    del self._touched[digest]
-        except StoreError as error:
-            log.warning("sessions not written, will try again: %s", error)
+        await self._writes.flush()
 
-    async def _purge(self, now: float) -> None:
+    # Judging
+
+    def _look_closer(self, session: Session, host: str, connection: Connection, now: float) -> Found:
+        if not self._is_good(session, host, connection, now):
+            return None
+        if session.is_idle(now):
+            return UNKNOWN  # another relay may have seen them since
+        if self._rechecks is not None and now >= session.recheck_at:
+            if now >= session.wait_at:
+                return UNKNOWN
+            self._rechecks.begin(session)
+        return session
+
+    def _is_good(self, session: Session, host: str, connection: Connection, now: float) -> bool:
+        """Whether it is for this host and configuration, and admitted. Ends it for good where that is the answer."""
+        if session.host != host or session.connection_id != connection.id:
+            # Somebody carries the cookie of one endpoint to another. The session itself did nothing wrong.
+            return False
+        if session.judged_by is not connection:
+            session.adopt(connection)
+            reason = "configuration" if session.epoch != connection.epoch else session.refusal(connection)
+            if reason:
+                self._end_soon(session, reason)
+                return False
+            session.judged_by = connection
+        if reason := session.ended_by(now):
+            self._end_soon(session, reason)
+        return not reason
+
+    async def _settle(self) -> None:
+        """Ends sessions that nobody has used for too long, unless the store knows better: another relay saw them."""
+        now = self._clock()
+        while self._doubtful:
+            digest, session = self._doubtful.popitem()
+            try:
+                row = await self._store.load_session(digest)
+            except StoreError:
+                return  # the next sweep finds them again
+            if row is not None:
+                session.last_seen = max(session.last_seen, row.last_seen)
+            if row is None or session.is_idle(now):
+                self._end_soon(session, "idle")
+
+    async def _read(self, digest: bytes, known: Session | None, host: str, connection: Connection) -> Session | None:
+        """The session as the store has it, in memory from now on."""
         try:
-            await self._store.delete_expired(now)
+            kept = await self._rows.load(digest)
         except StoreError as error:
-            log.warning("expired sessions not removed, will try again: %s", error)
+            raise SessionsAway(str(error)) from error
+        if kept is None or digest in self._ended or (kept.row.host, kept.row.connection_id) != (host, connection.id):
+            return None
+        session = self._sessions.get(digest, known)
+        if session is None:
+            session = self._session(kept, connection)
+            self._keep(session)
+        else:
+            session.last_seen = max(session.last_seen, kept.row.last_seen)
+        return session
+
+    # Memory
+
+    def _session(self, kept: Kept, connection: Connection) -> Session:
+        url = self._address.url(kept.row.host)
+        return Session(kept.row, kept.record, audience=url, connection=connection, signer=self._signer)
 
     def _keep(self, session: Session) -> None:
         while len(self._sessions) >= self._max_sessions:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[session.id_digest] = session
 
-    def _end_soon(self, digest: bytes) -> None:
+    def _end_soon(self, session: Session, reason: str) -> None:
+        if session.id_digest in self._ended:
+            return
+        self._note_end(session, reason)
+        self._writes.end(session.id_digest)
+        self._forget(session.id_digest)
+
+    def _forget(self, digest: bytes) -> None:
         self._sessions.pop(digest, None)
-        self._touched.pop(digest, None)
-        self._deletes[digest] = None
-        while len(self._ended) >= MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
-        self._ended[digest] = None
+        self._doubtful.pop(digest, None)
+        self._ended.add(digest)
         self.on_session_end(digest)
 
-    def _seal(self, digest: bytes, record: Record) -> bytes:
-        return self._ring.seal("session", digest.hex(), record).encode("ascii")
-
-    def _unseal(self, row: SessionRow, connection: Connection) -> Session | None:
-        """The session in a row, or None when the row was not written by this ring, or for another row."""
-        plain = self._ring.open("session", row.key.hex(), row.sealed.decode("latin-1"), MAX_SEALED)
-        if plain is None:
-            log.warning("a stored session cannot be opened: the key ring was replaced, or the row was changed")
-            return None
-        return self._session(row, msgspec.msgpack.decode(plain, type=Record), connection)
-
-    def _session(self, row: SessionRow, record: Record, connection: Connection) -> Session:
-        return Session(
-            row,
-            record,
-            audience=self._address.url(row.host),
-            connection=connection,
-            signer=self._signer,
+    def _note_end(self, session: Session, reason: str) -> None:
+        self._audit.record(
+            "session.end",
+            reason=reason,
+            host=session.host,
+            connection=session.connection_id,
+            subject=session.identity.subject,
+            issuer=session.identity.issuer,
         )
 
+    # Running
 
-def _still_admitted(session: Session, connection: Connection) -> bool:
-    """Judges the stored claims again when the owner changed the rules since."""
-    if session.rules_version == connection.rules_version:
-        return True
-    if not connection.rules.admits(msgspec.json.decode(session.claims)):
-        return False
-    session.rules_version = connection.rules_version
-    return True
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(HEAR_EVERY)
+            await self.hear()
+
+    async def _keep_up(self) -> None:
+        next_sweep = next_purge = 0.0
+        while True:
+            now = self._clock()
+            await self.flush()
+            if now >= next_sweep:
+                await self.sweep(now)
+                next_sweep = now + SWEEP_EVERY
+            if now >= next_purge:
+                await self._writes.purge(now)
+                next_purge = now + PURGE_EVERY
+            await asyncio.sleep(WRITE_EVERY)

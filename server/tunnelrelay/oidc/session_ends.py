@@ -1,0 +1,49 @@
+"""Which sessions are over before their time: those that ended here, and those that others ended in the store."""
+
+import logging
+from collections.abc import Callable
+
+from tunnelrelay.store.base import ENDED_SECONDS, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+MAX_ENDED = 20_000
+"""Ended sessions remembered, so that a read that was under way when one ended cannot bring it back."""
+OVERLAP_SECONDS = 60.0
+"""Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
+
+
+class EndedSessions:
+    """A set of session digests that forgets the oldest.
+
+    Attributes:
+        has_missed_some: So long was the store away that it may not have told all; until the caller sets it back.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._ended: dict[bytes, None] = {}
+        self._heard_at = clock()
+        self.has_missed_some = False
+
+    def __contains__(self, id_digest: bytes) -> bool:
+        return id_digest in self._ended
+
+    def add(self, id_digest: bytes) -> None:
+        """One is over."""
+        while len(self._ended) >= MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._ended[id_digest] = None
+
+    async def heard(self) -> list[bytes]:
+        """Those that other relays and commands have ended, and that are news here."""
+        now = self._clock()
+        try:
+            ended = await self._store.ended_since(self._heard_at - OVERLAP_SECONDS)
+        except StoreError as error:
+            log.warning("it is not known which sessions others have ended, will ask again: %s", error)
+            return []
+        self.has_missed_some |= now - self._heard_at > ENDED_SECONDS - OVERLAP_SECONDS
+        self._heard_at = now
+        return [id_digest for id_digest in ended if id_digest not in self._ended]

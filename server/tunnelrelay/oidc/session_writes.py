@@ -1,0 +1,55 @@
+"""What sessions leave to be written to the store a moment later, so that no request waits for it."""
+
+import logging
+from collections.abc import Callable
+
+from tunnelrelay.store.base import Store, StoreError, Whose
+
+log = logging.getLogger(__name__)
+
+
+class LateWrites:
+    """Activity and ends that the store does not know yet. What it does not take now stays queued.
+
+    One entry a session at most, and only for sessions that were in memory.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._touched: dict[bytes, float] = {}
+        self._ended: dict[bytes, None] = {}
+
+    def touch(self, id_digest: bytes, at: float) -> None:
+        """A session was used."""
+        self._touched[id_digest] = at
+
+    def end(self, id_digest: bytes) -> None:
+        """A session is over."""
+        self._touched.pop(id_digest, None)
+        self._ended[id_digest] = None
+
+    async def end_now(self, id_digest: bytes) -> None:
+        """The same, written before this returns. Raises StoreError when it could not be; then it is queued."""
+        self.end(id_digest)
+        await self._store.end_sessions(Whose(key=id_digest), self._clock())
+        self._ended.pop(id_digest, None)
+
+    async def flush(self) -> None:
+        """Writes what is queued."""
+        try:
+            for id_digest in list(self._ended):
+                await self.end_now(id_digest)
+            for id_digest, at in list(self._touched.items()):
+                await self._store.touch_session(id_digest, at)
+                if self._touched.get(id_digest) == at:
+                    del self._touched[id_digest]
+        except StoreError as error:
+            log.warning("sessions not written, will try again: %s", error)
+
+    async def purge(self, now: float) -> None:
+        """Cleans the store of what has expired."""
+        try:
+            await self._store.delete_expired(now)
+        except StoreError as error:
+            log.warning("expired sessions not removed, will try again: %s", error)
