@@ -7,7 +7,7 @@ rules let its holder in (`policy/bearer.py`). Nothing is kept of tokens that wer
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.address import PublicAddress
@@ -51,7 +51,7 @@ class Program:
     version: str
     expires_at: float
     checked_until: float
-    fields: bytes
+    fields: bytes = field(repr=False)
 
     def is_over(self, bearer: Bearer | None, now: float) -> bool:
         """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""
