@@ -34,7 +34,6 @@ ERRORS: dict[str, ErrorKind] = dict(
     (
         # Nobody there
         _kind("endpoint_not_found", 404, "ingress"),
-        _kind("name_quarantined", 404, "ingress"),
         _kind("endpoint_offline", 503, "agent", 5),
         _kind("endpoint_busy", 503, "agent", 2),
         # The local service

@@ -254,13 +254,16 @@ def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
     return page_reply(page)
 
 
-def sign_out(*, action: str, token: str, leads_to: tuple[str, ...] = ()) -> Form:
+def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[str, ...] = ()) -> Form:
     """Returns the button that signs out.
 
     Args:
-        leads_to: The provider's own sign-out, where the answer goes there.
+        everywhere: Name of a second button, which signs out at the provider too; "" for none.
+        leads_to: The provider's own sign-out, where the second button goes.
     """
-    return Form(action, words().say("buttons.sign_out"), (("token", token),), leads_to)
+    spoken = words()
+    second = Submit(everywhere, spoken.say("buttons.sign_out_everywhere")) if everywhere else None
+    return Form(action, spoken.say("buttons.sign_out"), (("token", token),), leads_to, second)
 
 
 def logged_out(

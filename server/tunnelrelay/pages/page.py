@@ -67,6 +67,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Submit:
+    """Another button of a form, told apart by its name."""
+
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A button that POSTs.
 
@@ -81,6 +89,7 @@ class Form:
     label: str
     hidden: tuple[tuple[str, str], ...] = ()
     leads_to: tuple[str, ...] = ()
+    second: Submit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
