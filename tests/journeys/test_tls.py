@@ -5,42 +5,19 @@ import ssl
 import pytest
 
 from tests.support.app_routes import SECRET
-from tests.support.certificates import Authority
 from tests.support.idp import mock_provider
-from tests.support.ports import free_port
 from tests.support.raw_http import Response, connect
-from tests.support.stack import Stack
-
-DOMAIN = "tun.localhost"
+from tests.support.stack_tls import DOMAIN, SecureStack
 
 
-class SecureStack(Stack):
-    """A relay with TLS.
-
-    Attributes:
-        authority: Whom visitors and agents trust.
-        https_port: Where it ends TLS.
-    """
-
-    def __init__(self, folder) -> None:
-        self.authority = Authority(folder / "tls")
-        self.https_port = free_port()
-        cert_file, key_file = self.authority.issue(DOMAIN)
-        flags = [f"--https=127.0.0.1:{self.https_port}", f"--tls-cert={cert_file}", f"--tls-key={key_file}"]
-        super().__init__(folder / "data", [*flags, f"--domain={DOMAIN}"])
-
-    @property
-    def agent_flags(self) -> tuple[str, str]:
-        return f"--relay=https://localhost:{self.https_port}", f"--relay-ca={self.authority.ca_file}"
-
-    async def fetch(self, name: str, target: str) -> tuple[Response, bytes]:
-        """A visitor's request over TLS; the answer, and the certificate that was shown."""
-        trust = ssl.create_default_context(cafile=str(self.authority.ca_file))
-        host = f"{name}.{DOMAIN}"
-        async with connect(self.https_port, tls=trust, sni=host) as visitor:
-            response = await visitor.request("GET", target, host=f"{host}:{self.https_port}")
-            certificate = visitor.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return response, certificate
+async def shown(stack: SecureStack, name: str, target: str) -> tuple[Response, bytes]:
+    """A visitor's request over TLS; the answer, and the certificate that was shown."""
+    trust = ssl.create_default_context(cafile=str(stack.authority.ca_file))
+    host = f"{name}.{DOMAIN}"
+    async with connect(stack.https_port, tls=trust, sni=host) as visitor:
+        response = await visitor.request("GET", target, host=f"{host}:{stack.https_port}")
+        certificate = visitor.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return response, certificate
 
 
 @pytest.fixture
@@ -52,7 +29,7 @@ def stack(tmp_path):
 
 async def test_visitors_and_agents_are_served_over_tls(stack, app):
     tunnel = stack.tunnel(app.port, "--subdomain=demo", *stack.agent_flags)
-    response, _ = await stack.fetch("demo", "/echo")
+    response, _ = await shown(stack, "demo", "/echo")
 
     assert tunnel.url == f"https://demo.{DOMAIN}:{stack.https_port}"
     assert response.status == 200
@@ -71,11 +48,11 @@ async def test_plain_http_sends_visitors_to_https(stack, app):
 
 async def test_a_renewed_certificate_is_shown_without_a_restart(stack, app):
     tunnel = stack.tunnel(app.port, "--subdomain=demo", *stack.agent_flags)
-    _, before = await stack.fetch("demo", "/")
+    _, before = await shown(stack, "demo", "/")
     stack.authority.issue(DOMAIN)
     after = before
     while after == before:
-        response, after = await stack.fetch("demo", "/")
+        response, after = await shown(stack, "demo", "/")
 
     assert response.status == 200
     assert tunnel.child.returncode is None
