@@ -54,6 +54,20 @@ class Clock:
         return self.now
 
 
+class Gate:
+    """Holds calls up until it is opened, and says when one has come."""
+
+    def __init__(self) -> None:
+        self.reached, self._opened = asyncio.Event(), asyncio.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        await self._opened.wait()
+
+
 class LyingProvider(httpx.AsyncBaseTransport):
     """A provider and the network to it. Honest until a test says otherwise.
 
@@ -84,7 +98,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
         self.token_answer: dict[str, Any] = {}
         self.userinfo: dict[str, Any] = {}
         self.answers: dict[str, httpx.Response | Exception] = {}
-        self.gates: dict[str, asyncio.Event] = {}
+        self.gates: dict[str, Gate] = {}
         self.calls: list[httpx.Request] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.checks_pkce = True
@@ -113,7 +127,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
         await request.aread()
         self.calls.append(request)
         if request.url.path in self.gates:
-            await self.gates[request.url.path].wait()
+            await self.gates[request.url.path].pass_through()
         answer = self.answers.get(request.url.path)
         if isinstance(answer, Exception):
             raise answer

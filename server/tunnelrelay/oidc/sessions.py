@@ -291,9 +291,9 @@ class Sessions:
             return None
         if session.is_idle(now):
             return UNKNOWN  # another relay may have seen them since
+        if self._rechecks is not None and now >= session.wait_at:
+            return UNKNOWN
         if self._rechecks is not None and now >= session.recheck_at:
-            if now >= session.wait_at:
-                return UNKNOWN
             self._rechecks.begin(session)
         return session
 

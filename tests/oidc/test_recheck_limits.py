@@ -1,0 +1,183 @@
+"""Re-checks beside all else that happens to a session: limits, ends, changed rules, a store that is away."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.oidc.rechecking import OPS, RECHECK, due, refreshing
+from tests.oidc.world import (
+    APP,
+    OTHER_RSA_KEY,
+    Browser,
+    Gate,
+    World,
+    connection,
+    public,
+    signed_in,
+)
+from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
+from tunnelrelay.store.base import SessionRow, StoreError
+from tunnelrelay.store.memory import MemoryStore
+
+
+async def test_a_refresh_moves_neither_the_absolute_end_nor_the_idle_one() -> None:
+    world = refreshing(max_seconds=2000)
+    browser = await due(world)
+    session = world.find(browser)
+    ends, seen = session.expires_at, session.last_seen
+    await world.rechecked()
+    assert (session.expires_at, session.last_seen) == (ends, seen)
+    world.restart()
+    again = await world.signed_in(browser)
+    assert (again.expires_at, again.last_seen) == (ends, seen)
+
+
+async def test_a_session_that_ends_while_the_provider_is_asked_does_not_come_back() -> None:
+    world = refreshing()
+    browser = await due(world)
+    gate = world.provider.gates["/token"] = Gate()
+    session = world.find(browser)
+    await world.provider.gates["/token"].reached.wait()
+    await world.sessions.end(session.id_digest)
+    gate.open()
+    await world.rechecked()
+    assert world.find(browser) is None
+    assert world.store._sessions == {}
+    assert len(world.ended) == 1
+    world.restart()
+    assert await world.current(browser) is None
+
+
+async def test_a_session_that_is_ended_at_the_other_relay_while_it_is_asked_is_over_here_too() -> None:
+    world = refreshing()
+    browser = await due(world)
+    gate = world.provider.gates["/token"] = Gate()
+    session = world.find(browser)
+    await world.provider.gates["/token"].reached.wait()
+    await world.second_relay().sessions.end(session.id_digest)
+    gate.open()
+    await world.rechecked()
+    assert world.find(browser) is None
+
+
+async def test_an_owner_who_wants_nobody_asked_about_has_nobody_asked_about() -> None:
+    world = World(endpoints={APP: connection(recheck_seconds=0, idle_seconds=8 * 3600)})
+    world.provider.gives_refresh = True
+    browser = await signed_in(world)
+    world.clock.now += 7 * 3600
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.provider.refreshes() == []
+
+
+async def test_what_is_open_without_requests_is_rechecked_too() -> None:
+    world = refreshing(rules=OPS)
+    world.provider.claims["groups"] = ["ops"]
+    browser = await signed_in(world)
+    session = world.find(browser)
+    world.clock.now += RECHECK
+    world.provider.claims["groups"] = []
+    assert world.sessions.look_after(session, world.endpoints[APP], world.clock.now)
+    await world.rechecked()
+    assert world.ended == [session.id_digest]
+
+
+async def test_rules_that_change_while_the_provider_is_asked_are_the_ones_that_count() -> None:
+    world = refreshing()
+    browser = await due(world)
+    gate = world.provider.gates["/token"] = Gate()
+    world.find(browser)
+    await world.provider.gates["/token"].reached.wait()
+    world.endpoints[APP] = connection(recheck_seconds=RECHECK, rules_version="rules-2", rules=OPS)
+    assert world.find(browser) is None
+    gate.open()
+    await world.rechecked()
+    assert world.find(browser) is None
+
+
+class AwayStore(MemoryStore):
+    """Can be away."""
+
+    is_away = False
+
+    async def load_session(self, key: bytes) -> SessionRow | None:
+        if self.is_away:
+            raise StoreError("away")
+        return await super().load_session(key)
+
+
+async def test_while_the_store_is_away_known_sessions_go_on_and_are_rechecked_when_it_is_back() -> None:
+    world = refreshing()
+    world.store = AwayStore()
+    world.restart()
+    browser = await due(world)
+    world.store.is_away = True
+    for _ in range(100):
+        assert not isinstance(await found(world, browser), type(None))
+        await world.rechecked()
+        world.clock.now += 29
+    assert world.provider.refreshes() == []
+    world.store.is_away = False
+    world.find(browser)
+    await world.rechecked()
+    assert world.provider.refreshes() == ["rt0-1"]
+
+
+async def found(world: World, browser: Browser) -> Any:
+    """What comes of a request that is let in."""
+    session = world.find(browser)
+    session = await world.current(browser) if session is UNKNOWN else session
+    world.sessions.seen(session, world.clock())
+    return session
+
+
+async def test_sessions_of_one_provider_are_asked_about_one_by_one() -> None:
+    world = refreshing()
+    browsers = [await signed_in(world) for _ in range(5)]
+    gate = world.provider.gates["/token"] = Gate()
+    world.clock.now += RECHECK
+    for browser in browsers:
+        assert world.find(browser)
+    await gate.reached.wait()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(world.provider.refreshes()) == 1
+    gate.open()
+    await world.rechecked()
+    assert len(world.provider.refreshes()) == 5
+    assert all(world.find(browser) for browser in browsers)
+
+
+async def test_a_visitor_that_leaves_while_waiting_stops_no_recheck() -> None:
+    world = refreshing()
+    browser = await due(world, late=60)
+    gate = world.provider.gates["/token"] = Gate()
+    waiting = asyncio.ensure_future(world.current(browser))
+    await world.provider.gates["/token"].reached.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    gate.open()
+    await world.rechecked()
+    assert world.find(browser)
+
+
+async def test_a_session_that_could_not_be_checked_for_the_store_is_neither_let_in_nor_signed_out() -> None:
+    world = refreshing()
+    world.store = AwayStore()
+    world.restart()
+    browser = await due(world)
+    world.sessions._sessions.clear()
+    world.store.is_away = True
+    with pytest.raises(SessionsAway):
+        await world.current(browser)
+
+
+async def test_new_keys_of_the_provider_are_found_at_a_recheck() -> None:
+    world = refreshing()
+    browser = await due(world)
+    world.provider.key, world.provider.header = OTHER_RSA_KEY, {"kid": "k2"}
+    world.provider.jwks = {"keys": [public(OTHER_RSA_KEY)]}
+    world.find(browser)
+    await world.rechecked()
+    assert world.told("session.refresh") == ["ok"]
