@@ -1,4 +1,4 @@
-"""What an operator types: `tunnelrelay serve`, `token …`, `audit …`. What the commands do is imported when needed.
+"""What an operator types: `tunnelrelay serve`, `token …` and so on. What the commands do is imported when needed.
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 failed, 2 usage or configuration.
 """
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import tunnelctl
-from tunnelrelay.config import SETTINGS, RelayConfig, load_config, load_data_dir
+from tunnelrelay.config import SETTINGS, RelayConfig, load_config, load_data_dir, load_keys_file
 from tunnelrelay.config_sources import ConfigError, flag_name
 
 FAILED = 1
@@ -184,6 +184,58 @@ def audit_list(since: str, host: str | None, kind: str | None, limit: int, **whe
     from tunnelrelay import cli_audit
 
     _run(cli_audit.show, where, since, host, kind, limit)
+
+
+@cli.group()
+def keys() -> None:
+    """List, renew and drop the keys that seal sessions and sign assertions.
+
+    Relays read them again within seconds. New ones are also made by themselves: see `--key-rotation-seconds`.
+    """
+
+
+def _keys_options(command: Command) -> Command:
+    """What the key commands have in common."""
+    return _store_options(
+        click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
+    )
+
+
+@keys.command("list")
+@_keys_options
+def keys_list(**where: Any) -> None:
+    """List the keys, without what is secret."""
+    from tunnelrelay import cli_keys
+
+    _run(cli_keys.show, where, _keys_file(where))
+
+
+@keys.command("rotate")
+@_keys_options
+def keys_rotate(**where: Any) -> None:
+    """Make a new sealing key and a new signing key.
+
+    The one seals a minute later, the other signs a day later: by then every relay, and every app, knows it.
+    """
+    from tunnelrelay import cli_keys
+
+    _run(cli_keys.rotate, where, _keys_file(where))
+
+
+@keys.command("drop")
+@click.argument("kid", metavar="ID")
+@_keys_options
+def keys_drop(kid: str, **where: Any) -> None:
+    """Take a key away before its time: nothing it sealed or signed is good any more. Never the newest."""
+    from tunnelrelay import cli_keys
+
+    _run(cli_keys.drop, where, _keys_file(where), kid)
+
+
+def _keys_file(where: dict[str, Any]) -> Path:
+    flags = {name: where[name] for name in ("data_dir", "keys_file")}
+    file: Path = _loaded(load_keys_file, where["config_file"], flags)
+    return file
 
 
 def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:

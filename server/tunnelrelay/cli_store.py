@@ -29,7 +29,7 @@ class Failure(Exception):
 def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:
     """What `action` returns from the store of this directory, which is made if it is not there."""
     path = data_dir / FILE_NAME
-    _check_user(path)
+    check_user(path)
     try:
         data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         return asyncio.run(_opened(path, action))
@@ -54,7 +54,7 @@ async def _opened(path: Path, action: Callable[[Store], Awaitable[Result]]) -> R
         await store.close()
 
 
-def _check_user(path: Path) -> None:
+def check_user(path: Path) -> None:
     """Files that root leaves beside another user's database would lock that user's relay out."""
     try:
         owner = path.stat().st_uid

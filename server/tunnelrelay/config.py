@@ -18,6 +18,9 @@ from tunnelrelay import config_values as read
 from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather
 from tunnelrelay.config_values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
 
+KEYS_FILE_NAME = "keys.json"
+"""The key ring in the data directory."""
+
 
 def default_data_dir(env: Mapping[str, str] = os.environ) -> Path:
     """Under systemd the unit's state directory, else the user's data directory on this platform."""
@@ -229,14 +232,22 @@ def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Pa
 
 def load_data_dir(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
     """Only where the data lies: token commands need nothing else, and must work beside a relay set up by flags."""
+    return _path("data_dir", flags, env, file) or default_data_dir(env)
+
+
+def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
+    """Only where the key ring lies, for the commands that change it."""
+    default = load_data_dir(flags=flags, env=env, file=file) / KEYS_FILE_NAME
+    return _path("keys_file", flags, env, file) or default
+
+
+def _path(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Path | None:
+    """The value of one setting that is a path, None when nobody set it."""
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
-    if "data_dir" in raw:
-        path = _value("data_dir", raw["data_dir"], problems)
-    else:
-        path = default_data_dir(env)
+    found = _value(name, raw[name], problems) if name in raw else None
     if problems:
         raise ConfigError(problems)
-    return Path(path)
+    return Path(found) if found is not None else None
 
 
 def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:

@@ -28,16 +28,13 @@ from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE_NAME
-from tunnelrelay.oidc.assertion import AssertionSigner, SigningKeys
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.rotation import Rotation
-from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.policy.rules import Connection
@@ -141,20 +138,10 @@ class Relay:
 
     async def _assemble(self) -> None:
         config, address, clock = self._config, self.address, time.time
-        keys_file = config.keys_file or config.data_dir / KEYS_FILE_NAME
-        ring_file, signing_file = KeyRing.file(keys_file), SigningKeys.file(keys_file.with_name(SIGNING_FILE_NAME))
-        ring = ring_file.load_or_create()
-        signer = AssertionSigner(signing_file.load_or_create(), issuer=address.url(address.domain))
+        keys_file, issuer = config.keys_file or config.data_dir / KEYS_FILE_NAME, address.url(address.domain)
+        keys = RelayKeys(keys_file, issuer=issuer, every=config.key_rotation_seconds, clock=clock)
+        ring, signer = keys.ring, keys.signer
         self._audit = audit = Audit(clock=clock, key=ring.digest_key("audit"), node=_node(address))
-        rotation = Rotation(
-            ring=ring,
-            ring_file=ring_file,
-            signer=signer,
-            signing_file=signing_file,
-            every=config.key_rotation_seconds,
-            audit=audit,
-            clock=clock,
-        )
         self._audit_keeper = AuditKeeper(audit, self.store, keep_days=config.audit_days, clock=clock)
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
         for name in await self.store.names(clock() - LOST_SECONDS):
@@ -231,7 +218,7 @@ class Relay:
         self._spawn(self._sessions.run())
         self._spawn(self._names.run())
         self._spawn(self._audit_keeper.run())
-        self._spawn(rotation.run())
+        self._spawn(keys.run(audit))
         self._watch()
 
     def _transport(self) -> GuardedTransport:

@@ -6,7 +6,12 @@ are the business of what lies inside (`blobs.py`).
     v1.<kid>.<base64url(nonce || ciphertext || tag)>        AES-256-GCM, AAD = purpose || 0 || audience
 
 Keys are derived per purpose from the ring's masters (HKDF-SHA256). The newest master seals, every one opens, so a key
-can be replaced while blobs are under way.
+can be replaced while blobs are under way: `rotation.py` does it.
+
+How often a nonce may repeat: nonces are 96 random bits, so NIST SP 800-38D (section 8.3) allows 2^32 seals a key for a
+chance of 2^-32 that any two are alike. Each purpose has a key of its own. A login seals one state and one cookie before
+anybody has signed in, so even a flood of 10,000 starts a second makes 10,000 x 86,400 = 8.6 x 10^8 seals a day and key,
+a fifth of 2^32 = 4.3 x 10^9: a new master each day keeps the bound whatever visitors do.
 """
 
 import hashlib
@@ -14,6 +19,7 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,12 +29,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tunnelctl.oidc.base64url import b64url, unb64url
-from tunnelrelay.oidc.secret_files import SecretFileError, read_private_file, write_private_file
+from tunnelrelay.oidc.secret_files import KeyFile, SecretFileError
 
 VERSION = "v1"
 KEY_BYTES = 32
 NONCE_BYTES = 12
-"""Random, so one master must not seal more than 2^32 blobs (NIST SP 800-38D); a login takes four."""
+SETTLE_SECONDS = 60.0
+"""A new master opens from the start and seals only this much later: every relay on the file has read it by then."""
+KEEP_SECONDS = 30 * 86_400.0
+"""How long a master opens once another one seals: as long as the longest session, which it may have sealed."""
+MAX_MASTERS = 1000
 
 
 class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +46,7 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         kid: Names the key inside blobs; letters and digits.
-        created: Unix time; the newest seals.
+        created: Unix time from which it seals, until a newer one does.
     """
 
     kid: str
@@ -56,25 +66,37 @@ class _RingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     masters: tuple[Master, ...]
 
 
-class KeyRing:
-    """Seals, opens and digests. One per relay, kept in its data directory."""
+class KeyRefused(Exception):
+    """A key cannot be added or taken away; the text says why."""
 
-    def __init__(self, root: bytes, masters: tuple[Master, ...]) -> None:
+
+class KeyRing:
+    """Seals, opens and digests. One per relay, kept in its data directory.
+
+    Args:
+        clock: Unix time.
+
+    Attributes:
+        masters: Oldest first.
+    """
+
+    def __init__(self, root: bytes, masters: tuple[Master, ...], *, clock: Callable[[], float] = time.time) -> None:
         if len(root) != KEY_BYTES or not masters or any(len(master.secret) != KEY_BYTES for master in masters):
             raise SecretFileError("a key ring holds a root and at least one key, each of 32 bytes")
         self._root = root
-        self._masters = {master.kid: master for master in masters}
-        self._newest = max(masters, key=lambda master: master.created)
+        self._clock = clock
+        self.masters = tuple(sorted(masters, key=lambda master: master.created))
+        self._by_kid = {master.kid: master for master in masters}
         self._ciphers: dict[tuple[str, str], AESGCM] = {}
         self._digest_keys: dict[str, bytes] = {}
 
     @classmethod
-    def generate(cls, now: float | None = None) -> "KeyRing":
+    def generate(cls, now: float | None = None, *, clock: Callable[[], float] = time.time) -> "KeyRing":
         """A ring with fresh keys, not kept anywhere."""
-        return cls(secrets.token_bytes(KEY_BYTES), (_new_master(time.time() if now is None else now),))
+        return cls(secrets.token_bytes(KEY_BYTES), (_new_master(clock() if now is None else now),), clock=clock)
 
     @classmethod
-    def parse(cls, text: bytes) -> "KeyRing":
+    def parse(cls, text: bytes, *, clock: Callable[[], float] = time.time) -> "KeyRing":
         """The ring from its JSON text, as `dump` wrote it.
 
         Raises:
@@ -86,42 +108,29 @@ class KeyRing:
             raise SecretFileError("this is not a key ring (damaged, or another file)") from error
         if stored.version != 1:
             raise SecretFileError(f"key ring version {stored.version} is newer than this release knows")
-        return cls(stored.root, stored.masters)
+        return cls(stored.root, stored.masters, clock=clock)
 
     @classmethod
-    def load(cls, path: Path) -> "KeyRing":
-        """The ring in a file.
-
-        Raises:
-            SecretFileError: When the file cannot be read, others may read it, or it is no key ring.
-        """
-        return cls.parse(read_private_file(path))
-
-    @classmethod
-    def create(cls, path: Path) -> "KeyRing":
-        """A fresh ring, written to a file that must not exist yet (mode 0600)."""
-        ring = cls.generate()
-        write_private_file(path, ring.dump())
-        return ring
+    def file(cls, path: Path, *, clock: Callable[[], float] = time.time) -> "KeyFile[KeyRing]":
+        """The file a ring is kept in."""
+        return KeyFile(path, parse=lambda text: cls.parse(text, clock=clock), make=lambda: cls.generate(clock=clock))
 
     @classmethod
     def load_or_create(cls, path: Path) -> "KeyRing":
         """The ring in a file, which is made when missing."""
-        try:
-            return cls.create(path)
-        except FileExistsError:
-            return cls.load(path)
+        return cls.file(path).load_or_create()
 
     def dump(self) -> bytes:
         """The ring as JSON text. Whoever reads it can forge every login."""
-        return msgspec.json.encode(_RingFile(version=1, root=self._root, masters=tuple(self._masters.values())))
+        return msgspec.json.encode(_RingFile(version=1, root=self._root, masters=self.masters))
 
     def seal(self, purpose: str, audience: str, content: msgspec.Struct | bytes) -> str:
         """A blob that only `open` with the same purpose and audience turns back into the content."""
         plain = content if isinstance(content, bytes) else msgspec.msgpack.encode(content)
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._cipher(self._newest.kid, purpose).encrypt(nonce, plain, _bound_to(purpose, audience))
-        return f"{VERSION}.{self._newest.kid}.{b64url(nonce + sealed)}"
+        kid = self.sealing(self._clock()).kid
+        sealed = self._cipher(kid, purpose).encrypt(nonce, plain, _bound_to(purpose, audience))
+        return f"{VERSION}.{kid}.{b64url(nonce + sealed)}"
 
     def open(self, purpose: str, audience: str, blob: str, max_bytes: int) -> bytes | None:
         """What was sealed, or None when anything at all is wrong: callers must not tell the faults apart.
@@ -133,7 +142,7 @@ class KeyRing:
             return None
         version, _, rest = blob.partition(".")
         kid, _, body = rest.partition(".")
-        if version != VERSION or kid not in self._masters:
+        if version != VERSION or kid not in self._by_kid:
             return None
         raw = unb64url(body)
         if raw is None or len(raw) < NONCE_BYTES:
@@ -155,10 +164,67 @@ class KeyRing:
             key = self._digest_keys[purpose] = _derive(self._root, f"digest/{purpose}")
         return key
 
+    # Rotation
+
+    def sealing(self, now: float) -> Master:
+        """The master that seals now: the newest whose time has come, or the oldest when none has."""
+        return next((master for master in reversed(self.masters) if master.created <= now), self.masters[0])
+
+    def is_due(self, now: float, every: float) -> bool:
+        """Whether the newest master is older than `every` seconds."""
+        return self.masters[-1].created + every <= now
+
+    def with_new_key(self, now: float) -> "KeyRing":
+        """The ring with one more master, which seals from `SETTLE_SECONDS` on.
+
+        Raises:
+            KeyRefused: There are too many.
+        """
+        if len(self.masters) >= MAX_MASTERS:
+            raise KeyRefused(f"the ring holds {MAX_MASTERS} keys already")
+        return self._with((*self.masters, _new_master(now + SETTLE_SECONDS)))
+
+    def without(self, kid: str) -> "KeyRing":
+        """The ring without a master: what it sealed opens no more.
+
+        Raises:
+            KeyRefused: It is the newest, or there is none of this name.
+        """
+        if kid == self.masters[-1].kid:
+            raise KeyRefused(f"{kid} is the newest key")
+        kept = tuple(master for master in self.masters if master.kid != kid)
+        if len(kept) == len(self.masters):
+            raise KeyRefused(f"there is no key {kid}")
+        return self._with(kept)
+
+    def without_aged(self, now: float) -> "KeyRing":
+        """The ring without the masters that can have sealed nothing which is still good."""
+        kept = [self.masters[-1]]
+        for master, successor in zip(self.masters[-2::-1], self.masters[:0:-1], strict=True):
+            if successor.created + KEEP_SECONDS <= now:
+                break
+            kept.append(master)
+        return self._with(tuple(kept))
+
+    def adopt(self, other: "KeyRing") -> None:
+        """Takes over the masters of another reading of the same ring.
+
+        Raises:
+            SecretFileError: It is another ring: digests, which live long, would no longer fit.
+        """
+        if other._root != self._root:
+            raise SecretFileError("the key ring was replaced by another one; hint: restart the relay to take it")
+        self.masters = other.masters
+        self._by_kid = other._by_kid
+        self._ciphers = {named: cipher for named, cipher in self._ciphers.items() if named[0] in self._by_kid}
+
+    def _with(self, masters: tuple[Master, ...]) -> "KeyRing":
+        return KeyRing(self._root, masters, clock=self._clock)
+
     def _cipher(self, kid: str, purpose: str) -> AESGCM:
         cipher = self._ciphers.get((kid, purpose))
         if cipher is None:
-            cipher = self._ciphers[kid, purpose] = AESGCM(_derive(self._masters[kid].secret, purpose))
+            cipher = self._ciphers[kid, purpose] = AESGCM(_derive(self._by_kid[kid].secret, purpose))
         return cipher
 
 

@@ -1,14 +1,108 @@
-"""Files that hold keys: readable by nobody else, written whole or not at all."""
+"""Files that hold keys: readable by nobody else, written whole or not at all, changed by one process at a time."""
 
+import contextlib
+import fcntl
 import os
 import secrets
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 256 * 1024
+"""A thousand keys."""
+LOCK_SECONDS = 5.0
+"""How long one process waits for another to change the same file, which takes milliseconds."""
 
 
 class SecretFileError(Exception):
     """A file of secrets cannot be used; the text says why and what to do."""
+
+
+class Keys(Protocol):
+    """What a file of keys holds, as a value."""
+
+    def dump(self) -> bytes:
+        """The same as it lies in the file."""
+
+
+_Keys = TypeVar("_Keys", bound=Keys)
+_Stamp = tuple[int, int, int]
+
+
+class KeyFile(Generic[_Keys]):
+    """A file of keys that several relays and commands read and change.
+
+    Args:
+        parse: The keys from the file's bytes; raises SecretFileError.
+        make: The first keys, when there is no file yet.
+        made: Called when they are in the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        parse: Callable[[bytes], _Keys],
+        make: Callable[[], _Keys],
+        made: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path = path
+        self._parse = parse
+        self._make = make
+        self._made = made
+        self._seen: _Stamp | None = None
+
+    def load_or_create(self) -> _Keys:
+        """The keys in the file, which is made when missing."""
+        if not self.path.exists():
+            with contextlib.suppress(FileExistsError):  # another relay was faster: its keys are the ones
+                write_private_file(self.path, self._make().dump())
+                self._made()
+        return self.load()
+
+    def load(self) -> _Keys:
+        """The keys in the file.
+
+        Raises:
+            SecretFileError: When the file cannot be read, others may read it, or it holds no such keys.
+        """
+        stamp = _stamp(self.path)  # taken first: a change between the two is seen the next time
+        keys = self._parse(read_private_file(self.path))
+        self._seen = stamp
+        return keys
+
+    def reload(self) -> _Keys | None:
+        """The keys when the file has changed since it was read last, else None. A file that went away did not change.
+
+        Raises:
+            SecretFileError: As `load`, once for each change.
+        """
+        stamp = _stamp(self.path)
+        if stamp is None or stamp == self._seen:
+            return None
+        self._seen = stamp
+        return self.load()
+
+    def change(self, step: Callable[[_Keys], _Keys]) -> tuple[_Keys, _Keys]:
+        """Replaces the keys in the file by what `step` makes of them, while no other process does the same.
+
+        Returns:
+            The keys before and after. Nothing is written when they are alike.
+
+        Raises:
+            SecretFileError: As `load`, or the file cannot be written.
+        """
+        try:
+            with _locked(self.path):
+                before = self.load()
+                after = step(before)
+                if after.dump() != before.dump():
+                    replace_private_file(self.path, after.dump())
+                    self._seen = _stamp(self.path)
+        except OSError as error:
+            raise SecretFileError(f"cannot change {self.path}: {error.strerror}") from error
+        return before, after
 
 
 def read_private_file(path: Path) -> bytes:
@@ -39,6 +133,19 @@ def write_private_file(path: Path, content: bytes) -> None:
     Raises:
         FileExistsError: When there is something at `path` already.
     """
+    with _draft(path, content) as draft:
+        os.link(draft, path)
+
+
+def replace_private_file(path: Path, content: bytes) -> None:
+    """Puts new content in the place of a secret file, whole or not at all, mode 0600."""
+    with _draft(path, content) as draft:
+        draft.replace(path)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
+    """A file beside `path` that holds the content and is on the disk; gone afterwards, under this name at least."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -46,6 +153,38 @@ def write_private_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
+        yield draft
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the file's lock: a file of its own, for the keys' file itself is replaced by another one."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _has_locked(descriptor):
+            if time.monotonic() > deadline:
+                raise SecretFileError(f"{path} is being changed by another process; hint: try again")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _has_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """What changes whenever a file is replaced; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

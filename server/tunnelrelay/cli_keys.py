@@ -1,0 +1,142 @@
+"""`tunnelrelay keys …`: which keys there are, make new ones, take one away. `cli.py` holds the flags.
+
+Changes the files under their lock; relays that use them read them again within seconds.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from tunnelrelay.cli_store import COMMAND, Failure, check_user, when, with_store
+from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
+from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
+from tunnelrelay.oidc.assertion import SigningKeys
+from tunnelrelay.oidc.rotation import ring_kids, signing_kids
+from tunnelrelay.oidc.sealed import KEEP_SECONDS as SEAL_KEEP_SECONDS
+from tunnelrelay.oidc.sealed import KeyRefused, KeyRing
+from tunnelrelay.oidc.secret_files import KeyFile, SecretFileError
+from tunnelrelay.store.base import AuditRow
+
+Record = dict[str, str | None]
+Result = TypeVar("Result")
+
+
+def show(_data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
+    """Lists the keys of both files, without what is secret."""
+    ring, signing = _guarded(keys_file, lambda: (KeyRing.file(keys_file).load(), _signing(keys_file).load()))
+    records = [*_ring_records(ring, time.time()), *_signing_records(signing, time.time())]
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+    else:
+        _print_table(records)
+
+
+def rotate(data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
+    """Makes a new sealing key and a new signing key."""
+    now = time.time()
+    made = _guarded(keys_file, lambda: _rotated(keys_file, now))
+    _keep_events(data_dir, "keys.rotated", made)
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+        return
+    for item in made:
+        click.echo(f"new key {item['kid']}: {item['use']}s from {item['from']}", err=True)
+
+
+def drop(data_dir: Path, keys_file: Path, kid: str, *, as_json: bool) -> None:
+    """Takes one key away, before its time."""
+    dropped = _guarded(keys_file, lambda: _dropped(keys_file, kid))
+    _keep_events(data_dir, "keys.dropped", [dropped])
+    if as_json:
+        click.echo(json.dumps(dropped, indent=2))
+        return
+    lost = (
+        "what it sealed opens no more: sessions a relay has not in memory must log in again"
+        if dropped["use"] == "seal"
+        else "assertions it signed are refused once apps have read the keys again"
+    )
+    click.echo(f"dropped {kid}; {lost}", err=True)
+
+
+def _rotated(keys_file: Path, now: float) -> list[Record]:
+    ring_before, ring = KeyRing.file(keys_file).change(lambda keys: keys.with_new_key(now))
+    sign_before, signing = _signing(keys_file).change(lambda keys: keys.with_new_key(now))
+    new = (ring_kids(ring) - ring_kids(ring_before)) | (signing_kids(signing) - signing_kids(sign_before))
+    return [item for item in [*_ring_records(ring, now), *_signing_records(signing, now)] if item["kid"] in new]
+
+
+def _dropped(keys_file: Path, kid: str) -> Record:
+    """From the file that has it; a name in neither is told by the ring."""
+    if kid in signing_kids(_signing(keys_file).load()):
+        _signing(keys_file).change(lambda keys: keys.without(kid))
+        return {"kid": kid, "use": "sign"}
+    KeyRing.file(keys_file).change(lambda keys: keys.without(kid))
+    return {"kid": kid, "use": "seal"}
+
+
+def _guarded(keys_file: Path, action: Callable[[], Result]) -> Result:
+    """What `action` returns; a file that root has written anew would lock its user's relay out."""
+    check_user(keys_file)
+    if not keys_file.exists():
+        raise Failure(f"there are no keys in {keys_file}", "a relay makes them when it starts")
+    try:
+        return action()
+    except KeyRefused as problem:
+        hint = "tunnelrelay keys list; the newest key can go a day after: tunnelrelay keys rotate"
+        raise Failure(str(problem), hint) from problem
+    except SecretFileError as problem:
+        raise Failure(str(problem)) from problem
+
+
+def _signing(keys_file: Path) -> KeyFile[SigningKeys]:
+    return SigningKeys.file(keys_file.with_name(SIGNING_FILE))
+
+
+def _ring_records(ring: KeyRing, now: float) -> list[Record]:
+    spans = [(master.kid, master.created) for master in ring.masters]
+    return _records("seal", "opens", spans, ring.sealing(now).kid, SEAL_KEEP_SECONDS)
+
+
+def _signing_records(signing: SigningKeys, now: float) -> list[Record]:
+    spans = [(item.kid, item.signs_from) for item in signing.keys]
+    return _records("sign", "published", spans, signing.signing(now).kid, SIGN_KEEP_SECONDS)
+
+
+def _records(use: str, former: str, spans: list[tuple[str, float]], active: str, keep_seconds: float) -> list[Record]:
+    """Oldest first: a former key, the one in use, those to come."""
+    states = [former, f"{use}s", "next"]
+    at = next(number for number, (kid, _) in enumerate(spans) if kid == active)
+    ends = [start + keep_seconds for _, start in spans[1:]] + [None]
+    return [
+        {
+            "kid": kid,
+            "use": use,
+            "state": states[(number >= at) + (number > at)],
+            "from": when(start) if start else None,
+            "until": when(ends[number]) if number < at else None,
+        }
+        for number, (kid, start) in enumerate(spans)
+    ]
+
+
+def _print_table(records: list[Record]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "use", "state", "from", "dropped at", box=None, pad_edge=False, header_style="bold")
+    for record in records:
+        table.add_row(*(record[name] or "" for name in ("kid", "use", "state", "from", "until")))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 250  # a pipe has no width; rows must not be folded
+    console.print(table)
+
+
+def _keep_events(data_dir: Path, kind: str, keys: list[Record]) -> None:
+    details = [json.dumps({"use": key["use"], "kid": key["kid"]}) for key in keys]
+    rows = [AuditRow(at=time.time(), kind=kind, reason="asked", node=COMMAND, details=text) for text in details]
+    with_store(data_dir, lambda store: store.add_audit(rows))
