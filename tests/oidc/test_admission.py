@@ -36,7 +36,8 @@ from tunnelrelay.policy.rules import Rules
         as_json({}, 500),
     ],
 )
-async def test_row_59_a_token_endpoint_that_misbehaves_ends_the_login(answer: httpx.Response | Exception) -> None:
+async def test_a_token_endpoint_that_misbehaves_ends_the_login(answer: httpx.Response | Exception) -> None:
+    """Row 59."""
     world = World()
     world.provider.answers["/token"] = answer
     browser = Browser(world)
@@ -62,14 +63,16 @@ async def test_row_59_a_token_endpoint_that_misbehaves_ends_the_login(answer: ht
         {"access_token": "é"},
     ],
 )
-async def test_row_59_a_token_answer_without_what_must_be_there_ends_the_login(lies: dict[str, Any]) -> None:
+async def test_a_token_answer_without_what_must_be_there_ends_the_login(lies: dict[str, Any]) -> None:
+    """Row 59."""
     world = World()
     world.provider.token_answer.update(lies)
     assert code_of(await Browser(world).sign_in()) == "provider_error"
 
 
 @pytest.mark.parametrize("expires_in", ["abc", -1, None, 10**99, [], True])
-async def test_row_59_a_strange_life_of_the_access_token_changes_nothing(expires_in: Any) -> None:
+async def test_a_strange_life_of_the_access_token_changes_nothing(expires_in: Any) -> None:
+    """Row 59."""
     world = World()
     world.provider.token_answer["expires_in"] = expires_in
     browser = Browser(world)
@@ -79,9 +82,8 @@ async def test_row_59_a_strange_life_of_the_access_token_changes_nothing(expires
 
 @pytest.mark.parametrize("when", ["callback", "finish"])
 @pytest.mark.parametrize("change", [{"epoch": "epoch-2"}, {"id": "conn-2"}, None])
-async def test_row_60_a_login_under_another_configuration_starts_again(
-    when: str, change: dict[str, str] | None
-) -> None:
+async def test_a_login_under_another_configuration_starts_again(when: str, change: dict[str, str] | None) -> None:
+    """Row 60."""
     world = World()
     browser = Browser(world)
     started = await browser.start()
@@ -101,7 +103,8 @@ async def test_row_60_a_login_under_another_configuration_starts_again(
 # Who is let in
 
 
-async def test_rows_1_to_16_a_token_that_fails_the_check_list_signs_nobody_in() -> None:
+async def test_a_token_that_fails_the_check_list_signs_nobody_in() -> None:
+    """Rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16."""
     for lies in ({"aud": "other"}, {"nonce": "other"}, {"exp": 1}, {"iss": ISSUER + "/"}, {"sub": None}):
         world = World()
         world.provider.claims.update(lies)
@@ -110,7 +113,8 @@ async def test_rows_1_to_16_a_token_that_fails_the_check_list_signs_nobody_in() 
         assert browser.session_cookie() is None
 
 
-async def test_row_12_a_login_is_used_up_by_a_wrong_nonce() -> None:
+async def test_a_login_is_used_up_by_a_wrong_nonce() -> None:
+    """Row 12."""
     world = World()
     browser = Browser(world)
     world.provider.claims["nonce"] = "other"
@@ -139,7 +143,8 @@ async def test_row_12_a_login_is_used_up_by_a_wrong_nonce() -> None:
         ["a@good.com"],
     ],
 )
-async def test_row_19_an_address_that_only_looks_right_is_not_admitted(email: Any) -> None:
+async def test_an_address_that_only_looks_right_is_not_admitted(email: Any) -> None:
+    """Row 19."""
     world = World(endpoints={APP: connection(rules=Rules(domains=frozenset({"good.com"})))})
     world.provider.claims["email"] = email
     browser = Browser(world)
@@ -147,7 +152,8 @@ async def test_row_19_an_address_that_only_looks_right_is_not_admitted(email: An
     assert browser.session_cookie() is None
 
 
-async def test_row_19_case_does_not_matter() -> None:
+async def test_case_does_not_matter() -> None:
+    """Row 19."""
     world = World(endpoints={APP: connection(rules=Rules(domains=frozenset({"good.com"})))})
     world.provider.claims["email"] = "a@GOOD.com"
     browser = Browser(world)
@@ -156,7 +162,8 @@ async def test_row_19_case_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("verified", [False, None, "false", "true", 1, 0, []])
-async def test_row_20_an_address_that_is_not_verified_admits_nobody(verified: Any) -> None:
+async def test_an_address_that_is_not_verified_admits_nobody(verified: Any) -> None:
+    """Row 20."""
     world = World(endpoints={APP: connection(rules=Rules(emails=frozenset({"alice@acme.example"})))})
     world.provider.claims["email_verified"] = verified
     world.provider.userinfo = {"sub": "alice"}
@@ -167,7 +174,8 @@ async def test_row_20_an_address_that_is_not_verified_admits_nobody(verified: An
     assert "Grace Hopper" in text_of(page)
 
 
-async def test_row_20_an_address_that_is_not_verified_reaches_no_app() -> None:
+async def test_an_address_that_is_not_verified_reaches_no_app() -> None:
+    """Row 20."""
     world = World()
     world.provider.claims["email_verified"] = False
     browser = Browser(world)
@@ -219,7 +227,8 @@ async def test_userinfo_does_not_verify_the_address_of_another_document() -> Non
         httpx.Response(200, headers={"content-type": "text/html"}, content=b"<html>"),
     ],
 )
-async def test_rows_14_15_userinfo_that_cannot_be_believed_ends_the_login(answer: httpx.Response) -> None:
+async def test_userinfo_that_cannot_be_believed_ends_the_login(answer: httpx.Response) -> None:
+    """Rows 14, 15."""
     world = World(endpoints={APP: connection(rules=Rules(groups=frozenset({"ops"})))})
     world.provider.answers["/userinfo"] = answer
     browser = Browser(world)

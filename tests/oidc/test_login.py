@@ -188,7 +188,8 @@ class BrokenStore:
         return fail
 
 
-async def test_row_61_no_login_without_a_store() -> None:
+async def test_no_login_without_a_store() -> None:
+    """Row 61."""
     world = World(store=BrokenStore())
     browser = Browser(world)
     page = await browser.sign_in()
@@ -205,7 +206,8 @@ async def test_a_provider_that_is_away_is_said_to_be() -> None:
     assert set_cookies(page) == []
 
 
-async def test_row_158_no_log_line_holds_a_secret_of_the_login(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_log_line_holds_a_secret_of_the_login(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 158."""
     caplog.set_level("DEBUG")
     world = World()
     browser = Browser(world)

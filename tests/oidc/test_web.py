@@ -163,10 +163,10 @@ async def test_the_hand_off_takes_get_only(method: str) -> None:
     assert reply.status_code == 405
 
 
-async def test_a_service_worker_cannot_be_served_from_our_paths() -> None:
-    assert (
-        await Visitor(World()).send("GET", "/_tunnel/oidc/cb?h=x", headers={"Service-Worker": "script"})
-    ).status_code == 404
+@pytest.mark.parametrize("path", ["/_tunnel/oidc/cb?h=x", "/_tunnel/login", "/_tunnel/logout", "/_tunnel/signed-out"])
+async def test_a_service_worker_cannot_be_served_from_our_paths(path: str) -> None:
+    """Row 84."""
+    assert (await Visitor(World()).send("GET", path, headers={"Service-Worker": "script"})).status_code == 404
 
 
 async def test_an_endpoint_without_a_login_has_none_of_its_paths() -> None:

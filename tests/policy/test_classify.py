@@ -42,7 +42,8 @@ def test_whatever_is_no_navigation_never_starts_a_login(fields):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
-def test_row_48_a_page_opened_by_sending_something_is_a_form(method, fields):
+def test_a_page_opened_by_sending_something_is_a_form(method, fields):
+    """Row 48."""
     request = head(method, fields=fields)
     assert classify(request) is Visit.FORM
     assert not may_start_login(request)
@@ -62,17 +63,20 @@ def test_head_is_answered_like_a_script(fields):
         ("X-Moz", "Prefetch"),
     ],
 )
-def test_row_56_a_prefetch_is_told_from_a_navigation(purpose):
+def test_a_prefetch_is_told_from_a_navigation(purpose):
+    """Row 56."""
     assert classify(head(fields=[*NAVIGATE.items(), purpose])) is Visit.PREFETCH
 
 
 @pytest.mark.parametrize("agent", ["Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1", "curl/8.5.0"])
-def test_row_56_a_link_preview_does_not_start_a_login(agent):
+def test_a_link_preview_does_not_start_a_login(agent):
+    """Row 56."""
     assert not may_start_login(head(fields={"User-Agent": agent, "Accept": "*/*"}))
 
 
 @pytest.mark.parametrize("dest", ["iframe", "frame", "embed", "object", "fencedframe"])
-def test_row_57_a_frame_never_starts_a_login(dest):
+def test_a_frame_never_starts_a_login(dest):
+    """Row 57."""
     assert classify(head(fields={**NAVIGATE, "Sec-Fetch-Dest": dest})) is Visit.FRAME
 
 

@@ -56,7 +56,8 @@ class TestNetworks:
         rules = policy(cidr_allow=("10.0.0.0/8",), oidc=oidc())
         assert asked(rules, head(fields=NAVIGATE), identity=ALICE) == Deny("network_denied")
 
-    def test_row_108_what_a_visitor_says_about_its_address_decides_nothing(self):
+    def test_what_a_visitor_says_about_its_address_decides_nothing(self):
+        """Row 108."""
         rules = policy(cidr_allow=("127.0.0.0/8",))
         lies = {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1", "X-Real-IP": "127.0.0.1"}
         assert asked(rules, head(fields=lies)) == Deny("network_denied")
@@ -117,7 +118,8 @@ class TestSignedOut:
     def test_each_kind_of_visit_gets_its_own_answer(self, request_, verdict):
         assert asked(OIDC, request_) == verdict
 
-    def test_row_80_a_conditional_request_is_judged_like_any_other(self):
+    def test_a_conditional_request_is_judged_like_any_other(self):
+        """Row 80."""
         conditional = {"If-None-Match": '"x"', "Range": "bytes=0-1"}
         assert asked(OIDC, head(fields=conditional)) == Unauthorized(Visit.OTHER)
 
@@ -154,7 +156,8 @@ class TestSignedIn:
             ("POST", "navigate", "document"),
         ],
     )
-    def test_row_77_a_session_does_not_count_for_what_another_owners_page_asks(self, site, method, mode, dest):
+    def test_a_session_does_not_count_for_what_another_owners_page_asks(self, site, method, mode, dest):
+        """Row 77."""
         request = head(method, fields={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest})
         verdict = asked(OIDC, request, identity=ALICE)
         assert isinstance(verdict, Unauthorized)
@@ -170,11 +173,13 @@ class TestSignedIn:
             {"Referer": "https://app.tun.example.evil/"},
         ],
     )
-    def test_row_77_old_clients_are_held_to_origin_and_referer_when_they_change_something(self, fields):
+    def test_old_clients_are_held_to_origin_and_referer_when_they_change_something(self, fields):
+        """Row 77."""
         assert asked(OIDC, head("POST", fields=fields), identity=ALICE) == Unauthorized(Visit.OTHER)
 
     @pytest.mark.parametrize("origin", ["https://evil.tun.example", "null", "http://app.tun.example", None])
-    def test_row_114_a_websocket_of_another_page_is_refused(self, origin):
+    def test_a_websocket_of_another_page_is_refused(self, origin):
+        """Row 114."""
         fields = {"Connection": "Upgrade", "Upgrade": "websocket"} | ({"Origin": origin} if origin else {})
         assert asked(OIDC, head(fields=fields), identity=ALICE) == Unauthorized(Visit.UPGRADE)
 
@@ -227,6 +232,7 @@ PLAIN = {"User-Agent": "curl/8"}
         pytest.param("GET", "/admin?prompt=none&login_hint=x&acr_values=0", {}, id="row-58-login-parameters"),
     ],
 )
-def test_rows_49_to_58_nothing_in_a_request_is_a_bypass(method, target, fields):
+def test_nothing_in_a_request_is_a_bypass(method, target, fields):
+    """Rows 49, 50, 51, 52, 54, 55, 58."""
     verdict = asked(OIDC, head(method, target, PLAIN | fields))
     assert verdict == Unauthorized(Visit.OTHER)

@@ -12,6 +12,7 @@ from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.assertion import ASSERTION_SECONDS, AssertionSigner
 from tunnelrelay.oidc.identity import identity_fields, identity_of
 from tunnelrelay.oidc.redeem import Tokens
+from tunnelrelay.oidc.tokens import LEEWAY
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import SessionRow
 
@@ -135,7 +136,8 @@ class Session:
         self.expires_at = min(self.expires_at, self.created_at + connection.max_seconds)
         # A provider that does not say when the visitor proved who they are has seen them at the login, at the latest.
         proved_at = self.created_at if self.auth_time is None else self.auth_time
-        self.age_ends_at = NEVER if connection.max_age is None else proved_at + connection.max_age
+        # With the leeway a login has: else one that has just passed would be over at once, and begin anew for ever.
+        self.age_ends_at = NEVER if connection.max_age is None else proved_at + connection.max_age + LEEWAY
         every = connection.recheck_seconds
         due = self.checked_at + every if every and self.is_askable else NEVER
         self.put_off(due, due + min(GRACE_SECONDS, every))

@@ -1,0 +1,97 @@
+"""What a visitor's request may decide about a login: that it starts, and nothing else."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.oidc.world import (
+    APP,
+    PEER,
+    Browser,
+    World,
+    code_of,
+    location,
+    request,
+    sent_to,
+    set_cookies,
+)
+from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
+from tunnelrelay.policy.classify import may_start_login
+
+
+@pytest.mark.parametrize("target", ["//evil.example/x", "/\\evil.example", "/%09/evil", "/..//evil", "/" + "a" * 4000])
+async def test_a_login_ends_on_the_host_it_began_on(target: str) -> None:
+    """Row 43."""
+    world = World()
+    reply = await Browser(world).sign_in(target)
+    assert urlsplit(location(reply)).netloc == APP
+
+
+async def test_nothing_in_a_visitors_request_changes_where_a_login_leads() -> None:
+    """Rows 44, 58."""
+    world = World()
+    target = "/?rd=//evil&redirect_uri=https://evil&prompt=none&scope=admin&acr_values=x&login_hint=y&state=z&next=https://evil"
+    fields = [("X-Auth-Request-Redirect", "https://evil"), ("X-Forwarded-Uri", "//evil"), ("X-Forwarded-Host", "evil")]
+    reply = await world.login.start(APP, world.endpoints[APP], request(APP, target, fields), "r", PEER)
+    asked = sent_to(reply)
+    assert asked.keys().isdisjoint({"prompt", "acr_values", "login_hint", "rd", "next"})
+    assert (asked["scope"], asked["redirect_uri"]) == (
+        "openid email profile",
+        "https://idp.tun.example/oauth2/callback",
+    )
+    assert "evil" not in location(reply)
+
+
+async def test_a_login_in_one_tab_survives_others_and_the_oldest_goes_first() -> None:
+    """Row 46."""
+    world = World()
+    browser = Browser(world)
+    tabs = []
+    for number in range(MAX_TRANSACTIONS + 2):
+        tabs.append(await browser.start(f"/tab-{number}"))
+        world.clock.now += 1
+    assert len(browser.jars[APP]) == MAX_TRANSACTIONS
+    ends = [
+        await browser.finish(await browser.callback(world.provider.authorize(location(tab))))
+        for tab in (tabs[0], tabs[2])
+    ]
+    assert code_of(ends[0]) == "login_restart"
+    assert location(ends[1]).endswith("/tab-2")
+
+
+async def test_stray_login_cookies_are_removed() -> None:
+    world = World()
+    browser = Browser(world)
+    browser.jars[APP] = {b"__Host-tunnel-tx-%08x" % number: b"junk" for number in range(30)}
+    reply = await browser.start()
+    assert len(browser.jars[APP]) == 30 - 20 + 1
+    assert len(set_cookies(reply)) == 21
+
+
+async def test_two_session_cookies_are_both_cleared_when_a_login_begins() -> None:
+    """Row 66."""
+    world = World()
+    head = request(APP, "/", [("Cookie", "__Host-tunnel=A; __Host-tunnel=B")])
+    reply = await world.login.start(APP, world.endpoints[APP], head, "r", PEER)
+    assert any(value.startswith(b"__Host-tunnel=; ") and b"Max-Age=0" in value for value in set_cookies(reply))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Accept", "text/html")],
+        [("X-Requested-With", "XMLHttpRequest"), ("Accept", "text/html")],
+        [("Accept", "application/json")],
+        [],
+    ],
+)
+def test_polling_never_starts_a_login(fields: list[tuple[str, str]]) -> None:
+    """Row 46."""
+    assert not may_start_login(request(APP, "/poll", fields))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
+def test_only_get_starts_a_login_so_no_body_is_ever_kept(method: str) -> None:
+    """Row 48."""
+    fields = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
+    assert not may_start_login(request(APP, "/form", fields, method))
