@@ -97,6 +97,13 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
+    clientCredentials: { enabled: true },
+    // Access tokens for a named resource are JWTs (RFC 9068, RFC 8707); all others are opaque.
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_ctx, audience) => (
+        { scope: '', audience, accessTokenFormat: 'jwt', jwt: { sign: { alg: config.alg ?? 'RS256' } } }),
+    },
     revocation: { enabled: true },
     rpInitiatedLogout: {
       enabled: true,
