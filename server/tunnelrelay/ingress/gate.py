@@ -109,15 +109,16 @@ class Gate:
         if isinstance(session, Session):
             self._sessions.seen(session, self._clock())
 
-    def is_over(self, session: Session | Program, policy: Policy | None) -> bool:
-        """Whether what was opened by a session or token must end.
+    def look_after(self, session: Session | Program, policy: Policy) -> bool:
+        """Judges what let an exchange in that is under way. False when it would not let in a new one: it must end.
 
         Args:
             policy: The endpoint's, as it is now.
         """
-        if isinstance(session, Session):
-            return session.is_over(self._clock())
-        return session.is_over(policy.bearer if policy is not None else None, self._clock())
+        if isinstance(session, Program):
+            return not session.is_over(policy.bearer, self._clock())
+        connection = policy.connection
+        return connection is not None and self._sessions.look_after(session, connection, self._clock())
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
         """Whether the request may pass, and what is answered if not."""

@@ -127,6 +127,17 @@ class Incoming(VisitorConnection):
         self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
 
+    def session_over(self) -> None:
+        """What let the request in is over: it ends here, at once. One that waits for a tunnel will be judged anew."""
+        if self._carried is None:
+            return
+        self._carried.cancel()
+        self._is_opaque = False  # an upgraded connection is cut, too: whatever is in its buffers is nobody's any more
+        if self._carried.has_answered:
+            self.break_off("session_over")
+        else:
+            self.fail("login_required", closes=True)
+
     def _judge_half_closed(self, bytes_out: int) -> None:
         """A visitor that has left looks like one that has only finished sending, until it is written to.
 

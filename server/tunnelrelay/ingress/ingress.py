@@ -32,6 +32,8 @@ MAX_NAMES = 4096
 """Hosts whose spelling as bytes is remembered."""
 MAX_FORGED = 5
 """Names of forged fields told in one audit event."""
+LOOK_SECONDS = 2.0
+"""How often it is judged anew what let in the exchanges under way. They end within 5 s of a revocation."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at: one timer for all is cheaper than one for each request."""
 
@@ -81,7 +83,8 @@ class Ingress:
         self._acceptor = acceptor
         self._visits: set[Visitor] = set()
         self._public_names: dict[str, tuple[bytes, bytes]] = {}
-        self._opaque: dict[bytes, set[Visitor]] = {}
+        self._over: set[bytes] = set()
+        self._next_look = 0.0
         self._prefix = secrets.token_hex(4)
         self._requests = 0
         loop = asyncio.get_running_loop()
@@ -102,26 +105,12 @@ class Ingress:
     def leave(self, visit: Visitor) -> None:
         """Count it out."""
         self._visits.discard(visit)
-        session = visit.request.session
-        if session is not None and session.id_digest in self._opaque:
-            self._opaque[session.id_digest].discard(visit)
-            if not self._opaque[session.id_digest]:
-                del self._opaque[session.id_digest]
-
-    def upgraded(self, visit: Visitor) -> None:
-        """A connection outlives its request: it ends with the session it was opened under."""
-        session = visit.request.session
-        if session is not None:
-            self._opaque.setdefault(session.id_digest, set()).add(visit)
 
     def session_ended(self, id_digest: bytes) -> None:
-        """Close what was opened under a session that is over."""
-        for visit in list(self._opaque.get(id_digest, ())):
-            visit.transport.abort()
-        for visit in self._visits:
-            session = visit.request.session
-            if session is not None and session.id_digest == id_digest and not visit.is_idle:
-                visit.request.head.keep_alive = False
+        """Close what was opened under a session that is over: one look for all that end in this turn of the loop."""
+        if not self._over:
+            self.call_soon(self._close_over)
+        self._over.add(id_digest)
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
         """See `Router.route`."""
@@ -234,15 +223,13 @@ class Ingress:
         return any(not visit.is_idle for visit in self._visits)
 
     def sweep(self) -> None:
-        """End what has waited too long, and what was opened under a session that has run out."""
+        """End what has waited too long, and now and then what would not be let in any more."""
         now = self.now()
         for visit in [visit for visit in self._visits if visit.deadline < now]:
             visit.time_out()
-        for visit in [visit for visits in self._opaque.values() for visit in visits]:
-            session = visit.request.session
-            endpoint = visit.request.endpoint
-            if session is not None and self.gate.is_over(session, endpoint.policy if endpoint is not None else None):
-                visit.transport.abort()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._look_after_exchanges()
 
     def drain(self) -> None:
         """Close idle connections, and the others after their response."""
@@ -255,6 +242,28 @@ class Ingress:
         for visit in list(self._visits):
             visit.deadline = NO_DEADLINE
             visit.transport.abort()
+
+    def _look_after_exchanges(self) -> None:
+        """End those that would not be let in now: a session ran out, or its owner changed who is, or by whom."""
+        judged: dict[int, bool] = {}
+        for visit in list(self._visits):
+            session = visit.request.session
+            if session is None or visit.is_idle:
+                continue
+            if id(session) not in judged:
+                endpoint = self.registry.find(visit.request.host)
+                policy = None if endpoint is None else endpoint.policy
+                # Without a policy nobody serves the name, and what is under way ends with its link.
+                judged[id(session)] = policy is None or self.gate.look_after(session, policy)
+            if not judged[id(session)]:
+                visit.session_over()
+
+    def _close_over(self) -> None:
+        over, self._over = self._over, set()
+        for visit in list(self._visits):
+            session = visit.request.session
+            if session is not None and session.id_digest in over and not visit.is_idle:
+                visit.session_over()
 
     def _trusts(self, host: str) -> bool:
         try:

@@ -85,6 +85,9 @@ class Visitor(Protocol):
     def release(self) -> asyncio.Transport:
         """The connection is somebody else's now."""
 
+    def session_over(self) -> None:
+        """What let the request in is over."""
+
     def time_out(self) -> None:
         """The deadline has passed."""
 

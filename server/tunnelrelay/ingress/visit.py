@@ -226,7 +226,6 @@ class Visit(Incoming):
         self._is_opaque = True
         self.deadline = NO_DEADLINE
         ahead, self._ahead = self._ahead, b""
-        self.ingress.upgraded(self)
         self.resume_reading()
         if ahead:
             self.data_received(ahead)

@@ -177,10 +177,6 @@ class Session:
         """Unused for too long, as far as this relay has seen."""
         return now - self.last_seen > self.idle_seconds
 
-    def is_over(self, now: float) -> bool:
-        """Past one of its limits, as far as this relay has seen."""
-        return bool(self.ended_by(now)) or self.is_idle(now)
-
     def recheck_began(self) -> None:
         """Requests go on with the old data until `wait_at`."""
         self.next_due = min(self.expires_at, self.age_ends_at, self.wait_at)
