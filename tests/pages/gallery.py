@@ -63,6 +63,9 @@ def pages(
         "sign-out": lambda: login.logout_confirmation(
             host=host, who=who, form=login.sign_out(action="/_tunnel/logout", token="t0ken")
         ),
+        "sign-out-everywhere": lambda: login.logout_confirmation(
+            host=host, who=who, form=login.sign_out(action="/_tunnel/logout", token="t0ken", everywhere="everywhere")
+        ),
         "signed-out": lambda: login.logged_out(host=host),
         "signed-out-everywhere": lambda: login.logged_out(host=host, at_provider="out"),
         "signed-out-here-only": lambda: login.logged_out(

@@ -127,6 +127,13 @@ def test_whoever_is_still_signed_in_at_the_provider_is_shown_the_way_out_there_f
     assert links == ["https://acme.okta.com/login/signout", "/"]
 
 
+def test_signing_out_at_the_provider_too_is_a_button_of_the_same_form():
+    page = PageRead(PAGES["sign-out-everywhere"])
+    assert len(page.all("form")) == 1
+    assert [button.get("name") for button in page.all("button")] == [None, "everywhere"]
+    assert [button.get("name") for button in PageRead(PAGES["sign-out"]).all("button")] == [None]
+
+
 def test_an_account_without_a_verified_address_is_told_so():
     assert "no verified e-mail address" in PageRead(PAGES["E4-unverified"]).text
 

@@ -12,6 +12,7 @@ from tunnelrelay.pages.page import (
     Form,
     Link,
     Page,
+    Submit,
     Way,
     clean,
     error_reply,
