@@ -130,11 +130,11 @@ def http(ctx: click.Context, /, **given: Any) -> None:
     """
     settings = _settings(ctx, given)
     style, level = _log_form(given, settings)
-    issuers = [tunnel.policy.oidc.issuer for tunnel in settings.agent.tunnels if tunnel.policy.oidc]
-    if issuers and not given["no_oidc_check"]:
+    logins = [tunnel.policy.oidc for tunnel in settings.agent.tunnels if tunnel.policy.oidc]
+    if logins and not given["no_oidc_check"]:
         from tunnelctl.cli.oidc import checked_before_start
 
-        settings = replace(settings, notices=(*settings.notices, *checked_before_start(issuers)))
+        settings = replace(settings, notices=(*settings.notices, *checked_before_start(logins)))
     from tunnelctl.cli.run import run_agent
     from tunnelctl.cli.view import can_draw, choose_view, opened
 

@@ -14,6 +14,7 @@ from tunnelctl.cli.exits import Exit, Failure, plain
 
 if TYPE_CHECKING:
     from tunnelctl.oidc.findings import Finding, Level
+    from tunnelctl.wire.messages import OidcSpec
 
 MARKS: "dict[Level, tuple[str, str, str]]" = {
     "ok": ("✓", "ok", "green"),
@@ -145,24 +146,31 @@ def _summary(findings: "Sequence[Finding]") -> str:
     return " and ".join(told) if told else "Nothing stands in the way of a login, as far as can be seen from here."
 
 
-def checked_before_start(issuers: Sequence[str]) -> tuple[str, ...]:
-    """Warnings about the providers that an agent is about to publish behind.
+def checked_before_start(logins: "Sequence[OidcSpec]") -> tuple[str, ...]:
+    """Warnings about the providers at which visitors are about to log in.
 
     Raises:
         Failure: A provider is such that nobody could ever log in there.
     """
     from tunnelctl.agent.providercheck import run_checks
 
-    results = run_checks(issuers)
-    mistakes = [(issuer, one) for issuer, findings in results.items() for one in findings if one.is_a_mistake]
+    found = run_checks(login.issuer for login in logins)
+    mistakes = [(issuer, one) for issuer, findings in found.items() for one in findings if one.is_a_mistake]
     if mistakes:
-        hint = next((one.fix for _, one in mistakes if one.fix), "")
         rest = "`tunnel oidc check` tells more; --no-oidc-check starts all the same"
-        problems = [f"--oidc {issuer}: {one.found}" for issuer, one in mistakes]
-        raise Failure(Exit.USAGE, problems, f"{hint}; {rest}" if hint else rest)
-    return tuple(
-        f"--oidc {issuer}: {one.found}{f' ({one.fix})' if one.fix else ''}"
-        for issuer, findings in results.items()
-        for one in findings
-        if one.level != "ok"
-    )
+        hint = "; ".join([*dict.fromkeys(one.fix for _, one in mistakes if one.fix), rest])
+        raise Failure(Exit.USAGE, [f"--oidc {issuer}: {one.found}" for issuer, one in mistakes], hint)
+    worries = [
+        f"--oidc {login.issuer}: {one.found}{f' ({one.fix})' if one.fix else ''}"
+        for login in logins
+        for one in found[login.issuer]
+        if one.level != "ok" and _matters(one, login)
+    ]
+    return tuple(dict.fromkeys(worries))
+
+
+def _matters(finding: "Finding", login: "OidcSpec") -> bool:
+    """Whether a warning touches what this login is asked for."""
+    if finding.topic == "email_verified":
+        return bool(login.allow_emails or login.allow_domains) and login.email_verified == "claim"
+    return True

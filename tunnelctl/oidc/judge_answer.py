@@ -39,6 +39,15 @@ def read_document(answer: Answer, what: str, *, fix: str) -> tuple[dict[str, Any
                 fix=fix,
             )
         ]
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        return None, [
+            error(
+                "compressed",
+                f"the {what} came compressed, which was not asked for",
+                why="the relay takes no compressed answer: a small one can unpack to any size",
+                fix="have the provider, or the proxy in front of it, heed `Accept-Encoding: identity`",
+            )
+        ]
     if answer.is_cut:
         return None, [error("too_large", f"the {what} has more than {MAX_DOCUMENT} bytes, the relay reads no more")]
     try:
