@@ -34,6 +34,7 @@ from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.oidc.sessions import Sessions
@@ -178,11 +179,28 @@ class Relay:
             warm=lambda connection: self._spawn(self._warm(connection)),
         )
         self._acceptor = Acceptor(desk, self.store, needs_tokens=config.needs_tokens, metrics=self.metrics, clock=clock)
-        logout = Logout(address=address, ring=ring, sessions=self._sessions, clock=clock)
+        logout = Logout(
+            address=address,
+            ring=ring,
+            sessions=self._sessions,
+            providers=self._providers,
+            clock=clock,
+            spawn=self._spawn,
+            audit=audit,
+        )
+        provider_logout = ProviderLogout(
+            providers=self._providers,
+            sessions=self._sessions,
+            store=self.store,
+            connections=registry,
+            clock=clock,
+            audit=audit,
+        )
         web = WebApp(
             address=address,
             login=login,
             logout=logout,
+            provider_logout=provider_logout,
             endpoints=registry,
             signer=signer,
             count_login=self.metrics.login,

@@ -1,22 +1,30 @@
 """Signing out: only by our own form (rows 74, 76)."""
 
 import re
+from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
-from tests.oidc.world import APP, Browser, World, code_of, connection, location, set_cookies
+from tests.oidc.world import APP, ISSUER, PEER, Browser, World, code_of, connection, location, set_cookies
+from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.logout import EVERYWHERE
+
+
+def asking(browser: Browser) -> Asking:
+    connection = browser.world.endpoints[APP]
+    return Asking(host=APP, connection=connection, cookie_values=browser.cookies(), request_id="r", peer=PEER)
 
 
 async def ask(browser: Browser) -> Reply:
-    world = browser.world
-    return await world.logout.ask(APP, world.endpoints[APP], browser.cookies(), "r")
+    return await browser.world.logout.ask(asking(browser))
 
 
-async def submit(browser: Browser, *tokens: str) -> Reply:
-    world = browser.world
-    form = [("token", token) for token in tokens]
-    return await world.logout.submit(APP, world.endpoints[APP], form, browser.cookies(), "r")
+async def submit(browser: Browser, *tokens: str, everywhere: bool = False) -> Reply:
+    form = [("token", token) for token in tokens] + [(EVERYWHERE, "1")] * everywhere
+    return await browser.world.logout.submit(asking(browser), form)
 
 
 def token_in(page: Reply) -> str:
@@ -69,3 +77,93 @@ async def test_whoever_is_not_signed_in_is_told_so(restarted: bool) -> None:
         world.restart()
     for reply in (await ask(browser), await submit(browser, "x"), await ask(Browser(world))):
         assert location(reply).endswith("/_tunnel/signed-out")
+
+
+PROVIDER_LOGOUT = {"end_session_endpoint": f"{ISSUER}/logout?keep=1", "revocation_endpoint": f"{ISSUER}/revoke"}
+
+
+async def signed_in(world: World, **claims: object) -> Browser:
+    world.provider.metadata = dict(PROVIDER_LOGOUT)
+    world.provider.claims = claims
+    browser = Browser(world)
+    await browser.sign_in()
+    return browser
+
+
+async def test_whoever_wants_to_is_signed_out_at_the_provider_too() -> None:
+    world = World()
+    browser = await signed_in(world)
+    page = await ask(browser)
+    assert f'name="{EVERYWHERE}"'.encode() in page.body
+    assert f"form-action 'self' {ISSUER}".encode() in dict(page.fields)[b"Content-Security-Policy"]
+
+    sent = urlsplit(location(await submit(browser, token_in(page), everywhere=True)))
+    asked = dict(parse_qsl(sent.query))
+    assert (sent.netloc, sent.path, asked["keep"]) == ("idp.acme.example", "/logout", "1")
+    assert asked["post_logout_redirect_uri"] == "https://idp.tun.example/oauth2/logged-out"
+    assert asked["id_token_hint"].count(".") == 2
+    assert await world.signed_in(browser) is None
+
+    back = location(world.logout.returned([("state", asked["state"])], "", "r"))
+    assert back.startswith(f"https://{APP}/_tunnel/signed-out?h=")
+    there = world.logout.said(APP, parse_qsl(urlsplit(back).query)).body
+    assert there != world.logout.said(APP, []).body
+    assert there == world.logout.said(APP, parse_qsl(urlsplit(back).query)).body
+
+
+async def test_one_button_alone_signs_out_here_only() -> None:
+    world = World()
+    browser = await signed_in(world)
+    assert location(await submit(browser, token_in(await ask(browser)))) == f"https://{APP}/_tunnel/signed-out"
+
+
+async def test_a_provider_without_a_logout_is_not_offered() -> None:
+    world = World()
+    browser = Browser(world)
+    await browser.sign_in()
+    page = await ask(browser)
+    assert EVERYWHERE.encode() not in page.body
+    assert location(await submit(browser, token_in(page), everywhere=True)) == f"https://{APP}/_tunnel/signed-out"
+
+
+@pytest.mark.parametrize("state", ["", "nonsense", "state of a login"])
+async def test_only_our_own_state_leads_back_from_a_provider(state: str) -> None:
+    """Row 39."""
+    world = World()
+    if state == "state of a login":
+        state = dict(parse_qsl(urlsplit(location(await Browser(world).start())).query))["state"]
+    assert code_of(world.logout.returned([("state", state)], "", "r")) == "login_state_invalid"
+
+
+async def test_a_state_leads_back_on_its_own_connections_path_only() -> None:
+    """Row 30."""
+    world = World()
+    browser = await signed_in(world)
+    world.address = PublicAddress(scheme="https", domain="tun.example", port=443, is_multi_tenant=True)
+    world.restart()
+    sent = urlsplit(location(await submit(browser, token_in(await ask(browser)), everywhere=True)))
+    asked = dict(parse_qsl(sent.query))
+    assert asked["post_logout_redirect_uri"] == "https://idp.tun.example/oauth2/logged-out/conn-app"
+    assert code_of(world.logout.returned([("state", asked["state"])], "conn-evil", "r")) == "login_state_invalid"
+    assert location(world.logout.returned([("state", asked["state"])], "conn-app", "r"))
+
+
+async def test_the_refresh_token_is_given_back_after_the_answer() -> None:
+    world = World()
+    world.provider.gives_refresh = True
+    browser = await signed_in(world)
+    await submit(browser, token_in(await ask(browser)))
+    assert world.provider.calls_to("/revoke") == []
+    (giving_back,) = world.spawned
+    await giving_back
+    (call,) = world.provider.calls_to("/revoke")
+    assert dict(parse_qsl(call.content.decode()))["token_type_hint"] == "refresh_token"
+
+
+async def test_a_provider_that_is_away_keeps_nobody_signed_in() -> None:
+    world = World()
+    browser = await signed_in(world)
+    world.restart()
+    world.provider.answers["/.well-known/openid-configuration"] = httpx.ConnectError("away")
+    assert location(await submit(browser, token_in(await ask(browser)))) == f"https://{APP}/_tunnel/signed-out"
+    assert await world.signed_in(browser) is None

@@ -24,6 +24,7 @@ class Visitor:
             address=world.address,
             login=world.login,
             logout=world.logout,
+            provider_logout=world.provider_logout,
             endpoints=endpoints or world,
             signer=world.signer,
         ).build()
@@ -94,7 +95,8 @@ async def flood() -> AsyncIterator[bytes]:
         (FORM, flood()),
     ],
 )
-async def test_row_39_a_form_that_is_none_is_an_answer_to_nothing(headers: Any, content: Any) -> None:
+async def test_a_form_that_is_none_is_an_answer_to_nothing(headers: Any, content: Any) -> None:
+    """Row 39."""
     reply = await Visitor(World()).send(
         "POST", "/oauth2/callback", host=IDP, kind="idp", headers=headers, content=content
     )
@@ -102,7 +104,8 @@ async def test_row_39_a_form_that_is_none_is_an_answer_to_nothing(headers: Any, 
 
 
 @pytest.mark.parametrize("query", ["", "?", "?state", "?state=%ff", "?code=%ff&state=x", "?&&&", "?" + "a=b&" * 2000])
-async def test_row_39_a_query_that_is_none_is_an_answer_to_nothing(query: str) -> None:
+async def test_a_query_that_is_none_is_an_answer_to_nothing(query: str) -> None:
+    """Row 39."""
     reply = await Visitor(World()).send("GET", f"/oauth2/callback{query}", host=IDP, kind="idp")
     assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "login_state_invalid")
 
@@ -197,7 +200,8 @@ async def test_signing_out_by_the_form_of_our_page() -> None:
     assert await world.signed_in(browser) is None
 
 
-async def test_row_65_a_planted_cookie_does_not_pass_the_web_app_either() -> None:
+async def test_a_planted_cookie_does_not_pass_the_web_app_either() -> None:
+    """Row 65."""
     world = World()
     browser = Browser(world)
     await browser.sign_in()

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -25,6 +25,7 @@ from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import Sessions
@@ -224,6 +225,7 @@ class World:
     store: Any = field(default_factory=MemoryStore)
     endpoints: dict[str, Connection] = field(default_factory=dict)
     ended: list[bytes] = field(default_factory=list)
+    spawned: list[Any] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
     shared_owners: frozenset[str] = frozenset()
@@ -257,7 +259,20 @@ class World:
             audit=self.audit,
             shared_owners=self.shared_owners,
         )
-        self.logout = Logout(**common, sessions=self.sessions)
+        self.logout = Logout(
+            **common, sessions=self.sessions, providers=self.providers, spawn=self.spawned.append, audit=self.audit
+        )
+        self.provider_logout = ProviderLogout(
+            providers=self.providers,
+            sessions=self.sessions,
+            store=self.store,
+            connections=self,
+            clock=self.clock,
+            audit=self.audit,
+        )
+
+    def connections(self) -> Iterable[Connection]:
+        return self.endpoints.values()
 
     def connection_of(self, host: str) -> Connection | None:
         return self.endpoints.get(host)

@@ -100,7 +100,15 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     expires_at: float
 
 
-_Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch)
+class Leaving(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
+    """The `state` of a logout at the provider, and the word of the callback host that it came back."""
+
+    host: str
+    connection_id: str
+    expires_at: float
+
+
+_Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, Leaving)
 
 
 def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
@@ -116,9 +124,15 @@ def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: f
     return opened if now < opened.expires_at else None
 
 
-def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch) -> str:
+def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch | Leaving) -> str:
     """The blob that `open_blob` opens for the same audience."""
     return ring.seal(_PURPOSES[type(content)], audience, content)
 
 
-_PURPOSES: dict[type, str] = {State: "state", Transaction: "tx-cookie", Handoff: "handoff", Switch: "switch"}
+_PURPOSES: dict[type, str] = {
+    State: "state",
+    Transaction: "tx-cookie",
+    Handoff: "handoff",
+    Switch: "switch",
+    Leaving: "logout",
+}

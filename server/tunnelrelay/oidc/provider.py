@@ -19,6 +19,7 @@ from tunnelrelay.oidc.redeem import (
     needs_userinfo,
     read_tokens,
     refresh_request,
+    revocation_request,
     token_request,
 )
 from tunnelrelay.oidc.tokens import Expected, KeyUnknown, check_id_token, check_userinfo
@@ -154,6 +155,11 @@ class Providers:
         """What the token endpoint says to a refresh token. Raises ProviderError."""
         body, headers = refresh_request(connection, metadata, refresh_token)
         return await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
+
+    async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
+        """Gives a refresh token back. Raises ProviderError: most often for an empty answer, which means that it did."""
+        body, headers = revocation_request(connection, metadata, refresh_token)
+        await self._call(connection, lambda: self._fetcher.post_form(metadata.revocation_endpoint, body, headers))
 
     async def claims(
         self,

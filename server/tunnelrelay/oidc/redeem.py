@@ -68,6 +68,14 @@ def refresh_request(connection: Connection, metadata: Metadata, refresh_token: s
     )
 
 
+def revocation_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of a revocation (RFC 7009 section 2.1)."""
+    form = {"token": refresh_token, "token_type_hint": "refresh_token"}
+    return authenticated(
+        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+    )
+
+
 def read_tokens(answer: Answer) -> Tokens:
     """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
 

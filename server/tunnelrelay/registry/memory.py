@@ -70,6 +70,12 @@ class Registry:
         endpoint = self._endpoints.get(host)
         return endpoint.policy.connection if endpoint is not None and endpoint.policy is not None else None
 
+    def connections(self) -> Iterator[Connection]:
+        """The OpenID connection of every endpoint that has one, those included whose agent is away for a moment."""
+        for endpoint in self._endpoints.values():
+            if endpoint.policy is not None and endpoint.policy.connection is not None:
+                yield endpoint.policy.connection
+
     def owner_of(self, host: str) -> str:
         """Whose a host is now, "" when nobody's."""
         endpoint = self._endpoints.get(host)

@@ -18,15 +18,16 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.login import Login
-from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
+from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page
-from tunnelrelay.pages.login import logged_out
 from tunnelrelay.web.answers import error, response
 from tunnelrelay.web.login_pages import LoginPages
-from tunnelrelay.web.reading import field_values, form_params, inside_of
+from tunnelrelay.web.logout_pages import LogoutPages
+from tunnelrelay.web.reading import field_values, inside_of
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class WebApp:
     address: PublicAddress
     login: Login
     logout: Logout
+    provider_logout: ProviderLogout
     endpoints: Endpoints
     signer: AssertionSigner
     count_login: Callable[[str], None] = lambda outcome: None
@@ -51,17 +53,21 @@ class WebApp:
         logins = LoginPages(
             address=self.address, login=self.login, endpoints=self.endpoints, count_login=self.count_login
         )
+        logouts = LogoutPages(
+            logout=self.logout,
+            provider_logout=self.provider_logout,
+            endpoints=self.endpoints,
+            count_login=self.count_login,
+        )
         keys = Route(JWKS_PATH, self._keys, methods=["GET"])
         by_kind: dict[str, ASGIApp] = {
-            "idp": _app([*logins.at_callback_host(), keys]),
+            "idp": _app([*logins.at_callback_host(), *logouts.at_callback_host(), keys]),
             "domain": _app([Route("/", self._landing, methods=["GET"]), keys]),
             "endpoint": _app(
                 [
                     *logins.at_endpoint(),
-                    Route(LOGOUT_PATH, self._logout, methods=["GET", "POST"]),
-                    Route("/ngrok/logout", self._logout, methods=["GET"]),
+                    *logouts.at_endpoint(),
                     Route(CLEAR_COOKIES_PATH, self._home, methods=["GET", "POST"]),
-                    Route(SIGNED_OUT_PATH, self._signed_out, methods=["GET"]),
                 ]
             ),
         }
@@ -82,28 +88,9 @@ class WebApp:
 
         return choose
 
-    async def _logout(self, request: Request) -> Response:
-        """GET asks, POST does it."""
-        inside = inside_of(request.scope)
-        connection = self.endpoints.connection_of(inside.host)
-        if connection is None:
-            return error("page_not_found", request)
-        cookie_values = field_values(request.scope, b"cookie")
-        if request.method != "POST":
-            return response(await self.logout.ask(inside.host, connection, cookie_values, inside.request_id))
-        site = field_values(request.scope, b"sec-fetch-site")
-        form = await form_params(request)
-        if form is None or site not in ([], [b"same-origin"]):
-            return error("bad_request", request)
-        self.count_login("logout")
-        return response(await self.logout.submit(inside.host, connection, form, cookie_values, inside.request_id))
-
     async def _home(self, request: Request) -> Response:
         """The button for too large cookies, when they are no more."""
         return response(redirect(f"{self.address.url(inside_of(request.scope).host)}/"))
-
-    async def _signed_out(self, request: Request) -> Response:
-        return response(logged_out(host=inside_of(request.scope).host))
 
     async def _landing(self, request: Request) -> Response:
         return response(landing_page(url=self.address.url(inside_of(request.scope).host)))

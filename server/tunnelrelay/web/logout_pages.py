@@ -1,0 +1,103 @@
+"""The paths of signing out: at an endpoint, at the callback host, and where a provider says that somebody did.
+
+What happens there is in `oidc.logout` and `oidc.provider_logout`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelrelay.oidc.answer import Endpoints
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
+from tunnelrelay.oidc.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
+from tunnelrelay.web.answers import error, response
+from tunnelrelay.web.reading import field_values, form_params, inside_of, query_params
+
+LOGGED_OUT_PATH = "/oauth2/logged-out"
+BACK_CHANNEL_PATH = "/oauth2/backchannel-logout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogoutPages:
+    """Handlers for the paths of signing out.
+
+    Attributes:
+        count_login: Told of each sign-out by a visitor's own click.
+    """
+
+    logout: Logout
+    provider_logout: ProviderLogout
+    endpoints: Endpoints
+    count_login: Callable[[str], None]
+
+    def at_endpoint(self) -> list[Route]:
+        """The paths that every endpoint with a login has."""
+        return [
+            Route(LOGOUT_PATH, self._logout, methods=["GET", "POST"]),
+            Route("/ngrok/logout", self._logout, methods=["GET"]),
+            Route(SIGNED_OUT_PATH, self._signed_out, methods=["GET"]),
+            Route(FRONT_CHANNEL_PATH, self._front_channel, methods=["GET"]),
+        ]
+
+    def at_callback_host(self) -> list[Route]:
+        """The paths of the callback host: one for all connections, or one for each."""
+        return [
+            Route(path + tail, handler, methods=[method])
+            for path, handler, method in (
+                (LOGGED_OUT_PATH, self._returned, "GET"),
+                (BACK_CHANNEL_PATH, self._back_channel, "POST"),
+            )
+            for tail in ("", "/{connection}")
+        ]
+
+    async def _logout(self, request: Request) -> Response:
+        """GET asks, POST does it."""
+        inside = inside_of(request.scope)
+        connection = self.endpoints.connection_of(inside.host)
+        if connection is None:
+            return error("page_not_found", request)
+        asking = Asking(
+            host=inside.host,
+            connection=connection,
+            cookie_values=field_values(request.scope, b"cookie"),
+            request_id=inside.request_id,
+            peer=inside.peer,
+        )
+        if request.method != "POST":
+            return response(await self.logout.ask(asking))
+        form = await form_params(request)
+        if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
+            return error("bad_request", request)
+        self.count_login("logout")
+        return response(await self.logout.submit(asking, form))
+
+    async def _signed_out(self, request: Request) -> Response:
+        return response(self.logout.said(inside_of(request.scope).host, query_params(request.scope)))
+
+    async def _returned(self, request: Request) -> Response:
+        """Where providers send visitors back to after their own logout."""
+        own = request.path_params.get("connection", "")
+        return response(self.logout.returned(query_params(request.scope), own, inside_of(request.scope).request_id))
+
+    async def _back_channel(self, request: Request) -> Response:
+        """Where providers' servers post logout tokens."""
+        inside = inside_of(request.scope)
+        reply = await self.provider_logout.receive(
+            request.path_params.get("connection", ""),
+            await form_params(request) or [],
+            peer=inside.peer.host,
+            request_id=inside.request_id,
+        )
+        return response(reply)
+
+    async def _front_channel(self, request: Request) -> Response:
+        """What a provider's logout page loads in a hidden frame."""
+        host = inside_of(request.scope).host
+        connection = self.endpoints.connection_of(host)
+        if connection is None:
+            return error("page_not_found", request)
+        return response(await self.provider_logout.leave_frame(host, connection, query_params(request.scope)))

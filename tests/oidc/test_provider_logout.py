@@ -1,0 +1,167 @@
+"""Signing out because the provider says so (rows 17, 18, 74)."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.oidc.test_logout_token import HONEST
+from tests.oidc.test_tokens import sign
+from tests.oidc.world import APP, EVIL, ISSUER, PEER, Browser, World, connection
+from tunnelrelay.model import Reply
+from tunnelrelay.store.base import StoreError
+
+
+async def signed_in(world: World, host: str = APP, **claims: object) -> Browser:
+    world.provider.claims = claims
+    browser = Browser(world)
+    await browser.sign_in(host=host)
+    return browser
+
+
+def token(**changes: Any) -> str:
+    claims = {**HONEST, "jti": f"t-{len(changes)}-{changes}", **changes}
+    return sign({name: value for name, value in claims.items() if value is not None}, typ="logout+jwt")
+
+
+async def tell(world: World, *tokens: str, path: str = "") -> Reply:
+    form = [("logout_token", text) for text in tokens]
+    return await world.provider_logout.receive(path, form, peer=PEER.host, request_id="r")
+
+
+async def test_one_session_of_the_provider_ends_and_the_persons_others_stay() -> None:
+    world = World()
+    here, elsewhere = await signed_in(world, sid="s-1"), await signed_in(world, sid="s-2")
+    assert (await tell(world, token(sid="s-1"))).status == 200
+    assert await world.signed_in(here) is None
+    assert await world.signed_in(elsewhere)
+    assert len(world.ended) == 1
+
+
+async def test_a_person_who_is_signed_out_everywhere_has_no_session_left() -> None:
+    world = World()
+    browsers = [await signed_in(world, sid="s-1"), await signed_in(world)]
+    somebody_else = await signed_in(world, sub="bob")
+    assert (await tell(world, token(sid=None))).status == 200
+    assert [await world.signed_in(browser) for browser in browsers] == [None, None]
+    assert await world.signed_in(somebody_else)
+
+
+async def test_a_logout_holds_for_a_relay_that_forgot_the_session() -> None:
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    world.restart()
+    assert (await tell(world, token(sid="s-1"))).status == 200
+    assert await world.signed_in(browser) is None
+
+
+async def test_a_token_counts_once() -> None:
+    """Row 18."""
+    world = World()
+    once = token(sid=None)
+    assert (await tell(world, once)).status == 200
+    browser = await signed_in(world)
+    refused = await tell(world, once)
+    assert (refused.status, refused.body) == (400, b'{"error":"invalid_request"}')
+    assert await world.signed_in(browser)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (),
+        ("",),
+        ("a.b.c",),
+        ("x" * 20_000,),
+        (token(), token(sid="s-2")),
+        (token(aud="other"),),
+        (token(iss="https://evil.example"),),
+        (token(events=None, nonce="n"),),
+    ],
+)
+async def test_what_is_no_token_for_anybody_here_ends_nothing(sent: tuple[str, ...]) -> None:
+    """Rows 17, 18."""
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    answer = await tell(world, *sent)
+    assert answer.status == 400
+    assert await world.signed_in(browser)
+
+
+async def test_a_token_about_somebody_else_ends_nothing_of_theirs() -> None:
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    assert (await tell(world, token(sub="bob"))).status == 200
+    assert await world.signed_in(browser)
+
+
+async def test_anothers_connection_is_not_touched_and_its_path_takes_only_its_own() -> None:
+    """Row 18. Two owners with the same client: the token is good for both, each by its own path or both by one."""
+    world = World(endpoints={EVIL: connection(id="conn-evil")})
+    mine, theirs = await signed_in(world, sid="s-1"), await signed_in(world, EVIL, sid="s-1")
+    assert (await tell(world, token(sid="s-1"), path="conn-none")).status == 400
+    assert (await tell(world, token(sid="s-1"), path="conn-app")).status == 200
+    assert await world.signed_in(mine) is None
+    assert await world.signed_in(theirs, EVIL)
+
+
+async def test_garbage_causes_no_calls() -> None:
+    """Row 128."""
+    world = World()
+    for text in ("a.b.c", token(aud="other"), "x" * 20_000):
+        await tell(world, text)
+    assert world.provider.calls == []
+
+
+async def test_a_store_that_is_away_is_said_so_that_the_provider_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    async def away(*_: object) -> bool:
+        raise StoreError("away")
+
+    monkeypatch.setattr(world.store, "use_once", away)
+    assert (await tell(world, token())).status == 503
+
+
+async def frame(world: World, *params: tuple[str, str]) -> Reply:
+    return await world.provider_logout.leave_frame(APP, world.endpoints[APP], params)
+
+
+async def test_a_providers_hidden_frame_ends_the_session_it_names() -> None:
+    world = World()
+    here, elsewhere = await signed_in(world, sid="s-1"), await signed_in(world, sid="s-2")
+    page = await frame(world, ("iss", ISSUER), ("sid", "s-1"))
+    assert (page.status, page.body) == (200, b"")
+    assert b"X-Frame-Options" not in dict(page.fields)
+    assert await world.signed_in(here) is None
+    assert await world.signed_in(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        (),
+        (("iss", ISSUER),),
+        (("sid", "s-1"),),
+        (("iss", "https://evil.example"), ("sid", "s-1")),
+        (("iss", ISSUER), ("sid", "")),
+        (("iss", ISSUER), ("sid", "s-2")),
+        (("iss", ISSUER), ("sid", "s-1"), ("sid", "s-2")),
+        (("iss", ISSUER), ("iss", ISSUER), ("sid", "s-1")),
+    ],
+)
+async def test_a_frame_that_names_no_session_of_this_provider_ends_none(params: tuple[tuple[str, str], ...]) -> None:
+    """Row 76."""
+    world = World()
+    browser, without_sid = await signed_in(world, sid="s-1"), await signed_in(world)
+    assert (await frame(world, *params)).status == 200
+    assert await world.signed_in(browser)
+    assert await world.signed_in(without_sid)
+
+
+async def test_a_frame_of_a_provider_that_is_away_is_an_empty_page_all_the_same() -> None:
+    world = World()
+    await signed_in(world, sid="s-1")
+    world.restart()
+    world.provider.answers["/.well-known/openid-configuration"] = httpx.ConnectError("away")
+    assert (await frame(world, ("iss", ISSUER), ("sid", "s-1"))).status == 200
