@@ -229,8 +229,8 @@ class AgentSession:
             self._refuse_taken(bind, NameRow(host=host, owner="", at=0.0))
             return
         self._served[bind.tunnel] = _Served(host, tunnel.claim)
-        if policy.connection is not None:
-            desk.warm(policy.connection)
+        for connection in policy.providers():
+            desk.warm(connection)
         desk.audit.record("tunnel.bound", host=host, owner=self._owner, peer=self.link.peer, name=bind.name[:80])
         log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self._owner, host, bind.name[:80], self.link.peer)
         self.link.send(
