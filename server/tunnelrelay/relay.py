@@ -32,6 +32,7 @@ from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
+from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.provider_logout import ProviderLogout
@@ -166,6 +167,7 @@ class Relay:
             endpoints=registry,
             clock=clock,
             audit=audit,
+            limits=LoginLimits(metrics=self.metrics, audit=audit, monotonic=time.monotonic),
             shared_owners=frozenset(config.shared_callback_owner),
         )
         self._names = NameKeeper(self.store, registry, cool_seconds=config.cool_seconds, audit=audit, clock=clock)
@@ -175,6 +177,7 @@ class Relay:
             policy_key=ring.digest_key("policy"),
             names=self._names,
             audit=audit,
+            metrics=self.metrics,
             spawn=self._spawn,
             warm=lambda connection: self._spawn(self._warm(connection)),
         )

@@ -13,8 +13,9 @@ from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
 from tunnelrelay.agents.session import MAX_STREAMS, AgentSession, Desk
-from tunnelrelay.model import Token
+from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.tokens import authenticate
 
@@ -25,12 +26,17 @@ LOCAL_OWNER = "local"
 MAX_LINKS = 4096
 MAX_REVOKED = 1024
 """Tokens revoked lately: more than can be revoked while one handshake waits for the store."""
+BURST_TOKENS, TOKENS_PER_SECOND = 20, 0.2
+"""Wrong tokens from one address before it is told to wait. Nobody guesses a token; but each wrong one costs a look into
+the store, and a service whose token was revoked may be started again for ever."""
 RELAY_GROWTH = 512 * 1024 * 1024
 """Bytes by which all links' windows together may grow: what a relay holds at most for slow readers."""
 
 
 class Visited(Protocol):
     """What the acceptor needs of a visit."""
+
+    peer: Peer
 
     def release(self) -> asyncio.Transport:
         """Give the transport away."""
@@ -58,6 +64,7 @@ class Acceptor:
         self._budget = Budget(RELAY_GROWTH, None)
         self._sessions: set[AgentSession] = set()
         self._revoked: dict[str, None] = {}
+        self._wrong = Buckets(BURST_TOKENS, TOKENS_PER_SECOND)
 
     @property
     def link_count(self) -> int:
@@ -82,15 +89,8 @@ class Acceptor:
             return
         token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
         if self._needs_tokens:
-            try:
-                found = await self._token(head)
-            except StoreError:
-                visit.fail("relay_busy", closes=True)
-                return
+            found = await self._authenticated(visit, head)
             if found is None:
-                self._metrics.agent("refused")
-                given = head.get(b"authorization") is not None
-                visit.fail("token_refused" if given else "token_required", closes=True)
                 return
             token = found
         self._open(visit, block, ahead, token)
@@ -131,6 +131,28 @@ class Acceptor:
         transport.write(answer)
         session.begin(link)
         link.take_over(transport, ws, ahead)
+
+    async def _authenticated(self, visit: Visited, head: RequestHead) -> Token | None:
+        """Whose agent it is; None for one that was answered with a refusal."""
+        address, audit = address_key(visit.peer.host), self._desk.audit
+        monotonic = asyncio.get_running_loop().time
+        if address and self._wrong.is_empty(address, monotonic()):
+            self._metrics.limited("agent_tokens")
+            audit.record("rate.limited", reason="agent_tokens", peer=visit.peer.host)
+            visit.fail("too_many_requests", closes=True)
+            return None
+        try:
+            token = await self._token(head)
+        except StoreError:
+            visit.fail("relay_busy", closes=True)
+            return None
+        if token is None:
+            self._wrong.wait(address, monotonic())
+            self._metrics.agent("refused")
+            given = head.get(b"authorization") is not None
+            audit.record("token.refused", reason="unknown" if given else "missing", peer=visit.peer.host)
+            visit.fail("token_refused" if given else "token_required", closes=True)
+        return token
 
     async def _token(self, head: RequestHead) -> Token | None:
         values = head.get_all(b"authorization")

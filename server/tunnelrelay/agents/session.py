@@ -26,6 +26,7 @@ from tunnelrelay.agents.callbacks import callback_problem, redirect_uri
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_taken
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
 from tunnelrelay.policy.rules import Connection, Policy
@@ -58,6 +59,7 @@ class Desk:
     policy_key: bytes
     names: NameKeeper
     audit: Audit
+    metrics: Metrics
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     warm: Callable[[Connection], None]
 
@@ -158,6 +160,9 @@ class AgentSession:
 
     def _bind(self, bind: Bind) -> None:
         if not self._binds.take(asyncio.get_running_loop().time()):
+            desk = self._desk
+            desk.metrics.limited("agent_binds")
+            desk.audit.record("rate.limited", reason="agent_binds", owner=self._owner, peer=self.link.peer)
             self.link.close(Code.LIMIT, f"more than {BURST_BINDS} binds at once and {BINDS_PER_SECOND} a second")
             return
         host = choose_host(bind, self._desk.address)

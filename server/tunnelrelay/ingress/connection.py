@@ -25,6 +25,7 @@ class VisitorConnection(asyncio.Protocol):
 
     Attributes:
         connected_peer: The far end of the TCP connection.
+        connected_address: Whom limits count it as; "" for nobody.
         sni: Server name of the TLS handshake, None without one.
         is_paused: The visitor does not read as fast as we write.
         is_lingering: The last answer is written; what still comes is thrown away.
@@ -33,7 +34,8 @@ class VisitorConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_is_reading_held", "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
+        "_is_reading_held", "connected_address",
+        "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
         "saw_eof", "sni", "transport",
     )  # fmt: skip
 
@@ -42,6 +44,7 @@ class VisitorConnection(asyncio.Protocol):
         self.is_secure = is_secure
         self.transport = cast(asyncio.Transport, None)
         self.connected_peer = Peer("", 0)
+        self.connected_address = ""
         self.sni: str | None = None
         self.is_paused = False
         self.is_lingering = False
@@ -56,6 +59,7 @@ class VisitorConnection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.connected_peer = Peer(name[0].removeprefix("::ffff:"), name[1])
+            self.connected_address = self.ingress.address_of(self.connected_peer)
         tls = transport.get_extra_info("ssl_object")
         self.sni = self.ingress.server_name(tls) if tls is not None else None
         self.deadline = self.ingress.now() + self.ingress.idle_seconds

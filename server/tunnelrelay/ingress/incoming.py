@@ -22,7 +22,11 @@ HALF_CLOSED_SECONDS = 5.0
 """Without a byte of the response, after a visitor has closed its sending half. Few clients do so and go on reading;
 many that go away look the same."""
 BODY_SECONDS = 60.0
-"""Without a byte of a request body that is due."""
+"""Without a byte of a request body that is due, or without `BODY_BYTES` of one whose length is known."""
+BODY_BYTES = 240 * 60
+"""A body that trickles, a byte in a minute, would else hold an exchange for as long as somebody likes. Bodies whose
+length is not known may be streams of something that happens slowly, and what comes after an answer has begun, or on an
+upgraded connection, may be as slow as it likes: those count towards their address's share of the endpoint."""
 ANSWER_SECONDS = 600.0
 """Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
 MAX_AHEAD = 64 * 1024
@@ -45,6 +49,7 @@ class Incoming(VisitorConnection):
 
     __slots__ = (
         "_ahead",
+        "_body_bytes",
         "_carried",
         "_decoder",
         "_drained",
@@ -61,6 +66,7 @@ class Incoming(VisitorConnection):
         self.peer = self.connected_peer
         self.is_idle = True
         self._ahead = b""
+        self._body_bytes = 0  # of the request's body since its deadline was moved
         self._carried: Carried | None = None
         self._decoder: Decoder | None = None
         self._drained = 0
@@ -208,7 +214,7 @@ class Incoming(VisitorConnection):
         decoder, carried = self._decoder, self._carried
         assert decoder is not None
         if carried is not None and not carried.has_answered:
-            self.deadline = self.ingress.now() + BODY_SECONDS
+            self._note_progress(len(data))
         try:
             pieces = decoder.feed(data)
         except HttpError as error:
@@ -230,6 +236,15 @@ class Incoming(VisitorConnection):
             self._decoder = None
             self._ahead = decoder.rest + self._ahead
             self._end_body(decoder.trailers)
+
+    def _note_progress(self, size: int) -> None:
+        """Some of the body has come: enough of it, and there is as much time for the next."""
+        now, moved = self.ingress.now(), self._body_bytes + size
+        if moved >= BODY_BYTES or self.request.head.is_chunked or self.deadline > now + BODY_SECONDS:
+            self._body_bytes = 0
+            self.deadline = now + BODY_SECONDS
+        else:
+            self._body_bytes = moved
 
     def _end_body(self, trailers: list[Field]) -> None:
         if self._carried is not None:
@@ -274,6 +289,7 @@ class Incoming(VisitorConnection):
 
     def _start_request(self) -> None:
         self.is_idle = False
+        self._body_bytes = 0
         self.request = self.ingress.new_request()
         self.deadline = self.request.started + ANSWER_SECONDS
 

@@ -15,6 +15,7 @@ from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.seams import Visitor
+from tunnelrelay.ingress.shares import Shares
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
@@ -23,6 +24,7 @@ from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.policy.limits import address_key
 from tunnelrelay.registry.memory import Registry
 
 NO_DEADLINE = float("inf")
@@ -64,6 +66,7 @@ class Ingress:
         metrics: Metrics,
         hold_seconds: float,
         idle_seconds: float,
+        visitor_requests: int,
         trusted: tuple[IPNetwork, ...] = (),
         audit: Audit = NO_AUDIT,
     ) -> None:
@@ -77,6 +80,7 @@ class Ingress:
         self.hold_seconds = hold_seconds
         self.idle_seconds = idle_seconds
         self.trusted = trusted
+        self.shares = Shares(visitor_requests)
         self.audit = audit
         self.forged: list[bytes] = []
         self._router = router
@@ -96,15 +100,18 @@ class Ingress:
     # For visits
 
     def enter(self, visit: Visitor) -> bool:
-        """Count a connection in; False when there are too many."""
-        if len(self._visits) >= MAX_VISITORS:
+        """Count a connection in; False when there are too many, or too many of the same address."""
+        if not self.shares.enter(visit.connected_address, len(self._visits), MAX_VISITORS):
+            self.limited("visitor_connections", visit)
             return False
         self._visits.add(visit)
         return True
 
     def leave(self, visit: Visitor) -> None:
         """Count it out."""
-        self._visits.discard(visit)
+        if visit in self._visits:
+            self._visits.remove(visit)
+            self.shares.leave(visit.connected_address)
 
     def session_ended(self, id_digest: bytes) -> None:
         """Close what was opened under a session that is over: one look for all that end in this turn of the loop."""
@@ -188,6 +195,15 @@ class Ingress:
     def request_id(self, number: int) -> str:
         """A request's name, unique over restarts."""
         return f"{self._prefix}-{number:x}"
+
+    def limited(self, limit: str, visit: Visitor) -> None:
+        """Somebody was refused for taking more than a fair share."""
+        self.metrics.limited(limit)
+        self.audit.record("rate.limited", reason=limit, host=visit.request.host, peer=visit.peer.host)
+
+    def address_of(self, peer: Peer) -> str:
+        """Whom limits count a connection as; "" for nobody: this machine, and proxies that stand for many."""
+        return "" if self.trusted and self._trusts(peer.host) else address_key(peer.host)
 
     def server_name(self, ssl_object: object) -> str | None:
         """The name a TLS client asked for."""

@@ -36,6 +36,7 @@ class Visitor(Protocol):
     transport: asyncio.Transport
     request: Request
     peer: Peer
+    connected_address: str
     is_secure: bool
     sni: str | None
     is_idle: bool

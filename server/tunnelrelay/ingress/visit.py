@@ -23,6 +23,7 @@ from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, Incoming
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.ingress.seams import Carried
+from tunnelrelay.ingress.shares import give_back
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
@@ -39,10 +40,12 @@ MAX_TRIES = 3
 class Visit(Incoming):
     """See the module."""
 
-    __slots__ = ("_backlog", "_forwarded", "_forwarded_for", "_task")
+    __slots__ = ("_address", "_backlog", "_forwarded", "_forwarded_for", "_share", "_task")
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
+        self._address = ""  # whom limits count the visitor as, behind trusted proxies; "" for nobody
+        self._share: dict[str, int] | None = None
         self._backlog = NO_BACKLOG
         self._forwarded = b""
         self._forwarded_for: tuple[bytes, str] | None = None
@@ -54,6 +57,7 @@ class Visit(Incoming):
         """See `VisitorConnection.connection_made`."""
         super().connection_made(transport)
         self.peer = self.connected_peer
+        self._address = self.connected_address
         if not self.ingress.enter(self):
             self.transport.abort()
 
@@ -82,12 +86,23 @@ class Visit(Incoming):
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)
         if ingress.trusted:
             self.peer = ingress.peer_of(self.connected_peer, head)
+            self._address = ingress.address_of(self.peer)
         routed = ingress.route(head, sni=self.sni, is_secure=self.is_secure)
         if type(routed) is Forwarded:
             request.host = routed.host
-            self._admit(routed.endpoint)
+            if not self._address or self._take_share(routed.endpoint):
+                self._admit(routed.endpoint)
         else:
             self._handle(routed, block)
+
+    def _take_share(self, endpoint: Endpoint) -> bool:
+        """Count the request as its visitor's address's; False when that one has too many open here already."""
+        if not self.ingress.shares.take(endpoint.open_by, self._address):
+            self.ingress.limited("visitor_requests", self)
+            self.fail("too_many_requests")
+            return False
+        self._share = endpoint.open_by
+        return True
 
     def _handle(self, routed: Routed, block: bytes) -> None:
         match routed:
@@ -157,7 +172,8 @@ class Visit(Incoming):
             self._begin_task(self._hold())
             return
         carried = Forward(self.ingress, self, tunnel, policy)
-        self.deadline = self.ingress.now() + ANSWER_SECONDS
+        is_due = self._decoder is not None and not self.request.head.expects_continue
+        self.deadline = self.ingress.now() + (BODY_SECONDS if is_due else ANSWER_SECONDS)
         carried.start(self.request.head, forwarded=self._forwarded_block(), identity=identity, spent=spent)
         self._carry(carried)
 
@@ -335,6 +351,8 @@ class Visit(Incoming):
             self.transport.abort()
             return
         carried.cancel()
+        if not is_upstreams_fault:
+            self.ingress.limited("slow_body", self)
         if carried.has_answered:
             self.break_off("request_timeout")
         else:
@@ -373,6 +391,9 @@ class Visit(Incoming):
 
     def _record(self, error: str) -> None:
         self.is_idle = True
+        share, self._share = self._share, None
+        if share is not None:
+            give_back(share, self._address)
         self.ingress.account(self.request, self.peer, error)
         endpoint = self.request.endpoint
         if endpoint is not None:

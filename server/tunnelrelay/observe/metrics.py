@@ -41,6 +41,7 @@ DEFINITIONS = (
     Definition("tunnelrelay_errors", "counter", "Answers the relay wrote itself instead of the upstream.", "code"),
     Definition("tunnelrelay_refused_heads", "counter", "Requests refused before routing (bad, large, slow).", "code"),
     Definition("tunnelrelay_logins", "counter", "Visitors' logins, by how they ended.", "outcome"),
+    Definition("tunnelrelay_limited", "counter", "Refusals because somebody took more than a fair share.", "limit"),
     Definition("tunnelrelay_agents", "counter", "Agents' attempts to connect, by how they ended.", "outcome"),
     Definition("tunnelrelay_held_requests", "counter", "Requests that waited for an agent to come back."),
     Definition("tunnelrelay_dropped_log_records", "counter", "Log lines lost because nobody read them fast enough."),
@@ -84,7 +85,8 @@ class Metrics:
         self.received_bytes = 0
         self.sent_bytes = 0
         self.held_requests = 0
-        self.counts: dict[str, dict[str, int]] = {"errors": {}, "refused_heads": {}, "logins": {}, "agents": {}}
+        names = ("errors", "refused_heads", "logins", "limited", "agents")
+        self.counts: dict[str, dict[str, int]] = {name: {} for name in names}
         self._readers: dict[str, Callable[[], float]] = {}
 
     def exchange(self, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
@@ -110,6 +112,10 @@ class Metrics:
     def agent(self, outcome: str) -> None:
         """Counts an agent's connect: `accepted`, `refused` or `revoked`."""
         self._count("agents", outcome)
+
+    def limited(self, limit: str) -> None:
+        """Counts a refusal for the sake of fair shares: `visitor_connections`, `login_address` and the like."""
+        self._count("limited", limit)
 
     def held(self) -> None:
         """Counts a request that has to wait for its agent."""

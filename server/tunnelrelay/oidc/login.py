@@ -25,6 +25,7 @@ from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.blobs import seal_blob
 from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.initiated import Initiation
+from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.outcomes import redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing
@@ -60,6 +61,7 @@ class Login:
         endpoints: Endpoints,
         clock: Callable[[], float],
         audit: Audit = NO_AUDIT,
+        limits: LoginLimits | None = None,
         shared_owners: frozenset[str] = frozenset(),
     ) -> None:
         self._address = address
@@ -74,6 +76,7 @@ class Login:
             endpoints=endpoints,
             clock=clock,
             audit=audit,
+            limits=limits,
             shared_owners=shared_owners,
         )
         self._finisher = Finisher(

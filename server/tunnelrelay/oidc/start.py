@@ -21,6 +21,7 @@ from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, LOGIN_SECONDS, State, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS, CookieJar
+from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.outcomes import provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing, sha256
@@ -67,6 +68,7 @@ class Starter:
         endpoints: Endpoints,
         clock: Callable[[], float],
         audit: Audit,
+        limits: LoginLimits | None,
         shared_owners: frozenset[str],
     ) -> None:
         self._address = address
@@ -75,6 +77,7 @@ class Starter:
         self._endpoints = endpoints
         self._clock = clock
         self._audit = audit
+        self._limits = limits
         self._shared_owners = shared_owners
         self._jar = CookieJar(address.is_secure)
 
@@ -86,6 +89,8 @@ class Starter:
         """
         host, connection = asking.host, asking.connection
         owner = self._endpoints.owner_of(host)
+        if self._limits is not None and (refusal := self._limits.refuse(asking)) is not None:
+            return refusal
         try:
             metadata = await self._providers.metadata(connection)
             self._check_callback(connection, metadata, owner)

@@ -39,6 +39,10 @@ class Bucket:
         self._left -= 1.0
         return True
 
+    def is_empty(self, now: float) -> bool:
+        """Whether `take` would give nothing."""
+        return min(self._burst, self._left + max(0.0, now - self._at) * self._per_second) < 1.0
+
     def seconds(self) -> int:
         """Whole seconds, as seen by the last `take`, until the next one is granted."""
         return max(1, math.ceil((1.0 - self._left) / self._per_second))
@@ -59,6 +63,11 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def is_empty(self, key: str, now: float) -> bool:
+        """Whether the key's bucket has none left; takes nothing."""
+        bucket = self._buckets.get(key)
+        return bucket is not None and bucket.is_empty(now)
 
     def wait(self, key: str, now: float) -> int:
         """Takes one from the key's bucket. Returns 0, or in how many seconds to ask again when there was none."""

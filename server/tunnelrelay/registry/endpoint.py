@@ -73,11 +73,12 @@ class Endpoint:
         owner: Whose it is.
         generation: How often the name has changed hands, and one; what was made for an older one is void.
         policy: None only for a name known from before a restart, whose agent has not come back yet.
+        open_by: Open requests of each visitor's address; see `ingress.shares`.
         tunnels: Who serves it. Empty while its last link is lost.
         label: `owner/name`, for the access log.
     """
 
-    __slots__ = ("_held", "generation", "host", "label", "owner", "policy", "tunnels")
+    __slots__ = ("_held", "generation", "host", "label", "open_by", "owner", "policy", "tunnels")
 
     def __init__(self, host: str, owner: str, generation: int) -> None:
         self.host = host
@@ -86,6 +87,7 @@ class Endpoint:
         self.policy: Policy | None = None
         self.tunnels: list[Tunnel] = []
         self.label = owner
+        self.open_by: dict[str, int] = {}
         self._held: set[asyncio.Future[None]] = set()
 
     @property

@@ -1,0 +1,55 @@
+"""Who holds how much of the public side: connections of the relay, and open requests of each endpoint, by address.
+
+A request costs a look into a dict when it begins and one when it ends; for visitors on this machine not even that.
+"""
+
+from tunnelrelay.policy.limits import fair_share
+
+
+class Shares:
+    """Counts by address; `""` is nobody's and is not counted.
+
+    Args:
+        requests: How many requests one address may have open at one endpoint.
+    """
+
+    def __init__(self, requests: int) -> None:
+        self._requests = requests
+        self._connections: dict[str, int] = {}
+
+    def enter(self, address: str, everybodys: int, most: int) -> bool:
+        """One more connection; False when it is one too many, and is not counted.
+
+        Args:
+            everybodys: Connections that are open.
+            most: How many there may be.
+        """
+        if not address:
+            return everybodys < most
+        mine = self._connections.get(address, 0)
+        if not fair_share(mine, everybodys, most):
+            return False
+        self._connections[address] = mine + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """One connection less."""
+        if address:
+            give_back(self._connections, address)
+
+    def take(self, held: dict[str, int], address: str) -> bool:
+        """One more open request, counted in its endpoint's `held`; False when it is one too many, and not counted."""
+        count = held.get(address, 0)
+        if count >= self._requests:
+            return False
+        held[address] = count + 1
+        return True
+
+
+def give_back(held: dict[str, int], address: str) -> None:
+    """One less of what is counted in `held`."""
+    left = held[address] - 1
+    if left:
+        held[address] = left
+    else:
+        del held[address]

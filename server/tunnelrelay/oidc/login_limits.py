@@ -1,0 +1,51 @@
+"""How many logins one address may begin, and how many may begin at one connection, before they are told to wait.
+
+Beginning a login stores nothing and calls nobody, but it seals a blob and fills a browser's cookie jar; and every
+hand-off that spends a code needs a login of its own, so that this bounds the calls to the provider too.
+"""
+
+from collections.abc import Callable
+
+from tunnelrelay.model import Reply
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy.limits import Buckets, address_key
+
+BURST, PER_SECOND = 30, 0.5
+"""Of one address. A browser that restores thirty tabs, and then a login in two seconds: more than people do, even many
+behind one address, who sign in once in a working day."""
+CONNECTION_BURST, CONNECTION_PER_SECOND = 1000, 100.0
+"""At one connection, from wherever: about 2 % of a core. Reached only by very many addresses at once."""
+
+
+class LoginLimits:
+    """See the module.
+
+    Args:
+        monotonic: Seconds.
+    """
+
+    def __init__(self, *, metrics: Metrics, audit: Audit, monotonic: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._audit = audit
+        self._monotonic = monotonic
+        self._addresses = Buckets(BURST, PER_SECOND)
+        self._connections = Buckets(CONNECTION_BURST, CONNECTION_PER_SECOND)
+
+    def refuse(self, asking: Asking) -> Reply | None:
+        """The answer to somebody who begins too many logins; None for everybody else."""
+        now = self._monotonic()
+        address = address_key(asking.peer.host)
+        # The address first: what one address is refused must take nothing from the others at this connection.
+        wait, limit = self._addresses.wait(address, now) if address else 0, "login_address"
+        if not wait:
+            wait, limit = self._connections.wait(asking.connection.id, now), "login_connection"
+        if not wait:
+            return None
+        self._metrics.limited(limit)
+        self._audit.record("rate.limited", reason=limit, **asking.about())
+        return error_reply(
+            "too_many_requests", request_id=asking.request_id, host=asking.host, wants_html=True, retry_after=wait
+        )
