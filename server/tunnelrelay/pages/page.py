@@ -8,6 +8,7 @@ import base64
 import functools
 import hashlib
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
@@ -178,9 +179,8 @@ def error_reply(
 
 def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
     """Returns a page with the header fields that keep it harmless."""
-    template, style = _template()
     spoken = words()
-    html = template.render(page=page, words=spoken, style=style)
+    html = _template().render(page=page, words=spoken, hops=_hops(page.way, spoken), sign=_signs()[page.tone])
     code = ((b"Tunnel-Error", page.code.encode()),) if page.code else ()
     safety = (
         (b"Content-Security-Policy", _security_policy(page).encode()),
@@ -229,6 +229,16 @@ def outside(url: str) -> str:
     return url if len(url) <= MAX_OUTSIDE and _OUTSIDE.fullmatch(url) else ""
 
 
+def _hops(way: Way | None, spoken: Catalogue) -> list[tuple[str, str, str]]:
+    """Each station of a way: how it is drawn, what is written below it, and what is read out."""
+    if way is None:
+        return []
+    broken = way.hops.index(way.broken)
+    states = ["reached"] * broken + ["broken"] + ["beyond"] * (len(way.hops) - broken - 1)
+    names = [spoken.say(f"way.{hop}") for hop in way.hops]
+    return [(state, name, spoken.say(f"way.{state}", hop=name)) for state, name in zip(states, names, strict=True)]
+
+
 def _json_reply(kind: ErrorKind, detail: str, host: str, request_id: str, fields: tuple[Field, ...]) -> Reply:
     """English whatever the visitor reads: programs log it, and whoever searches for it should find it."""
     message = message_of(english(), kind.code, host)
@@ -258,18 +268,23 @@ def _security_policy(page: Page) -> str:
     return "; ".join(parts)
 
 
-@functools.cache
-def _style() -> str:
-    return resources.files("tunnelrelay.pages").joinpath("templates", "style.css").read_text(encoding="utf-8").strip()
+def _file(name: str) -> str:
+    return resources.files("tunnelrelay.pages").joinpath("templates", name).read_text(encoding="utf-8").strip()
 
 
 @functools.cache
 def _style_hash() -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()}'"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(_file('style.css').encode()).digest()).decode()}'"
 
 
 @functools.cache
-def _template() -> tuple[jinja2.Template, Markup]:
+def _signs() -> dict[str, Markup]:
+    """The drawing of each tone."""
+    return {tone: Markup(lines) for tone, lines in tomllib.loads(_file("signs.toml")).items()}  # noqa: S704 (our own)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tunnelrelay.pages"),
         autoescape=True,
@@ -277,4 +292,4 @@ def _template() -> tuple[jinja2.Template, Markup]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html"), Markup(_style())  # noqa: S704 (our own file)
+    return environment.get_template("page.html", globals={"style": Markup(_file("style.css"))})  # noqa: S704 (our own)
