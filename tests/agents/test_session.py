@@ -67,6 +67,19 @@ async def test_a_login_comes_with_the_uri_to_register(local):
     assert bound.redirect_uri == f"http://localhost:{port_of(local)}/oauth2/callback"
 
 
+async def test_an_owner_may_have_the_provider_answer_at_an_endpoint_with_a_name(local):
+    agent = await agent_of(local)
+    oidc = OidcSpec(issuer="http://127.0.0.1:1", client_id="c", client_secret="s", callback="host")
+    bound = await agent.bind("chosen", policy=PolicySpec(oidc=oidc))
+    refused = await agent.bind(policy=PolicySpec(oidc=oidc))
+    await agent.close()
+
+    assert isinstance(bound, Bound)
+    assert bound.redirect_uri == f"http://chosen.localhost:{port_of(local)}/_tunnel/oidc/callback"
+    assert isinstance(refused, Refused)
+    assert (refused.code, "--subdomain" in refused.hint) == ("policy_invalid", True)
+
+
 FIRST_WORDS = {
     "bind": Bind(tunnel=1, name="x", upstream="http://localhost"),
     "unbind": Unbind(tunnel=1),

@@ -38,6 +38,7 @@ def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
         {"on_recheck_error": "open"},
         {"email_verified": "yes"},
         {"callback": "elsewhere"},
+        {"callback": "host", "request_params": (("response_mode", "form_post"),)},
         {"allow_origins": ("*",)},
         {"allow_origins": ("https://a.example/path",)},
         {"allow_origins": ("null",)},

@@ -156,6 +156,19 @@ def test_a_relay_that_others_could_reach_needs_tokens(flags: dict[str, Any]) -> 
     assert load(**flags).needs_tokens
 
 
+def test_strangers_need_tokens_on_this_machine_too() -> None:
+    assert not load(multi_tenant="false").needs_tokens
+    config = load(multi_tenant="True", shared_callback_owner=("ann", "bob"))
+    assert config.needs_tokens
+    assert config.shared_callback_owner == ("ann", "bob")
+
+
+@pytest.mark.parametrize("flags", [{"multi_tenant": "yes"}, {"shared_callback_owner": ("a b",)}])
+def test_what_is_neither_true_nor_an_owner_is_refused(flags: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        load(**flags)
+
+
 @pytest.mark.parametrize(
     "flags", [{}, {"http": "[::1]:0"}, {"http": "localhost:80"}, {"http": "9000"}, {"domain": "tun.localhost"}]
 )
