@@ -15,6 +15,7 @@ from tests.support.issuer import Issuer, issuer
 from tests.support.raw_http import Response, request_bytes
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.wire.messages import Bound, JwtSpec, OidcSpec, PolicySpec
+from tunnelrelay.policy.rules import Policy
 from tunnelrelay.relay import Relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 AUDIENCE = "https://demo.example"
 CLIENT = "client-1"
 WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+SWITCHED = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 NAVIGATE = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
 
 
@@ -77,6 +79,13 @@ async def both(relay: tuple[Relay, KeptLog], ci: Issuer, idp: Issuer) -> AsyncIt
     """For people and programs."""
     async for scene in serve(relay, policy(ci, idp)):
         yield scene
+
+
+def policy_of(s: Scene) -> Policy:
+    endpoint = s.relay.registry.find(HOST)
+    assert endpoint is not None
+    assert endpoint.policy is not None
+    return endpoint.policy
 
 
 def get(*fields: tuple[str, str], token: str = "", method: str = "GET", target: str = "/") -> bytes:
@@ -214,12 +223,10 @@ async def test_row7_a_token_of_one_issuer_for_the_audience_of_another_opens_noth
 
 async def sign_in(s: Scene, idp: Issuer) -> str:
     """A session of Alice's, as a Cookie value."""
-    endpoint = s.relay.registry.find(HOST)
-    assert endpoint is not None
-    assert endpoint.policy is not None
-    assert endpoint.policy.connection is not None
+    connection = policy_of(s).connection
+    assert connection is not None
     claims = {"sub": "alice", "email": "alice@acme.com", "email_verified": True}
-    cookie = await s.relay._sessions.create(HOST, endpoint.policy.connection, issuer=idp.url, claims=claims)
+    cookie = await s.relay._sessions.create(HOST, connection, issuer=idp.url, claims=claims)
     return f"tunnel={cookie.decode()}"
 
 
@@ -275,19 +282,11 @@ async def test_rules_about_networks_come_before_any_token(relay: tuple[Relay, Ke
 # Websockets
 
 
-async def open_websocket(s: Scene, token: str, *fields: tuple[str, str]) -> tuple[Any, Any]:
-    visitor = s.visitor()
-    connection = await visitor.__aenter__()
-    s.agent.answers = lambda asked: asked.head(101, b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    await connection.send(get(*WEBSOCKET, *fields, token=token))
-    return connection, visitor
-
-
 async def test_a_program_opens_a_websocket_without_an_origin(s: Scene, ci: Issuer):
-    connection, visitor = await open_websocket(s, good(ci))
-
-    assert b" 101 " in await connection.reader.readline()
-    await visitor.__aexit__(None, None, None)
+    s.agent.answers = lambda asked: asked.head(101, SWITCHED)
+    async with s.visitor() as visitor:
+        await visitor.send(get(*WEBSOCKET, token=good(ci)))
+        assert b" 101 " in await visitor.reader.readline()
 
 
 async def test_row114_another_sites_page_opens_no_websocket_with_a_token_either(s: Scene, ci: Issuer):
@@ -297,41 +296,50 @@ async def test_row114_another_sites_page_opens_no_websocket_with_a_token_either(
     assert s.agent.asked == []
 
 
+def look(s: Scene) -> None:
+    """The relay judges anew what let in the exchanges under way, now and not in two seconds."""
+    s.relay.ingress._next_look = 0.0
+    s.relay.ingress.sweep()
+
+
 async def is_cut(connection: Any) -> bool:
-    await connection.reader.readuntil(b"\r\n\r\n")
     try:
         return await connection.reader.read() == b""
     except ConnectionError:
         return True
 
 
-async def test_row115_a_websocket_ends_with_the_token_that_opened_it(
-    s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fields", [WEBSOCKET, []], ids=["websocket", "event stream"])
+async def test_what_a_token_opened_ends_with_it(
+    s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch, fields: list[tuple[str, str]]
 ):
-    connection, visitor = await open_websocket(s, good(ci))
-    await s.turns(lambda: s.relay.ingress._opaque)
-    s.relay.ingress.sweep()
-    assert s.relay.ingress._opaque
+    """Row 115."""
+    status, said = (101, SWITCHED) if fields else (200, b"Content-Type: text/event-stream\r\n")
+    s.agent.answers = lambda asked: asked.head(status, said)
+    async with s.visitor() as visitor:
+        await visitor.send(get(*fields, token=good(ci)))
+        await visitor.reader.readuntil(b"\r\n\r\n")
+        look(s)
+        assert not (await s.visit(visitor)).is_idle
 
-    later = time.time() + 300 + 60
-    monkeypatch.setattr(s.relay.ingress.gate, "_clock", lambda: later)
-    s.relay.ingress.sweep()
-    assert await is_cut(connection)
-    await visitor.__aexit__(None, None, None)
+        monkeypatch.setattr(s.relay.ingress.gate, "_clock", lambda: time.time() + 300 + 60)
+        look(s)
+        assert await is_cut(visitor)
 
 
-async def test_row115_a_websocket_ends_when_its_owner_takes_other_tokens(s: Scene, ci: Issuer):
-    connection, visitor = await open_websocket(s, good(ci))
-    await s.turns(lambda: s.relay.ingress._opaque)
-    endpoint = s.relay.registry.find(HOST)
-    assert endpoint is not None
-    assert endpoint.policy is not None
-    assert endpoint.policy.bearer is not None
-    endpoint.policy = replace(endpoint.policy, bearer=replace(endpoint.policy.bearer, version="another"))
-    s.relay.ingress.sweep()
+async def test_what_a_token_opened_ends_when_the_owner_takes_other_tokens(s: Scene, ci: Issuer):
+    """Row 115."""
+    s.agent.answers = lambda asked: asked.head(101, SWITCHED)
+    async with s.visitor() as visitor:
+        await visitor.send(get(*WEBSOCKET, token=good(ci)))
+        await visitor.reader.readuntil(b"\r\n\r\n")
+        bearer = policy_of(s).bearer
+        assert bearer is not None
+        changed = replace(policy_of(s), bearer=replace(bearer, version="another"))
+        s.relay.registry.find(HOST).policy = changed  # type: ignore[union-attr]
 
-    assert await is_cut(connection)
-    await visitor.__aexit__(None, None, None)
+        look(s)
+        assert await is_cut(visitor)
 
 
 async def test_a_tunnel_that_comes_back_with_other_rules_judges_known_tokens_anew(s: Scene, ci: Issuer):
