@@ -1,12 +1,13 @@
 """Signing out: only by our own form (rows 74, 76)."""
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 import pytest
 
 from tests.oidc.world import APP, ISSUER, PEER, Browser, World, code_of, connection, location, set_cookies
+from tests.pages.reading import PageRead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
 from tunnelrelay.oidc.asking import Asking
@@ -106,9 +107,24 @@ async def test_whoever_wants_to_is_signed_out_at_the_provider_too() -> None:
 
     back = location(world.logout.returned([("state", asked["state"])], "", "r"))
     assert back.startswith(f"https://{APP}/_tunnel/signed-out?h=")
-    there = world.logout.said(APP, parse_qsl(urlsplit(back).query)).body
-    assert there != world.logout.said(APP, []).body
-    assert there == world.logout.said(APP, parse_qsl(urlsplit(back).query)).body
+    said = await world.logout.said(APP, world.endpoints[APP], parse_qsl(urlsplit(back).query))
+    assert b"so has the one at the sign-in service" in said.body
+    assert [link["href"] for link in PageRead(said).all("a")] == ["/"]
+
+
+async def test_whoever_is_signed_out_here_only_is_shown_the_way_to_sign_out_at_the_provider() -> None:
+    world = World()
+    await signed_in(world)
+    page = PageRead(await world.logout.said(APP, world.connection_of(APP), []))
+    client_id = quote(world.endpoints[APP].client_id)
+    assert [link["href"] for link in page.all("a")] == ["/", f"{ISSUER}/logout?keep=1&client_id={client_id}"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_without_a_way_to_sign_out_at_the_provider_none_is_shown(is_there: bool) -> None:
+    world = World()
+    page = PageRead(await world.logout.said(APP, world.connection_of(APP) if is_there else None, []))
+    assert [link["href"] for link in page.all("a")] == ["/"]
 
 
 async def test_one_button_alone_signs_out_here_only() -> None:

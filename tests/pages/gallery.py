@@ -27,7 +27,7 @@ HOST = "demo.tun.example"
 LONG_HOST = f"{'a-very-long-name-that-somebody-has-chosen-for-an-app-of-theirs'}.{'x' * 63}.tun.example"
 LONG_EMAIL = f"{'maximilian.alexander.von-und-zu-der-langen-strasse' * 2}@{'department.' * 4}example"
 DOCS_IMAGES = ROOT / "docs" / "images"
-DOCS_PICTURES = {"E4-not-admitted": "light", "unreachable": "light", "signed-out-here-only": "dark"}
+DOCS_PICTURES = {"E4-not-admitted": "light", "unreachable": "light", "signed-out-here": "dark"}
 """Pages that the docs show, in the scheme they are shown in."""
 PROVIDER = "https://acme.okta.com/oauth2/v1/authorize"
 HOSTILE = (
@@ -57,8 +57,7 @@ def pages(
         "unreachable": lambda: login.provider_unreachable(**about),
         "form-not-sent": lambda: login.form_not_sent(**about, path="/orders?page=2"),
         "frame": lambda: login.open_outside_frame(**about, path="/widget"),
-        "again-ended": lambda: login.sign_in_again("ended", **about, path="/orders"),
-        "again-too-old": lambda: login.sign_in_again("too_old", **about),
+        "again-too-old": lambda: login.sign_in_again("too_old", **about, path="/orders"),
         "again-too-weak": lambda: login.sign_in_again("too_weak", **about),
         "sign-out": lambda: login.logout_confirmation(
             host=host, who=who, form=login.sign_out(action="/_tunnel/logout", token="t0ken")
@@ -67,9 +66,9 @@ def pages(
             host=host, who=who, form=login.sign_out(action="/_tunnel/logout", token="t0ken", everywhere="everywhere")
         ),
         "signed-out": lambda: login.logged_out(host=host),
-        "signed-out-everywhere": lambda: login.logged_out(host=host, at_provider="out"),
-        "signed-out-here-only": lambda: login.logged_out(
-            host=host, at_provider="in", provider_sign_out="https://acme.okta.com/login/signout"
+        "signed-out-everywhere": lambda: login.logged_out(host=host, is_everywhere=True),
+        "signed-out-here": lambda: login.logged_out(
+            host=host, provider_sign_out="https://acme.okta.com/oauth2/v1/logout"
         ),
         "cookies-too-large": lambda: head_too_large(**about, wants_html=True),
         "cookies-cleared": lambda: cookies_cleared(host=host),

@@ -125,11 +125,16 @@ class Logout:
             f"{self._address.url(leaving.host)}{SIGNED_OUT_PATH}?h={seal_blob(self._ring, leaving.host, done)}"
         )
 
-    def said(self, host: str, params: Iterable[tuple[str, str]]) -> Reply:
-        """The page that says it is done; at the provider too when a sealed word says so."""
+    async def said(self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]) -> Reply:
+        """The page that says it is done: at the provider too when a sealed word says so, else with the way there."""
         words = [value for name, value in params if name == "h"]
-        is_out = len(words) == 1 and open_blob(self._ring, Leaving, host, words[0], self._clock()) is not None
-        return pages.logged_out(host=host, at_provider="out" if is_out else "unknown")
+        if len(words) == 1 and open_blob(self._ring, Leaving, host, words[0], self._clock()) is not None:
+            return pages.logged_out(host=host, is_everywhere=True)
+        metadata = await self._metadata(connection) if connection is not None else None
+        if connection is None or metadata is None or not metadata.end_session_endpoint:
+            return pages.logged_out(host=host)
+        there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
+        return pages.logged_out(host=host, provider_sign_out=there)
 
     async def _leave(self, asking: Asking, session: Session, grant: Grant, *, is_everywhere: bool) -> Reply:
         metadata = await self._metadata(asking.connection)

@@ -216,14 +216,14 @@ def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[F
 
 
 def sign_in_again(
-    reason: Literal["ended", "too_old", "too_weak"],
+    reason: Literal["too_old", "too_weak"],
     *,
     request_id: str,
     host: str,
     path: str = "/",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """A sign-in that was good once, or is not good enough: the provider ended it, or it is too old or too weak."""
+    """A sign-in that is not good enough for this endpoint, though it may be for others."""
     spoken, host = words(), clean(host, MAX_HOST)
     page = Page(
         status=401,
@@ -270,19 +270,18 @@ def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[s
 def logged_out(
     *,
     host: str,
-    at_provider: Literal["unknown", "out", "in"] = "unknown",
+    is_everywhere: bool = False,
     provider_sign_out: str = "",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
     """Says that it is done, and how it stands at the provider.
 
     Args:
-        provider_sign_out: The provider's own sign-out page, for whoever is still signed in there.
+        is_everywhere: At the provider too. Else nobody here can know.
+        provider_sign_out: The provider's own sign-out page, where there is one.
     """
-    key = {"unknown": "", "out": "_everywhere", "in": "_here_only"}[at_provider]
+    key = "_everywhere" if is_everywhere else ""
     spoken, host, there = words(), clean(host, MAX_HOST), outside(provider_sign_out)
-    links = [Link(there, spoken.say("buttons.sign_out_at_provider"))] if there else []
-    links.append(_home("sign_in_again"))
     page = Page(
         status=200,
         title=spoken.say("pages.signed_out.title"),
@@ -290,8 +289,8 @@ def logged_out(
         host=host,
         text=spoken.say(f"pages.signed_out.text{key}", host=host),
         hint=spoken.say(f"pages.signed_out.hint{key}"),
-        link=links[0],
-        second_link=links[1] if there else None,
+        link=_home("sign_in_again"),
+        second_link=Link(there, spoken.say("buttons.sign_out_at_provider")) if there else None,
     )
     return page_reply(page, fields)
 

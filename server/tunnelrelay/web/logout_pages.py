@@ -76,7 +76,8 @@ class LogoutPages:
         return response(await self.logout.submit(asking, form))
 
     async def _signed_out(self, request: Request) -> Response:
-        return response(self.logout.said(inside_of(request.scope).host, query_params(request.scope)))
+        host = inside_of(request.scope).host
+        return response(await self.logout.said(host, self.endpoints.connection_of(host), query_params(request.scope)))
 
     async def _returned(self, request: Request) -> Response:
         """Where providers send visitors back to after their own logout."""
