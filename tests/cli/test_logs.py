@@ -101,8 +101,37 @@ def test_what_libraries_log_comes_out_in_the_same_form():
     assert heard.records == [{"lvl": "warn", "msg": "odd frame", "obj": "websockets"}]
 
 
-def test_a_library_record_that_cannot_be_formatted_does_not_raise(monkeypatch):
-    monkeypatch.setattr(logging, "raiseExceptions", False)
+def test_a_library_record_that_cannot_be_formatted_is_told_without_it():
+    """Row 158."""
     heard = Heard()
-    LibraryHandler(heard.log).emit(logging.LogRecord("x", logging.WARNING, "f", 1, "%d", ("no number",), None))
-    assert not heard.lines
+    LibraryHandler(heard.log).emit(logging.LogRecord("x", logging.WARNING, "f", 1, "%d", ("canary",), None))
+    assert heard.records == [
+        {"lvl": "warn", "msg": "a record that cannot be shown", "obj": "x", "err": "TypeError"},
+    ]
+
+
+SECRETS = ["tt_canarycanarycanarycanary", "Authorization: Bearer canary", "client_secret=canary"]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_is_shaped_like_a_secret_never_reaches_the_log(text):
+    """Row 158."""
+    heard = Heard("debug")
+    heard.watcher.lost(f"the relay said {text}", 0.1)
+    heard.watcher.moving(text)
+    heard.watcher.unready("https://a", text)
+    heard.watcher.exchange(exchange(status=0, code=Code.UPSTREAM_BROKEN, reason=text))
+    error = ValueError(text)
+    record = logging.LogRecord("websockets", logging.ERROR, "f", 1, "odd %s", (text,), (ValueError, error, None))
+    LibraryHandler(heard.log).emit(record)
+    assert len(heard.lines) == 5
+    assert "canary" not in "".join(heard.lines)
+
+
+@pytest.mark.parametrize("path", [b"/tt_canarycanarycanarycanary", b"/reset/password=canary"])
+def test_a_path_that_holds_one_is_logged_without_it(path):
+    """Row 158."""
+    heard = Heard()
+    heard.watcher.exchange(exchange(target=path))
+    assert heard.messages == ["exchange"]
+    assert "canary" not in heard.lines[0]

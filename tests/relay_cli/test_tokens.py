@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunnelctl.secret import redact
 from tunnelrelay import tokens
-from tunnelrelay.observe.text import redact
 from tunnelrelay.store.memory import MemoryStore
 
 

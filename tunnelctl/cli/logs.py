@@ -8,7 +8,10 @@ from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.watcher import Started
 from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of
+from tunnelctl.secret import redact
 
+SECRET_MARKS = ("eyJ", "tt_", "=")
+"""A path without any of these holds nothing that `redact` knows."""
 REPEAT_SECONDS = 30.0
 """A relay that is away is dialled five times a second at first: the same reason is logged again only after so long."""
 
@@ -32,9 +35,18 @@ class Log:
         self._now = now
 
     def record(self, level: str, message: str, **fields: Value) -> None:
-        """Write one record, unless it is too light."""
+        """Write one record, unless it is too light. What is shaped like a secret is taken out."""
         if WEIGHTS[level] >= self._weight:
-            self._write(self._render(self._now(), level, message, fields))
+            texts = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}
+            self._write(self._render(self._now(), level, redact(message), texts))
+
+    def exchange(self, fields: dict[str, Value]) -> None:
+        """Write the record of an exchange: a line for each, so that only one that looks odd is redacted."""
+        path = str(fields["path"])
+        if "err" in fields or any(mark in path for mark in SECRET_MARKS):
+            self.record("info", "exchange", **fields)
+        elif WEIGHTS["info"] >= self._weight:
+            self._write(self._render(self._now(), "info", "exchange", fields))
 
 
 class LogWatcher:
@@ -95,7 +107,7 @@ class LogWatcher:
         }
         if exchange.code is not None:
             fields["err"] = failure_words(exchange)
-        self._log.record("info", "exchange", **fields)
+        self._log.exchange(fields)
 
     def lost(self, reason: str, retry_in: float) -> None:
         """No link."""
@@ -135,5 +147,5 @@ class LibraryHandler(logging.Handler):
             if record.exc_info and record.exc_info[1] is not None:
                 text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
             self._log.record(level, text, obj=record.name)
-        except Exception:
-            self.handleError(record)
+        except Exception as error:  # `logging` would print the record past the redactor
+            self._log.record("warn", "a record that cannot be shown", obj=record.name, err=type(error).__name__)

@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tunnelrelay.observe.text import clean_json, printable, quoted, redact, timestamp
+from tunnelctl.secret import redact
+from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 
 FLUSH_SECONDS = 0.25
 """How old a record may get. A person who watches the log does not notice; a busy relay writes hundreds at once."""

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tunnelrelay.observe.text import printable, redact
+from tunnelctl.secret import redact
+from tunnelrelay.observe.text import printable
 
 log = logging.getLogger("tunnelrelay.audit")
 

@@ -2,6 +2,9 @@
 
 A log that blocks (a full pipe, a slow disk) must not stop traffic: lines go into a bounded buffer, and what does not
 fit is counted and dropped. Next: `text.py` for what is done to strangers' text, `access.py` for one line per exchange.
+
+There is no other way to stderr: warnings, exceptions that nobody caught, in whichever thread, and those that cannot be
+raised come here too, and pass the same redactor.
 """
 
 import json
@@ -9,10 +12,14 @@ import logging
 import sys
 import threading
 from collections import deque
+from types import TracebackType
 from typing import Protocol
 
+from tunnelctl.secret import redact
 from tunnelrelay.observe.access import AccessLog
-from tunnelrelay.observe.text import clean_json, printable, quoted, redact, timestamp
+from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
+
+log = logging.getLogger(__name__)
 
 MAX_BUFFER = 8 << 20
 """Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
@@ -91,18 +98,21 @@ class LineWriter:
 
 
 class LogHandler(logging.Handler):
-    """Hands formatted records to a `LineWriter`."""
+    """Hands formatted records to a `LineWriter`. One that cannot be formatted is counted as dropped.
+
+    `logging` would print its message and arguments instead, past the redactor.
+    """
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by `logging`; a record that cannot be formatted is told like any other failure of a handler."""
+        """Called by `logging`. Never raises."""
         try:
             self._writer.write(self.format(record).encode() + b"\n")
         except Exception:
-            self.handleError(record)
+            self._writer.dropped += 1
 
 
 class TextFormatter(logging.Formatter):
@@ -150,14 +160,33 @@ class Logs:
         self._before = {name: logging.getLogger(name).level for name in levels}
         _set_levels(levels)
         logging.getLogger().addHandler(self._handler)
+        self._hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+        sys.excepthook, sys.unraisablehook, threading.excepthook = _uncaught, _unraisable, _uncaught_in_thread
+        logging.captureWarnings(capture=True)
         self.access = AccessLog(self.writer.write, form, is_on=severity <= logging.INFO)
 
     def close(self) -> None:
         """Writes what is left and gives `logging` back as it was."""
         self.access.flush()
+        logging.captureWarnings(capture=False)
+        sys.excepthook, sys.unraisablehook, threading.excepthook = self._hooks
         logging.getLogger().removeHandler(self._handler)
         _set_levels(self._before)
         self.writer.close()
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    log.critical("an exception that nobody caught", exc_info=(kind, error, traceback))
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and args.exc_type is not SystemExit:
+        _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _unraisable(found: "sys.UnraisableHookArgs") -> None:
+    error = found.exc_value or found.exc_type()
+    log.error("an exception that could not be raised", exc_info=(found.exc_type, error, found.exc_traceback))
 
 
 def _set_levels(levels: dict[str, int]) -> None:
