@@ -132,6 +132,13 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'{"sub":"a","sub":"b"}',
     ),
     "logout_claims": (as_json(LOGOUT), as_json({**LOGOUT, "nonce": "n"}), as_json({**LOGOUT, "events": []})),
+    "bearer_claims": (
+        as_json(CLAIMS),
+        as_json({**CLAIMS, "aud": [CLIENT_ID, "account"], "azp": CLIENT_ID}),
+        as_json({"iss": ISSUER, "aud": CLIENT_ID, "sub": "ci", "client_id": "ci", "exp": int(NOW) + 1.5, "jti": "1"}),
+        as_json({**CLAIMS, "cnf": {"jkt": "x"}, "exp": "9", "iat": None}),
+        b'{"alg":"ES256","kid":"k1","typ":"logout+jwt"}\n' + as_json(CLAIMS),
+    ),
     "strict_json": (
         b'{"a": [1, 2.5, true, null, "\\u00e4", {}]}',
         b'{"a": 1, "a": 2}',

@@ -12,12 +12,14 @@ from tests.fuzz.targets_http import check
 from tunnelctl.oidc.base64url import b64url, unb64url
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import MAX_KEYS, KeySet, read_keys
-from tunnelctl.oidc.metadata import ALGORITHMS, read_metadata
+from tunnelctl.oidc.metadata import ALGORITHMS, read_issuer, read_metadata
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
+from tunnelrelay.oidc.bearer_token import check_bearer_token, claimed_issuer
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, Handoff, State, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.logout_token import check_logout_token
 from tunnelrelay.oidc.sealed import KeyRing, Master
 from tunnelrelay.oidc.tokens import Expected, TokenInvalid, check_id_token
+from tunnelrelay.policy.rules import Connection, Rules, TokenIssuer
 
 NOW = 1_800_000_000.0
 ISSUER, CLIENT_ID, NONCE = "https://op.example", "client", "nonce"
@@ -46,6 +48,18 @@ EXPECTED = Expected(
     code="code",
     now=NOW,
 )
+ISSUER_METADATA = read_issuer(
+    {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": list(ALGORITHMS)},
+    configured=ISSUER,
+    allow_http=False,
+)
+TOKENS_FOR_CLIENT = TokenIssuer(
+    connection=Connection(
+        id="c", issuer=ISSUER, client_id=CLIENT_ID, client_secret="s", scopes=(), rules=Rules(), idle_seconds=1,
+        max_seconds=1, epoch="e", rules_version="r",
+    ),
+    audiences=frozenset({CLIENT_ID}),
+)  # fmt: skip
 JSON_BYTES = 64 * 1024
 
 
@@ -133,6 +147,26 @@ def logout_claims(data: bytes) -> None:
     assert (claims["iss"], claims["aud"]) in ((ISSUER, CLIENT_ID), (ISSUER, [CLIENT_ID]))
 
 
+def bearer_claims(data: bytes) -> None:
+    """Rows 9, 10, 14, 16, 28: claims that opened an endpoint, or TokenInvalid. A first line is the header."""
+    header, _, claims = data.rpartition(b"\n")
+    signed = b64url(header or b'{"alg":"ES256","kid":"k1","typ":"at+jwt"}') + "." + b64url(claims)
+    try:
+        token = f"{signed}.{signature(signed)}"
+        read = check_bearer_token(token, ISSUER_METADATA, KEYS, TOKENS_FOR_CLIENT, now=NOW)
+    except TokenInvalid:
+        return
+    audience = read["aud"] if isinstance(read["aud"], list) else [read["aud"]]
+    assert claimed_issuer(token) == read["iss"] == ISSUER
+    assert CLIENT_ID in audience
+    assert set(audience) == {CLIENT_ID} or CLIENT_ID in (read.get("azp"), read.get("client_id"))
+    assert 0 < len(read["sub"]) < 256
+    assert math.isfinite(read["exp"])
+    assert read["exp"] + 60 >= NOW
+    assert not {"events", "cnf"} & read.keys()
+    assert "nonce" not in read or set(audience) == {CLIENT_ID}
+
+
 def strict_json(data: bytes) -> None:
     """Row 24: an object that two other parsers read alike, or NotStrictJson."""
     try:
@@ -203,6 +237,7 @@ TARGETS = (
     id_token_text,
     id_token_claims,
     logout_claims,
+    bearer_claims,
     strict_json,
     key_set,
     metadata,
