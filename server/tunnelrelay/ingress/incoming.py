@@ -14,6 +14,7 @@ from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.request import Request
+from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.ingress.seams import Carried
 
 HEAD_SECONDS = 10.0
@@ -142,7 +143,8 @@ class Incoming(VisitorConnection):
         if self._carried.has_answered:
             self.break_off("session_over")
         else:
-            self.fail("login_required", closes=True)
+            is_program = isinstance(self.request.session, Program)
+            self.fail("bearer_invalid" if is_program else "login_required", closes=True)
 
     def _judge_half_closed(self, bytes_out: int) -> None:
         """A visitor that has left looks like one that has only finished sending, until it is written to.
