@@ -327,6 +327,20 @@ async def test_what_a_token_opened_ends_with_it(
         assert await is_cut(visitor)
 
 
+async def test_a_request_nobody_has_answered_when_its_token_ends_is_refused(
+    s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch
+):
+    s.agent.answers = lambda asked: None
+    async with s.visitor() as visitor:
+        asked = await s.exchange(visitor, get(token=good(ci)))
+        monkeypatch.setattr(s.relay.ingress.gate, "_clock", lambda: time.time() + 300 + 60)
+        look(s)
+        response = await visitor.response()
+        await asked.until(lambda: asked.reset)
+
+    assert (response.status, error_of(response)) == (401, "bearer_invalid")
+
+
 async def test_what_a_token_opened_ends_when_the_owner_takes_other_tokens(s: Scene, ci: Issuer):
     """Row 115."""
     s.agent.answers = lambda asked: asked.head(101, SWITCHED)

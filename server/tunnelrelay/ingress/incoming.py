@@ -14,8 +14,8 @@ from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.request import Request
-from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.ingress.seams import Carried
+from tunnelrelay.oidc.bearer import Program
 
 HEAD_SECONDS = 10.0
 """From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
