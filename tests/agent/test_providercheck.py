@@ -11,7 +11,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from tunnelctl.agent.providercheck import Client, check_provider
+from tunnelctl.agent.providercheck import Client, RelaySilent, check_provider, redirect_uri_in
 from tunnelctl.oidc.findings import Finding
 
 ISSUER = "https://idp.acme.example"
@@ -507,3 +507,16 @@ async def test_a_providers_own_words_cannot_write_to_the_terminal() -> None:
     finding = await only(provider)
     assert finding.found.isprintable()
     assert len(finding.found) < 300
+
+
+# The relay's redirect URI
+
+
+def test_a_relays_redirect_uri_is_taken_where_it_holds_for_everybody() -> None:
+    assert redirect_uri_in({"redirect_uri": REDIRECT_URI}) == REDIRECT_URI
+
+
+@pytest.mark.parametrize("uri", [None, 7, "", "javascript:alert(1)", f"{REDIRECT_URI}/{{connection}}"])
+def test_a_relay_with_one_for_each_client_tells_none(uri: Any) -> None:
+    with pytest.raises(RelaySilent):
+        redirect_uri_in({"redirect_uri": uri})

@@ -9,7 +9,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -117,9 +117,18 @@ def run_redirect_uri_of(relay: str, ca_file: str | None) -> str:
             await caller.aclose()
 
     document, findings = read_document(asyncio.run(run()), "relay's information", fix="")
-    uri = (document or {}).get("redirect_uri")
+    if document is None:
+        raise RelaySilent(findings[0].found)
+    return redirect_uri_in(document)
+
+
+def redirect_uri_in(document: Mapping[str, Any]) -> str:
+    """The redirect URI in a relay's information. Raises RelaySilent when there is none that holds for everybody."""
+    uri = document.get("redirect_uri")
     if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
-        raise RelaySilent(findings[0].found if findings else "it has none for everybody")
+        raise RelaySilent("it says nothing about it")
+    if "{" in uri:
+        raise RelaySilent("each client has its own there; give it by --redirect-uri, `tunnel http` prints it")
     return uri
 
 
