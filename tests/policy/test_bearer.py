@@ -138,6 +138,15 @@ def test_a_shared_issuer_is_refused_until_a_rule_says_whose_tokens(issuer: str) 
     assert problems(jwt=(jwt(issuer, "tunnel", shared.example),)) == []
 
 
+def test_a_subject_narrows_only_where_it_names_a_customer() -> None:
+    named, chosen = "sub=repo:acme/app:ref:refs/heads/main", "sub=ref:refs/heads/main"
+
+    assert problems(jwt=(jwt(GITHUB, "tunnel", named),)) == []
+    assert problems(jwt=(jwt(GITHUB, "tunnel", chosen),))
+    assert problems(jwt=(jwt(GITHUB, "tunnel", named, chosen),))  # either of them opens
+    assert problems(jwt=(jwt(GITHUB, "tunnel", chosen, "repository_id=1"),)) == []
+
+
 @pytest.mark.parametrize("claim", ["ref=refs/heads/main", "actor=octocat", "event_name=push", "environment=production"])
 def test_a_claim_that_strangers_can_have_too_narrows_nothing(claim: str) -> None:
     assert problems(jwt=(jwt(GITHUB, "tunnel", claim),))

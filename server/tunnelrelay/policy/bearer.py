@@ -102,7 +102,7 @@ def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> Tok
         problems.append(f"jwt: {len(spec.claims)} claim rules, at most {MAX_CLAIM_RULES}")
     problems += [problem for name, value in spec.claims for problem in _claim_problems(name, value)]
     shared = shared_issuer(spec.issuer)
-    if shared is not None and not narrows((name for name, _ in spec.claims), shared):
+    if shared is not None and not narrows(spec.claims, shared):
         problems.append(
             f"jwt: {spec.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
             f"{shared.example}"
@@ -139,7 +139,7 @@ def _too_wide_for_programs(connection: Connection) -> list[str]:
     if shared is None:
         return []
     # Of claim rules one match is enough here: each by itself must be narrow.
-    by_claims = bool(rules.claims) and all(narrows((name,), shared) for name, _ in rules.claims)
+    by_claims = bool(rules.claims) and all(narrows((rule,), shared) for rule in rules.claims)
     by_email = bool(rules.emails or rules.domains) and not rules.domains & SHARED_DOMAINS
     if by_claims or by_email or (shared.groups and rules.groups):
         return []

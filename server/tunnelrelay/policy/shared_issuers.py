@@ -18,27 +18,36 @@ class SharedIssuer:
             GitHub's `actor` is whoever caused a run, in anybody's repository.
         example: A rule that narrows.
         groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
+        sub_begins: How a `sub` begins that names one customer, where customers choose what theirs is made of.
     """
 
     who: str
     claims: frozenset[str]
     example: str
     groups: bool = False
+    sub_begins: tuple[str, ...] = ("",)
 
 
-def _shared(who: str, claims: str, example: str, *, groups: bool = False) -> SharedIssuer:
-    return SharedIssuer(who, frozenset(claims.split()), example, groups)
+def _shared(
+    who: str, claims: str, example: str, *, groups: bool = False, sub_begins: tuple[str, ...] = ("",)
+) -> SharedIssuer:
+    return SharedIssuer(who, frozenset(claims.split()), example, groups, sub_begins)
 
 
 _GITHUB = (
     "repository repository_id repository_owner repository_owner_id workflow_ref job_workflow_ref enterprise_id sub"
 )
 _GITLAB = "project_path project_id namespace_path namespace_id ci_config_ref_uri sub"
+_GITHUB_SUBS = ("repo:", "repository_id:", "repository_owner:", "repository_owner_id:", "job_workflow_ref:")
+"""A repository may have its `sub` made of other claims, `ref:refs/heads/main` for one: anybody's can look like that."""
 _ANYBODY = "sub=THE-ACCOUNT'S-ID"
 
 SHARED: dict[str, SharedIssuer] = {
     "https://token.actions.githubusercontent.com": _shared(
-        "every workflow in every repository on GitHub", _GITHUB, "repository=OWNER/REPOSITORY"
+        "every workflow in every repository on GitHub",
+        _GITHUB,
+        "repository=OWNER/REPOSITORY",
+        sub_begins=_GITHUB_SUBS,
     ),
     "https://gitlab.com": _shared(
         "every account and every CI job on GitLab.com", _GITLAB, "project_path=GROUP/PROJECT", groups=True
@@ -95,6 +104,16 @@ def shared_issuer(issuer: str) -> SharedIssuer | None:
     return SHARED.get(issuer.rstrip("/").lower())
 
 
-def narrows(names: Iterable[str], shared: SharedIssuer) -> bool:
-    """Says whether rules about all these claims, of which every one must hold, leave one customer."""
-    return not shared.claims.isdisjoint(names)
+def narrows(rules: Iterable[tuple[str, str]], shared: SharedIssuer) -> bool:
+    """Says whether rules leave one customer: of every name one value must match, so one name with such values will do.
+
+    Args:
+        rules: (name, value) of claims.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in rules:
+        values.setdefault(name, []).append(value)
+    return any(
+        name in shared.claims and (name != "sub" or all(text.startswith(shared.sub_begins) for text in texts))
+        for name, texts in values.items()
+    )
