@@ -347,6 +347,19 @@ async def test_an_extra_issuers_own_rules_decide_and_nobody_elses(relay: Relay) 
         assert found == TokenRefused("bearer_not_admitted", "claim")
 
 
+async def test_what_is_asked_of_peoples_logins_is_asked_of_tokens_of_the_same_issuer(relay: Relay) -> None:
+    strong = by_login(required_acr=frozenset({"mfa"}))
+    await relay.admits(relay.token(acr="mfa"), strong)
+    for claims in ({}, {"acr": "pwd"}, {"acr": ["mfa"]}):
+        assert "acr" in await relay.refuses(relay.token(**claims), strong)
+
+    recent = by_login(max_age=600)
+    program = await relay.admits(relay.token(auth_time=NOW - 600, exp=NOW + 9000), recent)
+    assert program.expires_at == NOW + LEEWAY
+    for claims in ({}, {"auth_time": NOW - 601 - LEEWAY}, {"auth_time": "now"}):
+        await relay.refuses(relay.token(**claims), recent)
+
+
 # The issuer's keys
 
 

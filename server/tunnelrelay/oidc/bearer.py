@@ -8,6 +8,7 @@ rules let its holder in (`policy/bearer.py`). Nothing is kept of tokens that wer
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.address import PublicAddress
@@ -141,7 +142,7 @@ class Bearers:
         if not admitted:
             return self._refused("bearer_not_admitted", admitted.reason, host, peer, request_id, issuer)
         identity = identity_of(read, issuer=claims["iss"])
-        return self._remember(host, authorization[0], identity, bearer, float(claims["exp"]) + LEEWAY)
+        return self._remember(host, authorization[0], identity, bearer, _ends_at(claims, issuer))
 
     def _remember(self, host: str, shown: bytes, identity: Identity, bearer: Bearer, expires_at: float) -> Program:
         now = self._clock()
@@ -180,6 +181,12 @@ class Bearers:
             check=reason,
         )
         return TokenRefused(code, reason)
+
+
+def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:
+    """When the token is good no more: its own end, or that of the sign-in behind it."""
+    ends_at, max_age = float(claims["exp"]), issuer.connection.max_age
+    return LEEWAY + (ends_at if max_age is None else min(ends_at, claims["auth_time"] + max_age))
 
 
 def _issuer_named(bearer: Bearer, claimed: str) -> TokenIssuer | None:

@@ -16,6 +16,7 @@ from tunnelrelay.oidc.tokens import (
     MAX_HEADER,
     MAX_TOKEN,
     TokenInvalid,
+    check_sign_in,
     check_subject,
     numeric_date,
     signed_claims,
@@ -72,6 +73,9 @@ def check_bearer_token(
         _check_times(claims, now)
         _check_purpose(claims, issuer)
         check_subject(claims)
+        # A strong or recent login that is asked of people (RFC 9470) is no stronger than the way around it.
+        asked = issuer.connection
+        check_sign_in(claims, max_age=asked.max_age, required_acr=asked.required_acr, now=now)
     return claims
 
 
