@@ -96,7 +96,7 @@ async def test_whoever_wants_to_is_signed_out_at_the_provider_too() -> None:
     browser = await signed_in(world)
     page = await ask(browser)
     assert f'name="{EVERYWHERE}"'.encode() in page.body
-    assert f"form-action 'self' {ISSUER}".encode() in dict(page.fields)[b"Content-Security-Policy"]
+    assert b"form-action 'self' https:" in dict(page.fields)[b"Content-Security-Policy"]
 
     sent = urlsplit(location(await submit(browser, token_in(page), everywhere=True)))
     asked = dict(parse_qsl(sent.query))

@@ -30,7 +30,7 @@ Tone = Literal["problem", "locked", "wait", "done", "ask", "plain"]
 
 _OUTSIDE = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:[/?][\x21-\x7e]*)?")
 MAX_OUTSIDE = 2048
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_SCHEME = re.compile(r"(https?:)//[A-Za-z0-9.\[\]:-]+")
 _BASE_POLICY = "default-src 'none'; base-uri 'none'"
 
 
@@ -82,8 +82,9 @@ class Form:
     Attributes:
         action: A path on this host.
         hidden: (name, value) pairs sent with it, such as a CSRF token.
-        leads_to: Addresses its answer may redirect to; only scheme, host and port count. Browsers hold redirects after
-            a form to the page's `form-action`, so a form that leads to a provider must say so.
+        leads_to: Addresses its answer may redirect to; only the scheme counts. Browsers hold every redirect after a
+            form to the page's `form-action`, also those by which the provider sends visitors on to another one behind
+            it, and who that is nobody here knows.
     """
 
     action: str
@@ -261,7 +262,7 @@ def _common_fields() -> tuple[Field, ...]:
 
 def _security_policy(page: Page) -> str:
     parts = [_BASE_POLICY, f"style-src {_style_hash()}"]
-    targets = [found[0] for url in page.form.leads_to if (found := _ORIGIN.match(url))] if page.form else []
+    targets = sorted({found[1] for url in page.form.leads_to if (found := _SCHEME.match(url))}) if page.form else []
     parts.append(" ".join(["form-action", "'self'", *targets]) if page.form else "form-action 'none'")
     if not page.may_be_framed:
         parts.append("frame-ancestors 'none'")
