@@ -21,6 +21,7 @@ from tunnelrelay.store import store
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 WALK, SECURITY, OKTA = DOCS / "concepts/walk-of-a-request.md", DOCS / "concepts/security.md", DOCS / "guides/okta.md"
+PROVIDERS = [DOCS / f"guides/{name}.md" for name in ("auth0", "authentik", "entra-id", "google", "keycloak", "okta")]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCES = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 
@@ -141,7 +142,7 @@ def test_flags_in_examples_exist(page: Path) -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", OKTA, DOCS / "guides/quick-start.md"], ids=name_of)
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "guides/quick-start.md", *PROVIDERS], ids=name_of)
 def test_flags_in_the_prose_exist(page: Path) -> None:
     known: set[str] = set()
     for group in (tunnel, relay):
@@ -167,3 +168,12 @@ def test_the_exit_codes_are_the_programs() -> None:
 def test_the_readme_has_a_place_for_what_was_measured() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.index("## Measured") < text.index("<!-- bench:begin -->") < text.index("<!-- bench:end -->")
+
+
+@pytest.mark.parametrize("page", PROVIDERS, ids=name_of)
+def test_a_providers_guide_says_what_it_was_not_tried_with_and_how_to_check(page: Path) -> None:
+    text = page.read_text()
+    assert "it has not been tried with a" in " ".join(text.split())
+    assert re.search(r"^tunnel oidc check https://", text, re.MULTILINE)
+    assert "https://idp.tun.example/oauth2/callback" in text
+    assert "## Logging out, and changes during a session" in re.sub(r"## \d\. ", "## ", text)
