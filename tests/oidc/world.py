@@ -14,6 +14,7 @@ from joserfc.jwk import RSAKey
 
 from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.oidc.base64url import b64url
+from tunnelctl.secret import Secret
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.audit import Audit
@@ -402,7 +403,7 @@ def connection(**changes: Any) -> Connection:
         id="conn-app",
         issuer=ISSUER,
         client_id=CLIENT_ID,
-        client_secret=CLIENT_SECRET,
+        client_secret=Secret(CLIENT_SECRET),
         scopes=("openid", "email", "profile"),
         rules=Rules(),
         idle_seconds=3600,
@@ -411,6 +412,8 @@ def connection(**changes: Any) -> Connection:
         rules_version="rules-1",
         recheck_seconds=0,
     )
+    if "client_secret" in changes:
+        changes["client_secret"] = Secret(changes["client_secret"])
     return replace(honest, **changes)
 
 

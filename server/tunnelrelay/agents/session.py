@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from tunnelctl import __version__
@@ -56,7 +56,7 @@ class Desk:
 
     address: PublicAddress
     registry: Registry
-    policy_key: bytes
+    policy_key: bytes = field(repr=False)
     names: NameKeeper
     audit: Audit
     metrics: Metrics

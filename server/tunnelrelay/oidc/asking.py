@@ -1,6 +1,6 @@
 """A request to one of the login's own pages, as far as a login looks at it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunnelrelay.model import Peer
 from tunnelrelay.policy.rules import Connection
@@ -17,7 +17,7 @@ class Asking:
 
     host: str
     connection: Connection
-    cookie_values: list[bytes]
+    cookie_values: list[bytes] = field(repr=False)
     request_id: str
     peer: Peer
 

@@ -76,6 +76,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
     generation: int = 0
     is_repeat: bool = False
 
+    def __repr__(self) -> str:
+        """Never the secrets."""
+        return f"Transaction(tx={self.tx!r}, host={self.host!r})"
+
 
 class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
     """The provider's answer on its way to the endpoint's host: a code, or an error and never both."""
@@ -90,6 +94,10 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
     code: str = ""
     error: str = ""
     description: str = ""
+
+    def __repr__(self) -> str:
+        """Never the code."""
+        return f"Handoff(tx={self.tx!r}, host={self.host!r}, error={self.error!r})"
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):

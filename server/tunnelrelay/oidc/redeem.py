@@ -56,7 +56,10 @@ def token_request(
     """Body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
     return authenticated(
-        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
     )
 
 
@@ -64,7 +67,10 @@ def refresh_request(connection: Connection, metadata: Metadata, refresh_token: s
     """Body and extra header fields of a refresh (RFC 6749 section 6). No scope: the one that was granted stays."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return authenticated(
-        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
     )
 
 
@@ -72,7 +78,10 @@ def revocation_request(connection: Connection, metadata: Metadata, refresh_token
     """Body and extra header fields of a revocation (RFC 7009 section 2.1)."""
     form = {"token": refresh_token, "token_type_hint": "refresh_token"}
     return authenticated(
-        form, method=metadata.auth_method, client_id=connection.client_id, client_secret=connection.client_secret
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
     )
 
 

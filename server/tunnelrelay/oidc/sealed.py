@@ -65,6 +65,10 @@ class _RingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     root: bytes
     masters: tuple[Master, ...]
 
+    def __repr__(self) -> str:
+        """Never the root."""
+        return f"_RingFile(masters={self.masters!r})"
+
 
 class KeyRefused(Exception):
     """A key cannot be added or taken away; the text says why."""

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc.jws import JWSRegistry
@@ -65,10 +65,10 @@ class Expected:
 
     issuer: str
     client_id: str
-    nonce: str
+    nonce: str = field(repr=False)
     algorithms: frozenset[str]
-    access_token: str
-    code: str
+    access_token: str = field(repr=False)
+    code: str = field(repr=False)
     now: float
     is_refresh: bool = False
     max_age: int | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
 from tunnelrelay.policy.classify import Visit
 from tunnelrelay.policy.connections import digest, issuer_problems
@@ -123,7 +124,7 @@ def _without_client(issuer: str, owner: str, key: bytes) -> Connection:
         id=digest(key, "jwt", (owner, issuer)),
         issuer=issuer,
         client_id="",
-        client_secret="",
+        client_secret=Secret(""),
         scopes=(),
         rules=Rules(),
         idle_seconds=0,

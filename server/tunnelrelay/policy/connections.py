@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import httpx
 
+from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.policy.login_wishes import login_wishes
 from tunnelrelay.policy.rules import Connection, Rules, verified_email
@@ -50,7 +51,7 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
         id=digest(key, "connection", (owner, spec.issuer, spec.client_id)),
         issuer=spec.issuer,
         client_id=spec.client_id,
-        client_secret=spec.client_secret,
+        client_secret=Secret(spec.client_secret),
         scopes=scopes,
         rules=rules,
         idle_seconds=spec.idle_seconds,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
+from tunnelctl.secret import Secret
+
 Network = IPv4Network | IPv6Network
 Claims = Mapping[str, object]
 
@@ -96,7 +98,7 @@ class Connection:
     id: str
     issuer: str
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: Secret
     scopes: tuple[str, ...]
     rules: Rules
     idle_seconds: int
