@@ -112,6 +112,7 @@ def test_an_audience_stands_behind_an_equals_sign_and_never_swallows_the_port(ar
 
     configs = []
     login = ["--oidc=https://acme.okta.com", "--oidc-client-id=id", "--oidc-client-secret=s", "--log=false"]
+    login.append("--no-oidc-check")
     monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
 
     assert run(["http", *login, *arguments]) == 0
@@ -198,6 +199,7 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
         "--request-header-add=A: 1", "--request-header-remove=B",
         "--response-header-add=C: 3", "--response-header-remove=D",
         "--oidc-bearer=https://api", "--jwt-issuer=https://ci", "--jwt-audience=demo", "--jwt-claim=repo=acme/app",
+        "--no-oidc-check",
     ]  # fmt: skip
     assert run(["http", "3000", "--log=false", *arguments]) == 0
     policy = configs[0].tunnels[0].policy

@@ -9,7 +9,7 @@ from tunnelctl.cli import main as cli
 from tunnelctl.cli.exits import Failure
 from tunnelctl.cli.oidc import checked_before_start
 from tunnelctl.oidc.findings import Finding, error, ok, warning
-from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.messages import JwtSpec, OidcSpec
 
 ENTRA = "https://login.microsoftonline.com/common/v2.0"
 ACME = "https://idp.acme.example"
@@ -125,6 +125,20 @@ def test_every_mistake_is_told_at_once(provider):
         checked_before_start([login()])
     assert caught.value.problems == [f"--oidc {ACME}: no key", f"--oidc {ACME}: it is another"]
     assert caught.value.hint.startswith("make one; use it; ")
+
+
+def test_of_an_issuer_of_tokens_only_its_name_and_its_keys_matter(provider):
+    tokens = [JwtSpec(issuer=ACME, audience="a")]
+    provider += [error("code_flow", "no code"), error("metadata", "no endpoint"), warning("pkce", "no S256")]
+    assert checked_before_start([], tokens) == ()
+
+    provider.append(error("dns", "not known", fix="look"))
+    assert checked_before_start([], tokens) == (f"--jwt-issuer {ACME}: not known (look)",)
+
+    provider.append(error("issuer_mismatch", "it is another"))
+    with pytest.raises(Failure) as caught:
+        checked_before_start([], tokens)
+    assert caught.value.problems == [f"--jwt-issuer {ACME}: it is another"]
 
 
 @pytest.mark.parametrize(

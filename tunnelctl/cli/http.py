@@ -131,10 +131,11 @@ def http(ctx: click.Context, /, **given: Any) -> None:
     settings = _settings(ctx, given)
     style, level = _log_form(given, settings)
     logins = [tunnel.policy.oidc for tunnel in settings.agent.tunnels if tunnel.policy.oidc]
-    if logins and not given["no_oidc_check"]:
+    tokens = [spec for tunnel in settings.agent.tunnels for spec in tunnel.policy.jwt]
+    if (logins or tokens) and not given["no_oidc_check"]:
         from tunnelctl.cli.oidc import checked_before_start
 
-        settings = replace(settings, notices=(*settings.notices, *checked_before_start(logins)))
+        settings = replace(settings, notices=(*settings.notices, *checked_before_start(logins, tokens)))
     from tunnelctl.cli.run import run_agent
     from tunnelctl.cli.view import can_draw, choose_view, opened
 

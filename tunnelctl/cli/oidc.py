@@ -14,7 +14,7 @@ from tunnelctl.cli.exits import Exit, Failure, plain
 
 if TYPE_CHECKING:
     from tunnelctl.oidc.findings import Finding, Level
-    from tunnelctl.wire.messages import OidcSpec
+    from tunnelctl.wire.messages import JwtSpec, OidcSpec
 
 MARKS: "dict[Level, tuple[str, str, str]]" = {
     "ok": ("✓", "ok", "green"),
@@ -22,6 +22,8 @@ MARKS: "dict[Level, tuple[str, str, str]]" = {
     "error": ("✗", "error", "red"),
 }
 """Each level's mark, its word where marks cannot be written, and its colour."""
+ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
+"""Topics of errors that are none where nobody logs in: a CI system publishes its keys and no login."""
 
 
 @click.group()
@@ -146,27 +148,31 @@ def _summary(findings: "Sequence[Finding]") -> str:
     return " and ".join(told) if told else "Nothing stands in the way of a login, as far as can be seen from here."
 
 
-def checked_before_start(logins: "Sequence[OidcSpec]") -> tuple[str, ...]:
-    """Warnings about the providers at which visitors are about to log in.
+def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec]" = ()) -> tuple[str, ...]:
+    """Warnings about the providers at which visitors are about to log in, and the issuers of programs' tokens.
 
     Raises:
-        Failure: A provider is such that nobody could ever log in there.
+        Failure: A provider is such that nobody could ever log in there, or an issuer such that no token would do.
     """
     from tunnelctl.agent.providercheck import run_checks
 
-    found = run_checks(login.issuer for login in logins)
-    mistakes = [(issuer, one) for issuer, findings in found.items() for one in findings if one.is_a_mistake]
+    found = run_checks([*(login.issuer for login in logins), *(token.issuer for token in tokens)])
+    told = [
+        (f"--oidc {one.issuer}", finding) for one in logins for finding in found[one.issuer] if _matters(finding, one)
+    ]
+    told += [
+        (f"--jwt-issuer {one.issuer}", finding)
+        for one in tokens
+        for finding in found[one.issuer]
+        if finding.level == "error" and finding.topic not in ABOUT_LOGINS
+    ]
+    told = list(dict.fromkeys(told))
+    mistakes = [(flag, one) for flag, one in told if one.is_a_mistake]
     if mistakes:
         rest = "`tunnel oidc check` tells more; --no-oidc-check starts all the same"
         hint = "; ".join([*dict.fromkeys(one.fix for _, one in mistakes if one.fix), rest])
-        raise Failure(Exit.USAGE, [f"--oidc {issuer}: {one.found}" for issuer, one in mistakes], hint)
-    worries = [
-        f"--oidc {login.issuer}: {one.found}{f' ({one.fix})' if one.fix else ''}"
-        for login in logins
-        for one in found[login.issuer]
-        if one.level != "ok" and _matters(one, login)
-    ]
-    return tuple(dict.fromkeys(worries))
+        raise Failure(Exit.USAGE, [f"{flag}: {one.found}" for flag, one in mistakes], hint)
+    return tuple(f"{flag}: {one.found}{f' ({one.fix})' if one.fix else ''}" for flag, one in told if one.level != "ok")
 
 
 def _matters(finding: "Finding", login: "OidcSpec") -> bool:
