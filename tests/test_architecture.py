@@ -53,8 +53,10 @@ TOP = {
     "tunnelrelay.cli_keys",
     "tunnelrelay.cli_names",
     "tunnelrelay.cli_store",
+    "tunnelrelay.cli_sessions",
     "tunnelrelay.cli_tokens",
     "tunnelrelay.control",
+    "tunnelrelay.process",
     "tunnelrelay.relay",
 }
 """What wires the parts together may import every floor, and no floor may import it."""

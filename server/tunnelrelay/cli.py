@@ -84,7 +84,7 @@ def serve(config_file: str | None, **flags: object) -> None:
             demand_token(config.data_dir)
         except Failure as failure:
             fail(str(failure), failure.hint)
-    from tunnelrelay.relay import run
+    from tunnelrelay.process import run
 
     sys.exit(run(config))
 
@@ -138,6 +138,43 @@ def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> No
     from tunnelrelay import cli_tokens
 
     _run(cli_tokens.revoke, where, tokens, owner)
+
+
+@cli.group()
+def session() -> None:
+    """See who is signed in where, and end that.
+
+    Works with and without running relays; what a session had open is closed at once.
+    """
+
+
+@session.command("list")
+@click.option("--host", metavar="HOST", default=None, help="Only at this endpoint.")
+@click.option("--user", metavar="USER", default=None, help="Only this e-mail address, or id at the provider.")
+@_store_options
+def session_list(host: str | None, user: str | None, **where: Any) -> None:
+    """List sessions, the most recently used first. An id opens nothing: it only names a session here."""
+    from tunnelrelay import cli_sessions
+
+    _run(cli_sessions.show, where, host, user)
+
+
+@session.command("revoke")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--host", metavar="HOST", default=None, help="All sessions at this endpoint.")
+@click.option("--user", metavar="USER", default=None, help="All of this e-mail address, or id at the provider.")
+@click.option("--all", "is_all", is_flag=True, help="All sessions there are.")
+@_store_options
+def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_all: bool, **where: Any) -> None:
+    """End sessions, by their id, or all of a host, of a user, or of a user at a host.
+
+    Whoever was signed in signs in again, if the provider and the endpoint's rules still let them.
+    """
+    if (bool(ids), host is not None or user is not None, is_all).count(True) != 1:
+        raise click.UsageError("give the ids of sessions, or --host HOST and --user USER, or --all")
+    from tunnelrelay import cli_sessions
+
+    _run(cli_sessions.revoke, where, ids, host, user)
 
 
 @cli.group()

@@ -44,7 +44,10 @@ def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: 
         click.echo(json.dumps([_record(token) for token in found], indent=2))
     untold = [problem for token in found if (problem := _tell(data_dir, token))]
     if untold:
-        raise Failure(f"revoked, but {untold[0]}", "restart the relay to end links that are open")
+        raise Failure(
+            f"revoked, but {untold[0]}",
+            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+        )
     if unknown:
         raise Failure(f"there is no token {', '.join(unknown)}", "tunnelrelay token list")
     if not found:
@@ -85,10 +88,10 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
 def _tell(data_dir: Path, token: Token) -> str:
     """Has a running relay end the token's links, and reports. Returns what went wrong, or ""."""
     try:
-        links = control.tell_revoked(data_dir / control.FILE_NAME, token.id)
+        done = control.tell(data_dir, control.Order(revoked=token.id))
     except control.ControlError as problem:
         return str(problem)
-    live = "no relay is running here" if links is None else f"live links ended: {links}"
+    live = "no relay is running here" if done is None else f"live links ended: {done.links}"
     click.echo(f"revoked {token.id} of owner {token.owner}; {live}", err=True)
     return ""
 

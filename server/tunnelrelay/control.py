@@ -1,13 +1,15 @@
-"""How a `token` command tells a running relay what it changed: a socket in the data directory, for its owner only.
+"""How a command tells running relays what it changed: sockets in the data directory, for its owner only.
 
-One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. The store is written first, so
-nothing depends on the relay running.
+One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. The store is written first, and
+relays look there every other second, so that nothing depends on their being told: it is only sooner. Relays that share
+a data directory have a socket each.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ import msgspec
 log = logging.getLogger(__name__)
 
 FILE_NAME = "control.sock"
+OTHER_FILES = "control-*.sock"
+"""Of relays that found the first name taken."""
 FILE_MODE = 0o600
 """Whoever can write here can end links: the relay's own user, and root."""
 MAX_LINE = 4096
@@ -29,42 +33,60 @@ MAX_PATH = 100
 
 OnRevoked = Callable[[str], Awaitable[int | None]]
 """Ends the links of a token; says how many there were, if it knows."""
+OnSessionsEnded = Callable[[], Awaitable[int]]
+"""Looks into the store for sessions that were ended there; says how many were news."""
 
 
 class ControlError(Exception):
-    """The relay is there and did not do as asked, or the socket cannot be made."""
+    """A relay is there and did not do as asked, or the socket cannot be made."""
 
 
-class Revoked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token was revoked: links that came with it must end."""
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was changed in the store.
 
-    revoked: str
+    Attributes:
+        revoked: Id of a token: links that came with it must end.
+        sessions_ended: Visitors' sessions were ended.
+    """
+
+    revoked: str = ""
+    sessions_ended: bool = False
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The relay has done it."""
+    """The relay has done it.
 
-    links: int
+    Attributes:
+        links: How many it closed.
+        sessions: How many ended that it had not heard of.
+    """
+
+    links: int = 0
+    sessions: int = 0
 
 
 class ControlSocket:
     """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`."""
 
-    def __init__(self, path: Path, on_revoked: OnRevoked) -> None:
-        self._path = path
+    def __init__(self, data_dir: Path, on_revoked: OnRevoked, on_sessions_ended: OnSessionsEnded) -> None:
+        self._data_dir = data_dir
+        self._path = data_dir / FILE_NAME
         self._on_revoked = on_revoked
+        self._on_sessions_ended = on_sessions_ended
         self._server: asyncio.Server | None = None
         self._inode = 0
         self._open = 0
 
     async def start(self) -> None:
-        """Listens.
+        """Listens, under a name of its own when another relay uses this data directory.
 
         Raises:
-            ControlError: Another relay uses this data directory, or the socket cannot be made.
+            ControlError: The socket cannot be made.
         """
+        for dead in (path for path in self._data_dir.glob(OTHER_FILES) if not _is_answered(path)):
+            dead.unlink(missing_ok=True)
         if _is_answered(self._path):
-            raise ControlError(f"another relay is running with {self._path.parent}")
+            self._path = self._data_dir / OTHER_FILES.replace("*", secrets.token_hex(4))
         try:
             listener = _bind(self._path)
         except OSError as problem:
@@ -87,9 +109,8 @@ class ControlSocket:
         try:
             if self._open <= MAX_CONNECTIONS:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    request = msgspec.json.decode(await reader.readuntil(), type=Revoked)
-                    ended = await self._on_revoked(request.revoked)
-                    writer.write(msgspec.json.encode(Done(links=ended or 0)) + b"\n")
+                    order = msgspec.json.decode(await reader.readuntil(), type=Order)
+                    writer.write(msgspec.json.encode(await self._done(order)) + b"\n")
                     await writer.drain()
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError, msgspec.MsgspecError):
             return  # whoever asked sees the connection close without an answer
@@ -99,23 +120,42 @@ class ControlSocket:
             self._open -= 1
             writer.close()
 
+    async def _done(self, order: Order) -> Done:
+        links = await self._on_revoked(order.revoked) if order.revoked else 0
+        return Done(links=links or 0, sessions=await self._on_sessions_ended() if order.sessions_ended else 0)
 
-def tell_revoked(path: Path, token_id: str, timeout: float = TIMEOUT_SECONDS) -> int | None:
-    """Tells the relay that a token was revoked.
+
+def tell(data_dir: Path, order: Order, timeout: float = TIMEOUT_SECONDS) -> Done | None:
+    """Tells every relay that uses this data directory.
 
     Returns:
-        How many links it ended; None when no relay is running here.
+        What they did, taken together; None when none is running here.
 
     Raises:
-        ControlError: A relay is there and did not answer: its links may live on.
+        ControlError: One is there and did not answer. The others were told.
     """
+    done: list[Done] = []
+    problems: list[ControlError] = []
+    for path in (data_dir / FILE_NAME, *sorted(data_dir.glob(OTHER_FILES))):
+        try:
+            answer = _tell_one(path, order, timeout)
+        except ControlError as problem:
+            problems.append(problem)
+        else:
+            done += [answer] if answer is not None else []
+    if problems:
+        raise problems[0]
+    return Done(sum(each.links for each in done), sum(each.sessions for each in done)) if done else None
+
+
+def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:
     try:
         with _connected(path, timeout) as connection:
             if connection is None:
                 return None
-            connection.sendall(msgspec.json.encode(Revoked(revoked=token_id)) + b"\n")
+            connection.sendall(msgspec.json.encode(order) + b"\n")
             with connection.makefile("rb") as lines:
-                return msgspec.json.decode(lines.readline(MAX_LINE), type=Done).links
+                return msgspec.json.decode(lines.readline(MAX_LINE), type=Done)
     except (OSError, msgspec.MsgspecError) as problem:
         raise ControlError(f"the relay behind {path} did not answer: {problem}") from problem
 

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import logging
-import signal
 import socket
 import time
 from collections.abc import Coroutine
@@ -12,10 +11,10 @@ from typing import Any, Self
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.session import Desk
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME, RelayConfig
-from tunnelrelay.control import FILE_NAME as CONTROL_FILE
 from tunnelrelay.control import ControlError, ControlSocket
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
@@ -26,7 +25,6 @@ from tunnelrelay.ingress.route import Router
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
@@ -234,8 +232,9 @@ class Relay:
             audit=audit,
         )
         self._sessions.on_session_end = self.ingress.session_ended
-        self._control = ControlSocket(config.data_dir / CONTROL_FILE, self._acceptor.revoke)
+        self._control = ControlSocket(config.data_dir, self._acceptor.revoke, self._sessions.hear)
         await self._control.start()
+        self._spawn(RevokedTokens(self.store, self._acceptor.revoke, clock).run())
         self._spawn(self._sessions.run())
         self._spawn(self._names.run())
         self._spawn(self._audit_keeper.run())
@@ -334,49 +333,6 @@ class Relay:
         self._access.flush()
 
 
-def run(config: RelayConfig) -> int:
-    """Run a relay until SIGINT or SIGTERM. Returns the exit code."""
-    logs = Logs(config.log_format, config.log_level)
-    try:
-        return _runner(_serve(config, logs))
-    finally:
-        logs.close()
-
-
-def _runner(main: Coroutine[Any, Any, int]) -> int:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows
-        return asyncio.run(main)
-    return uvloop.run(main)
-
-
-async def _serve(config: RelayConfig, logs: Logs) -> int:
-    relay = Relay(config, access=logs.access)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        await relay.start()
-    except StartError as error:
-        log.error("the relay cannot start: %s", error)
-        return 1
-    relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    log.info(
-        "relay ready",
-        extra={"url": relay.address.url("*." + relay.address.domain), "http": _text(relay.http),
-               "https": _text(relay.https), "admin": _text(relay.admin),
-               "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
-    )  # fmt: skip
-    await stopped.wait()
-    log.info("relay stopping")
-    await relay.stop()
-    return 0
-
-
 def _public_address(config: RelayConfig, http: tuple[str, int] | None, https: tuple[str, int] | None) -> PublicAddress:
     listening = https or http
     assert listening is not None  # the configuration refuses a relay without a listener
@@ -396,7 +352,3 @@ def _node(address: PublicAddress) -> str:
 
 def _name(sock: socket.socket | None) -> tuple[str, int] | None:
     return sock.getsockname()[:2] if sock is not None else None
-
-
-def _text(name: tuple[str, int] | None) -> str:
-    return f"{name[0]}:{name[1]}" if name is not None else "off"

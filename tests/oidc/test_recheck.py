@@ -38,7 +38,7 @@ async def test_behind_a_request_that_is_served_from_what_was_known_the_provider_
     assert (await world.current(browser)).identity.name == "Alice Brown"
 
 
-async def test_row_22_a_group_that_was_taken_away_ends_the_session_at_the_next_recheck() -> None:
+async def test_row22_a_group_that_was_taken_away_ends_the_session_at_the_next_recheck() -> None:
     """Row 22."""
     world = refreshing(rules=OPS)
     world.provider.claims["groups"] = ["ops"]
@@ -51,7 +51,7 @@ async def test_row_22_a_group_that_was_taken_away_ends_the_session_at_the_next_r
     assert world.told("session.end") == ["rules_group"]
 
 
-async def test_row_22_a_request_that_comes_long_after_waits_for_what_the_provider_says() -> None:
+async def test_row22_a_request_that_comes_long_after_waits_for_what_the_provider_says() -> None:
     """Row 22."""
     world = refreshing(rules=OPS)
     world.provider.claims["groups"] = ["ops"]
@@ -104,7 +104,7 @@ def wrong_key(claims: dict[str, Any]) -> str:
         ({}, {"token_type": "DPoP"}),
     ],
 )
-async def test_row_62_a_refresh_that_speaks_of_another_login_ends_the_session(
+async def test_row62_a_refresh_that_speaks_of_another_login_ends_the_session(
     claims: dict[str, Any], answer: dict[str, Any]
 ) -> None:
     """Row 62."""
@@ -118,7 +118,7 @@ async def test_row_62_a_refresh_that_speaks_of_another_login_ends_the_session(
     assert len(world.ended) == 1
 
 
-async def test_row_62_a_refreshed_token_by_a_strange_key_ends_the_session() -> None:
+async def test_row62_a_refreshed_token_by_a_strange_key_ends_the_session() -> None:
     """Row 62."""
     world = refreshing()
     browser = await due(world)
@@ -130,7 +130,7 @@ async def test_row_62_a_refreshed_token_by_a_strange_key_ends_the_session() -> N
     assert world.find(browser) is None
 
 
-async def test_row_62_a_refreshed_token_repeats_the_logins_nonce_or_has_none() -> None:
+async def test_row62_a_refreshed_token_repeats_the_logins_nonce_or_has_none() -> None:
     """Row 62."""
     world = refreshing()
     browser = await due(world)
@@ -142,7 +142,7 @@ async def test_row_62_a_refreshed_token_repeats_the_logins_nonce_or_has_none() -
     assert world.told("session.refresh") == ["ok"]
 
 
-async def test_row_62_userinfo_of_somebody_else_ends_the_session() -> None:
+async def test_row62_userinfo_of_somebody_else_ends_the_session() -> None:
     """Row 62."""
     world = refreshing()
     browser = await due(world)
@@ -153,7 +153,7 @@ async def test_row_62_userinfo_of_somebody_else_ends_the_session() -> None:
     assert world.find(browser) is None
 
 
-async def test_row_63_fifty_requests_at_two_relays_make_one_refresh_and_nobody_is_logged_out() -> None:
+async def test_row63_fifty_requests_at_two_relays_make_one_refresh_and_nobody_is_logged_out() -> None:
     """Row 63."""
     world = refreshing()
     browser = await due(world, late=60)
@@ -167,7 +167,7 @@ async def test_row_63_fifty_requests_at_two_relays_make_one_refresh_and_nobody_i
     assert (world.ended, second.ended) == ([], [])
 
 
-async def test_row_63_a_relay_that_asks_later_goes_by_what_the_first_was_told() -> None:
+async def test_row63_a_relay_that_asks_later_goes_by_what_the_first_was_told() -> None:
     """Row 63."""
     world = refreshing()
     browser = await signed_in(world)
@@ -183,7 +183,7 @@ async def test_row_63_a_relay_that_asks_later_goes_by_what_the_first_was_told() 
     assert len(world.provider.refreshes()) == 1
 
 
-async def test_row_64_a_relay_that_dies_in_the_middle_ends_the_session_and_its_token_is_never_shown_again() -> None:
+async def test_row64_a_relay_that_dies_in_the_middle_ends_the_session_and_its_token_is_never_shown_again() -> None:
     """Row 64."""
     world = refreshing()
     browser = await due(world)
@@ -201,7 +201,7 @@ async def test_row_64_a_relay_that_dies_in_the_middle_ends_the_session_and_its_t
         task.cancel()
 
 
-async def test_row_64_a_relay_that_is_stopped_lets_the_refresh_finish() -> None:
+async def test_row64_a_relay_that_is_stopped_lets_the_refresh_finish() -> None:
     """Row 64."""
     world = refreshing()
     browser = await due(world)

@@ -31,7 +31,7 @@ async def test_an_invented_cookie_is_nobody(cookie: bytes) -> None:
 
 
 @pytest.mark.parametrize("restarted", [True, False])
-async def test_row_72_a_session_is_good_for_one_host_and_one_connection(restarted: bool) -> None:
+async def test_row72_a_session_is_good_for_one_host_and_one_connection(restarted: bool) -> None:
     world = World()
     browser = await signed_in(world)
     if restarted:
@@ -46,7 +46,7 @@ async def test_row_72_a_session_is_good_for_one_host_and_one_connection(restarte
 
 
 @pytest.mark.parametrize("restarted", [True, False])
-async def test_row_72_a_session_ends_with_the_configuration_it_was_made_under(restarted: bool) -> None:
+async def test_row72_a_session_ends_with_the_configuration_it_was_made_under(restarted: bool) -> None:
     world = World()
     browser = await signed_in(world)
     if restarted:
@@ -70,7 +70,7 @@ async def test_changed_rules_are_applied_to_the_claims_of_the_login(restarted: b
     assert len(world.ended) == 1
 
 
-async def test_row_73_a_chosen_session_id_never_becomes_valid() -> None:
+async def test_row73_a_chosen_session_id_never_becomes_valid() -> None:
     world = World()
     browser = Browser(world)
     chosen = b"C" * COOKIE_LENGTH
@@ -80,7 +80,7 @@ async def test_row_73_a_chosen_session_id_never_becomes_valid() -> None:
     assert await world.sessions.recall(chosen, APP, world.endpoints[APP], START) is None
 
 
-async def test_row_74_an_ended_session_is_over_at_once_and_after_a_restart() -> None:
+async def test_row74_an_ended_session_is_over_at_once_and_after_a_restart() -> None:
     world = World()
     browser = await signed_in(world)
     session = world.find(browser)
@@ -91,7 +91,7 @@ async def test_row_74_an_ended_session_is_over_at_once_and_after_a_restart() -> 
     assert await world.signed_in(browser) is None
 
 
-async def test_row_75_an_idle_session_is_over() -> None:
+async def test_row75_an_idle_session_is_over() -> None:
     world = World()
     browser = await signed_in(world)
     world.clock.now += 3600
@@ -103,7 +103,7 @@ async def test_row_75_an_idle_session_is_over() -> None:
     assert world.told("session.end") == ["idle"]
 
 
-async def test_row_75_an_active_session_is_over_at_its_absolute_end() -> None:
+async def test_row75_an_active_session_is_over_at_its_absolute_end() -> None:
     world = World()
     browser = await signed_in(world)
     for _ in range(15):
@@ -114,7 +114,7 @@ async def test_row_75_an_active_session_is_over_at_its_absolute_end() -> None:
     assert world.told("session.end") == ["expired"]
 
 
-async def test_row_75_idle_time_counts_over_a_restart() -> None:
+async def test_row75_idle_time_counts_over_a_restart() -> None:
     world = World()
     browser = await signed_in(world)
     world.restart()
@@ -203,7 +203,7 @@ async def test_a_session_that_is_used_at_another_relay_is_not_idle_here() -> Non
     assert world.ended == []
 
 
-async def test_row_74_what_is_ended_at_one_relay_is_over_at_the_other_once_it_has_listened() -> None:
+async def test_row74_what_is_ended_at_one_relay_is_over_at_the_other_once_it_has_listened() -> None:
     """Row 74."""
     world = World()
     browser, other = await signed_in(world), await signed_in(world)

@@ -39,8 +39,12 @@ def running_relay(data_dir: Path) -> Iterator[list[str]]:
         told.append(token_id)
         return 3
 
+    async def on_sessions_ended() -> int:
+        told.append("sessions")
+        return 1
+
     async def serve() -> None:
-        control = ControlSocket(data_dir / "control.sock", on_revoked)
+        control = ControlSocket(data_dir, on_revoked, on_sessions_ended)
         await control.start()
         is_up.set()
         await asyncio.to_thread(done.wait)
@@ -124,14 +128,14 @@ def test_a_stuck_relay_is_reported_after_every_token_was_revoked(
 ) -> None:
     for _ in range(2):
         run("token", "create")
-    monkeypatch.setattr("tunnelrelay.control.tell_revoked.__defaults__", (0.01,))
+    monkeypatch.setattr("tunnelrelay.control.tell.__defaults__", (0.01,))
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.bind(str(data_dir / "control.sock"))
         stuck.listen(4)
         result = run("token", "revoke", "--owner", "default")
     assert result.exit_code == 1
     assert "did not answer" in result.stderr
-    assert "hint: restart the relay" in result.stderr
+    assert "hint: a relay that runs hears of it" in result.stderr
     assert all(token["revoked_at"] for token in json.loads(run("token", "list", "--json").stdout))
 
 

@@ -1,4 +1,4 @@
-"""The socket between a `token` command and a running relay."""
+"""The sockets between commands and running relays."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnelrelay.control import MAX_CONNECTIONS, ControlError, ControlSocket, tell_revoked
+from tunnelrelay.control import FILE_NAME, MAX_CONNECTIONS, ControlError, ControlSocket, Done, Order, tell
 
 # ruff: noqa: ASYNC240 (a test may wait for its own disk)
 
@@ -18,12 +18,26 @@ class Relay:
 
     def __init__(self) -> None:
         self.revoked: list[str] = []
+        self.looks = 0
 
     async def on_revoked(self, token_id: str) -> int:
         self.revoked.append(token_id)
         if token_id == "tok_bad":
             raise RuntimeError("cannot")
         return 2
+
+    async def on_sessions_ended(self) -> int:
+        self.looks += 1
+        return 5
+
+    def socket(self, data_dir: Path) -> ControlSocket:
+        return ControlSocket(data_dir, self.on_revoked, self.on_sessions_ended)
+
+
+def tell_revoked(path: Path, token_id: str, **how: float) -> int | None:
+    """How many links ended, None without a relay."""
+    done = tell(path.parent, Order(revoked=token_id), **how)
+    return None if done is None else done.links
 
 
 @pytest.fixture
@@ -38,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def control(relay: Relay, path: Path) -> AsyncIterator[ControlSocket]:
-    control = ControlSocket(path, relay.on_revoked)
+    control = relay.socket(path.parent)
     await control.start()
     yield control
     await control.stop()
@@ -58,7 +72,7 @@ async def test_a_dead_relays_socket_counts_as_no_relay_and_is_replaced(relay: Re
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     assert tell_revoked(path, "tok_1") is None
-    control = ControlSocket(path, relay.on_revoked)
+    control = relay.socket(path.parent)
     await control.start()
     assert await asyncio.to_thread(tell_revoked, path, "tok_2") == 2
     await control.stop()
@@ -70,16 +84,46 @@ async def test_only_the_relays_user_may_connect(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("control")
-async def test_a_second_relay_on_the_same_directory_is_refused(relay: Relay, path: Path) -> None:
-    with pytest.raises(ControlError, match="another relay is running"):
-        await ControlSocket(path, relay.on_revoked).start()
+async def test_every_relay_on_a_directory_is_told_and_what_they_did_is_added_up(relay: Relay, path: Path) -> None:
+    others = [Relay(), Relay()]
+    sockets = [other.socket(path.parent) for other in others]
+    for each in sockets:
+        await each.start()
+    assert len(list(path.parent.iterdir())) == 3
+    assert await asyncio.to_thread(tell, path.parent, Order(revoked="tok_1")) == Done(links=6)
+    assert await asyncio.to_thread(tell, path.parent, Order(sessions_ended=True)) == Done(sessions=15)
+    assert [each.looks for each in (relay, *others)] == [1, 1, 1]
+    for each in sockets:
+        await each.stop()
+    assert await asyncio.to_thread(tell_revoked, path, "tok_2") == 2
+    assert [file.name for file in path.parent.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.usefixtures("control")
+async def test_a_relay_that_fails_keeps_no_other_from_being_told(path: Path) -> None:
+    other = Relay()
+    control = other.socket(path.parent)
+    await control.start()
+    with pytest.raises(ControlError):
+        await asyncio.to_thread(tell_revoked, path, "tok_bad")
+    assert other.revoked == ["tok_bad"]
+    await control.stop()
+
+
+async def test_sockets_that_dead_relays_left_behind_are_removed(relay: Relay, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path.with_name("control-dead.sock")))
+    control = relay.socket(path.parent)
+    await control.start()
+    assert [file.name for file in path.parent.iterdir()] == [FILE_NAME]
+    await control.stop()
 
 
 async def test_stopping_removes_the_socket_but_never_a_successors(relay: Relay, path: Path) -> None:
-    first = ControlSocket(path, relay.on_revoked)
+    first = relay.socket(path.parent)
     await first.start()
     path.rename(path.with_name("moved"))
-    second = ControlSocket(path, relay.on_revoked)
+    second = relay.socket(path.parent)
     await second.start()
     await first.stop()
     assert path.exists()
@@ -131,7 +175,7 @@ async def test_more_connections_than_allowed_are_closed(path: Path) -> None:
 async def test_a_long_directory_name_is_no_obstacle(relay: Relay, tmp_path: Path) -> None:
     path = tmp_path / ("d" * 120) / "control.sock"
     path.parent.mkdir()
-    control = ControlSocket(path, relay.on_revoked)
+    control = relay.socket(path.parent)
     await control.start()
     assert await asyncio.to_thread(tell_revoked, path, "tok_1") == 2
     await control.stop()

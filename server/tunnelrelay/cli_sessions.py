@@ -1,0 +1,114 @@
+"""What the `tunnelrelay session` commands do: who is signed in where, and ending that.
+
+The store is changed first; relays that run here are told, and would hear of it by themselves two seconds later.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tunnelrelay import control
+from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
+from tunnelrelay.store.base import AuditRow, SessionRow, Store, Whose
+
+MAX_LISTED = 100_000
+"""Sessions that are looked at. A relay keeps about 2 kB of each."""
+ID_LENGTH = 12
+"""Characters of an id: the beginning of the key's digest, which opens nothing."""
+MIN_PREFIX = 4
+
+
+def show(data_dir: Path, host: str | None, user: str | None, *, as_json: bool) -> None:
+    """Lists sessions, the most recently used first."""
+    found = with_store(data_dir, lambda store: _found(store, host, user))
+    if as_json:
+        click.echo(json.dumps([_record(row) for row in found], indent=2))
+    elif found:
+        _print_table(found)
+    else:
+        click.echo("nobody is signed in" if host is user is None else "nobody like that is signed in", err=True)
+
+
+def revoke(data_dir: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool) -> None:
+    """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all."""
+    ended = with_store(data_dir, lambda store: _revoke_in(store, ids, host, user))
+    if as_json:
+        click.echo(json.dumps([_record(row) for row in ended], indent=2))
+    if not ended:
+        raise Failure("there is no such session", "tunnelrelay session list")
+    try:
+        done = control.tell(data_dir, control.Order(sessions_ended=True))
+    except control.ControlError as problem:
+        raise Failure(
+            f"ended, but {problem}",
+            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+        ) from problem
+    live = "no relay is running here" if done is None else "what they had open is closed"
+    click.echo(f"ended {len(ended)} session{'s'[: len(ended) != 1]}; {live}", err=True)
+
+
+async def _found(store: Store, host: str | None, user: str | None) -> list[SessionRow]:
+    """The sessions that have not run out, of a host, and of a user by e-mail address or by the provider's id."""
+    now = time.time()
+    meant: list[Whose | None] = [None if host is None else Whose(host=host)]
+    if user is not None:
+        meant = [Whose(host=host, email=user.lower()), Whose(host=host, subject=user)]
+    lists = [await store.sessions(whose, limit=MAX_LISTED) for whose in meant]
+    rows = {row.key: row for rows in lists for row in rows if row.expires_at > now}
+    return sorted(rows.values(), key=lambda row: -row.last_seen)
+
+
+async def _revoke_in(store: Store, ids: Sequence[str], host: str | None, user: str | None) -> list[SessionRow]:
+    rows = await _found(store, host, user)
+    chosen = [_named(rows, name) for name in ids] if ids else rows
+    now = time.time()
+    ended = [row for row in chosen if await store.end_sessions(Whose(key=row.key), now)]
+    counts = Counter(row.host for row in ended)
+    await store.add_audit(
+        [
+            AuditRow(at=now, kind="session.revoke", host=name, node=COMMAND, details=json.dumps({"count": str(count)}))
+            for name, count in counts.items()
+        ]
+    )
+    return ended
+
+
+def _named(rows: list[SessionRow], name: str) -> SessionRow:
+    meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
+    if len(meant) != 1:
+        many = "means more than one session" if meant else "is no session's id"
+        raise Failure(f"`{name[:64]}` {many}; nothing was ended", "tunnelrelay session list")
+    return meant[0]
+
+
+def _record(row: SessionRow) -> dict[str, str | None]:
+    return {
+        "id": row.key.hex()[:ID_LENGTH],
+        "host": row.host,
+        "email": row.email,
+        "subject": row.subject,
+        "issuer": row.issuer,
+        "signed_in_at": when(row.created_at),
+        "last_seen_at": when(row.last_seen),
+        "expires_at": when(row.expires_at),
+    }
+
+
+def _print_table(found: list[SessionRow]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tunnelrelay.observe.text import printable
+
+    table = Table("id", "user", "host", "signed in", "last seen", "ends", box=None, pad_edge=False, header_style="bold")
+    for row in found:
+        times = (when(at) or "" for at in (row.created_at, row.last_seen, row.expires_at))
+        table.add_row(row.key.hex()[:ID_LENGTH], printable(row.email or row.subject), row.host, *times)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 250  # a pipe has no width; rows must not be folded
+    console.print(table)

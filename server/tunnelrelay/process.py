@@ -1,0 +1,60 @@
+"""The relay as a process: starts it, waits for a signal, stops it."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+from tunnelrelay.config import RelayConfig
+from tunnelrelay.observe.logs import Logs
+from tunnelrelay.relay import Relay, StartError
+
+log = logging.getLogger("tunnelrelay")
+
+
+def run(config: RelayConfig) -> int:
+    """Run a relay until SIGINT or SIGTERM. Returns the exit code."""
+    logs = Logs(config.log_format, config.log_level)
+    try:
+        return _runner(_serve(config, logs))
+    finally:
+        logs.close()
+
+
+def _runner(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def _serve(config: RelayConfig, logs: Logs) -> int:
+    relay = Relay(config, access=logs.access)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await relay.start()
+    except StartError as error:
+        log.error("the relay cannot start: %s", error)
+        return 1
+    relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    log.info(
+        "relay ready",
+        extra={"url": relay.address.url("*." + relay.address.domain), "http": _text(relay.http),
+               "https": _text(relay.https), "admin": _text(relay.admin),
+               "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
+    )  # fmt: skip
+    await stopped.wait()
+    log.info("relay stopping")
+    await relay.stop()
+    return 0
+
+
+def _text(name: tuple[str, int] | None) -> str:
+    return f"{name[0]}:{name[1]}" if name is not None else "off"

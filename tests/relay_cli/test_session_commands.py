@@ -1,0 +1,135 @@
+"""`tunnelrelay session …`: who is signed in where, and ending it, with and without a running relay."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.relay_cli.test_cli import run, running_relay
+from tunnelrelay.store.base import SessionRow, Store
+from tunnelrelay.store.store import SqliteStore
+
+HOSTS = ("app.tun.example", "wiki.tun.example")
+
+
+async def fill(store: Store) -> None:
+    """Alice at both hosts, Bob (without a verified address) at one, and one session that has run out."""
+    now = time.time()
+    people = [("alice", "alice@acme.example", HOSTS[0]), ("alice", "alice@acme.example", HOSTS[1])]
+    people += [("auth0|bob", "", HOSTS[0]), ("carol", "carol@acme.example", HOSTS[0])]
+    for number, (subject, email, host) in enumerate(people):
+        await store.save_session(
+            SessionRow(
+                key=bytes([0xA0 + number]) * 32,
+                host=host,
+                connection_id="c",
+                epoch="e",
+                issuer="https://idp.acme.example",
+                subject=subject,
+                email=email,
+                created_at=now - 1000,
+                last_seen=now - number,
+                expires_at=now - 1 if subject == "carol" else now + 1000,
+                sealed=b"canary",
+            )
+        )
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(data_dir))
+    in_store(data_dir, fill)
+    return data_dir
+
+
+def in_store(data_dir: Path, action):
+    async def opened():
+        store = await SqliteStore.open(data_dir / "relay.db")
+        try:
+            return await action(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(opened())
+
+
+def left(data_dir: Path) -> list[str]:
+    return sorted(row.key.hex()[:2] for row in in_store(data_dir, lambda store: store.sessions()))
+
+
+def listed(*args: str) -> list[str]:
+    return [record["id"] for record in json.loads(run("session", "list", "--json", *args).stdout)]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_who_is_signed_in_is_listed_and_who_has_run_out_is_not() -> None:
+    assert listed() == ["a0" * 6, "a1" * 6, "a2" * 6]
+    assert listed("--host", HOSTS[1]) == ["a1" * 6]
+    assert listed("--user", "Alice@acme.example") == ["a0" * 6, "a1" * 6]
+    assert listed("--user", "auth0|bob") == ["a2" * 6]
+    assert listed("--user", "auth0|bob", "--host", HOSTS[1]) == []
+    table = run("session", "list")
+    assert "alice@acme.example" in table.stdout
+    assert "auth0|bob" in table.stdout
+    assert "canary" not in table.output + run("session", "list", "--json").output
+
+
+def test_nobody_is_signed_in_is_said_and_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path / "empty"))
+    result = run("session", "list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nobody" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "stay"),
+    [
+        (["a0a0a0"], ["a1", "a2", "a3"]),
+        (["A1" * 6, "a2" * 6], ["a0", "a3"]),
+        (["--user", "alice@acme.example"], ["a2", "a3"]),
+        (["--user", "alice@acme.example", "--host", HOSTS[1]], ["a0", "a2", "a3"]),
+        (["--host", HOSTS[0]], ["a1", "a3"]),
+        (["--all"], ["a3"]),
+    ],
+)
+def test_those_that_are_meant_are_ended_and_no_others(data_dir: Path, args: list[str], stay: list[str]) -> None:
+    result = run("session", "revoke", *args)
+    assert result.exit_code == 0, result.output
+    assert "no relay is running here" in result.stderr
+    assert left(data_dir) == stay
+
+
+def test_running_relays_are_told_and_the_audit_log_has_it(data_dir: Path) -> None:
+    with running_relay(data_dir) as told:
+        result = run("session", "revoke", "--user", "alice@acme.example")
+    assert told == ["sessions"]
+    assert "ended 2 sessions; what they had open is closed" in result.stderr
+    events = in_store(data_dir, lambda store: store.audit(kind="session.revoke"))
+    assert sorted((event.host, json.loads(event.details)) for event in events) == [
+        (host, {"count": "1"}) for host in HOSTS
+    ]
+    assert len(in_store(data_dir, lambda store: store.ended_since(0.0))) == 2
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code != 0
+    return result.stderr
+
+
+def test_what_means_none_or_several_ends_nothing(data_dir: Path) -> None:
+    assert "is no session's id" in refused(run("session", "revoke", "ffffff"))
+    assert "is no session's id" in refused(run("session", "revoke", "a0"))
+    assert "is no session's id" in refused(run("session", "revoke", "a0a0a0", "nonsense"))
+    assert "no such session" in refused(run("session", "revoke", "--user", "nobody@acme.example"))
+    assert left(data_dir) == ["a0", "a1", "a2", "a3"]
+
+
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("args", [[], ["a0a0a0", "--all"], ["--all", "--user", "x"], ["a0a0a0", "--host", "x"]])
+def test_what_is_meant_must_be_said_in_one_way(args: list[str]) -> None:
+    assert run("session", "revoke", *args).exit_code == 2
