@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ingress.scene import GET, HOST, Scene
+from tests.ingress.scene import HOST, Scene
 from tests.support.raw_http import Response, request_bytes
 from tests.support.scripted_agent import Asked
 from tunnelctl.http1.head import RequestHead, parse_request
@@ -39,13 +39,13 @@ def told(response: Response) -> str:
     return line.partition(";")[0]
 
 
-def get(*fields: tuple[str, str], path: str = "/") -> bytes:
-    return request_bytes("GET", path, host=HOST, fields=list(fields))
+def get(*fields: tuple[str, str], path: str = "/", dest: str = "document") -> bytes:
+    return request_bytes("GET", path, host=HOST, fields=[("Sec-Fetch-Dest", dest), *fields])
 
 
 async def test_row84_a_name_in_its_first_hands_says_nothing(s: Scene):
     s.agent.answers = lambda asked: asked.answer()
-    response = await s.fetch()
+    response = await s.fetch(get())
 
     assert (response.get("clear-site-data"), set_cookies(response)) == (None, [])
 
@@ -53,7 +53,7 @@ async def test_row84_a_name_in_its_first_hands_says_nothing(s: Scene):
 @pytest.mark.usefixtures("endpoint")
 async def test_row84_the_first_answer_clears_what_the_former_owner_left_and_the_next_one_does_not(s: Scene):
     s.agent.answers = lambda asked: asked.answer()
-    first = await s.fetch()
+    first = await s.fetch(get())
     second = await s.fetch(get(("Cookie", told(first))))
 
     assert first.get("clear-site-data") == CLEAR
@@ -72,7 +72,7 @@ async def test_row84_the_former_owner_could_not_have_said_that_the_browser_was_t
 
 async def test_row84_what_was_told_of_one_generation_is_not_told_of_the_next(s: Scene, endpoint: Endpoint):
     s.agent.answers = lambda asked: asked.answer()
-    cookie = told(await s.fetch())
+    cookie = told(await s.fetch(get()))
     endpoint.generation = 3
     response = await s.fetch(get(("Cookie", cookie)))
 
@@ -93,7 +93,7 @@ async def test_row84_cookies_of_the_former_owner_end_and_those_of_the_new_one_st
 async def test_row84_the_relays_own_answers_say_it_too(s: Scene):
     page = await s.fetch(get(path="/_tunnel/none"))
     s.agent.answers = lambda asked: asked.link.reset(asked.stream, Code.UPSTREAM_BROKEN)
-    error = await s.fetch(GET)
+    error = await s.fetch(get())
 
     assert (page.status, page.get("clear-site-data")) == (404, CLEAR)
     assert (error.status >= 500, error.get("clear-site-data")) == (True, CLEAR)
@@ -103,7 +103,7 @@ async def test_row84_the_relays_own_answers_say_it_too(s: Scene):
 async def test_row84_the_app_does_not_see_the_cookie(s: Scene):
     seen: list[Asked] = []
     s.agent.answers = lambda asked: (seen.append(asked), asked.answer())[1]
-    cookie = told(await s.fetch())
+    cookie = told(await s.fetch(get()))
     await s.fetch(get(("Cookie", f"a=1; {cookie}; b=2")))
 
     assert seen[-1].get(b"cookie") == b"a=1; b=2"
@@ -129,9 +129,9 @@ async def test_row84_a_worker_the_app_does_not_have_goes_whatever_the_browser_wa
 ):
     """Row 84. A worker that answers for the app can set the cookie, and cannot answer the look for a newer worker."""
     s.agent.answers = lambda asked: asked.answer()
-    cookie = told(await s.fetch())
+    cookie = told(await s.fetch(get()))
     s.agent.answers = lambda asked: asked.answer(status=status, fields=f"Content-Type: {kind}\r\n".encode())
-    response = await s.fetch(get(("Cookie", cookie), ("Service-Worker", "script"), path="/sw.js"))
+    response = await s.fetch(get(("Cookie", cookie), ("Service-Worker", "script"), path="/sw.js", dest="serviceworker"))
 
     assert (response.get("clear-site-data") == CLEAR) is is_cleared
 
@@ -140,14 +140,38 @@ async def test_row84_behind_a_login_a_browser_is_told_before_it_is_sent_to_the_p
     before = endpoint.policy
     await s.agent.bind("demo", policy=PolicySpec(basic_auth=("ann:secret-word",)))
     endpoint.generation = 2
-    response = await s.fetch()
+    response = await s.fetch(get())
     endpoint.policy = before
 
     assert (response.status, response.get("clear-site-data")) == (401, CLEAR)
 
 
 def head(*lines: str) -> RequestHead:
-    return parse_request("".join(f"{line}\r\n" for line in ("GET / HTTP/1.1", "Host: a", *lines, "")).encode())
+    given = ("GET / HTTP/1.1", "Host: a", "Sec-Fetch-Dest: document", *lines, "")
+    return parse_request("".join(f"{line}\r\n" for line in given).encode())
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize(
+    ("method", "fields", "is_told"),
+    [
+        ("GET", [("Sec-Fetch-Dest", "document")], True),
+        ("GET", [("Sec-Fetch-Dest", "serviceworker")], True),
+        ("GET", [("Accept", "text/html,*/*")], True),
+        ("GET", [("Accept", "*/*")], False),
+        ("GET", [("Sec-Fetch-Dest", "image"), ("Accept", "text/html")], False),
+        ("GET", [("Sec-Fetch-Dest", "iframe")], False),
+        ("GET", [("Sec-Fetch-Dest", "empty")], False),
+        ("POST", [("Sec-Fetch-Dest", "document")], False),
+    ],
+)
+async def test_row84_only_pages_that_are_opened_and_workers_scripts_are_told(s: Scene, method, fields, is_told):
+    """Row 84. Another site's page could else clear an app's storage by an image or a form, as often as it likes."""
+    s.agent.answers = lambda asked: asked.answer()
+    response = await s.fetch(request_bytes(method, "/", host=HOST, fields=fields), method=method)
+
+    assert (response.get("clear-site-data") == CLEAR) is is_told
+    assert bool(set_cookies(response)) is is_told
 
 
 async def test_row84_over_https_the_cookies_name_keeps_neighbours_out():

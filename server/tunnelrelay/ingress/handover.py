@@ -1,10 +1,15 @@
 """The first answers after a name has changed hands: a browser throws away what the former owner planted there.
 
 A service worker, a cached page or a storage entry outlives the owner who put it there and would serve the next one's
-visitors. So a browser that cannot show that it was told already hears `Clear-Site-Data` with whatever answer it gets
-first, and a cookie is set by which the next answer knows. Its value is a secret of the relay's: the former owner could
-else have set it while the name was still theirs. What such a worker answers by itself never comes here; what it lets
-through does, and so does the browser's own look for a newer worker (once a day, and at every visit).
+visitors. So a browser that cannot show that it was told already hears `Clear-Site-Data` with the first page it gets,
+and a cookie is set by which the next answer knows. Its value is a secret of the relay's: the former owner could else
+have set it while the name was still theirs.
+
+What a planted worker answers by itself never comes here. The browser's own look for a newer worker does, a moment after
+each visit, and no worker can answer it.
+
+Only pages and workers' scripts: browsers heed the field there (Chromium does not for an image, and would still keep the
+cookie); and what another site embeds comes without our cookie, which would let that site clear an app's storage.
 
 Not `"cookies"`: browsers clear those of the whole domain, which are the neighbours' too. Those seen are ended by name.
 """
@@ -14,6 +19,7 @@ import re
 
 from tunnelctl.http1.head import RequestHead, ResponseHead
 from tunnelrelay.policy import cookies
+from tunnelrelay.policy.classify import wants_html
 
 COOKIE, COOKIE_PLAIN = b"__Host-tunnel-gen", b"tunnel-gen"
 COOKIE_SECONDS = 400 * 86_400
@@ -42,12 +48,14 @@ class Handover:
         self._values: dict[tuple[str, int], bytes] = {}
 
     def lines(self, host: str, generation: int, request: RequestHead, response: ResponseHead | None = None) -> bytes:
-        """Header lines to put before an answer's own; b"" for a browser that was told already.
+        """Header lines to put before an answer's own; b"" for a browser that was told already, or would not heed it.
 
         Args:
             generation: Of the name, above 1.
             response: The app's; None for an answer of the relay's own.
         """
+        if not _is_heeded(request):
+            return b""
         value = self._value(host, generation)
         sent = request.get_all(b"cookie")
         if cookies.one(sent, self._name) != value:
@@ -77,6 +85,16 @@ def before(head: bytes, lines: bytes) -> bytes:
     """A written head with further lines before its own."""
     line, rest = head.split(b"\r\n", 1)
     return b"%b\r\n%b%b" % (line, lines, rest)
+
+
+def _is_heeded(request: RequestHead) -> bool:
+    """A page is opened, or a worker's script is looked for. Not POST: another site's forms come without our cookie."""
+    if request.method != b"GET":
+        return False
+    kind = request.get(b"sec-fetch-dest")
+    if kind is None:  # an old browser, or none
+        return wants_html(request)
+    return kind in (b"document", b"serviceworker")
 
 
 def _has_no_such_worker(request: RequestHead, response: ResponseHead) -> bool:
