@@ -40,6 +40,8 @@ def provider(monkeypatch: pytest.MonkeyPatch):
         (["--client-secret=env:X"], "--client-secret: needs --client-id"),
         (["--client-id=a", "--client-secret=env:NOT_SET"], "the environment variable NOT_SET is not set"),
         (["--client-id=a", "--relay=http://tun.example"], "--relay: "),
+        (["--client-id=a", "--redirect-uri=https://["], "--redirect-uri: "),
+        (["--client-id=a", "--redirect-uri=idp.tun.example"], "--redirect-uri: "),
         (["--wrong"], "No such option"),
     ],
 )

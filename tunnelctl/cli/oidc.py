@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -71,6 +72,10 @@ def check(
     asks the login page whether it knows both, with a secret the token endpoint whether it takes it. Nobody is logged
     in by it. Exits with 0, or with 1 when there is an error.
     """
+    if redirect_uri and not _is_address(redirect_uri):
+        raise Failure(
+            Exit.USAGE, [f"--redirect-uri: {redirect_uri!r} is not an address like https://idp.tun.example/…"]
+        )
     secret = _secret(client_id, client_secret)
     uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay else "")
     from tunnelctl.agent.providercheck import Client, run_check
@@ -99,6 +104,14 @@ def as_document(issuer: str, findings: "Sequence[Finding]") -> str:
         },
         indent=2,
     )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.netloc) and text.isascii() and text.isprintable()
 
 
 def _secret(client_id: str, text: str) -> str:

@@ -31,12 +31,10 @@ def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
         return [error("issuer", "this is the address of the discovery document, not the issuer", fix=f"use {bare}")]
     try:
         discovery_url(issuer)
-        scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
     except ProviderError as problem:
         text, _, hint = problem.detail.partition("; hint: ")
         return [error("issuer", text, fix=hint or LOOKS_LIKE)]
-    except ValueError:
-        return [error("issuer", f"{issuer[:200]!r} is not a URL", fix=LOOKS_LIKE)]
+    scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
     if scheme not in ("https", "http"):
         return [error("issuer", f"{issuer[:200]!r} does not begin with https://", fix="write the whole address")]
     if scheme == "http" and not allow_http:

@@ -126,7 +126,7 @@ def _claims(document: Mapping[str, Any]) -> list[Finding]:
                 "groups",
                 "it lists no scope `groups`",
                 why="rules about groups need a claim `groups` all the same",
-                fix="to use --oidc-allow-group, have the provider put groups in its tokens (see its guide)",
+                fix="to use --oidc-allow-group, have the provider send groups; --oidc-groups-claim names the claim",
             )
         )
     if "email" in claims and "email_verified" not in claims:
@@ -135,7 +135,8 @@ def _claims(document: Mapping[str, Any]) -> list[Finding]:
                 "email_verified",
                 "it does not list the claim email_verified",
                 why="rules about e-mail let in only addresses that the provider says are verified",
-                fix="see the provider's guide, or use rules about groups or other claims",
+                fix="use rules about groups or other claims; `--oidc-email-verified assumed` only where nobody but you "
+                "sets addresses in the directory",
             )
         )
     return findings

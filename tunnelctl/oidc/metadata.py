@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import msgspec
@@ -169,15 +170,23 @@ def _optional_endpoint(document: Mapping[str, Any], name: str, allow_http: bool)
 
 
 def _parsed(text: str, name: str) -> httpx.URL:
-    """The URL as the client that will call it reads it: one parser for the check and the use."""
+    """The URL as the client that will call it reads it. The parser that writes login pages' addresses must agree."""
     try:
-        url = httpx.URL(text)
+        url, other = httpx.URL(text), urlsplit(text)
         host = url.host  # decodes `xn--` labels, and raises of its own where they are none
+        is_read_alike = (url.raw_host.decode("ascii"), url.port) == (other.hostname, _port(other))
     except (httpx.InvalidURL, ValueError) as error:
         raise ProviderError("invalid", f"`{name}` is not a URL") from error
+    if not is_read_alike:
+        raise ProviderError("invalid", f"`{name}` is a URL that two programs would read in two ways")
     if not host or url.userinfo or url.fragment or "#" in text:
         raise ProviderError("invalid", f"`{name}` has no host, or has user information or a fragment")
     return url
+
+
+def _port(url: SplitResult) -> int | None:
+    """The port, None where it is the scheme's own, as httpx has it. Raises ValueError when it is none."""
+    return None if (url.scheme, url.port) in (("https", 443), ("http", 80)) else url.port
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
