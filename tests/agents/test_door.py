@@ -2,17 +2,21 @@
 
 import pytest
 
+from tests.agents.conftest import flags
 from tests.support.raw_http import Response, connect
 from tests.support.scripted_agent import ScriptedAgent
+from tunnelctl.agent.outcome import Trouble, judge_dial
 from tunnelctl.http1.head import parse_request
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.accept import BURST_TOKENS
+from tunnelrelay.config import load_config
 from tunnelrelay.ingress.route import Accept, Router, Unwanted
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.relay import Relay
-from tunnelrelay.tokens import LENGTH, PREFIX, create
+from tunnelrelay.tokens import LENGTH, PREFIX, create, mint
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -124,6 +128,32 @@ async def test_the_store_being_away_is_no_refusal(public, monkeypatch):
     monkeypatch.setattr(public.store, "token_by_digest", away)
 
     assert code(await knock(public, f"Authorization: Bearer {text}")) == (503, "relay_busy")
+
+
+async def test_row118_wrong_tokens_without_end_are_not_even_looked_up_and_other_addresses_are(tmp_path, monkeypatch):
+    """Row 118. Behind a proxy: from loopback itself nothing is limited."""
+    settings = flags(tmp_path, domain="tun.example", public_url="https://*.tun.example", trusted_proxy=("127.0.0.0/8",))
+    async with Relay(load_config(flags=settings, env={})) as relay:
+        text, _ = await create(relay.store, "ann")
+        wrong, _ = mint("eve", 1.0)
+        knocks = [f"X-Forwarded-For: 203.0.113.{number}" for number in (7, 8)]
+        seen = [code(await knock(relay, f"Authorization: Bearer {wrong}", knocks[0])) for _ in range(BURST_TOKENS)]
+        monkeypatch.setattr(relay.store, "token_by_digest", None)
+        slowed = await knock(relay, f"Authorization: Bearer {text}", knocks[0])
+        monkeypatch.undo()
+        other = await knock(relay, f"Authorization: Bearer {text}", knocks[1])
+
+    assert seen == [(401, "token_refused")] * BURST_TOKENS
+    assert code(slowed) == (429, "too_many_requests")
+    assert int(slowed.get("retry-after") or 0) > 0
+    assert other.status == 101
+    assert relay.metrics.counts["limited"] == {"agent_tokens": 1}
+
+
+async def test_an_agent_that_is_told_to_wait_tries_again():
+    failure = DialFailed("unreachable", "too many", status=429)
+
+    assert isinstance(judge_dial(failure, was_connected=False), Trouble)
 
 
 def router(*, redirects: bool) -> Router:

@@ -84,3 +84,10 @@ def test_row126_many_who_take_all_they_can_leave_room_for_the_next_until_nothing
     assert 20_000 - sum(taken) > 1_000
     assert fair_share(31, sum(taken), 20_000)
     assert not fair_share(0, 20_000, 20_000)
+
+
+def test_looking_whether_a_bucket_is_empty_takes_nothing():
+    buckets = Buckets(1, 1.0)
+
+    assert not any(buckets.is_empty("a", 0.0) for _ in range(10))
+    assert [buckets.wait("a", 0.0), buckets.is_empty("a", 0.5), buckets.is_empty("a", 1.0)] == [0, True, False]

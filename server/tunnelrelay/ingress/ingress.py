@@ -31,7 +31,7 @@ NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
 """Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
 MAX_NAMES = 4096
-"""Hosts whose spelling as bytes is remembered."""
+"""Hosts whose spelling as bytes, and visitors whose address as limits count it, are remembered."""
 MAX_FORGED = 5
 """Names of forged fields told in one audit event."""
 LOOK_SECONDS = 2.0
@@ -81,6 +81,7 @@ class Ingress:
         self.idle_seconds = idle_seconds
         self.trusted = trusted
         self.shares = Shares(visitor_requests)
+        self._addresses: dict[str, str] = {}
         self.audit = audit
         self.forged: list[bytes] = []
         self._router = router
@@ -203,7 +204,12 @@ class Ingress:
 
     def address_of(self, peer: Peer) -> str:
         """Whom limits count a connection as; "" for nobody: this machine, and proxies that stand for many."""
-        return "" if self.trusted and self._trusts(peer.host) else address_key(peer.host)
+        known = self._addresses
+        if peer.host not in known:
+            if len(known) >= MAX_NAMES:
+                known.clear()
+            known[peer.host] = "" if self._trusts(peer.host) else address_key(peer.host)
+        return known[peer.host]
 
     def server_name(self, ssl_object: object) -> str | None:
         """The name a TLS client asked for."""

@@ -92,7 +92,8 @@ def address_key(host: str) -> str:
     if address.is_loopback:
         return ""
     if address.version == 6:
-        return str(ipaddress.ip_network((int(address) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX), IPV6_PREFIX)))
+        beside = 128 - IPV6_PREFIX
+        return f"{ipaddress.IPv6Address(int(address) >> beside << beside)}/{IPV6_PREFIX}"
     return host
 
 
