@@ -2,6 +2,8 @@
 
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from tests.oidc.world import (
     APP,
     EVIL,
@@ -14,6 +16,7 @@ from tests.oidc.world import (
     sent_to,
     set_cookies,
 )
+from tunnelrelay.oidc.blobs import Transaction, open_blob, seal_blob
 
 
 async def test_a_finished_answer_of_somebody_else_signs_nobody_in() -> None:
@@ -101,3 +104,19 @@ async def test_an_error_needs_the_cookie_of_its_login_too() -> None:
     stranger = Browser(world)
     page = await stranger.finish(await stranger.callback([("error", "access_denied"), ("state", state)]))
     assert code_of(page) == "login_restart"
+
+
+async def test_a_cookie_that_names_the_login_without_its_secret_is_not_enough() -> None:
+    """Row 37. As if the relay itself had been brought to seal one."""
+    world = World()
+    attacker, victim = Browser(world), Browser(world)
+    handed = await handed_over(world, attacker)
+    await victim.start()
+    (name,), (theirs,), (ours,) = attacker.jars[APP], attacker.jars[APP].values(), victim.jars[APP].values()
+    named, own = (open_blob(world.ring, Transaction, APP, blob.decode(), world.clock()) for blob in (theirs, ours))
+    assert named is not None
+    assert own is not None
+    forged = msgspec.structs.replace(own, tx=named.tx)
+    victim.jars[APP] = {name: seal_blob(world.ring, APP, forged).encode()}
+    assert code_of(await victim.finish(handed)) == "login_restart"
+    assert world.provider.calls_to("/token") == []
