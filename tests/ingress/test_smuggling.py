@@ -76,6 +76,7 @@ ROWS = {
 
 @pytest.mark.parametrize(("data", "status"), ROWS.values(), ids=[f"row{row}" for row in ROWS])
 async def test_it_is_answered_once_and_the_connection_closed(s: Scene, data, status):
+    """Rows 85, 86, 87, 88, 89, 90, 91, 94, 96, 97, 98, 102, 103, 109."""
     async with s.visitor() as visitor:
         visitor.writer.write(data + SECOND)
         response = await visitor.response()

@@ -180,6 +180,7 @@ HANDSHAKE = (
 
 
 def test_a_handshake_with_our_subprotocol_is_accepted_without_extensions():
+    """Row 117."""
     ws, answer = accept(
         HANDSHAKE + b"Sec-WebSocket-Protocol: tunnel.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     )

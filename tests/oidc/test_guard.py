@@ -1,6 +1,7 @@
 """Calls on a tenant's behalf reach public addresses only (rows 131-133, 136)."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -8,9 +9,11 @@ import httpcore
 import httpx
 import pytest
 
+from tests.oidc.world import connection
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules, Refused
+from tunnelrelay.oidc.provider import Providers
 
 PUBLIC = "93.184.216.34"
 PUBLIC_RULES = GuardRules(is_own=lambda host, port: host == "tun.example" or host.endswith(".tun.example"))
@@ -81,7 +84,7 @@ async def test_row_131_an_inner_address_is_refused_at_dial(address: str) -> None
     assert dials.dialled == []
 
 
-@pytest.mark.parametrize("answers", [(PUBLIC, "127.0.0.1"), ("127.0.0.1", PUBLIC), (PUBLIC, "::1"), ()])
+@pytest.mark.parametrize("answers", [(PUBLIC, "127.0.0.1"), ("127.0.0.1", PUBLIC), (PUBLIC, "::1"), ("::1",), ()])
 async def test_row_132_one_inner_answer_poisons_all(answers: tuple[str, ...]) -> None:
     dials = Dials()
     with pytest.raises(Refused):
@@ -145,6 +148,46 @@ async def test_on_domain_localhost_loopback_and_plain_http_are_fine_and_nothing_
     ):
         with pytest.raises(Refused):
             await call(url, address, rules=LOCAL_RULES)
+
+
+class Documents(Dials):
+    """A network in which whoever is dialled publishes this document."""
+
+    def __init__(self, document: dict[str, str]) -> None:
+        super().__init__()
+        self.body = json.dumps(document).encode()
+
+    async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        self.dialled.append((host, port))
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        return httpcore.AsyncMockStream([head.encode(), self.body])
+
+
+@pytest.mark.parametrize("member", ["token_endpoint", "jwks_uri", "userinfo_endpoint"])
+@pytest.mark.parametrize("inner", ["http://inner.example/x", "http://169.254.169.254/x"])
+async def test_row_133_a_public_providers_document_leads_nowhere_inside(member: str, inner: str) -> None:
+    names = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
+    document = {"issuer": "http://op.example", **{name: f"http://op.example/{name}" for name in names}, member: inner}
+    dials = Documents(document)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return [PUBLIC if host == "op.example" else "169.254.169.254"]
+
+    # http, so that the fake network needs no certificate.
+    transport = GuardedTransport(GuardRules(allow_http=True, ports=None), connect=dials, resolve=resolve)
+    providers = Providers(fetcher=Fetcher(transport), clock=lambda: 1.0, allow_http=True)
+    owners = connection(issuer="http://op.example")
+    metadata = await providers.metadata(owners)
+    address = getattr(metadata, member)
+    with pytest.raises(ProviderError) as caught:
+        await Fetcher(transport).get(address)
+    problems = await providers.check(owners) if member == "jwks_uri" else []
+    await providers.aclose()
+
+    assert address == inner
+    assert caught.value.kind == "unreachable"
+    assert {host for host, _ in dials.dialled} == {PUBLIC}
+    assert all("169.254" not in problem and "inner" not in problem for problem in problems)
 
 
 async def test_the_next_address_is_tried_when_one_refuses() -> None:

@@ -187,3 +187,12 @@ def test_whatever_an_upstream_sets_is_a_plain_name_that_is_not_ours_and_no_domai
     if admitted is not None:
         assert not cookies.is_ours(admitted.partition(b"=")[0].strip(b" \t"))
         assert cookies.admit_set_cookie(admitted, HOST) == admitted
+
+
+@pytest.mark.parametrize("count", [b"999999999", b"-1", b"1e9", b"9" * 4000])
+def test_row_82_a_cookie_that_claims_to_have_parts_is_one_cookie_and_no_number_is_read(count):
+    parts = b"__Host-tunnel_count=" + count + b"; __Host-tunnel_0=a; __Host-tunnel_1=b; tunnel_tx_count=" + count
+
+    assert cookies.one([parts], cookies.SESSION) is None
+    assert cookies.with_prefix([parts], cookies.TRANSACTION) == []
+    assert cookies.one([parts + b"; __Host-tunnel=" + b"G" * 43], cookies.SESSION) == b"G" * 43

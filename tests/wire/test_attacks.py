@@ -99,6 +99,7 @@ def refused(data: bytes, *, opens: bool = False, limits: Limits | None = None) -
     ],
 )
 def test_what_breaks_the_order_ends_the_link(data: bytes) -> None:
+    """Row 120."""
     assert refused(data) is Code.PROTOCOL
 
 
@@ -117,22 +118,26 @@ def test_what_breaks_the_order_ends_the_link(data: bytes) -> None:
     ],
 )
 def test_an_agent_that_answers_out_of_turn_ends_its_link(data: bytes) -> None:
+    """Row 120."""
     assert refused(data, opens=True) is Code.PROTOCOL
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0"])
 def test_a_head_without_a_status_is_refused(payload: bytes) -> None:
+    """Row 120."""
     assert refused(frame(HEAD, 1, payload), opens=True) is Code.LIMIT
 
 
 @pytest.mark.parametrize("kind", [OPEN, DATA, CONTROL, OPTIONAL | 40])
 def test_a_length_over_the_limit_is_refused_by_the_header_alone(kind: int) -> None:
+    """Row 120."""
     assert refused(HEADER.pack(kind << 24 | MAX_PAYLOAD + 1, 1)) is Code.LIMIT
     assert refused(HEADER.pack(kind << 24 | 0xFFFFFF, 1)) is Code.LIMIT
     assert refused(frame(kind, 1, bytes(MAX_PAYLOAD + 1))) is Code.LIMIT
 
 
 def test_heads_trailers_and_messages_have_limits_of_their_own() -> None:
+    """Row 120."""
     limits = Limits(max_head=100, max_control=100)
     assert refused(frame(OPEN, 1, bytes(101)), limits=limits) is Code.LIMIT
     assert refused(OPENED + frame(END_FIN, 1, bytes(101)), limits=limits) is Code.LIMIT
@@ -141,16 +146,19 @@ def test_heads_trailers_and_messages_have_limits_of_their_own() -> None:
 
 
 def test_an_endless_run_of_interim_heads_is_refused() -> None:
+    """Row 104."""
     assert refused(frame(HEAD, 1, EARLY_HINTS) * 10_000, opens=True) is Code.LIMIT
     assert refused(frame(HEAD, 1, b"\0\x67") * 10_000, opens=True) is Code.LIMIT
 
 
 def test_more_streams_than_allowed_are_refused() -> None:
+    """Row 120."""
     opens = b"".join(frame(OPEN, number, REQUEST) for number in range(1, 12))
     assert refused(opens, limits=Limits(max_streams=10)) is Code.LIMIT
 
 
 def test_more_data_than_credit_is_refused() -> None:
+    """Row 120."""
     full = OPENED + frame(DATA, 1, bytes(INITIAL_WINDOW))
     Session(opens=False).receive_data(full, 1.0)
     assert refused(full + frame(DATA, 1, b"x")) is Code.FLOW_CONTROL
@@ -158,11 +166,13 @@ def test_more_data_than_credit_is_refused() -> None:
 
 
 def test_credit_beyond_counting_is_refused() -> None:
+    """Row 120."""
     assert refused(OPENED + frame(WINDOW, 1, pack_window(MAX_CREDIT))) is Code.FLOW_CONTROL
     assert refused(OPENED + frame(WINDOW, 1, b"\xff\xff\xff\xff")) is Code.FLOW_CONTROL
 
 
 def test_a_flood_of_pings_from_one_who_does_not_read_is_refused() -> None:
+    """Row 122."""
     assert refused(frame(PING, 0, b"12345678") * 2000) is Code.LIMIT
     assert refused(frame(CONTROL, 0, b'{"type":"unbind","tunnel":1}') * 2000) is Code.LIMIT
 
@@ -175,6 +185,7 @@ def test_pings_of_one_who_reads_are_answered_for_ever() -> None:
 
 
 def test_rapid_reset_by_the_opener_ends_the_link() -> None:
+    """Row 121."""
     session = Session(opens=False)
     data = b"".join(frame(OPEN_FIN, number, REQUEST) + frame(RESET, number, CANCEL) for number in range(1, 100_001))
     with pytest.raises(WireError) as caught:
@@ -185,6 +196,7 @@ def test_rapid_reset_by_the_opener_ends_the_link() -> None:
 
 
 def test_rapid_reset_by_the_acceptor_ends_the_link() -> None:
+    """Row 121."""
     session = Session(opens=True)
     for _ in range(Limits().max_reset_burst):
         stream = session.open(REQUEST, fin=True)
@@ -206,6 +218,7 @@ def test_an_upstream_that_is_down_is_no_rapid_reset() -> None:
 
 
 def test_resets_that_are_spread_out_are_allowed_for_ever() -> None:
+    """Row 121."""
     session = Session(opens=False)
     for number in range(1, 20_001):
         data = frame(OPEN_FIN, number, REQUEST) + frame(RESET, number, CANCEL)
@@ -214,6 +227,7 @@ def test_resets_that_are_spread_out_are_allowed_for_ever() -> None:
 
 
 def test_visitors_who_hang_up_cost_the_relay_its_turn_to_open_and_never_the_link() -> None:
+    """Row 121."""
     pair = Pair()
     opened = 0
     for _ in range(100_000):
@@ -231,6 +245,7 @@ def test_visitors_who_hang_up_cost_the_relay_its_turn_to_open_and_never_the_link
 
 
 def test_all_open_streams_may_always_be_reset_at_once() -> None:
+    """Row 121."""
     pair = Pair()
     for _ in range(20):
         while pair.relay.can_open:
@@ -243,6 +258,7 @@ def test_all_open_streams_may_always_be_reset_at_once() -> None:
 
 
 def test_grants_for_one_who_does_not_read_stay_one_for_each_stream() -> None:
+    """Row 122."""
     session = Session(opens=False)
     session.receive_data(OPENED, 1.0)
     (opened,) = session.events()
@@ -255,6 +271,7 @@ def test_grants_for_one_who_does_not_read_stay_one_for_each_stream() -> None:
 
 
 def test_a_byte_does_not_pin_the_message_it_came_in() -> None:
+    """Row 122."""
     session = Session(opens=False)
     session.receive_data(OPENED + frame(OPEN, 2, REQUEST) + frame(END_FIN, 2), 1.0)
     late = frame(DATA, 2, bytes(50_000)) * 5
