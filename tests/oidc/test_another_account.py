@@ -128,7 +128,6 @@ async def test_the_cookie_that_is_kept_for_the_button_finishes_no_login() -> Non
     assert code_of(await browser.finish(handed)) == "login_restart"
     world.clock.now += LOGIN_SECONDS - 2
     again = await browser.callback(params)
-    world.clock.now += 50
     await world.store.delete_expired(world.clock())
     assert code_of(await browser.finish(again)) == "login_restart"
     assert len(world.provider.calls_to("/token")) == 1

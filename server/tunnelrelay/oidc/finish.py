@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 JOIN_SECONDS = 2.0
 """How long a second submit of the same hand-off (a double click) waits for the first one's answer."""
-USED_SECONDS = 2 * LOGIN_SECONDS + 300
-"""How long a used login is remembered: longer than its blobs are good, and than the button of a refused one."""
+USED_SECONDS = LOGIN_SECONDS + 300
+"""How long a used login is remembered: longer than its blobs are good, and than the cookie of a refused one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
