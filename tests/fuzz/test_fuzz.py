@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.fuzz.corpus import SEEDS
 from tests.fuzz.damage import MAX_STEPS, STEP, damaged
 from tests.fuzz.targets import TARGETS
+from tests.support.tools import ROOT
 
 CASES = 3_000
 """Inputs for each target and run, as docs/concepts/security.md says."""
@@ -14,6 +15,12 @@ CASES = 3_000
 
 def test_every_target_has_seeds():
     assert SEEDS.keys() == TARGETS.keys()
+
+
+def test_the_docs_say_how_many_inputs_each_reader_gets():
+    told = (ROOT / "docs" / "concepts" / "security.md").read_text()
+    assert f"{len(TARGETS)} readers" in told
+    assert f"{CASES:,} inputs each" in told
 
 
 @pytest.mark.parametrize("name", TARGETS)
