@@ -93,10 +93,12 @@ def test_a_value_of_the_wrong_kind_is_an_error(file, text):
 
 
 def test_a_token_does_not_show_in_a_traceback(file):
+    """Row 158."""
     assert "sesame" not in repr(load(file("version: 3\nagent: {authtoken: sesame}\n")))
 
 
 def test_a_file_that_is_too_large_or_not_text_is_an_error(tmp_path):
+    """Row 160."""
     path = tmp_path / "f"
     path.write_bytes(b"#" * (MAX_FILE + 1))
     with pytest.raises(FileInvalid, match="larger than"):
@@ -104,6 +106,27 @@ def test_a_file_that_is_too_large_or_not_text_is_an_error(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(FileInvalid, match="UTF-8"):
         load(path)
+
+
+LAUGHS = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{p: *a{n - 1}, q: *a{n - 1}}}\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize("text", [LAUGHS, "a: &a {b: *a}\n", "a: &a [1]\nb: *a\n"])
+def test_row160_a_file_that_unfolds_is_an_error_with_its_line(text):
+    with pytest.raises(FileInvalid, match=r"f:[12]: .*aliases"):
+        parse(text, Path("f"))
+
+
+def test_row160_a_deep_file_is_an_error():
+    with pytest.raises(FileInvalid, match="not YAML"):
+        parse("a: " + "{b: " * 20_000 + "}" * 20_000, Path("f"))
+
+
+def test_row160_a_file_is_data_and_nothing_in_it_runs_or_is_looked_up(monkeypatch):
+    monkeypatch.setenv("SECRET", "sesame")
+    made = parse("a: !!python/object/apply:os.system ['exit 1']\nb: ${SECRET}\nc: $SECRET\n", Path("f"))
+
+    assert [entry.value for entry in made.values()] == [("exit 1",), "${SECRET}", "$SECRET"]
 
 
 @given(st.text(max_size=60))

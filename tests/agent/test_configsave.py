@@ -43,6 +43,7 @@ def test_whatever_the_token_it_is_read_back(token):
 
 
 def test_nobody_else_can_read_the_file_or_its_folder(tmp_path):
+    """Row 157."""
     path = tmp_path / "new" / "tunnel.yml"
     save_authtoken(path, "tok")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -50,6 +51,7 @@ def test_nobody_else_can_read_the_file_or_its_folder(tmp_path):
 
 
 def test_a_link_to_the_real_file_stays_a_link(tmp_path):
+    """Row 157."""
     real, link = tmp_path / "real.yml", tmp_path / "tunnel.yml"
     real.write_text("version: 3\n")
     link.symlink_to(real)
@@ -75,6 +77,7 @@ def test_a_file_that_cannot_be_edited_is_left_as_it_is(tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
+    """Row 157."""
     path = tmp_path / "tunnel.yml"
     path.mkdir()
     with pytest.raises(IsADirectoryError):

@@ -10,6 +10,7 @@ def read(text, environ=None, stdin=""):
 
 
 def test_a_variable_a_file_or_standard_input_can_hold_it(tmp_path):
+    """Row 156."""
     (tmp_path / "t").write_text("from-file\n")
     assert read("env:T", {"T": "from-env\n"}).value == "from-env"
     assert read(f"file:{tmp_path / 't'}").value == "from-file"
@@ -40,4 +41,5 @@ def test_an_endless_file_is_not_read_to_its_end():
 
 
 def test_a_secret_does_not_show_in_a_traceback():
+    """Row 158."""
     assert "itself" not in repr(read("itself"))

@@ -118,6 +118,7 @@ def test_what_is_no_host_name(text):
 
 
 def test_a_secret_typed_on_the_command_line_is_warned_of_without_being_repeated(given):
+    """Row 156."""
     settings = given(authtoken="sesame", typed=frozenset({"authtoken"}))
     assert len(settings.notices) == 1
     assert "sesame" not in settings.notices[0]

@@ -27,6 +27,16 @@ class Entry:
 Mapping = dict[str, Entry]
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: thirty lines of them unfold to a thousand million values, or to one that holds itself."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (`*name`) are not supported, write it out", mark)
+        return super().compose_node(parent, index)
+
+
 class FileInvalid(ValueError):
     """The file cannot be used.
 
@@ -78,10 +88,10 @@ def compose(text: str, path: Path) -> yaml.Node | None:
     """The document's tree.
 
     Raises:
-        FileInvalid: It is no YAML.
+        FileInvalid: It is no YAML, or not of the plain kind.
     """
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=_PlainLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise FileInvalid([f"{path}:{line}: not YAML: {error.problem}"]) from error
