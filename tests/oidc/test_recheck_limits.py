@@ -16,6 +16,7 @@ from tests.oidc.world import (
     public,
     signed_in,
 )
+from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import SessionRow, StoreError
 from tunnelrelay.store.memory import MemoryStore
@@ -181,3 +182,52 @@ async def test_new_keys_of_the_provider_are_found_at_a_recheck() -> None:
     world.find(browser)
     await world.rechecked()
     assert world.told("session.refresh") == ["ok"]
+
+
+async def test_a_recheck_that_fails_in_an_unforeseen_way_is_one_that_could_not_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = refreshing()
+    browser = await due(world)
+
+    async def broken(*_args: object, **_more: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(world.providers, "metadata", broken)
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.find(browser)
+    assert world.told("session.refresh") == ["unreachable"]
+
+
+async def test_activity_of_while_the_provider_was_asked_is_not_undone_in_the_store() -> None:
+    world = refreshing()
+    browser = await due(world)
+    gate = world.provider.gates["/token"] = Gate()
+    world.find(browser)
+    await gate.reached.wait()
+    world.clock.now += 10
+    world.use(browser)
+    await world.sessions.flush()
+    gate.open()
+    await world.rechecked()
+    (row,) = world.store._sessions.values()
+    assert row.last_seen == world.clock.now
+
+
+async def test_a_relay_that_holds_the_lease_and_does_not_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.LEASE_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.LEASE_WAIT_SECONDS", 0.005)
+    world = refreshing()
+    browser = await due(world)
+    session = world.find(browser)
+    await world.rechecked()
+    lease = sha256(b"recheck\0" + session.id_digest)
+    world.clock.now += RECHECK
+    assert await world.store.lease(lease, world.clock.now, world.clock.now + 1000)
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.find(browser)
+    assert world.provider.refreshes() == ["rt0-1"]

@@ -231,3 +231,36 @@ async def test_the_largest_record_there_can_be_opens_again() -> None:
     )
     again = await world.sessions._rows.load(b"k" * 32)
     assert again == kept
+
+
+async def test_what_is_open_and_no_longer_in_memory_is_looked_up_and_ends_with_its_row() -> None:
+    world = World()
+    browser, other = await signed_in(world), await signed_in(world)
+    gone, there = world.find(browser), world.find(other)
+    world.sessions._sessions.clear()
+    await world.store.end_sessions(Whose(key=gone.id_digest), START)
+    for session in (gone, there):
+        assert world.sessions.look_after(session, world.endpoints[APP], START)
+    await world.sessions.sweep(START)
+    assert world.ended == [gone.id_digest]
+
+
+async def test_a_store_that_stays_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(store=CountingStore())
+    world.store.is_away = True
+    for _ in range(5):
+        await world.sessions.hear()
+    assert len([record for record in caplog.records if "others have ended" in record.message]) == 1
+
+
+async def test_a_sweep_of_very_many_sessions_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.SWEPT_AT_ONCE", 2)
+    world = World()
+    for _ in range(4):
+        await signed_in(world)
+    turns = []
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    world.clock.now += 9 * 3600
+    await world.sessions.sweep(world.clock.now)
+    assert turns == [1]
+    assert len(world.ended) == 4

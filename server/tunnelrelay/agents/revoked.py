@@ -28,6 +28,7 @@ class RevokedTokens:
         self._clock = clock
         self._looked_at = clock()
         self._known: frozenset[str] = frozenset()
+        self._is_deaf = False
 
     async def run(self) -> None:
         """Looks every other second, until cancelled."""
@@ -41,8 +42,11 @@ class RevokedTokens:
         try:
             found = frozenset(await self._store.revoked_tokens(self._looked_at - OVERLAP_SECONDS))
         except StoreError as error:
-            log.warning("it is not known which tokens were revoked, will ask again: %s", error)
+            if not self._is_deaf:
+                log.warning("it is not known which tokens were revoked, will ask again: %s", error)
+            self._is_deaf = True
             return
+        self._is_deaf = False
         for token_id in found - self._known:
             await self._revoke(token_id)
         self._known = found

@@ -158,7 +158,7 @@ class Rechecks:
         grant = kept.record.grant
         if grant.refresh_token:
             mark = msgspec.structs.replace(kept.record, refreshing_since=self._clock())
-            marked = await self._rows.change(kept, mark)
+            marked = await self._rows.change(kept, mark, last_seen=session.last_seen)
             if marked is None:
                 self._end(session, "revoked")
                 return
@@ -174,9 +174,8 @@ class Rechecks:
                 session.put_off(NEVER, NEVER)
             case Unasked(detail, grant):
                 if grant.refresh_token:
-                    await self._rows.change(
-                        kept, msgspec.structs.replace(kept.record, grant=grant, refreshing_since=None)
-                    )
+                    unmarked = msgspec.structs.replace(kept.record, grant=grant, refreshing_since=None)
+                    await self._rows.change(kept, unmarked, last_seen=session.last_seen)
                 self._not_asked(session, detail)
 
     async def _answer(self, connection: Connection, kept: Kept) -> Outcome:
@@ -204,13 +203,13 @@ class Rechecks:
             checked_at=self._clock(),
         )
         identity = identity_of(msgspec.json.decode(record.claims), issuer=kept.row.issuer)
-        renewed = await self._rows.change(kept, record, email=identity.email)
+        renewed = await self._rows.change(kept, record, last_seen=session.last_seen, email=identity.email)
         if renewed is None:
             self._end(session, "revoked")
             return
         session.renew(renewed.row, renewed.record)
         self._judge(session, session.connection)  # the owner may have changed it meanwhile
-        self._note(session, "ok")
+        self._audit.record("session.refresh", reason="ok", **session.about())
 
     def _judge(self, session: Session, connection: Connection) -> None:
         """By the rules as they are here and now: another relay may have gone by others."""
@@ -221,7 +220,7 @@ class Rechecks:
         """What the owner wants done when the provider cannot be asked."""
         now, connection = self._clock(), session.connection
         log.warning("a session was not re-checked: host=%s reason=%s", session.host, detail)
-        self._note(session, "unreachable")
+        self._audit.record("session.refresh", reason="unreachable", **session.about())
         limit = session.checked_at + KEEP_FACTOR * connection.recheck_seconds
         if connection.on_recheck_error == "502":
             session.away_until = now + AWAY_SECONDS
@@ -234,13 +233,3 @@ class Rechecks:
 
     def _put_off(self, session: Session, *, wait_at: float) -> None:
         session.put_off(min(self._clock() + RETRY_SECONDS, wait_at), wait_at)
-
-    def _note(self, session: Session, reason: str) -> None:
-        self._audit.record(
-            "session.refresh",
-            reason=reason,
-            host=session.host,
-            connection=session.connection_id,
-            subject=session.identity.subject,
-            issuer=session.identity.issuer,
-        )

@@ -128,6 +128,16 @@ class Session:
             self._sign_at = now + ASSERTION_SECONDS / 2
         return self._fields
 
+    def about(self) -> dict[str, str]:
+        """What an audit event says of it."""
+        identity = self.identity
+        return {
+            "host": self.host,
+            "connection": self.connection_id,
+            "subject": identity.subject,
+            "issuer": identity.issuer,
+        }
+
     def adopt(self, connection: Connection) -> None:
         """Goes by the owner's present limits. A longer life than was granted at login needs a new login."""
         self.connection = connection

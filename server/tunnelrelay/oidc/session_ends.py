@@ -25,6 +25,7 @@ class EndedSessions:
         self._clock = clock
         self._ended: dict[bytes, None] = {}
         self._heard_at = clock()
+        self._is_deaf = False
         self.has_missed_some = False
 
     def __contains__(self, id_digest: bytes) -> bool:
@@ -42,8 +43,11 @@ class EndedSessions:
         try:
             ended = await self._store.ended_since(self._heard_at - OVERLAP_SECONDS)
         except StoreError as error:
-            log.warning("it is not known which sessions others have ended, will ask again: %s", error)
+            if not self._is_deaf:
+                log.warning("it is not known which sessions others have ended, will ask again: %s", error)
+            self._is_deaf = True
             return []
+        self._is_deaf = False
         self.has_missed_some |= now - self._heard_at > ENDED_SECONDS - OVERLAP_SECONDS
         self._heard_at = now
         return [id_digest for id_digest in ended if id_digest not in self._ended]

@@ -70,13 +70,19 @@ class SessionRows:
         await self._store.save_session(row)
         return Kept(row, record)
 
-    async def change(self, kept: Kept, record: Record, *, email: str | None = None) -> Kept | None:
-        """Writes another record, if the row is still as it was read; None when it is not."""
+    async def change(self, kept: Kept, record: Record, *, last_seen: float, email: str | None = None) -> Kept | None:
+        """Writes another record, if the row is still as it was read; None when it is not.
+
+        Args:
+            last_seen: As far as this relay knows.
+            email: None to leave it as it is.
+        """
         before = kept.row
         row = replace(
             before,
             sealed=self._sealed(before.key, record),
             version=before.version + 1,
+            last_seen=max(before.last_seen, last_seen),
             email=before.email if email is None else email,
         )
         return Kept(row, record) if await self._store.replace_session(row) else None

@@ -43,6 +43,8 @@ HEAR_EVERY = 2.0
 writing and reading included."""
 SWEEP_EVERY = 5.0
 """Seconds between two searches for sessions that ran out."""
+SWEPT_AT_ONCE = 1000
+"""Sessions looked at before others get their turn: half a millisecond."""
 PURGE_EVERY = 300.0
 """Seconds between two clean-ups of the store."""
 
@@ -186,7 +188,7 @@ class Sessions:
         """
         if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
             return False
-        if session.is_idle(now):
+        if session.is_idle(now) or self._sessions.get(session.id_digest) is not session:
             self._doubtful[session.id_digest] = session
         if now >= session.recheck_at and now >= session.away_until and self._rechecks is not None:
             self._rechecks.begin(session)
@@ -231,7 +233,7 @@ class Sessions:
         """
         session = self._sessions.get(id_digest)
         if session is not None and reason:
-            self._note_end(session, reason)
+            self._audit.record("session.end", reason=reason, **session.about())
         self._forget(id_digest)
         await self._writes.end_now(id_digest)
 
@@ -273,7 +275,9 @@ class Sessions:
 
     async def sweep(self, now: float) -> None:
         """Ends every session in memory that is past a limit."""
-        for session in list(self._sessions.values()):
+        for number, session in enumerate(list(self._sessions.values()), 1):
+            if number % SWEPT_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if reason := session.ended_by(now):
                 self._end_soon(session, reason)
             elif session.is_idle(now):
@@ -314,7 +318,7 @@ class Sessions:
         return not reason
 
     async def _settle(self) -> None:
-        """Ends sessions that nobody has used for too long, unless the store knows better: another relay saw them."""
+        """Ends sessions that are no longer in the store, or that nobody has used for too long: at no relay."""
         now = self._clock()
         while self._doubtful:
             digest, session = self._doubtful.popitem()
@@ -324,7 +328,9 @@ class Sessions:
                 return  # the next sweep finds them again
             if row is not None:
                 session.last_seen = max(session.last_seen, row.last_seen)
-            if row is None or session.is_idle(now):
+            if row is None:
+                self._end_soon(session, "revoked")
+            elif session.is_idle(now):
                 self._end_soon(session, "idle")
 
     async def _read(self, digest: bytes, known: Session | None, host: str, connection: Connection) -> Session | None:
@@ -357,7 +363,7 @@ class Sessions:
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.id_digest in self._ended:
             return
-        self._note_end(session, reason)
+        self._audit.record("session.end", reason=reason, **session.about())
         self._writes.end(session.id_digest)
         self._forget(session.id_digest)
 
@@ -366,16 +372,6 @@ class Sessions:
         self._doubtful.pop(digest, None)
         self._ended.add(digest)
         self.on_session_end(digest)
-
-    def _note_end(self, session: Session, reason: str) -> None:
-        self._audit.record(
-            "session.end",
-            reason=reason,
-            host=session.host,
-            connection=session.connection_id,
-            subject=session.identity.subject,
-            issuer=session.identity.issuer,
-        )
 
     # Running
 
