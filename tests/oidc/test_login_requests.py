@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.oidc.test_login import BrokenStore
 from tests.oidc.world import (
     APP,
     PEER,
@@ -95,3 +96,24 @@ def test_only_get_starts_a_login_so_no_body_is_ever_kept(method: str) -> None:
     """Row 48."""
     fields = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
     assert not may_start_login(request(APP, "/form", fields, method))
+
+
+async def test_a_flood_of_logins_begun_keeps_nothing() -> None:
+    """Row 127. Nothing is written or looked up, and the provider's documents are read once."""
+    world = World(store=BrokenStore())
+    for number in range(300):
+        assert (await Browser(world).start(f"/{number}")).status == 303
+    assert [call.url.path for call in world.provider.calls] == ["/.well-known/openid-configuration"]
+
+
+async def test_a_flood_of_answers_makes_no_calls() -> None:
+    """Row 128."""
+    world = World(store=BrokenStore())
+    browser = Browser(world)
+    params = world.provider.authorize(location(await browser.start()))
+    before = len(world.provider.calls)
+    for _ in range(300):
+        assert (await browser.callback(params)).status == 303
+        assert code_of(await browser.callback([("code", "x"), ("state", "v1.a.b")])) == "login_state_invalid"
+        assert code_of(await Browser(world).open_handoff([("h", "v1.a.b")])) == "login_restart"
+    assert len(world.provider.calls) == before
