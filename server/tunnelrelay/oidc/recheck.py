@@ -97,6 +97,7 @@ class Rechecks:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, session: Session) -> None:
         """The one boundary of a re-check: whatever goes wrong here is as if the provider could not be asked."""
