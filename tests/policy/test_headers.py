@@ -291,3 +291,18 @@ class TestResponses:
         edit = HeaderEdit(add=(("Cache-Control", "public, max-age=60"),), remove=("Cache-Control",))
         block = answered((b"Cache-Control", b"no-store"), policy=policy(oidc=oidc(), response_headers=edit))
         assert block == b"Cache-Control: private, max-age=60\r\nVary: Cookie\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b'"cache", "storage"', b'Clear-Site-Data: "cache", "storage"\r\n'),
+        (b'"cookies"', b""),
+        (b'"storage" , "cookies"', b'Clear-Site-Data: "storage"\r\n'),
+        (b'"COOKIES"', b""),
+        (b'"cookies","*"', b'Clear-Site-Data: "cache", "clientHints", "executionContexts", "storage"\r\n'),
+    ],
+)
+def test_an_app_cannot_empty_the_cookies_of_its_neighbours(sent: bytes, kept: bytes):
+    """Row 69. One sibling's Clear-Site-Data reaches the cookies of the whole registrable domain."""
+    assert answered((b"Clear-Site-Data", sent)) == kept

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tunnelrelay.model import Field
     from tunnelrelay.policy.rules import Policy
 
+_ALL_BUT_COOKIES = (b'"cache"', b'"clientHints"', b'"executionContexts"', b'"storage"')
+"""What `"*"` stands for in Clear-Site-Data, without the cookies."""
 _DIRECTIVE = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 """One Cache-Control directive: a comma inside a quoted string does not end it (RFC 9111 section 5.2)."""
 
@@ -116,6 +118,16 @@ def make_private(value: bytes) -> bytes:
     return b", ".join(kept)
 
 
+def spare_neighbours(value: bytes) -> bytes:
+    """Returns a Clear-Site-Data value without cookies, b"" when nothing else is left.
+
+    Browsers empty the jar of the whole registrable domain: one endpoint's word would sign everybody out of all others.
+    """
+    kinds = [kind.strip(b" \t") for kind in value.split(b",")]
+    named = _ALL_BUT_COOKIES if b'"*"' in kinds else kinds
+    return b", ".join(kind for kind in named if kind.lower() != b'"cookies"')
+
+
 def _lets_share(directive: bytes) -> bool:
     name, has_argument, _ = directive.partition(b"=")
     # `private="field"` keeps just that field private and lets the rest be stored.
@@ -146,6 +158,8 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
         return make_private(value) if policy.vary else value
     if kind == names.CDN_CACHE:
         return b"" if policy.vary else value
+    if kind == names.CLEAR_SITE_DATA:
+        return spare_neighbours(value)
     return b""
 
 

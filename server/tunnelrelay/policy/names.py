@@ -7,7 +7,7 @@ MAX_NAME = 64
 """Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
 
 KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE, FORGED = range(7)
-SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE = range(2, 7)
+SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA = range(2, 8)
 """What a name means in a request, and in a response."""
 
 _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
@@ -123,7 +123,12 @@ def _response_kind(name: bytes) -> int:
         return DROP
     if name in _CDN_CACHING or name.endswith(b"cdn-cache-control"):
         return CDN_CACHE
-    return {b"set-cookie": SET_COOKIE, b"location": LOCATION, b"cache-control": CACHE_CONTROL}.get(name, KEEP)
+    return {
+        b"set-cookie": SET_COOKIE,
+        b"location": LOCATION,
+        b"cache-control": CACHE_CONTROL,
+        b"clear-site-data": CLEAR_SITE_DATA,
+    }.get(name, KEEP)
 
 
 REQUEST = Memo(lambda name: _request_kind(canonical(name)), max_bytes=MAX_NAME)
