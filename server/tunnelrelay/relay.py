@@ -146,7 +146,9 @@ class Relay:
         self.registry = registry = Registry(clock=clock, monotonic=time.monotonic)
         for name in await self.store.names(clock() - LOST_SECONDS):
             registry.expect(name.host, name.owner, name.generation)
-        self._providers = Providers(fetcher=Fetcher(self._transport()), clock=clock, allow_http=address.is_local)
+        self._providers = Providers(
+            fetcher=Fetcher(self._transport()), clock=clock, monotonic=time.monotonic, allow_http=address.is_local
+        )
         self._sessions = Sessions(
             address=address,
             ring=ring,
@@ -168,7 +170,14 @@ class Relay:
             limits=LoginLimits(metrics=self.metrics, audit=audit, monotonic=time.monotonic),
             shared_owners=frozenset(config.shared_callback_owner),
         )
-        self._names = NameKeeper(self.store, registry, cool_seconds=config.cool_seconds, audit=audit, clock=clock)
+        self._names = NameKeeper(
+            self.store,
+            registry,
+            cool_seconds=config.cool_seconds,
+            end_sessions=self._sessions.end_where,
+            audit=audit,
+            clock=clock,
+        )
         desk = Desk(
             address=address,
             registry=registry,

@@ -10,7 +10,7 @@ from tunnelrelay.agents.remember import FOR_EVER, NameKeeper
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import LOST_SECONDS, Claim, Registry, Tunnel
-from tunnelrelay.store.base import NameRow, SessionRow, StoreError
+from tunnelrelay.store.base import NameRow, SessionRow, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 
 HOST = "demo.tun.example"
@@ -57,11 +57,16 @@ class Node:
             store,
             self.registry,
             cool_seconds=cool_seconds,
+            end_sessions=self.end_sessions,
             audit=self.audit,
             clock=lambda: clock[0],
             pauses=(0.0, 0.0),
         )
         self.taken: list[str] = []
+        self.store = store
+
+    async def end_sessions(self, whose: Whose) -> int:
+        return len(await self.store.end_sessions(whose, self.clock[0]))
 
     async def serve(self, owner: str, host: str = HOST) -> Tunnel | None:
         """What a bind does with a name that is new here."""

@@ -26,7 +26,8 @@ class Case:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.registry = Registry(clock=lambda: 1_800_000_000.0, monotonic=lambda: self.now)
+        self.unix = 1_800_000_000.0
+        self.registry = Registry(clock=lambda: self.unix, monotonic=lambda: self.now)
         self.ended: list[tuple[str, str, str]] = []
         self.lost: list[str] = []
 
@@ -120,6 +121,19 @@ def test_a_lost_name_stays_with_its_owner_for_a_while_and_then_is_free(case):
     case.now += 1
     case.registry.forget_stale()
     assert isinstance(case.claim(owner="bob", agent="b1"), Tunnel)
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_row130_how_long_a_name_has_been_lost_is_no_matter_of_the_wall_clock(case, jump):
+    tunnel = case.claim()
+    case.registry.release(HOST, tunnel.claim, on_purpose=False)
+    case.unix += jump
+    case.registry.forget_stale()
+    assert case.registry.find(HOST) is not None
+    case.now += LOST_SECONDS
+    case.registry.forget_stale()
+
+    assert case.registry.find(HOST) is None
 
 
 def test_a_name_that_is_served_again_is_not_forgotten(case):

@@ -6,7 +6,7 @@ it is back, it is asked whether they are still ours. Next: `registry/memory.py`,
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
 from tunnelrelay.agents.names import is_random
@@ -34,6 +34,7 @@ class NameKeeper:
 
     Args:
         cool_seconds: How long a name that was given up is kept from other owners.
+        end_sessions: Ends the sessions meant, on every relay; says how many there were.
         clock: Unix time.
         pauses: See `CLAIM_PAUSES`.
     """
@@ -44,6 +45,7 @@ class NameKeeper:
         registry: Registry,
         *,
         cool_seconds: float,
+        end_sessions: Callable[[Whose], Awaitable[int]],
         audit: Audit,
         clock: Callable[[], float],
         pauses: Sequence[float] = CLAIM_PAUSES,
@@ -51,6 +53,7 @@ class NameKeeper:
         self._store = store
         self._registry = registry
         self._cool_seconds = cool_seconds
+        self._end_sessions = end_sessions
         self._audit = audit
         self._clock = clock
         self._pauses = pauses
@@ -173,7 +176,7 @@ class NameKeeper:
 
     async def _end_former(self, row: NameRow) -> None:
         """What was made for the former owner's visitors ends. Should it fail, the next try to claim does it."""
-        ended = await self._store.end_sessions(Whose(host=row.host), self._clock())
+        ended = await self._end_sessions(Whose(host=row.host))
         former = self._former.pop(row.host)
         self._audit.record(
             "name.changed_hands",
@@ -181,7 +184,7 @@ class NameKeeper:
             owner=row.owner,
             former=former,
             generation=str(row.generation),
-            sessions=str(len(ended)),
+            sessions=str(ended),
         )
 
     async def _write_given_up(self, host: str) -> None:

@@ -104,12 +104,21 @@ class Providers:
     Args:
         fetcher: Makes the calls; guarded outside tests.
         clock: Unix time, seconds.
+        monotonic: Seconds; tells the age of documents, so that a clock that is set back does not keep old keys.
         allow_http: Plain http issuers are fine (domain `localhost` only).
     """
 
-    def __init__(self, *, fetcher: Fetcher, clock: Callable[[], float], allow_http: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        fetcher: Fetcher,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] | None = None,
+        allow_http: bool = False,
+    ) -> None:
         self._fetcher = fetcher
         self._clock = clock
+        self._monotonic = monotonic or clock
         self._allow_http = allow_http
         self._known: dict[tuple[str, str], _Known] = {}
 
@@ -140,7 +149,7 @@ class Providers:
                 allow_http=self._allow_http,
             )
 
-        return await self._of(connection).metadata.get(read, self._clock)
+        return await self._of(connection).metadata.get(read, self._monotonic)
 
     async def redeem(
         self, connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
@@ -246,7 +255,7 @@ class Providers:
             return read_keys(answer.content)
 
         keys = self._of(connection).keys
-        return await (keys.get_newer if newer else keys.get)(read, self._clock)
+        return await (keys.get_newer if newer else keys.get)(read, self._monotonic)
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
         calls = self._of(connection).calls
