@@ -1,5 +1,6 @@
 """What a visitor's request may decide about a login: that it starts, and nothing else."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,14 +9,17 @@ from tests.oidc.test_login import BrokenStore
 from tests.oidc.world import (
     APP,
     PEER,
+    TUN_EXAMPLE,
     Browser,
     World,
     code_of,
+    connection,
     location,
     request,
     sent_to,
     set_cookies,
 )
+from tunnelrelay.oidc.blobs import MAX_RETURN
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
 from tunnelrelay.policy.classify import may_start_login
 
@@ -117,3 +121,12 @@ async def test_a_flood_of_answers_makes_no_calls() -> None:
         assert code_of(await browser.callback([("code", "x"), ("state", "v1.a.b")])) == "login_state_invalid"
         assert code_of(await Browser(world).open_handoff([("h", "v1.a.b")])) == "login_restart"
     assert len(world.provider.calls) == before
+
+
+async def test_the_cookie_of_the_longest_login_fits_a_browsers_limit() -> None:
+    """RFC 6265 section 6.1: 4,096 bytes of name and value; browsers drop what is longer without a word."""
+    host = f"{'a' * 63}.{'b' * 189}"
+    address = replace(TUN_EXAMPLE, domain="b" * 189, port=65535, is_multi_tenant=True)
+    world = World(address=address, endpoints={host: connection(id="c" * 26, epoch="e" * 26, callback="host")})
+    (cookie,) = set_cookies(await Browser(world).start("/" + "a" * (MAX_RETURN - 1), host))
+    assert len(cookie.partition(b"; ")[0]) <= 4096
