@@ -16,6 +16,7 @@ from tests.support.scripted_agent import Asked, scripted_agent
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec
 from tunnelrelay.ingress.ingress import LOOK_SECONDS
 from tunnelrelay.oidc.sealed import sha256
+from tunnelrelay.oidc.session import Grant
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.relay import Relay
 from tunnelrelay.store.base import Whose
@@ -216,3 +217,25 @@ async def test_many_ends_in_one_turn_are_one_look_at_the_visitors(s: Scene, alic
         ingress.session_ended(number.to_bytes(32, "big"))
     await asyncio.sleep(0)
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize(
+    ("on_error", "status", "code"),
+    [("keep", 200, ""), ("502", 502, "provider_unreachable"), ("login", 401, "login_required")],
+)
+async def test_what_a_visitor_sees_when_the_provider_cannot_be_asked_again(
+    s: Scene, monkeypatch: pytest.MonkeyPatch, on_error: str, status: int, code: str
+):
+    s.agent.answers = lambda asked: asked.answer()
+    await s.agent.bind("demo", policy=policy(recheck_seconds=100, on_recheck_error=on_error))
+    sessions, now = s.relay._sessions, time.time()
+    cookie = await sessions.create(
+        HOST, connection_of(s), issuer="http://127.0.0.1:9", claims=CLAIMS, grant=Grant(refresh_token="canary")
+    )
+    alice = SignedIn(s, cookie)
+    assert (await s.fetch(alice.asking())).status == 200
+    for part in (sessions, sessions._rechecks, s.relay.ingress.gate):
+        monkeypatch.setattr(part, "_clock", lambda: now + 140)
+    response = await s.fetch(alice.asking())
+    assert (response.status, error_of(response)) == (status, code)
+    assert "canary" not in repr(s.log)
