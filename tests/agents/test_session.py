@@ -101,6 +101,7 @@ async def test_the_first_word_is_a_good_hello_or_the_last(local, message):
 
 
 async def test_a_second_hello_ends_the_link(local):
+    """Row 118."""
     agent = await agent_of(local)
     agent.link.send(Hello(agent=agent.instance, version="1"))
 
@@ -158,6 +159,7 @@ async def test_row125_tunnels_on_one_link_are_limited(local):
 
 @pytest.mark.parametrize("number", [0, -1, 65536, 1])
 async def test_a_tunnel_has_a_number_of_its_own(local, number):
+    """Row 120."""
     agent = await agent_of(local)
     await agent.bind("numbered")
     answer = await agent.say(Bind(tunnel=number, name="x", upstream="http://localhost", subdomain="other"))
@@ -186,6 +188,22 @@ async def test_row124_the_last_policy_is_the_one_that_holds(local):
     await second.close()
 
     assert response.status == 401
+
+
+async def test_a_policy_that_changes_is_an_event_of_its_owners(local, monkeypatch):
+    told = []
+    monkeypatch.setattr(local._audit, "record", lambda kind, **texts: told.append((kind, texts)))
+    first, second = await agent_of(local, "a" * 32), await agent_of(local, "a" * 32)
+    await first.bind("changing")
+    await second.bind("changing", policy=PolicySpec(basic_auth=("ann:secret-word",)))
+    await first.close()
+    await second.close()
+
+    (change,) = [texts for kind, texts in told if kind == "rules.changed"]
+    assert (change["host"], change["owner"]) == ("changing.localhost", "local")
+    assert change["peer"].startswith("127.0.0.1")
+    assert change["old"] != change["new"]
+    assert "secret-word" not in repr(told)
 
 
 # Who has a name
@@ -254,6 +272,7 @@ async def test_an_agent_that_was_superseded_cannot_unbind_what_it_no_longer_has(
 
 
 async def test_another_owner_is_refused_even_after_the_link_is_lost(public):
+    """Row 119."""
     anns, _ = await create(public.store, "ann")
     other, _ = await create(public.store, "ann")
     bobs, _ = await create(public.store, "bob")
@@ -373,6 +392,20 @@ async def test_names_survive_a_restart_for_their_owner(tmp_path):
         endpoint = relay.registry.find("restarted.localhost")
         assert endpoint is not None
         assert (endpoint.owner, endpoint.policy) == ("local", None)
+
+
+async def test_row120_a_link_that_breaks_the_protocol_takes_no_other_with_it(local):
+    good, bad = await agent_of(local), await agent_of(local)
+    await good.bind("good")
+    await bad.bind("bad")
+    good.answers = lambda asked: asked.answer(b"still here")
+    bad.link._ws.send_binary(frame(63, 0, b""))  # an unknown frame that is not optional
+    bad.link._write_out()
+    assert await closed_with(bad) is Code.PROTOCOL
+    response = await fetch(port_of(local), "GET", "/", host="good.localhost")
+    await good.close()
+
+    assert response.body == b"still here"
 
 
 async def test_an_agent_says_how_many_streams_it_takes(local):

@@ -23,6 +23,7 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.callbacks import callback_problem, redirect_uri
+from tunnelrelay.agents.changes import changes
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_taken
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.observe.audit import Audit
@@ -215,6 +216,8 @@ class AgentSession:
 
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
         desk = self._desk
+        known = desk.registry.find(host)
+        former = known.policy if known is not None else None
         tunnel = desk.registry.claim(
             Claim(
                 owner=self._owner,
@@ -237,6 +240,8 @@ class AgentSession:
         for connection in policy.providers():
             desk.warm(connection)
         desk.audit.record("tunnel.bound", host=host, owner=self._owner, peer=self.link.peer, name=bind.name[:80])
+        for kind, details in changes(former, policy, desk.policy_key) if former is not None else ():
+            desk.audit.record(kind, host=host, owner=self._owner, peer=self.link.peer, **details)
         log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self._owner, host, bind.name[:80], self.link.peer)
         self.link.send(
             Bound(

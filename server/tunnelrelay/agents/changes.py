@@ -1,0 +1,44 @@
+"""What an owner changed about an endpoint between two claims of its name, as audit events tell it: by digests."""
+
+import hmac
+from collections.abc import Iterator
+
+from tunnelrelay.policy.rules import Policy
+
+NONE = "none"
+"""Stands for a login that is not asked for."""
+
+
+def changes(former: Policy, policy: Policy, key: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    """The kinds of event that the step from one policy to the next is worth, each with the old and the new digest.
+
+    Args:
+        key: Key of the digests: rules name people, whom nobody may guess by trying.
+    """
+    for kind, of in (("connection.changed", _provider), ("rules.changed", _rules)):
+        old, new = of(former, key), of(policy, key)
+        if old != new:
+            yield kind, {"old": old, "new": new}
+
+
+def _provider(policy: Policy, key: bytes) -> str:
+    connection = policy.connection
+    return NONE if connection is None else _digest(key, (connection.id, connection.epoch))
+
+
+def _rules(policy: Policy, key: bytes) -> str:
+    """Everything that says who may visit, apart from where people sign in."""
+    parts = (
+        policy.cidr_allow,
+        policy.cidr_deny,
+        sorted(policy.basic),
+        policy.connection.rules_version if policy.connection is not None else "",
+        policy.bearer.version if policy.bearer is not None else "",
+        sorted(policy.origins),
+        policy.allows_preflight,
+    )
+    return _digest(key, parts)
+
+
+def _digest(key: bytes, parts: tuple[object, ...]) -> str:
+    return hmac.digest(key, repr(parts).encode(), "sha256").hex()[:16]
