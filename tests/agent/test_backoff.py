@@ -18,6 +18,7 @@ def test_a_relay_that_is_back_within_half_a_minute_waits_less_than_half_a_second
 
 
 def test_a_long_outage_is_asked_about_every_half_minute_at_most():
+    """Row 125."""
     backoff = Backoff(lambda: 1.0)
     for _ in range(20):
         backoff.next_delay(0.0)
@@ -27,6 +28,7 @@ def test_a_long_outage_is_asked_about_every_half_minute_at_most():
 
 @given(st.floats(0.0, 1.0), st.lists(st.floats(0.0, 1e6), min_size=1, max_size=50))
 def test_every_wait_is_drawn_from_zero_to_its_ceiling(dice, times):
+    """Row 125."""
     backoff, start = Backoff(lambda: dice), min(times)
     for now in sorted(times):
         assert 0.0 <= backoff.next_delay(now) <= dice * ceiling_after(now - start) + 1e-9

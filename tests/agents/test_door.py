@@ -119,6 +119,7 @@ async def test_row118_a_revoked_token_opens_nothing_and_ends_what_it_had_opened(
 
 
 async def test_the_store_being_away_is_no_refusal(public, monkeypatch):
+    """Row 130."""
     from tunnelrelay.store.base import StoreError
 
     async def away(digest: bytes) -> None:

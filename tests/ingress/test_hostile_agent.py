@@ -39,6 +39,7 @@ BAD_HEADS = {
 
 @pytest.mark.parametrize(("status", "fields"), BAD_HEADS.values(), ids=[f"row104-{name}" for name in BAD_HEADS])
 async def test_a_head_that_is_none_is_a_502_and_a_closed_connection(s: Scene, status, fields):
+    """Row 104."""
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor, GET + NEXT)
         asked.head(status, fields)
@@ -115,6 +116,7 @@ BROKEN = [too_long, too_long_later, too_short, too_short_end, body_on_204, body_
 
 @pytest.mark.parametrize("breaks", BROKEN, ids=[f"row104-{each.__name__}" for each in BROKEN])
 async def test_a_body_that_is_not_what_its_head_promised_ends_the_connection(s: Scene, breaks):
+    """Row 104."""
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor, GET + NEXT)
         breaks(asked)

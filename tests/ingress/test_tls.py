@@ -17,6 +17,7 @@ from tests.ingress.scene import HOST, Scene, error_of
 from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.wire.messages import Bound
+from tunnelrelay.ingress import listen as listen_module
 from tunnelrelay.ingress.listen import Certificate, bind, listen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -75,6 +76,17 @@ async def tls_visitor(port: int, name: str | None) -> AsyncIterator[RawConnectio
 def https_port(s: Scene) -> int:
     assert s.relay.https is not None
     return s.relay.https[1]
+
+
+async def test_row126_a_handshake_that_does_not_go_on_is_given_up(s: Scene, certificate, monkeypatch):
+    monkeypatch.setattr(listen_module, "HANDSHAKE_SECONDS", 0.05)
+    server = await listen(s.relay.ingress, bind("127.0.0.1", 0), Certificate(*certificate))
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"\x16\x03\x01")  # the first bytes of a hello
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    server.close()
 
 
 @pytest.mark.parametrize("name", [HOST, "DEMO.localhost", None])
