@@ -174,6 +174,17 @@ async def test_a_login_goes_its_way_beside_an_apps_own_service_worker(town):
     assert seen["x-tunnel-email"] == "bob@example.com"
 
 
+async def test_a_service_worker_that_answers_for_page_loads_cannot_begin_a_login(town):
+    """Row 84. Browsers mark what it passes on as a script's request: there is a page, and nobody is sent anywhere."""
+    async with town.signed_in() as (context, page):
+        await claimed_by(town, page, "onfetch = e => e.respondWith(fetch(e.request));")
+        await context.clear_cookies()
+        answer = await page.goto(f"{town.door.url}/?again")
+
+    assert answer is not None
+    assert (answer.status, answer.headers["tunnel-error"]) == (401, "login_required")
+
+
 async def claimed_by(town: Neighbours, page: Page, script: str) -> None:
     """The app's page is served through this service worker from now on."""
     claims = " onactivate = e => e.waitUntil(clients.claim())"

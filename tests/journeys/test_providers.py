@@ -51,14 +51,14 @@ class Place:
 
 
 def provider(kind: str, stack: Stack) -> AbstractContextManager[Provider]:
-    redirect_uris = [stack.redirect_uri]
+    redirect_uris, signed_out = [stack.redirect_uri], [stack.redirect_uri.replace("/callback", "/logged-out")]
     match kind:
         case "mock":
             return mock_provider()
         case "node":
-            return node_provider(redirect_uris, alg="ES256")
+            return node_provider(redirect_uris, alg="ES256", client={"post_logout_redirect_uris": signed_out})
         case "canaille":
-            return canaille_provider(redirect_uris, audience=True)
+            return canaille_provider(redirect_uris, audience=True, post_logout_redirect_uris=signed_out)
     return liar_provider(metadata=HONEST)
 
 
@@ -138,6 +138,18 @@ def test_signing_out_ends_the_session_and_not_only_the_cookie(place, visitor):
     assert visitor.get(f"{place.tunnel.url}/echo").status_code == 401
     with Visitor() as thief:
         assert thief.get(f"{place.tunnel.url}/echo", headers={"Cookie": old}).status_code == 401
+
+
+def test_signing_out_at_the_provider_too_comes_back_to_the_endpoint(place, visitor):
+    """Two of the four ask once more, on a page of their own."""
+    place.login(visitor, "alice")
+    page = visitor.submit(visitor.navigate(f"{place.tunnel.url}/_tunnel/logout"), everywhere="1")
+    if page_url(page).startswith(place.idp.issuer):
+        page = visitor.submit(page, logout="yes")
+
+    assert urlsplit(went_to(visitor, urlsplit(metadata(place.idp)["end_session_endpoint"]).path)).query
+    assert page_url(page).startswith(f"{place.tunnel.url}/_tunnel/signed-out")
+    assert visitor.get(f"{place.tunnel.url}/echo").status_code == 401
 
 
 def test_a_callback_that_was_used_signs_nobody_in_again(place, visitor):
