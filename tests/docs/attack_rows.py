@@ -180,9 +180,6 @@ OUT_OF_SCOPE: dict[int, str] = {
 }
 """Number to why there is no test."""
 
-AWAITED: frozenset[int] = frozenset()
-"""Numbers whose tests are being written."""
-
 ATTACKS = {number: meaning for rows in CHAPTERS.values() for number, meaning in rows.items()}
 
 _SAID = re.compile(r"Rows? (\d+(?:(?:, | and |, and )\d+)*)[.:]")
@@ -218,7 +215,7 @@ def shown_by() -> dict[int, dict[str, list[str]]]:
 
 def why_not(number: int) -> str:
     """What the table says where no test is named."""
-    return f"out of scope: {OUT_OF_SCOPE[number]}" if number in OUT_OF_SCOPE else "not yet"
+    return f"out of scope: {OUT_OF_SCOPE[number]}" if number in OUT_OF_SCOPE else ""
 
 
 def table() -> str:
