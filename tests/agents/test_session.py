@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.agents.conftest import flags
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.agent.outcome import Trouble, judge_refusal
@@ -13,6 +14,7 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
 from tunnelctl.wire.messages import Bind, Bound, Hello, OidcSpec, PolicySpec, Refused, Unbind, Welcome
 from tunnelrelay.agents.session import BURST_BINDS, HELLO_SECONDS, MAX_TUNNELS
+from tunnelrelay.config import load_config
 from tunnelrelay.relay import Relay
 from tunnelrelay.store.base import NameRow, StoreError
 from tunnelrelay.tokens import create
@@ -392,6 +394,31 @@ async def test_names_survive_a_restart_for_their_owner(tmp_path):
         endpoint = relay.registry.find("restarted.localhost")
         assert endpoint is not None
         assert (endpoint.owner, endpoint.policy) == ("local", None)
+
+
+async def test_row119_of_two_relays_with_one_store_neither_gives_a_name_away_that_the_other_serves(tmp_path):
+    settings = flags(tmp_path, domain="tun.example", public_url="https://*.tun.example", name_cooldown_seconds="60")
+    config = load_config(flags=settings, env={})
+    async with Relay(config) as here, Relay(config) as there:
+        anns, _ = await create(here.store, "ann")
+        bobs, _ = await create(here.store, "bob")
+        ann, bob = await agent_of(here, token=anns), await agent_of(there, token=bobs)
+        await ann.bind("hers")
+        while_served = await bob.bind("hers")
+        ann.link.send(Unbind(tunnel=1))
+        await ann.round_trip()
+        assert await here._names.flush()
+        while_cooling = await bob.bind("hers")
+        again = await agent_of(there, token=anns)
+        back = await again.bind("hers")
+        for agent in (ann, bob, again):
+            await agent.close()
+
+    assert isinstance(while_served, Refused)
+    assert "belongs to another owner" in while_served.message
+    assert isinstance(while_cooling, Refused)
+    assert "until 2" in while_cooling.message
+    assert isinstance(back, Bound)
 
 
 async def test_row120_a_link_that_breaks_the_protocol_takes_no_other_with_it(local):
