@@ -6,6 +6,7 @@ import pytest
 
 from tunnelctl.agent import providercheck
 from tunnelctl.cli import main as cli
+from tunnelctl.cli import oidc
 from tunnelctl.cli.exits import Failure
 from tunnelctl.cli.oidc import checked_before_start
 from tunnelctl.oidc.findings import Finding, error, ok, warning
@@ -91,6 +92,14 @@ def test_what_a_provider_says_cannot_write_to_the_terminal(provider, capsys):
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable()
     assert "[red]use[/red]" in out
+
+
+def test_a_secret_on_the_command_line_is_warned_of_on_a_terminal(provider, capsys, monkeypatch):
+    monkeypatch.setattr(oidc, "can_draw", lambda _: True)
+    cli.run(["oidc", "check", ACME, "--client-id=a", "--client-secret=canary"])
+    told = capsys.readouterr()
+    assert "warning: --client-secret is on the command line" in told.err
+    assert "canary" not in told.err + told.out
 
 
 def test_the_way_to_check_more_is_shown(provider, capsys):

@@ -12,6 +12,8 @@ import click
 from tunnelctl.agent.address import AddressInvalid, parse_relay
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.cli.exits import Exit, Failure, plain
+from tunnelctl.cli.settings import ON_THE_COMMAND_LINE, typed_parameters
+from tunnelctl.cli.view import can_draw
 
 if TYPE_CHECKING:
     from tunnelctl.oidc.findings import Finding, Level
@@ -76,7 +78,7 @@ def check(
         raise Failure(
             Exit.USAGE, [f"--redirect-uri: {redirect_uri!r} is not an address like https://idp.tun.example/…"]
         )
-    secret = _secret(client_id, client_secret)
+    secret = _secret(client_id, client_secret, is_typed="client_secret" in typed_parameters(ctx))
     uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay else "")
     from tunnelctl.agent.providercheck import Client, run_check
 
@@ -114,15 +116,18 @@ def _is_address(text: str) -> bool:
     return parts.scheme in ("https", "http") and bool(parts.netloc) and text.isascii() and text.isprintable()
 
 
-def _secret(client_id: str, text: str) -> str:
+def _secret(client_id: str, text: str, *, is_typed: bool) -> str:
     if not text:
         return ""
     if not client_id:
         raise Failure(Exit.USAGE, ["--client-secret: needs --client-id"])
     try:
-        return read_secret(text, what="--client-secret", environ=os.environ, stdin=sys.stdin).value
+        secret = read_secret(text, what="--client-secret", environ=os.environ, stdin=sys.stdin)
     except SecretMissing as error:
         raise Failure(Exit.USAGE, [str(error)]) from error
+    if secret.is_literal and is_typed and can_draw(sys.stderr):
+        click.echo(f"warning: {ON_THE_COMMAND_LINE.format('--client-secret')}", err=True)
+    return secret.value
 
 
 def _ask_relay(relay: str, ca_file: str) -> str:

@@ -28,6 +28,8 @@ from tunnelctl.wire.messages import PolicySpec
 
 T = TypeVar("T")
 
+ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFlags:
@@ -173,9 +175,7 @@ class _Resolver:
             self._problems.append(str(error))
             return "unreadable"  # given, so not to be reported as missing as well
         if secret.is_literal and is_typed:
-            self._notices.append(
-                f"{what} is on the command line, for every user to see: give it as env:NAME or file:PATH"
-            )
+            self._notices.append(ON_THE_COMMAND_LINE.format(what))
         return secret.value
 
     def _readable(self, path: str, origin: str) -> str | None:
