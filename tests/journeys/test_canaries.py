@@ -125,10 +125,12 @@ class Run:
     def use_password(self, app: App) -> Child:
         """A tunnel behind a password, whose service then goes away; its log is in the other form."""
         password = self.canaries.plant("password")
+        pair_file = self.folder / "pair"
+        pair_file.write_text(f"user:{password}\n")
         child = self.agent(
             "basic",
             app.port,
-            f"--basic-auth=user:{password}",
+            f"--basic-auth=file:{pair_file}",
             env={"TUNNELCTL_AUTHTOKEN": self.authtoken},
             form="logfmt",
         )
@@ -183,7 +185,7 @@ class Run:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.admin_port}/{path}", timeout=10) as answer:
                 self.places[f"{path} {mark}"] = answer.read()
         for child in self.stack.children:
-            if child.returncode is None and child.name != "basic":  # `--basic-auth` takes its password as it is
+            if child.returncode is None:
                 self.places[f"arguments of {child.name} {mark}"] = Path(f"/proc/{child.pid}/cmdline").read_bytes()
 
     def finish(self) -> None:

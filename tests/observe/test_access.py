@@ -117,6 +117,7 @@ async def test_the_running_loop_is_the_clock_by_default() -> None:
 
 @pytest.mark.parametrize("line", [text_line, json_line])
 def test_a_query_never_gets_into_the_log(line: Callable[[Exchange], bytes]) -> None:
+    """Row 158."""
     assert b"canary" not in line(exchange(path="/_tunnel/oidc/cb?code=canary&state=canary"))
 
 
@@ -130,6 +131,7 @@ def test_secrets_in_a_path_are_redacted(line: Callable[[Exchange], bytes], secre
 
 @pytest.mark.parametrize("line", [text_line, json_line])
 def test_a_path_without_end_is_cut(line: Callable[[Exchange], bytes]) -> None:
+    """Row 129."""
     assert len(line(exchange(path="/" + "a" * 1_000_000))) < MAX_PATH + 400
 
 

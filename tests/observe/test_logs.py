@@ -197,6 +197,7 @@ class StoppedReader(io.RawIOBase):
 
 
 def test_a_reader_that_stops_costs_lines_but_never_time_or_memory() -> None:
+    """Row 129."""
     sink = StoppedReader()
     writer = LineWriter(sink, max_buffer=100)
     writer.write(b"first\n")

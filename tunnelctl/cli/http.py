@@ -72,7 +72,12 @@ OPTIONS: tuple[Decorator, ...] = (
     _option("--jwt-issuer", "Programs show a token of this issuer, with or without --oidc.", "ISSUER"),
     _option("--jwt-audience", "Whom their tokens must be made for.", "AUDIENCE"),
     _many("--jwt-claim", "jwt_claim", "What their tokens must say.", "NAME=VALUE"),
-    _many("--basic-auth", "basic_auth", "Visitors give this user and password.", "USER:PASS"),
+    _many(
+        "--basic-auth",
+        "basic_auth",
+        "Visitors give this user and password: env:NAME, file:PATH, or itself.",
+        "USER:PASS",
+    ),
     _many("--cidr-allow", "cidr_allow", "Let in visitors from this network only.", "NET"),
     _many("--cidr-deny", "cidr_deny", "Keep out visitors from this network.", "NET"),
     _option("--host-header", "Host the service sees: rewrite (its own), preserve, or a value.", "rewrite|VALUE"),

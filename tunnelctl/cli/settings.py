@@ -160,20 +160,24 @@ class _Resolver:
         secret = self._secret(
             "--oidc-client-secret", self._flags.oidc_client_secret, is_typed="oidc_client_secret" in self._flags.typed
         )
+        rules = self._flags.rules
+        pairs = tuple(
+            self._secret("--basic-auth", text, is_typed=True, stand_in="un:readable") for text in rules.basic_auth
+        )
         try:
-            return build_policy(replace(self._flags.rules, oidc_client_secret=secret))
+            return build_policy(replace(rules, oidc_client_secret=secret, basic_auth=pairs))
         except RulesInvalid as error:
             self._problems.extend(error.problems)
             return PolicySpec()
 
-    def _secret(self, what: str, text: str, *, is_typed: bool) -> str:
+    def _secret(self, what: str, text: str, *, is_typed: bool, stand_in: str = "unreadable") -> str:
         if not text:
             return ""
         try:
             secret = read_secret(text, what=what, environ=self._environ, stdin=self._stdin)
         except SecretMissing as error:
             self._problems.append(str(error))
-            return "unreadable"  # given, so not to be reported as missing as well
+            return stand_in  # given, so not to be reported as missing as well
         if secret.is_literal and is_typed:
             self._notices.append(ON_THE_COMMAND_LINE.format(what))
         return secret.value

@@ -133,7 +133,7 @@ def json_line(exchange: Exchange) -> bytes:
 def clean_path(path: str) -> str:
     """The path as it may be logged: without a query, cut, and without anything shaped like a secret."""
     path = path.partition("?")[0][:MAX_PATH]
-    return redact(path) if "eyJ" in path or "tt_" in path else path
+    return redact(path) if "eyJ" in path or "tt_" in path or "=" in path else path
 
 
 def _without_surrogates(exchange: Exchange) -> Exchange:
