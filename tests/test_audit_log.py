@@ -129,7 +129,7 @@ async def test_events_older_than_the_setting_go(scene):
 
 async def test_what_waits_at_the_end_is_written(scene):
     for _ in range(1200):
-        scene.audit.record("login.ok")
+        scene.audit.record("store.back")
 
     await scene.keeper.flush()
 

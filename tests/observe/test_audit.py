@@ -146,6 +146,16 @@ def test_a_flood_at_one_host_is_counted_and_hides_nothing_of_another(audit, cloc
     assert len(caplog.records) == FEW + 1
 
 
+@pytest.mark.parametrize("kind", ["login.ok", "logout.backchannel", "login.denied", "session.refresh", "logout.local"])
+def test_an_owner_whose_own_provider_signs_in_without_end_fills_no_disk(audit, kind):
+    """Row 129."""
+    for _ in range(2000):
+        audit.record(kind, host="mallory.test")
+    audit.record(kind, host="ann.test")
+
+    assert len(audit.take()) == KINDS[kind].limit + 1
+
+
 def test_what_was_left_out_is_told_once_its_minute_is_over(audit, clock):
     """Row 129."""
     for _ in range(FEW + 7):
@@ -186,7 +196,7 @@ def test_the_counters_themselves_are_bounded(audit):
 
 def test_events_wait_in_bounded_room_and_the_loss_is_told(audit):
     for _ in range(MAX_WAITING + 5):
-        audit.record("login.ok")
+        audit.record("store.back")
 
     assert len(audit.take()) == MAX_WAITING
     (told,) = audit.take()
@@ -206,7 +216,7 @@ def test_events_that_could_not_be_written_come_first_the_next_time(audit):
 
 def test_events_given_back_do_not_grow_the_room(audit):
     for _ in range(MAX_WAITING):
-        audit.record("login.ok")
+        audit.record("store.back")
     taken = audit.take()
     for _ in range(10):
         audit.record("login.ok")

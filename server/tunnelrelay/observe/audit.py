@@ -25,8 +25,9 @@ MAX_WAITING = 4096
 MAX_WINDOWS = 4096
 """Counters of frequent events at a time; hosts beyond that share one counter a kind."""
 WINDOW_SECONDS = 60.0
-FEW, SOME = 10, 60
-"""Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME."""
+FEW, SOME, MANY = 10, 60, 600
+"""Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME. MANY is
+for what people do in the morning, all at once, and what a hostile owner's own provider could else do without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "login.start": Kind("A visitor was sent to the provider.", FEW),
-    "login.ok": Kind("A visitor signed in and got a session."),
+    "login.ok": Kind("A visitor signed in and got a session.", MANY),
     "login.denied": Kind("A visitor proved who they are, and the endpoint's rules do not admit them.", SOME),
     "login.error": Kind("A login came to nothing; the reason says at which check.", FEW),
     "session.refresh": Kind("The provider was asked again about a session; the reason says what came of it.", SOME),
@@ -55,7 +56,7 @@ KINDS: dict[str, Kind] = {
     "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
     "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),
     "logout.frontchannel": Kind("A provider ended a session through the visitor's browser.", SOME),
-    "logout.backchannel": Kind("A provider ended sessions by a logout token."),
+    "logout.backchannel": Kind("A provider ended sessions by a logout token.", MANY),
     "backchannel.refused": Kind("A logout token was refused; the reason says at which check.", FEW),
     "bearer.refused": Kind("A request's access token was refused; the reason says at which check.", FEW),
     "rules.changed": Kind("An owner changed who may visit an endpoint.", SOME, "owner"),
