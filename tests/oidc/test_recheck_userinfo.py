@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.oidc.rechecking import OPS, RECHECK, due, refreshing
@@ -43,14 +44,18 @@ async def test_an_access_token_that_has_expired_is_not_shown_and_the_claims_stay
     assert len(world.provider.calls_to("/userinfo")) == asked
 
 
+REFUSED = [as_json({"error": "invalid_token"}, 401), httpx.Response(401, headers={"www-authenticate": "Bearer"})]
+
+
+@pytest.mark.parametrize("refusal", REFUSED)
 @pytest.mark.parametrize(("expires_in", "is_over"), [(3600, True), (None, False)])
 async def test_an_access_token_that_was_taken_back_ends_the_session_and_one_that_ran_out_does_not(
-    expires_in: int | None, is_over: bool
+    expires_in: int | None, is_over: bool, refusal: httpx.Response
 ) -> None:
     world = userinfo_world()
     world.provider.token_answer["expires_in"] = expires_in
     browser = await due(world)
-    world.provider.answers["/userinfo"] = as_json({"error": "invalid_token"}, 401)
+    world.provider.answers["/userinfo"] = refusal
     world.find(browser)
     await world.rechecked()
     assert (world.find(browser) is None) is is_over
@@ -108,3 +113,32 @@ async def test_a_token_that_rotated_before_userinfo_failed_is_the_one_that_is_sh
     await world.rechecked()
     assert world.provider.refreshes() == ["rt0-1", "rt0-2"]
     assert world.find(browser).identity.name == "Alice Brown"
+
+
+@pytest.mark.parametrize("by_refresh", [True, False])
+async def test_an_access_token_that_was_never_for_userinfo_is_shown_there_once(by_refresh: bool) -> None:
+    world = userinfo_world()
+    world.provider.gives_refresh = by_refresh
+    world.provider.refresh_answer = {"id_token": None}
+    world.provider.token_answer["expires_in"] = 7200
+    browser = await due(world)
+    world.provider.answers["/userinfo"] = as_json({"error": "insufficient_scope"}, 403)
+    for _ in range(3):
+        assert world.find(browser)
+        await world.rechecked()
+        world.clock.now += RECHECK
+        world.use(browser)
+        await world.rechecked()
+    assert world.find(browser)
+    assert (len(world.provider.refreshes()) > 1) is by_refresh
+    assert (len(world.provider.calls_to("/userinfo")) == 1) is not by_refresh
+
+
+async def test_userinfo_that_somebody_in_between_keeps_us_from_is_one_that_could_not_be_asked() -> None:
+    world = userinfo_world()
+    browser = await due(world)
+    world.provider.answers["/userinfo"] = as_json({"error": "blocked"}, 403)
+    world.find(browser)
+    await world.rechecked()
+    assert world.find(browser)
+    assert world.told("session.refresh") == ["unreachable"]

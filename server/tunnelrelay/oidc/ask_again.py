@@ -42,8 +42,9 @@ class Over:
     reason: str
 
 
-_KEPT_OUT = Over("invalid_token")
-"""What userinfo says to an access token that is no longer good."""
+_KEPT_OUT, _NOT_FOR_US = Over("invalid_token"), Over("insufficient_scope")
+"""What userinfo says to an access token that is no longer good, and to one that never was for it (RFC 6750 section
+3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Asker:
         """What the new tokens say; None when they say nothing about the visitor (Core section 12.2 allows that)."""
         if not tokens.id_token:
             told = await self._userinfo(metadata, tokens) if metadata.userinfo_endpoint else None
-            return None if told is _KEPT_OUT else told
+            return None if told is _KEPT_OUT or told is _NOT_FOR_US else told
         claims = await self._providers.claims(
             self._connection, metadata, tokens, nonce=self.grant.nonce, code="", is_refresh=True
         )
@@ -148,8 +149,8 @@ class Asker:
         if not metadata.userinfo_endpoint or not grant.access_token or has_expired:
             return Mute()
         told = await self._userinfo(metadata, Tokens(id_token="", access_token=grant.access_token))
-        if told is _KEPT_OUT and not is_known_good:
-            return Mute()  # at the end of a time that nobody told us, as far as we know
+        if told is _NOT_FOR_US or (told is _KEPT_OUT and not is_known_good):
+            return Mute()  # the latter at the end of a time that nobody told us, as far as we know
         if isinstance(told, Over):
             return told
         return Vouched(None if told is None else normalised(told, self._connection), grant)
@@ -160,8 +161,10 @@ class Asker:
         None when nobody knows any more which claims came from the ID token: it was too long to be kept.
         """
         answer = await self._providers.userinfo(self._connection, metadata, tokens)
-        if answer.status in (401, 403):
+        if answer.status == 401:
             return _KEPT_OUT
+        if answer.status == 403 and answer.content.get("error") == "insufficient_scope":
+            return _NOT_FOR_US
         if answer.status != 200:
             raise ProviderError("unreachable", f"the userinfo endpoint answered {answer.status}")
         if answer.content.get("sub") != self._subject:

@@ -101,6 +101,10 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if 300 <= response.status_code < 400:
         raise ProviderError("invalid", f"{where} answered with a redirect, which is not followed")
+    if response.status_code == 401 and request.headers.get("Authorization", "").startswith("Bearer "):
+        return Answer(
+            401, {}
+        )  # why, stands in WWW-Authenticate (RFC 6750 section 3); most bodies are empty, or no JSON
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProviderError("invalid", f"{where} sent a compressed answer, which was not asked for")
     is_token = media_type == JWT_TYPE and JWT_TYPE in request.headers["Accept"]
