@@ -384,9 +384,6 @@ async def test_row125_an_agent_that_binds_and_unbinds_without_end_loses_its_link
 
 
 async def test_names_survive_a_restart_for_their_owner(tmp_path):
-    from tests.agents.conftest import flags
-    from tunnelrelay.config import load_config
-
     async with Relay(load_config(flags=flags(tmp_path), env={})) as relay:
         agent = await agent_of(relay)
         await agent.bind("restarted")

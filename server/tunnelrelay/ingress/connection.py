@@ -6,6 +6,7 @@ import struct
 from typing import cast
 
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
+from tunnelrelay.ingress.shares import give_back
 from tunnelrelay.model import Peer
 
 READER_SECONDS = 120.0
@@ -26,6 +27,7 @@ class VisitorConnection(asyncio.Protocol):
     Attributes:
         connected_peer: The far end of the TCP connection.
         connected_address: Whom limits count it as; "" for nobody.
+        address: The same of the visitor behind trusted proxies.
         sni: Server name of the TLS handshake, None without one.
         is_paused: The visitor does not read as fast as we write.
         is_lingering: The last answer is written; what still comes is thrown away.
@@ -34,7 +36,7 @@ class VisitorConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_is_reading_held", "connected_address",
+        "_is_reading_held", "_share", "address", "connected_address",
         "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
         "saw_eof", "sni", "transport",
     )  # fmt: skip
@@ -44,7 +46,8 @@ class VisitorConnection(asyncio.Protocol):
         self.is_secure = is_secure
         self.transport = cast(asyncio.Transport, None)
         self.connected_peer = Peer("", 0)
-        self.connected_address = ""
+        self.address = self.connected_address = ""
+        self._share: dict[str, int] | None = None
         self.sni: str | None = None
         self.is_paused = False
         self.is_lingering = False
@@ -59,7 +62,7 @@ class VisitorConnection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.connected_peer = Peer(name[0].removeprefix("::ffff:"), name[1])
-            self.connected_address = self.ingress.address_of(self.connected_peer)
+            self.address = self.connected_address = self.ingress.address_of(self.connected_peer)
         tls = transport.get_extra_info("ssl_object")
         self.sni = self.ingress.server_name(tls) if tls is not None else None
         self.deadline = self.ingress.now() + self.ingress.idle_seconds
@@ -97,6 +100,19 @@ class VisitorConnection(asyncio.Protocol):
         if self._is_reading_held:
             self._is_reading_held = False
             self.transport.resume_reading()
+
+    def take_share(self, held: dict[str, int]) -> bool:
+        """Count a request as its visitor's address's; False when that one has too many open there already."""
+        is_granted = self.ingress.shares.take(held, self.address)
+        if is_granted:
+            self._share = held
+        return is_granted
+
+    def give_share_back(self) -> None:
+        """The request is over, if one was counted."""
+        share, self._share = self._share, None
+        if share is not None:
+            give_back(share, self.address)
 
     def close(self) -> None:
         """Close once everything written has gone out."""

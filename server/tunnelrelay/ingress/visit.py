@@ -40,7 +40,7 @@ MAX_TRIES = 3
 class Visit(Incoming):
     """See the module."""
 
-    __slots__ = ("_address", "_backlog", "_forwarded", "_forwarded_for", "_share", "_task")
+    __slots__ = ("_backlog", "_forwarded", "_forwarded_for", "_task")
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
@@ -86,12 +86,15 @@ class Visit(Incoming):
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)
         if ingress.trusted:
             self.peer = ingress.peer_of(self.connected_peer, head)
-            self._address = ingress.address_of(self.peer)
+            self.address = ingress.address_of(self.peer)
         routed = ingress.route(head, sni=self.sni, is_secure=self.is_secure)
         if type(routed) is Forwarded:
             request.host = routed.host
-            if not self._address or self._take_share(routed.endpoint):
+            if not self.address or self.take_share(routed.endpoint.open_by):
                 self._admit(routed.endpoint)
+            else:
+                ingress.limited("visitor_requests", self)
+                self.fail("too_many_requests")
         else:
             self._handle(routed, block)
 
@@ -391,9 +394,7 @@ class Visit(Incoming):
 
     def _record(self, error: str) -> None:
         self.is_idle = True
-        share, self._share = self._share, None
-        if share is not None:
-            give_back(share, self._address)
+        self.give_share_back()
         self.ingress.account(self.request, self.peer, error)
         endpoint = self.request.endpoint
         if endpoint is not None:
