@@ -23,7 +23,6 @@ from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, Incoming
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.ingress.seams import Carried
-from tunnelrelay.ingress.shares import give_back
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
@@ -44,8 +43,6 @@ class Visit(Incoming):
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
         super().__init__(ingress, is_secure=is_secure)
-        self._address = ""  # whom limits count the visitor as, behind trusted proxies; "" for nobody
-        self._share: dict[str, int] | None = None
         self._backlog = NO_BACKLOG
         self._forwarded = b""
         self._forwarded_for: tuple[bytes, str] | None = None
@@ -57,7 +54,6 @@ class Visit(Incoming):
         """See `VisitorConnection.connection_made`."""
         super().connection_made(transport)
         self.peer = self.connected_peer
-        self._address = self.connected_address
         if not self.ingress.enter(self):
             self.transport.abort()
 
@@ -97,15 +93,6 @@ class Visit(Incoming):
                 self.fail("too_many_requests")
         else:
             self._handle(routed, block)
-
-    def _take_share(self, endpoint: Endpoint) -> bool:
-        """Count the request as its visitor's address's; False when that one has too many open here already."""
-        if not self.ingress.shares.take(endpoint.open_by, self._address):
-            self.ingress.limited("visitor_requests", self)
-            self.fail("too_many_requests")
-            return False
-        self._share = endpoint.open_by
-        return True
 
     def _handle(self, routed: Routed, block: bytes) -> None:
         match routed:
