@@ -4,13 +4,11 @@ from typing import Any
 
 from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay.model import Identity
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.rules import Policy
 
 KEY = b"k" * 32
 ORIGIN = b"https://app.tun.example"
-ALICE = Identity(issuer="https://acme.okta.com", subject="00u1", email="alice@acme.com")
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
 

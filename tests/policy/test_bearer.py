@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.policy.making import ALICE, NAVIGATE, ORIGIN, head, oidc, policy, problems
+from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy, problems
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.policy.bearer import MAX_AUDIENCES, MAX_CLAIM_RULES, MAX_ISSUERS, admits, judge_token
 from tunnelrelay.policy.classify import Visit
@@ -222,17 +222,15 @@ def test_tokens_of_the_login_go_by_the_rules_for_people() -> None:
 
 
 def verdict(fields: dict[str, str], target: Policy | None = None, peer_ip: str = "192.0.2.1") -> object:
-    return judge_token(
-        target or policy(jwt=(jwt(),)), peer_ip=peer_ip, head=head(fields=fields), identity=ALICE, origin=ORIGIN
-    )
+    return judge_token(target or policy(jwt=(jwt(),)), peer_ip=peer_ip, head=head(fields=fields), origin=ORIGIN)
 
 
 WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket"}
 
 
 def test_a_program_needs_no_origin_for_a_websocket() -> None:
-    assert verdict(WEBSOCKET) == Allow(ALICE)
-    assert verdict({**WEBSOCKET, "Origin": ORIGIN.decode()}) == Allow(ALICE)
+    assert verdict(WEBSOCKET) == Allow.NAMED
+    assert verdict({**WEBSOCKET, "Origin": ORIGIN.decode()}) == Allow.NAMED
 
 
 def test_row_114_another_sites_page_opens_no_websocket_with_a_token_either() -> None:
@@ -242,25 +240,27 @@ def test_row_114_another_sites_page_opens_no_websocket_with_a_token_either() -> 
     assert verdict(foreign) == Unauthorized(Visit.UPGRADE)
     assert verdict({**WEBSOCKET, "Origin": "null"}) == Unauthorized(Visit.UPGRADE)
     allowed = policy(oidc=oidc(bearer=("",), allow_origins=("https://evil.tun.example",)))
-    assert verdict(foreign, allowed) == Allow(ALICE)
+    assert verdict(foreign, allowed) == Allow.NAMED
 
 
 def test_a_token_is_no_ambient_credential_so_other_sites_may_send_one() -> None:
     cross = {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
 
-    assert verdict(cross) == Allow(ALICE)
+    assert verdict(cross) == Allow.NAMED
 
 
 def test_rules_about_networks_hold_for_programs_too() -> None:
     inside = policy(jwt=(jwt(),), cidr_allow=("10.0.0.0/8",))
 
     assert verdict({}, inside, "192.0.2.1") == Deny("network_denied")
-    assert verdict({}, inside, "10.1.2.3") == Allow(ALICE)
+    assert verdict({}, inside, "10.1.2.3") == Allow.NAMED
 
 
 @pytest.mark.parametrize("fields", [{}, NAVIGATE, WEBSOCKET], ids=["curl", "browser", "websocket"])
 def test_where_only_programs_come_in_nobody_else_is_sent_to_a_login(fields: dict[str, str]) -> None:
-    found = judge(policy(jwt=(jwt(),)), peer_ip="192.0.2.1", head=head(fields=fields), identity=None, origin=ORIGIN)
+    found = judge(
+        policy(jwt=(jwt(),)), peer_ip="192.0.2.1", head=head(fields=fields), is_signed_in=False, origin=ORIGIN
+    )
 
     assert isinstance(found, Unauthorized)
 

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.policy.making import ALICE, NAVIGATE, ORIGIN, head, oidc, policy
+from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.policy.classify import Visit
 from tunnelrelay.policy.rules import Policy
@@ -23,8 +23,7 @@ WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket"}
 
 
 def asked(rules: Policy, request: RequestHead, *, signed_in: bool) -> Verdict:
-    identity = ALICE if signed_in else None
-    return judge(rules, peer_ip="203.0.113.9", head=request, identity=identity, origin=ORIGIN)
+    return judge(rules, peer_ip="203.0.113.9", head=request, is_signed_in=signed_in, origin=ORIGIN)
 
 
 def fetched(site: str, mode: str = "cors", dest: str = "empty", **more: str) -> dict[str, str]:
@@ -87,7 +86,7 @@ def test_without_a_session_each_kind_of_request_has_its_answer(case: str, rules:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_session_counts_for_what_the_visitor_or_the_endpoints_pages_read(method: str, fields: dict[str, str]) -> None:
-    assert asked(STRICT, head(method, fields=fields), signed_in=True) == Allow(ALICE)
+    assert asked(STRICT, head(method, fields=fields), signed_in=True) == Allow.NAMED
 
 
 FOREIGN = [
@@ -131,7 +130,7 @@ def test_nor_when_the_browser_leaves_the_origin_out(method: str, fields: dict[st
 @pytest.mark.parametrize(("method", "fields"), FOREIGN)
 def test_pages_of_a_named_origin_may_use_the_session(method: str, fields: dict[str, str], origin: str) -> None:
     request = head(method, fields=fields | {"Origin": origin})
-    assert asked(NAMED, request, signed_in=True) == Allow(ALICE)
+    assert asked(NAMED, request, signed_in=True) == Allow.NAMED
     assert isinstance(asked(STRICT, request, signed_in=True), Unauthorized)
 
 
@@ -151,7 +150,7 @@ def test_a_websocket_is_told_by_its_origin_alone(origin: str | None, rules: Poli
     """Row 114. Sec-Fetch-Site is not there to be believed: browsers do not send it with a handshake."""
     fields = WEBSOCKET | ({"Origin": origin} if origin else {}) | {"Sec-Fetch-Site": "same-origin"}
     verdict = asked(rules, head(fields=fields), signed_in=True)
-    assert verdict == (Allow(ALICE) if counts else Unauthorized(Visit.UPGRADE))
+    assert verdict == (Allow.NAMED if counts else Unauthorized(Visit.UPGRADE))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_a_websocket_is_told_by_its_origin_alone(origin: str | None, rules: Poli
 def test_an_old_browsers_form_is_told_by_its_referer(referer: str, counts: bool) -> None:
     """Row 77."""
     verdict = asked(NAMED, head("POST", fields=HTML | {"Referer": referer}), signed_in=True)
-    assert verdict == (Allow(ALICE) if counts else Unauthorized(Visit.FORM))
+    assert verdict == (Allow.NAMED if counts else Unauthorized(Visit.FORM))
 
 
 # Preflights
@@ -178,7 +177,7 @@ def test_an_old_browsers_form_is_told_by_its_referer(referer: str, counts: bool)
 def test_a_preflight_passes_as_nobody_where_the_owner_lets_it(signed_in: bool) -> None:
     """Row 55."""
     verdict = asked(PREFLIGHTS, head("OPTIONS", "/delete?id=1", fields=PREFLIGHT), signed_in=signed_in)
-    assert verdict == Allow(None, is_preflight=True)
+    assert verdict == Allow.PREFLIGHT
 
 
 @pytest.mark.parametrize(
@@ -217,4 +216,4 @@ def test_no_mixture_of_what_browsers_say_lets_a_neighbours_page_act() -> None:
         verdict = asked(NAMED, head(method, fields=fields), signed_in=True)
         is_page = method in ("GET", "HEAD") and (mode, dest) == ("navigate", "document")
         may = site in ("same-origin", "none") or origin == SHOP or is_page
-        assert (verdict == Allow(ALICE)) == may, (site, mode, dest, method, origin)
+        assert (verdict == Allow.NAMED) == may, (site, mode, dest, method, origin)

@@ -6,13 +6,12 @@ judged by that token alone, whatever cookies come with it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.challenge import challenges, token_challenge
-from tunnelrelay.model import Field, Identity, Peer, Reply
+from tunnelrelay.model import Field, Peer, Reply
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import may_be_token
@@ -36,9 +35,8 @@ CREDENTIALS = frozenset({b"authorization", b"cookie"})
 """What a preflight has no business with: browsers send none, and nobody is to be let in as somebody by it (row 55)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """The visitor may pass.
+class Passed(NamedTuple):
+    """The visitor may pass. Made for every request, so the cheapest kind of value there is.
 
     Attributes:
         identity: Header lines that tell the upstream who it is; b"" when nobody signed in.
@@ -87,6 +85,7 @@ class Gate:
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
         """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
         session: Session | None = None
+        now = self._clock()
         if policy.bearer is not None:
             shown = head.get_all(b"authorization")
             if shown and (len(shown) > 1 or may_be_token(shown[0])):
@@ -94,11 +93,11 @@ class Gate:
         connection = policy.connection
         if connection is not None:
             value = cookies.one(head.get_all(b"cookie"), self._cookie)
-            found = self._sessions.find(value, host, connection, self._clock()) if value is not None else None
+            found = self._sessions.find(value, host, connection, now) if value is not None else None
             if found is None or found is UNKNOWN:
                 return None
             session = found
-        return self._pass(policy, head, host, peer_ip, session)
+        return self._pass(policy, head, host, peer_ip, session, now)
 
     def may_see_pages(self, policy: Policy, peer_ip: str) -> bool:
         """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
@@ -136,7 +135,7 @@ class Gate:
                 return self._error("relay_busy", head, host, request_id)
             except ProviderAway:
                 return self._error("provider_unreachable", head, host, request_id)
-        passed = self._pass(policy, head, host, peer.host, session)
+        passed = self._pass(policy, head, host, peer.host, session, self._clock())
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
 
     def _check_token(
@@ -148,8 +147,8 @@ class Gate:
     def _pass_program(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, program: Program
     ) -> Passed | None:
-        verdict = judge_token(policy, peer_ip=peer_ip, head=head, identity=program.identity, origin=self._origin(host))
-        return Passed(program.fields, program, TOKEN_FIELDS) if type(verdict) is Allow else None
+        verdict = judge_token(policy, peer_ip=peer_ip, head=head, origin=self._origin(host))
+        return Passed(program.fields, program, TOKEN_FIELDS) if verdict is Allow.NAMED else None
 
     async def _decide_by_token(
         self, policy: Policy, bearer: Bearer, head: RequestHead, host: str, peer: Peer, request_id: str
@@ -178,28 +177,23 @@ class Gate:
         return origin
 
     def _pass(
-        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None
+        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None, now: float
     ) -> Passed | None:
-        identity: Identity | None = session.identity if session is not None else None
         origin = self._origin(host)
-        verdict = judge(policy, peer_ip=peer_ip, head=head, identity=identity, origin=origin)
-        if type(verdict) is not Allow:
-            return None
-        if verdict.is_preflight:
+        verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
+        if verdict is Allow.NAMED and session is not None:
+            # Only now: requests that a neighbour's page makes a browser send keep no session awake.
+            self._sessions.seen(session, now)
+            return Passed(session.header_block(now), session)
+        if verdict is Allow.PREFLIGHT:
             return Passed(b"", None, CREDENTIALS)
-        if session is None or verdict.identity is None:
-            return Passed(b"", session)
-        # Only now: requests that a neighbour's page makes a browser send keep no session awake.
-        now = self._clock()
-        self._sessions.seen(session, now)
-        return Passed(session.header_block(now), session)
+        return Passed(b"", session) if verdict is Allow.OPEN else None
 
     async def _refuse(
         self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None
     ) -> Reply:
-        identity = session.identity if session is not None else None
         origin = self._origin(host)
-        match judge(policy, peer_ip=peer.host, head=head, identity=identity, origin=origin):
+        match judge(policy, peer_ip=peer.host, head=head, is_signed_in=session is not None, origin=origin):
             case SignIn():
                 assert policy.connection is not None
                 reply = await self._login.start(host, policy.connection, head, request_id, peer)

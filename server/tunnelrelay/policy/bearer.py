@@ -28,7 +28,6 @@ from tunnelrelay.policy.verdict import Allow, Deny, Unauthorized, Verdict, netwo
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
-    from tunnelrelay.model import Identity
     from tunnelrelay.policy.rules import Policy
 
 MAX_ISSUERS = 8
@@ -79,8 +78,8 @@ def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
     return True
 
 
-def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity, origin: bytes) -> Verdict:
-    """Returns what to do with a request whose good token names `identity`.
+def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: bytes) -> Verdict:
+    """Returns what to do with a request whose token was found good.
 
     No browser adds a token by itself, so nothing another site's page does can borrow one: only a websocket's `Origin`
     is looked at, where it is said. Programs send none.
@@ -93,7 +92,7 @@ def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Id
     sent = head.get(b"origin") if head.upgrade else None
     if sent is not None and sent != origin and sent not in policy.origins:
         return Unauthorized(Visit.UPGRADE)
-    return Allow(identity)
+    return Allow.NAMED
 
 
 def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> TokenIssuer:

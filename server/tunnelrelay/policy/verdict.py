@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import hmac
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from tunnelrelay.policy.classify import Visit, classify
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
-    from tunnelrelay.model import Identity
     from tunnelrelay.policy.rules import Policy
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -26,17 +26,15 @@ _OWN_SITES = frozenset({b"same-origin", b"none"})
 """Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """Forward it.
+class Allow(Enum):
+    """Forward it."""
 
-    Attributes:
-        identity: Whom to name to the upstream; None when nobody signed in.
-        is_preflight: Let through without a login: nothing that could stand for somebody goes along.
-    """
-
-    identity: Identity | None = None
-    is_preflight: bool = False
+    OPEN = "open"
+    """Nobody signed in, and nobody need have."""
+    NAMED = "named"
+    """Whoever signed in is named to the upstream."""
+    PREFLIGHT = "preflight"
+    """Let through without a login: nothing that could stand for somebody goes along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +64,29 @@ class Deny:
 Verdict = Allow | SignIn | Unauthorized | Challenge | Deny
 
 
-def judge(policy: Policy, *, peer_ip: str, head: RequestHead, identity: Identity | None, origin: bytes) -> Verdict:
+def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool, origin: bytes) -> Verdict:
     """Returns what to do with a request.
 
     Args:
         peer_ip: The visitor's address as text, IPv4-mapped addresses as IPv4.
-        identity: Whom the session cookie proves, for this host and this connection; None without a good session.
+        is_signed_in: The session cookie is good, for this host and this connection.
         origin: The endpoint's public address, scheme and port included, as a browser writes it in `Origin`.
     """
     if policy.is_open:
-        return Allow()
+        return Allow.OPEN
     if not network_allows(policy, peer_ip):
         return Deny("network_denied")
     if policy.basic:
-        return Allow() if has_password(policy, head) else Challenge()
+        return Allow.OPEN if has_password(policy, head) else Challenge()
     if policy.connection is None:
         # Only programs are let in, and this request came without a token (see bearer.py).
-        return Unauthorized(classify(head)) if policy.bearer is not None else Allow()
+        return Unauthorized(classify(head)) if policy.bearer is not None else Allow.OPEN
     if policy.allows_preflight and is_preflight(head):
-        return Allow(is_preflight=True)
-    if identity is None:
+        return Allow.PREFLIGHT
+    if not is_signed_in:
         return _ask_for_login(classify(head))
     if session_counts(head, origin, policy.origins):
-        return Allow(identity)
+        return Allow.NAMED
     visit = classify(head)
     # Whoever is signed in is not sent to sign in: they would come back to the same answer.
     return _ask_for_login(Visit.OTHER if visit is Visit.NAVIGATION else visit)
