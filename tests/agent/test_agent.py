@@ -73,6 +73,24 @@ async def test_it_comes_back_for_ever_while_the_relay_is_away():
     assert relay.dials == 51
 
 
+@pytest.mark.parametrize(("dice", "wait"), [(0.0, 30.0), (1.0, 45.0)])
+async def test_row125_a_busy_relay_is_given_the_time_it_asks_for_and_not_by_all_agents_the_same(dice, wait):
+    relay, diary = FakeRelay(), Diary()
+    relay.answers = [DialFailed("unreachable", "too many", status=429, wait=30)]
+    async with running(relay, diary, random=lambda: dice):
+        assert await diary.losses.get() == ("too many", wait)
+        await diary.starts.get()
+
+
+async def test_row130_a_relay_that_cannot_look_a_name_up_is_asked_again():
+    relay, diary = FakeRelay(), Diary()
+    answers = [Refused(tunnel=1, code="try_later", message="not now"), None]
+    relay.on_bind = lambda bind: answers.pop(0) or bound(bind)
+    async with running(relay, diary):
+        assert (await diary.losses.get())[0] == "not now"
+        await diary.starts.get()
+
+
 async def test_after_a_reconnect_it_asks_for_the_host_it_had():
     relay, diary = FakeRelay(), Diary()
     async with running(relay, diary):

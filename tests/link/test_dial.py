@@ -9,7 +9,7 @@ import pytest
 from tests.link.ends import WAIT_SECONDS, User, linked
 from tests.support.ports import free_port
 from tunnelctl.link.accept import accept, is_accepted
-from tunnelctl.link.dial import DialFailed, dial
+from tunnelctl.link.dial import MAX_WAIT, DialFailed, dial
 from tunnelctl.wire.errors import Code
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -101,8 +101,18 @@ async def test_an_overloaded_relay_is_worth_another_try(status):
     async with listening(refusal(status, b"<html>busy", b"text/html")) as listener:
         failed = await failure(listener.url)
 
-    assert (failed.kind, failed.status) == ("unreachable", status)
+    assert (failed.kind, failed.status, failed.wait) == ("unreachable", status, 0)
     assert str(status) in failed.message
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [(b"7", 7), (b"0", 0), (b"999999999999", MAX_WAIT), (b"-1", 0), (b"Wed, 21 Oct 2026 07:28:00 GMT", 0), (b"1.5", 0)],
+)
+async def test_row125_a_relay_may_ask_for_a_while_and_not_for_ever(value, wait):
+    answer = refusal(429, ERROR).replace(b"\r\n", b"\r\nRetry-After: %b\r\n" % value, 1)
+    async with listening(answer) as listener:
+        assert (await failure(listener.url)).wait == wait
 
 
 @pytest.mark.parametrize(

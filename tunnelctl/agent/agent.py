@@ -126,8 +126,10 @@ class Agent:
                 match end:
                     case GoingAway(reason):
                         self._watcher.moving(reason)
-                    case Trouble(reason):
+                    case Trouble(reason, wait):
+                        # What a busy relay asks for, and up to half as much again: not all agents at once.
                         delay = self._backoff.next_delay(self._world.clock())
+                        delay = max(delay, wait * (1 + self._world.random() / 2))
                         self._watcher.lost(reason, delay)
                         await self._world.sleep(delay)
                     case _:

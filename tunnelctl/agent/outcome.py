@@ -58,9 +58,14 @@ Outcome = Stopped | NotAllowed | NameTaken | Invalid | NoRelay | Failed
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A link did not come about, or was lost. The agent tries again."""
+    """A link did not come about, or was lost. The agent tries again.
+
+    Attributes:
+        wait: Seconds the relay asks to wait at least.
+    """
 
     reason: str
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
         case "protocol" if not was_connected:
             return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
         case "protocol" | "unreachable":
-            return Trouble(f"{failure.message} (hint: {failure.hint})" if failure.hint else failure.message)
+            text = f"{failure.message} (hint: {failure.hint})" if failure.hint else failure.message
+            return Trouble(text, failure.wait)
         case _:
             assert_never(failure.kind)
 

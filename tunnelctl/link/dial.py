@@ -19,6 +19,8 @@ from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 
 CONNECT_PATH = "/_tunnel/connect"
+MAX_WAIT = 60
+"""Seconds a relay can keep an agent away by `Retry-After`: whoever answers there may be wrong, or somebody else."""
 Kind = Literal["unreachable", "refused", "protocol"]
 
 
@@ -30,14 +32,16 @@ class DialFailed(Exception):
         status: HTTP status of the refusal, 0 without one.
         message: What happened, for people.
         hint: What to do.
+        wait: Seconds the relay asks to wait before the next try, 0 when it asks nothing.
     """
 
-    def __init__(self, kind: Kind, message: str, *, status: int = 0, hint: str = "") -> None:
+    def __init__(self, kind: Kind, message: str, *, status: int = 0, hint: str = "", wait: int = 0) -> None:
         super().__init__(message)
         self.kind: Kind = kind
         self.status = status
         self.message = message
         self.hint = hint
+        self.wait = wait
 
 
 async def dial(
@@ -160,7 +164,15 @@ def _refusal(error: Exception) -> DialFailed:
     if status in (401, 403):
         return DialFailed("refused", message or f"the relay answered {status}", status=status, hint=hint)
     kind: Kind = "unreachable" if status in (408, 429, 500, 502, 503, 504) else "protocol"
-    return DialFailed(kind, message or f"the relay answered {status}", status=status, hint=hint)
+    wait = _wait_of(error.response) if kind == "unreachable" else 0
+    return DialFailed(kind, message or f"the relay answered {status}", status=status, hint=hint, wait=wait)
+
+
+def _wait_of(response: Response) -> int:
+    """Retry-After in seconds (RFC 9110 section 10.2.3), at most `MAX_WAIT`; 0 without one, or with a date."""
+    values = response.headers.get_all("Retry-After")
+    text = values[0] if len(values) == 1 else ""
+    return min(int(text[:9]), MAX_WAIT) if text.isascii() and text.isdecimal() else 0
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
