@@ -5,12 +5,14 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.oidc.redirect_payloads import PAYLOADS
 from tests.oidc.test_urls import stays_home
 from tests.oidc.test_web import FORM, IDP, Visitor
-from tests.oidc.world import APP, EVIL, ISSUER, Browser, World, connection
-from tunnelrelay.oidc.initiated import LOGIN_PATH, Initiation, read_initiation
+from tests.oidc.world import APP, EVIL, ISSUER, TUN_EXAMPLE, Browser, World, connection
+from tunnelrelay.oidc.initiated import LOGIN_PATH, Initiation, host_named, passed_on, read_initiation
 
 BASE = f"https://{APP}"
 PAGE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "cross-site"}
@@ -91,6 +93,25 @@ def test_no_target_leads_anywhere_but_home(payload: str) -> None:
     for target in (payload, BASE + payload, f"{BASE}/{payload}"):
         initiation = read_initiation([("iss", ISSUER), ("target_link_uri", target)], connection(), BASE)
         assert initiation is None or stays_home(BASE + initiation.return_path)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["iss", "target_link_uri", "login_hint", "state"]),
+            st.sampled_from([ISSUER, BASE, f"{BASE}/x", ""])
+            | st.text(alphabet="/\\\t\r\n.:@%2f5c#?a\xa0", max_size=20).map(lambda text: BASE + text)
+            | st.text(max_size=40),
+        ),
+        max_size=5,
+    )
+)
+def test_whatever_is_asked_for_leads_home_or_nowhere(params: list[tuple[str, str]]) -> None:
+    """Row 43."""
+    initiation = read_initiation(params, connection(), BASE)
+    assert initiation is None or stays_home(BASE + initiation.return_path)
+    host = host_named(params, TUN_EXAMPLE)
+    assert host is None or passed_on(params, TUN_EXAMPLE.url(host)).startswith(f"https://{host}{LOGIN_PATH}?")
 
 
 @pytest.mark.parametrize("name", ["iss", "target_link_uri", "login_hint"])
