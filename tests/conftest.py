@@ -4,11 +4,16 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.app_routes import sample_app
 from tests.support.apps import App
 from tests.support.idp import Provider, mock_provider
 from tests.support.tools import in_ci
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+# How long one example takes says how busy the machine is, and nothing about the code.
 
 
 @pytest.hookimpl(wrapper=True)
