@@ -59,6 +59,14 @@ def test_an_error_is_exit_code_1_with_its_hint_on_stdout(capsys):
     assert "1 error\n" in out
 
 
+def test_off_a_terminal_no_line_is_cut_or_folded(provider, capsys):
+    finding = error("keys", "found " * 30 + "end", why="why " * 60 + "end", fix="fix " * 60 + "end")
+    provider.append(finding)
+    assert cli.run(["oidc", "check", ACME]) == 1
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:4] == [f"✗ {finding.found}", finding.why, f"hint: {finding.fix}"]
+
+
 def test_warnings_are_exit_code_0(provider, capsys):
     provider += [warning("pkce", "no S256", why="logins use it", fix="switch it on"), ok("keys", "2 keys")]
     assert cli.run(["oidc", "check", ACME]) == 0

@@ -25,6 +25,8 @@ MARKS: "dict[Level, tuple[str, str, str]]" = {
     "error": ("✗", "error", "red"),
 }
 """Each level's mark, its word where marks cannot be written, and its colour."""
+MAX_LINE = 2000
+"""Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
 """Topics of errors that are none where nobody logs in: a CI system publishes its keys and no login."""
 
@@ -148,7 +150,9 @@ def _show(issuer: str, findings: "Sequence[Finding]") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = MAX_LINE  # a pipe has no width; hints must be found whole by whoever searches for them
     has_marks = "utf" in (getattr(sys.stdout, "encoding", "") or "").lower()
     console.print(Text(plain(issuer), style="bold"))
     for finding in sorted(findings, key=lambda finding: list(MARKS).index(finding.level)):
