@@ -1,7 +1,6 @@
 """The composition root: makes every part of a relay, ties them together, and takes them down in order."""
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import time
@@ -28,7 +27,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
+from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules
 from tunnelrelay.oidc.login import Login
 from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.logout import Logout
@@ -50,7 +49,6 @@ RECHECK_SECONDS = 5.0
 """How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
 CERTIFICATE_SECONDS = 5.0
 """How often certificate files are looked at."""
-_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class StartError(Exception):
@@ -256,7 +254,7 @@ class Relay:
         if not self.address.is_local:
             return GuardedTransport(GuardRules(networks=networks, is_own=self._is_own))
         return GuardedTransport(
-            GuardRules(allow_http=True, ports=None, networks=(*networks, *_LOOPBACK), is_own=self._is_own)
+            GuardRules(allow_http=True, ports=None, networks=(*networks, *LOOPBACK), is_own=self._is_own)
         )
 
     def _is_own(self, host: str, port: int) -> bool:

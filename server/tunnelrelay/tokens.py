@@ -17,8 +17,6 @@ SECRET_BYTES = 32
 LENGTH = len(PREFIX) + 43
 """43 base-62 digits hold 32 bytes."""
 
-DEFAULT_OWNER = "default"
-
 MAX_OWNER_LENGTH = 64
 """Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
 

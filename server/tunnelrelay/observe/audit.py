@@ -69,7 +69,7 @@ KINDS: dict[str, Kind] = {
     "token.refused": Kind("An agent came with an authtoken that is unknown or revoked.", FEW),
     "token.created": Kind("An authtoken was made."),
     "token.revoked": Kind("An authtoken was revoked; a running relay closes the links it had opened."),
-    "keys.rotated": Kind("A new key was written; it takes over a minute later, the former ones still open."),
+    "keys.rotated": Kind("A new key was written; it takes over a minute (sealing) or a day (signing) later."),
     "keys.dropped": Kind("A key was taken away; what it had sealed or signed is worth nothing now."),
     "store.away": Kind("The store stopped answering; known sessions go on, new logins wait."),
     "store.back": Kind("The store answers again."),
@@ -260,8 +260,8 @@ def _text(value: object) -> str:
 
 def _shown(event: AuditEvent) -> dict[str, str]:
     """The fields of the event's log line."""
-    names = ("kind", "reason", "host", "connection", "owner", "person", "issuer", "peer", "request_id", "node")
-    fields = {name: getattr(event, name) for name in names}
+    names = ("kind", "reason", "host", "connection", "owner", "issuer", "peer", "request_id", "node")
+    fields = {name: getattr(event, name) for name in names} | {"subject": event.person}
     # A prefix, for `logging` refuses names that its records have (`name`, `args`, ...).
     fields |= {f"detail_{name}": value for name, value in event.details.items()}
     return {name: value for name, value in fields.items() if value}
