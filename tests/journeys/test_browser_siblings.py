@@ -11,6 +11,7 @@ from playwright.async_api import Page
 
 from tests.support.app_routes import SECRET
 from tests.support.apps import Exchange
+from tests.support.browser import sign_in
 from tests.support.neighbours import Neighbours, neighbours, serve, shows_app
 
 pytestmark = pytest.mark.browser
@@ -174,15 +175,21 @@ async def test_a_login_goes_its_way_beside_an_apps_own_service_worker(town):
     assert seen["x-tunnel-email"] == "bob@example.com"
 
 
-async def test_a_service_worker_that_answers_for_page_loads_cannot_begin_a_login(town):
-    """Row 84. Browsers mark what it passes on as a script's request: there is a page, and nobody is sent anywhere."""
+async def test_a_login_goes_through_an_apps_own_service_worker_that_passes_page_loads_on(town):
+    """Row 84. Browsers mark what it passes on as a script's request, and still say who began it.
+
+    The way back from the provider was begun by the provider: one click says that it is no frame of a neighbour's.
+    """
     async with town.signed_in() as (context, page):
         await claimed_by(town, page, "onfetch = e => e.respondWith(fetch(e.request));")
         await context.clear_cookies()
-        answer = await page.goto(f"{town.door.url}/?again")
+        await page.goto(f"{town.door.url}/?again")
+        await sign_in(page, "bob")
+        await page.click("text=Open and sign in")
+        await shows_app(page)
+        seen = await page.evaluate("fetch('/echo').then(a => a.json()).then(a => Object.fromEntries(a.fields))")
 
-    assert answer is not None
-    assert (answer.status, answer.headers["tunnel-error"]) == (401, "login_required")
+    assert seen["x-tunnel-email"] == "bob@example.com"
 
 
 async def claimed_by(town: Neighbours, page: Page, script: str) -> None:

@@ -40,6 +40,26 @@ def test_whatever_is_no_navigation_never_starts_a_login(fields):
     assert classify(head(fields=fields)) is Visit.OTHER
 
 
+PASSED_ON = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "empty"}
+
+
+@pytest.mark.parametrize(
+    ("site", "visit"),
+    [
+        ("same-origin", Visit.NAVIGATION),
+        ("none", Visit.NAVIGATION),
+        ("same-site", Visit.FRAME),
+        ("cross-site", Visit.FRAME),
+        ("", Visit.FRAME),
+        (None, Visit.FRAME),
+    ],
+)
+def test_a_page_load_that_an_apps_own_worker_passes_on_may_start_a_login_when_the_app_began_it(site, visit):
+    """Row 57."""
+    request = head(fields=PASSED_ON if site is None else {**PASSED_ON, "Sec-Fetch-Site": site})
+    assert classify(request) is visit
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
 def test_a_page_opened_by_sending_something_is_a_form(method, fields):

@@ -46,13 +46,13 @@ QUEUE_SECONDS = 8.0
 class _Document(Generic[T]):
     """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight."""
 
-    __slots__ = ("_failed_at", "_failure", "_lock", "_value", "read_at", "tried_at")
+    __slots__ = ("_failure", "_lock", "_value", "asked_at", "read_at", "tried_at")
 
     def __init__(self) -> None:
         self._value: T | None = None
         self._failure: ProviderError | None = None
         self._lock = asyncio.Lock()
-        self.read_at = self.tried_at = float("-inf")
+        self.read_at = self.tried_at = self.asked_at = float("-inf")
 
     async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
         """The document, read when it is not known or no longer fresh. Raises ProviderError."""
@@ -68,7 +68,8 @@ class _Document(Generic[T]):
     async def get_newer(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
         """The document, read again unless that was tried a moment ago. Raises ProviderError."""
         async with self._lock:
-            if clock() - self.tried_at >= KEYS_AGAIN_SECONDS:
+            if clock() - self.asked_at >= KEYS_AGAIN_SECONDS:
+                self.asked_at = clock()
                 self.read_at = min(self.read_at, clock() - FRESH_SECONDS)
                 await self._refresh(read, clock())
         return await self.get(read, clock)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
 
 _FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+OWN_SITES = frozenset({b"same-origin", b"none"})
+"""Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
 
@@ -49,6 +51,10 @@ def classify(head: RequestHead) -> Visit:
     dest = head.get(b"sec-fetch-dest")
     if dest in _FRAMES:
         return Visit.FRAME
+    if dest == b"empty":
+        # A page load that an app's own service worker passes on (Chromium). No script can say `navigate`, and
+        # `Sec-Fetch-Site` still tells who began it; whether in a frame nobody knows, so a stranger's counts as one.
+        return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else Visit.FRAME
     return _by_method(head.method) if dest == b"document" else Visit.OTHER
 
 

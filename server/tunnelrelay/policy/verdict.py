@@ -15,15 +15,13 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunnelrelay.policy.classify import Visit, classify
+from tunnelrelay.policy.classify import OWN_SITES, Visit, classify
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
     from tunnelrelay.policy.rules import Policy
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_OWN_SITES = frozenset({b"same-origin", b"none"})
-"""Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
 
 
 class Allow(Enum):
@@ -146,7 +144,7 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
         return sent_origin == origin
     site = head.get(b"sec-fetch-site")
     if site is not None:
-        return site in _OWN_SITES or _is_top_level_read(head)
+        return site in OWN_SITES or _is_top_level_read(head)
     if sent_origin is not None:
         return sent_origin == origin
     return head.method in _SAFE or _is_own_page(head.get(b"referer"), origin, others)

@@ -35,4 +35,4 @@ def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> s
     if request.method not in methods:
         return "method_not_allowed"
     mode, dest = field_values(request.scope, b"sec-fetch-mode"), field_values(request.scope, b"sec-fetch-dest")
-    return "" if mode in ([], [b"navigate"]) and dest in ([], [b"document"]) else "login_required"
+    return "" if mode in ([], [b"navigate"]) and dest in ([], [b"document"], [b"empty"]) else "login_required"
