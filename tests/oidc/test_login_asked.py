@@ -70,7 +70,7 @@ async def test_one_slash_at_the_end_of_the_issuer_is_forgiven(issuer: str) -> No
 async def test_another_issuer_starts_nothing(issuer: str) -> None:
     """Row 33."""
     reply = await asked(World(), iss=issuer, target_link_uri=f"{BASE}/x")
-    assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "bad_request")
+    assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "form_refused")
     assert "set-cookie" not in reply.headers
 
 

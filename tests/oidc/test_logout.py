@@ -64,7 +64,7 @@ async def test_a_form_without_the_sessions_own_token_signs_nobody_out() -> None:
     await other.sign_in()
     foreign, own = token_in(await ask(other)), token_in(await ask(browser))
     for tokens in ([], [""], [foreign], [own, own], [own[:-1]], [own + "x"], ["é"]):
-        assert code_of(await submit(browser, *tokens)) == "bad_request"
+        assert code_of(await submit(browser, *tokens)) == "form_refused"
     assert await world.signed_in(browser)
 
 

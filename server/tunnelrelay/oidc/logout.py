@@ -96,7 +96,7 @@ class Logout:
             tokens = [value for name, value in fields if name == "token"]
             if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
                 log.warning("logout refused, the form's token is wrong: host=%s", asking.host)
-                return error_reply("bad_request", request_id=asking.request_id, host=asking.host, wants_html=True)
+                return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
             grant = await self._sessions.grant_of(session)
             await self._sessions.end(session.id_digest)
         except StoreError as error:

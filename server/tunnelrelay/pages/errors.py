@@ -45,6 +45,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("agent_lost", 502, "agent"),
         # The request
         _kind("bad_request", 400, "ingress"),
+        _kind("form_refused", 400, "ingress"),
         _kind("target_too_long", 414, "ingress"),
         _kind("head_too_large", 431, "ingress"),
         _kind("request_timeout", 408, "ingress"),

@@ -88,7 +88,7 @@ class LoginPages:
         params, base = await _params(request), self.address.url(asking.host)
         initiation = None if params is None else read_initiation(params, asking.connection, base)
         if params is None or initiation is None:
-            return error("bad_request", request)
+            return error("form_refused", request)
         if request.method == "POST":
             # A form of another site comes without our cookies (SameSite=Lax); the GET it is turned into has them.
             return response(redirect(passed_on(params, base)))
@@ -105,10 +105,10 @@ class LoginPages:
         host = None if params is None else host_named(params, self.address)
         connection = None if host is None else self.endpoints.connection_of(host)
         if params is None or host is None or connection is None:
-            return error("bad_request", request)
+            return error("form_refused", request)
         base = self.address.url(host)
         if read_initiation(params, connection, base) is None:
-            return error("bad_request", request)
+            return error("form_refused", request)
         return response(redirect(passed_on(params, base)))
 
     async def _switch(self, request: Request) -> Response:
@@ -118,7 +118,7 @@ class LoginPages:
             return asking
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
-            return error("bad_request", request)
+            return error("form_refused", request)
         reply = await self.login.switch(asking, form)
         self.count_login("started" if reply.status == 303 else "failed")
         return response(reply)

@@ -71,7 +71,7 @@ class LogoutPages:
             return response(await self.logout.ask(asking))
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
-            return error("bad_request", request)
+            return error("form_refused", request)
         self.count_login("logout")
         return response(await self.logout.submit(asking, form))
 
