@@ -283,6 +283,22 @@ async def test_a_file_that_cannot_be_written_is_tried_again_later(relay, clock, 
     assert "read-only" in caplog.text
 
 
+async def test_a_ring_that_is_full_is_looked_at_all_the_same(relay, clock, tmp_path, caplog):
+    command = KeyRing.file(tmp_path / "keys.json", clock=clock)
+    full = relay.ring
+    while len(full.masters) < MAX_MASTERS:
+        full = full.with_new_key(clock.now)
+    command.change(lambda _: full)
+    clock.now += 2 * DAY
+    await relay.step()
+    assert "not rotated, will try again" in caplog.text
+
+    command.change(lambda ring: ring.without(full.masters[1].kid))
+    await relay.step()
+
+    assert len(relay.ring.masters) == MAX_MASTERS - 1
+
+
 async def test_rotation_can_be_turned_off(tmp_path, clock):
     relay = Relay(tmp_path, clock, every=0.0)
     clock.now += 365 * DAY

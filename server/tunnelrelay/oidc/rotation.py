@@ -120,8 +120,7 @@ class RelayKeys:
         except SecretFileError as error:
             log.error("keys not read again, the former ones stay: %s", error)
             return
-        live = kept.live()
-        if now >= self._next_try[kept.use] and tended(live, now, self._every).dump() != live.dump():
+        if now >= self._next_try[kept.use] and is_untended(kept.live(), now, self._every):
             await self._change(kept, now, audit)
 
     async def _change(self, kept: Kept[_Keys], now: float, audit: Audit) -> None:
@@ -137,6 +136,11 @@ class RelayKeys:
             audit.record("keys.rotated", reason="due", use=kept.use, kid=kid)
         for kid in sorted(kept.kids(before) - kept.kids(after)):
             audit.record("keys.dropped", reason="aged", use=kept.use, kid=kid)
+
+
+def is_untended(keys: _Keys, now: float, every: float) -> bool:
+    """Whether `tended` would change them. Makes no key, so it cannot fail where there are too many already."""
+    return (every > 0 and keys.is_due(now, every)) or keys.without_aged(now).dump() != keys.dump()
 
 
 def tended(keys: _Keys, now: float, every: float) -> _Keys:
