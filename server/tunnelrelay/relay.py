@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from tunnelrelay.address import PublicAddress
@@ -49,6 +49,8 @@ RECHECK_SECONDS = 5.0
 """How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
 CERTIFICATE_SECONDS = 5.0
 """How often certificate files are looked at."""
+RESTART_SECONDS = 1.0
+"""Before background work that failed begins anew: short beside the 5 s in which a revocation holds."""
 
 
 class StartError(Exception):
@@ -131,7 +133,7 @@ class Relay:
             self._servers.append(await listen(self.ingress, plain))
         if secure is not None:
             self._servers.append(await listen(self.ingress, secure, certificate))
-        self._spawn(self._sweep(certificate))
+        self._spawn(_for_ever(lambda: self._sweep(certificate)))
         await self._start_admin()
 
     async def _assemble(self) -> None:
@@ -241,11 +243,11 @@ class Relay:
         self._sessions.on_session_end = self.ingress.session_ended
         self._control = ControlSocket(config.data_dir, self._acceptor.revoke, self._sessions.hear)
         await self._control.start()
-        self._spawn(RevokedTokens(self.store, self._acceptor.revoke, clock).run())
-        self._spawn(self._sessions.run())
-        self._spawn(self._names.run())
-        self._spawn(self._audit_keeper.run())
-        self._spawn(keys.run(audit))
+        self._spawn(_for_ever(RevokedTokens(self.store, self._acceptor.revoke, clock).run))
+        self._spawn(_for_ever(self._sessions.run))
+        self._spawn(_for_ever(self._names.run))
+        self._spawn(_for_ever(self._audit_keeper.run))
+        self._spawn(_for_ever(lambda: keys.run(audit)))
         self._watch()
 
     def _transport(self) -> GuardedTransport:
@@ -338,6 +340,16 @@ class Relay:
                 await self._audit_keeper.flush()
             await self.store.close()
         self._access.flush()
+
+
+async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs what a relay must not go on without: one that no longer hears of revocations would let everybody stay."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed, it begins anew")
+        await asyncio.sleep(RESTART_SECONDS)
 
 
 def _public_address(config: RelayConfig, http: tuple[str, int] | None, https: tuple[str, int] | None) -> PublicAddress:
