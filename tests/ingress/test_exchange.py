@@ -335,6 +335,15 @@ async def test_a_body_for_the_relays_own_pages_is_limited_and_refused_once(s: Sc
     assert len(s.log) == 1
 
 
+async def test_an_error_of_the_relays_own_pages_is_logged_and_counted_like_any_other(s: Scene):
+    before = s.relay.metrics.counts["errors"].get("page_not_found", 0)
+
+    assert error_of(await s.fetch(request("GET", "/_tunnel/no-such-page"))) == "page_not_found"
+
+    assert [(line.status, line.error, line.source) for line in s.log] == [(404, "page_not_found", "ingress")]
+    assert s.relay.metrics.counts["errors"]["page_not_found"] == before + 1
+
+
 async def test_scripts_are_told_what_the_relay_is_on_any_host(s: Scene):
     response = await s.fetch(b"GET /_tunnel/info HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n")
 

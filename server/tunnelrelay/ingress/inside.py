@@ -81,6 +81,7 @@ class Inward(asyncio.Protocol):
         self._reader = ResponseReader()
         self._framing: Framing | None = None
         self._received = 0
+        self._error = ""
         self._transport: asyncio.Transport
         self.has_answered = False
 
@@ -151,6 +152,7 @@ class Inward(asyncio.Protocol):
             framing.keeps_alive = False
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]
         visit.request.status = head.status
+        self._error = (head.get(b"tunnel-error") or b"").decode("ascii")
         self.has_answered = True
         visit.answer_began()
         ours = visit.handover_lines() + to_lines(fields)
@@ -179,7 +181,7 @@ class Inward(asyncio.Protocol):
         if tail:
             self._visit.write(tail)
         self._transport.close()
-        self._visit.response_done(keeps_alive=framing.keeps_alive)
+        self._visit.response_done(keeps_alive=framing.keeps_alive, error=self._error)
 
     def _break(self) -> None:
         self._reader = ResponseReader()
