@@ -27,7 +27,7 @@ HOST = "demo.tun.example"
 LONG_HOST = f"{'a-very-long-name-that-somebody-has-chosen-for-an-app-of-theirs'}.{'x' * 63}.tun.example"
 LONG_EMAIL = f"{'maximilian.alexander.von-und-zu-der-langen-strasse' * 2}@{'department.' * 4}example"
 DOCS_IMAGES = ROOT / "docs" / "images"
-DOCS_PICTURES = {"E4-not-admitted": "light", "unreachable": "light", "signed-out-here": "dark"}
+DOCS_PICTURES = {"not-admitted": "light", "unreachable": "light", "signed-out-here": "dark"}
 """Pages that the docs show, in the scheme they are shown in."""
 PROVIDER = "https://acme.okta.com/oauth2/v1/authorize"
 HOSTILE = (
@@ -43,16 +43,16 @@ def pages(
     quote = words or "The application is not assigned to this user."
     again = login.use_another
     found: dict[str, Callable[[], Reply]] = {
-        "E1-state-invalid": lambda: login.state_invalid(request_id="9f2c41aa-1d"),
-        "E2-start-again": lambda: login.start_again(**about),
-        "E3-provider-error": lambda: login.provider_error(
+        "state-invalid": lambda: login.state_invalid(request_id="9f2c41aa-1d"),
+        "start-again": lambda: login.start_again(**about),
+        "provider-error": lambda: login.provider_error(
             **about, error=words or "server_error", description=quote, owner=owner
         ),
-        "E4-not-admitted": lambda: login.not_admitted(
+        "not-admitted": lambda: login.not_admitted(
             **about, who=who, owner=owner, form=again(token="t0ken", provider=PROVIDER)
         ),
-        "E4-unverified": lambda: login.not_admitted(**about, who=who, is_unverified=True),
-        "E5-busy": lambda: login.busy(**about),
+        "unverified": lambda: login.not_admitted(**about, who=who, is_unverified=True),
+        "busy": lambda: login.busy(**about),
         "denied": lambda: login.provider_error(**about, error="access_denied", description=quote, owner=owner),
         "unreachable": lambda: login.provider_unreachable(**about),
         "form-not-sent": lambda: login.form_not_sent(**about, path="/orders?page=2"),

@@ -96,7 +96,7 @@ async def test_nothing_that_others_say_runs(browser: Page):
     assert {url for url in asked if not url.startswith("http://page.localhost/")} == set()
 
 
-@pytest.mark.parametrize("name", ["E4-not-admitted", "sign-out", "cookies-too-large", "frame"])
+@pytest.mark.parametrize("name", ["not-admitted", "sign-out", "cookies-too-large", "frame"])
 async def test_a_browser_shows_no_page_inside_another_but_the_one_that_leads_out(browser: Page, name: str):
     """Row 57. Nobody can be led to press a button that they do not see as what it is."""
     page = await browser.context.new_page()
@@ -176,7 +176,7 @@ async def test_from_right_to_left_the_way_runs_from_right_to_left(browser: Page)
 async def test_on_paper_there_is_no_button_and_no_dark_ground(browser: Page):
     await browser.emulate_media(media="print", color_scheme="dark")
     try:
-        await show(browser, dict(written())["E4-not-admitted"])
+        await show(browser, dict(written())["not-admitted"])
         assert not await browser.get_by_role("button").is_visible()
         assert await browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert await browser.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(0, 0, 0)"

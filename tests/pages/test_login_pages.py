@@ -12,11 +12,11 @@ AGAIN = login.use_another(token="t0ken", provider="https://acme.okta.com/v1/auth
 SIGN_OUT = login.sign_out(action="/_tunnel/logout", token="t0ken")
 
 PAGES = {
-    "E1": login.state_invalid(request_id="r-17"),
-    "E2": login.start_again(**ABOUT),
-    "E3": login.provider_error(**ABOUT, error="server_error", description="try later", owner="alice"),
-    "E4": login.not_admitted(**ABOUT, who="bob@gmail.com", owner="alice@acme.com", form=AGAIN),
-    "E5": login.busy(**ABOUT),
+    "state-invalid": login.state_invalid(request_id="r-17"),
+    "start-again": login.start_again(**ABOUT),
+    "provider-error": login.provider_error(**ABOUT, error="server_error", description="try later", owner="alice"),
+    "not-admitted": login.not_admitted(**ABOUT, who="bob@gmail.com", owner="alice@acme.com", form=AGAIN),
+    "busy": login.busy(**ABOUT),
     "denied": login.provider_error(**ABOUT, error="access_denied", owner="alice@acme.com"),
     "unreachable": login.provider_unreachable(**ABOUT),
     "form": login.form_not_sent(**ABOUT, path="/orders?page=2"),
@@ -30,11 +30,11 @@ PAGES = {
 @pytest.mark.parametrize(
     ("name", "status", "code"),
     [
-        ("E1", 400, "login_state_invalid"),
-        ("E2", 400, "login_restart"),
-        ("E3", 502, "provider_error"),
-        ("E4", 403, "not_admitted"),
-        ("E5", 503, "relay_busy"),
+        ("state-invalid", 400, "login_state_invalid"),
+        ("start-again", 400, "login_restart"),
+        ("provider-error", 502, "provider_error"),
+        ("not-admitted", 403, "not_admitted"),
+        ("busy", 503, "relay_busy"),
         ("denied", 403, "access_denied"),
         ("unreachable", 502, "provider_unreachable"),
         ("form", 401, "login_required"),
@@ -78,11 +78,11 @@ def test_in_a_frame_there_is_only_a_link_out_of_it():
 
 def test_a_login_of_another_browser_ends_with_a_button_and_not_with_a_redirect():
     """Row 34."""
-    assert [link["href"] for link in PageRead(PAGES["E2"]).all("a")] == ["/"]
+    assert [link["href"] for link in PageRead(PAGES["start-again"]).all("a")] == ["/"]
 
 
 def test_a_bad_state_is_shown_nothing_and_led_nowhere():
-    page = PageRead(PAGES["E1"])
+    page = PageRead(PAGES["state-invalid"])
     assert not page.all("a")
     assert not page.all("form")
 
@@ -95,7 +95,7 @@ def test_the_providers_words_are_escaped_cut_and_never_a_link():
     assert not read.all("script")
     assert not read.all("b")
     assert [link["href"] for link in read.all("a")] == ["/"]
-    assert len(page.body) < len(PAGES["E3"].body) + 1000
+    assert len(page.body) < len(PAGES["provider-error"].body) + 1000
 
 
 def test_a_visitor_the_provider_turned_away_is_told_whom_to_ask():
@@ -110,7 +110,7 @@ def test_an_owner_without_a_name_is_not_shown_as_somebody_to_ask(owner):
 
 
 def test_somebody_without_access_sees_as_whom_they_are_signed_in_whom_to_ask_and_how_to_change():
-    read = PageRead(PAGES["E4"])
+    read = PageRead(PAGES["not-admitted"])
     assert "bob@gmail.com" in read.text
     assert "alice@acme.com" in read.text
     assert read.all("form") == [{"method": "post", "action": "/_tunnel/switch"}]
@@ -118,7 +118,7 @@ def test_somebody_without_access_sees_as_whom_they_are_signed_in_whom_to_ask_and
 
 
 def test_a_form_may_lead_to_the_provider_and_whoever_is_behind_it():
-    policy = fields(PAGES["E4"])["content-security-policy"]
+    policy = fields(PAGES["not-admitted"])["content-security-policy"]
     assert "form-action 'self' https:;" in policy
 
 
@@ -135,7 +135,7 @@ def test_an_address_cannot_smuggle_a_directive_into_the_policy():
     assert "script-src" not in fields(page)["content-security-policy"]
 
 
-@pytest.mark.parametrize("name", ["E4", "logout"])
+@pytest.mark.parametrize("name", ["not-admitted", "logout"])
 def test_a_form_is_sent_with_an_origin_that_can_be_checked(name):
     assert fields(PAGES[name])["referrer-policy"] == "strict-origin"
 

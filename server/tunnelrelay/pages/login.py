@@ -75,12 +75,12 @@ def login_page(
 
 
 def state_invalid(*, request_id: str) -> Reply:
-    """E1, on the callback host: an answer that belongs to no login of ours. Nothing in it is shown or followed."""
+    """On the callback host: an answer that belongs to no login of ours. Nothing in it is shown or followed."""
     return login_page("login_state_invalid", request_id=request_id)
 
 
 def start_again(*, request_id: str, host: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """E2: the login was begun in another browser, was used already, or took too long."""
+    """The login was begun in another browser, was used already, or took too long."""
     return login_page("login_restart", request_id=request_id, host=host, link=_home("start_again"), fields=fields)
 
 
@@ -93,7 +93,7 @@ def provider_error(
     owner: str = "",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """E3: the provider answered with an error, or with something that is no good token.
+    """The provider answered with an error, or with something that is no good token.
 
     Args:
         error: The provider's error code; `access_denied` gets a page of its own.
@@ -125,7 +125,7 @@ def not_admitted(
     form: Form | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """E4: signed in, and not among those who are let in.
+    """Signed in, and not among those who are let in.
 
     Args:
         who: The account, as its owner would recognise it.
@@ -157,7 +157,7 @@ def use_another(*, token: str, provider: str) -> Form:
 
 
 def busy(*, request_id: str, host: str) -> Reply:
-    """E5: the relay cannot look up or keep a login right now."""
+    """The relay cannot look up or keep a login right now."""
     return error_reply("relay_busy", request_id=request_id, host=host, wants_html=True)
 
 
