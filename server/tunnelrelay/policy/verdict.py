@@ -72,7 +72,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     """
     if policy.is_open:
         return Allow.OPEN
-    if not network_allows(policy, peer_ip):
+    if (policy.cidr_allow or policy.cidr_deny) and not network_allows(policy, peer_ip):
         return Deny("network_denied")
     if policy.basic:
         return Allow.OPEN if has_password(policy, head) else Challenge()
