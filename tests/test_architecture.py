@@ -35,12 +35,13 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.observe": f"tunnelctl.secret {GROUND}",
     "tunnelrelay.tokens": f"{GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
-    "tunnelrelay.oidc": f"tunnelctl.http1 tunnelctl.oidc {GROUND} {MIDDLE} tunnelrelay.pages",
-    "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.tokens tunnelrelay.pages",
+    "tunnelrelay.oidc": f"tunnelctl.http1 tunnelctl.oidc {GROUND} tunnelrelay.store tunnelrelay.policy "
+    "tunnelrelay.observe tunnelrelay.pages",
+    "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.tokens",
     # A database that is away must not stop tunnels that are up: the public side cannot even name the store.
     "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
-    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.agents",
-    "tunnelrelay.web": f"{SHARED} {GROUND} {MIDDLE} tunnelrelay.pages tunnelrelay.oidc",
+    "tunnelrelay.pages tunnelrelay.oidc",
+    "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.oidc",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
@@ -54,6 +55,7 @@ TOP = {
     "tunnelrelay.cli_names",
     "tunnelrelay.cli_store",
     "tunnelrelay.cli_sessions",
+    "tunnelrelay.cli_table",
     "tunnelrelay.cli_tokens",
     "tunnelrelay.control",
     "tunnelrelay.process",

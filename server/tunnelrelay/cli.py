@@ -288,7 +288,7 @@ def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> N
     try:
         action(data_dir, *args, as_json=where["as_json"])
     except Failure as failure:
-        fail(str(failure), failure.hint)
+        fail(str(failure), failure.hint, failure.code)
 
 
 def _loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:

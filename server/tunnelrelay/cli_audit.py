@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tunnelrelay.cli_store import Failure, when, with_store
+from tunnelrelay.cli_store import Misused, when, with_store
 from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.observe.text import printable, quoted
 from tunnelrelay.store.base import AuditRow
@@ -22,7 +22,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def show(data_dir: Path, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
     """Lists events, oldest first, so that the latest stands above the prompt."""
     if kind is not None and kind not in KINDS:
-        raise Failure(f"there is no kind of event called `{kind}`", f"one of: {', '.join(KINDS)}")
+        raise Misused(f"there is no kind of event called `{kind}`", f"one of: {', '.join(KINDS)}")
     start = time.time() - _seconds(since) if since else 0.0
     found = with_store(data_dir, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
     found.reverse()
@@ -38,7 +38,7 @@ def _seconds(text: str) -> float:
     """`90s`, `15m`, `1h`, `7d` as seconds."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:
-        raise Failure(f"`{text}` is no length of time", "as in 90s, 15m, 1h or 7d")
+        raise Misused(f"`{text}` is no length of time", "as in 90s, 15m, 1h or 7d")
     return int(match[1]) * UNITS[match[2]]
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from tunnelrelay.cli_store import COMMAND, Failure, check_user, when, with_store
+from tunnelrelay.cli_table import print_table
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
 from tunnelrelay.oidc.assertion import SigningKeys
@@ -124,16 +125,8 @@ def _records(use: str, former: str, spans: list[tuple[str, float]], active: str,
 
 
 def _print_table(records: list[Record]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("id", "use", "state", "from", "dropped at", box=None, pad_edge=False, header_style="bold")
-    for record in records:
-        table.add_row(*(record[name] or "" for name in ("kid", "use", "state", "from", "until")))
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 250  # a pipe has no width; rows must not be folded
-    console.print(table)
+    names = ("kid", "use", "state", "from", "until")
+    print_table(("id", "use", "state", "from", "dropped at"), ([record[name] for name in names] for record in records))
 
 
 def _keep_events(data_dir: Path, kind: str, keys: list[Record]) -> None:

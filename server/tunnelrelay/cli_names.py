@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli_table import print_table
 from tunnelrelay.registry.memory import LOST_SECONDS
 from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
 
@@ -68,15 +69,5 @@ def _record(row: NameRow) -> dict[str, str | int | None]:
 
 
 def _print_table(found: list[NameRow]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "host", "owner", "generation", "state", "last held", "given up", box=None, pad_edge=False, header_style="bold"
-    )
-    for record in map(_record, found):
-        table.add_row(*(str(value or "") for value in record.values()))
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 250  # a pipe has no width; rows must not be folded
-    console.print(table)
+    rows = ([None if value is None else str(value) for value in _record(row).values()] for row in found)
+    print_table(("host", "owner", "generation", "state", "last held", "given up"), rows)

@@ -13,6 +13,8 @@ import click
 
 from tunnelrelay import control
 from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli_table import print_table
+from tunnelrelay.observe.text import printable
 from tunnelrelay.store.base import AuditRow, SessionRow, Store, Whose
 
 MAX_LISTED = 100_000
@@ -99,16 +101,9 @@ def _record(row: SessionRow) -> dict[str, str | None]:
 
 
 def _print_table(found: list[SessionRow]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    print_table(("id", "user", "host", "signed in", "last seen", "ends"), map(_row, found))
 
-    from tunnelrelay.observe.text import printable
 
-    table = Table("id", "user", "host", "signed in", "last seen", "ends", box=None, pad_edge=False, header_style="bold")
-    for row in found:
-        times = (when(at) or "" for at in (row.created_at, row.last_seen, row.expires_at))
-        table.add_row(row.key.hex()[:ID_LENGTH], printable(row.email or row.subject), row.host, *times)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 250  # a pipe has no width; rows must not be folded
-    console.print(table)
+def _row(row: SessionRow) -> tuple[str | None, ...]:
+    times = (when(at) for at in (row.created_at, row.last_seen, row.expires_at))
+    return row.key.hex()[:ID_LENGTH], printable(row.email or row.subject), row.host, *times

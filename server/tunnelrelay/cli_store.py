@@ -19,11 +19,19 @@ Result = TypeVar("Result")
 
 
 class Failure(Exception):
-    """The command cannot be done. Carries what the operator can do about it."""
+    """The command cannot be done. Carries what the operator can do about it, and the exit code."""
+
+    code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Misused(Failure):
+    """What was typed cannot be meant."""
+
+    code = 2
 
 
 def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:

@@ -9,6 +9,7 @@ import click
 
 from tunnelrelay import control, tokens
 from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli_table import print_table
 from tunnelrelay.model import Token
 from tunnelrelay.store.base import AuditRow, Store
 
@@ -111,14 +112,9 @@ def _record(token: Token) -> dict[str, str | None]:
 
 
 def _print_table(found: list[Token]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    print_table(("id", "owner", "created", "last used", "state"), map(_row, found))
 
-    table = Table("id", "owner", "created", "last used", "state", box=None, pad_edge=False, header_style="bold")
-    for token in found:
-        state = "good" if token.revoked_at is None else f"revoked {when(token.revoked_at)}"
-        table.add_row(token.id, token.owner, when(token.created_at), when(token.last_used_at) or "never", state)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 250  # a pipe has no width; rows must not be folded
-    console.print(table)
+
+def _row(token: Token) -> tuple[str | None, ...]:
+    state = "good" if token.revoked_at is None else f"revoked {when(token.revoked_at)}"
+    return token.id, token.owner, when(token.created_at), when(token.last_used_at) or "never", state

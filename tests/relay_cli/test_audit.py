@@ -88,7 +88,7 @@ def test_nothing_found_is_no_error():
 def test_a_slip_of_the_pen_is_told(flags):
     result = run("audit", "list", *flags)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "hint: " in result.stderr
 
 
