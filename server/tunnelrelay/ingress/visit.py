@@ -363,7 +363,7 @@ class Visit(Incoming):
         try:
             await work
         except Exception:
-            log.exception("a request failed id=%s host=%s", self.request_id, self.request.host)
+            log.exception("a request failed request_id=%s host=%s", self.request_id, self.request.host)
             self._task = None
             if not self.transport.is_closing() and self._carried is None and not self.is_idle:
                 self.fail("internal_error", closes=True)

@@ -98,7 +98,7 @@ class Finisher:
             return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
         except StoreError as error:
             log.warning(
-                "login failed, the store is away: host=%s request=%s: %s", asking.host, asking.request_id, error
+                "login failed, the store is away: host=%s request_id=%s: %s", asking.host, asking.request_id, error
             )
             self._audit.record("login.error", reason="store_away", **asking.about())
             return pages.busy(request_id=asking.request_id, host=asking.host)
@@ -152,7 +152,7 @@ class Finisher:
         if await self.is_signed_in(asking):
             return redirect(return_url(self._address.url(asking.host), "/"))
         log.info(
-            "login refused, not begun in this browser or used before: host=%s request=%s",
+            "login refused, not begun in this browser or used before: host=%s request_id=%s",
             asking.host,
             asking.request_id,
         )
@@ -234,7 +234,7 @@ class Finisher:
         asking, path = arrival.asking, arrival.transaction.return_path
         is_old = isinstance(error, SignInTooOld)
         reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
-        log.info("login not good enough: host=%s request=%s reason=%s", asking.host, asking.request_id, error)
+        log.info("login not good enough: host=%s request_id=%s reason=%s", asking.host, asking.request_id, error)
         if is_old and not arrival.transaction.is_repeat:
             return await self._starter.start(
                 asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
@@ -262,7 +262,7 @@ class Finisher:
         await self._end_presented(asking)
         kept = claims_to_keep(claims, connection)
         cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
-        log.info("login done: host=%s request=%s issuer=%s", host, asking.request_id, issuer)
+        log.info("login done: host=%s request_id=%s issuer=%s", host, asking.request_id, issuer)
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
         return redirect(location, [*fields, (b"Set-Cookie", self._jar.set(self._jar.session, cookie))])

@@ -100,7 +100,7 @@ class Logout:
             grant = await self._sessions.grant_of(session)
             await self._sessions.end(session.id_digest)
         except StoreError as error:
-            log.warning("logout not written: host=%s request=%s: %s", asking.host, asking.request_id, error)
+            log.warning("logout not written: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
             return pages.busy(request_id=asking.request_id, host=asking.host)
         return await self._leave(
             asking, session, grant or Grant(), is_everywhere=any(n == EVERYWHERE for n, _ in fields)
@@ -145,7 +145,7 @@ class Logout:
             issuer=session.identity.issuer,
             **asking.about(),
         )
-        log.info("signed out: host=%s request=%s", asking.host, asking.request_id)
+        log.info("signed out: host=%s request_id=%s", asking.host, asking.request_id)
         if metadata is None:
             return self._signed_out(asking.host)
         if grant.refresh_token and metadata.revocation_endpoint:

@@ -27,7 +27,7 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
 
 def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field]) -> Reply:
     """The provider said no: `access_denied` is about the person and says whom to ask, all else is its own fault."""
-    log.info("login declined by the provider: host=%s request=%s error=%r", handoff.host, request_id, handoff.error)
+    log.info("login declined by the provider: host=%s request_id=%s error=%r", handoff.host, request_id, handoff.error)
     return pages.provider_error(
         request_id=request_id,
         host=handoff.host,
@@ -43,7 +43,7 @@ def not_admitted(
 ) -> Reply:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
-    log.info("login not admitted: host=%s request=%s rule=%s", asking.host, asking.request_id, refusal.reason)
+    log.info("login not admitted: host=%s request_id=%s rule=%s", asking.host, asking.request_id, refusal.reason)
     return pages.not_admitted(
         request_id=asking.request_id,
         host=asking.host,
@@ -59,7 +59,7 @@ def provider_failed(
     error: ProviderError, host: str, request_id: str, *, owner: str = "", fields: list[Field] | None = None
 ) -> Reply:
     """The provider could not be used. The visitor learns only which kind it was; our log has the rest."""
-    log.warning("login failed at the provider: host=%s request=%s reason=%s", host, request_id, error.detail)
+    log.warning("login failed at the provider: host=%s request_id=%s reason=%s", host, request_id, error.detail)
     if error.kind == "unreachable":
         return pages.provider_unreachable(request_id=request_id, host=host, fields=tuple(fields or ()))
     return pages.provider_error(request_id=request_id, host=host, owner=owner, fields=tuple(fields or ()))

@@ -86,11 +86,11 @@ class ProviderLogout:
         try:
             reasons = [await self._end(connection, tokens[0], issuer) for connection in meant.values()]
         except StoreError as error:
-            log.warning("back-channel logout not written: request=%s: %s", request_id, error)
+            log.warning("back-channel logout not written: request_id=%s: %s", request_id, error)
             return Reply(503, (_NO_STORE, (b"Retry-After", b"5")))
         if "" not in reasons:
             reason = reasons[-1] if reasons else "unknown"
-            log.info("back-channel logout refused: request=%s reason=%s", request_id, reason)
+            log.info("back-channel logout refused: request_id=%s reason=%s", request_id, reason)
             self._audit.record(
                 "backchannel.refused", reason=reason, connection=connection_id, peer=peer, request_id=request_id
             )

@@ -106,7 +106,7 @@ class Starter:
         )
         self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **asking.about())
         # Anybody can cause one with every request; the access log has the exchange.
-        log.debug("login started: host=%s request=%s peer=%s", host, asking.request_id, asking.peer.host)
+        log.debug("login started: host=%s request_id=%s peer=%s", host, asking.request_id, asking.peer.host)
         location = self._authorization_url(connection, metadata, transaction, wish)
         return redirect(location, [*self._tidied(asking.cookie_values, host, now), (b"Set-Cookie", cookie), *fields])
 

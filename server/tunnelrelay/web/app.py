@@ -84,7 +84,7 @@ class WebApp:
                     await app(scope, receive, send)
             except Exception:
                 # Starlette has answered with `_broken` and raises once more: the one place where it ends.
-                log.exception("own page failed: request=%s", inside.request_id)
+                log.exception("own page failed: request_id=%s", inside.request_id)
 
         return choose
 
