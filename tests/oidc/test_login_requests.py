@@ -21,7 +21,7 @@ from tests.oidc.world import (
 )
 from tunnelrelay.oidc.blobs import MAX_RETURN
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
-from tunnelrelay.policy.classify import may_start_login
+from tunnelrelay.policy.classify import Visit, classify
 
 
 @pytest.mark.parametrize("target", ["//evil.example/x", "/\\evil.example", "/%09/evil", "/..//evil", "/" + "a" * 4000])
@@ -92,14 +92,14 @@ async def test_two_session_cookies_are_both_cleared_when_a_login_begins() -> Non
 )
 def test_polling_never_starts_a_login(fields: list[tuple[str, str]]) -> None:
     """Row 46."""
-    assert not may_start_login(request(APP, "/poll", fields))
+    assert classify(request(APP, "/poll", fields)) is not Visit.NAVIGATION
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
 def test_only_get_starts_a_login_so_no_body_is_ever_kept(method: str) -> None:
     """Row 48."""
     fields = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
-    assert not may_start_login(request(APP, "/form", fields, method))
+    assert classify(request(APP, "/form", fields, method)) is not Visit.NAVIGATION
 
 
 async def test_a_flood_of_logins_begun_keeps_nothing() -> None:

@@ -3,15 +3,13 @@
 import pytest
 
 from tests.policy.making import NAVIGATE, head
-from tunnelrelay.policy.classify import Visit, classify, may_start_login, wants_html
+from tunnelrelay.policy.classify import Visit, classify, wants_html
 
 OLD = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def test_a_navigation_of_a_browser_may_start_a_login():
-    request = head(fields=NAVIGATE)
-    assert classify(request) is Visit.NAVIGATION
-    assert may_start_login(request)
+    assert classify(head(fields=NAVIGATE)) is Visit.NAVIGATION
 
 
 def test_a_page_load_of_an_old_client_may_start_a_login():
@@ -64,9 +62,7 @@ def test_a_page_load_that_an_apps_own_worker_passes_on_may_start_a_login_when_th
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
 def test_a_page_opened_by_sending_something_is_a_form(method, fields):
     """Row 48."""
-    request = head(method, fields=fields)
-    assert classify(request) is Visit.FORM
-    assert not may_start_login(request)
+    assert classify(head(method, fields=fields)) is Visit.FORM
 
 
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
@@ -91,7 +87,7 @@ def test_a_prefetch_is_told_from_a_navigation(purpose):
 @pytest.mark.parametrize("agent", ["Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1", "curl/8.5.0"])
 def test_a_link_preview_does_not_start_a_login(agent):
     """Row 56."""
-    assert not may_start_login(head(fields={"User-Agent": agent, "Accept": "*/*"}))
+    assert classify(head(fields={"User-Agent": agent, "Accept": "*/*"})) is Visit.OTHER
 
 
 @pytest.mark.parametrize("dest", ["iframe", "frame", "embed", "object", "fencedframe"])

@@ -58,11 +58,6 @@ def classify(head: RequestHead) -> Visit:
     return _by_method(head.method) if dest == b"document" else Visit.OTHER
 
 
-def may_start_login(head: RequestHead) -> bool:
-    """Says whether this request may be answered with a redirect to the provider."""
-    return classify(head) is Visit.NAVIGATION
-
-
 def wants_html(head: RequestHead) -> bool:
     """Says whether a person will look at the answer, so that an error should be a page and not JSON."""
     mode = head.get(b"sec-fetch-mode")
