@@ -28,7 +28,7 @@ def main() -> None:
         )
         sys.exit(1)
 
-    from tunnelrelay.cli import cli  # only now: it needs some of them
+    from tunnelrelay.cli.main import cli  # only now: it needs some of them
 
     cli(prog_name="tunnelrelay")
 

@@ -1,6 +1,6 @@
 """Writes audit events to the store, behind the relay's back, and notices when the store goes away and comes back.
 
-What an event is stands in `observe/audit.py`; who reads them again in `cli_audit.py`.
+What an event is stands in `observe/audit.py`; who reads them again in `cli/audit.py`.
 """
 
 import asyncio

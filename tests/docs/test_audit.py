@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tunnelrelay.cli_audit import _record
+from tunnelrelay.cli.audit import _record
 from tunnelrelay.observe.audit import KINDS, MAX_TEXT
 from tunnelrelay.store.base import AuditRow
 

@@ -12,7 +12,7 @@ from tests.cli.test_logs import Heard
 from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
-from tunnelrelay.cli import cli as tunnelrelay
+from tunnelrelay.cli.main import cli as tunnelrelay
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 TEXT = (DOCS / "cli.md").read_text()

@@ -14,7 +14,7 @@ from tests.support.tools import ROOT
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
 from tunnelrelay import control
-from tunnelrelay.cli import cli as relay
+from tunnelrelay.cli.main import cli as relay
 from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.oidc import assertion
 from tunnelrelay.pages.errors import ERRORS

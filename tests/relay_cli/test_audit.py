@@ -7,7 +7,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tunnelrelay.cli import cli
+from tunnelrelay.cli.main import cli
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
 

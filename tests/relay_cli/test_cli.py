@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tunnelrelay import __main__ as command
-from tunnelrelay.cli import cli
+from tunnelrelay.cli.main import cli
 from tunnelrelay.control import ControlSocket
 
 
@@ -216,7 +216,7 @@ def test_without_the_server_extra_the_command_says_what_to_install(
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from tunnelrelay.cli import cli\n"
+        "import sys; from tunnelrelay.cli.main import cli\n"
         "try: cli(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'sqlalchemy', 'alembic', 'starlette', 'uvicorn', 'httpx', 'rich', 'asyncio'}\n"

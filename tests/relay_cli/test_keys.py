@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tunnelrelay.cli import cli
+from tunnelrelay.cli.main import cli
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.sealed import KeyRing
 

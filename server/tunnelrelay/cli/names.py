@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
-from tunnelrelay.cli_table import print_table
+from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli.table import print_table
 from tunnelrelay.registry.memory import LOST_SECONDS
 from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
 

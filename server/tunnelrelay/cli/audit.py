@@ -1,4 +1,4 @@
-"""`tunnelrelay audit …`: what happened to logins, sessions, names and keys. `cli.py` holds the flags.
+"""`tunnelrelay audit …`: what happened to logins, sessions, names and keys. `main` holds the flags.
 
 Reads the store directly and works with and without a running relay, whose latest second of events may be missing.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tunnelrelay.cli_store import Misused, when, with_store
+from tunnelrelay.cli.store import Misused, when, with_store
 from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.observe.text import printable, quoted
 from tunnelrelay.store.base import AuditRow

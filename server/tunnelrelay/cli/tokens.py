@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from tunnelrelay import control, tokens
-from tunnelrelay.cli_store import COMMAND, Failure, when, with_store
-from tunnelrelay.cli_table import print_table
+from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli.table import print_table
 from tunnelrelay.model import Token
 from tunnelrelay.store.base import AuditRow, Store
 

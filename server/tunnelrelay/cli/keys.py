@@ -1,4 +1,4 @@
-"""`tunnelrelay keys …`: which keys there are, make new ones, take one away. `cli.py` holds the flags.
+"""`tunnelrelay keys …`: which keys there are, make new ones, take one away. `main` holds the flags.
 
 Changes the files under their lock; relays that use them read them again within seconds.
 """
@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import click
 
-from tunnelrelay.cli_store import COMMAND, Failure, check_user, when, with_store
-from tunnelrelay.cli_table import print_table
+from tunnelrelay.cli.store import COMMAND, Failure, check_user, when, with_store
+from tunnelrelay.cli.table import print_table
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
 from tunnelrelay.oidc.assertion import SigningKeys

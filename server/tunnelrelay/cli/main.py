@@ -77,8 +77,8 @@ def serve(config_file: str | None, **flags: object) -> None:
     """
     config: RelayConfig = _loaded(load_config, config_file, flags)
     if config.needs_tokens:
-        from tunnelrelay.cli_store import Failure
-        from tunnelrelay.cli_tokens import demand_token
+        from tunnelrelay.cli.store import Failure
+        from tunnelrelay.cli.tokens import demand_token
 
         try:
             demand_token(config.data_dir)
@@ -112,9 +112,9 @@ def token_create(owner: str, **where: Any) -> None:
 
     Names belong to owners: every agent with a token of the same owner may take over that owner's addresses.
     """
-    from tunnelrelay import cli_tokens
+    from tunnelrelay.cli.tokens import create
 
-    _run(cli_tokens.create, where, owner)
+    _run(create, where, owner)
 
 
 @token.command("list")
@@ -122,9 +122,9 @@ def token_create(owner: str, **where: Any) -> None:
 @_store_options
 def token_list(owner: str | None, **where: Any) -> None:
     """List tokens, without what opens the door."""
-    from tunnelrelay import cli_tokens
+    from tunnelrelay.cli.tokens import show
 
-    _run(cli_tokens.show, where, owner)
+    _run(show, where, owner)
 
 
 @token.command("revoke")
@@ -135,9 +135,9 @@ def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> No
     """Revoke tokens, by their id or by the token itself. Links that came with them end at once."""
     if bool(tokens) == (owner is not None):
         raise click.UsageError("give the ids of tokens, or --owner NAME")
-    from tunnelrelay import cli_tokens
+    from tunnelrelay.cli.tokens import revoke
 
-    _run(cli_tokens.revoke, where, tokens, owner)
+    _run(revoke, where, tokens, owner)
 
 
 @cli.group()
@@ -154,9 +154,9 @@ def session() -> None:
 @_store_options
 def session_list(host: str | None, user: str | None, **where: Any) -> None:
     """List sessions, the most recently used first. An id opens nothing: it only names a session here."""
-    from tunnelrelay import cli_sessions
+    from tunnelrelay.cli.sessions import show
 
-    _run(cli_sessions.show, where, host, user)
+    _run(show, where, host, user)
 
 
 @session.command("revoke")
@@ -172,9 +172,9 @@ def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_
     """
     if (bool(ids), host is not None or user is not None, is_all).count(True) != 1:
         raise click.UsageError("give the ids of sessions, or --host HOST and --user USER, or --all")
-    from tunnelrelay import cli_sessions
+    from tunnelrelay.cli.sessions import revoke
 
-    _run(cli_sessions.revoke, where, ids, host, user)
+    _run(revoke, where, ids, host, user)
 
 
 @cli.group()
@@ -187,9 +187,9 @@ def name() -> None:
 @_store_options
 def name_list(owner: str | None, **where: Any) -> None:
     """List every name that anybody ever held, and its generation: how often it has changed hands, and one."""
-    from tunnelrelay import cli_names
+    from tunnelrelay.cli.names import show
 
-    _run(cli_names.show, where, owner)
+    _run(show, where, owner)
 
 
 @name.command("release")
@@ -197,9 +197,9 @@ def name_list(owner: str | None, **where: Any) -> None:
 @_store_options
 def name_release(name: str, **where: Any) -> None:
     """Free a name that nobody serves, though it still cools down: whoever asks next gets it."""
-    from tunnelrelay import cli_names
+    from tunnelrelay.cli.names import release
 
-    _run(cli_names.release, where, name)
+    _run(release, where, name)
 
 
 @cli.group()
@@ -218,9 +218,9 @@ def audit_list(since: str, host: str | None, kind: str | None, limit: int, **whe
 
     People appear as digests: events of one person belong together, and name nobody.
     """
-    from tunnelrelay import cli_audit
+    from tunnelrelay.cli.audit import show
 
-    _run(cli_audit.show, where, since, host, kind, limit)
+    _run(show, where, since, host, kind, limit)
 
 
 @cli.group()
@@ -242,9 +242,9 @@ def _keys_options(command: Command) -> Command:
 @_keys_options
 def keys_list(**where: Any) -> None:
     """List the keys, without what is secret."""
-    from tunnelrelay import cli_keys
+    from tunnelrelay.cli.keys import show
 
-    _run(cli_keys.show, where, _keys_file(where))
+    _run(show, where, _keys_file(where))
 
 
 @keys.command("rotate")
@@ -254,9 +254,9 @@ def keys_rotate(**where: Any) -> None:
 
     The one seals a minute later, the other signs a day later: by then every relay, and every app, knows it.
     """
-    from tunnelrelay import cli_keys
+    from tunnelrelay.cli.keys import rotate
 
-    _run(cli_keys.rotate, where, _keys_file(where))
+    _run(rotate, where, _keys_file(where))
 
 
 @keys.command("drop")
@@ -264,9 +264,9 @@ def keys_rotate(**where: Any) -> None:
 @_keys_options
 def keys_drop(kid: str, **where: Any) -> None:
     """Take a key away before its time: nothing it sealed or signed is good any more. Never the newest."""
-    from tunnelrelay import cli_keys
+    from tunnelrelay.cli.keys import drop
 
-    _run(cli_keys.drop, where, _keys_file(where), kid)
+    _run(drop, where, _keys_file(where), kid)
 
 
 def _keys_file(where: dict[str, Any]) -> Path:
@@ -282,7 +282,7 @@ def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
 
 
 def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    from tunnelrelay.cli_store import Failure
+    from tunnelrelay.cli.store import Failure
 
     data_dir = _loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
     try:
