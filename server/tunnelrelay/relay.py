@@ -244,7 +244,7 @@ class Relay:
         self._control = ControlSocket(config.data_dir, self._acceptor.revoke, self._sessions.hear)
         await self._control.start()
         self._spawn(_for_ever(RevokedTokens(self.store, self._acceptor.revoke, clock).run))
-        self._spawn(_for_ever(self._sessions.run))
+        self._spawn(_for_ever(self._sessions.upkeep.run))
         self._spawn(_for_ever(self._names.run))
         self._spawn(_for_ever(self._audit_keeper.run))
         self._spawn(_for_ever(lambda: keys.run(audit)))

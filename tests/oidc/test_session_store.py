@@ -241,7 +241,7 @@ async def test_what_is_open_and_no_longer_in_memory_is_looked_up_and_ends_with_i
     await world.store.end_sessions(Whose(key=gone.id_digest), START)
     for session in (gone, there):
         assert world.sessions.look_after(session, world.endpoints[APP], START)
-    await world.sessions.sweep(START)
+    await world.sessions.upkeep.sweep(START)
     assert world.ended == [gone.id_digest]
 
 
@@ -254,13 +254,13 @@ async def test_a_store_that_stays_away_is_told_of_once(caplog: pytest.LogCapture
 
 
 async def test_a_sweep_of_very_many_sessions_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunnelrelay.oidc.sessions.SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr("tunnelrelay.oidc.session_upkeep.SWEPT_AT_ONCE", 2)
     world = World()
     for _ in range(4):
         await signed_in(world)
     turns = []
     asyncio.get_running_loop().call_soon(turns.append, 1)
     world.clock.now += 9 * 3600
-    await world.sessions.sweep(world.clock.now)
+    await world.sessions.upkeep.sweep(world.clock.now)
     assert turns == [1]
     assert len(world.ended) == 4

@@ -140,7 +140,7 @@ async def test_what_ran_out_is_found_without_a_request_so_that_open_connections_
     browser = await signed_in(world)
     session = world.find(browser)
     world.clock.now += 3601
-    await world.sessions.sweep(world.clock.now)
+    await world.sessions.upkeep.sweep(world.clock.now)
     assert world.ended == [session.id_digest]
 
 
@@ -170,7 +170,7 @@ async def test_run_writes_sweeps_and_cleans_until_it_is_cancelled() -> None:
     world = World(store=PurgedStore())
     await signed_in(world)
     world.clock.now += 9 * 3600
-    running = asyncio.ensure_future(world.sessions.run())
+    running = asyncio.ensure_future(world.sessions.upkeep.run())
     await world.store.was_purged.wait()
     assert world.store._sessions == {}
     running.cancel()
@@ -198,7 +198,7 @@ async def test_a_session_that_is_used_at_another_relay_is_not_idle_here() -> Non
     second.use(browser)
     await second.sessions.flush()
     world.clock.now += 1000
-    await world.sessions.sweep(world.clock.now)
+    await world.sessions.upkeep.sweep(world.clock.now)
     assert world.find(browser)
     assert world.ended == []
 
@@ -282,5 +282,5 @@ async def test_what_is_open_and_idle_ends_unless_another_relay_saw_its_visitor()
     session = world.find(browser)
     world.clock.now += 3601
     assert world.sessions.look_after(session, world.endpoints[APP], world.clock.now)
-    await world.sessions.sweep(world.clock.now)
+    await world.sessions.upkeep.sweep(world.clock.now)
     assert world.ended == [session.id_digest]

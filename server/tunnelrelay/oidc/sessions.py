@@ -2,16 +2,14 @@
 
 Read `Sessions.find` first: it runs for every request to a guarded endpoint, so it is one dict look-up and a few
 comparisons, and never waits. What it does not know, or may not decide alone, it leaves to `current`, which asks the
-store and the provider (`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `run`, which
-also hears of sessions that another relay, or a command, has ended.
+store and the provider (`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `upkeep`
+(`session_upkeep.py`), which also hears of sessions that another relay, or a command, has ended.
 
     find -> Session   signed in
          -> None      not signed in here
          -> UNKNOWN   await current(...)
 """
 
-import asyncio
-import logging
 import secrets
 from collections.abc import Callable
 from enum import Enum, auto
@@ -26,27 +24,15 @@ from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.oidc.session import Grant, Session
 from tunnelrelay.oidc.session_ends import EndedSessions
 from tunnelrelay.oidc.session_rows import Kept, SessionRows
+from tunnelrelay.oidc.session_upkeep import Upkeep
 from tunnelrelay.oidc.session_writes import LateWrites
 from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import Store, StoreError, Whose
-
-log = logging.getLogger(__name__)
 
 COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
 MAX_SESSIONS = 20_000
 """Sessions in memory (about 2 kB each). Past that the ones recalled longest ago go; the store still has them."""
-WRITE_EVERY = 1.0
-"""Seconds between two rounds of queued writes."""
-HEAR_EVERY = 2.0
-"""Seconds between two looks at what others have ended. A revocation holds everywhere within 5 s, the store's time for
-writing and reading included."""
-SWEEP_EVERY = 5.0
-"""Seconds between two searches for sessions that ran out."""
-SWEPT_AT_ONCE = 1000
-"""Sessions looked at before others get their turn: half a millisecond."""
-PURGE_EVERY = 300.0
-"""Seconds between two clean-ups of the store."""
 
 
 class SessionsAway(StoreError):
@@ -74,6 +60,9 @@ class Sessions:
         providers: Asked again about whoever is signed in; None for never.
         on_session_end: Called with a session's `id_digest` when the connections opened under it must be closed: when
             it ends, for whatever reason, or nobody may come in for now. Must not raise.
+
+    Attributes:
+        upkeep: The background work; its owner runs it.
     """
 
     def __init__(
@@ -100,7 +89,14 @@ class Sessions:
         self._audit = audit
         self._max_sessions = max_sessions
         self._sessions: dict[bytes, Session] = {}
-        self._doubtful: dict[bytes, Session] = {}
+        self.upkeep = Upkeep(
+            sessions=self._sessions,
+            store=store,
+            writes=self._writes,
+            clock=clock,
+            end=self._end_soon,
+            hear=self.hear,
+        )
         self._rechecks: Rechecks | None = None
         if providers is not None:
             self._rechecks = Rechecks(
@@ -189,7 +185,7 @@ class Sessions:
         if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
             return False
         if session.is_idle(now) or self._sessions.get(session.id_digest) is not session:
-            self._doubtful[session.id_digest] = session
+            self.upkeep.doubt(session)
         if now >= session.recheck_at and now >= session.away_until and self._rechecks is not None:
             self._rechecks.begin(session)
         return True
@@ -229,7 +225,7 @@ class Sessions:
 
         Raises:
             StoreError: When the store could not forget it yet. It is over for this process all the same, and the
-                deletion is tried again by `run`.
+                deletion is tried again by `upkeep`.
         """
         session = self._sessions.get(id_digest)
         if session is not None and reason:
@@ -250,12 +246,6 @@ class Sessions:
             self._forget(id_digest)
         return len(ended)
 
-    async def run(self) -> None:
-        """Writes what `find` queued, ends what ran out or was ended elsewhere, cleans the store; until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            group.create_task(self._keep_up())
-
     async def finish(self, seconds: float) -> None:
         """The relay stops: re-checks under way may end, and what is queued is written."""
         if self._rechecks is not None:
@@ -272,17 +262,6 @@ class Sessions:
             self._ended.has_missed_some = False
             self._sessions.clear()
         return len(new)
-
-    async def sweep(self, now: float) -> None:
-        """Ends every session in memory that is past a limit."""
-        for number, session in enumerate(list(self._sessions.values()), 1):
-            if number % SWEPT_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            if reason := session.ended_by(now):
-                self._end_soon(session, reason)
-            elif session.is_idle(now):
-                self._doubtful[session.id_digest] = session
-        await self._settle()
 
     async def flush(self) -> None:
         """Writes what is queued. What the store does not take now stays queued."""
@@ -316,22 +295,6 @@ class Sessions:
         if reason := session.ended_by(now):
             self._end_soon(session, reason)
         return not reason
-
-    async def _settle(self) -> None:
-        """Ends sessions that are no longer in the store, or that nobody has used for too long: at no relay."""
-        now = self._clock()
-        while self._doubtful:
-            digest, session = self._doubtful.popitem()
-            try:
-                row = await self._store.load_session(digest)
-            except StoreError:
-                return  # the next sweep finds them again
-            if row is not None:
-                session.last_seen = max(session.last_seen, row.last_seen)
-            if row is None:
-                self._end_soon(session, "revoked")
-            elif session.is_idle(now):
-                self._end_soon(session, "idle")
 
     async def _read(self, digest: bytes, known: Session | None, host: str, connection: Connection) -> Session | None:
         """The session as the store has it, in memory from now on."""
@@ -369,26 +332,6 @@ class Sessions:
 
     def _forget(self, digest: bytes) -> None:
         self._sessions.pop(digest, None)
-        self._doubtful.pop(digest, None)
+        self.upkeep.forget(digest)
         self._ended.add(digest)
         self.on_session_end(digest)
-
-    # Running
-
-    async def _listen(self) -> None:
-        while True:
-            await asyncio.sleep(HEAR_EVERY)
-            await self.hear()
-
-    async def _keep_up(self) -> None:
-        next_sweep = next_purge = 0.0
-        while True:
-            now = self._clock()
-            await self.flush()
-            if now >= next_sweep:
-                await self.sweep(now)
-                next_sweep = now + SWEEP_EVERY
-            if now >= next_purge:
-                await self._writes.purge(now)
-                next_purge = now + PURGE_EVERY
-            await asyncio.sleep(WRITE_EVERY)
