@@ -32,16 +32,23 @@ def show(data_dir: Path, host: str | None, user: str | None, *, as_json: bool) -
     elif found:
         _print_table(found)
     else:
-        click.echo("nobody is signed in" if host is user is None else "nobody like that is signed in", err=True)
+        _say_nobody(host, user)
 
 
 def revoke(data_dir: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool) -> None:
-    """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all."""
+    """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all.
+
+    Nobody signed in is no failure: whoever takes a person's accounts away wants just that.
+
+    Raises:
+        Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
+    """
     ended = with_store(data_dir, lambda store: _revoke_in(store, ids, host, user))
     if as_json:
         click.echo(json.dumps([_record(row) for row in ended], indent=2))
     if not ended:
-        raise Failure("there is no such session", "tunnelrelay session list")
+        _say_nobody(host, user)
+        return
     try:
         done = control.tell(data_dir, control.Order(sessions_ended=True))
     except control.ControlError as problem:
@@ -51,6 +58,10 @@ def revoke(data_dir: Path, ids: Sequence[str], host: str | None, user: str | Non
         ) from problem
     live = "no relay is running here" if done is None else "what they had open is closed"
     click.echo(f"ended {len(ended)} session{'s'[: len(ended) != 1]}; {live}", err=True)
+
+
+def _say_nobody(host: str | None, user: str | None) -> None:
+    click.echo("nobody is signed in" if host is user is None else "nobody like that is signed in", err=True)
 
 
 async def _found(store: Store, host: str | None, user: str | None) -> list[SessionRow]:
