@@ -7,9 +7,11 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from tunnelrelay.agents.accept import LOCAL_OWNER
 from tunnelrelay.cli.main import cli
 from tunnelrelay.registry.memory import LOST_SECONDS
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
+from tunnelrelay.tokens import create
 
 pytestmark = pytest.mark.usefixtures("kept")
 
@@ -73,11 +75,20 @@ def test_a_name_that_cools_down_is_freed_for_anybody_and_the_log_knows(kept, nam
 
 
 def test_a_name_that_is_served_is_not_freed(kept):
+    in_store(kept, lambda store: create(store, "ann"))
     result = run("release", "demo")
 
     assert result.exit_code == 1
     assert "token revoke --owner ann" in result.stderr
     assert in_store(kept, lambda store: claim(store, "demo.tun.example", "eve", time.time())).owner == "ann"
+
+
+def test_agents_without_a_token_are_not_to_be_stopped_by_revoking_one(kept):
+    in_store(kept, lambda store: claim(store, "here.tun.example", LOCAL_OWNER, time.time()))
+    result = run("release", "here")
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("hint: stop its agent and try again later\n")
 
 
 @pytest.mark.parametrize(("name", "words"), [("none", "nobody ever had"), ("two", "more than one")])

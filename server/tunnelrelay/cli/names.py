@@ -38,9 +38,11 @@ async def _release_in(store: Store, name: str) -> NameRow:
         raise Failure(known, "tunnelrelay name list")
     row = found[0]
     if _state(row) == "held":
+        hint = "stop its agent and try again later"
+        if any(token.revoked_at is None for token in await store.tokens(row.owner)):  # agents of `local` have none
+            hint += f"; to make it stop: tunnelrelay token revoke --owner {row.owner}"
         raise Failure(
-            f"{row.host} is {row.owner}'s: it is served, or was in the last {LOST_SECONDS / 60:.0f} minutes",
-            f"stop its agent and try again later; to make it stop: tunnelrelay token revoke --owner {row.owner}",
+            f"{row.host} is {row.owner}'s: it is served, or was in the last {LOST_SECONDS / 60:.0f} minutes", hint
         )
     freed = await store.free_name(row.host)
     assert freed is not None  # names are never deleted
