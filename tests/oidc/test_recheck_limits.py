@@ -16,6 +16,7 @@ from tests.oidc.world import (
     public,
     signed_in,
 )
+from tunnelrelay.oidc.provider import MAX_CALLS, Busy
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import SessionRow, StoreError
@@ -133,21 +134,85 @@ async def found(world: World, browser: Browser) -> Any:
     return session
 
 
-async def test_sessions_of_one_provider_are_asked_about_one_by_one() -> None:
-    world = refreshing()
-    browsers = [await signed_in(world) for _ in range(5)]
-    gate = world.provider.gates["/token"] = Gate()
+async def crowd(world: World, count: int) -> list[Browser]:
+    """Browsers whose sessions are due together, at a provider that does not answer yet."""
+    browsers = [await signed_in(world) for _ in range(count)]
+    world.provider.gates["/token"] = Gate()
     world.clock.now += RECHECK
-    for browser in browsers:
-        assert world.find(browser)
-    await gate.reached.wait()
+    return browsers
+
+
+async def test_of_many_sessions_that_are_due_together_a_few_are_asked_about_at_once() -> None:
+    world = refreshing()
+    browsers = await crowd(world, 6)
+    assert all(world.find(browser) for browser in browsers)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert len(world.provider.refreshes()) == 1
-    gate.open()
+    assert len(world.provider.refreshes()) == MAX_CALLS
+    world.provider.gates["/token"].open()
     await world.rechecked()
-    assert len(world.provider.refreshes()) == 5
+    assert len(world.provider.refreshes()) == 6
     assert all(world.find(browser) for browser in browsers)
+
+
+@pytest.mark.parametrize("policy", ["keep", "login", "502"])
+async def test_our_own_queue_at_a_slow_provider_signs_nobody_out_and_keeps_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.TURN_SECONDS", 0)
+    world = refreshing(on_recheck_error=policy)
+    browsers = await crowd(world, 30)
+    assert all(world.find(browser) for browser in browsers)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert world.told("session.refresh") == ["busy"] * (30 - MAX_CALLS)
+    assert all(world.find(browser) for browser in browsers)
+
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.TURN_SECONDS", 20)
+    world.provider.gates.pop("/token").open()
+    await world.rechecked()
+    world.clock.now += 30
+    assert all(world.find(browser) for browser in browsers)
+    await world.rechecked()
+    assert len(world.provider.refreshes()) == 30
+    assert (world.ended, world.told("session.end")) == ([], [])
+
+
+async def test_a_session_whose_turn_never_comes_is_believed_for_two_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.TURN_SECONDS", 0)
+    world = refreshing(on_recheck_error="login")
+    *others, browser = await crowd(world, MAX_CALLS + 1)
+    for other in others:
+        world.find(other)
+    await world.provider.gates["/token"].reached.wait()
+    world.clock.now += RECHECK - 1
+    assert await world.current(browser)
+    world.clock.now += 1
+    assert await world.current(browser) is None
+    assert world.told("session.end") == ["not_rechecked"]
+    world.provider.gates["/token"].open()
+    await world.rechecked()
+
+
+async def test_calls_of_others_that_stand_in_line_at_the_provider_are_our_queue_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = refreshing(on_recheck_error="login")
+    browser = await due(world)
+
+    async def busy(*_args: object) -> None:
+        raise Busy
+
+    monkeypatch.setattr(world.providers, "refresh", busy)
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.find(browser)
+    assert world.told("session.refresh") == ["busy"]
+    monkeypatch.undo()
+    world.clock.now += 30
+    world.find(browser)
+    await world.rechecked()
+    assert world.provider.refreshes() == ["rt0-1"]
 
 
 async def test_a_visitor_that_leaves_while_waiting_stops_no_recheck() -> None:
@@ -220,7 +285,7 @@ async def test_a_relay_that_holds_the_lease_and_does_not_answer_is_not_waited_fo
 ) -> None:
     monkeypatch.setattr("tunnelrelay.oidc.recheck.LEASE_LOOK_SECONDS", 0.001)
     monkeypatch.setattr("tunnelrelay.oidc.recheck.LEASE_WAIT_SECONDS", 0.005)
-    world = refreshing()
+    world = refreshing(on_recheck_error="login")
     browser = await due(world)
     session = world.find(browser)
     await world.rechecked()
@@ -231,3 +296,4 @@ async def test_a_relay_that_holds_the_lease_and_does_not_answer_is_not_waited_fo
     await world.rechecked()
     assert world.find(browser)
     assert world.provider.refreshes() == ["rt0-1"]
+    assert world.told("session.refresh")[-1] == "elsewhere"

@@ -12,7 +12,7 @@ import msgspec
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.claims import normalised
-from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.provider import Busy, Providers
 from tunnelrelay.oidc.redeem import ABOUT_THE_TOKEN, OtherSubject, Tokens, granted
 from tunnelrelay.oidc.session import Grant, claims_in, grant_of
 from tunnelrelay.oidc.tokens import TokenInvalid
@@ -49,10 +49,15 @@ _KEPT_OUT, _NOT_FOR_US = Over("invalid_token"), Over("insufficient_scope")
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """It could not be asked. `grant` is what to ask with the next time: a token may have been changed all the same."""
+    """It could not be asked. `grant` is what to ask with the next time: a token may have been changed all the same.
+
+    Attributes:
+        is_ours: It is not the provider's fault: calls of ours stood in line before this one.
+    """
 
     detail: str
     grant: Grant
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Asker:
         except (TokenInvalid, OtherSubject):
             return Over("answer_invalid")
         except ProviderError as error:
-            return Unasked(error.detail, self.grant)
+            return Unasked(error.detail, self.grant, isinstance(error, Busy))
 
     async def _refresh(self, metadata: Metadata) -> Outcome:
         answer = await self._providers.refresh(self._connection, metadata, self.grant.refresh_token)

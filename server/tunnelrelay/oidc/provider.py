@@ -43,6 +43,13 @@ QUEUE_SECONDS = 8.0
 """Longest wait for one's turn to call."""
 
 
+class Busy(ProviderError):
+    """Calls of ours to this provider stood in line before: it was not asked, and nothing is known against it."""
+
+    def __init__(self) -> None:
+        super().__init__("unreachable", "too many calls to this provider are under way")
+
+
 class _Document(Generic[T]):
     """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight."""
 
@@ -264,7 +271,7 @@ class Providers:
             async with asyncio.timeout(QUEUE_SECONDS):
                 await calls.acquire()
         except TimeoutError as error:
-            raise ProviderError("unreachable", "too many calls to this provider are under way") from error
+            raise Busy from error
         try:
             return await call()
         finally:

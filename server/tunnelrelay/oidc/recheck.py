@@ -4,6 +4,7 @@
     provider vouches, rules admit       new data, in memory and in the row
     provider or rules say no            the session ends
     provider cannot be asked            the owner's policy: keep | login | 502
+    nobody got round to asking it       later, for as long as claims are believed; then the owner's policy
 
 One at a time for each session: in this process by a task, between relays on one store by a lease. What is written is
 written by compare-and-set, so nothing that happened meanwhile (a logout above all) is undone. What is asked, and what
@@ -20,7 +21,7 @@ import msgspec
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.ask_again import Asker, Mute, Outcome, Over, Unasked, Vouched
 from tunnelrelay.oidc.identity import identity_of
-from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.provider import MAX_CALLS, Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.session import NEVER, Grant, Record, Session
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 ASK_SECONDS = 15.0
 """For everything that is asked in one re-check."""
 TURN_SECONDS = 20.0
-"""Longest wait for the re-checks of one connection before it: they go one by one, so that a thousand sessions that are
-due together take no login's turn at the provider."""
+"""Longest wait for the re-checks of one connection before it. As many go at once as calls may (`MAX_CALLS`), so that of
+a thousand sessions that are due together a login waits for two at most."""
 LEASE_SECONDS = 30.0
 """Longer than a re-check can take. A relay that dies in one keeps the others from this session for so long."""
 LEASE_WAIT_SECONDS = 10.0
@@ -44,7 +45,8 @@ RETRY_SECONDS = 30.0
 AWAY_SECONDS = 5.0
 """With policy `502`: how long a provider that could not be asked is not asked again."""
 KEEP_FACTOR = 2
-"""With policy `keep`: claims older than so many intervals are not believed any longer."""
+"""Claims older than so many intervals are not believed any longer: not with policy `keep`, and with none when it is the
+relay that did not get round to asking."""
 
 
 class Rechecks:
@@ -74,7 +76,7 @@ class Rechecks:
         self._end = end
         self._close = close
         self._running: dict[bytes, asyncio.Task[None]] = {}
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def begin(self, session: Session) -> "asyncio.Task[None]":
         """The session's re-check, begun unless it is under way."""
@@ -112,12 +114,12 @@ class Rechecks:
             self._not_asked(session, "internal error")
 
     async def _take_turn(self, session: Session) -> None:
-        turn = self._turns.setdefault(session.connection_id, asyncio.Lock())
+        turn = self._turns.setdefault(session.connection_id, asyncio.Semaphore(MAX_CALLS))
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            self._not_asked(session, "too many re-checks at this provider are under way")
+            self._not_now(session, "busy")
             return
         try:
             await self._lead(session)
@@ -128,7 +130,7 @@ class Rechecks:
         """Re-checks as the only relay that does."""
         lease = sha256(b"recheck\0" + session.id_digest)
         if not await self._is_leased(lease):
-            self._not_asked(session, "another relay is at it")
+            self._not_now(session, "elsewhere")
             return
         try:
             await self._recheck(session)
@@ -173,11 +175,14 @@ class Rechecks:
             case Mute():
                 session.is_askable = False
                 session.put_off(NEVER, NEVER)
-            case Unasked(detail, grant):
+            case Unasked(detail, grant, is_ours):
                 if grant.refresh_token:
                     unmarked = msgspec.structs.replace(kept.record, grant=grant, refreshing_since=None)
                     await self._rows.change(kept, unmarked, last_seen=session.last_seen)
-                self._not_asked(session, detail)
+                if is_ours:
+                    self._not_now(session, "busy")
+                else:
+                    self._not_asked(session, detail)
 
     async def _answer(self, connection: Connection, kept: Kept) -> Outcome:
         row, grant = kept.row, kept.record.grant
@@ -218,19 +223,40 @@ class Rechecks:
             self._end(session, refusal)
 
     def _not_asked(self, session: Session, detail: str) -> None:
-        """What the owner wants done when the provider cannot be asked."""
-        now, connection = self._clock(), session.connection
+        """The provider cannot be asked."""
         log.warning("a session was not re-checked: host=%s reason=%s", session.host, detail)
         self._audit.record("session.refresh", reason="unreachable", **session.about())
-        limit = session.checked_at + KEEP_FACTOR * connection.recheck_seconds
-        if connection.on_recheck_error == "502":
+        self._go_by_policy(session, "provider_unreachable")
+
+    def _not_now(self, session: Session, reason: str) -> None:
+        """Nobody asked it, and that is our doing: whoever signed in does not pay for it while claims are believed."""
+        log.info("a session was not re-checked, later: host=%s reason=%s", session.host, reason)
+        self._audit.record("session.refresh", reason=reason, **session.about())
+        limit = _believed_until(session)
+        if self._clock() < limit:
+            self._put_off(session, wait_at=limit)
+        else:
+            self._go_by_policy(session, "not_rechecked")
+
+    def _go_by_policy(self, session: Session, reason: str) -> None:
+        """What the owner wants done with a session that nobody vouches for.
+
+        Args:
+            reason: Why it ends if it does, for the audit log.
+        """
+        now, policy, limit = self._clock(), session.connection.on_recheck_error, _believed_until(session)
+        if policy == "502":
             session.away_until = now + AWAY_SECONDS
             session.put_off(session.away_until, now)
             self._close(session.id_digest)
-        elif connection.on_recheck_error == "login" or now >= limit:
-            self._end(session, "provider_unreachable")
+        elif policy == "login" or now >= limit:
+            self._end(session, reason)
         else:
             self._put_off(session, wait_at=limit)
 
     def _put_off(self, session: Session, *, wait_at: float) -> None:
         session.put_off(min(self._clock() + RETRY_SECONDS, wait_at), wait_at)
+
+
+def _believed_until(session: Session) -> float:
+    return session.checked_at + KEEP_FACTOR * session.connection.recheck_seconds
