@@ -9,6 +9,8 @@ import pytest
 from click.testing import Result
 
 from tests.relay_cli.test_cli import run, running_relay
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import SessionRow, Store
 from tunnelrelay.store.store import SqliteStore
 
@@ -104,16 +106,35 @@ def test_those_that_are_meant_are_ended_and_no_others(data_dir: Path, args: list
     assert left(data_dir) == stay
 
 
-def test_running_relays_are_told_and_the_audit_log_has_it(data_dir: Path) -> None:
+def test_running_relays_are_told(data_dir: Path) -> None:
     with running_relay(data_dir) as told:
         result = run("session", "revoke", "--user", "alice@acme.example")
     assert told == ["sessions"]
     assert "ended 2 sessions; what they had open is closed" in result.stderr
-    events = in_store(data_dir, lambda store: store.audit(kind="session.revoke"))
-    assert sorted((event.host, json.loads(event.details)) for event in events) == [
-        (host, {"count": "1"}) for host in HOSTS
-    ]
     assert len(in_store(data_dir, lambda store: store.ended_since(0.0))) == 2
+
+
+def events(data_dir: Path) -> list[dict[str, object]]:
+    """The events of sessions that were ended, as `audit list` has them, by host."""
+    found = json.loads(run("audit", "list", "--json", "--kind=session.revoke").stdout)
+    return sorted(found, key=lambda event: (event["host"], event["subject"]))
+
+
+@pytest.mark.parametrize("place", ["keys.json", "elsewhere.json"])
+def test_the_audit_log_has_each_session_with_the_digest_that_relays_write(data_dir: Path, place: str) -> None:
+    ring = KeyRing.load_or_create(data_dir / place)
+    relay = Audit(clock=time.time, key=ring.digest_key("audit"))
+    run("session", "revoke", "--all", *([] if place == "keys.json" else ["--keys-file", str(data_dir / place)]))
+    alice, bob = (relay.person("https://idp.acme.example", name) for name in ("alice", "auth0|bob"))
+    told = [(event["host"], event["subject"], event["connection"], event["details"]) for event in events(data_dir)]
+    expected = [(HOSTS[0], alice), (HOSTS[0], bob), (HOSTS[1], alice)]
+    assert told == [(*one, "c", {"issuer": "https://idp.acme.example"}) for one in sorted(expected)]
+
+
+def test_where_the_keys_cannot_be_read_the_audit_log_counts(data_dir: Path) -> None:
+    run("session", "revoke", "--all")
+    told = [(event["host"], event["subject"], event["details"]) for event in events(data_dir)]
+    assert told == [(HOSTS[0], "", {"count": "2"}), (HOSTS[1], "", {"count": "1"})]
 
 
 @pytest.mark.parametrize("args", [["--user", "nobody@acme.example"], ["--host", "x.tun.example"], ["--all"]])

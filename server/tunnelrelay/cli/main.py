@@ -104,6 +104,13 @@ def _store_options(command: Command) -> Command:
     return _config_option(command)
 
 
+def _keys_options(command: Command) -> Command:
+    """What the commands that read or change the keys have in common."""
+    return _store_options(
+        click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
+    )
+
+
 @token.command("create")
 @click.option("--owner", metavar="NAME", default="default", show_default=True, help="Who the agent acts for.")
 @_store_options
@@ -164,7 +171,7 @@ def session_list(host: str | None, user: str | None, **where: Any) -> None:
 @click.option("--host", metavar="HOST", default=None, help="All sessions at this endpoint.")
 @click.option("--user", metavar="USER", default=None, help="All of this e-mail address, or id at the provider.")
 @click.option("--all", "is_all", is_flag=True, help="All sessions there are.")
-@_store_options
+@_keys_options
 def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_all: bool, **where: Any) -> None:
     """End sessions, by their id, or all of a host, of a user, or of a user at a host.
 
@@ -174,7 +181,7 @@ def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_
         raise click.UsageError("give the ids of sessions, or --host HOST and --user USER, or --all")
     from tunnelrelay.cli.sessions import revoke
 
-    _run(revoke, where, ids, host, user)
+    _run(revoke, where, _keys_file(where), ids, host, user)
 
 
 @cli.group()
@@ -229,13 +236,6 @@ def keys() -> None:
 
     Relays read them again within seconds. New ones are also made by themselves: see `--key-rotation-seconds`.
     """
-
-
-def _keys_options(command: Command) -> Command:
-    """What the key commands have in common."""
-    return _store_options(
-        click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
-    )
 
 
 @keys.command("list")

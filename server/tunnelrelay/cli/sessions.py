@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,10 @@ import click
 from tunnelrelay import control
 from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
 from tunnelrelay.cli.table import print_table
+from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.store.base import AuditRow, SessionRow, Store, Whose
 
 MAX_LISTED = 100_000
@@ -35,7 +39,9 @@ def show(data_dir: Path, host: str | None, user: str | None, *, as_json: bool) -
         _say_nobody(host, user)
 
 
-def revoke(data_dir: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool) -> None:
+def revoke(
+    data_dir: Path, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool
+) -> None:
     """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all.
 
     Nobody signed in is no failure: whoever takes a person's accounts away wants just that.
@@ -43,7 +49,7 @@ def revoke(data_dir: Path, ids: Sequence[str], host: str | None, user: str | Non
     Raises:
         Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
     """
-    ended = with_store(data_dir, lambda store: _revoke_in(store, ids, host, user))
+    ended = with_store(data_dir, lambda store: _revoke_in(store, keys_file, ids, host, user))
     if as_json:
         click.echo(json.dumps([_record(row) for row in ended], indent=2))
     if not ended:
@@ -75,19 +81,38 @@ async def _found(store: Store, host: str | None, user: str | None) -> list[Sessi
     return sorted(rows.values(), key=lambda row: -row.last_seen)
 
 
-async def _revoke_in(store: Store, ids: Sequence[str], host: str | None, user: str | None) -> list[SessionRow]:
+async def _revoke_in(
+    store: Store, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None
+) -> list[SessionRow]:
     rows = await _found(store, host, user)
     chosen = [_named(rows, name) for name in ids] if ids else rows
     now = time.time()
     ended = [row for row in chosen if await store.end_sessions(Whose(key=row.key), now)]
-    counts = Counter(row.host for row in ended)
-    await store.add_audit(
-        [
-            AuditRow(at=now, kind="session.revoke", host=name, node=COMMAND, details=json.dumps({"count": str(count)}))
-            for name, count in counts.items()
-        ]
-    )
+    await store.add_audit(_events(ended, now, keys_file))
     return ended
+
+
+def _events(ended: Sequence[SessionRow], now: float, keys_file: Path) -> list[AuditRow]:
+    """One event for each session, with the digest that relays write of its person.
+
+    Relays that share a database may keep the key of that digest where this command cannot read it. Then one event for
+    each host tells how many: a digest by another key would pass for somebody else's.
+    """
+    event = partial(AuditRow, at=now, kind="session.revoke", node=COMMAND)
+    try:
+        digests = Audit(clock=time.time, key=KeyRing.file(keys_file).load().digest_key("audit"))
+    except SecretFileError:
+        counts = Counter(row.host for row in ended)
+        return [event(host=host, details=json.dumps({"count": str(count)})) for host, count in counts.items()]
+    return [
+        event(
+            host=row.host,
+            connection=row.connection_id,
+            subject=digests.person(row.issuer, row.subject),
+            details=json.dumps({"issuer": row.issuer}),
+        )
+        for row in ended
+    ]
 
 
 def _named(rows: list[SessionRow], name: str) -> SessionRow:

@@ -52,7 +52,7 @@ KINDS: dict[str, Kind] = {
     "login.error": Kind("A login came to nothing; the reason says at which check.", FEW),
     "session.refresh": Kind("The provider was asked again about a session; the reason says what came of it.", SOME),
     "session.end": Kind("A session ended: idle, at its limit, or because the provider or the rules said no.", SOME),
-    "session.revoke": Kind("Sessions were ended by an operator or owner."),
+    "session.revoke": Kind("An operator ended a session, or as many at a host as `count` tells."),
     "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
     "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),
     "logout.frontchannel": Kind("A provider ended a session through the visitor's browser.", SOME),
