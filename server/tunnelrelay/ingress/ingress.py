@@ -128,26 +128,24 @@ class Ingress:
         """An agent asks for a link."""
         return self._acceptor.accept(visit, visit.request.head, block, ahead)
 
-    def error(self, code: str, visit: Visitor, *, detail: str = "") -> Reply:
-        """An error as this visitor can read it."""
-        request = visit.request
+    def error(self, code: str, request: Request, *, detail: str = "") -> Reply:
+        """An error as whoever sent the request can read it."""
         with speaking(chosen(request.head.get(b"accept-language"))):
             return error_reply(
                 code,
-                request_id=visit.request_id,
+                request_id=self.request_id(request.number),
                 host=request.host,
                 wants_html=wants_html(request.head),
                 detail=detail,
             )
 
-    def too_large(self, visit: Visitor) -> Reply:
+    def too_large(self, request: Request, sni: str | None) -> Reply:
         """The answer to a head that was read in part."""
-        request = visit.request
         host = self.address.canonical_host(request.head.host) or ""
-        request.host = host if visit.sni in (None, host) else ""
-        origin = self.address.url(host).encode()
+        request.host = host if sni in (None, host) else ""
+        origin, request_id = self.address.url(host).encode(), self.request_id(request.number)
         with speaking(chosen(request.head.get(b"accept-language"))):
-            return toolarge.answer(request.head, host=request.host, origin=origin, request_id=visit.request_id)
+            return toolarge.answer(request.head, host=request.host, origin=origin, request_id=request_id)
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
