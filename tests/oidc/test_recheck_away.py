@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.oidc.rechecking import RECHECK, due, refreshing
-from tests.oidc.world import as_json
+from tests.oidc.world import Gate, as_json
 from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway
 
 
@@ -46,6 +46,45 @@ async def test_a_provider_that_cannot_be_asked_costs_nobody_the_session_for_a_wh
     world.clock.now += 1
     assert await world.current(browser)
     assert world.provider.refreshes() == ["rt0-1"] * 3
+
+
+async def test_a_token_that_was_exchanged_behind_a_lost_answer_ends_the_session_at_the_next_try() -> None:
+    world = refreshing()
+    browser = await due(world)
+    world.provider._rotated("rt0")  # it has the request, and its answer never arrives
+    world.provider.answers["/token"] = httpx.ReadTimeout("slow")
+    assert world.find(browser)
+    await world.rechecked()
+    world.provider.answers.clear()
+    world.clock.now += 30
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.find(browser) is None
+    assert world.told("session.end") == ["invalid_grant"]
+    assert world.provider.refreshes() == ["rt0-1", "rt0-1"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_the_provider_takes_too_long_over_is_asked_again_with_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """A time-out may come before the new tokens, or after them, while userinfo or keys are asked for."""
+    monkeypatch.setattr("tunnelrelay.oidc.recheck.ASK_SECONDS", 0)
+    world = refreshing()
+    browser = await due(world)
+    world.provider.refresh_answer = {"id_token": None} if late else {}
+    world.provider.gates["/userinfo" if late else "/token"] = Gate()
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.told("session.refresh") == ["unreachable"]
+    world.provider.gates.clear()
+    world.provider.userinfo = {"sub": "alice"}
+    monkeypatch.undo()
+    world.clock.now += 30
+    assert world.find(browser)
+    await world.rechecked()
+    assert world.told("session.refresh") == ["unreachable", "ok"]
+    assert world.provider.refreshes() == ["rt0-1", "rt0-2" if late else "rt0-1"]
 
 
 async def test_claims_as_old_as_two_intervals_are_not_believed() -> None:

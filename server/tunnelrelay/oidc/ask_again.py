@@ -2,6 +2,12 @@
 
 With a refresh token by the refresh grant (RFC 6749 section 6, Core section 12), else at the userinfo endpoint with the
 access token while that is good. When, how often and by which relay is decided in `recheck.py`.
+
+A refresh token that was sent and brought no answer (a time-out, a broken connection, a 5xx) is sent again at the next
+try. The provider was in trouble then, so most likely it never exchanged the token; one that did says `invalid_grant`,
+and the session ends, as it would have without the second try. A token that a relay had sent when it died is not sent
+again (`refreshing_since` in `session.py`): nothing says that the provider was in trouble, so most likely it answered,
+and a repetition is what it takes for theft (RFC 9700 section 4.14.2).
 """
 
 from collections.abc import Callable
@@ -117,6 +123,7 @@ class Asker:
             error = answer.content.get("error")
             if isinstance(error, str) and error in _OVER:
                 return Over(error)
+            # It says nothing of the token, which is sent again: see the module's docstring.
             return Unasked(f"the token endpoint answered {answer.status}", self.grant)
         try:
             tokens = granted(answer.content)

@@ -193,6 +193,7 @@ class Rechecks:
             async with asyncio.timeout(ASK_SECONDS):
                 return await asker.ask()
         except TimeoutError:
+            # With the token that was sent, or what came for it: `ask_again.py` says why that one may be sent again.
             return Unasked("it took too long", asker.grant)
 
     async def _renew(

@@ -61,8 +61,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         rules_version: Of the rules that admitted the claims.
         claims: JSON, as rules and headers read them.
         checked_at: When the provider last vouched for them; None for at login.
-        refreshing_since: A refresh token was sent and no answer is known yet. Providers end the whole login when one
-            comes twice, so one found with this mark is never sent again.
+        refreshing_since: A refresh token was sent and what came of it is not known yet. Whoever sent it takes the mark
+            away, also after a time-out; one that is found has a relay behind it that died, and ends the session:
+            providers end the whole login when a token comes twice.
     """
 
     rules_version: str
