@@ -7,6 +7,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from tests.relay_cli.test_cli import make_store
 from tunnelrelay.cli.main import cli
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
@@ -19,6 +20,7 @@ def run(*args):
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path))
+    make_store(tmp_path)
     return tmp_path
 
 

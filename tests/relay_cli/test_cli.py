@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from tunnelrelay import __main__ as command
 from tunnelrelay.cli.main import cli
 from tunnelrelay.control import ControlSocket
+from tunnelrelay.store.store import FILE_NAME, SqliteStore
 
 
 @pytest.fixture
@@ -27,6 +28,16 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*args: str) -> Result:
     return CliRunner().invoke(cli, args, prog_name="tunnelrelay")
+
+
+def make_store(data_dir: Path) -> None:
+    """An empty database, as a relay leaves it behind."""
+
+    async def make() -> None:
+        await (await SqliteStore.open(data_dir / FILE_NAME)).close()
+
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    asyncio.run(make())
 
 
 @contextmanager
@@ -139,8 +150,8 @@ def test_a_stuck_relay_is_reported_after_every_token_was_revoked(
     assert all(token["revoked_at"] for token in json.loads(run("token", "list", "--json").stdout))
 
 
-@pytest.mark.usefixtures("data_dir")
-def test_unknown_tokens_and_owners_are_failures() -> None:
+def test_unknown_tokens_and_owners_are_failures(data_dir: Path) -> None:
+    make_store(data_dir)
     assert run("token", "revoke", "tok_none").exit_code == 1
     assert run("token", "revoke", "--owner", "nobody").exit_code == 1
     assert run("token", "create", "--owner", "a b").exit_code == 1
@@ -199,9 +210,28 @@ def test_another_users_database_is_left_alone(data_dir: Path, monkeypatch: pytes
 
 def test_a_data_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = run("token", "list", "--data-dir", str(tmp_path / "file" / "data"))
+    result = run("token", "create", "--data-dir", str(tmp_path / "file" / "data"))
     assert result.exit_code == 1
     assert "cannot be used" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["audit", "list"],
+        ["name", "list"],
+        ["name", "release", "demo"],
+        ["session", "list"],
+        ["session", "revoke", "--all"],
+        ["token", "list"],
+        ["token", "revoke", "--owner", "ann"],
+    ],
+)
+def test_a_directory_that_was_mistyped_is_told_and_not_made(tmp_path: Path, command: list[str]) -> None:
+    result = run(*command, "--data-dir", str(tmp_path / "dta"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: there is no relay data in {tmp_path / 'dta'}\nhint: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_server_extra_the_command_says_what_to_install(

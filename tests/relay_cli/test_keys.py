@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from tests.relay_cli.test_cli import make_store
 from tunnelrelay.cli.main import cli
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.sealed import KeyRing
@@ -16,8 +17,9 @@ def run(*args):
 
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch):
-    """A data directory with the keys a relay made at its start."""
+    """A data directory with the database and keys a relay made at its start."""
     monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path))
+    make_store(tmp_path)
     KeyRing.load_or_create(tmp_path / "keys.json")
     AssertionSigner.load_or_create(tmp_path / "assertion.json", issuer="r")
     return tmp_path
@@ -121,10 +123,21 @@ def test_keys_elsewhere_are_found_by_flag_and_variable(data_dir, tmp_path_factor
 
 def test_without_keys_there_is_a_hint(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path))
+    make_store(tmp_path)
     for command in (["list"], ["rotate"], ["drop", "x"]):
         result = run("keys", *command)
         assert result.exit_code == 1
         assert "a relay makes them" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["rotate"], ["drop", "x"]])
+def test_no_key_changes_when_there_is_no_database_to_tell_it(data_dir, command):
+    before = (data_dir / "keys.json").read_bytes()
+    result = run("keys", *command, "--data-dir", str(data_dir / "no"), "--keys-file", str(data_dir / "keys.json"))
+
+    assert result.exit_code == 1
+    assert "no relay data in" in result.stderr
+    assert (data_dir / "keys.json").read_bytes() == before
 
 
 def test_a_file_of_another_user_is_not_touched(data_dir, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.relay_cli.test_cli import run, running_relay
+from tests.relay_cli.test_cli import make_store, run, running_relay
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import SessionRow, Store
@@ -82,7 +82,8 @@ def test_who_is_signed_in_is_listed_and_who_has_run_out_is_not() -> None:
 
 
 def test_nobody_is_signed_in_is_said_and_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("TUNNELRELAY_DATA_DIR", str(tmp_path))
+    make_store(tmp_path)
     result = run("session", "list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "nobody" in result.stderr

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from tunnelrelay.cli.store import COMMAND, Failure, check_user, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, check_user, demand_store, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
@@ -38,6 +38,7 @@ def show(_data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
 
 def rotate(data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
     """Makes a new sealing key and a new signing key."""
+    demand_store(data_dir)  # no key is changed without the event that tells it
     now = time.time()
     made = _guarded(keys_file, lambda: _rotated(keys_file, now))
     _keep_events(data_dir, "keys.rotated", made)
@@ -50,6 +51,7 @@ def rotate(data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
 
 def drop(data_dir: Path, keys_file: Path, kid: str, *, as_json: bool) -> None:
     """Takes one key away, before its time."""
+    demand_store(data_dir)
     dropped = _guarded(keys_file, lambda: _dropped(keys_file, kid))
     _keep_events(data_dir, "keys.dropped", [dropped])
     if as_json:

@@ -34,12 +34,23 @@ class Misused(Failure):
     code = 2
 
 
-def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:
-    """What `action` returns from the store of this directory, which is made if it is not there."""
+def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]], *, may_make: bool = False) -> Result:
+    """What `action` returns from the store of this directory.
+
+    Args:
+        may_make: Make directory and store if they are not there. Only for what sets a relay up: to all else, that they
+            are missing says that the directory was mistyped.
+
+    Raises:
+        Failure: There is no store, or it cannot be used.
+    """
     path = data_dir / FILE_NAME
     check_user(path)
     try:
-        data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        if may_make:
+            data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        else:
+            demand_store(data_dir)
         return asyncio.run(_opened(path, action))
     except OSError as problem:
         raise Failure(f"the data directory {data_dir} cannot be used: {problem.strerror}") from problem
@@ -47,6 +58,15 @@ def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]]) -> 
         raise Failure(
             str(problem), f"is {data_dir} the relay's data directory, and may this user write it?"
         ) from problem
+
+
+def demand_store(data_dir: Path) -> None:
+    """Raises Failure when no relay ever kept anything here."""
+    if not (data_dir / FILE_NAME).exists():
+        raise Failure(
+            f"there is no relay data in {data_dir}",
+            "give the relay's own directory by --data-dir; `tunnelrelay token create` or `serve` makes a new one",
+        )
 
 
 def when(at: float | None) -> str | None:

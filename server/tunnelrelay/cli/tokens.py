@@ -18,7 +18,7 @@ def create(data_dir: Path, owner: str, *, as_json: bool) -> None:
     """Makes a token; the token alone goes to stdout, so that a script can catch it."""
     if problem := tokens.owner_problem(owner):
         raise Failure(f"`{owner}` cannot be an owner: {problem}")
-    text, token = with_store(data_dir, lambda store: _create_in(store, owner))
+    text, token = with_store(data_dir, lambda store: _create_in(store, owner), may_make=True)
     if as_json:
         click.echo(json.dumps({"token": text, **_record(token)}))
         return
@@ -57,7 +57,7 @@ def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: 
 
 def demand_token(data_dir: Path) -> None:
     """Raises Failure when no agent could connect: a public relay starts with a token or not at all."""
-    if not with_store(data_dir, tokens.has_good_token):
+    if not with_store(data_dir, tokens.has_good_token, may_make=True):
         raise Failure(
             f"others can reach this relay, and there is no token in {data_dir} that an agent could connect with",
             f"tunnelrelay token create --owner NAME --data-dir {data_dir}",
