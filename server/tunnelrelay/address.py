@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 MAX_HOST = 253
-CALLBACK_PATH = "/oauth2/callback"
-"""Where providers send visitors back to, on the callback host."""
 HOST_CALLBACK_PATH = "/_tunnel/oidc/callback"
-"""The same on an endpoint's own host, for owners who register that."""
+"""Where providers send visitors back to on an endpoint's own host, for owners who register that."""
 CallbackKind = Literal["shared", "connection", "host"]
 """The one callback of all owners, one for each connection, or one on the endpoint's own host."""
 CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
+"""The callback host's pages for providers: back from a login, back from a logout, and where logout tokens go."""
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -30,7 +29,7 @@ class PublicAddress:
         scheme: `http` or `https`, as visitors see it.
         domain: Lower-case, without a port.
         port: As visitors see it.
-        callback_url: Overrides the redirect URI; "" for the default.
+        callback_url: Overrides the redirect URI, and where the other pages for providers are; "" for the default.
         is_multi_tenant: Owners are strangers to each other: each connection has a callback of its own.
     """
 
@@ -68,16 +67,25 @@ class PublicAddress:
         """
         return self.url("localhost" if self.is_local else self.idp_host)
 
-    def callback_path(self, page: CallbackPage, connection_id: str) -> str:
-        """The path of a page that a provider sends visitors or tokens to: each connection's own between strangers.
+    def callback_uri(self, page: CallbackPage, connection_id: str = "") -> str:
+        """What a provider is given for a page of the callback host; with an id, for that connection's own.
 
-        With one path for all, a hostile owner's provider can have the code of another one delivered into a login of
-        its own (the COAT attack). A path that is registered at one provider only cannot be reached from another.
+        `callback_url` says where visitors come back to; the other pages are beside it, as they are without it.
         """
-        return f"/oauth2/{page}/{connection_id}" if self.is_multi_tenant else f"/oauth2/{page}"
+        callback = self.callback_url or self.callback_base + callback_path("callback")
+        uri = callback if page == "callback" else f"{callback.rpartition('/')[0]}/{page}"
+        return f"{uri}/{connection_id}" if connection_id else uri
+
+    def logged_out_uri(self, connection_id: str) -> str:
+        """Where a provider sends visitors after its own logout: each connection's own page between strangers."""
+        return self.callback_uri("logged-out", connection_id if self.is_multi_tenant else "")
 
     def callback_kind(self, wish: str) -> CallbackKind:
-        """Which callback a connection has, by its owner's wish (`relay`, `shared` or `host`)."""
+        """Which callback a connection has, by its owner's wish (`relay`, `shared` or `host`).
+
+        With one for all, a hostile owner's provider can have the code of another one delivered into a login of its own
+        (the COAT attack). A path that is registered at one provider only cannot be reached from another.
+        """
         if wish == "host":
             return "host"
         return "connection" if self.is_multi_tenant and wish != "shared" else "shared"
@@ -92,8 +100,7 @@ class PublicAddress:
         kind = self.callback_kind(wish)
         if kind == "host":
             return self.url(host) + HOST_CALLBACK_PATH
-        shared = self.callback_url or self.callback_base + CALLBACK_PATH
-        return shared if kind == "shared" else f"{shared}/{connection_id}"
+        return self.callback_uri("callback", "" if kind == "shared" else connection_id)
 
     def url(self, host: str) -> str:
         """The address of a host, without a path."""
@@ -122,6 +129,11 @@ class PublicAddress:
         """The reverse of `host_for_label`; None for hosts that are not one label below the domain."""
         label = host.removesuffix(f".{self.domain}")
         return label if label != host and "." not in label else None
+
+
+def callback_path(page: CallbackPage) -> str:
+    """Where a page for providers lies on the callback host; a connection's own is one step below."""
+    return f"/oauth2/{page}"
 
 
 def label_problem(label: str) -> str | None:

@@ -68,7 +68,8 @@ class RelayConfig:
     )
     callback_url: str | None = setting(
         read.callback_url,
-        "The redirect URI registered at OpenID providers, when it is not `https://idp.DOMAIN/oauth2/callback`.",
+        "The redirect URI registered at OpenID providers, when it is not `https://idp.DOMAIN/oauth2/callback`; "
+        "`logged-out` and `backchannel-logout` are beside it.",
         shape="URL",
     )
     data_dir: Path = setting(

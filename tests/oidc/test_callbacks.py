@@ -1,11 +1,12 @@
 """Redirect URIs: which one is printed and sent for which connection, and the paths that belong to it."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from tests.oidc.world import APP, TUN_EXAMPLE
-from tunnelrelay.address import PublicAddress
+from tunnelrelay.address import CallbackPage, PublicAddress
 
 STRANGERS = replace(TUN_EXAMPLE, is_multi_tenant=True)
 LOCAL = PublicAddress(scheme="http", domain="localhost", port=8080)
@@ -35,10 +36,19 @@ def test_a_connection_has_one_redirect_uri(address: PublicAddress, wish: str, ur
     assert address.redirect_uri(wish, "conn-app", APP) == uri
 
 
-@pytest.mark.parametrize("page", ["callback", "logged-out", "backchannel-logout"])
-def test_between_strangers_every_connection_has_paths_of_its_own(page: str) -> None:
-    assert STRANGERS.callback_path(page, "conn-app") == f"/oauth2/{page}/conn-app"  # type: ignore[arg-type]
-    assert TUN_EXAMPLE.callback_path(page, "conn-app") == f"/oauth2/{page}"  # type: ignore[arg-type]
+@pytest.mark.parametrize("page", get_args(CallbackPage))
+def test_the_pages_for_providers_lie_side_by_side(page: CallbackPage) -> None:
+    moved = replace(TUN_EXAMPLE, callback_url="https://login.acme.example/sso/callback")
+
+    assert TUN_EXAMPLE.callback_uri(page) == f"https://idp.tun.example/oauth2/{page}"
+    assert TUN_EXAMPLE.callback_uri(page, "conn-app") == f"https://idp.tun.example/oauth2/{page}/conn-app"
+    assert moved.callback_uri(page) == f"https://login.acme.example/sso/{page}"
+
+
+def test_between_strangers_every_connection_has_a_page_of_its_own_to_come_back_to() -> None:
+    assert STRANGERS.logged_out_uri("conn-app") == "https://idp.tun.example/oauth2/logged-out/conn-app"
+    assert TUN_EXAMPLE.logged_out_uri("conn-app") == "https://idp.tun.example/oauth2/logged-out"
+    assert BEHIND.logged_out_uri("conn-app") == "https://login.acme.example/logged-out"
 
 
 @pytest.mark.parametrize(

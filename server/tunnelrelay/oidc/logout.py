@@ -160,8 +160,7 @@ class Logout:
         state = Leaving(host=asking.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
         parameters = {
             "client_id": connection.client_id,
-            "post_logout_redirect_uri": self._address.callback_base
-            + self._address.callback_path("logged-out", connection.id),
+            "post_logout_redirect_uri": self._address.logged_out_uri(connection.id),
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
         }
         if grant.id_token:

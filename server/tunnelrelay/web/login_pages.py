@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.address import CALLBACK_PATH, HOST_CALLBACK_PATH, PublicAddress
+from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
 from tunnelrelay.model import Field, Reply
 from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
 from tunnelrelay.oidc.asking import Asking
@@ -50,8 +50,8 @@ class LoginPages:
     def at_callback_host(self) -> list[Route]:
         """The paths of the callback host."""
         return [
-            Route(CALLBACK_PATH, self._callback, methods=["GET", "POST"]),
-            Route(CALLBACK_PATH + "/{connection}", self._callback, methods=["GET", "POST"]),
+            Route(callback_path("callback"), self._callback, methods=["GET", "POST"]),
+            Route(callback_path("callback") + "/{connection}", self._callback, methods=["GET", "POST"]),
             Route(LOGIN_PATH, self._pass_on, methods=["GET", "POST"]),
         ]
 

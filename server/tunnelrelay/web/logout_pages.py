@@ -10,15 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnelrelay.address import callback_path
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
 from tunnelrelay.web.answers import error, response
 from tunnelrelay.web.reading import field_values, form_params, inside_of, query_params
-
-LOGGED_OUT_PATH = "/oauth2/logged-out"
-BACK_CHANNEL_PATH = "/oauth2/backchannel-logout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +46,8 @@ class LogoutPages:
         return [
             Route(path + tail, handler, methods=[method])
             for path, handler, method in (
-                (LOGGED_OUT_PATH, self._returned, "GET"),
-                (BACK_CHANNEL_PATH, self._back_channel, "POST"),
+                (callback_path("logged-out"), self._returned, "GET"),
+                (callback_path("backchannel-logout"), self._back_channel, "POST"),
             )
             for tail in ("", "/{connection}")
         ]
