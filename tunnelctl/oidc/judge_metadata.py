@@ -9,7 +9,7 @@ from typing import Any
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.findings import Finding, error, ok, warning
 from tunnelctl.oidc.judge_issuer import mismatch_hint
-from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_metadata
+from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_metadata, texts_of
 
 
 def judge_metadata(
@@ -53,7 +53,7 @@ def _issuer(document: Mapping[str, Any], issuer: str) -> list[Finding]:
 
 
 def _flow(document: Mapping[str, Any]) -> list[Finding]:
-    if "code" in _list(document, "response_types_supported", ("code",)):
+    if "code" in texts_of(document, "response_types_supported", ("code",)):
         return []
     return [
         error(
@@ -66,7 +66,7 @@ def _flow(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def _signatures(document: Mapping[str, Any]) -> list[Finding]:
-    listed = _list(document, "id_token_signing_alg_values_supported", ("RS256",))
+    listed = texts_of(document, "id_token_signing_alg_values_supported", ("RS256",))
     accepted = [algorithm for algorithm in listed if algorithm in ALGORITHMS]
     if accepted:
         return [ok("signatures", f"it signs ID tokens with {', '.join(accepted)}")]
@@ -100,7 +100,7 @@ def _pkce(document: Mapping[str, Any]) -> list[Finding]:
 def _claims(document: Mapping[str, Any]) -> list[Finding]:
     """Who people are: e-mail, groups, userinfo. Lists that are left out say nothing (Discovery section 3)."""
     findings = []
-    scopes, claims = _list(document, "scopes_supported"), _list(document, "claims_supported")
+    scopes, claims = texts_of(document, "scopes_supported"), texts_of(document, "claims_supported")
     if "userinfo_endpoint" not in document:
         findings.append(
             warning(
@@ -157,7 +157,7 @@ def _answers(document: Mapping[str, Any]) -> list[Finding]:
 def _sessions(document: Mapping[str, Any]) -> list[Finding]:
     """What happens after the login."""
     offers = {
-        "refresh tokens (offline_access)": "offline_access" in _list(document, "scopes_supported"),
+        "refresh tokens (offline_access)": "offline_access" in texts_of(document, "scopes_supported"),
         "logout at the provider": "end_session_endpoint" in document,
         "back-channel logout": document.get("backchannel_logout_supported") is True,
         "front-channel logout": document.get("frontchannel_logout_supported") is True,
@@ -166,8 +166,3 @@ def _sessions(document: Mapping[str, Any]) -> list[Finding]:
     absent = [name for name, there in offers.items() if not there]
     words = f"it offers {', '.join(given)}" if given else "it offers nothing for the time after the login"
     return [ok("sessions", words + (f"; not listed: {', '.join(absent)}" if given and absent else ""))]
-
-
-def _list(document: Mapping[str, Any], name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    value = document.get(name)
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default

@@ -79,7 +79,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         ProviderError: When a login with this provider could not be safe, or not work at all.
     """
     issuer, algorithms = _signer(document, configured)
-    if "code" not in _texts(document, "response_types_supported", ("code",)):
+    if "code" not in texts_of(document, "response_types_supported", ("code",)):
         raise ProviderError("invalid", "the provider does not offer the authorization code flow")
     return Metadata(
         issuer=issuer,
@@ -91,9 +91,9 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         else "",
         algorithms=algorithms,
         auth_method=_auth_method(document, has_secret),
-        offers_groups="groups" in _texts(document, "scopes_supported", ()),
+        offers_groups="groups" in texts_of(document, "scopes_supported"),
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
-        prompts=frozenset(_texts(document, "prompt_values_supported", ())),
+        prompts=frozenset(texts_of(document, "prompt_values_supported")),
         end_session_endpoint=_optional_endpoint(document, "end_session_endpoint", allow_http),
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint", allow_http),
         warnings=_warnings(document),
@@ -123,12 +123,18 @@ def read_issuer(document: Mapping[str, Any], *, configured: str, allow_http: boo
     )
 
 
+def texts_of(document: Mapping[str, Any], name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The texts in a list of the document, other things left out; the default when there is no such list."""
+    value = document.get(name)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default
+
+
 def _signer(document: Mapping[str, Any], configured: str) -> tuple[str, frozenset[str]]:
     """Who signs, and with which of the algorithms that are accepted here."""
     issuer = _text(document, "issuer")
     if issuer.removesuffix("/") != configured.removesuffix("/"):
         raise ProviderError("invalid", f"the provider calls itself {issuer[:200]!r}, not {configured[:200]!r}")
-    algorithms = frozenset(_texts(document, "id_token_signing_alg_values_supported", ("RS256",))) & set(ALGORITHMS)
+    algorithms = frozenset(texts_of(document, "id_token_signing_alg_values_supported", ("RS256",))) & set(ALGORITHMS)
     if not algorithms:
         raise ProviderError("invalid", "the provider signs ID tokens with no algorithm that is accepted here")
     return issuer, algorithms
@@ -138,7 +144,7 @@ def _auth_method(document: Mapping[str, Any], has_secret: bool) -> str:
     """`client_secret_basic` unless only the form is offered (RFC 6749 section 2.3.1); `none` for public clients."""
     if not has_secret:
         return "none"
-    offered = _texts(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))
+    offered = texts_of(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))
     for method in ("client_secret_basic", "client_secret_post"):
         if method in offered:
             return method
@@ -194,8 +200,3 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
         raise ProviderError("invalid", f"`{name}` is missing from the provider's metadata, or is no URL")
     return value
-
-
-def _texts(document: Mapping[str, Any], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    value = document.get(name)
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default

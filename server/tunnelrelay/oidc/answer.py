@@ -1,10 +1,10 @@
 """A provider's answer as it arrives at the callback: which login it belongs to, and whether it may go on. Pure."""
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from tunnelrelay.address import CallbackKind
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, HANDOFF_SECONDS, MAX_CODE, Handoff, State, open_blob
+from tunnelrelay.oidc.params import Params, single
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.rules import Connection
 
@@ -34,7 +34,7 @@ class ArrivedAt(NamedTuple):
 
 
 def read_answer(
-    params: Iterable[tuple[str, str]], arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
+    params: Params, arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
 ) -> Handoff | str:
     """What to hand to the endpoint's host, or the code of the error to show here instead.
 
@@ -42,7 +42,7 @@ def read_answer(
     `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
     another provider's code delivered into a login of its own (the COAT attack), and redeemed at his token endpoint.
     """
-    answer = _single(params)
+    answer = single(params, _OURS)
     state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), now)
     if answer is None or state is None or arrived != _expected_at(state) or not _names_issuer(answer, state):
         return "login_state_invalid"
@@ -66,17 +66,6 @@ def read_answer(
         error=_shown(error),
         description=_shown(answer.get("error_description", "")) if error else "",
     )
-
-
-def _single(params: Iterable[tuple[str, str]]) -> dict[str, str] | None:
-    """The parameters that matter, or None when one stands there twice: two readers could take two values."""
-    found: dict[str, str] = {}
-    for name, value in params:
-        if name in found:
-            return None
-        if name in _OURS:
-            found[name] = value
-    return found
 
 
 def _expected_at(state: State) -> ArrivedAt:

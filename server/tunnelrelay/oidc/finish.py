@@ -7,7 +7,7 @@ the session.
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,7 @@ from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.identity import identity_of
 from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, redirect
+from tunnelrelay.oidc.params import Params
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import KeyRing, sha256
@@ -83,7 +84,7 @@ class Finisher:
         self._jar = CookieJar(address.is_secure)
         self._under_way: dict[str, asyncio.Future[Reply]] = {}
 
-    async def finish(self, asking: Asking, params: Iterable[tuple[str, str]]) -> Reply:
+    async def finish(self, asking: Asking, params: Params) -> Reply:
         """See `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
         handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], self._clock()) if len(blobs) == 1 else None
@@ -117,7 +118,7 @@ class Finisher:
             return False
         return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
 
-    def refused(self, asking: Asking, params: Iterable[tuple[str, str]]) -> Transaction | None:
+    def refused(self, asking: Asking, params: Params) -> Transaction | None:
         """The login that ended on the page whose form this is; None when it is no form of ours, or another browser's.
 
         Whoever was not admitted has no session that a token could be bound to: it is bound to the login's cookie.

@@ -4,11 +4,11 @@ Starting a login is harmless, anybody can make a browser do it. Where it ends mu
 target is an address of this very endpoint, or nothing is started. Pure.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.oidc.params import Params, single
 from tunnelrelay.oidc.urls import return_path
 from tunnelrelay.policy.rules import Connection
 
@@ -32,7 +32,7 @@ class Initiation:
     login_hint: str = ""
 
 
-def read_initiation(params: Iterable[tuple[str, str]], connection: Connection, base: str) -> Initiation | None:
+def read_initiation(params: Params, connection: Connection, base: str) -> Initiation | None:
     """What is asked for at an endpoint; None when it must not be done.
 
     Without any parameter it is a person who opened the address: the login leads to `/`.
@@ -40,7 +40,7 @@ def read_initiation(params: Iterable[tuple[str, str]], connection: Connection, b
     Args:
         base: The endpoint's public address: scheme, host and port, without a slash at the end.
     """
-    asked = _single(params)
+    asked = single(params, _OURS)
     if asked is None or (asked and not _is_issuer(asked.get("iss", ""), connection)):
         return None
     hint = asked.get("login_hint", "")
@@ -50,9 +50,9 @@ def read_initiation(params: Iterable[tuple[str, str]], connection: Connection, b
     return Initiation(path, hint)
 
 
-def host_named(params: Iterable[tuple[str, str]], address: PublicAddress) -> str | None:
+def host_named(params: Params, address: PublicAddress) -> str | None:
     """The endpoint's host in `target_link_uri`, for the callback host, which serves them all; None when it is none."""
-    asked = _single(params)
+    asked = single(params, _OURS)
     if asked is None or "target_link_uri" not in asked:
         return None
     try:
@@ -62,21 +62,10 @@ def host_named(params: Iterable[tuple[str, str]], address: PublicAddress) -> str
     return host if _path_below(address.url(host), asked["target_link_uri"]) is not None else None
 
 
-def passed_on(params: Iterable[tuple[str, str]], base: str) -> str:
+def passed_on(params: Params, base: str) -> str:
     """The same wish as an address at the endpoint's own host, with nothing in it but what is understood there."""
-    asked = _single(params) or {}
+    asked = single(params, _OURS) or {}
     return f"{base}{LOGIN_PATH}?{urlencode(asked)}" if asked else base + LOGIN_PATH
-
-
-def _single(params: Iterable[tuple[str, str]]) -> dict[str, str] | None:
-    """The parameters that matter; None when one stands there twice: two readers could take two values."""
-    found: dict[str, str] = {}
-    for name, value in params:
-        if name in found:
-            return None
-        if name in _OURS:
-            found[name] = value
-    return found
 
 
 def _is_issuer(issuer: str, connection: Connection) -> bool:

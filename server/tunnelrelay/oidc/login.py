@@ -14,7 +14,7 @@ the same.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
@@ -27,6 +27,7 @@ from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.initiated import Initiation
 from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.oidc.params import Params
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.sessions import Sessions
@@ -39,8 +40,6 @@ from tunnelrelay.store.base import Store, StoreError
 log = logging.getLogger(__name__)
 
 HANDOFF_PATH = "/_tunnel/oidc/cb"
-Params = Iterable[tuple[str, str]]
-"""Query or form parameters in order, duplicates included."""
 
 
 class Login:
