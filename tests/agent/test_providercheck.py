@@ -167,6 +167,45 @@ async def test_one_slash_at_the_end_is_no_mistake(asked: str, told: str) -> None
     assert bad(await look(provider, asked)) == []
 
 
+# An issuer of tokens, where nobody logs in
+
+NO_LOGINS = dict.fromkeys(("authorization_endpoint", "token_endpoint", "userinfo_endpoint"), None) | {
+    "response_types_supported": ["id_token"],
+    "code_challenge_methods_supported": ["plain"],
+    "scopes_supported": ["openid"],
+}
+"""As GitHub Actions publishes."""
+
+
+async def look_for_tokens(provider: Provider) -> list[Finding]:
+    return await check_provider(ISSUER, for_tokens=True, transport=provider, clock=lambda: NOW, call_seconds=0.5)
+
+
+async def test_of_an_issuer_of_tokens_only_its_name_and_its_keys_matter() -> None:
+    provider = Provider()
+    provider.metadata |= NO_LOGINS
+    assert ("error", "code_flow") in bad(await look(provider, client=None))
+
+    findings = await look_for_tokens(provider)
+    assert [finding.topic for finding in findings] == ["discovery", "issuer", "signatures", "keys"]
+    assert bad(findings) == []
+
+
+@pytest.mark.parametrize(
+    ("lies", "topic"),
+    [
+        ({"issuer": "https://ci.other.example"}, "issuer_mismatch"),
+        ({"id_token_signing_alg_values_supported": ["HS256"]}, "signatures"),
+        ({"jwks_uri": None}, "metadata"),
+        ({"jwks_uri": f"{ISSUER}/nowhere"}, "not_found"),
+    ],
+)
+async def test_an_issuer_whose_tokens_could_not_be_checked_is_told(lies: dict[str, Any], topic: str) -> None:
+    provider = Provider()
+    provider.metadata |= NO_LOGINS | lies
+    assert bad(await look_for_tokens(provider)) == [("error", topic)]
+
+
 # The issuer as it was written
 
 

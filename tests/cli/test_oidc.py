@@ -43,6 +43,7 @@ def provider(monkeypatch: pytest.MonkeyPatch):
         (["--client-id=a", "--relay=http://tun.example"], "--relay: "),
         (["--client-id=a", "--redirect-uri=https://["], "--redirect-uri: "),
         (["--client-id=a", "--redirect-uri=idp.tun.example"], "--redirect-uri: "),
+        (["--for-tokens", "--client-id=a"], "--for-tokens: not together with --client-id"),
         (["--wrong"], "No such option"),
     ],
 )
@@ -115,6 +116,26 @@ def test_the_way_to_check_more_is_shown(provider, capsys):
     assert "hint: with --redirect-uri" in capsys.readouterr().err
 
 
+def test_an_issuer_without_logins_may_be_meant_for_tokens(provider, capsys):
+    provider += [error("code_flow", "no code"), ok("keys", "2 keys")]
+    assert cli.run(["oidc", "check", ACME]) == 1
+    assert "hint: if only programs' tokens come from there (--jwt-issuer), ask with --for-tokens" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_client_that_the_environment_names_does_not_keep_anybody_from_asking_about_tokens(
+    provider, capsys, monkeypatch
+):
+    monkeypatch.setenv("TUNNELCTL_OIDC_CLIENT_ID", "a")
+    monkeypatch.setenv("TUNNELCTL_OIDC_CLIENT_SECRET", "env:NOT_SET")
+    provider.append(ok("keys", "2 keys"))
+    assert cli.run(["oidc", "check", ACME, "--for-tokens"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1].startswith("Nothing stands in the way of its tokens")
+    assert told.err == ""
+
+
 # Before a start
 
 
@@ -146,9 +167,9 @@ def test_every_mistake_is_told_at_once(provider):
     assert caught.value.hint.startswith("make one; use it; ")
 
 
-def test_of_an_issuer_of_tokens_only_its_name_and_its_keys_matter(provider):
+def test_of_an_issuer_of_tokens_only_errors_matter(provider):
     tokens = [JwtSpec(issuer=ACME, audience="a")]
-    provider += [error("code_flow", "no code"), error("metadata", "no endpoint"), warning("pkce", "no S256")]
+    provider.append(warning("slow", "it took 1.5 s"))
     assert checked_before_start([], tokens) == ()
 
     provider.append(error("dns", "not known", fix="look"))
@@ -158,6 +179,19 @@ def test_of_an_issuer_of_tokens_only_its_name_and_its_keys_matter(provider):
     with pytest.raises(Failure) as caught:
         checked_before_start([], tokens)
     assert caught.value.problems == [f"--jwt-issuer {ACME}: it is another"]
+
+
+def test_each_issuer_is_looked_at_for_what_it_is_there_for(monkeypatch):
+    asked = []
+
+    async def check_provider(issuer, client=None, *, for_tokens=False, **_):
+        asked.append((issuer, for_tokens))
+        return []
+
+    monkeypatch.setattr(providercheck, "check_provider", check_provider)
+    ci, both = "https://ci.acme.example", [JwtSpec(issuer=ACME, audience="a"), JwtSpec(issuer=ACME, audience="b")]
+    assert checked_before_start([login()], [*both, JwtSpec(issuer=ci, audience="a")]) == ()
+    assert sorted(asked) == [(ci, True), (ACME, False), (ACME, True)]
 
 
 @pytest.mark.parametrize(

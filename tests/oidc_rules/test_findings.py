@@ -14,8 +14,8 @@ from tunnelctl.oidc.judge_answer import judge_pace, read_document
 from tunnelctl.oidc.judge_client import judge_authorization, judge_token_answer
 from tunnelctl.oidc.judge_issuer import candidates, judge_issuer, path_hint
 from tunnelctl.oidc.judge_keys import judge_keys
-from tunnelctl.oidc.judge_metadata import judge_metadata
-from tunnelctl.oidc.metadata import Metadata, read_metadata
+from tunnelctl.oidc.judge_metadata import judge_metadata, judge_token_issuer
+from tunnelctl.oidc.metadata import Metadata, read_issuer, read_metadata
 
 ISSUER = "https://idp.acme.example"
 REDIRECT_URI = "https://idp.tun.example/oauth2/callback"
@@ -54,6 +54,18 @@ def test_a_check_is_as_strict_as_the_relay_whatever_the_metadata(lies: dict[str,
     metadata, findings = judge_metadata(document, issuer=ISSUER, allow_http=False)
     try:
         relays: Metadata | None = read_metadata(document, configured=ISSUER, has_secret=True, allow_http=False)
+    except ProviderError:
+        relays = None
+    assert metadata == relays
+    assert any(finding.level == "error" for finding in findings) is (relays is None)
+
+
+@given(st.dictionaries(names, anything | urls | st.lists(st.text(max_size=8)), max_size=8))
+def test_a_check_of_an_issuer_of_tokens_is_as_strict_as_the_relay(lies: dict[str, Any]) -> None:
+    document = {**HONEST, **lies}
+    metadata, findings = judge_token_issuer(document, issuer=ISSUER, allow_http=False)
+    try:
+        relays: Metadata | None = read_issuer(document, configured=ISSUER, allow_http=False)
     except ProviderError:
         relays = None
     assert metadata == relays

@@ -26,7 +26,7 @@ from tunnelctl.oidc.judge_answer import MAX_DOCUMENT, judge_pace, read_document
 from tunnelctl.oidc.judge_client import judge_authorization, judge_token_answer, probe_url
 from tunnelctl.oidc.judge_issuer import candidates, judge_issuer, path_hint
 from tunnelctl.oidc.judge_keys import judge_keys
-from tunnelctl.oidc.judge_metadata import judge_metadata
+from tunnelctl.oidc.judge_metadata import judge_metadata, judge_token_issuer
 from tunnelctl.oidc.metadata import Metadata, discovery_url
 
 CALL_SECONDS = 8.0
@@ -35,6 +35,9 @@ CONNECT_SECONDS = 3.0
 HURRIED_SECONDS = 2.5
 """For one call before a start. Of a provider in order there are two in a row: they delay no start by more than 5 s."""
 INFO_PATH = "/_tunnel/info"
+
+FoundBy = dict[str, list[Finding]]
+"""What was found, by issuer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ async def check_provider(
     issuer: str,
     client: Client | None = None,
     *,
+    for_tokens: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.time,
     call_seconds: float = CALL_SECONDS,
@@ -63,6 +67,7 @@ async def check_provider(
 
     Args:
         client: Ask about this client too.
+        for_tokens: Nobody logs in there: only what it takes to check the tokens it signs for programs.
         transport: Makes the calls; None for the network. It is closed.
         clock: Unix time, to compare the provider's clock with.
         call_seconds: Limit for one call. There are four, of which some run at once.
@@ -73,23 +78,36 @@ async def check_provider(
         return findings
     caller = _Caller(transport, call_seconds)
     try:
-        return await _Check(issuer, client, caller, clock, allow_http=allow_http).run()
+        return await _Check(issuer, client, caller, clock, allow_http=allow_http, for_tokens=for_tokens).run()
     finally:
         await caller.aclose()
 
 
-def run_check(issuer: str, client: Client | None = None) -> list[Finding]:
+def run_check(issuer: str, client: Client | None = None, *, for_tokens: bool = False) -> list[Finding]:
     """`check_provider`, for a command."""
-    return asyncio.run(check_provider(issuer, client))
+    return asyncio.run(check_provider(issuer, client, for_tokens=for_tokens))
 
 
-def run_checks(issuers: Iterable[str]) -> dict[str, list[Finding]]:
-    """The findings about several providers, asked at once and in a hurry, as before a start."""
+def run_checks(
+    logins: Iterable[str], tokens: Iterable[str]
+) -> tuple[dict[str, list[Finding]], dict[str, list[Finding]]]:
+    """The findings about several issuers, asked at once and in a hurry, as before a start.
 
-    async def run() -> dict[str, list[Finding]]:
+    Args:
+        logins: Where people are to log in.
+        tokens: Whose tokens programs are to show.
+
+    Returns:
+        What was found about the one and about the other.
+    """
+
+    async def group(issuers: Iterable[str], *, for_tokens: bool) -> FoundBy:
         distinct = tuple(dict.fromkeys(issuers))
-        found = await asyncio.gather(*(check_provider(one, call_seconds=HURRIED_SECONDS) for one in distinct))
-        return dict(zip(distinct, found, strict=True))
+        checks = (check_provider(one, for_tokens=for_tokens, call_seconds=HURRIED_SECONDS) for one in distinct)
+        return dict(zip(distinct, await asyncio.gather(*checks), strict=True))
+
+    async def run() -> tuple[FoundBy, FoundBy]:
+        return await asyncio.gather(group(logins, for_tokens=False), group(tokens, for_tokens=True))
 
     return asyncio.run(run())
 
@@ -136,13 +154,21 @@ class _Check:
     """One check under way."""
 
     def __init__(
-        self, issuer: str, client: Client | None, caller: "_Caller", clock: Callable[[], float], *, allow_http: bool
+        self,
+        issuer: str,
+        client: Client | None,
+        caller: "_Caller",
+        clock: Callable[[], float],
+        *,
+        allow_http: bool,
+        for_tokens: bool,
     ) -> None:
         self._issuer = issuer
         self._client = client
         self._caller = caller
         self._clock = clock
         self._allow_http = allow_http
+        self._judge = judge_token_issuer if for_tokens else judge_metadata
 
     async def run(self) -> list[Finding]:
         answer = await self._caller.get(discovery_url(self._issuer))
@@ -154,7 +180,7 @@ class _Check:
             ok("discovery", f"its discovery document came in {took * 1000:.0f} ms"),
             *judge_pace(answer, self._clock()),
         ]
-        metadata, judged = judge_metadata(document, issuer=self._issuer, allow_http=self._allow_http)
+        metadata, judged = self._judge(document, issuer=self._issuer, allow_http=self._allow_http)
         findings += judged
         if metadata is None:
             return findings

@@ -16,6 +16,7 @@ from tunnelctl.cli.settings import ON_THE_COMMAND_LINE, typed_parameters
 from tunnelctl.cli.view import can_draw
 
 if TYPE_CHECKING:
+    from tunnelctl.agent.providercheck import Client
     from tunnelctl.oidc.findings import Finding, Level
     from tunnelctl.wire.messages import JwtSpec, OidcSpec
 
@@ -28,7 +29,8 @@ MARKS: "dict[Level, tuple[str, str, str]]" = {
 MAX_LINE = 2000
 """Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
-"""Topics of errors that are none where nobody logs in: a CI system publishes its keys and no login."""
+"""Topics of errors that are mostly none where nobody logs in: a CI system publishes its keys and no login."""
+LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri", "relay")
 
 
 @click.group()
@@ -57,6 +59,7 @@ def oidc() -> None:
     envvar="TUNNELCTL_RELAY_CA",
     help="PEM file of the authorities to trust for the relay.",
 )
+@click.option("--for-tokens", is_flag=True, help="Nobody logs in there; programs show its tokens (--jwt-issuer).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context
 def check(
@@ -68,9 +71,10 @@ def check(
     redirect_uri: str,
     relay: str,
     relay_ca: str,
+    for_tokens: bool,
     as_json: bool,
 ) -> None:
-    """Say whether people could log in at ISSUER, and if not, what to do.
+    """Say whether people could log in at ISSUER, or its tokens be taken, and if not, what to do.
 
     Reads the provider's discovery document and keys by the relay's own rules. With a client id and a redirect URI it
     asks the login page whether it knows both, with a secret the token endpoint whether it takes it. Nobody is logged
@@ -80,19 +84,33 @@ def check(
         raise Failure(
             Exit.USAGE, [f"--redirect-uri: {redirect_uri!r} is not an address like https://idp.tun.example/…"]
         )
-    secret = _secret(client_id, client_secret, is_typed="client_secret" in typed_parameters(ctx))
-    uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay else "")
+    typed = typed_parameters(ctx)
+    if for_tokens and (given := [f"--{name.replace('_', '-')}" for name in LOGIN_OPTIONS if name in typed]):
+        raise Failure(Exit.USAGE, [f"--for-tokens: not together with {', '.join(given)}, which is about logins"])
+    secret = "" if for_tokens else _secret(client_id, client_secret, is_typed="client_secret" in typed)
+    uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay and not for_tokens else "")
     from tunnelctl.agent.providercheck import Client, run_check
 
-    findings = run_check(issuer, Client(id=client_id, secret=secret, redirect_uri=uri) if client_id else None)
+    client = Client(id=client_id, secret=secret, redirect_uri=uri) if client_id and not for_tokens else None
+    findings = run_check(issuer, client, for_tokens=for_tokens)
     if as_json:
         click.echo(as_document(issuer, findings))
     else:
-        _show(issuer, findings)
-        if client_id and not uri:
-            click.echo("hint: with --redirect-uri (`tunnel http` prints it) the login page is asked too", err=True)
+        _show(issuer, findings, purpose="its tokens" if for_tokens else "a login")
+        if hint := _hint(client, findings, for_tokens=for_tokens):
+            click.echo(f"hint: {hint}", err=True)
     if any(finding.level == "error" for finding in findings):
         ctx.exit(Exit.FAILED)
+
+
+def _hint(client: "Client | None", findings: "Sequence[Finding]", *, for_tokens: bool) -> str:
+    """How to ask for more, or for what was rather meant; "" when nothing is to be said."""
+    errors = {finding.topic for finding in findings if finding.level == "error"}
+    if errors and errors <= ABOUT_LOGINS and not for_tokens:
+        return "if only programs' tokens come from there (--jwt-issuer), ask with --for-tokens"
+    if client is not None and not client.redirect_uri:
+        return "with --redirect-uri (`tunnel http` prints it) the login page is asked too"
+    return ""
 
 
 def as_document(issuer: str, findings: "Sequence[Finding]") -> str:
@@ -144,7 +162,7 @@ def _ask_relay(relay: str, ca_file: str) -> str:
         return ""
 
 
-def _show(issuer: str, findings: "Sequence[Finding]") -> None:
+def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
     """One line for each finding, errors last, where they are seen; what it means and what to do below it."""
     from rich.console import Console
     from rich.padding import Padding
@@ -161,13 +179,13 @@ def _show(issuer: str, findings: "Sequence[Finding]") -> None:
         for text, style in ((finding.why, "dim"), (f"hint: {finding.fix}" if finding.fix else "", "")):
             if text:
                 console.print(Padding(Text(plain(text), style=style), (0, 0, 0, 4), expand=False))
-    console.print(Text(_summary(findings)))
+    console.print(Text(_summary(findings, purpose)))
 
 
-def _summary(findings: "Sequence[Finding]") -> str:
+def _summary(findings: "Sequence[Finding]", purpose: str) -> str:
     counts = [(sum(one.level == level for one in findings), level) for level in ("error", "warning")]
     told = [f"{count} {level}{'s' if count > 1 else ''}" for count, level in counts if count]
-    return " and ".join(told) if told else "Nothing stands in the way of a login, as far as can be seen from here."
+    return " and ".join(told) if told else f"Nothing stands in the way of {purpose}, as far as can be seen from here."
 
 
 def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec]" = ()) -> tuple[str, ...]:
@@ -178,15 +196,18 @@ def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec
     """
     from tunnelctl.agent.providercheck import run_checks
 
-    found = run_checks([*(login.issuer for login in logins), *(token.issuer for token in tokens)])
+    of_logins, of_tokens = run_checks([one.issuer for one in logins], [one.issuer for one in tokens])
     told = [
-        (f"--oidc {one.issuer}", finding) for one in logins for finding in found[one.issuer] if _matters(finding, one)
+        (f"--oidc {one.issuer}", finding)
+        for one in logins
+        for finding in of_logins[one.issuer]
+        if _matters(finding, one)
     ]
     told += [
-        (f"--jwt-issuer {one.issuer}", finding)
-        for one in tokens
-        for finding in found[one.issuer]
-        if finding.level == "error" and finding.topic not in ABOUT_LOGINS
+        (f"--jwt-issuer {issuer}", finding)
+        for issuer, findings in of_tokens.items()
+        for finding in findings
+        if finding.level == "error"
     ]
     told = list(dict.fromkeys(told))
     mistakes = [(flag, one) for flag, one in told if one.is_a_mistake]

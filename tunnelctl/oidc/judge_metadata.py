@@ -1,15 +1,15 @@
-"""What a discovery document means for logins, in words for whoever set the provider up. Pure.
+"""What a discovery document means for logins and for programs' tokens, in words for whoever set the provider up. Pure.
 
 The relay's own rules (`metadata.py`) have the last word: what they refuse is always an error here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.findings import Finding, error, ok, warning
 from tunnelctl.oidc.judge_issuer import mismatch_hint
-from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_metadata, texts_of
+from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_issuer, read_metadata, texts_of
 
 
 def judge_metadata(
@@ -25,13 +25,25 @@ def judge_metadata(
         *_answers(document),
         *_sessions(document),
     ]
+    return _ruled(findings, lambda: read_metadata(document, configured=issuer, has_secret=True, allow_http=allow_http))
+
+
+def judge_token_issuer(
+    document: Mapping[str, Any], *, issuer: str, allow_http: bool
+) -> tuple[Metadata | None, list[Finding]]:
+    """The same of an issuer whose tokens are taken and where nobody logs in: a CI system publishes no login."""
+    findings = [*_issuer(document, issuer), *_signatures(document)]
+    return _ruled(findings, lambda: read_issuer(document, configured=issuer, allow_http=allow_http))
+
+
+def _ruled(findings: list[Finding], read: Callable[[], Metadata]) -> tuple[Metadata | None, list[Finding]]:
+    """The metadata as the relay reads it, and the findings, which say so where it refuses."""
     try:
-        metadata = read_metadata(document, configured=issuer, has_secret=True, allow_http=allow_http)
+        return read(), findings
     except ProviderError as problem:
         if not any(finding.level == "error" for finding in findings):
             findings.append(error("metadata", problem.detail, why="the relay uses no provider that says this"))
         return None, findings
-    return metadata, findings
 
 
 def _issuer(document: Mapping[str, Any], issuer: str) -> list[Finding]:
