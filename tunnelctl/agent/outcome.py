@@ -1,11 +1,25 @@
 """How an agent's run, or one link of it, can end. All are values: none of them is a surprise."""
 
+import re
 from dataclasses import dataclass
 from typing import assert_never
 
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Refused, Superseded
+
+
+FLAGS = {
+    "oidc": "--oidc",
+    "jwt": "--jwt-issuer",
+    "basic_auth": "--basic-auth",
+    "cidr_allow": "--cidr-allow",
+    "cidr_deny": "--cidr-deny",
+    "host_header": "--host-header",
+}
+"""What a relay calls a part of the policy (the fields of `PolicySpec`), and the flag that was typed for it."""
+_PARTS = re.compile(rf"(^|; )({'|'.join(FLAGS)})(?=: )")
+"""Where a relay's refusal begins to tell of another part: its problems come joined by semicolons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +116,10 @@ def judge_refusal(refused: Refused) -> Outcome | Trouble:
     match refused.code:
         case "name_taken":
             return NameTaken(refused.message, refused.hint or "choose another name with --subdomain")
-        case "name_invalid" | "policy_invalid":
+        case "name_invalid":
             return Invalid(refused.message, refused.hint)
+        case "policy_invalid":
+            return Invalid(_as_typed(refused.message), refused.hint)
         case "not_allowed":
             return NotAllowed(refused.message, refused.hint)
         case "try_later":
@@ -129,6 +145,11 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
             return NameTaken(reason or "another agent of yours took the address over", "stop the other agent")
         case _:
             return Trouble(reason or "the relay closed the link")
+
+
+def _as_typed(message: str) -> str:
+    """The relay's problems with a policy, under the flags that people know."""
+    return _PARTS.sub(lambda match: f"{match[1]}{FLAGS[match[2]]}", message)
 
 
 def _token_hint(status: int) -> str:
