@@ -32,7 +32,8 @@ from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.bearer import CHECKED_SECONDS, Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import claimed_issuer, may_be_token, token_in
 from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.provider import KEYS_AGAIN_SECONDS, Providers
+from tunnelrelay.oidc.known_providers import KEYS_AGAIN_SECONDS
+from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.tokens import LEEWAY
 from tunnelrelay.policy.rules import Bearer, Connection, Rules, TokenIssuer
 

@@ -10,8 +10,8 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc import login_limits
 from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.known_providers import MAX_CALLS
 from tunnelrelay.oidc.login_limits import BURST, LoginLimits
-from tunnelrelay.oidc.provider import MAX_CALLS
 from tunnelrelay.oidc.start import Wish
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.oidc.world import ISSUER, OTHER_RSA_KEY, RSA_KEY, Browser, World, as_json, code_of, connection, public
 from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.oidc.known_providers import MAX_OWNERS_PROVIDERS, MAX_PROVIDERS
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -119,8 +120,46 @@ async def test_one_owners_provider_does_not_answer_for_anothers() -> None:
     world = World()
     await world.providers.metadata(connection())
     await world.providers.metadata(connection(id="conn-other"))
-    await world.providers.metadata(connection(epoch="epoch-2"))
+    await world.providers.metadata(connection(owner="eve"))
     assert len(world.provider.calls) == 3
+
+
+async def test_what_an_owner_can_change_about_a_client_fetches_nothing_anew_and_pushes_nobody_out() -> None:
+    world = World()
+    await world.providers.metadata(connection(owner="ann"))
+    for number in range(MAX_PROVIDERS + 1):
+        changed = connection(id="conn-eve", owner="eve", epoch=f"epoch-{number}", client_secret=f"secret-{number}")
+        await world.providers.metadata(changed)
+    await world.providers.metadata(connection(owner="ann"))
+    assert len(world.provider.calls) == 2
+
+
+async def test_an_owner_who_invents_clients_pushes_out_his_own() -> None:
+    world = World()
+    await world.providers.metadata(connection(owner="ann"))
+    for number in range(MAX_PROVIDERS + 1):
+        await world.providers.metadata(connection(id=f"conn-{number}", owner="eve"))
+    calls = len(world.provider.calls)
+    await world.providers.metadata(connection(owner="ann"))
+    await world.providers.metadata(connection(id=f"conn-{MAX_PROVIDERS}", owner="eve"))
+    assert len(world.provider.calls) == calls
+    await world.providers.metadata(connection(id="conn-0", owner="eve"))
+    assert len(world.provider.calls) == calls + 1
+    assert len(world.providers._known._known) == 1 + MAX_OWNERS_PROVIDERS
+
+
+async def test_of_too_many_owners_providers_the_one_goes_that_was_not_used_for_longest() -> None:
+    world = World()
+    for number in range(MAX_PROVIDERS):
+        await world.providers.metadata(connection(owner=f"owner-{number}"))
+    await world.providers.metadata(connection(owner="owner-0"))
+    await world.providers.metadata(connection(owner="one more"))
+    calls = len(world.provider.calls)
+    assert calls == MAX_PROVIDERS + 1
+    await world.providers.metadata(connection(owner="owner-0"))
+    assert len(world.provider.calls) == calls
+    await world.providers.metadata(connection(owner="owner-1"))
+    assert len(world.provider.calls) == calls + 1
 
 
 async def test_row_26_new_keys_are_found_by_one_fetch_and_old_ones_refused_after_it() -> None:

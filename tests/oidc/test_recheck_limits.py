@@ -16,7 +16,8 @@ from tests.oidc.world import (
     public,
     signed_in,
 )
-from tunnelrelay.oidc.provider import MAX_CALLS, Busy
+from tunnelrelay.oidc.known_providers import MAX_CALLS
+from tunnelrelay.oidc.provider import Busy
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import SessionRow, StoreError

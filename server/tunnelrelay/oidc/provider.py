@@ -1,18 +1,18 @@
 """Providers as the relay knows them: metadata and keys, fetched once for many logins and kept for a while.
 
-Everything is cached per connection and configuration, never across owners by something an owner chose: one tenant's
-keys must not answer for another's. What is sent and how answers are read is in `redeem.py`.
+What is known is kept in `known_providers.py`; what is sent and how answers are read is in `redeem.py`.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
 from tunnelrelay.oidc.fetch import Answer, Fetcher
+from tunnelrelay.oidc.known_providers import KnownProviders
 from tunnelrelay.oidc.redeem import (
     Tokens,
     merge_userinfo,
@@ -28,17 +28,6 @@ from tunnelrelay.policy.rules import Connection
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-FRESH_SECONDS = 3600.0
-"""Metadata and keys are read again after this."""
-STALE_SECONDS = 24 * 3600.0
-"""And kept this long when that fails: a provider's short outage is no reason to forget where it was."""
-FAILED_SECONDS = 30.0
-"""A failure is remembered this long, so that a flood of visitors does not become a flood at the provider."""
-KEYS_AGAIN_SECONDS = 60.0
-"""At most one fetch of keys in this time for tokens whose key is unknown: random `kid`s must not turn into calls."""
-MAX_PROVIDERS = 1_000
-MAX_CALLS = 2
-"""Calls under way at once per connection, so that a slow provider holds up its own visitors only."""
 QUEUE_SECONDS = 8.0
 """Longest wait for one's turn to call."""
 
@@ -48,62 +37,6 @@ class Busy(ProviderError):
 
     def __init__(self) -> None:
         super().__init__("unreachable", "too many calls to this provider are under way")
-
-
-class _Document(Generic[T]):
-    """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight."""
-
-    __slots__ = ("_failure", "_lock", "_value", "asked_at", "read_at", "tried_at")
-
-    def __init__(self) -> None:
-        self._value: T | None = None
-        self._failure: ProviderError | None = None
-        self._lock = asyncio.Lock()
-        self.read_at = self.tried_at = self.asked_at = float("-inf")
-
-    async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
-        """The document, read when it is not known or no longer fresh. Raises ProviderError."""
-        if self._value is not None and clock() - self.read_at < FRESH_SECONDS:
-            return self._value
-        async with self._lock:
-            await self._refresh(read, clock())
-        if self._value is None:
-            assert self._failure is not None
-            raise self._failure
-        return self._value
-
-    async def get_newer(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
-        """The document, read again unless that was tried a moment ago. Raises ProviderError."""
-        async with self._lock:
-            if clock() - self.asked_at >= KEYS_AGAIN_SECONDS:
-                self.asked_at = clock()
-                self.read_at = min(self.read_at, clock() - FRESH_SECONDS)
-                await self._refresh(read, clock())
-        return await self.get(read, clock)
-
-    async def _refresh(self, read: Callable[[], Awaitable[T]], now: float) -> None:
-        is_fresh = self._value is not None and now - self.read_at < FRESH_SECONDS
-        has_just_failed = self._failure is not None and now - self.tried_at < FAILED_SECONDS
-        if is_fresh or has_just_failed:
-            return
-        self.tried_at = now
-        try:
-            self._value, self._failure, self.read_at = await read(), None, now
-        except ProviderError as error:
-            self._failure = error
-            if now - self.read_at > STALE_SECONDS:
-                self._value = None
-
-
-class _Known:
-    """What is known of one connection's provider."""
-
-    __slots__ = ("calls", "keys", "metadata")
-
-    def __init__(self) -> None:
-        self.metadata: _Document[Metadata] = _Document()
-        self.keys: _Document[KeySet] = _Document()
-        self.calls = asyncio.Semaphore(MAX_CALLS)
 
 
 class Providers:
@@ -128,7 +61,7 @@ class Providers:
         self._clock = clock
         self._monotonic = monotonic or clock
         self._allow_http = allow_http
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known = KnownProviders()
 
     async def check(self, connection: Connection) -> list[str]:
         """What will keep people from logging in, in words for the owner; empty when all is well. Warms the cache."""
@@ -157,7 +90,7 @@ class Providers:
                 allow_http=self._allow_http,
             )
 
-        return await self._of(connection).metadata.get(read, self._monotonic)
+        return await self._known.of(connection).metadata.get(read, self._monotonic)
 
     async def redeem(
         self, connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
@@ -262,11 +195,11 @@ class Providers:
                 raise ProviderError("invalid", f"its keys are not there (status {answer.status})")
             return read_keys(answer.content)
 
-        keys = self._of(connection).keys
+        keys = self._known.of(connection).keys
         return await (keys.get_newer if newer else keys.get)(read, self._monotonic)
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        calls = self._of(connection).calls
+        calls = self._known.of(connection).calls
         try:
             async with asyncio.timeout(QUEUE_SECONDS):
                 await calls.acquire()
@@ -276,12 +209,3 @@ class Providers:
             return await call()
         finally:
             calls.release()
-
-    def _of(self, connection: Connection) -> _Known:
-        key = (connection.id, connection.epoch)
-        known = self._known.get(key)
-        if known is None:
-            while len(self._known) >= MAX_PROVIDERS:
-                del self._known[next(iter(self._known))]
-            known = self._known[key] = _Known()
-        return known

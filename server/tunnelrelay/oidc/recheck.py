@@ -21,7 +21,8 @@ import msgspec
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.ask_again import Asker, Mute, Outcome, Over, Unasked, Vouched
 from tunnelrelay.oidc.identity import identity_of
-from tunnelrelay.oidc.provider import MAX_CALLS, Providers
+from tunnelrelay.oidc.known_providers import MAX_CALLS
+from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.session import NEVER, Grant, Record, Session

@@ -130,6 +130,7 @@ def _without_client(issuer: str, owner: str, key: bytes) -> Connection:
         max_seconds=0,
         epoch="",
         rules_version="",
+        owner=owner,
     )
 
 

@@ -71,6 +71,7 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
         max_age=wishes.max_age,
         callback=spec.callback,
         bearer=frozenset(audience or spec.client_id for audience in spec.bearer),
+        owner=owner,
     )
 
 

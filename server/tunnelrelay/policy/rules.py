@@ -93,6 +93,7 @@ class Connection:
         max_age: Seconds since the visitor last signed in at the provider (`auth_time`); None for any time.
         callback: `relay`, `shared` or `host`; see `OidcSpec`.
         bearer: Audiences of access tokens that are taken instead of a login; empty for none.
+        owner: Whose it is: nobody's providers may crowd out another's.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Connection:
     max_age: int | None = None
     callback: str = "relay"
     bearer: frozenset[str] = frozenset()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
