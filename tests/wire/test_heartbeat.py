@@ -11,7 +11,12 @@ def test_a_pong_measures_the_round_trip_and_later_ones_smooth_it() -> None:
     assert heartbeat.rtt == 0.5
     heartbeat.pong(heartbeat.ping(20.0), 21.3)
     assert heartbeat.rtt == pytest.approx(0.6)
-    assert heartbeat.unanswered == 0
+
+
+def test_answered_pings_make_room_for_others() -> None:
+    heartbeat = Heartbeat(1)
+    for now in (1.0, 2.0, 3.0):
+        assert heartbeat.pong(heartbeat.ping(now), now) == 0.0
 
 
 def test_pongs_answer_pings_in_order() -> None:

@@ -95,13 +95,12 @@ def test_one_half_may_end_long_before_the_other() -> None:
 
 def test_a_stream_is_open_until_its_queue_is_empty() -> None:
     pair = Pair()
-    near, far = pair.answered()
+    _, far = pair.answered()
     pair.agent.send_data(far, bytes(INITIAL_WINDOW * 3), fin=True)
     assert not far.is_closed
     assert pair.agent.stream_count == 1
     assert pair.read_all() == INITIAL_WINDOW * 3
     assert pair.agent.stream_count == 0
-    assert near.received_total == INITIAL_WINDOW * 3
 
 
 def test_a_stopped_reader_stalls_only_its_own_stream() -> None:
@@ -113,8 +112,7 @@ def test_a_stopped_reader_stalls_only_its_own_stream() -> None:
     pair.relay_heard.clear()
     assert stopped_near.unconsumed == INITIAL_WINDOW
     pair.agent.send_data(far, bytes(5 << 20), fin=True)
-    pair.read_all()
-    assert near.received_total == 5 << 20
+    assert pair.read_all() == 5 << 20
     assert near.is_closed
     assert stopped_near.unconsumed == INITIAL_WINDOW
 
@@ -245,7 +243,6 @@ def test_messages_and_pings_pass_between_users() -> None:
     assert pair.relay_heard == [ControlReceived(Unbind(tunnel=7))]
     assert pair.agent_heard == [PongReceived(0.25)]
     assert pair.agent.rtt == 0.25
-    assert pair.agent.unanswered_pings == 0
     assert pair.relay.last_received == pair.now
 
 

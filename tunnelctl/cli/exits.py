@@ -10,10 +10,8 @@ from tunnelctl.agent.outcome import Failed, Invalid, NameTaken, NoRelay, NotAllo
 
 
 class Exit(IntEnum):
-    """Exit codes of `tunnel`."""
+    """Exit codes of `tunnel` that mean an error; 0 is that it was asked to stop, or did its work."""
 
-    STOPPED = 0
-    """Asked to stop, or the command did its work."""
     FAILED = 1
     """It could not be done."""
     USAGE = 2

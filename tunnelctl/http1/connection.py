@@ -44,12 +44,10 @@ class ResponseReader:
         "_sink",
         "has_begun",
         "is_idle",
-        "is_upgraded",
     )
 
     def __init__(self) -> None:
         self.is_idle = True
-        self.is_upgraded = False
         self.has_begun = False
         self._keep_alive = True
         self._kept = b""
@@ -131,7 +129,6 @@ class ResponseReader:
     def _decoder_for(self, head: ResponseHead) -> Decoder:
         """RFC 9112 section 6.3, in its order."""
         if head.status == 101:
-            self.is_upgraded = True
             return CloseDecoder()
         if self._method == b"HEAD" or head.status in (204, 304):
             return LengthDecoder(0)

@@ -26,11 +26,6 @@ class Heartbeat:
         self._sent: deque[float] = deque()
         self.rtt: float | None = None
 
-    @property
-    def unanswered(self) -> int:
-        """PINGs sent and not answered."""
-        return len(self._sent)
-
     def ping(self, now: float) -> bytes:
         """The payload of the next PING.
 

@@ -57,7 +57,6 @@ class Receiver(Sender):
         if left < 0:
             raise WireError(Code.FLOW_CONTROL, f"stream {stream.id}: {size} bytes, expected no more than {stream.left}")
         stream.left = left
-        stream.received_total += size
         if size >= MIN_VIEW and size * MAX_PINNING >= len(data):
             payload: bytes | memoryview = memoryview(data)[start:end]
         else:

@@ -78,11 +78,6 @@ class Session(Receiver):
         """Smoothed round trip in seconds; None before the first PONG."""
         return self._heartbeat.rtt
 
-    @property
-    def unanswered_pings(self) -> int:
-        """PINGs sent and not answered."""
-        return self._heartbeat.unanswered
-
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""
         events = self._events

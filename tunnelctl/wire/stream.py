@@ -45,7 +45,6 @@ class Stream:
         owner: Whatever the user wants to find again when an event comes.
         queued: Bytes taken by `Session.send_data` (and heads, trailers) and not yet handed to `data_to_send`, apart
             from small frames that were made ready at once (at most `scheduler.MAX_DIRECT` on the whole link).
-        received_total: Bytes of DATA received.
         is_closed: True when both halves have ended or the stream was reset.
 
     Attributes for the session: `sending` and `receiving` are the states of the halves; `credit` is what we may still
@@ -65,7 +64,6 @@ class Stream:
         "owner",
         "queue",
         "queued",
-        "received_total",
         "receiving",
         "sending",
         "since",
@@ -88,7 +86,6 @@ class Stream:
         self.flowed = 0
         self.since = 0.0
         self.interim = 0
-        self.received_total = 0
 
     @property
     def is_closed(self) -> bool:
