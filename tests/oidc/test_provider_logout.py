@@ -7,7 +7,7 @@ import pytest
 
 from tests.oidc.test_logout_token import HONEST
 from tests.oidc.test_tokens import sign
-from tests.oidc.world import APP, EVIL, ISSUER, PEER, Browser, World, connection
+from tests.oidc.world import APP, EVIL, ISSUER, OTHER_RSA_KEY, PEER, Browser, World, connection
 from tunnelrelay.model import Reply
 from tunnelrelay.store.base import StoreError
 
@@ -121,6 +121,108 @@ async def test_a_store_that_is_away_is_said_so_that_the_provider_tries_again(mon
 
     monkeypatch.setattr(world.store, "use_once", away)
     assert (await tell(world, token())).status == 503
+
+
+async def come_back(world: World, browser: Browser, host: str = APP, **changes: Any) -> Any:
+    """The agent comes back; what is left of the session then."""
+    world.endpoints[host] = connection(**changes)
+    return await world.signed_in(browser, host)
+
+
+@pytest.mark.parametrize("names", [{"sid": "s-1"}, {"sid": None}, {"sid": "s-1", "sub": None}])
+@pytest.mark.parametrize("path", ["", "conn-app"])
+async def test_a_session_ends_though_its_tunnel_is_not_there(names: dict[str, Any], path: str) -> None:
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    world.endpoints.clear()
+    world.restart()
+    assert (await tell(world, token(**names), path=path)).status == 200
+    assert await come_back(world, browser) is None
+    assert len(world.ended) == 1
+
+
+async def test_a_session_ends_at_the_relay_that_has_its_tunnel_when_the_token_comes_to_the_other() -> None:
+    """Row 74."""
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    digest = world.find(browser).id_digest
+    other = world.second_relay()
+    other.endpoints.clear()
+    once = token(sid="s-1")
+    assert (await tell(other, once)).status == 200
+    await world.sessions.hear()
+    assert world.ended == [digest]
+    assert await world.signed_in(browser) is None
+
+    again = await signed_in(world, sid="s-1")
+    assert [(await tell(relay, once)).status for relay in (other, world)] == [400, 400]
+    assert await world.signed_in(again)
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (token(aud="other"), ""),
+        (token(iss="https://evil.example"), ""),
+        (token(sub="bob"), ""),
+        (token(sub=7), ""),
+        (token(), "conn-none"),
+        (token(exp=1), ""),
+        (token(events=None, nonce="n"), ""),
+        (sign({**HONEST, "jti": "strange"}, key=OTHER_RSA_KEY, typ="logout+jwt"), ""),
+    ],
+)
+async def test_a_tunnel_that_is_not_there_makes_no_token_good(sent: str, path: str) -> None:
+    """Rows 17, 18."""
+    world = World()
+    browser = await signed_in(world, sid="s-1")
+    world.endpoints.clear()
+    assert (await tell(world, sent, path=path)).status == 400
+    assert await come_back(world, browser)
+
+
+async def test_nobody_else_is_meant_while_both_tunnels_are_away_but_who_shares_the_client_and_the_path() -> None:
+    """Row 18."""
+    world = World(endpoints={EVIL: connection(id="conn-evil")})
+    mine, theirs = await signed_in(world, sid="s-1"), await signed_in(world, EVIL, sid="s-1")
+    world.endpoints.clear()
+    assert (await tell(world, token(sid="s-1"), path="conn-app")).status == 200
+    assert await come_back(world, mine) is None
+    assert await come_back(world, theirs, EVIL, id="conn-evil")
+
+    world.endpoints.clear()
+    assert (await tell(world, token(sid=None))).status == 200
+    assert await come_back(world, theirs, EVIL, id="conn-evil") is None
+
+
+async def test_tokens_for_a_tunnel_that_is_not_there_cause_few_calls() -> None:
+    """Row 128."""
+    world = World()
+    await signed_in(world, sid="s-1")
+    world.endpoints.clear()
+    world.restart()
+    world.provider.calls.clear()
+    for number in range(50):
+        await tell(world, token(aud="other"), path="conn-app")
+        await tell(world, token(sub="nobody"), path="conn-app")
+        await tell(world, sign({**HONEST, "jti": f"{number}"}, key=OTHER_RSA_KEY, typ="logout+jwt"))
+        await tell(world, sign({**HONEST, "jti": f"{number}"}, key=OTHER_RSA_KEY, typ="logout+jwt", kid="k9"))
+    assert [call.url.path for call in world.provider.calls] == [
+        "/.well-known/openid-configuration",
+        "/jwks",
+        "/jwks",
+    ]
+
+
+async def test_a_login_after_the_tunnel_is_back_goes_by_metadata_of_its_own() -> None:
+    """For checking logout tokens less of a provider's metadata is looked at than a login needs."""
+    world = World()
+    await signed_in(world, sid="s-1")
+    world.endpoints.clear()
+    world.restart()
+    assert (await tell(world, token(sid="s-1"))).status == 200
+    world.endpoints[APP] = connection()
+    assert await world.signed_in(await signed_in(world))
 
 
 async def frame(world: World, *params: tuple[str, str]) -> Reply:

@@ -141,6 +141,25 @@ async def test_of_two_writers_who_change_the_same_session_one_wins(store: Store)
     assert await store.load_session(SESSION.key) == changes[answers.index(True)]
 
 
+async def test_which_connections_a_clients_sessions_are_of_is_told_once_for_each(store: Store) -> None:
+    rows = [
+        replace(SESSION, client_id="app"),
+        replace(SESSION, client_id="app", key=b"2" * 32),
+        replace(SESSION, client_id="app", key=b"3" * 32, connection_id="another", subject="sub-2"),
+        replace(SESSION, client_id="other", key=b"4" * 32, connection_id="other-client"),
+        replace(SESSION, client_id="app", key=b"5" * 32, connection_id="other-op", issuer="https://other.example"),
+    ]
+    for row in rows:
+        await store.save_session(row)
+    of_app = Whose(issuer="https://op.example", client_id="app")
+    assert await store.load_session(SESSION.key) == rows[0]
+    assert await store.connections(of_app, limit=10) == ["another", "conn"]
+    assert await store.connections(of_app, limit=1) == ["another"]
+    assert await store.connections(replace(of_app, subject="sub-1"), limit=10) == ["conn"]
+    assert await store.connections(replace(of_app, connection_id="other-op"), limit=10) == []
+    assert await store.connections(Whose(), limit=10) == []
+
+
 async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(store: Store) -> None:
     others = {
         "subject": replace(SESSION, key=b"1" * 32, subject="sub-2"),

@@ -66,6 +66,7 @@ class SessionRows:
             expires_at=now + connection.max_seconds,
             sealed=self._sealed(id_digest, record),
             sid=sid_key(connection.id, grant.sid),
+            client_id=connection.client_id,
         )
         await self._store.save_session(row)
         return Kept(row, record)

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
 from tunnelrelay.policy.classify import Visit
-from tunnelrelay.policy.connections import digest, issuer_problems
+from tunnelrelay.policy.connections import digest, issuer_problems, without_client
 from tunnelrelay.policy.rules import (
     Bearer,
     Claims,
     Connection,
     Refusal,
-    Rules,
     TokenIssuer,
     claim_texts,
     verified_email,
@@ -111,26 +109,9 @@ def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> Tok
     for name, value in spec.claims:
         values.setdefault(name, set()).add(value)
     return TokenIssuer(
-        connection=_without_client(spec.issuer, owner, key),
+        connection=without_client(digest(key, "jwt", (owner, spec.issuer)), spec.issuer, owner=owner),
         audiences=frozenset({spec.audience}),
         claims=tuple((name, frozenset(texts)) for name, texts in sorted(values.items())),
-    )
-
-
-def _without_client(issuer: str, owner: str, key: bytes) -> Connection:
-    """What the relay's knowledge of an issuer hangs on where nobody logs in."""
-    return Connection(
-        id=digest(key, "jwt", (owner, issuer)),
-        issuer=issuer,
-        client_id="",
-        client_secret=Secret(""),
-        scopes=(),
-        rules=Rules(),
-        idle_seconds=0,
-        max_seconds=0,
-        epoch="",
-        rules_version="",
-        owner=owner,
     )
 
 

@@ -75,6 +75,23 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
     )
 
 
+def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Connection:
+    """What the relay's knowledge of an issuer hangs on where nobody logs in, and only its keys are asked for."""
+    return Connection(
+        id=connection_id,
+        issuer=issuer,
+        client_id="",
+        client_secret=Secret(""),
+        scopes=(),
+        rules=Rules(),
+        idle_seconds=0,
+        max_seconds=0,
+        epoch="",
+        rules_version="",
+        owner=owner,
+    )
+
+
 def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     """Returns a keyed digest of a list of texts, 26 characters of lower-case base32.
 

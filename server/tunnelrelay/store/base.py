@@ -42,6 +42,8 @@ class SessionRow:
         sealed: The rest (claims, provider's tokens), sealed by the key ring; a store never opens it.
         version: Grows by one with every change of the record; `replace_session` compares it.
         sid: SHA-256 of the provider's own session id, by which a back-channel logout may name it; None without one.
+        client_id: The client at `issuer` that it was signed in with: with both, anybody can tell where the provider's
+            keys are and whom it must mean. None for rows of the first release.
     """
 
     key: bytes
@@ -57,6 +59,7 @@ class SessionRow:
     sealed: bytes
     version: int = 1
     sid: bytes | None = None
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class Whose:
     subject: str | None = None
     email: str | None = None
     sid: bytes | None = None
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,9 @@ class Store(Protocol):
 
     async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
         """The sessions meant, or all of them, the most recently used first."""
+
+    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
+        """Ids of the connections that vouched for the sessions meant, each once, in their order."""
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """Notes activity. Never moves it backwards and never brings back a deleted session."""

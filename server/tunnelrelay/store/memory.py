@@ -77,6 +77,10 @@ class MemoryStore:
         found = [row for row in self._sessions.values() if whose is None or _is_meant(row, whose)]
         return sorted(found, key=lambda row: (-row.last_seen, row.key))[:limit]
 
+    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
+        """See `Store.connections`."""
+        return sorted({row.connection_id for row in self._sessions.values() if _is_meant(row, whose)})[:limit]
+
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
         row = self._sessions.get(key)

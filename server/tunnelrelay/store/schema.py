@@ -38,11 +38,14 @@ sessions = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("sid", LargeBinary(32)),
+    Column("client_id", String(1024)),
 )
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
 """A back-channel logout names a person, not a session."""
 Index("ix_sessions_sid", sessions.c.connection_id, sessions.c.sid)
 """Or the provider's own session."""
+Index("ix_sessions_client", sessions.c.client_id, sessions.c.issuer)
+"""And it comes for a client, whether that guards an endpoint now or not."""
 
 ended = Table(
     "ended",

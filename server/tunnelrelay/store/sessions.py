@@ -40,6 +40,15 @@ class SessionPart(Part):
         async with self._begin() as connection:
             return [SessionRow(**row._mapping) for row in await connection.execute(query)]
 
+    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
+        """See `Store.connections`."""
+        if (meant := _meant(whose)) is None:
+            return []
+        ids = sessions.c.connection_id
+        async with self._begin() as connection:
+            found = await connection.execute(select(ids).where(meant).distinct().order_by(ids).limit(limit))
+        return [row.connection_id for row in found]
+
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
         is_older = (sessions.c.key == key) & (sessions.c.last_seen < last_seen)

@@ -13,7 +13,9 @@ def upgrade() -> None:
     """Forward. Sessions of the release before are kept: they end at their limits, or at the next login."""
     op.add_column("sessions", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
     op.add_column("sessions", sa.Column("sid", sa.LargeBinary(32)))
+    op.add_column("sessions", sa.Column("client_id", sa.String(1024)))
     op.create_index("ix_sessions_sid", "sessions", ["connection_id", "sid"])
+    op.create_index("ix_sessions_client", "sessions", ["client_id", "issuer"])
     op.create_table(
         "ended",
         sa.Column("key", sa.LargeBinary(32), nullable=False),
@@ -49,6 +51,8 @@ def downgrade() -> None:
     op.drop_column("names", "released_at")
     op.drop_column("names", "generation")
     op.drop_table("ended")
+    op.drop_index("ix_sessions_client", "sessions")
     op.drop_index("ix_sessions_sid", "sessions")
+    op.drop_column("sessions", "client_id")
     op.drop_column("sessions", "sid")
     op.drop_column("sessions", "version")
