@@ -21,6 +21,7 @@ async def refused(world: World, browser: Browser) -> str:
     """Somebody signs in who is not let in. Returns the form's token."""
     page = await browser.sign_in("/report?q=1")
     assert code_of(page) == "not_admitted"
+    assert browser.outcomes[-1] == "denied"
     (token,) = re.findall(r'name="token" value="([^"]+)"', text_of(page))
     assert f'action="{USE_ANOTHER_PATH}"' in text_of(page)
     return token
@@ -101,7 +102,7 @@ async def test_the_button_is_of_one_host_and_of_ten_minutes() -> None:
     browser = Browser(world)
     token = await refused(world, browser)
     browser.jars[EVIL] = dict(browser.jars[APP])
-    assert (await world.login.switch(browser.asking("r", EVIL), [("token", token)])).status != 303
+    assert (await world.login.switch(browser.asking("r", EVIL), [("token", token)])).outcome == "failed"
     world.clock.now += LOGIN_SECONDS - 1
     assert (await pressed(world, browser, token)).status_code == 303
     world.clock.now += 1

@@ -86,7 +86,7 @@ class Scene:
         params = self.honest.authorize(address, iss=ISSUER if self.sends_iss else "")
         path = urlsplit(self.registered).path
         if urlsplit(self.registered).netloc == APP:
-            return await self.world.login.finish_here(self.victim.asking("r"), params)
+            return (await self.world.login.finish_here(self.victim.asking("r"), params)).reply
         own = path.removeprefix("/oauth2/callback").removeprefix("/")
         return await self.victim.callback(params, ArrivedAt("connection", own) if own else SHARED)
 

@@ -19,7 +19,7 @@ def own_callback() -> World:
 
 async def arrives(world: World, browser: Browser, params: Params, host: str = APP) -> Reply:
     """The provider sends the visitor to the endpoint's callback."""
-    return browser._take(await world.login.finish_here(browser.asking("r", host), params), host)
+    return browser._take_end(await world.login.finish_here(browser.asking("r", host), params), host)
 
 
 async def answered(world: World, browser: Browser, **lies: str) -> Params:
@@ -93,6 +93,7 @@ async def test_the_back_button_leads_into_the_app() -> None:
     params = await answered(world, browser)
     await arrives(world, browser, params)
     assert location(await arrives(world, browser, params)) == f"https://{APP}/"
+    assert browser.outcomes[-1] == "ok"
 
 
 async def test_it_goes_through_the_web_app_by_address_only() -> None:

@@ -25,6 +25,7 @@ async def test_a_providers_words_are_shown_as_text_on_the_endpoints_host_only() 
     assert handed.body == b""
     page = await browser.finish(handed)
     assert code_of(page) == "provider_error"
+    assert browser.outcomes == ["started", "failed"]
     assert "&lt;script&gt;" in text_of(page)
     assert "<script" not in text_of(page)
     assert "javascript:" not in text_of(page)
@@ -44,6 +45,7 @@ async def test_a_declined_login_is_a_page_that_says_whom_to_ask() -> None:
     )
     page = await browser.finish(handed)
     assert (page.status, code_of(page)) == (403, "access_denied")
+    assert browser.outcomes == ["started", "denied"]
     assert "User is not assigned to the client application." in text_of(page)
     assert "Grace Hopper" in text_of(page)
     assert world.provider.calls_to("/token") == []

@@ -30,7 +30,7 @@ class Door:
         asking = Asking(
             host=APP, connection=connection(**changes), cookie_values=[], request_id="r", peer=Peer(address, 1)
         )
-        return await self.world.login._starter.start(asking, Wish(return_path="/"))
+        return (await self.world.login._starter.start(asking, Wish(return_path="/"))).reply
 
     async def flood(self, address: str, count: int) -> list[int]:
         return [(await self.start(address)).status for _ in range(count)]

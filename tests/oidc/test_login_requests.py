@@ -37,7 +37,7 @@ async def test_nothing_in_a_visitors_request_changes_where_a_login_leads() -> No
     world = World()
     target = "/?rd=//evil&redirect_uri=https://evil&prompt=none&scope=admin&acr_values=x&login_hint=y&state=z&next=https://evil"
     fields = [("X-Auth-Request-Redirect", "https://evil"), ("X-Forwarded-Uri", "//evil"), ("X-Forwarded-Host", "evil")]
-    reply = await world.login.start(APP, world.endpoints[APP], request(APP, target, fields), "r", PEER)
+    reply = (await world.login.start(APP, world.endpoints[APP], request(APP, target, fields), "r", PEER)).reply
     asked = sent_to(reply)
     assert asked.keys().isdisjoint({"prompt", "acr_values", "login_hint", "rd", "next"})
     assert (asked["scope"], asked["redirect_uri"]) == (
@@ -77,7 +77,7 @@ async def test_two_session_cookies_are_both_cleared_when_a_login_begins() -> Non
     """Row 66."""
     world = World()
     head = request(APP, "/", [("Cookie", "__Host-tunnel=A; __Host-tunnel=B")])
-    reply = await world.login.start(APP, world.endpoints[APP], head, "r", PEER)
+    reply = (await world.login.start(APP, world.endpoints[APP], head, "r", PEER)).reply
     assert any(value.startswith(b"__Host-tunnel=; ") and b"Max-Age=0" in value for value in set_cookies(reply))
 
 

@@ -101,6 +101,7 @@ async def test_the_provider_is_asked_once_more_when_it_overlooked_how_old_a_sign
     world.provider.claims["auth_time"] = int(world.clock())
     done = await browser.finish(await browser.callback(world.provider.authorize(location(again))))
     assert location(done) == f"https://{APP}/wanted"
+    assert browser.outcomes == ["started", "started", "ok"]
 
 
 async def test_a_provider_that_will_not_ask_again_ends_on_a_page() -> None:
@@ -110,6 +111,7 @@ async def test_a_provider_that_will_not_ask_again_ends_on_a_page() -> None:
     again = await browser.sign_in()
     page = await browser.finish(await browser.callback(world.provider.authorize(location(again))))
     assert (page.status, code_of(page)) == (401, "login_required")
+    assert browser.outcomes == ["started", "started", "failed"]
     assert browser.session_cookie() is None
     assert reasons(world) == ["too_old"]
 

@@ -25,6 +25,7 @@ from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.logout import Logout
+from tunnelrelay.oidc.outcomes import Ended
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.sealed import KeyRing
@@ -326,10 +327,15 @@ class World:
 
 
 class Browser:
-    """A visitor: keeps the cookies of each host apart, and follows a login step by step."""
+    """A visitor: keeps the cookies of each host apart, and follows a login step by step.
+
+    Attributes:
+        outcomes: What each step at an endpoint is counted as.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.outcomes: list[str] = []
         self.jars: dict[str, dict[bytes, bytes]] = {}
 
     def cookies(self, host: str = APP) -> list[bytes]:
@@ -342,10 +348,10 @@ class Browser:
     async def start(self, target: str = "/x?y=1", host: str = APP) -> Reply:
         """Opens a page without being signed in."""
         fields = [("Cookie", value.decode("latin-1")) for value in self.cookies(host)]
-        reply = await self.world.login.start(
+        ended = await self.world.login.start(
             host, self.world.endpoints[host], request(host, target, fields), "r-start", PEER
         )
-        return self._take(reply, host)
+        return self._take_end(ended, host)
 
     async def callback(self, params: list[tuple[str, str]], arrived: ArrivedAt = SHARED) -> Reply:
         """Comes back to the callback host, which is never shown a cookie."""
@@ -358,7 +364,7 @@ class Browser:
         return await self.open_handoff(parse_qsl(url.query), host)
 
     async def open_handoff(self, params: list[tuple[str, str]], host: str = APP) -> Reply:
-        return self._take(await self.world.login.finish(self.asking("r-finish", host), params), host)
+        return self._take_end(await self.world.login.finish(self.asking("r-finish", host), params), host)
 
     def asking(self, request_id: str, host: str = APP) -> Asking:
         """A request of this browser to one of the login's pages."""
@@ -375,6 +381,10 @@ class Browser:
         started = await self.start(target, host)
         handed = await self.callback(self.world.provider.authorize(location(started), **lies))
         return await self.finish(handed, host) if handed.status == 303 else handed
+
+    def _take_end(self, ended: Ended, host: str) -> Reply:
+        self.outcomes.append(ended.outcome)
+        return self._take(ended.reply, host)
 
     def _take(self, reply: Reply, host: str) -> Reply:
         """Keeps the answer's cookies as a browser does."""

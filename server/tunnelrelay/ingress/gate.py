@@ -15,6 +15,7 @@ from tunnelrelay.model import Field, Peer, Reply
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import may_be_token
+from tunnelrelay.oidc.outcomes import Ended
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway, Sessions, SessionsAway
 from tunnelrelay.pages.login import login_required
@@ -52,7 +53,7 @@ class Passed(NamedTuple):
 class StartsLogin(Protocol):
     """What the gate needs of `oidc.login.Login`."""
 
-    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Reply:
+    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Ended:
         """The redirect to the provider, or an error page."""
 
 
@@ -196,9 +197,9 @@ class Gate:
         match judge(policy, peer_ip=peer.host, head=head, is_signed_in=session is not None, origin=origin):
             case SignIn():
                 assert policy.connection is not None
-                reply = await self._login.start(host, policy.connection, head, request_id, peer)
-                self._metrics.login("started" if reply.status == 303 else "failed")
-                return reply
+                ended = await self._login.start(host, policy.connection, head, request_id, peer)
+                self._metrics.login(ended.outcome)
+                return ended.reply
             case Challenge():
                 challenge = (b"WWW-Authenticate", b'Basic realm="%b", charset="UTF-8"' % host.encode())
                 return self._error("password_required", head, host, request_id, (challenge,))

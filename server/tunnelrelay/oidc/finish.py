@@ -16,7 +16,7 @@ import msgspec
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Field, Reply
+from tunnelrelay.model import Field
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
@@ -24,7 +24,7 @@ from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Switch, Transaction, 
 from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.identity import identity_of
-from tunnelrelay.oidc.outcomes import declined, not_admitted, provider_failed, redirect
+from tunnelrelay.oidc.outcomes import Ended, declined, not_admitted, provider_failed, redirect
 from tunnelrelay.oidc.params import Params
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import claims_to_keep
@@ -82,15 +82,15 @@ class Finisher:
         self._clock = clock
         self._audit = audit
         self._jar = CookieJar(address.is_secure)
-        self._under_way: dict[str, asyncio.Future[Reply]] = {}
+        self._under_way: dict[str, asyncio.Future[Ended]] = {}
 
-    async def finish(self, asking: Asking, params: Params) -> Reply:
+    async def finish(self, asking: Asking, params: Params) -> Ended:
         """See `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
         handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], self._clock()) if len(blobs) == 1 else None
         return await self.arrive(asking, handoff)
 
-    async def arrive(self, asking: Asking, handoff: Handoff | None) -> Reply:
+    async def arrive(self, asking: Asking, handoff: Handoff | None) -> Ended:
         """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
         try:
             transaction = handoff and self._transaction_of(handoff, asking)
@@ -102,14 +102,14 @@ class Finisher:
                 "login failed, the store is away: host=%s request_id=%s: %s", asking.host, asking.request_id, error
             )
             self._audit.record("login.error", reason="store_away", **asking.about())
-            return pages.busy(request_id=asking.request_id, host=asking.host)
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
-    async def refuse(self, asking: Asking, code: str) -> Reply:
+    async def refuse(self, asking: Asking, code: str) -> Ended:
         """An answer that belongs to no login here."""
         try:
             return await self._not_ours(asking, code)
         except StoreError:
-            return pages.busy(request_id=asking.request_id, host=asking.host)
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
     async def is_signed_in(self, asking: Asking) -> bool:
         """Whether the browser has a good session here. Raises StoreError when nobody can tell."""
@@ -148,19 +148,19 @@ class Finisher:
         both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
         return transaction if both == {expected} else None
 
-    async def _not_ours(self, asking: Asking, reason: str) -> Reply:
+    async def _not_ours(self, asking: Asking, reason: str) -> Ended:
         """Signed in already (the back button): on to the app. Else a page; it starts no login by itself (loops)."""
         if await self.is_signed_in(asking):
-            return redirect(return_url(self._address.url(asking.host), "/"))
+            return Ended(redirect(return_url(self._address.url(asking.host), "/")), "ok")
         log.info(
             "login refused, not begun in this browser or used before: host=%s request_id=%s",
             asking.host,
             asking.request_id,
         )
         self._audit.record("login.error", reason=reason, **asking.about())
-        return pages.start_again(request_id=asking.request_id, host=asking.host)
+        return Ended(pages.start_again(request_id=asking.request_id, host=asking.host), "failed")
 
-    async def _once(self, arrival: _Arrival) -> Reply:
+    async def _once(self, arrival: _Arrival) -> Ended:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
 
         Both came with the login's own cookie, so both are this browser. What comes after the answer is a replay.
@@ -171,17 +171,17 @@ class Finisher:
             await asyncio.wait([first], timeout=JOIN_SECONDS)
             if first.done() and not first.cancelled():
                 return first.result()
-            return pages.start_again(request_id=arrival.asking.request_id, host=arrival.asking.host)
+            return Ended(pages.start_again(request_id=arrival.asking.request_id, host=arrival.asking.host), "failed")
         answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._consume(arrival)
-            answer.set_result(reply)
-            return reply
+            ended = await self._consume(arrival)
+            answer.set_result(ended)
+            return ended
         finally:
             del self._under_way[tx]
             answer.cancel()
 
-    async def _consume(self, arrival: _Arrival) -> Reply:
+    async def _consume(self, arrival: _Arrival) -> Ended:
         """Marks the login as used, whatever becomes of it, and only then spends the code."""
         asking, handoff = arrival.asking, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
@@ -227,7 +227,7 @@ class Finisher:
             raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
         return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
 
-    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Reply:
+    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Ended:
         """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
 
         `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
@@ -241,13 +241,14 @@ class Finisher:
                 asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
             )
         self._audit.record("login.error", reason=reason, **asking.about())
-        return pages.sign_in_again(
+        page = pages.sign_in_again(
             reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
         )
+        return Ended(page, "failed")
 
     async def _admit(
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
-    ) -> Reply:
+    ) -> Ended:
         """Judges the rules; whoever they let in gets a session, always a new one."""
         asking, issuer = arrival.asking, metadata.issuer
         connection, host = asking.connection, asking.host
@@ -266,7 +267,8 @@ class Finisher:
         log.info("login done: host=%s request_id=%s issuer=%s", host, asking.request_id, issuer)
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
-        return redirect(location, [*fields, (b"Set-Cookie", self._jar.set(self._jar.session, cookie))])
+        fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
+        return Ended(redirect(location, fields), "ok")
 
     def _switch(self, transaction: Transaction) -> tuple[str, bytes]:
         """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.

@@ -26,7 +26,7 @@ from tunnelrelay.oidc.blobs import seal_blob
 from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.initiated import Initiation
 from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.oidc.outcomes import Ended, redirect
 from tunnelrelay.oidc.params import Params
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing
@@ -90,7 +90,7 @@ class Login:
             audit=audit,
         )
 
-    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Reply:
+    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Ended:
         """The redirect to the provider. Only for requests that `policy.classify` calls a navigation.
 
         Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
@@ -104,22 +104,22 @@ class Login:
         )
         return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
 
-    async def start_asked(self, asking: Asking, initiation: Initiation) -> Reply:
+    async def start_asked(self, asking: Asking, initiation: Initiation) -> Ended:
         """A login that the provider started (Core section 4); on to the app for whoever is signed in already."""
         try:
             if await self._finisher.is_signed_in(asking):
-                return redirect(return_url(self._address.url(asking.host), initiation.return_path))
+                return Ended(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
         except StoreError as error:
             log.warning("login not begun, the store is away: host=%s: %s", asking.host, error)
-            return pages.busy(request_id=asking.request_id, host=asking.host)
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
         wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
         return await self._starter.start(asking, wish)
 
-    async def switch(self, asking: Asking, params: Params) -> Reply:
+    async def switch(self, asking: Asking, params: Params) -> Ended:
         """ "Use another account": a new login at which the provider lets people choose who they are."""
         transaction = self._finisher.refused(asking, params)
         if transaction is None:
-            return pages.start_again(request_id=asking.request_id, host=asking.host)
+            return Ended(pages.start_again(request_id=asking.request_id, host=asking.host), "failed")
         return await self._starter.start(asking, Wish(return_path=transaction.return_path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
@@ -132,11 +132,11 @@ class Login:
         blob = seal_blob(self._ring, answer.host, answer)
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
-    async def finish(self, asking: Asking, params: Params) -> Reply:
+    async def finish(self, asking: Asking, params: Params) -> Ended:
         """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not."""
         return await self._finisher.finish(asking, params)
 
-    async def finish_here(self, asking: Asking, params: Params) -> Reply:
+    async def finish_here(self, asking: Asking, params: Params) -> Ended:
         """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
         arrived = ArrivedAt("host", asking.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())

@@ -1,6 +1,8 @@
-"""How a login can end besides a session, each logged once: redirects, and pages that say whose side it is on."""
+"""How a login can end: what the visitor sees, whose side it is on, and what it is counted as. Each is logged once."""
 
 import logging
+from dataclasses import dataclass
+from typing import Literal
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
@@ -12,6 +14,9 @@ from tunnelrelay.policy.rules import Refusal
 
 log = logging.getLogger(__name__)
 
+Outcome = Literal["started", "ok", "denied", "failed"]
+"""Sent to the provider; on into the app; not let in by the provider or the rules; anything else."""
+
 _PRIVATE: tuple[Field, ...] = (
     (b"Cache-Control", b"no-store"),
     (b"Referrer-Policy", b"no-referrer"),
@@ -20,15 +25,23 @@ _PRIVATE: tuple[Field, ...] = (
 """A redirect of a login holds secrets in its address: no cache may keep it, no other site may be told of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One step of a login is over."""
+
+    reply: Reply
+    outcome: Outcome
+
+
 def redirect(location: str, fields: list[Field] | None = None) -> Reply:
     """303: the browser goes on with GET, whatever it sent (307 would send a form, or a password, along)."""
     return Reply(303, ((b"Location", location.encode("ascii")), *_PRIVATE, *(fields or ())))
 
 
-def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field]) -> Reply:
+def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field]) -> Ended:
     """The provider said no: `access_denied` is about the person and says whom to ask, all else is its own fault."""
     log.info("login declined by the provider: host=%s request_id=%s error=%r", handoff.host, request_id, handoff.error)
-    return pages.provider_error(
+    page = pages.provider_error(
         request_id=request_id,
         host=handoff.host,
         error=handoff.error,
@@ -36,15 +49,16 @@ def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field])
         owner=owner,
         fields=tuple(fields),
     )
+    return Ended(page, "denied" if handoff.error == "access_denied" else "failed")
 
 
 def not_admitted(
     identity: Identity, refusal: Refusal, asking: Asking, owner: str, form: Form, fields: list[Field]
-) -> Reply:
+) -> Ended:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
     log.info("login not admitted: host=%s request_id=%s rule=%s", asking.host, asking.request_id, refusal.reason)
-    return pages.not_admitted(
+    page = pages.not_admitted(
         request_id=asking.request_id,
         host=asking.host,
         who=who,
@@ -53,13 +67,16 @@ def not_admitted(
         form=form,
         fields=tuple(fields),
     )
+    return Ended(page, "denied")
 
 
 def provider_failed(
     error: ProviderError, host: str, request_id: str, *, owner: str = "", fields: list[Field] | None = None
-) -> Reply:
+) -> Ended:
     """The provider could not be used. The visitor learns only which kind it was; our log has the rest."""
     log.warning("login failed at the provider: host=%s request_id=%s reason=%s", host, request_id, error.detail)
     if error.kind == "unreachable":
-        return pages.provider_unreachable(request_id=request_id, host=host, fields=tuple(fields or ()))
-    return pages.provider_error(request_id=request_id, host=host, owner=owner, fields=tuple(fields or ()))
+        page = pages.provider_unreachable(request_id=request_id, host=host, fields=tuple(fields or ()))
+    else:
+        page = pages.provider_error(request_id=request_id, host=host, owner=owner, fields=tuple(fields or ()))
+    return Ended(page, "failed")

@@ -15,14 +15,14 @@ from tunnelctl.oidc.authorize import authorization_url
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Field, Reply
+from tunnelrelay.model import Field
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, LOGIN_SECONDS, State, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS, CookieJar
 from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.outcomes import provider_failed, redirect
+from tunnelrelay.oidc.outcomes import Ended, provider_failed, redirect
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import KeyRing, sha256
 from tunnelrelay.policy import cookies
@@ -81,7 +81,7 @@ class Starter:
         self._shared_owners = shared_owners
         self._jar = CookieJar(address.is_secure)
 
-    async def start(self, asking: Asking, wish: Wish, fields: tuple[Field, ...] = ()) -> Reply:
+    async def start(self, asking: Asking, wish: Wish, fields: tuple[Field, ...] = ()) -> Ended:
         """The redirect to the provider, or a page that says why there is none.
 
         Args:
@@ -90,7 +90,7 @@ class Starter:
         host, connection = asking.host, asking.connection
         owner = self._endpoints.owner_of(host)
         if self._limits is not None and (refusal := self._limits.refuse(asking)) is not None:
-            return refusal
+            return Ended(refusal, "failed")
         try:
             metadata = await self._providers.metadata(connection)
             self._check_callback(connection, metadata, owner)
@@ -108,7 +108,8 @@ class Starter:
         # Anybody can cause one with every request; the access log has the exchange.
         log.debug("login started: host=%s request_id=%s peer=%s", host, asking.request_id, asking.peer.host)
         location = self._authorization_url(connection, metadata, transaction, wish)
-        return redirect(location, [*self._tidied(asking.cookie_values, host, now), (b"Set-Cookie", cookie), *fields])
+        tidied = self._tidied(asking.cookie_values, host, now)
+        return Ended(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
 
     def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
         """Whether strangers' connections may share one callback with this one. Raises ProviderError when not.

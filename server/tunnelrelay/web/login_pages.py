@@ -11,12 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
-from tunnelrelay.model import Field, Reply
+from tunnelrelay.model import Field
 from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_initiation
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
-from tunnelrelay.oidc.outcomes import redirect
+from tunnelrelay.oidc.outcomes import Ended, Outcome, redirect
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
 from tunnelrelay.web.answers import error, refusal_of_fetch, response
 from tunnelrelay.web.reading import Params, field_values, form_params, inside_of, query_params
@@ -29,13 +29,13 @@ class LoginPages:
     """Handlers for the login's paths.
 
     Attributes:
-        count_login: Told how each login ended: `started`, `ok`, `denied` or `failed`.
+        count_login: Told the outcome of each step.
     """
 
     address: PublicAddress
     login: Login
     endpoints: Endpoints
-    count_login: Callable[[str], None]
+    count_login: Callable[[Outcome], None]
 
     def at_endpoint(self) -> list[Route]:
         """The paths that every endpoint with a login has."""
@@ -71,14 +71,14 @@ class LoginPages:
         asking = self._asking(request)
         if isinstance(asking, Response):
             return asking
-        return self._ended(await self.login.finish(asking, query_params(request.scope)), asking)
+        return self._counted(await self.login.finish(asking, query_params(request.scope)))
 
     async def _finish_here(self, request: Request) -> Response:
         """Where the provider itself sends visitors, when the owner has registered the endpoint's own host there."""
         asking = self._asking(request)
         if isinstance(asking, Response):
             return asking
-        return self._ended(await self.login.finish_here(asking, query_params(request.scope)), asking)
+        return self._counted(await self.login.finish_here(asking, query_params(request.scope)))
 
     async def _start(self, request: Request) -> Response:
         """A login started from elsewhere: by the provider, or by whoever opens the address."""
@@ -92,9 +92,7 @@ class LoginPages:
         if request.method == "POST":
             # A form of another site comes without our cookies (SameSite=Lax); the GET it is turned into has them.
             return response(redirect(passed_on(params, base)))
-        reply = await self.login.start_asked(asking, initiation)
-        self.count_login("started" if reply.status == 303 else "failed")
-        return response(reply)
+        return self._counted(await self.login.start_asked(asking, initiation))
 
     async def _pass_on(self, request: Request) -> Response:
         """The same on the callback host: on to the endpoint that `target_link_uri` names, if it has this provider."""
@@ -119,9 +117,7 @@ class LoginPages:
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
             return error("form_refused", request)
-        reply = await self.login.switch(asking, form)
-        self.count_login("started" if reply.status == 303 else "failed")
-        return response(reply)
+        return self._counted(await self.login.switch(asking, form))
 
     def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> Asking | Response:
         """Who asks, or the answer for what is no page being opened at an endpoint with a login."""
@@ -140,15 +136,9 @@ class LoginPages:
             peer=inside.peer,
         )
 
-    def _ended(self, reply: Reply, asking: Asking) -> Response:
-        """Counts how a login ended: on the way into the app, back at the provider once more, or on a page."""
-        leads_to = dict(reply.fields).get(b"Location", b"")
-        if reply.status == 303:
-            is_home = leads_to.startswith(self.address.url(asking.host).encode() + b"/")
-            self.count_login("ok" if is_home else "started")
-        else:
-            self.count_login("denied" if reply.status == 403 else "failed")
-        return response(reply)
+    def _counted(self, ended: Ended) -> Response:
+        self.count_login(ended.outcome)
+        return response(ended.reply)
 
 
 async def _params(request: Request) -> Params | None:
