@@ -175,6 +175,16 @@ def test_what_was_left_out_is_told_once_its_minute_is_over(audit, clock):
     assert len(audit.take()) == 1
 
 
+@pytest.mark.parametrize("kind", ["backchannel.refused", "logout.backchannel"])
+def test_what_providers_send_about_one_connection_washes_away_nothing_of_another(audit, kind):
+    """Row 129. There is no host in a logout token."""
+    for _ in range(1000):
+        audit.record(kind, connection="flooded")
+    audit.record(kind, connection="mine")
+
+    assert [event.connection for event in audit.take()][-1] == "mine"
+
+
 def test_a_tenant_who_binds_ever_new_names_floods_only_himself(audit):
     """Row 129."""
     for number in range(1000):

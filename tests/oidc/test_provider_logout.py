@@ -9,6 +9,7 @@ from tests.oidc.test_logout_token import HONEST
 from tests.oidc.test_tokens import sign
 from tests.oidc.world import APP, EVIL, ISSUER, OTHER_RSA_KEY, PEER, Browser, World, connection
 from tunnelrelay.model import Reply
+from tunnelrelay.observe.audit import FEW
 from tunnelrelay.store.base import StoreError
 
 
@@ -121,6 +122,23 @@ async def test_a_store_that_is_away_is_said_so_that_the_provider_tries_again(mon
 
     monkeypatch.setattr(world.store, "use_once", away)
     assert (await tell(world, token())).status == 503
+
+
+def refused(world: World) -> list[tuple[str, str]]:
+    return [(event.connection, event.reason) for event in world.audit.take() if event.kind == "backchannel.refused"]
+
+
+async def test_a_refusal_is_told_of_the_connection_that_was_meant_and_of_none_that_the_sender_made_up() -> None:
+    """Row 129. Each has a limit of its own, which nobody can use up for another."""
+    world = World()
+    await tell(world, token(exp=1), path="conn-app")
+    await tell(world, token(exp=1))
+    for number in range(100):
+        await tell(world, token(), path=f"conn-{number}")
+    told = refused(world)
+    assert told[:2] == [("conn-app", "token"), ("conn-app", "token")]
+    assert set(told[2:]) == {("", "unknown")}
+    assert len(told) == 2 + FEW
 
 
 async def come_back(world: World, browser: Browser, host: str = APP, **changes: Any) -> Any:

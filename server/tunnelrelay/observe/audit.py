@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tunnelctl.secret import redact
 from tunnelrelay.observe.text import printable
@@ -23,7 +24,7 @@ MAX_DETAILS = 8
 MAX_WAITING = 4096
 """Events that wait for the store: at most 16 MB of them, and minutes of a busy relay with its store away."""
 MAX_WINDOWS = 4096
-"""Counters of frequent events at a time; hosts beyond that share one counter a kind."""
+"""Counters of frequent events at a time; whoever comes beyond that shares one counter a kind."""
 WINDOW_SECONDS = 60.0
 FEW, SOME, MANY = 10, 60, 600
 """Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME. MANY is
@@ -36,13 +37,14 @@ class Kind:
 
     Attributes:
         meaning: One line, as the reference has it.
-        limit: Events a minute that are kept for one host (or owner); the rest is counted. None: every one is kept.
-        by: What the limit counts for.
+        limit: Events a minute that are kept for one host (or whatever `by` says); the rest is counted. None: every one
+            is kept.
+        by: What the limit counts for. Events without it share one limit.
     """
 
     meaning: str
     limit: int | None = None
-    by: str = "host"
+    by: Literal["host", "owner", "connection"] = "host"
 
 
 KINDS: dict[str, Kind] = {
@@ -56,8 +58,8 @@ KINDS: dict[str, Kind] = {
     "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
     "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),
     "logout.frontchannel": Kind("A provider ended a session through the visitor's browser.", SOME),
-    "logout.backchannel": Kind("A provider ended sessions by a logout token.", MANY),
-    "backchannel.refused": Kind("A logout token was refused; the reason says at which check.", FEW),
+    "logout.backchannel": Kind("A provider ended sessions by a logout token.", MANY, "connection"),
+    "backchannel.refused": Kind("A logout token was refused; the reason says at which check.", FEW, "connection"),
     "bearer.refused": Kind("A request's access token was refused; the reason says at which check.", FEW),
     "rules.changed": Kind("An owner changed who may visit an endpoint.", SOME, "owner"),
     "connection.changed": Kind("An owner changed the provider, client or secret of an endpoint.", SOME, "owner"),
@@ -160,9 +162,9 @@ class Audit:
             details: More that the kind needs; never a secret.
         """
         try:
-            if not self._is_within_limit(kind, owner if KINDS[kind].by == "owner" else host):
-                return
             texts = {"reason": reason, "host": host, "connection": connection, "owner": owner}
+            if not self._is_within_limit(kind, texts[KINDS[kind].by]):
+                return
             texts |= {"issuer": issuer, "peer": peer, "request_id": request_id}
             event = AuditEvent(
                 at=self._clock(),

@@ -87,22 +87,23 @@ class ProviderLogout:
         """
         tokens = [value for name, value in params if name == "logout_token"]
         claimed = _claimed(tokens[0]) if len(tokens) == 1 else None
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         try:
             if claimed is not None:
                 clients = await self._clients(claimed, connection_id)
-                reasons = [await self._end(client, tokens[0], claimed) for client in clients]
+                reasons = {client.connection_id: await self._end(client, tokens[0], claimed) for client in clients}
         except StoreError as error:
             log.warning("back-channel logout not written: request_id=%s: %s", request_id, error)
             return Reply(503, (_NO_STORE, (b"Retry-After", b"5")))
-        if "" not in reasons:
-            reason = reasons[-1] if reasons else "unknown"
+        if "" in reasons.values():
+            return Reply(200, (_NO_STORE,))
+        # Not by the path: that is the sender's, who must not choose whose limit of events it falls under.
+        for known_id, reason in reasons.items() or [("", "unknown")]:
             log.info("back-channel logout refused: request_id=%s reason=%s", request_id, reason)
             self._audit.record(
-                "backchannel.refused", reason=reason, connection=connection_id, peer=peer, request_id=request_id
+                "backchannel.refused", reason=reason, connection=known_id, peer=peer, request_id=request_id
             )
-            return _REFUSED
-        return Reply(200, (_NO_STORE,))
+        return _REFUSED
 
     async def leave_frame(self, host: str, connection: Connection, params: Iterable[tuple[str, str]]) -> Reply:
         """The empty page for a provider's hidden frame, once the session it names has ended (Front-Channel Logout 1.0).
