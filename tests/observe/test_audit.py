@@ -150,8 +150,8 @@ def test_a_flood_at_one_host_is_counted_and_hides_nothing_of_another(audit, cloc
 def test_an_owner_whose_own_provider_signs_in_without_end_fills_no_disk(audit, kind):
     """Row 129."""
     for _ in range(2000):
-        audit.record(kind, host="mallory.test")
-    audit.record(kind, host="ann.test")
+        audit.record(kind, host="mallory.test", connection="mallory")
+    audit.record(kind, host="ann.test", connection="ann")
 
     assert len(audit.take()) == KINDS[kind].limit + 1
 
