@@ -3,11 +3,19 @@
 import pytest
 
 from tests.agent.test_rules import LOGIN, problems
-from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
 from tunnelctl.agent.rules import build_policy
 from tunnelctl.wire.messages import JwtSpec
 
 ISSUER = "https://token.actions.githubusercontent.com"
+CI = ((JWT_ISSUER, "https://ci.acme.example"), (JWT_AUDIENCE, "a"))
+BEFORE = "needs --jwt-issuer ISSUER before it, to which it belongs"
+
+
+def asked(*, issuer: str, audience: str, claims: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
+    """The options about one issuer, as they are typed."""
+    given = [(JWT_ISSUER, issuer), *([(JWT_AUDIENCE, audience)] if audience else [])]
+    return (*given, *((JWT_CLAIM, claim) for claim in claims))
 
 
 def test_tokens_of_the_login_are_asked_for_by_audience() -> None:
@@ -18,7 +26,7 @@ def test_tokens_of_the_login_are_asked_for_by_audience() -> None:
 
 def test_another_issuer_needs_no_login() -> None:
     policy = build_policy(
-        RuleOptions(jwt_issuer=ISSUER, jwt_audience="https://demo", jwt_claim=("repository=acme/app", "a=b=c"))
+        RuleOptions(jwt=asked(issuer=ISSUER, audience="https://demo", claims=("repository=acme/app", "a=b=c")))
     )
     claims = (("repository", "acme/app"), ("a", "b=c"))
     assert policy.oidc is None
@@ -29,8 +37,9 @@ def test_another_issuer_needs_no_login() -> None:
     ("options", "said"),
     [
         ({"oidc_bearer": ("",)}, ["--oidc-bearer: needs --oidc ISSUER"]),
-        ({"jwt_audience": "a"}, ["--jwt-audience: needs --jwt-issuer ISSUER"]),
-        ({"jwt_claim": ("a=b",)}, ["--jwt-claim: needs --jwt-issuer ISSUER"]),
+        ({"jwt": ((JWT_AUDIENCE, "a"),)}, [f"--jwt-audience: {BEFORE}"]),
+        ({"jwt": ((JWT_CLAIM, "a=b"),)}, [f"--jwt-claim: {BEFORE}"]),
+        ({"jwt": ((JWT_CLAIM, "a=b"), *CI)}, [f"--jwt-claim: {BEFORE}"]),
     ],
 )
 def test_row_159_rules_about_tokens_nobody_takes_are_refused_and_not_ignored(options, said) -> None:
@@ -39,7 +48,38 @@ def test_row_159_rules_about_tokens_nobody_takes_are_refused_and_not_ignored(opt
 
 
 def test_every_mistake_about_an_issuer_is_said_at_once() -> None:
-    said = problems(jwt_issuer="http://ci.example", jwt_claim=("dept",), basic_auth=("a:b",))
+    said = problems(jwt=((JWT_ISSUER, "http://ci.example"), (JWT_CLAIM, "dept")), basic_auth=("a:b",))
     assert [text.partition(":")[0] for text in said] == [
         "--jwt-issuer", "--jwt-audience", "--jwt-claim", "--jwt-issuer",
     ]  # fmt: skip
+
+
+def test_what_comes_after_an_issuer_is_about_that_issuer_alone() -> None:
+    other = asked(issuer="https://ci.acme.example", audience="b")
+    policy = build_policy(RuleOptions(jwt=(*asked(issuer=ISSUER, audience="a", claims=("x=1", "y=2")), *other)))
+    assert policy.jwt == (
+        JwtSpec(issuer=ISSUER, audience="a", claims=(("x", "1"), ("y", "2"))),
+        JwtSpec(issuer="https://ci.acme.example", audience="b"),
+    )
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_issuer_without_an_audience_of_its_own_is_refused(at) -> None:
+    issuers = ["https://a.example", "https://b.example", "https://c.example"]
+    given = [asked(issuer=name, audience="" if number == at else "x") for number, name in enumerate(issuers)]
+    (said,) = problems(jwt=sum(given, ()))
+    assert said.startswith(f"--jwt-audience: missing, --jwt-issuer {issuers[at]} needs one")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((*CI, (JWT_AUDIENCE, "b")), "--jwt-audience: given more than once"),
+        (((JWT_ISSUER, ISSUER), (JWT_AUDIENCE, "")), "--jwt-audience: it is empty"),
+        (((JWT_ISSUER, ""), (JWT_AUDIENCE, "a")), "--jwt-issuer: '' is not an issuer's URL"),
+        ((*CI, (JWT_CLAIM, "")), "--jwt-claim: '' is not NAME=VALUE"),
+    ],
+)
+def test_what_is_given_twice_or_empty_is_refused(options, said) -> None:
+    (problem,) = problems(jwt=options)
+    assert problem.startswith(said)

@@ -199,11 +199,15 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
         "--request-header-add=A: 1", "--request-header-remove=B",
         "--response-header-add=C: 3", "--response-header-remove=D",
         "--oidc-bearer=https://api", "--jwt-issuer=https://ci", "--jwt-audience=demo", "--jwt-claim=repo=acme/app",
+        "--jwt-issuer", "https://two", "--jwt-claim", "a=1", "--jwt-claim=b=2", "--jwt-audience", "too",
         "--no-oidc-check",
     ]  # fmt: skip
     assert run(["http", "3000", "--log=false", *arguments]) == 0
     policy = configs[0].tunnels[0].policy
-    assert policy.jwt == (JwtSpec(issuer="https://ci", audience="demo", claims=(("repo", "acme/app"),)),)
+    assert policy.jwt == (
+        JwtSpec(issuer="https://ci", audience="demo", claims=(("repo", "acme/app"),)),
+        JwtSpec(issuer="https://two", audience="too", claims=(("a", "1"), ("b", "2"))),
+    )
     assert policy.oidc.bearer == ("https://api",)
     oidc = policy.oidc
     assert (oidc.issuer, oidc.client_id, oidc.client_secret, oidc.scopes) == (
@@ -216,6 +220,27 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
     assert (policy.response_headers.add, policy.response_headers.remove) == ((("C", "3"),), ("D",))
     assert run(["http", "3000", "--log=false", "--basic-auth=a:b", "--basic-auth=c:d"]) == 0
     assert configs[1].tunnels[0].policy.basic_auth == ("a:b", "c:d")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--jwt-audience=a", "--jwt-issuer=https://ci"],
+            ["--jwt-audience: needs --jwt-issuer", "--jwt-audience: missing"],
+        ),
+        (
+            ["--jwt-issuer=https://a", "--jwt-issuer=https://b", "--jwt-audience=x"],
+            ["missing, --jwt-issuer https://a "],
+        ),
+        (["--jwt-issuer=", "--jwt-audience=x"], ["--jwt-issuer: '' is not an issuer's URL"]),
+    ],
+)
+def test_which_issuer_an_option_belongs_to_goes_by_the_order_on_the_command_line(arguments, said, capsys):
+    assert run(["http", "3000", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert [part for part in said if part not in told] == []
+    assert told.count("error: ") == len(said)
 
 
 def test_all_flags_are_named_once():

@@ -78,6 +78,26 @@ async def test_a_ci_job_opens_what_nobody_else_can(stack: Stack, app: App, ci: I
         assert ci.token(AUDIENCE, **job).rpartition(".")[0] not in child.output
 
 
+async def test_the_rules_for_one_issuer_admit_nobody_with_a_token_of_another(
+    stack: Stack, app: App, ci: Issuer
+) -> None:
+    with issuer() as other:
+        tunnel = stack.tunnel(
+            app.port,
+            *(f"--jwt-issuer={ci.url}", f"--jwt-audience={AUDIENCE}", "--jwt-claim=repository=acme/app"),
+            *(f"--jwt-issuer={other.url}", "--jwt-claim=team=web", "--jwt-audience=https://other.example"),
+        )
+        tokens = [
+            (ci.token(AUDIENCE, repository="acme/app"), 200),
+            (other.token("https://other.example", team="web"), 200),
+            (ci.token(AUDIENCE, team="web"), 403),
+            (other.token("https://other.example", repository="acme/app"), 403),
+            (ci.token("https://other.example", repository="acme/app"), 401),
+            (other.token(AUDIENCE, team="web"), 401),
+        ]
+        assert [(await show(tunnel, stack, token)).status for token, _ in tokens] == [status for _, status in tokens]
+
+
 async def test_a_client_of_the_logins_own_provider_comes_in_by_the_rules_for_people(
     stack: Stack, app: App, idp: Provider
 ) -> None:

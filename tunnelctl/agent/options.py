@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+JWT_ISSUER, JWT_AUDIENCE, JWT_CLAIM = "--jwt-issuer", "--jwt-audience", "--jwt-claim"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleOptions:
@@ -15,7 +17,8 @@ class RuleOptions:
         oidc_recheck_error, oidc_email_verified, oidc_callback: One of the words of `OidcSpec`, "" for the default.
         oidc_cross_site: `allow:ORIGIN,…`.
         oidc_bearer: Audiences; "" stands for the client id.
-        jwt_claim: `NAME=VALUE`.
+        jwt: `--jwt-issuer`, `--jwt-audience` and `--jwt-claim`, each with its value, in the order in which they were
+            typed: the latter two belong to the issuer before them.
         basic_auth: `USER:PASS`.
         host_header: `rewrite`, `preserve`, a value, or "" for `preserve`.
         request_add, response_add: `Name: value`.
@@ -41,9 +44,7 @@ class RuleOptions:
     oidc_cross_site: tuple[str, ...] = ()
     oidc_allow_preflight: bool = False
     oidc_bearer: tuple[str, ...] = ()
-    jwt_issuer: str = ""
-    jwt_audience: str = ""
-    jwt_claim: tuple[str, ...] = ()
+    jwt: tuple[tuple[str, str], ...] = ()
     basic_auth: tuple[str, ...] = field(default=(), repr=False)
     cidr_allow: tuple[str, ...] = ()
     cidr_deny: tuple[str, ...] = ()

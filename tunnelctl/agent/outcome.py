@@ -8,7 +8,6 @@ from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Refused, Superseded
 
-
 FLAGS = {
     "oidc": "--oidc",
     "jwt": "--jwt-issuer",

@@ -9,11 +9,15 @@ from typing import Any, cast
 
 import click
 
-from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
 from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure, failure_of
 from tunnelctl.cli.records import LEVELS, STYLES, Style
 from tunnelctl.cli.settings import HttpFlags, Settings, SettingsInvalid, resolve, typed_parameters
+
+JWT_OPTIONS = {"jwt_issuer": JWT_ISSUER, "jwt_audience": JWT_AUDIENCE, "jwt_claim": JWT_CLAIM}
+JWT_ORDER = f"{__name__}.jwt_order"
+"""Where a click context keeps the names of those that were typed, in their order and as often as they were."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -69,9 +73,9 @@ OPTIONS: tuple[Decorator, ...] = (
     click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
     click.option("--oidc-allow-cors-preflight", is_flag=True, help="Let CORS preflights pass without a login."),
     _many("--oidc-bearer", "oidc_bearer", "Take tokens for this audience too [default: the client id].", "[=AUDIENCE]"),
-    _option("--jwt-issuer", "Programs show a token of this issuer, with or without --oidc.", "ISSUER"),
-    _option("--jwt-audience", "Whom their tokens must be made for.", "AUDIENCE"),
-    _many("--jwt-claim", "jwt_claim", "What their tokens must say.", "NAME=VALUE"),
+    _many(JWT_ISSUER, "jwt_issuer", "Programs show a token of this issuer, with or without --oidc.", "ISSUER"),
+    _many(JWT_AUDIENCE, "jwt_audience", "Whom tokens of the issuer before it must be made for.", "AUDIENCE"),
+    _many(JWT_CLAIM, "jwt_claim", "What tokens of the issuer before it must say.", "NAME=VALUE"),
     _many(
         "--basic-auth",
         "basic_auth",
@@ -115,13 +119,26 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _HttpCommand(click.Command):
-    """Reads `--oidc-bearer` without a value as one with an empty value: click would take the port for it."""
+    """Reads what click alone would not.
+
+    `--oidc-bearer` without a value is one with an empty value: click would take the port for it. And of options that
+    belong to the one before them it keeps the order, which click forgets: it gathers the values of each by itself.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(
-            ctx, [f"{arg}=" if arg == "--oidc-bearer" and at < end else arg for at, arg in enumerate(args)]
-        )
+        args = [f"{arg}=" if arg == "--oidc-bearer" and at < end else arg for at, arg in enumerate(args)]
+        _, _, order = self.make_parser(ctx).parse_args([*args])
+        ctx.meta[JWT_ORDER] = [one.name for one in order if one.name in JWT_OPTIONS]
+        return super().parse_args(ctx, args)
+
+
+def _jwt_in_order(ctx: click.Context, given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The `--jwt-…` options with their values, as they were typed."""
+    order = ctx.meta[JWT_ORDER]
+    assert len(order) == sum(len(given[name]) for name in JWT_OPTIONS)  # a rule that got lost would let others in
+    values = {name: iter(given[name]) for name in JWT_OPTIONS}
+    return tuple((JWT_OPTIONS[name], next(values[name])) for name in order)
 
 
 @click.command(cls=_HttpCommand, short_help="Give a local web service a public address.")
@@ -156,13 +173,14 @@ def http(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _settings(ctx: click.Context, given: dict[str, Any]) -> Settings:
+    flags = _flags(given, typed_parameters(ctx), _jwt_in_order(ctx, given))
     try:
-        return resolve(_flags(given, typed_parameters(ctx)), environ=os.environ, stdin=sys.stdin)
+        return resolve(flags, environ=os.environ, stdin=sys.stdin)
     except SettingsInvalid as error:
         raise Failure(Exit.USAGE, error.problems, "tunnel http --help lists what it takes") from error
 
 
-def _flags(given: dict[str, Any], typed: frozenset[str]) -> HttpFlags:
+def _flags(given: dict[str, Any], typed: frozenset[str], jwt: tuple[tuple[str, str], ...]) -> HttpFlags:
     return HttpFlags(
         address=given["address"],
         config_path=cast("Path | None", given["config_path"]),
@@ -195,9 +213,7 @@ def _flags(given: dict[str, Any], typed: frozenset[str]) -> HttpFlags:
             oidc_cross_site=given["oidc_cross_site"],
             oidc_allow_preflight=given["oidc_allow_cors_preflight"],
             oidc_bearer=given["oidc_bearer"],
-            jwt_issuer=given["jwt_issuer"],
-            jwt_audience=given["jwt_audience"],
-            jwt_claim=given["jwt_claim"],
+            jwt=jwt,
             basic_auth=given["basic_auth"],
             cidr_allow=given["cidr_allow"],
             cidr_deny=given["cidr_deny"],
