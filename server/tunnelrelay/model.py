@@ -1,6 +1,7 @@
 """The relay's nouns: values that every floor above may hold. Nothing here does anything."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal, NamedTuple
 
 Field = tuple[bytes, bytes]
@@ -69,6 +70,26 @@ class Token:
     revoked_at: float | None = None
 
 
+class Visit(Enum):
+    """What kind of request a visitor sent, in the order they are told apart; `policy.classify` does it."""
+
+    UPGRADE = "upgrade"
+    """A websocket or other upgrade: nobody can follow a redirect."""
+    PREFETCH = "prefetch"
+    """The browser guesses ahead; nobody is looking."""
+    FRAME = "frame"
+    """A page inside another page, where no login may show (clickjacking)."""
+    PASSED_ON = "passed on"
+    """A page load that another site began and a service worker passes on. No script can say that it is one, but whether
+    it is in a frame nobody knows: it starts no login, but may end one, to which another site's redirect always leads."""
+    NAVIGATION = "navigation"
+    """Somebody opens a page: the only kind that may be sent to a login."""
+    FORM = "form"
+    """A page is opened by sending something, which would be lost on the way through a login."""
+    OTHER = "other"
+    """Scripts, images, curl, HEAD: a status they understand, and JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
     """What the ingress has found out about a request to one of the relay's own pages.
@@ -81,6 +102,7 @@ class Inside:
 
     host: str
     kind: Literal["endpoint", "idp", "domain"]
+    visit: Visit
     peer: Peer
     is_secure: bool
     request_id: str

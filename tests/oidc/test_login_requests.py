@@ -19,9 +19,10 @@ from tests.oidc.world import (
     sent_to,
     set_cookies,
 )
+from tunnelrelay.model import Visit
 from tunnelrelay.oidc.blobs import MAX_RETURN
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
-from tunnelrelay.policy.classify import Visit, classify
+from tunnelrelay.policy.classify import classify
 
 
 @pytest.mark.parametrize("target", ["//evil.example/x", "/\\evil.example", "/%09/evil", "/..//evil", "/" + "a" * 4000])

@@ -8,12 +8,16 @@ import httpx
 import pytest
 
 from tests.oidc.world import APP, ISSUER, PEER, Browser, World, location
+from tests.policy.making import head
 from tunnelrelay.model import Inside
 from tunnelrelay.oidc.answer import Endpoints
+from tunnelrelay.policy.classify import classify
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.web.app import WebApp
 
 IDP = "idp.tun.example"
+PAGE = [("Accept", "text/html,application/xhtml+xml")]
+"""What a browser that knows no Fetch Metadata sends when a person opens a page."""
 
 
 class Visitor:
@@ -39,9 +43,10 @@ class Visitor:
         headers: Any = (),
         content: Any = None,
     ) -> httpx.Response:
-        inside = Inside(host=host, kind=kind, peer=PEER, is_secure=True, request_id="r-1")
-
         async def app(scope: Any, receive: Any, send: Any) -> None:
+            sent = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name != b"host"]
+            visit = classify(head(method, fields=sent))
+            inside = Inside(host=host, kind=kind, visit=visit, peer=PEER, is_secure=True, request_id="r-1")
             await self.app({**scope, "tunnel": inside}, receive, send)
 
         transport = httpx.ASGITransport(app)
@@ -59,7 +64,7 @@ async def test_a_login_goes_through_the_web_app() -> None:
     assert handed.headers["strict-transport-security"]
     url = urlsplit(handed.headers["location"])
     assert url.netloc == APP
-    headers = [("Cookie", value.decode()) for value in browser.cookies()]
+    headers = [*PAGE, *(("Cookie", value.decode()) for value in browser.cookies())]
     done = await visitor.send("GET", f"{url.path}?{url.query}", headers=headers)
     assert done.headers["location"] == f"https://{APP}/x?y=1"
     assert len(done.headers.get_list("set-cookie")) == 2
@@ -145,6 +150,7 @@ async def test_a_path_exists_on_its_own_host_only(kind: str, path: str) -> None:
         ({"Sec-Fetch-Mode": "cors"}, "login_required"),
         ({"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, "login_required"),
         ({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, "login_required"),
+        ({"Accept": "*/*"}, "login_required"),
     ],
 )
 async def test_only_a_person_opening_a_page_finishes_a_login(headers: dict[str, str], code: str) -> None:
@@ -158,6 +164,17 @@ async def test_only_a_person_opening_a_page_finishes_a_login(headers: dict[str, 
     assert world.provider.calls_to("/token") == []
     # And nothing was used up by it.
     assert (await browser.finish(handed)).status == 303
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", "none"])
+async def test_a_login_ends_also_where_the_apps_own_service_worker_passes_the_page_load_on(site: str) -> None:
+    world = World()
+    browser = Browser(world)
+    url = urlsplit(location(await browser.callback(world.provider.authorize(location(await browser.start())))))
+    cookie = {"Cookie": browser.cookies()[0].decode()}
+    passed_on = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": site}
+    done = await Visitor(world).send("GET", f"{url.path}?{url.query}", headers={**passed_on, **cookie})
+    assert done.headers["location"] == f"https://{APP}/x?y=1"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "OPTIONS"])
@@ -228,7 +245,7 @@ async def test_the_bare_domain_says_what_it_is() -> None:
 
 async def test_the_names_people_know_from_ngrok_lead_to_ours() -> None:
     visitor = Visitor(World())
-    started = await visitor.send("GET", "/ngrok/login?url=//evil.example")
+    started = await visitor.send("GET", "/ngrok/login?url=//evil.example", headers=PAGE)
     assert started.headers["location"].startswith(f"{ISSUER}/authorize?")
     assert "evil" not in started.headers["location"]
     signed_out = await visitor.send("GET", "/ngrok/logout")

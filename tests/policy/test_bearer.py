@@ -6,8 +6,8 @@ import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy, problems
 from tunnelctl.wire.messages import JwtSpec
+from tunnelrelay.model import Visit
 from tunnelrelay.policy.bearer import MAX_AUDIENCES, MAX_CLAIM_RULES, MAX_ISSUERS, admits, judge_token
-from tunnelrelay.policy.classify import Visit
 from tunnelrelay.policy.rules import Bearer, Policy, TokenIssuer
 from tunnelrelay.policy.shared_issuers import SHARED, SHARED_DOMAINS
 from tunnelrelay.policy.verdict import Allow, Deny, Unauthorized, judge

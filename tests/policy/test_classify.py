@@ -3,7 +3,8 @@
 import pytest
 
 from tests.policy.making import NAVIGATE, head
-from tunnelrelay.policy.classify import Visit, classify, wants_html
+from tunnelrelay.model import Visit
+from tunnelrelay.policy.classify import classify, wants_html
 
 OLD = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -46,10 +47,10 @@ PASSED_ON = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "empty"}
     [
         ("same-origin", Visit.NAVIGATION),
         ("none", Visit.NAVIGATION),
-        ("same-site", Visit.FRAME),
-        ("cross-site", Visit.FRAME),
-        ("", Visit.FRAME),
-        (None, Visit.FRAME),
+        ("same-site", Visit.PASSED_ON),
+        ("cross-site", Visit.PASSED_ON),
+        ("", Visit.PASSED_ON),
+        (None, Visit.PASSED_ON),
     ],
 )
 def test_a_page_load_that_an_apps_own_worker_passes_on_may_start_a_login_when_the_app_began_it(site, visit):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
-from tunnelrelay.policy.classify import Visit
+from tunnelrelay.model import Visit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.verdict import Allow, Deny, SignIn, Unauthorized, Verdict, judge
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
-from tunnelrelay.policy.classify import Visit
+from tunnelrelay.model import Visit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, Verdict, judge
 
@@ -107,6 +107,10 @@ class TestSignedOut:
             (head("POST", fields=NAVIGATE), Unauthorized(Visit.FORM)),
             (head(fields={**NAVIGATE, "Sec-Purpose": "prefetch"}), Deny("prefetch_refused")),
             (head(fields={**NAVIGATE, "Sec-Fetch-Dest": "iframe"}), Unauthorized(Visit.FRAME)),
+            (
+                head(fields={**NAVIGATE, "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "cross-site"}),
+                Unauthorized(Visit.FRAME),
+            ),
             (head(fields=SELF), Unauthorized(Visit.OTHER)),
             (head(), Unauthorized(Visit.OTHER)),
             (head("HEAD", fields=NAVIGATE), Unauthorized(Visit.OTHER)),

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.challenge import challenges, token_challenge
-from tunnelrelay.model import Field, Peer, Reply
+from tunnelrelay.model import Field, Peer, Reply, Visit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import may_be_token
@@ -22,7 +22,7 @@ from tunnelrelay.pages.login import login_required
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.bearer import judge_token
-from tunnelrelay.policy.classify import Visit, wants_html
+from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.rules import Bearer, Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 

@@ -21,6 +21,7 @@ from tunnelrelay.ingress.answer import NONE, Framing, status_line
 from tunnelrelay.ingress.route import Own
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.model import Inside as Scope
+from tunnelrelay.policy.classify import classify
 
 MAX_OWN_BODY = 64 * 1024
 """Bytes of request body the relay's own pages take; a login form needs a few hundred."""
@@ -52,6 +53,7 @@ class Inside:
         scope = Scope(
             host=own.host,
             kind=own.kind,
+            visit=classify(visit.request.head),
             peer=visit.peer,
             is_secure=visit.is_secure,
             request_id=visit.request_id,

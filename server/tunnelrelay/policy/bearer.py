@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
-from tunnelrelay.policy.classify import Visit
+from tunnelrelay.model import Visit
 from tunnelrelay.policy.connections import digest, issuer_problems, without_client
 from tunnelrelay.policy.rules import (
     Bearer,

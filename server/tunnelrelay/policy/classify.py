@@ -7,8 +7,9 @@ scripts, fills the login provider with prefetches, or loses a form.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
+
+from tunnelrelay.model import Visit
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
@@ -18,23 +19,6 @@ OWN_SITES = frozenset({b"same-origin", b"none"})
 """Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
-
-
-class Visit(Enum):
-    """The kinds, in the order they are told apart."""
-
-    UPGRADE = "upgrade"
-    """A websocket or other upgrade: nobody can follow a redirect."""
-    PREFETCH = "prefetch"
-    """The browser guesses ahead; nobody is looking."""
-    FRAME = "frame"
-    """A page inside another page, where no login may show (clickjacking)."""
-    NAVIGATION = "navigation"
-    """Somebody opens a page: the only kind that may be sent to a login."""
-    FORM = "form"
-    """A page is opened by sending something, which would be lost on the way through a login."""
-    OTHER = "other"
-    """Scripts, images, curl, HEAD: a status they understand, and JSON."""
 
 
 def classify(head: RequestHead) -> Visit:
@@ -52,9 +36,8 @@ def classify(head: RequestHead) -> Visit:
     if dest in _FRAMES:
         return Visit.FRAME
     if dest == b"empty":
-        # A page load that an app's own service worker passes on (Chromium). No script can say `navigate`, and
-        # `Sec-Fetch-Site` still tells who began it; whether in a frame nobody knows, so a stranger's counts as one.
-        return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else Visit.FRAME
+        # An app's own service worker passes it on (Chromium). `Sec-Fetch-Site` still tells who began it.
+        return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else Visit.PASSED_ON
     return _by_method(head.method) if dest == b"document" else Visit.OTHER
 
 

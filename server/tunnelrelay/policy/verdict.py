@@ -15,7 +15,8 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunnelrelay.policy.classify import OWN_SITES, Visit, classify
+from tunnelrelay.model import Visit
+from tunnelrelay.policy.classify import OWN_SITES, classify
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
@@ -169,5 +170,7 @@ def _ask_for_login(visit: Visit) -> Verdict:
             return SignIn()
         case Visit.PREFETCH:
             return Deny("prefetch_refused")
+        case Visit.PASSED_ON:
+            return Unauthorized(Visit.FRAME)
         case Visit.UPGRADE | Visit.FRAME | Visit.FORM | Visit.OTHER:
             return Unauthorized(visit)

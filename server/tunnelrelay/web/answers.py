@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tunnelrelay.model import Field, Reply
+from tunnelrelay.model import Field, Reply, Visit
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.web.reading import field_values, inside_of
+
+_OPENED = frozenset({Visit.NAVIGATION, Visit.FORM, Visit.PASSED_ON})
+"""A page that is opened, also at the end of a provider's redirects where a service worker has seen it first."""
 
 
 def response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
@@ -28,11 +31,10 @@ def error(code: str, request: Request) -> Response:
 
 
 def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
-    """The error for what is no page being opened by a person; "" when it is one, or a browser too old to say."""
-    purposes = [value for name in (b"sec-purpose", b"purpose", b"x-moz") for value in field_values(request.scope, name)]
-    if any(b"prefetch" in purpose.lower() for purpose in purposes):
+    """The error for what is no page being opened by a person; "" when it is one."""
+    visit = inside_of(request.scope).visit
+    if visit is Visit.PREFETCH:
         return "prefetch_refused"
     if request.method not in methods:
         return "method_not_allowed"
-    mode, dest = field_values(request.scope, b"sec-fetch-mode"), field_values(request.scope, b"sec-fetch-dest")
-    return "" if mode in ([], [b"navigate"]) and dest in ([], [b"document"], [b"empty"]) else "login_required"
+    return "" if visit in _OPENED else "login_required"
