@@ -58,6 +58,21 @@ def test_row_66_a_login_cookie_that_stands_there_twice_is_none() -> None:
     assert JAR.transactions_in(values) == [(b"__Host-tunnel-tx-bb", "2")]
 
 
+def test_thousands_of_login_cookies_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Name(bytes):
+        compared = 0
+        __hash__ = bytes.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return super().__eq__(other)
+
+    found = [(Name(b"__Host-tunnel-tx-%x" % number), b"v") for number in range(3000)]
+    monkeypatch.setattr(cookies, "with_prefix", lambda values, prefix: found)
+    assert len(JAR.transactions_in([])) == 3000
+    assert Name.compared < 10 * 3000
+
+
 @pytest.mark.parametrize("value", [b'x="; __Host-tunnel=G; y="', b"a=1, __Host-tunnel=G; b=2"])
 def test_row_67_quotes_and_commas_group_nothing(value: bytes) -> None:
     assert JAR.session_in([value]) == (b"G" if b'"' in value else None)

@@ -5,6 +5,7 @@ and Secure. All are HttpOnly, host-only and SameSite=Lax: Strict ones are not se
 provider.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -59,5 +60,5 @@ class CookieJar:
     def transactions_in(self, values: Iterable[bytes]) -> list[tuple[bytes, str]]:
         """(name, blob) of the login cookies, each name once: of a name that stands there twice, none."""
         found = cookies.with_prefix(values, self.transaction)
-        names = [name for name, _ in found]
-        return [(name, value.decode("latin-1")) for name, value in found if names.count(name) == 1]
+        times = Counter(name for name, _ in found)  # a head has room for thousands
+        return [(name, value.decode("latin-1")) for name, value in found if times[name] == 1]
