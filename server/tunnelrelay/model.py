@@ -81,7 +81,7 @@ class Visit(Enum):
     """A page inside another page, where no login may show (clickjacking)."""
     PASSED_ON = "passed on"
     """A page load that another site began and a service worker passes on. No script can say that it is one, but whether
-    it is in a frame nobody knows: it starts no login, but may end one, to which another site's redirect always leads."""
+    it is in a frame nobody knows: it starts no login, but may end one, where another site's redirect always leads."""
     NAVIGATION = "navigation"
     """Somebody opens a page: the only kind that may be sent to a login."""
     FORM = "form"
