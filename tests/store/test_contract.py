@@ -178,10 +178,23 @@ async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(st
     assert await store.ended_since(155.0) == [SESSION.key]
 
 
+async def test_of_more_sessions_than_may_be_kept_those_used_longest_ago_are_ended(store: Store) -> None:
+    rows = [replace(SESSION, key=bytes([number]) * 32, last_seen=100.0 + number) for number in range(4)]
+    for row in (*rows, replace(SESSION, subject="sub-2")):
+        await store.save_session(row)
+    person = Whose(connection_id="conn", subject="sub-1")
+    assert await store.end_oldest(person, 4, 150.0) == []
+    assert sorted(await store.end_oldest(person, 2, 150.0)) == [rows[0].key, rows[1].key]
+    assert sorted(await store.ended_since(150.0)) == [rows[0].key, rows[1].key]
+    assert await store.sessions(person) == [rows[3], rows[2]]
+    assert await store.load_session(SESSION.key)
+
+
 async def test_nobody_in_particular_is_never_everybody(store: Store) -> None:
     await store.save_session(SESSION)
     assert await store.sessions(Whose()) == []
     assert await store.end_sessions(Whose(), 150.0) == []
+    assert await store.end_oldest(Whose(), 0, 150.0) == []
     assert await store.load_session(SESSION.key) == SESSION
 
 

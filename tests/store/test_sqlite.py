@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,28 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from tunnelrelay.model import Token
 from tunnelrelay.store import upgrade as upgrading
-from tunnelrelay.store.base import NameRow, StoreError, StoreTooNewError
+from tunnelrelay.store.base import NameRow, SessionRow, StoreError, StoreTooNewError, Whose
 from tunnelrelay.store.schema import metadata
 from tunnelrelay.store.store import SqliteStore
 
 TOKEN = Token(id="tok_1", owner="ann", created_at=100.0)
+SESSION = SessionRow(
+    key=b"k" * 32,
+    host="demo.localhost",
+    connection_id="conn",
+    epoch="e1",
+    issuer="https://op.example",
+    subject="sub-1",
+    email="",
+    created_at=100.0,
+    last_seen=100.0,
+    expires_at=200.0,
+    sealed=b"sealed",
+)
 ALEMBIC_INI = Path(__file__).parents[2] / "server" / "alembic.ini"
 
 
@@ -176,4 +190,20 @@ async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path, monk
     (kept,) = await store.sessions()
     assert (kept.key, kept.subject, kept.version, kept.sid, kept.sealed) == (b"k" * 32, "sub", 1, None, b"sealed")
     assert await store.names(0) == [NameRow(host="demo.localhost", owner="ann", at=100.0)]
+    await store.close()
+
+
+async def test_more_sessions_than_a_statement_takes_variables_are_ended_together(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    for number in range(40):
+        await store.save_session(replace(SESSION, key=bytes([number]) * 32))
+    await store._engine.dispose()
+    event.listen(
+        store._engine.sync_engine,
+        "connect",
+        lambda connection, _: connection.driver_connection._conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20),
+    )
+    ended = await store.end_sessions(Whose(connection_id="conn", subject="sub-1"), 150.0)
+    assert len(ended) == 40
+    assert sorted(await store.ended_since(150.0)) == sorted(ended)
     await store.close()

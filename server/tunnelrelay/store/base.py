@@ -162,7 +162,10 @@ class Store(Protocol):
         """Notes activity. Never moves it backwards and never brings back a deleted session."""
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
-        """Ends the sessions meant, and tells `ended_since`. Returns their keys."""
+        """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
+
+    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
+        """The same for all but the `keep` most recently used of them."""
 
     async def ended_since(self, at: float) -> list[bytes]:
         """Keys of the sessions ended at or after `at`, for `ENDED_SECONDS`."""

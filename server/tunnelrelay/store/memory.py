@@ -75,7 +75,7 @@ class MemoryStore:
     async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
         """See `Store.sessions`."""
         found = [row for row in self._sessions.values() if whose is None or _is_meant(row, whose)]
-        return sorted(found, key=lambda row: (-row.last_seen, row.key))[:limit]
+        return _by_age(found)[:limit]
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """See `Store.connections`."""
@@ -89,11 +89,12 @@ class MemoryStore:
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
-        keys = [row.key for row in self._sessions.values() if _is_meant(row, whose)]
-        for key in keys:
-            del self._sessions[key]
-            self._ended.setdefault(key, at)
-        return keys
+        return self._end([row.key for row in self._sessions.values() if _is_meant(row, whose)], at)
+
+    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
+        """See `Store.end_oldest`."""
+        found = [row for row in self._sessions.values() if _is_meant(row, whose)]
+        return self._end([row.key for row in _by_age(found)[keep:]], at)
 
     async def ended_since(self, at: float) -> list[bytes]:
         """See `Store.ended_since`."""
@@ -209,6 +210,16 @@ class MemoryStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
+
+    def _end(self, keys: list[bytes], at: float) -> list[bytes]:
+        for key in keys:
+            del self._sessions[key]
+            self._ended.setdefault(key, at)
+        return keys
+
+
+def _by_age(rows: list[SessionRow]) -> list[SessionRow]:
+    return sorted(rows, key=lambda row: (-row.last_seen, row.key))
 
 
 def _is_meant(row: SessionRow, whose: Whose) -> bool:

@@ -1,6 +1,6 @@
 """The part of the store that keeps visitors' sessions and one-time marks."""
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, Whose
@@ -57,15 +57,18 @@ class SessionPart(Part):
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
+        return [] if (meant := _meant(whose)) is None else await self._end(meant, at)
+
+    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
+        """See `Store.end_oldest`."""
         if (meant := _meant(whose)) is None:
             return []
         async with self._begin() as connection:
-            gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
-            keys = [row.key for row in gone]
-            if keys:
-                told = insert(ended).values([{"key": key, "at": at} for key in keys])
-                await connection.execute(told.on_conflict_do_nothing())
-        return keys
+            count = (await connection.execute(select(func.count()).select_from(sessions).where(meant))).scalar_one()
+        if count <= keep:
+            return []
+        by_age = select(sessions.c.key).where(meant).order_by(sessions.c.last_seen.desc(), sessions.c.key)
+        return await self._end(sessions.c.key.in_(by_age.limit(-1).offset(keep)), at)
 
     async def ended_since(self, at: float) -> list[bytes]:
         """See `Store.ended_since`."""
@@ -98,6 +101,14 @@ class SessionPart(Part):
         """See `Store.give_back`."""
         async with self._begin() as connection:
             await connection.execute(delete(used).where(used.c.key == key))
+
+    async def _end(self, meant: ColumnElement[bool], at: float) -> list[bytes]:
+        """Tells of them first: rows and news in statements that are as long for a million sessions as for one."""
+        news = insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
+        async with self._begin() as connection:
+            await connection.execute(news.on_conflict_do_nothing())
+            gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
+            return [row.key for row in gone]
 
 
 def _meant(whose: Whose) -> ColumnElement[bool] | None:
