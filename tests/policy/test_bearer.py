@@ -147,7 +147,18 @@ def test_a_subject_narrows_only_where_it_names_a_customer() -> None:
     assert problems(jwt=(jwt(GITHUB, "tunnel", chosen, "repository_id=1"),)) == []
 
 
-@pytest.mark.parametrize("claim", ["ref=refs/heads/main", "actor=octocat", "event_name=push", "environment=production"])
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "ref=refs/heads/main",
+        "actor=octocat",
+        "event_name=push",
+        "environment=production",
+        # Any repository may call a reusable workflow that is public.
+        "job_workflow_ref=acme/ci/.github/workflows/build.yml@refs/heads/main",
+        "sub=job_workflow_ref:acme/ci/.github/workflows/build.yml@refs/heads/main",
+    ],
+)
 def test_a_claim_that_strangers_can_have_too_narrows_nothing(claim: str) -> None:
     assert problems(jwt=(jwt(GITHUB, "tunnel", claim),))
     assert problems(jwt=(jwt(GITHUB, "tunnel", claim, "repository_owner_id=1"),)) == []

@@ -15,7 +15,8 @@ class SharedIssuer:
     Attributes:
         who: Whom it signs for, in words.
         claims: Those whose values belong to one customer alone. Not among them are claims a stranger can bring about:
-            GitHub's `actor` is whoever caused a run, in anybody's repository.
+            GitHub's `actor` is whoever caused a run, in anybody's repository, and `job_workflow_ref` the reusable
+            workflow that is run, which anybody's repository may call where it is public.
         example: A rule that narrows.
         groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
         sub_begins: How a `sub` begins that names one customer, where customers choose what theirs is made of.
@@ -34,11 +35,9 @@ def _shared(
     return SharedIssuer(who, frozenset(claims.split()), example, groups, sub_begins)
 
 
-_GITHUB = (
-    "repository repository_id repository_owner repository_owner_id workflow_ref job_workflow_ref enterprise_id sub"
-)
+_GITHUB = "repository repository_id repository_owner repository_owner_id workflow_ref enterprise_id sub"
 _GITLAB = "project_path project_id namespace_path namespace_id ci_config_ref_uri sub"
-_GITHUB_SUBS = ("repo:", "repository_id:", "repository_owner:", "repository_owner_id:", "job_workflow_ref:")
+_GITHUB_SUBS = ("repo:", "repository_id:", "repository_owner:", "repository_owner_id:")
 """A repository may have its `sub` made of other claims, `ref:refs/heads/main` for one: anybody's can look like that."""
 _ANYBODY = "sub=THE-ACCOUNT'S-ID"
 
