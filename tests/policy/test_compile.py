@@ -239,6 +239,17 @@ class TestHeaderEdits:
     def test_row_112_cookies_an_upstream_may_not_set_the_owner_may_not_either(self, value):
         assert problems(response_headers=HeaderEdit(add=(("Set-Cookie", value),)))
 
+    @pytest.mark.parametrize(
+        "value", ['"cookies"', '"Cookies"', '"*"', '"cache","cookies"', '"cache", "storage",\t"*"']
+    )
+    def test_what_would_sign_people_out_of_the_neighbours_the_owner_may_not_add_either(self, value):
+        assert problems(response_headers=HeaderEdit(add=(("Clear-Site-Data", value),)))
+        assert problems(response_headers=HeaderEdit(add=(("clear_site_data", value),)))
+
+    def test_an_owner_may_have_the_data_of_the_own_host_cleared(self):
+        made = policy(response_headers=HeaderEdit(add=(("Clear-Site-Data", '"cache","storage"'),)))
+        assert made.response_edit.add == b'Clear-Site-Data: "cache", "storage"\r\n'
+
     def test_too_much_to_add_is_refused(self):
         assert problems(request_headers=HeaderEdit(add=(("X-A", "x" * 9000),)))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelrelay.policy import cookies
-from tunnelrelay.policy.headers import make_private
+from tunnelrelay.policy.headers import make_private, spare_neighbours
 from tunnelrelay.policy.names import canonical, is_for_front_servers, is_framing, is_spoofable
 from tunnelrelay.policy.rules import Edit
 
@@ -39,6 +39,9 @@ def compile_response_edit(edit: HeaderEdit, *, private: bool, problems: list[str
     def admit(name: bytes, value: bytes) -> bytes | None:
         if name == b"set-cookie":
             return value if cookies.admit_set_cookie(value, b"") == value else None
+        if name == b"clear-site-data":
+            tidy = b", ".join(kind.strip(b" \t") for kind in value.split(b","))
+            return tidy if spare_neighbours(tidy) == tidy else None
         return make_private(value) if name == b"cache-control" and private else value
 
     return _compile(edit, "response", is_for_front_servers, admit, problems)
@@ -60,7 +63,9 @@ def _compile(
             continue
         admitted = admit(name, value)
         if admitted is None:
-            problems.append(f"{where} header {raw}: this cookie is the relay's, or reaches beyond the endpoint's host")
+            problems.append(
+                f"{where} header {raw}: its value is the relay's to say, or reaches beyond the endpoint's host"
+            )
             continue
         adds.append(name)
         lines.append(b"%b: %b\r\n" % (raw.encode(), admitted))
