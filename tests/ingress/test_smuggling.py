@@ -5,6 +5,7 @@ import pytest
 from tests.ingress.scene import GET, HOST, Scene, error_of
 from tunnelctl.http1.head import MAX_REQUEST_HEAD
 from tunnelrelay.ingress.incoming import MAX_AHEAD
+from tunnelrelay.policy.names import _SPOOFABLE, _SPOOFABLE_PREFIXES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -232,6 +233,19 @@ async def test_row93_trailers_that_act_as_headers_are_dropped_and_the_rest_stay_
     assert asked.trailers == b"Checksum: abc\r\n"
     assert b"evil" not in asked.opened.head
     assert bytes(asked.body) == b"hi"
+
+
+@pytest.mark.parametrize("name", [*sorted(_SPOOFABLE), *(prefix + b"user" for prefix in _SPOOFABLE_PREFIXES)])
+async def test_row106_what_a_visitor_may_not_say_in_a_header_it_may_not_say_in_a_trailer(s: Scene, name: bytes):
+    s.agent.answers = lambda asked: asked.answer()
+    trailers = b"%b: evil\r\n%b: evil\r\nChecksum: abc\r\n" % (name.title(), name.replace(b"-", b"_"))
+    async with s.visitor() as visitor:
+        asked = await s.exchange(
+            visitor, POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n" + trailers + b"\r\n"
+        )
+        await asked.until(lambda: asked.is_complete)
+
+    assert asked.trailers == b"Checksum: abc\r\n"
 
 
 async def test_row103_no_more_is_kept_of_a_head_than_is_taken(s: Scene):

@@ -14,6 +14,7 @@ from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block
+from tunnelrelay.policy.names import canonical, is_spoofable
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Tunnel
 
@@ -110,10 +111,11 @@ class Forward:
             self._visit.hold_reading()
 
     def end(self, trailers: list[Field]) -> None:
-        """The request is complete."""
+        """The request is complete. What a visitor may not say as a header it may not say as a trailer either."""
         self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
-            self._tunnel.link.end(self._stream, to_lines(safe_trailers(trailers)))
+            told = [(name, value) for name, value in safe_trailers(trailers) if not is_spoofable(canonical(name))]
+            self._tunnel.link.end(self._stream, to_lines(told))
 
     def backlog(self) -> int:
         """Bytes of the request's body that wait for the agent."""
