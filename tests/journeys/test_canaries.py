@@ -71,13 +71,13 @@ class Run:
         return child
 
     def guarded(self, app: App) -> Tunnel:
-        """A tunnel with a login, a refresh every ten seconds and programs; its secrets come by file and variable."""
+        """A tunnel with a login, a refresh every second and programs; its secrets come by file and variable."""
         token_file = self.folder / "authtoken"
         token_file.write_text(self.authtoken)
         child = self.agent(
             "demo", app.port, f"--oidc={self.idp.issuer}", f"--oidc-client-id={CLIENT_ID}", "--oidc-bearer",
             "--oidc-client-secret=env:DEMO_SECRET", f"--authtoken=file:{token_file}", "--oidc-scope=offline_access",
-            "--oidc-userinfo-refresh-interval=10s", env={"DEMO_SECRET": self.canaries.plant("client secret")},
+            "--oidc-userinfo-refresh-interval=1s", env={"DEMO_SECRET": self.canaries.plant("client secret")},
         )  # fmt: skip
         return Tunnel(child, str(child.wait_for_record("started tunnel")["url"]))
 

@@ -13,8 +13,8 @@ from tests.support.raw_http import RawConnection, connect, request_bytes
 from tests.support.stack import Stack, Tunnel, stacked, until
 from tests.support.visitor import Visitor
 
-RECHECK = 10
-"""Seconds: the shortest there is."""
+RECHECK = 3
+"""Seconds: far longer than a request takes, or its refreshes could not be counted."""
 
 
 @dataclass(frozen=True)

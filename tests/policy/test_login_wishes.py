@@ -1,6 +1,8 @@
 import pytest
 
-from tests.policy.making import oidc, policy, problems
+from tests.policy.making import KEY, oidc, policy, problems
+from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.login_wishes import OURS
 
 
@@ -47,6 +49,18 @@ def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
 )
 def test_a_wish_that_means_nothing_is_refused(changes):
     assert len(problems(oidc=oidc(**changes))) == 1
+
+
+def test_a_relay_on_this_machine_asks_as_often_as_once_a_second():
+    def asking_every(seconds: int, *, is_local: bool) -> int:
+        spec = PolicySpec(oidc=oidc(recheck_seconds=seconds))
+        policy = compile_policy(spec, upstream="http://a", owner="o", key=KEY, is_local=is_local)
+        return policy.connection.recheck_seconds
+
+    assert asking_every(1, is_local=True) == 1
+    assert asking_every(10, is_local=False) == 10
+    with pytest.raises(PolicyInvalid, match="0 \\(never\\) or 10 to"):
+        asking_every(1, is_local=False)
 
 
 def test_origins_are_kept_as_browsers_write_them():

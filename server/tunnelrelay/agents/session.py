@@ -179,7 +179,13 @@ class AgentSession:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
         try:
-            policy = compile_policy(bind.policy, upstream=bind.upstream, owner=self._owner, key=desk.policy_key)
+            policy = compile_policy(
+                bind.policy,
+                upstream=bind.upstream,
+                owner=self._owner,
+                key=desk.policy_key,
+                is_local=desk.address.is_local,
+            )
         except PolicyInvalid as error:
             self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
             return

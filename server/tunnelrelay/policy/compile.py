@@ -35,13 +35,14 @@ class PolicyInvalid(Exception):
         self.problems = problems
 
 
-def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes) -> Policy:
+def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes, is_local: bool = False) -> Policy:
     """Returns what guards the endpoint.
 
     Args:
         upstream: The local service as a URL.
         owner: Whose endpoint it is; connections of different owners never share an id.
         key: Secret of this relay that stays the same over restarts.
+        is_local: The relay serves its own machine only.
 
     Raises:
         PolicyInvalid: With every problem at once.
@@ -53,7 +54,9 @@ def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes) -
     if spec.jwt and spec.basic_auth:
         problems.append("a password and tokens come in the same header field: use one of them")
     basic_key = hmac.digest(key, b"basic-auth", "sha256")
-    connection = None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems)
+    connection = (
+        None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems, is_local=is_local)
+    )
     bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems)
     policy = Policy(
         cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),

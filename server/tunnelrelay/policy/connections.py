@@ -20,6 +20,8 @@ MAX_SESSION = 30 * 24 * 3600
 """Seconds. A login that lasts longer than this is no longer a login."""
 MIN_RECHECK = 10
 """Seconds. More often than this is a load on the provider that no owner can mean."""
+MIN_LOCAL_RECHECK = 1
+"""The same at a relay that serves its own machine only: whoever tries things out there may want to see them happen."""
 ID_LENGTH = 26
 """Characters of base32, 130 bits: no two connections ever meet."""
 
@@ -30,7 +32,9 @@ _MANY_TENANTS = re.compile(r"/(common|organizations|consumers)(/|$)")
 _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
-def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list[str]) -> Connection:
+def compile_connection(
+    spec: OidcSpec, *, owner: str, key: bytes, problems: list[str], is_local: bool = False
+) -> Connection:
     """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
     problems += issuer_problems(spec.issuer, "oidc")
     for flag, text in (("client id", spec.client_id), ("client secret", spec.client_secret)):
@@ -39,10 +43,11 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes, problems: list
     for flag, seconds in (("idle", spec.idle_seconds), ("max", spec.max_seconds)):
         if not 1 <= seconds <= MAX_SESSION:
             problems.append(f"oidc: {flag} session duration is {seconds} s, must be 1 to {MAX_SESSION}")
-    if not (spec.recheck_seconds == 0 or MIN_RECHECK <= spec.recheck_seconds <= MAX_SESSION):
+    least = MIN_LOCAL_RECHECK if is_local else MIN_RECHECK
+    if not (spec.recheck_seconds == 0 or least <= spec.recheck_seconds <= MAX_SESSION):
         problems.append(
             f"oidc: the provider would be asked again every {spec.recheck_seconds} s; it must be 0 (never) or "
-            f"{MIN_RECHECK} to {MAX_SESSION}"
+            f"{least} to {MAX_SESSION}"
         )
     rules = _rules(spec, problems)
     scopes = _scopes(spec, problems)
