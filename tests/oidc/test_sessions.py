@@ -284,3 +284,49 @@ async def test_what_is_open_and_idle_ends_unless_another_relay_saw_its_visitor()
     assert world.sessions.look_after(session, world.endpoints[APP], world.clock.now)
     await world.sessions.upkeep.sweep(world.clock.now)
     assert world.ended == [session.id_digest]
+
+
+@pytest.mark.parametrize("limit", ["MAX_OF_PERSON", "MAX_OF_CONNECTION"])
+async def test_past_the_limit_a_login_ends_the_session_that_was_used_longest_ago(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"tunnelrelay.oidc.sessions.{limit}", 3)
+    world = World()
+    first, second, third = browsers = [await signed_in(world) for _ in range(3)]
+    digest = world.find(second).id_digest
+    world.clock.now += 600
+    world.use(first)
+    world.use(third)
+    await world.sessions.flush()
+    elsewhere = world.second_relay()
+    await elsewhere.signed_in(second)
+
+    fourth = await signed_in(world)
+    assert [bool(world.find(browser)) for browser in (*browsers, fourth)] == [True, False, True, True]
+    assert world.ended == [digest]
+    assert world.told("session.end") == ["too_many"]
+    await elsewhere.sessions.hear()
+    assert elsewhere.find(second) is None
+
+
+async def test_one_persons_sessions_push_out_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_OF_PERSON", 2)
+    world = World()
+    alice = await signed_in(world)
+    world.provider.claims["sub"] = "bob"
+    bobs = [Browser(world) for _ in range(5)]
+    for bob in bobs:
+        world.clock.now += 1
+        await bob.sign_in()
+    assert world.find(alice)
+    assert [bool(world.find(bob)) for bob in bobs] == [False, False, False, True, True]
+
+
+async def test_connections_do_not_push_out_each_others_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_OF_CONNECTION", 1)
+    world = World()
+    world.endpoints[EVIL] = connection(id="conn-evil")
+    alice, mallory = await signed_in(world), Browser(world)
+    await mallory.sign_in(host=EVIL)
+    assert world.find(alice)
+    assert world.find(mallory, EVIL)

@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
     "login.denied": Kind("A visitor proved who they are, and the endpoint's rules do not admit them.", SOME),
     "login.error": Kind("A login came to nothing; the reason says at which check.", FEW),
     "session.refresh": Kind("The provider was asked again about a session; the reason says what came of it.", SOME),
-    "session.end": Kind("A session ended: idle, at its limit, or because the provider or the rules said no.", SOME),
+    "session.end": Kind("A session ended: idle, at a limit, one too many, or the provider or the rules said no.", SOME),
     "session.revoke": Kind("An operator ended a session, or as many at a host as `count` tells."),
     "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
     "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),

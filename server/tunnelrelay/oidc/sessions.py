@@ -34,6 +34,13 @@ COOKIE_LENGTH = 43
 MAX_SESSIONS = 20_000
 """Sessions in memory (about 2 kB each). Past that the ones recalled longest ago go; the store still has them."""
 
+MAX_OF_PERSON = 100
+"""Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
+and again without a cookie, as scripts do, ends their own that was used longest ago."""
+MAX_OF_CONNECTION = 20_000
+"""Sessions of one connection, in the store: a provider of somebody's own, which invents people, fills up to 0.7 GB of
+the disk that all share, and not all of it."""
+
 
 class SessionsAway(StoreError):
     """The store cannot say who is signed in. Callers refuse the request (503): never open, never signed out."""
@@ -201,6 +208,7 @@ class Sessions:
         Raises:
             StoreError: When it cannot be kept; then nobody is signed in.
         """
+        await self._make_room(connection, issuer, str(claims["sub"]))
         cookie = secrets.token_urlsafe(32).encode("ascii")
         kept = await self._rows.add(
             sha256(cookie), host, connection, issuer=issuer, claims=claims, grant=grant or Grant(), now=self._clock()
@@ -322,6 +330,16 @@ class Sessions:
         while len(self._sessions) >= self._max_sessions:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[session.id_digest] = session
+
+    async def _make_room(self, connection: Connection, issuer: str, subject: str) -> None:
+        """For one more session: where there are too many, those that were used longest ago end."""
+        of_person = Whose(connection_id=connection.id, issuer=issuer, subject=subject)
+        for whose, limit in ((of_person, MAX_OF_PERSON), (Whose(connection_id=connection.id), MAX_OF_CONNECTION)):
+            for id_digest in await self._store.end_oldest(whose, limit - 1, self._clock()):
+                session = self._sessions.get(id_digest)
+                about = {"connection": connection.id} if session is None else session.about()
+                self._audit.record("session.end", reason="too_many", **about)
+                self._forget(id_digest)
 
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.id_digest in self._ended:
