@@ -49,6 +49,7 @@ TOP = {
     "tunnelctl.__main__",
     "tunnelrelay.__main__",
     "tunnelrelay.cli",
+    "tunnelrelay.assembly",
     "tunnelrelay.audit_log",
     "tunnelrelay.control",
     "tunnelrelay.process",

@@ -21,7 +21,7 @@ async def test_a_relay_goes_on_hearing_of_revocations_whatever_one_look_at_the_s
         return []
 
     async with Relay(load_config(flags=flags(tmp_path), env={})) as relay:
-        monkeypatch.setattr(relay._sessions._ended, "heard", heard)
+        monkeypatch.setattr(relay.parts.sessions._ended, "heard", heard)
         await looked_again.wait()
 
     assert "background work failed, it begins anew" in caplog.text

@@ -107,7 +107,7 @@ async def test_row118_a_revoked_token_opens_nothing_and_ends_what_it_had_opened(
     await agent.connect(port_of(public), token=text)
     assert isinstance(await agent.bind("bobs"), Bound)
     await public.store.revoke_token(token.id, 1.0)
-    assert await public._acceptor.revoke(token.id) == 1
+    assert await public.parts.acceptor.revoke(token.id) == 1
     await agent.until(lambda: agent.closed)
 
     assert agent.closed is not None

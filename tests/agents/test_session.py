@@ -194,7 +194,7 @@ async def test_row124_the_last_policy_is_the_one_that_holds(local):
 
 async def test_a_policy_that_changes_is_an_event_of_its_owners(local, monkeypatch):
     told = []
-    monkeypatch.setattr(local._audit, "record", lambda kind, **texts: told.append((kind, texts)))
+    monkeypatch.setattr(local.parts.audit, "record", lambda kind, **texts: told.append((kind, texts)))
     first, second = await agent_of(local, "a" * 32), await agent_of(local, "a" * 32)
     await first.bind("changing")
     await second.bind("changing", policy=PolicySpec(basic_auth=("ann:secret-word",)))
@@ -312,7 +312,7 @@ async def test_row130_a_store_that_is_away_stops_no_name_that_is_known_and_puts_
     first, again = await agent_of(public, token=token), await agent_of(public, token=token)
     await first.bind("steady")
     monkeypatch.setattr(public.store, "claim_name", away)
-    monkeypatch.setattr(public._names, "_pauses", ())
+    monkeypatch.setattr(public.parts.names, "_pauses", ())
     back = await again.bind("steady")
     new = await again.bind("new")
     await first.close()
@@ -330,7 +330,7 @@ async def away(*args: object, **kwargs: object) -> None:
 
 async def test_a_name_that_cools_down_is_refused_with_its_time_and_its_remedy(public, monkeypatch):
     """Row 84."""
-    monkeypatch.setattr(public._names, "_cool_seconds", 86_400.0)
+    monkeypatch.setattr(public.parts.names, "_cool_seconds", 86_400.0)
     anns, _ = await create(public.store, "ann")
     bobs, _ = await create(public.store, "bob")
     ann, bob = await agent_of(public, token=anns), await agent_of(public, token=bobs)
@@ -404,7 +404,7 @@ async def test_row119_of_two_relays_with_one_store_neither_gives_a_name_away_tha
         while_served = await bob.bind("hers")
         ann.link.send(Unbind(tunnel=1))
         await ann.round_trip()
-        assert await here._names.flush()
+        assert await here.parts.names.flush()
         while_cooling = await bob.bind("hers")
         again = await agent_of(there, token=anns)
         back = await again.bind("hers")

@@ -226,7 +226,7 @@ async def sign_in(s: Scene, idp: Issuer) -> str:
     connection = policy_of(s).connection
     assert connection is not None
     claims = {"sub": "alice", "email": "alice@acme.com", "email_verified": True}
-    cookie = await s.relay._sessions.create(HOST, connection, issuer=idp.url, claims=claims)
+    cookie = await s.relay.parts.sessions.create(HOST, connection, issuer=idp.url, claims=claims)
     return f"tunnel={cookie.decode()}"
 
 

@@ -84,7 +84,7 @@ def connection_of(s: Scene) -> Connection:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def alice(s: Scene) -> SignedIn:
-    cookie = await s.relay._sessions.create(HOST, connection_of(s), issuer="http://127.0.0.1:9", claims=CLAIMS)
+    cookie = await s.relay.parts.sessions.create(HOST, connection_of(s), issuer="http://127.0.0.1:9", claims=CLAIMS)
     return SignedIn(s, cookie)
 
 
@@ -99,7 +99,7 @@ async def test_row74_what_is_open_is_closed_when_its_session_ends(s: Scene, alic
     """Rows 74, 115."""
     async with s.visitor() as visitor:
         asked = await getattr(alice, kind)(visitor)
-        await s.relay._sessions.end(alice.digest)
+        await s.relay.parts.sessions.end(alice.digest)
         assert await closed_without_clean_end(visitor) == b""
         await asked.until(lambda: asked.reset is not None)
 
@@ -109,12 +109,12 @@ async def test_row74_what_is_open_is_closed_when_its_session_ends(s: Scene, alic
 
 async def test_row74_all_that_one_visitor_has_open_ends_and_nothing_of_another(s: Scene, alice: SignedIn):
     """Row 74."""
-    bob = SignedIn(s, await s.relay._sessions.create(HOST, connection_of(s), issuer="i", claims={"sub": "bob"}))
+    bob = SignedIn(s, await s.relay.parts.sessions.create(HOST, connection_of(s), issuer="i", claims={"sub": "bob"}))
     async with s.visitor() as one, s.visitor() as two, s.visitor() as three, s.visitor() as other:
         for visitor, kind in ((one, alice.stream), (two, alice.stream), (three, alice.websocket)):
             await kind(visitor)
         his = await bob.stream(other)
-        await s.relay._sessions.end_where(Whose(host=HOST, subject="alice"))
+        await s.relay.parts.sessions.end_where(Whose(host=HOST, subject="alice"))
         for visitor in (one, two, three):
             await closed_without_clean_end(visitor)
         his.data(b"data: 2\n\n")
@@ -125,7 +125,7 @@ async def test_row74_a_request_that_has_no_answer_yet_is_told_to_sign_in(s: Scen
     """Row 74."""
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor, alice.asking("/slow"))
-        await s.relay._sessions.end(alice.digest)
+        await s.relay.parts.sessions.end(alice.digest)
         response = await visitor.response()
         assert (response.status, error_of(response)) == (401, "login_required")
         await asked.until(lambda: asked.reset is not None)
@@ -140,7 +140,7 @@ async def test_row74_a_reader_that_stopped_reading_is_closed_too(s: Scene, alice
         visit = await s.visit(visitor)
         asked.data(b"x" * 32_000_000)
         await s.turns(lambda: visit.is_paused)
-        await s.relay._sessions.end(alice.digest)
+        await s.relay.parts.sessions.end(alice.digest)
         await s.turns(lambda: visit.transport.is_closing())
         await s.turns(lambda: s.relay_link.stream_count == 0)
 
@@ -150,7 +150,7 @@ async def test_row74_what_another_relay_or_a_command_ended_is_closed_here(s: Sce
     async with s.visitor() as visitor:
         await alice.stream(visitor)
         await s.relay.store.end_sessions(Whose(key=alice.digest), time.time())
-        assert await s.relay._sessions.hear() == 1
+        assert await s.relay.parts.sessions.hear() == 1
         assert await closed_without_clean_end(visitor) == b""
 
 
@@ -169,7 +169,7 @@ async def test_what_the_owner_no_longer_lets_in_is_closed_at_the_next_look(s: Sc
         look(s)
         new = {"no login": PolicySpec(), "shorter": policy(max_seconds=1)}.get(changed) or policy(**CHANGES[changed])
         assert isinstance(await s.agent.bind("demo", policy=new), Bound)
-        clock = s.relay._sessions._clock
+        clock = s.relay.parts.sessions._clock
         s.relay.ingress.gate._clock = lambda: clock() + 2
         try:
             look(s)
@@ -200,7 +200,7 @@ async def test_a_signed_in_request_keeps_its_session_awake_and_one_that_a_neighb
     s: Scene, alice: SignedIn
 ):
     s.agent.answers = lambda asked: asked.answer()
-    session = s.relay._sessions._sessions[alice.digest]
+    session = s.relay.parts.sessions._sessions[alice.digest]
     session.last_seen = before = time.time() - 100
     refused = await s.fetch(alice.asking("/", ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")))
     assert (refused.status, session.last_seen) == (401, before)
@@ -228,7 +228,7 @@ async def test_what_a_visitor_sees_when_the_provider_cannot_be_asked_again(
 ):
     s.agent.answers = lambda asked: asked.answer()
     await s.agent.bind("demo", policy=policy(recheck_seconds=100, on_recheck_error=on_error))
-    sessions, now = s.relay._sessions, time.time()
+    sessions, now = s.relay.parts.sessions, time.time()
     cookie = await sessions.create(
         HOST, connection_of(s), issuer="http://127.0.0.1:9", claims=CLAIMS, grant=Grant(refresh_token="canary")
     )

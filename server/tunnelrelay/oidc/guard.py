@@ -17,6 +17,9 @@ from typing import Any
 import httpcore
 import httpx
 
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.oidc.meter import Metered
+
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -55,6 +58,19 @@ class GuardRules:
     ports: frozenset[int] | None = frozenset({443})
     networks: tuple[Network, ...] = ()
     is_own: Callable[[str, int], bool] = lambda host, port: False
+
+    @classmethod
+    def of_relay(cls, address: PublicAddress, networks: tuple[Network, ...]) -> "GuardRules":
+        """Nowhere private, unless the relay is private itself or its operator says so."""
+
+        def is_own(host: str, port: int) -> bool:
+            # On `localhost` every other port of the name is somebody else, most likely the provider.
+            is_our_name = host == address.domain or host.endswith("." + address.domain)
+            return is_our_name and (not address.is_local or port == address.port)
+
+        if not address.is_local:
+            return cls(networks=networks, is_own=is_own)
+        return cls(allow_http=True, ports=None, networks=(*networks, *LOOPBACK), is_own=is_own)
 
     def permits_address(self, text: str) -> bool:
         """Whether an IP address may be dialled."""
@@ -126,6 +142,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, Metered):
+            stream.head_is_complete()
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response, request))
 
     async def aclose(self) -> None:
@@ -171,10 +190,10 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
             raise Refused(f"{host} does not lead to public addresses only")
         for address in addresses[:-1]:
             try:
-                return await self._connect.connect_tcp(address, port, timeout, local_address, socket_options)
+                return Metered(await self._connect.connect_tcp(address, port, timeout, local_address, socket_options))
             except (httpcore.NetworkError, httpcore.TimeoutException):
                 continue
-        return await self._connect.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return Metered(await self._connect.connect_tcp(addresses[-1], port, timeout, local_address, socket_options))
 
     async def sleep(self, seconds: float) -> None:
         await self._connect.sleep(seconds)
