@@ -61,6 +61,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.monotonic = Clock()
         self.provider = LyingProvider(clock=self.clock)
         self.audit = Audit(clock=self.clock)
         self.bearers = Bearers(
@@ -68,6 +69,7 @@ class Relay:
             providers=Providers(fetcher=Fetcher(self.provider, total_seconds=0.5), clock=self.clock),
             signer=SIGNER,
             clock=self.clock,
+            monotonic=self.monotonic,
             audit=self.audit,
         )
 
@@ -369,6 +371,7 @@ async def test_row26_a_new_key_is_fetched_once_and_the_old_ones_tokens_end(relay
     await relay.admits(old)
     relay.provider.jwks = {"keys": [public(OTHER_RSA_KEY)]}
     relay.clock.now += KEYS_AGAIN_SECONDS
+    relay.monotonic.now += KEYS_AGAIN_SECONDS
 
     await relay.admits(relay.token(key=OTHER_RSA_KEY, header={"kid": "k2"}))
     assert relay.finds(old) is None
@@ -410,11 +413,21 @@ async def test_it_is_looked_at_again_after_a_minute(relay: Relay) -> None:
     token = relay.token()
     await relay.admits(token)
 
-    relay.clock.now += CHECKED_SECONDS - 1
+    relay.monotonic.now += CHECKED_SECONDS - 1
     assert relay.finds(token) is not None
-    relay.clock.now += 1
+    relay.monotonic.now += 1
     assert relay.finds(token) is None
     await relay.admits(token)
+
+
+async def test_it_is_looked_at_again_after_a_minute_also_when_the_clock_was_set_back(relay: Relay) -> None:
+    token = relay.token()
+    await relay.admits(token)
+
+    relay.clock.now -= 86_400
+    relay.monotonic.now += CHECKED_SECONDS
+    assert relay.finds(token) is None
+    assert "future" in await relay.refuses(token)
 
 
 async def test_it_is_not_remembered_beyond_its_end(relay: Relay) -> None:

@@ -6,6 +6,7 @@ rules let its holder in (`policy/bearer.py`). Nothing is kept of tokens that wer
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +44,8 @@ class Program:
         id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
         version: Of the settings it was judged by (`Bearer.version`).
         expires_at: Unix time; what was opened with the token ends then.
-        checked_until: Unix time up to which it is taken without another look.
+        checked_until: Up to when it is taken without another look, on the clock that nobody sets: after a clock that
+            was ahead is put right, Unix time would take it until the wrong time comes.
         fields: The identity as header lines, each ended by CRLF, assertion included.
     """
 
@@ -77,6 +79,7 @@ class Bearers:
 
     Args:
         clock: Unix time.
+        monotonic: Seconds.
     """
 
     def __init__(
@@ -86,12 +89,14 @@ class Bearers:
         providers: Providers,
         signer: AssertionSigner,
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
         audit: Audit = NO_AUDIT,
     ) -> None:
         self._address = address
         self._providers = providers
         self._signer = signer
         self._clock = clock
+        self._monotonic = monotonic
         self._audit = audit
         self._known: dict[str, dict[bytes, Program]] = {}
 
@@ -99,9 +104,9 @@ class Bearers:
         """The program that showed this a moment ago. None means: ask `judge`."""
         known = self._known.get(host)
         program = known.get(sha256(authorization)) if known is not None else None
-        if program is None or now >= program.checked_until or program.version != bearer.version:
+        if program is None or now >= program.expires_at or program.version != bearer.version:
             return None
-        return program
+        return program if self._monotonic() < program.checked_until else None
 
     async def judge(
         self, bearer: Bearer, host: str, authorization: list[bytes], *, peer: str, request_id: str
@@ -152,7 +157,7 @@ class Bearers:
             identity=identity,
             version=bearer.version,
             expires_at=expires_at,
-            checked_until=min(now + CHECKED_SECONDS, expires_at),
+            checked_until=self._monotonic() + CHECKED_SECONDS,
             fields=identity_fields(identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii"),
         )
         known = self._known.get(host)
