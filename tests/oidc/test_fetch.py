@@ -1,14 +1,19 @@
 """What a provider can do to the relay in one call is bounded (rows 15, 59)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
 from tests.oidc.world import as_json
 from tunnelctl.oidc.errors import ProviderError
-from tunnelrelay.oidc.fetch import MAX_BODY, Fetcher
+from tunnelrelay.oidc.fetch import MAX_BODY, MAX_PARTS, Fetcher
+from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules
+from tunnelrelay.oidc.meter import HEAD_READ, MAX_ANSWER, MAX_HEAD, MAX_HEADS, MAX_READS
 
 
 class Answers(httpx.AsyncBaseTransport):
@@ -120,3 +125,104 @@ async def test_a_cancelled_call_lets_go_of_the_answer() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert body.is_closed
+
+
+class Wire(httpcore.AsyncNetworkStream):
+    """A connection on which these bytes come in, one read for each, and that counts what was taken of them."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.pieces: Iterator[bytes] = iter(pieces)
+        self.rest = b""
+        self.taken = self.reads = self.requests = 0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.rest = self.rest or next(self.pieces, b"")
+        data, self.rest = self.rest[:max_bytes], self.rest[max_bytes:]
+        self.taken += len(data)
+        self.reads += 1
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.requests += buffer.startswith(b"GET ")
+
+    async def aclose(self) -> None:
+        pass
+
+    def get_extra_info(self, info: str) -> Any:
+        return None
+
+
+class Wired(httpcore.AsyncNetworkBackend):
+    """A network in which everybody is at the other end of one wire."""
+
+    def __init__(self, *pieces: Iterable[bytes]) -> None:
+        self.wire = Wire(itertools.chain(*pieces))
+
+    async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        return self.wire
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    def fetcher(self) -> Fetcher:
+        rules = GuardRules(allow_http=True, ports=None, networks=LOOPBACK)
+        return Fetcher(GuardedTransport(rules, connect=self))
+
+
+async def wired_fault(*pieces: Iterable[bytes]) -> tuple[str, Wire]:
+    network = Wired(*pieces)
+    with pytest.raises(ProviderError) as caught:
+        await network.fetcher().get("http://op.localhost/")
+    return caught.value.detail, network.wire
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 28, 65_536])
+async def test_interim_responses_without_end_are_given_up_however_they_are_cut(size: int) -> None:
+    """Row 59."""
+    flood = INTERIM * 2_400
+    detail, wire = await wired_fault(flood[at : at + size] for at in range(0, len(flood), size))
+    assert f"more than {MAX_HEADS} heads" in detail
+    assert wire.taken <= max(HEAD_READ, (MAX_HEADS + 1) * len(INTERIM) + size)
+
+
+async def test_a_head_without_end_is_given_up() -> None:
+    """Row 59."""
+    detail, wire = await wired_fault([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"a:\r\n" * 1_000))
+    assert f"after {MAX_HEAD} bytes" in detail
+    assert wire.taken <= MAX_HEAD + HEAD_READ
+
+
+async def test_a_body_of_one_byte_chunks_is_given_up() -> None:
+    """Row 59."""
+    detail, wire = await wired_fault([CHUNKED], itertools.repeat(b"1\r\n \r\n" * 10_000))
+    assert f"more than {MAX_PARTS} parts" in detail
+    assert wire.taken <= 65_536
+
+
+async def test_framing_counts_towards_what_an_answer_may_be() -> None:
+    """Row 59."""
+    detail, wire = await wired_fault([CHUNKED], itertools.repeat(b"1;" + b"x" * 4_000 + b"\r\n \r\n"))
+    assert f"more than {MAX_ANSWER} bytes" in detail
+    assert wire.taken <= MAX_ANSWER + 65_536
+
+
+async def test_an_answer_that_drips_is_given_up() -> None:
+    """Row 59."""
+    detail, wire = await wired_fault([CHUNKED, b"1;"], itertools.repeat(b"x"))
+    assert f"more than {MAX_READS} pieces" in detail
+    assert wire.reads == MAX_READS
+
+
+async def test_each_answer_on_a_connection_has_the_limits_to_itself() -> None:
+    body = b'{"a":"' + b"x" * 200_000 + b'"}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    network = Wired([INTERIM * 2, head + body] * 6)
+    fetcher = network.fetcher()
+    for _ in range(6):
+        assert (await fetcher.get("http://op.localhost/")).status == 200
+    assert network.wire.requests == 6
+    assert network.wire.taken > 2 * MAX_ANSWER

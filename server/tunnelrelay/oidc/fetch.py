@@ -1,6 +1,7 @@
 """One bounded call to a provider: a JSON object, or a `ProviderError` that says what to tell whom.
 
-Every limit on what a provider can do to the relay stands here: time, size, type, redirects, compression.
+Limits on what a provider can do to the relay stand here: time, size, type, redirects, compression. Those on what comes
+before and between the bytes of a body are in `meter.py`.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ JWT_TYPE = "application/jwt"
 """Media type of a signed userinfo answer (Core section 5.3.2)."""
 MAX_BODY = 256 * 1024
 """Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
+MAX_PARTS = 2_000
+"""Parts in which a body comes. Each chunk is one, however small, and costs the loop about as much as a large one."""
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 8.0
 """For one call, everything included. A visitor waits for it."""
@@ -111,9 +114,12 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
     if media_type != "application/json" and not media_type.endswith("+json") and not is_token:
         raise ProviderError("invalid", f"{where} answered {response.status_code} with something other than JSON")
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    content = bytearray()
+    content, parts = bytearray(), 0
     async for part in response.stream:
         content += part
+        parts += 1
+        if parts > MAX_PARTS:
+            raise ProviderError("invalid", f"{where} answered in more than {MAX_PARTS} parts")
         if len(content) > MAX_BODY:
             raise ProviderError("invalid", f"{where} answered with more than {MAX_BODY} bytes")
     if is_token:

@@ -1,0 +1,84 @@
+"""A connection to a provider that gives up when the answer costs more than it may, whatever the bytes are.
+
+`fetch.py` limits what a body holds. Interim responses, heads and the framing of chunks never get that far: h11 works
+through them, on the loop that serves everybody. So they are limited here, below h11.
+"""
+
+import re
+import ssl
+from typing import Any
+
+import httpcore
+
+MAX_HEAD = 16 * 1024
+"""Bytes up to the end of the final head. Honest ones have one or two thousand; a head of 16 KiB with as many fields as
+fit costs about as much CPU as the TLS handshake before it."""
+MAX_HEADS = 8
+"""Heads in one answer: the final one, and interim ones (1xx), of which providers send none."""
+MAX_ANSWER = 512 * 1024
+"""Bytes of one answer with its head and framing; twice what its body may hold."""
+MAX_READS = 2_000
+"""Reads in one answer. A body of 256 KiB comes in some 200 segments; one that drips byte by byte comes to nothing."""
+HEAD_READ = 2 * 1024
+"""Bytes at once up to the end of the final head, so that MAX_HEAD is looked at before h11 has worked for long."""
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+"""Where h11 takes a head to end."""
+
+
+class Metered(httpcore.AsyncNetworkStream):
+    """A connection on which each answer has its limits. An answer begins when the last byte of a request was sent."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._is_head, self._tail = True, b""
+        self._reads = self._bytes = self._heads = 0
+
+    def head_is_complete(self) -> None:
+        """The final head was read: the rest is the body."""
+        self._is_head = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """See `httpcore.AsyncNetworkStream`. Raises `httpcore.RemoteProtocolError` beyond a limit."""
+        self._check()
+        data = await self._stream.read(min(max_bytes, HEAD_READ) if self._is_head else max_bytes, timeout)
+        self._reads += 1
+        self._bytes += len(data)
+        if self._is_head:
+            # Two bytes of the read before: an end of a head may lie across both.
+            self._heads += len(_HEAD_END.findall(self._tail + data))
+            self._tail = (self._tail + data)[-2:]
+            if self._heads > MAX_HEADS:
+                raise httpcore.RemoteProtocolError(f"more than {MAX_HEADS} heads in one answer")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """See `httpcore.AsyncNetworkStream`. The next answer begins after it."""
+        self._begin()
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """See `httpcore.AsyncNetworkStream`."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """See `httpcore.AsyncNetworkStream`. What is inside the TLS is metered by itself."""
+        return Metered(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """See `httpcore.AsyncNetworkStream`."""
+        return self._stream.get_extra_info(info)
+
+    def _begin(self) -> None:
+        self._is_head, self._tail = True, b""
+        self._reads = self._bytes = self._heads = 0
+
+    def _check(self) -> None:
+        if self._is_head and self._bytes >= MAX_HEAD:
+            raise httpcore.RemoteProtocolError(f"no end of the head after {MAX_HEAD} bytes")
+        if self._bytes >= MAX_ANSWER:
+            raise httpcore.RemoteProtocolError(f"more than {MAX_ANSWER} bytes in one answer")
+        if self._reads >= MAX_READS:
+            raise httpcore.RemoteProtocolError(f"an answer in more than {MAX_READS} pieces")
