@@ -18,9 +18,11 @@ from tests.oidc.world import (
 )
 from tunnelrelay.oidc.known_providers import MAX_CALLS
 from tunnelrelay.oidc.provider import Busy
+from tunnelrelay.oidc.recheck import AWAY_SECONDS
 from tunnelrelay.oidc.sealed import sha256
-from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
-from tunnelrelay.store.base import SessionRow, StoreError
+from tunnelrelay.oidc.session import Session
+from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway, SessionsAway
+from tunnelrelay.store.base import SessionRow, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 
 
@@ -100,31 +102,77 @@ async def test_rules_that_change_while_the_provider_is_asked_are_the_ones_that_c
 
 
 class AwayStore(MemoryStore):
-    """Can be away."""
+    """Can be away, or take no writes."""
 
-    is_away = False
+    is_away = is_full = False
 
     async def load_session(self, key: bytes) -> SessionRow | None:
         if self.is_away:
             raise StoreError("away")
         return await super().load_session(key)
 
+    async def lease(self, key: bytes, now: float, until: float) -> bool:
+        self._write()
+        return await super().lease(key, now, until)
+
+    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+        self._write()
+        return await super().end_sessions(whose, at)
+
+    def _write(self) -> None:
+        if self.is_full:
+            raise StoreError("disk is full")
+
+
+def refreshing_into(store: AwayStore, **changes: Any) -> World:
+    world = refreshing(**changes)
+    world.store = store
+    world.restart()
+    return world
+
 
 async def test_while_the_store_is_away_known_sessions_go_on_and_are_rechecked_when_it_is_back() -> None:
-    world = refreshing()
-    world.store = AwayStore()
-    world.restart()
+    store = AwayStore()
+    world = refreshing_into(store)
     browser = await due(world)
-    world.store.is_away = True
-    for _ in range(100):
-        assert not isinstance(await found(world, browser), type(None))
+    store.is_away = True
+    for _ in range(RECHECK // 30):
+        assert isinstance(await found(world, browser), Session)
         await world.rechecked()
         world.clock.now += 29
     assert world.provider.refreshes() == []
-    world.store.is_away = False
+    store.is_away = False
     world.find(browser)
     await world.rechecked()
     assert world.provider.refreshes() == ["rt0-1"]
+
+
+@pytest.mark.parametrize("policy", ["keep", "login"])
+async def test_a_store_that_takes_no_writes_keeps_nobody_in_for_longer_than_claims_are_believed(policy: str) -> None:
+    store = AwayStore()
+    world = refreshing_into(store, on_recheck_error=policy)
+    browser = await due(world)
+    store.is_full = True
+    world.provider.families["rt0"] = "dead"
+    for _ in range(RECHECK // 60):
+        assert isinstance(await found(world, browser), Session)
+        await world.rechecked()
+        world.clock.now += 60
+    assert await world.current(browser) is None
+    assert world.find(browser) is None
+    assert world.told("session.end") == ["not_rechecked"]
+
+
+async def test_with_policy_502_a_store_that_takes_no_writes_lets_nobody_in_until_it_does() -> None:
+    store = AwayStore()
+    world = refreshing_into(store, on_recheck_error="502")
+    browser = await due(world, late=RECHECK)
+    store.is_full = True
+    with pytest.raises(ProviderAway):
+        await world.current(browser)
+    store.is_full = False
+    world.clock.now += AWAY_SECONDS
+    assert await world.current(browser)
 
 
 async def found(world: World, browser: Browser) -> Any:
@@ -230,12 +278,11 @@ async def test_a_visitor_that_leaves_while_waiting_stops_no_recheck() -> None:
 
 
 async def test_a_session_that_could_not_be_checked_for_the_store_is_neither_let_in_nor_signed_out() -> None:
-    world = refreshing()
-    world.store = AwayStore()
-    world.restart()
+    store = AwayStore()
+    world = refreshing_into(store)
     browser = await due(world)
     world.sessions._sessions.clear()
-    world.store.is_away = True
+    store.is_away = True
     with pytest.raises(SessionsAway):
         await world.current(browser)
 

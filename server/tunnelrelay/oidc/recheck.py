@@ -107,9 +107,10 @@ class Rechecks:
         try:
             await self._take_turn(session)
         except StoreError as error:
-            # Sessions that are known go on without the store: for this one it is as if it were not due yet.
-            log.warning("a session was not re-checked, the store is away: host=%s: %s", session.host, error)
-            self._put_off(session, wait_at=self._clock() + RETRY_SECONDS * KEEP_FACTOR)
+            # Sessions that are known go on without the store, and no longer than claims are believed: a disk that is
+            # full must not keep somebody signed in whom the provider has dropped.
+            log.warning("the store cannot tell of a session: host=%s: %s", session.host, error)
+            self._not_now(session, "store_away")
         except Exception:
             log.exception("a re-check failed: host=%s", session.host)
             self._not_asked(session, "internal error")
