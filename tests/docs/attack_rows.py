@@ -20,6 +20,8 @@ SECURITY = ROOT / "docs" / "concepts" / "security.md"
 BEGIN, END = "<!-- attacks:begin -->", "<!-- attacks:end -->"
 MAX_FILES = 3
 """Files of tests the table names for one attack; the rest is one search away."""
+WHOLE = ("tests/fuzz/", "tests/journeys/")
+"""Tests of everything at once: they show that it holds, and seldom why."""
 
 CHAPTERS: dict[str, dict[int, str]] = {
     "Tokens of a provider": {
@@ -218,6 +220,11 @@ def why_not(number: int) -> str:
     return f"out of scope: {OUT_OF_SCOPE[number]}" if number in OUT_OF_SCOPE else ""
 
 
+def best(tests: dict[str, list[str]]) -> list[str]:
+    """The files to read first: those with most tests; among equals those that are about the thing itself."""
+    return sorted(tests, key=lambda file: (-len(tests[file]), file.startswith(WHOLE), file))[:MAX_FILES]
+
+
 def table() -> str:
     """The docs' table, with its headings."""
     found = shown_by()
@@ -226,8 +233,7 @@ def table() -> str:
         lines += [f"### {chapter}", "", "| row | what is tried | shown by |", "|---|---|---|"]
         for number, meaning in rows.items():
             tests = found.get(number, {})
-            most = sorted(tests, key=lambda file: (-len(tests[file]), file))[:MAX_FILES]
-            shown = ", ".join(f"`{file}`" for file in sorted(most)) or why_not(number)
+            shown = ", ".join(f"`{file}`" for file in best(tests)) or why_not(number)
             lines.append(f"| {number} | {meaning} | {shown} |")
         lines.append("")
     return "\n".join(lines)
