@@ -24,7 +24,7 @@ ASSERTION_SECONDS = 120
 ALGORITHM = "ES256"
 FILE_NAME = "assertion.json"
 OLD_FILE_NAME = "assertion.pem"
-"""One key, as releases before rotation kept it."""
+"""One key, as a relay from before rotation kept it."""
 AHEAD_SECONDS = 86_400.0
 """How long a key is published before it signs. We let apps keep the keys for an hour; some keep them for a day."""
 KEEP_SECONDS = 86_400.0
@@ -97,7 +97,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
 
     @classmethod
     def file(cls, path: Path) -> "KeyFile[SigningKeys]":
-        """The file they are kept in. A single key that an earlier release left beside it is taken over."""
+        """The file they are kept in. A single key that a relay from before rotation left beside it is taken over."""
         old = path.with_name(OLD_FILE_NAME)
         return KeyFile(
             path,
@@ -214,7 +214,7 @@ class AssertionSigner:
 
 
 def _from_old(path: Path) -> SigningKeys | None:
-    """The one key of an earlier release's file, None when there is no such file."""
+    """The one key of a relay from before rotation, None when there is no such file."""
     if not path.exists():
         return None
     try:
