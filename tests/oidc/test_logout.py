@@ -12,6 +12,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.logout import EVERYWHERE
+from tunnelrelay.store.base import StoreError
 
 
 def asking(browser: Browser) -> Asking:
@@ -183,3 +184,39 @@ async def test_a_provider_that_is_away_keeps_nobody_signed_in() -> None:
     world.provider.answers["/.well-known/openid-configuration"] = httpx.ConnectError("away")
     assert location(await submit(browser, token_in(await ask(browser)))) == f"https://{APP}/_tunnel/signed-out"
     assert await world.signed_in(browser) is None
+
+
+async def test_a_store_that_is_away_keeps_nobody_signed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise StoreError("away")
+
+    world = World()
+    browser = await signed_in(world)
+    token, cookie = token_in(await ask(browser)), browser.session_cookie()
+    monkeypatch.setattr(world.store, "load_session", away)
+    monkeypatch.setattr(world.store, "end_sessions", away)
+    done = await submit(browser, token)
+    assert location(done) == f"https://{APP}/_tunnel/signed-out"
+    assert set_cookies(done)[0].startswith(b"__Host-tunnel=;")
+    assert world.find(browser) is None
+    assert len(world.ended) == 1
+
+    monkeypatch.undo()
+    await world.sessions.flush()
+    world.restart()
+    assert browser.session_cookie() == cookie
+    assert await world.signed_in(browser) is None
+
+
+async def test_whom_only_the_store_knows_is_not_told_they_are_signed_out_while_it_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreError("away")
+
+    world = World()
+    browser = await signed_in(world)
+    token = token_in(await ask(browser))
+    world.restart()
+    monkeypatch.setattr(world.store, "load_session", away)
+    assert code_of(await submit(browser, token)) == "relay_busy"

@@ -87,24 +87,21 @@ class Logout:
         )
 
     async def submit(self, asking: Asking, form: Iterable[tuple[str, str]]) -> Reply:
-        """Signs out, if the form came from our page for this very session."""
+        """Signs out, if the form came from our page for this very session. For that the store need not be there."""
         fields = list(form)
         try:
             session = await self._session(asking)
-            if session is None:
-                return self._signed_out(asking.host)
-            tokens = [value for name, value in fields if name == "token"]
-            if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
-                log.warning("logout refused, the form's token is wrong: host=%s", asking.host)
-                return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
-            grant = await self._sessions.grant_of(session)
-            await self._sessions.end(session.id_digest)
         except StoreError as error:
-            log.warning("logout not written: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+            log.warning("logout not done: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
             return pages.busy(request_id=asking.request_id, host=asking.host)
-        return await self._leave(
-            asking, session, grant or Grant(), is_everywhere=any(n == EVERYWHERE for n, _ in fields)
-        )
+        if session is None:
+            return self._signed_out(asking.host)
+        tokens = [value for name, value in fields if name == "token"]
+        if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
+            log.warning("logout refused, the form's token is wrong: host=%s", asking.host)
+            return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
+        grant = await self._end(asking, session)
+        return await self._leave(asking, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
 
     def returned(self, params: Iterable[tuple[str, str]], connection_id: str, request_id: str) -> Reply:
         """Back from the provider's logout, at the callback host: on to the endpoint that only the state can name.
@@ -135,6 +132,20 @@ class Logout:
             return pages.logged_out(host=host)
         there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
         return pages.logged_out(host=host, provider_sign_out=there)
+
+    async def _end(self, asking: Asking, session: Session) -> Grant:
+        """Ends the session, with or without the store. Returns what is kept of its login, empty when nobody can tell."""
+        grant = None
+        try:
+            grant = await self._sessions.grant_of(session)
+        except StoreError as error:
+            log.warning("a login's tokens not read: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+        try:
+            await self._sessions.end(session.id_digest)
+        except StoreError as error:
+            # It is over here, this browser has lost its cookie, and the deletion is written when the store is back.
+            log.warning("logout written later: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+        return grant or Grant()
 
     async def _leave(self, asking: Asking, session: Session, grant: Grant, *, is_everywhere: bool) -> Reply:
         metadata = await self._metadata(asking.connection)
