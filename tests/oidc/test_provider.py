@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.oidc.world import ISSUER, OTHER_RSA_KEY, RSA_KEY, Browser, World, as_json, code_of, connection, public
+from tests.oidc.world import ISSUER, OTHER_RSA_KEY, RSA_KEY, Browser, Gate, World, as_json, code_of, connection, public
 from tunnelctl.oidc.errors import ProviderError
-from tunnelrelay.oidc.known_providers import MAX_OWNERS_PROVIDERS, MAX_PROVIDERS
+from tunnelrelay.oidc.known_providers import BUSY_SECONDS, MAX_OWNERS_CALLS, MAX_OWNERS_PROVIDERS, MAX_PROVIDERS, Busy
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -160,6 +160,50 @@ async def test_of_too_many_owners_providers_the_one_goes_that_was_not_used_for_l
     assert len(world.provider.calls) == calls
     await world.providers.metadata(connection(owner="owner-1"))
     assert len(world.provider.calls) == calls + 1
+
+
+async def test_an_owner_whose_providers_never_answer_holds_up_only_his_own_calls() -> None:
+    world = World()
+    hung = world.provider.gates["/hung" + DISCOVERY] = Gate()
+    eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(100)]
+    calls = [asyncio.ensure_future(world.providers.metadata(eve)) for eve in eves]
+    await hung.reached.wait()
+    assert await world.providers.metadata(connection(owner="ann"))
+    assert len(world.provider.calls_to("/hung" + DISCOVERY)) == MAX_OWNERS_CALLS
+
+    hung.open()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(world.provider.calls_to("/hung" + DISCOVERY)) == len(eves)
+
+
+async def test_calls_that_are_given_up_give_their_turns_back() -> None:
+    world = World()
+    hung = world.provider.gates[DISCOVERY] = Gate()
+    connections = [connection(id=f"conn-{number}", owner="eve") for number in range(2 * MAX_OWNERS_CALLS)]
+    calls = [asyncio.ensure_future(world.providers.metadata(each)) for each in connections]
+    await hung.reached.wait()
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    hung.open()
+    assert await world.providers.metadata(connection(owner="eve"))
+
+
+async def test_a_call_that_got_no_turn_is_not_held_against_the_provider_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.provider.QUEUE_SECONDS", 0)
+    world = World()
+    hung = world.provider.gates["/hung" + DISCOVERY] = Gate()
+    eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(MAX_OWNERS_CALLS)]
+    calls = [asyncio.ensure_future(world.providers.metadata(eve)) for eve in eves]
+    await hung.reached.wait()
+    with pytest.raises(Busy):
+        await world.providers.metadata(connection(owner="eve"))
+    hung.open()
+    await asyncio.gather(*calls, return_exceptions=True)
+    world.clock.now += BUSY_SECONDS
+    assert await world.providers.metadata(connection(owner="eve"))
 
 
 async def test_row_26_new_keys_are_found_by_one_fetch_and_old_ones_refused_after_it() -> None:

@@ -16,8 +16,7 @@ from tests.oidc.world import (
     public,
     signed_in,
 )
-from tunnelrelay.oidc.known_providers import MAX_CALLS
-from tunnelrelay.oidc.provider import Busy
+from tunnelrelay.oidc.known_providers import MAX_CALLS, Busy
 from tunnelrelay.oidc.recheck import AWAY_SECONDS
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.session import Session

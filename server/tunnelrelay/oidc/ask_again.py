@@ -18,7 +18,8 @@ import msgspec
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.claims import normalised
-from tunnelrelay.oidc.provider import Busy, Providers
+from tunnelrelay.oidc.known_providers import Busy
+from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import ABOUT_THE_TOKEN, OtherSubject, Tokens, granted
 from tunnelrelay.oidc.session import Grant, claims_in, grant_of
 from tunnelrelay.oidc.tokens import TokenInvalid

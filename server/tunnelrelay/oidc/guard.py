@@ -23,7 +23,9 @@ from tunnelrelay.oidc.meter import Metered
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-MAX_CONNECTIONS = 40
+MAX_CONNECTIONS = 200
+"""Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
+anybody waits. A connection costs a file and some 50 kB."""
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _REFUSED: tuple[Network, ...] = tuple(
     ip_network(network)

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet
@@ -31,6 +32,18 @@ MAX_OWNERS_PROVIDERS = 250
 """Of one owner, who may invent client after client."""
 MAX_CALLS = 2
 """Calls under way at once per connection, so that a slow provider holds up its own visitors only."""
+MAX_OWNERS_CALLS = 8
+"""And per owner, who may have many connections whose providers never answer: all of them together hold up their own."""
+BUSY_SECONDS = 10.0
+"""How long it is remembered, from when the wait began, that a call got no turn: about as long as the wait itself, for
+those who wait behind it. A failure of ours says nothing about the provider."""
+
+
+class Busy(ProviderError):
+    """Calls of ours stood in line before: the provider was not asked, and nothing is known against it."""
+
+    def __init__(self) -> None:
+        super().__init__("unreachable", "too many calls to this provider, or of this owner, are under way")
 
 
 class Document(Generic[T]):
@@ -74,16 +87,24 @@ class Document(Generic[T]):
             self._value, self._failure, self.read_at = await read(), None, now
         except ProviderError as error:
             self._failure = error
+            if isinstance(error, Busy):
+                self.tried_at = now - FAILED_SECONDS + BUSY_SECONDS
             if now - self.read_at > STALE_SECONDS:
                 self._value = None
 
 
 class Known:
-    """What is known of one connection's provider."""
+    """What is known of one connection's provider.
 
-    __slots__ = ("calls", "keys", "metadata")
+    Attributes:
+        calls: Turns to call it.
+        owners_calls: Turns of the owner's calls, whomever they go to.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("calls", "keys", "metadata", "owners_calls")
+
+    def __init__(self, owners_calls: asyncio.Semaphore) -> None:
+        self.owners_calls = owners_calls
         self.metadata: Document[Metadata] = Document()
         self.keys: Document[KeySet] = Document()
         self.calls = asyncio.Semaphore(MAX_CALLS)
@@ -99,6 +120,8 @@ class KnownProviders:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._counts: Counter[str] = Counter()
+        # Weak: an owner's turns last as long as a connection of theirs is known, or a call of theirs is under way.
+        self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def of(self, connection: Connection) -> Known:
         """What is known of this connection's provider; nothing, at first."""
@@ -112,7 +135,9 @@ class KnownProviders:
         elif len(self._known) >= MAX_PROVIDERS:
             self._forget(next(iter(self._known)))
         self._counts[connection.owner] += 1
-        known = self._known[key] = Known()
+        calls = self._calls.get(connection.owner) or asyncio.Semaphore(MAX_OWNERS_CALLS)
+        self._calls[connection.owner] = calls
+        known = self._known[key] = Known(calls)
         return known
 
     def _forget(self, key: tuple[str, str]) -> None:

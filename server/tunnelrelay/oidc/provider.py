@@ -6,13 +6,15 @@ What is known is kept in `known_providers.py`; what is sent and how answers are 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
 from tunnelrelay.oidc.fetch import Answer, Fetcher
-from tunnelrelay.oidc.known_providers import KnownProviders
+from tunnelrelay.oidc.guard import MAX_CONNECTIONS
+from tunnelrelay.oidc.known_providers import Busy, KnownProviders
 from tunnelrelay.oidc.redeem import (
     Tokens,
     merge_userinfo,
@@ -29,14 +31,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 QUEUE_SECONDS = 8.0
-"""Longest wait for one's turn to call."""
-
-
-class Busy(ProviderError):
-    """Calls of ours to this provider stood in line before: it was not asked, and nothing is known against it."""
-
-    def __init__(self) -> None:
-        super().__init__("unreachable", "too many calls to this provider are under way")
+"""Longest wait for one's turn to call. It is no part of the call's own time: no provider of others uses that up."""
 
 
 class Providers:
@@ -62,6 +57,7 @@ class Providers:
         self._monotonic = monotonic or clock
         self._allow_http = allow_http
         self._known = KnownProviders()
+        self._calls = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def check(self, connection: Connection) -> list[str]:
         """What will keep people from logging in, in words for the owner; empty when all is well. Warms the cache."""
@@ -199,13 +195,13 @@ class Providers:
         return await (keys.get_newer if newer else keys.get)(read, self._monotonic)
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        calls = self._known.of(connection).calls
-        try:
-            async with asyncio.timeout(QUEUE_SECONDS):
-                await calls.acquire()
-        except TimeoutError as error:
-            raise Busy from error
-        try:
+        known = self._known.of(connection)
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout(QUEUE_SECONDS):
+                    # The narrowest first: who waits for it takes nothing from anybody.
+                    for turn in (known.calls, known.owners_calls, self._calls):
+                        await turns.enter_async_context(turn)
+            except TimeoutError as error:
+                raise Busy from error
             return await call()
-        finally:
-            calls.release()
