@@ -15,6 +15,7 @@ from tests.support.issuer import Issuer, issuer
 from tests.support.raw_http import Response, request_bytes
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.wire.messages import Bound, JwtSpec, OidcSpec, PolicySpec
+from tunnelrelay.policy.limits import Buckets
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.relay import Relay
 
@@ -120,6 +121,23 @@ async def test_row111_what_the_owner_adds_as_authorization_takes_its_place(relay
     async for scene in serve(relay, policy(ci, request_headers=edit)):
         fields = await asked_with(scene, token=good(ci))
         assert fields[b"authorization"] == b"Bearer for-the-app"
+
+
+async def test_a_flood_of_bad_tokens_is_told_when_to_come_again(s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch):
+    bearers = s.relay.ingress.gate._bearers
+    monkeypatch.setattr("tunnelrelay.oidc.bearer.address_key", str)  # this machine is limited too
+    monkeypatch.setattr(bearers, "_bad", Buckets(1, 1 / 3600))
+    known, bad = good(ci), good(ci, exp=1)
+    await asked_with(s, token=known)
+
+    refused = await s.fetch(get(token=bad))
+    limited = await s.fetch(get(token=bad))
+
+    assert (refused.status, error_of(refused)) == (401, "bearer_invalid")
+    assert (limited.status, error_of(limited)) == (429, "too_many_requests")
+    assert int(limited.get("retry-after") or 0) > 1800
+    assert s.relay.metrics.counts["limited"]["bearer_tokens"] == 1
+    await asked_with(s, token=known)
 
 
 async def test_row106_a_programs_own_identity_headers_are_taken_out(s: Scene, ci: Issuer):
@@ -310,9 +328,7 @@ async def is_cut(connection: Any) -> bool:
 
 
 @pytest.mark.parametrize("fields", [WEBSOCKET, []], ids=["websocket", "event stream"])
-async def test_what_a_token_opened_ends_with_it(
-    s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch, fields: list[tuple[str, str]]
-):
+async def test_what_a_token_opened_ends_with_it(s: Scene, ci: Issuer, fields: list[tuple[str, str]]):
     """Row 115."""
     status, said = (101, SWITCHED) if fields else (200, b"Content-Type: text/event-stream\r\n")
     s.agent.answers = lambda asked: asked.head(status, said)
@@ -322,18 +338,16 @@ async def test_what_a_token_opened_ends_with_it(
         look(s)
         assert not (await s.visit(visitor)).is_idle
 
-        monkeypatch.setattr(s.relay.ingress.gate, "_clock", lambda: time.time() + 300 + 60)
+        s.clock.ahead = 300 + 60
         look(s)
         assert await is_cut(visitor)
 
 
-async def test_a_request_nobody_has_answered_when_its_token_ends_is_refused(
-    s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_request_nobody_has_answered_when_its_token_ends_is_refused(s: Scene, ci: Issuer):
     s.agent.answers = lambda asked: None
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor, get(token=good(ci)))
-        monkeypatch.setattr(s.relay.ingress.gate, "_clock", lambda: time.time() + 300 + 60)
+        s.clock.ahead = 300 + 60
         look(s)
         response = await visitor.response()
         await asked.until(lambda: asked.reset)

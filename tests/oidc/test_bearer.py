@@ -29,7 +29,14 @@ from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc import bearer as bearer_module
 from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.bearer import CHECKED_SECONDS, Bearers, Program, TokenRefused
+from tunnelrelay.oidc.bearer import (
+    BURST_REFUSED,
+    CHECKED_SECONDS,
+    REFUSED_PER_SECOND,
+    Bearers,
+    Program,
+    TokenRefused,
+)
 from tunnelrelay.oidc.bearer_token import claimed_issuer, may_be_token, token_in
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.known_providers import KEYS_AGAIN_SECONDS
@@ -361,6 +368,40 @@ async def test_what_is_asked_of_peoples_logins_is_asked_of_tokens_of_the_same_is
     assert program.expires_at == NOW + LEEWAY
     for claims in ({}, {"auth_time": NOW - 601 - LEEWAY}, {"auth_time": "now"}):
         await relay.refuses(relay.token(**claims), recent)
+
+
+# Floods
+
+
+async def test_a_flood_of_bad_tokens_is_told_to_wait_and_reads_no_more(relay: Relay) -> None:
+    good, bad = relay.token(), relay.token(aud="other")
+    await relay.admits(good)
+    for _ in range(BURST_REFUSED):
+        await relay.refuses(bad)
+
+    assert await relay.shows(bad) == TokenRefused("too_many_requests", "", 1)
+    assert await relay.shows(relay.token(sub="new")) == TokenRefused("too_many_requests", "", 1)
+    assert await relay.shows(relay.token(iss="https://the-apps-own.example")) is None
+    await relay.admits(good)  # known, and costs nothing
+    assert relay.audit.take()[-1].reason == "bearer_tokens"
+    relay.monotonic.now += 1 / REFUSED_PER_SECOND
+    await relay.admits(relay.token(sub="new"))
+
+
+async def test_bad_tokens_at_one_endpoint_or_from_one_address_slow_nobody_else(relay: Relay) -> None:
+    bad, bearer = relay.token(aud="other"), by_login()
+    for _ in range(BURST_REFUSED):
+        await relay.shows(bad, host=EVIL)
+
+    await relay.admits(relay.token())
+    shown = [f"Bearer {relay.token(sub='b')}".encode()]
+    assert isinstance(await relay.bearers.judge(bearer, EVIL, shown, peer="192.0.2.2", request_id="r"), Program)
+    assert await relay.shows(bad, host=EVIL) == TokenRefused("too_many_requests", "", 1)
+
+
+async def test_a_token_of_great_length_is_nobodys(relay: Relay) -> None:
+    assert isinstance(await relay.shows(relay.token(x="x" * 11_000)), Program)
+    assert await relay.shows(relay.token(x="x" * 13_000)) is None
 
 
 # The issuer's keys

@@ -161,9 +161,11 @@ class Gate:
         match await self._bearers.judge(bearer, host, shown, peer=peer.host, request_id=request_id):
             case None:
                 return None
-            case TokenRefused(code, reason):
+            case TokenRefused(code, reason, wait):
                 fields = (token_challenge(host, reason),) if code == "bearer_invalid" else ()
-                return self._error(code, head, host, request_id, fields)
+                if wait:
+                    self._metrics.limited("bearer_tokens")
+                return self._error(code, head, host, request_id, fields, wait)
             case Program() as program:
                 passed = self._pass_program(policy, head, host, peer.host, program)
                 return passed or self._unauthorized(policy, Visit.UPGRADE, head, host, request_id)
@@ -223,5 +225,8 @@ class Gate:
             fields=fields,
         )
 
-    def _error(self, code: str, head: RequestHead, host: str, request_id: str, fields: tuple[Field, ...] = ()) -> Reply:
-        return error_reply(code, request_id=request_id, host=host, wants_html=wants_html(head), fields=fields)
+    def _error(
+        self, code: str, head: RequestHead, host: str, request_id: str, fields: tuple[Field, ...] = (), wait: int = 0
+    ) -> Reply:
+        html = wants_html(head)
+        return error_reply(code, request_id=request_id, host=host, wants_html=html, retry_after=wait, fields=fields)

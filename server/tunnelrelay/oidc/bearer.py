@@ -23,6 +23,7 @@ from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.tokens import LEEWAY, TokenInvalid
 from tunnelrelay.policy.bearer import admits
+from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Bearer, TokenIssuer
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 CHECKED_SECONDS = ASSERTION_SECONDS / 2
 """A token that was found good is not looked at again for so long. A key taken away at the issuer counts here after no
 more than this and the keys' own refresh, and the assertion signed with it is still good for as long again."""
+BURST_REFUSED, REFUSED_PER_SECOND = 60, 2.0
+"""Bad tokens from one address at one endpoint before it is told to wait. Each costs up to some 7 ms, so that these are
+about 1 % of a core. Of one endpoint, so that its owner's pages use up nothing of what their visitors have elsewhere."""
 MAX_TOKENS = 64
 """Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
 MAX_HOSTS = 512
@@ -68,10 +72,12 @@ class TokenRefused:
     Attributes:
         code: Of the error to answer with.
         reason: Which check failed, for whoever sent it; never holds anything out of the token.
+        wait: Seconds until it may be tried again; 0 when that is up to the sender.
     """
 
     code: str
     reason: str
+    wait: int = 0
 
 
 class Bearers:
@@ -99,6 +105,7 @@ class Bearers:
         self._monotonic = monotonic
         self._audit = audit
         self._known: dict[str, dict[bytes, Program]] = {}
+        self._bad = Buckets(BURST_REFUSED, REFUSED_PER_SECOND)
 
     def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
         """The program that showed this a moment ago. None means: ask `judge`."""
@@ -130,6 +137,9 @@ class Bearers:
         found = self.find(bearer, host, authorization[0], self._clock())
         if found is not None:
             return found
+        sender = _sender(peer, host)
+        if sender and self._bad.is_empty(sender, self._monotonic()):
+            return self._slow_down(sender, host, peer, request_id)
         try:
             claims = await self._providers.verify(
                 issuer.connection,
@@ -175,6 +185,8 @@ class Bearers:
         self, code: str, reason: str, host: str, peer: str, request_id: str, issuer: TokenIssuer | None = None
     ) -> TokenRefused:
         connection = issuer.connection if issuer is not None else None
+        if issuer is not None and (sender := _sender(peer, host)):
+            self._bad.wait(sender, self._monotonic())
         self._audit.record(
             "bearer.refused",
             reason=code,
@@ -186,6 +198,16 @@ class Bearers:
             check=reason,
         )
         return TokenRefused(code, reason)
+
+    def _slow_down(self, sender: str, host: str, peer: str, request_id: str) -> TokenRefused:
+        self._audit.record("rate.limited", reason="bearer_tokens", host=host, peer=peer, request_id=request_id)
+        return TokenRefused("too_many_requests", "", self._bad.wait(sender, self._monotonic()))
+
+
+def _sender(peer: str, host: str) -> str:
+    """Whose bad tokens are counted together; "" for who is not limited."""
+    address = address_key(peer)
+    return f"{address} {host}" if address else ""
 
 
 def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:

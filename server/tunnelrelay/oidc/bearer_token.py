@@ -14,7 +14,6 @@ from tunnelrelay.oidc.tokens import (
     JWT_KIND,
     LEEWAY,
     MAX_HEADER,
-    MAX_TOKEN,
     TokenInvalid,
     check_sign_in,
     check_subject,
@@ -24,6 +23,9 @@ from tunnelrelay.oidc.tokens import (
 )
 from tunnelrelay.policy.rules import TokenIssuer
 
+MAX_BEARER = 16 * 1024
+"""Characters. Every request can bring a new one, and reading the worst of this size costs some 3 ms: less than an ID
+token may have, which comes once a login. What is longer is nobody's token here."""
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
 """`typ` of access tokens (RFC 9068 section 2.1), and of those made before there was one."""
 
@@ -41,13 +43,13 @@ def token_in(authorization: bytes) -> str:
 
 def claimed_issuer(token: str) -> str:
     """The `iss` a JWT claims to be from, unchecked; "" when it is no JWT, or names none."""
-    parts = token.split(".", 3) if len(token) <= MAX_TOKEN and token.isascii() else []
+    parts = token.split(".", 3) if len(token) <= MAX_BEARER and token.isascii() else []
     if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
         return ""
     header, payload = unb64url(parts[0]), unb64url(parts[1])
     try:
         parse_object(header or b"", max_bytes=MAX_HEADER)
-        issuer = parse_object(payload or b"", max_bytes=MAX_TOKEN).get("iss")
+        issuer = parse_object(payload or b"", max_bytes=MAX_BEARER).get("iss")
     except NotStrictJson:
         return ""
     return issuer if isinstance(issuer, str) else ""
