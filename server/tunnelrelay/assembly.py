@@ -37,6 +37,7 @@ from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.oidc.warm import WarmUps
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.store.base import Store
@@ -257,16 +258,18 @@ def _acceptor(given: Given, ground: _Ground, sign_in: _SignIn, names: NameKeeper
         audit=ground.audit,
         metrics=given.metrics,
         spawn=given.spawn,
-        warm=lambda connection: given.spawn(_warm(sign_in.providers, connection)),
+        warm=_warm_ups(given, ground, sign_in).add,
     )
     needs_tokens = given.config.needs_tokens
     return Acceptor(desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock)
 
 
-async def _warm(providers: Providers, connection: Connection) -> None:
-    """The first visitor need not wait for the provider's metadata, and the operator hears of a bad one early."""
-    for problem in await providers.check(connection):
-        log.warning("provider check issuer=%s problem=%s", connection.issuer, problem)
+def _warm_ups(given: Given, ground: _Ground, sign_in: _SignIn) -> WarmUps:
+    def is_bound(connection: Connection) -> bool:
+        policies = (endpoint.policy for endpoint in ground.registry)
+        return any(policy is not None and connection in policy.providers() for policy in policies)
+
+    return WarmUps(sign_in.providers, is_bound=is_bound, spawn=given.spawn)
 
 
 # The public side
