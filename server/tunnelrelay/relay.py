@@ -53,7 +53,7 @@ class Relay:
         self, config: RelayConfig, *, access: AccessLog | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._config = config
-        self._clock = clock
+        self.clock = clock
         self._access = access or AccessLog(lambda lines: None, is_on=False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
@@ -139,7 +139,7 @@ class Relay:
             metrics=self.metrics,
             access=self._access,
             spawn=self._spawn,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     async def _start_admin(self) -> None:

@@ -1,12 +1,12 @@
 """One real relay for each module of tests, and for each test an agent that does as it is told."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.ingress.scene import HOST, Scene
+from tests.ingress.scene import HOST, Clock, Scene
 from tests.support.scripted_agent import scripted_agent
 from tunnelrelay.config import load_config
 from tunnelrelay.observe.access import AccessLog, Exchange
@@ -26,7 +26,7 @@ class KeptLog(AccessLog):
 
 def make_relay(data_dir: Path, log: KeptLog, **flags: object) -> Relay:
     flags = {"http": "127.0.0.1:0", "admin": "off", "data_dir": str(data_dir), "drain_seconds": "0", **flags}
-    return Relay(load_config(flags=flags, env={}), access=log)
+    return Relay(load_config(flags=flags, env={}), access=log, clock=Clock())
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,15 @@ async def relay(
     log = KeptLog()
     async with make_relay(tmp_path_factory.mktemp("relay"), log, **relay_flags) as relay:
         yield relay, log
+
+
+@pytest.fixture(autouse=True)
+def _true_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test did to its module's clock ends with it."""
+    yield
+    if "relay" in request.fixturenames:
+        relay, _ = request.getfixturevalue("relay")
+        relay.clock.ahead = 0.0
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -18,6 +19,20 @@ HOST = "demo.localhost"
 GET = request_bytes("GET", "/", host=HOST)
 
 
+class Clock:
+    """Unix time, which a test can put forward.
+
+    Attributes:
+        ahead: Seconds by which.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
 class Scene:
     """See the module.
 
@@ -31,6 +46,12 @@ class Scene:
         self.log = log
         assert relay.http is not None
         self.port = relay.http[1]
+
+    @property
+    def clock(self) -> Clock:
+        """The relay's; every test begins with the true time."""
+        assert isinstance(self.relay.clock, Clock)
+        return self.relay.clock
 
     @asynccontextmanager
     async def visitor(self) -> AsyncIterator[RawConnection]:

@@ -169,12 +169,8 @@ async def test_what_the_owner_no_longer_lets_in_is_closed_at_the_next_look(s: Sc
         look(s)
         new = {"no login": PolicySpec(), "shorter": policy(max_seconds=1)}.get(changed) or policy(**CHANGES[changed])
         assert isinstance(await s.agent.bind("demo", policy=new), Bound)
-        clock = s.relay.parts.sessions._clock
-        s.relay.ingress.gate._clock = lambda: clock() + 2
-        try:
-            look(s)
-        finally:
-            s.relay.ingress.gate._clock = clock
+        s.clock.ahead = 2
+        look(s)
         assert await closed_without_clean_end(visitor) == b""
 
 
@@ -224,18 +220,16 @@ async def test_many_ends_in_one_turn_are_one_look_at_the_visitors(s: Scene, alic
     [("keep", 200, ""), ("502", 502, "provider_unreachable"), ("login", 401, "login_required")],
 )
 async def test_what_a_visitor_sees_when_the_provider_cannot_be_asked_again(
-    s: Scene, monkeypatch: pytest.MonkeyPatch, on_error: str, status: int, code: str
+    s: Scene, on_error: str, status: int, code: str
 ):
     s.agent.answers = lambda asked: asked.answer()
     await s.agent.bind("demo", policy=policy(recheck_seconds=100, on_recheck_error=on_error))
-    sessions, now = s.relay.parts.sessions, time.time()
-    cookie = await sessions.create(
+    cookie = await s.relay.parts.sessions.create(
         HOST, connection_of(s), issuer="http://127.0.0.1:9", claims=CLAIMS, grant=Grant(refresh_token="canary")
     )
     alice = SignedIn(s, cookie)
     assert (await s.fetch(alice.asking())).status == 200
-    for part in (sessions, sessions._rechecks, s.relay.ingress.gate):
-        monkeypatch.setattr(part, "_clock", lambda: now + 140)
+    s.clock.ahead = 140
     response = await s.fetch(alice.asking())
     assert (response.status, error_of(response)) == (status, code)
     assert "canary" not in repr(s.log)

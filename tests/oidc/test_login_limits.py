@@ -4,33 +4,29 @@ import asyncio
 
 import pytest
 
-from tests.oidc.world import APP, Browser, Gate, World, code_of, connection, handed_over, location
+from tests.oidc.world import APP, Browser, Gate, World, code_of, connection, handed_over, location, request
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc import login_limits
-from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.known_providers import MAX_CALLS
-from tunnelrelay.oidc.login_limits import BURST, LoginLimits
-from tunnelrelay.oidc.start import Wish
+from tunnelrelay.oidc.login_limits import BURST, CONNECTION_BURST, LoginLimits
 
 
 class Door:
     """A world whose logins are limited, on a clock that the test turns."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, connection_burst: int = CONNECTION_BURST) -> None:
         self.now = 1000.0
         self.metrics = Metrics()
         self.audit = Audit(clock=lambda: self.now)
-        limits = LoginLimits(metrics=self.metrics, audit=self.audit, monotonic=lambda: self.now)
-        self.world.login._starter._limits = limits
+        limits = LoginLimits(
+            metrics=self.metrics, audit=self.audit, monotonic=lambda: self.now, connection_burst=connection_burst
+        )
+        self.world = World(limits=limits)
 
     async def start(self, address: str, **changes: str) -> Reply:
-        asking = Asking(
-            host=APP, connection=connection(**changes), cookie_values=[], request_id="r", peer=Peer(address, 1)
-        )
-        return (await self.world.login._starter.start(asking, Wish(return_path="/"))).reply
+        asked = request(APP, "/")
+        return (await self.world.login.start(APP, connection(**changes), asked, "r", Peer(address, 1))).reply
 
     async def flood(self, address: str, count: int) -> list[int]:
         return [(await self.start(address)).status for _ in range(count)]
@@ -63,18 +59,16 @@ async def test_row127_an_ipv6_network_is_one_address_and_this_machine_none(door:
     assert await door.flood("127.0.0.1", BURST + 5) == [303] * (BURST + 5)
 
 
-async def test_row127_very_many_addresses_meet_the_connections_limit_and_other_connections_do_not(monkeypatch):
-    monkeypatch.setattr(login_limits, "CONNECTION_BURST", 50)
-    door = Door()
+async def test_row127_very_many_addresses_meet_the_connections_limit_and_other_connections_do_not():
+    door = Door(connection_burst=50)
     answers = [(await door.start(f"203.0.113.{number}")).status for number in range(60)]
 
     assert answers == [303] * 50 + [429] * 10
     assert (await door.start("203.0.113.99", id="conn-other")).status == 303
 
 
-async def test_row127_what_one_address_is_refused_takes_nothing_from_the_others(monkeypatch):
-    monkeypatch.setattr(login_limits, "CONNECTION_BURST", BURST + 1)
-    door = Door()
+async def test_row127_what_one_address_is_refused_takes_nothing_from_the_others():
+    door = Door(connection_burst=BURST + 1)
     await door.flood("203.0.113.7", 10 * BURST)
 
     assert (await door.start("203.0.113.8")).status == 303

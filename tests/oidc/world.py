@@ -24,6 +24,7 @@ from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
+from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.outcomes import Ended
 from tunnelrelay.oidc.provider import Providers
@@ -231,6 +232,7 @@ class World:
     owners: dict[str, str] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
     shared_owners: frozenset[str] = frozenset()
+    limits: LoginLimits | None = None
 
     def __post_init__(self) -> None:
         self.provider = LyingProvider(clock=self.clock)
@@ -259,6 +261,7 @@ class World:
             store=self.store,
             endpoints=self,
             audit=self.audit,
+            limits=self.limits,
             shared_owners=self.shared_owners,
         )
         self.logout = Logout(

@@ -25,14 +25,22 @@ class LoginLimits:
 
     Args:
         monotonic: Seconds.
+        connection_burst: Logins that may begin at one connection at once.
     """
 
-    def __init__(self, *, metrics: Metrics, audit: Audit, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        audit: Audit,
+        monotonic: Callable[[], float],
+        connection_burst: int = CONNECTION_BURST,
+    ) -> None:
         self._metrics = metrics
         self._audit = audit
         self._monotonic = monotonic
         self._addresses = Buckets(BURST, PER_SECOND)
-        self._connections = Buckets(CONNECTION_BURST, CONNECTION_PER_SECOND)
+        self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
 
     def refuse(self, asking: Asking) -> Reply | None:
         """The answer to somebody who begins too many logins; None for everybody else."""
