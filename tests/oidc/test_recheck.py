@@ -96,6 +96,7 @@ def wrong_key(claims: dict[str, Any]) -> str:
         ({"aud": [CLIENT_ID, "other"]}, {}),
         ({"nonce": "another"}, {}),
         ({"auth_time": int(START) + 900}, {}),
+        ({"auth_time": 10**400}, {}),
         ({"exp": int(START) - 100}, {}),
         ({"iat": int(START) - 10_000}, {}),
         ({"events": {}}, {}),

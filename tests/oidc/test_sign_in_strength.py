@@ -125,9 +125,10 @@ async def test_a_time_that_is_none_is_refused(auth_time: Any) -> None:
     assert browser.session_cookie() is None
 
 
-async def test_what_nobody_asked_for_is_not_looked_at() -> None:
+@pytest.mark.parametrize("auth_time", ["long ago", 10**400, -(10**400), True])
+async def test_what_nobody_asked_for_is_not_looked_at(auth_time: Any) -> None:
     world = World()
-    world.provider.claims |= {"auth_time": "long ago", "acr": ["anything"]}
+    world.provider.claims |= {"auth_time": auth_time, "acr": ["anything"]}
     browser = Browser(world)
     await browser.sign_in()
     assert await world.signed_in(browser)

@@ -13,15 +13,13 @@ and a repetition is what it takes for theft (RFC 9700 section 4.14.2).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.known_providers import Busy
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.redeem import ABOUT_THE_TOKEN, OtherSubject, Tokens, granted
-from tunnelrelay.oidc.session import Grant, claims_in, grant_of
+from tunnelrelay.oidc.session import Grant, claims_in, with_id_token, with_tokens
 from tunnelrelay.oidc.tokens import TokenInvalid
 from tunnelrelay.policy.rules import Claims, Connection
 
@@ -130,13 +128,12 @@ class Asker:
             tokens = granted(answer.content)
         except ProviderError:
             return Over("answer_invalid")
-        self.grant = self._next_grant(tokens)
+        self.grant = with_tokens(self.grant, tokens, now=self._clock())
         claims = await self._refreshed_claims(metadata, tokens)
         if isinstance(claims, Over):
             return claims
         if tokens.id_token:
-            newer = grant_of(tokens, nonce="", now=self._clock())
-            self.grant = msgspec.structs.replace(self.grant, id_token=newer.id_token)
+            self.grant = with_id_token(self.grant, tokens.id_token)
         return Vouched(None if claims is None else normalised(claims, self._connection), self.grant)
 
     async def _refreshed_claims(self, metadata: Metadata, tokens: Tokens) -> Claims | Over | None:
@@ -184,16 +181,6 @@ class Asker:
             return Over("other_subject")
         known = claims_in(self.grant.id_token)
         return laid_over(known, answer.content) if known else None
-
-    def _next_grant(self, tokens: Tokens) -> Grant:
-        """A token that is not replaced stays good (RFC 6749 section 6)."""
-        newer = grant_of(tokens, nonce="", now=self._clock())
-        return msgspec.structs.replace(
-            self.grant,
-            refresh_token=newer.refresh_token if tokens.refresh_token else self.grant.refresh_token,
-            access_token=newer.access_token,
-            access_until=newer.access_until,
-        )
 
 
 def laid_over(signed: Claims, said: Claims) -> dict[str, object]:

@@ -134,7 +134,7 @@ class Logout:
         return pages.logged_out(host=host, provider_sign_out=there)
 
     async def _end(self, asking: Asking, session: Session) -> Grant:
-        """Ends the session, with or without the store. Returns what is kept of its login, empty when nobody can tell."""
+        """Ends the session, with or without the store. Returns what is kept of its login, empty when nobody knows."""
         grant = None
         try:
             grant = await self._sessions.grant_of(session)

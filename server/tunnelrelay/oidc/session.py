@@ -22,6 +22,8 @@ on, and the provider is asked with what there is."""
 MAX_KEPT_TOKEN = 8 * 1024
 MAX_SID = 512
 MAX_ACR = 512
+MAX_TIME = 2.0**40
+"""Unix time, some 30,000 years on: the largest `auth_time` that is one. JSON has integers that no float holds."""
 TOUCH_SECONDS = 60.0
 """Activity is written to the store at most this often per session, or each tenth of a shorter idle limit."""
 GRACE_SECONDS = 30.0
@@ -201,16 +203,32 @@ class Session:
 def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
     """What is kept of a login's tokens, once the ID token has passed the check list. What is too long is left out."""
     claims = claims_in(tokens.id_token)
-    return Grant(
-        refresh_token=_short(tokens.refresh_token, MAX_KEPT_TOKEN),
-        access_token=_short(tokens.access_token, MAX_KEPT_TOKEN),
-        access_until=now + tokens.expires_in if tokens.expires_in else 0.0,
-        id_token=_short(tokens.id_token, MAX_ID_TOKEN),
+    grant = Grant(
         sid=_short(claims.get("sid"), MAX_SID),
         nonce=nonce,
-        auth_time=_number(claims.get("auth_time")),
+        auth_time=_time(claims.get("auth_time")),
         acr=_short(claims.get("acr"), MAX_ACR),
     )
+    return with_id_token(with_tokens(grant, tokens, now=now), tokens.id_token)
+
+
+def with_tokens(grant: Grant, tokens: Tokens, *, now: float) -> Grant:
+    """The grant after tokens came of which nothing was checked: the ID token among them is not looked at.
+
+    A refresh token that is not replaced stays good (RFC 6749 section 6).
+    """
+    refresh_token = _short(tokens.refresh_token, MAX_KEPT_TOKEN) if tokens.refresh_token else grant.refresh_token
+    return msgspec.structs.replace(
+        grant,
+        refresh_token=refresh_token,
+        access_token=_short(tokens.access_token, MAX_KEPT_TOKEN),
+        access_until=now + tokens.expires_in if tokens.expires_in else 0.0,
+    )
+
+
+def with_id_token(grant: Grant, id_token: str) -> Grant:
+    """The grant with an ID token that has passed the check list, "" in the place of one that is too long."""
+    return msgspec.structs.replace(grant, id_token=_short(id_token, MAX_ID_TOKEN))
 
 
 def claims_in(id_token: str) -> dict[str, object]:
@@ -227,8 +245,11 @@ def sid_key(connection_id: str, sid: str) -> bytes | None:
     return hashlib.sha256(f"{connection_id}\0{sid}".encode(errors="replace")).digest() if sid else None
 
 
-def _number(value: object) -> float | None:
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+def _time(value: object) -> float | None:
+    """Unix time as a number that can be reckoned with; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+        return None
+    return float(value)
 
 
 def _short(text: object, limit: int) -> str:
