@@ -156,8 +156,9 @@ async def _ground(given: Given) -> _Ground:
         every=config.key_rotation_seconds,
         clock=given.clock,
     )
-    audit = Audit(clock=given.clock, key=keys.ring.digest_key("audit"), node=_node(address))
     registry = Registry(clock=given.clock, monotonic=time.monotonic)
+    digest_key = keys.ring.digest_key("audit")
+    audit = Audit(clock=given.clock, key=digest_key, node=_node(address), owner_of=registry.owner_of)
     for name in await given.store.names(given.clock() - LOST_SECONDS):
         registry.expect(name.host, name.owner, name.generation)
     keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock)

@@ -196,6 +196,27 @@ def test_a_tenant_who_binds_ever_new_names_floods_only_himself(audit):
     assert owners == ["mallory"] * KINDS["tunnel.bound"].limit + ["ann"]
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_tenant_with_very_many_hosts_hides_nothing_of_his_neighbours(clock, is_told):
+    """Row 129. He is known by the event, or by his host."""
+    audit = Audit(clock=clock, owner_of=lambda host: host.partition(".")[2])
+    kinds = [kind for kind, meaning in KINDS.items() if meaning.limit is not None and meaning.by == "host"]
+    for number in range(MAX_WINDOWS):
+        for kind in kinds:
+            audit.record(kind, host=f"h{number}.mallory", owner="mallory" if is_told else "")
+    audit.take(10**6)
+
+    audit.record("login.denied", host="app.ann", reason="group")
+    assert [(event.host, event.reason) for event in audit.take()] == [("app.ann", "group")]
+
+    clock.now += WINDOW_SECONDS
+    told = [event for event in audit.take(10**6) if event.kind == "login.denied"]
+    assert {event.reason for event in told} == {"left_out"}
+    assert {event.owner for event in told} == {"mallory"}
+    audit.record("login.denied", host="h1.mallory")
+    assert len(audit.take()) == 1
+
+
 def test_the_counters_themselves_are_bounded(audit):
     """Row 129."""
     for number in range(3 * MAX_WINDOWS):

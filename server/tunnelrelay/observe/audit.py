@@ -24,7 +24,10 @@ MAX_DETAILS = 8
 MAX_WAITING = 4096
 """Events that wait for the store: at most 16 MB of them, and minutes of a busy relay with its store away."""
 MAX_WINDOWS = 4096
-"""Counters of frequent events at a time; whoever comes beyond that shares one counter a kind."""
+"""Counters of frequent events at a time. No owner has more than a fair share of them: whatever his further hosts cause
+is counted together, a counter a kind, so that he who has very many hides nothing of what happens at his neighbours'."""
+ALWAYS = 32
+"""Counters an owner may have while there are any; beyond these, half of as many as are free."""
 WINDOW_SECONDS = 60.0
 FEW, SOME, MANY = 10, 60, 600
 """Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME. MANY is
@@ -111,11 +114,20 @@ class AuditEvent:
     details: dict[str, str] = field(default_factory=dict)
 
 
+_Key = tuple[str, str, str]
+"""Kind of event, what its limit counts for (`Kind.by`), and which of them."""
+
+
 @dataclass(slots=True)
 class _Window:
-    """How many events of one kind a host (or owner) had since `began`, and how many were only counted."""
+    """How many events of one kind a host (or owner) had since `began`, and how many were only counted.
+
+    Attributes:
+        holder: In whose share of the counters it is.
+    """
 
     began: float
+    holder: str
     seen: int = 0
     left_out: int = 0
 
@@ -127,17 +139,27 @@ class Audit:
         clock: Unix time.
         key: Key of the digest that stands for a person; the same on every relay of one store. None: a fresh one.
         node: Name of this relay in its events.
+        owner_of: Whose a host is; "" when it is nobody's now.
 
     Attributes:
         lost: Events thrown away since the last `take` because too many waited.
     """
 
-    def __init__(self, *, clock: Callable[[], float], key: bytes | None = None, node: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        key: bytes | None = None,
+        node: str = "",
+        owner_of: Callable[[str], str] = lambda _host: "",
+    ) -> None:
         self._clock = clock
+        self._owner_of = owner_of
         self._key = secrets.token_bytes(32) if key is None else key
         self._node = node
         self._waiting: deque[AuditEvent] = deque()
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._windows: dict[_Key, _Window] = {}
+        self._shares: dict[str, int] = {}
         self.lost = 0
 
     def record(
@@ -163,7 +185,7 @@ class Audit:
         """
         try:
             texts = {"reason": reason, "host": host, "connection": connection, "owner": owner}
-            if not self._is_within_limit(kind, texts[KINDS[kind].by]):
+            if not self._is_within_limit(kind, texts[KINDS[kind].by], owner or (self._owner_of(host) if host else "")):
                 return
             texts |= {"issuer": issuer, "peer": peer, "request_id": request_id}
             event = AuditEvent(
@@ -204,23 +226,37 @@ class Audit:
         else:
             self.lost += 1
 
-    def _is_within_limit(self, kind: str, whose: str) -> bool:
-        limit = KINDS[kind].limit
+    def _is_within_limit(self, kind: str, whose: str, owner: str) -> bool:
+        limit, by = KINDS[kind].limit, KINDS[kind].by
         if limit is None:
             return True
         now = self._clock()
-        key = (kind, whose[:MAX_TEXT])
-        window = self._windows.get(key)
-        if window is not None and now - window.began >= WINDOW_SECONDS:
-            self._close(key, window)
-            window = None
-        if window is None:
-            key = key if len(self._windows) < MAX_WINDOWS else (kind, "")
-            window = self._windows.setdefault(key, _Window(now))
+        window = self._window((kind, by, whose[:MAX_TEXT]), now) or self._open(kind, by, whose, owner, now)
         window.seen += 1
         if window.seen > limit:
             window.left_out += 1
         return window.seen <= limit
+
+    def _window(self, key: _Key, now: float) -> _Window | None:
+        """The counter of this name, as long as its minute lasts."""
+        window = self._windows.get(key)
+        if window is not None and now - window.began >= WINDOW_SECONDS:
+            self._close(key, window)
+            return None
+        return window
+
+    def _open(self, kind: str, by: str, whose: str, owner: str, now: float) -> _Window:
+        """A counter of its own while its owner's share lasts, else the one for all that is his, else for everybody."""
+        holder = f"owner {owner[:MAX_TEXT]}" if owner else kind
+        everybodys = len(self._windows)
+        key = (kind, by, whose[:MAX_TEXT])
+        if everybodys >= MAX_WINDOWS or self._shares.get(holder, 0) >= max(ALWAYS, (MAX_WINDOWS - everybodys) // 2):
+            key = (kind, "owner", owner[:MAX_TEXT] if everybodys < MAX_WINDOWS else "")
+            if (shared := self._window(key, now)) is not None:
+                return shared
+        self._shares[holder] = self._shares.get(holder, 0) + 1
+        window = self._windows[key] = _Window(now, holder)
+        return window
 
     def _close_windows(self) -> None:
         now = self._clock()
@@ -228,13 +264,16 @@ class Audit:
         for key, window in over:
             self._close(key, window)
 
-    def _close(self, key: tuple[str, str], window: _Window) -> None:
+    def _close(self, key: _Key, window: _Window) -> None:
         """Forgets a counter; what it only counted becomes one event."""
-        self._windows.pop(key, None)
+        del self._windows[key]
+        self._shares[window.holder] -= 1
+        if not self._shares[window.holder]:
+            del self._shares[window.holder]
         if not window.left_out:
             return
-        kind, whose = key
-        texts = {KINDS[kind].by: _text(whose)}
+        kind, by, whose = key
+        texts = {by: _text(whose)}
         details = {"count": str(window.left_out)}
         self._keep(
             AuditEvent(at=self._clock(), kind=kind, reason="left_out", node=self._node, details=details, **texts)
