@@ -8,7 +8,7 @@ from tests.oidc.test_tokens import MISSING, sign
 from tests.oidc.world import CLIENT_ID, ISSUER, OTHER_RSA_KEY, RSA_KEY, START, public
 from tunnelctl.oidc.keys import read_keys
 from tunnelrelay.oidc.logout_token import EVENT, LoggedOut, check_logout_token
-from tunnelrelay.oidc.tokens import KeyUnknown, TokenInvalid
+from tunnelrelay.oidc.tokens import MAX_AGE, KeyUnknown, TokenInvalid
 
 NOW = int(START)
 HONEST: dict[str, Any] = {
@@ -30,6 +30,11 @@ def changed(**changes: Any) -> dict[str, Any]:
 def test_an_honest_token_says_who_signed_out(kind: str | None) -> None:
     expected = LoggedOut(subject="alice", sid="s-1", token_id="t-1", expires_at=NOW + 120.0)
     assert check(sign(HONEST, typ=kind)) == expected
+
+
+@pytest.mark.parametrize("expiry", [NOW + 10**9, 1e300])
+def test_a_token_that_is_good_for_ever_need_not_be_remembered_for_ever(expiry: float) -> None:
+    assert check(sign(changed(exp=expiry))).expires_at == NOW + MAX_AGE
 
 
 def test_a_session_or_a_subject_alone_is_enough() -> None:

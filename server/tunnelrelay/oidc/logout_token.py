@@ -33,7 +33,8 @@ class LoggedOut:
         subject: "" when only a session is named.
         sid: The provider's own session id, "" when all of the subject's sessions are meant.
         token_id: Its `jti`, by which a replay is known.
-        expires_at: Unix time. Afterwards the token is refused whether it was used or not.
+        expires_at: Unix time, `MAX_AGE` after it was issued at the latest. Afterwards (and a leeway) the token is
+            refused whether it was used or not, so nobody need remember that it was.
     """
 
     subject: str
@@ -83,7 +84,7 @@ def _check_times(claims: dict[str, Any], now: float) -> float:
         raise TokenInvalid("it has expired")
     if issued_at > now + LEEWAY or issued_at < now - MAX_AGE - LEEWAY:
         raise TokenInvalid("its `iat` is not now (is a clock wrong?)")
-    return expires_at
+    return min(expires_at, issued_at + MAX_AGE)
 
 
 def _name(claims: dict[str, Any], name: str) -> str:
