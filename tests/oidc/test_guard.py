@@ -46,7 +46,7 @@ async def call(url: str, *answers: str, rules: GuardRules = PUBLIC_RULES, dials:
     """Calls a URL whose host resolves to these addresses. Returns who was dialled."""
     dials = dials or Dials()
 
-    async def resolve(host: str, port: int) -> list[str]:
+    async def resolve(host: str, owner: str) -> list[str]:
         return list(answers)
 
     transport = GuardedTransport(rules, connect=dials, resolve=resolve)
@@ -95,7 +95,7 @@ async def test_row_132_one_inner_answer_poisons_all(answers: tuple[str, ...]) ->
 async def test_row_132_a_name_is_resolved_once_and_what_was_checked_is_dialled() -> None:
     rounds: AsyncIterator[list[str]] | list[list[str]] = [[PUBLIC], ["127.0.0.1"]]
 
-    async def resolve(host: str, port: int) -> list[str]:
+    async def resolve(host: str, owner: str) -> list[str]:
         assert isinstance(rounds, list)
         return rounds.pop(0)
 
@@ -170,7 +170,7 @@ async def test_row_133_a_public_providers_document_leads_nowhere_inside(member: 
     document = {"issuer": "http://op.example", **{name: f"http://op.example/{name}" for name in names}, member: inner}
     dials = Documents(document)
 
-    async def resolve(host: str, port: int) -> list[str]:
+    async def resolve(host: str, owner: str) -> list[str]:
         return [PUBLIC if host == "op.example" else "169.254.169.254"]
 
     # http, so that the fake network needs no certificate.
@@ -208,3 +208,20 @@ async def test_row_135_a_refused_call_is_as_unreachable_as_a_dead_one() -> None:
     with pytest.raises(ProviderError) as caught:
         await Fetcher(transport).get("https://127.0.0.1/")
     assert caught.value.kind == "unreachable"
+
+
+async def test_a_name_is_looked_up_on_its_owners_account() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def resolve(host: str, owner: str) -> list[str]:
+        asked.append((host, owner))
+        return []
+
+    fetcher = Fetcher(GuardedTransport(PUBLIC_RULES, connect=Dials(), resolve=resolve))
+    for owner in ("ann", "eve"):
+        with pytest.raises(ProviderError) as caught:
+            await Providers(fetcher=fetcher, clock=lambda: 1.0).metadata(
+                connection(owner=owner, issuer="https://op.example")
+            )
+        assert "cannot be resolved" in caught.value.detail
+    assert asked == [("op.example", "ann"), ("op.example", "eve")]

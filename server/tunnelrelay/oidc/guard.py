@@ -5,10 +5,9 @@ neither a name that points inside nor one that changes its mind between check an
 redirects, no proxies, no cookies: each URL that a provider's metadata names passes here by itself.
 """
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from ssl import SSLContext, create_default_context
@@ -19,9 +18,13 @@ import httpx
 
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.oidc.meter import Metered
+from tunnelrelay.oidc.resolve import Resolver
 
 Network = IPv4Network | IPv6Network
-Resolve = Callable[[str, int], Awaitable[list[str]]]
+Resolve = Callable[[str, str], Awaitable[list[str]]]
+
+_OWNER: ContextVar[str] = ContextVar("owner")
+"""Whose call this is, for the resolver. Beside the arguments, as a connection pool dials for nobody in particular."""
 
 MAX_CONNECTIONS = 200
 """Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
@@ -107,7 +110,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     Args:
         connect: How to dial a checked address.
-        resolve: From (host, port) to IP addresses.
+        resolve: From (host, owner) to IP addresses.
         tls: Verifies certificates; there is no way to turn that off.
     """
 
@@ -124,11 +127,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             ssl_context=tls or create_default_context(),
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=15.0,
-            network_backend=_GuardedBackend(rules, connect or httpcore.AnyIOBackend(), resolve or _resolve),
+            network_backend=_GuardedBackend(rules, connect or httpcore.AnyIOBackend(), resolve or Resolver().resolve),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid."""
+        """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid.
+
+        The extension `owner` says whose call it is; the resolver gives each owner a share.
+        """
+        _OWNER.set(request.extensions.get("owner", ""))
         fault = self._rules.fault(request.url)
         if fault:
             raise Refused(fault, request=request)
@@ -186,8 +193,10 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await self._resolve(host, port)
-        if not addresses or not all(map(self._rules.permits_address, addresses)):
+        addresses = await self._resolve(host, _OWNER.get())
+        if not addresses:
+            raise Refused(f"{host} cannot be resolved")
+        if not all(map(self._rules.permits_address, addresses)):
             # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
             raise Refused(f"{host} does not lead to public addresses only")
         for address in addresses[:-1]:
@@ -209,18 +218,6 @@ def _translated(request: httpx.Request) -> Iterator[None]:
         raise httpx.TimeoutException(f"no answer in time ({type(error).__name__})", request=request) from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         raise httpx.TransportError(str(error) or type(error).__name__, request=request) from error
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, each once, in the resolver's order."""
-    if host == "localhost" or host.endswith(".localhost"):
-        # RFC 6761 section 6.3: always loopback; glibc resolves only the bare name.
-        return ["127.0.0.1", "::1"]
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(f"{host} cannot be resolved") from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

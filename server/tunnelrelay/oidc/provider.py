@@ -74,7 +74,7 @@ class Providers:
 
         async def read() -> Metadata:
             url = discovery_url(connection.issuer)
-            answer = await self._call(connection, lambda: self._fetcher.get(url))
+            answer = await self._call(connection, lambda: self._fetcher.get(url, owner=connection.owner))
             if answer.status != 200:
                 raise ProviderError("invalid", f"its discovery document is not there (status {answer.status})")
             if not connection.client_id:
@@ -93,19 +93,17 @@ class Providers:
     ) -> Tokens:
         """The tokens for a code. Raises ProviderError."""
         body, headers = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
-        return read_tokens(
-            await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
-        )
+        return read_tokens(await self._post(connection, metadata.token_endpoint, body, headers))
 
     async def refresh(self, connection: Connection, metadata: Metadata, refresh_token: str) -> Answer:
         """What the token endpoint says to a refresh token. Raises ProviderError."""
         body, headers = refresh_request(connection, metadata, refresh_token)
-        return await self._call(connection, lambda: self._fetcher.post_form(metadata.token_endpoint, body, headers))
+        return await self._post(connection, metadata.token_endpoint, body, headers)
 
     async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
         """Gives a refresh token back. Raises ProviderError: most often for an empty answer, which means that it did."""
         body, headers = revocation_request(connection, metadata, refresh_token)
-        await self._call(connection, lambda: self._fetcher.post_form(metadata.revocation_endpoint, body, headers))
+        await self._post(connection, metadata.revocation_endpoint, body, headers)
 
     async def claims(
         self,
@@ -137,7 +135,8 @@ class Providers:
             ProviderError: It could not be had.
         """
         answer = await self._call(
-            connection, lambda: self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access_token)
+            connection,
+            lambda: self._fetcher.get(metadata.userinfo_endpoint, owner=connection.owner, bearer=tokens.access_token),
         )
         if not answer.token:
             return answer
@@ -186,13 +185,16 @@ class Providers:
 
     async def _keys(self, connection: Connection, metadata: Metadata, *, newer: bool = False) -> KeySet:
         async def read() -> KeySet:
-            answer = await self._call(connection, lambda: self._fetcher.get(metadata.jwks_uri))
+            answer = await self._call(connection, lambda: self._fetcher.get(metadata.jwks_uri, owner=connection.owner))
             if answer.status != 200:
                 raise ProviderError("invalid", f"its keys are not there (status {answer.status})")
             return read_keys(answer.content)
 
         keys = self._known.of(connection).keys
         return await (keys.get_newer if newer else keys.get)(read, self._monotonic)
+
+    async def _post(self, connection: Connection, url: str, form: bytes, headers: dict[str, str]) -> Answer:
+        return await self._call(connection, lambda: self._fetcher.post_form(url, form, headers, owner=connection.owner))
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
         known = self._known.of(connection)

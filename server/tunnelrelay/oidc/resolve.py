@@ -1,0 +1,115 @@
+"""Addresses of providers' names, looked up in threads of their own: a tenant's slow name servers keep only that tenant.
+
+The loop's own resolver has four threads for everybody (libuv), and a name whose servers never answer keeps one for half
+a minute. What the addresses are worth is not judged here but by the guard, at each dial.
+"""
+
+import asyncio
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from weakref import WeakValueDictionary
+
+MAX_LOOKUPS = 32
+"""Threads at once, of all owners. Each waits for the system's resolver and does nothing else."""
+MAX_OWNERS_LOOKUPS = 2
+"""Of one owner. The next one begins when a thread is done, not when its caller gives up: the resolver goes on."""
+KEPT_SECONDS = 30.0
+"""How long addresses are good for, so that a login's calls look a name up once. Failures are not kept."""
+MAX_KEPT = 1_000
+"""Names. Beyond that the oldest goes, and is looked up again when needed."""
+
+LookUp = Callable[[str], list[str]]
+
+
+class Resolver:
+    """Looks names up.
+
+    Args:
+        look_up: Every address of a name, [] when there is none; blocks, and is called in a thread.
+        monotonic: Seconds.
+    """
+
+    def __init__(self, look_up: LookUp | None = None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._look_up = look_up or system_addresses
+        self._monotonic = monotonic
+        self._kept: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._all = asyncio.Semaphore(MAX_LOOKUPS)
+        # Weak: an owner's turns last as long as somebody waits for one or has one.
+        self._owners: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def resolve(self, host: str, owner: str) -> list[str]:
+        """Every address of a name, each once, in the resolver's order; [] when there is none.
+
+        Waits for its turn and for the answer without a limit: the caller's is for the whole call.
+        """
+        if host == "localhost" or host.endswith(".localhost"):
+            # RFC 6761 section 6.3: always loopback; glibc resolves only the bare name.
+            return ["127.0.0.1", "::1"]
+        kept = self._known(host)
+        if kept:
+            return kept
+        turn = self._owners.get(owner) or asyncio.Semaphore(MAX_OWNERS_LOOKUPS)
+        self._owners[owner] = turn
+        await turn.acquire()
+        try:
+            kept = self._known(host)  # by the call before, for which this one has waited
+            if kept:
+                turn.release()
+                return kept
+            await self._all.acquire()
+        except BaseException:
+            turn.release()
+            raise
+        return await self._begin(host, turn)
+
+    def _known(self, host: str) -> list[str]:
+        until, addresses = self._kept.get(host, (0.0, []))
+        return addresses if self._monotonic() < until else []
+
+    def _begin(self, host: str, turn: asyncio.Semaphore) -> "asyncio.Future[list[str]]":
+        """Starts the look-up, which gives the turns back when it is over, whoever still waits for it."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[str]] = loop.create_future()
+
+        def over(addresses: list[str]) -> None:
+            turn.release()
+            self._all.release()
+            self._keep(host, addresses)
+            if not answer.done():
+                answer.set_result(addresses)
+
+        def run() -> None:
+            addresses: list[str] = []
+            try:
+                addresses = self._look_up(host)
+            finally:
+                with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                    loop.call_soon_threadsafe(over, addresses)
+
+        try:
+            # A daemon: a relay that stops does not wait for other people's name servers.
+            Thread(target=run, name="resolve", daemon=True).start()
+        except RuntimeError:  # the system has no thread for us
+            over([])
+        return answer
+
+    def _keep(self, host: str, addresses: list[str]) -> None:
+        if not addresses:
+            return
+        self._kept[host] = (self._monotonic() + KEPT_SECONDS, addresses)
+        self._kept.move_to_end(host)
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+
+
+def system_addresses(host: str) -> list[str]:
+    """What the system's resolver says; [] when it knows nothing of the name."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
