@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
@@ -55,6 +57,7 @@ class Given:
     Attributes:
         spawn: Runs what nobody waits for, until the relay stops.
         clock: Unix time.
+        transport: Makes the calls to providers; None for the guarded one.
     """
 
     config: RelayConfig
@@ -64,6 +67,7 @@ class Given:
     access: AccessLog
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     clock: Callable[[], float]
+    transport: httpx.AsyncBaseTransport | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +209,10 @@ def _sign_in(given: Given, ground: _Ground) -> _SignIn:
 
 
 def _providers(given: Given) -> Providers:
-    fetcher = Fetcher(GuardedTransport(GuardRules.of_relay(given.address, given.config.issuer_network)))
-    return Providers(fetcher=fetcher, clock=given.clock, monotonic=time.monotonic, allow_http=given.address.is_local)
+    address = given.address
+    transport = given.transport or GuardedTransport(GuardRules.of_relay(address, given.config.issuer_network))
+    fetcher = Fetcher(transport)
+    return Providers(fetcher=fetcher, clock=given.clock, monotonic=time.monotonic, allow_http=address.is_local)
 
 
 def _login(given: Given, ground: _Ground, providers: Providers, sessions: Sessions) -> Login:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
+import httpx
+
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.assembly import Given, Parts, assemble
 from tunnelrelay.config import RelayConfig
@@ -42,6 +44,7 @@ class Relay:
     Args:
         access: Where exchanges are logged; nowhere by default.
         clock: Unix time.
+        transport: Makes the calls to providers; None for the network, with a guard before it.
 
     Attributes:
         address: The public face; known once started, as the port may be the system's choice.
@@ -50,9 +53,15 @@ class Relay:
     """
 
     def __init__(
-        self, config: RelayConfig, *, access: AccessLog | None = None, clock: Callable[[], float] = time.time
+        self,
+        config: RelayConfig,
+        *,
+        access: AccessLog | None = None,
+        clock: Callable[[], float] = time.time,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._config = config
+        self._transport = transport
         self.clock = clock
         self._access = access or AccessLog(lambda lines: None, is_on=False)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,6 +149,7 @@ class Relay:
             access=self._access,
             spawn=self._spawn,
             clock=self.clock,
+            transport=self._transport,
         )
 
     async def _start_admin(self) -> None:

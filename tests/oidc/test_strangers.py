@@ -17,7 +17,6 @@ from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay import tokens
 from tunnelrelay.config_values import PublicUrl
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.relay import Relay
 
 PAGE = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
 BAD_STATE = (400, "login_state_invalid")
@@ -67,12 +66,11 @@ class Town:
 
 
 @pytest.fixture
-async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+async def place(tmp_path: Path) -> AsyncIterator[Town]:
     """A running relay whose calls to providers go to those of the town."""
     honest, hostile = (LyingProvider(issuer, clock=time.time) for issuer in (ISSUER, MALLORYS))
-    monkeypatch.setattr(Relay, "_transport", lambda self: Network(honest, hostile))
     public = {"domain": "tun.example", "public_url": PublicUrl("https", "tun.example", 443)}
-    async with world(tmp_path / "data", **public, multi_tenant=True) as w:
+    async with world(tmp_path / "data", Network(honest, hostile), **public, multi_tenant=True) as w:
         yield Town(w, honest, hostile)
 
 

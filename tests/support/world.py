@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.support.raw_http import Response, fetch
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
@@ -116,7 +118,8 @@ class WorldTunnel:
 class World:
     """One relay, and what was started behind it."""
 
-    def __init__(self, data_dir: Path, **settings: Any) -> None:
+    def __init__(self, data_dir: Path, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> None:
+        self._transport = transport
         self._settings = {
             "http": ListenAddress("127.0.0.1", 0),
             "admin": None,
@@ -131,7 +134,7 @@ class World:
     async def start_relay(self) -> None:
         """Starts the relay, for the first time or again on the same port and data."""
         settings = {**self._settings, "http": ListenAddress("127.0.0.1", self.port)}
-        self.relay = Relay(RelayConfig(**settings))
+        self.relay = Relay(RelayConfig(**settings), transport=self._transport)
         await self.relay.start()
         assert self.relay.http is not None
         self.port = self.relay.http[1]
@@ -171,14 +174,17 @@ class World:
 
 
 @asynccontextmanager
-async def world(data_dir: Path, **settings: Any) -> AsyncIterator[World]:
+async def world(
+    data_dir: Path, transport: httpx.AsyncBaseTransport | None = None, **settings: Any
+) -> AsyncIterator[World]:
     """A running relay without agents; everything ends with the context.
 
     Args:
         data_dir: The relay's, kept over restarts within the world.
+        transport: Stands for the network to the providers; None for the true one.
         settings: Fields of `RelayConfig`.
     """
-    w = World(data_dir, **settings)
+    w = World(data_dir, transport, **settings)
     await w.start_relay()
     try:
         yield w
