@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from tests.oidc.world import APP, START, World, connection, signed_in
+from tunnelrelay.oidc.redeem import MAX_CLAIMS
 from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.oidc.session import NEVER, Grant
+from tunnelrelay.oidc.session import MAX_ID_TOKEN, MAX_KEPT_TOKEN, NEVER, Grant
 from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
@@ -207,7 +209,7 @@ async def test_the_providers_tokens_lie_in_the_store_sealed_and_nowhere_else() -
 
 async def test_a_token_that_is_too_long_to_keep_is_left_out_and_the_login_goes_on() -> None:
     world = World()
-    world.provider.token_answer.update(refresh_token="r" * 8193, access_token="a" * 8193)
+    world.provider.token_answer.update(refresh_token="r" * 4097, access_token="a" * 4097)
     world.provider.claims["groups"] = [f"group-{number}" for number in range(2000)]
     browser = await signed_in(world)
     grant = await world.sessions.grant_of(world.find(browser))
@@ -217,20 +219,33 @@ async def test_a_token_that_is_too_long_to_keep_is_left_out_and_the_login_goes_o
     assert await world.signed_in(browser)
 
 
+async def test_two_hundred_groups_by_their_ids_are_kept_whole_and_so_is_the_token_they_came_in() -> None:
+    world = World()
+    groups = [str(UUID(int=number)) for number in range(200)]
+    world.provider.claims |= {"groups": groups, **{name: str(UUID(int=0)) for name in ("oid", "tid", "uti", "rh")}}
+    browser = await signed_in(world)
+    session = world.find(browser)
+    grant = await world.sessions.grant_of(session)
+    assert grant is not None
+    assert grant.id_token
+    assert msgspec.json.decode(session.claims)["groups"] == groups
+
+
 async def test_the_largest_record_there_can_be_opens_again() -> None:
     world = World()
-    token = "x" * 8192
+    token = "x" * MAX_KEPT_TOKEN
     kept = await world.sessions._rows.add(
         b"k" * 32,
         APP,
         connection(),
         issuer="https://idp.example",
-        claims={"sub": "alice", "more": "c" * 16_000},
-        grant=Grant(refresh_token=token, access_token=token, id_token=2 * token, sid="s" * 512, acr="a" * 512),
+        claims={"sub": "alice", "more": "c" * (MAX_CLAIMS - 100)},
+        grant=Grant(refresh_token=token, access_token=token, id_token="i" * MAX_ID_TOKEN, sid="s" * 512, acr="a" * 512),
         now=START,
     )
     again = await world.sessions._rows.load(b"k" * 32)
     assert again == kept
+    assert len(kept.row.sealed) < 43_000
 
 
 async def test_what_is_open_and_no_longer_in_memory_is_looked_up_and_ends_with_its_row() -> None:

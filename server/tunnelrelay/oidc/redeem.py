@@ -13,8 +13,8 @@ from tunnelrelay.oidc.fetch import Answer
 from tunnelrelay.oidc.identity import fitting_groups
 from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
-MAX_CLAIMS = 16 * 1024
-"""Bytes of claims kept with a session."""
+MAX_CLAIMS = 10 * 1024
+"""Bytes of claims kept with a session: who somebody is, and 200 groups by their ids. All tenants share the disk."""
 MAX_EXPIRES_IN = 30 * 24 * 3600
 """Seconds: no session is longer."""
 ABOUT_THE_TOKEN = frozenset(

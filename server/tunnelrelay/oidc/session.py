@@ -16,10 +16,11 @@ from tunnelrelay.oidc.tokens import LEEWAY
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import SessionRow
 
-MAX_ID_TOKEN = 16 * 1024
-"""Characters of an ID token that is kept. A longer one is not, nor is any other token over its limit: the session goes
-on, and the provider is asked with what there is."""
-MAX_KEPT_TOKEN = 8 * 1024
+MAX_ID_TOKEN = 12 * 1024
+"""Characters of an ID token that is kept: one with 200 groups by their ids, the most that Entra ID writes into it. A
+longer one is not, nor is any other token over its limit: the session goes on, and the provider is asked with what there
+is."""
+MAX_KEPT_TOKEN = 4 * 1024
 MAX_SID = 512
 MAX_ACR = 512
 MAX_TIME = 2.0**40

@@ -13,8 +13,8 @@ from tunnelrelay.store.base import SessionRow, Store
 
 log = logging.getLogger(__name__)
 
-MAX_SEALED = 96 * 1024
-"""Bytes: claims, ID token and two more tokens at their limits are 48 KiB, a third more as text."""
+MAX_SEALED = 48 * 1024
+"""Bytes: claims, ID token and two more tokens at their limits are 30 KiB, a third more as text."""
 PURPOSE = "session"
 
 

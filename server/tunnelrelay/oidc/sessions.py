@@ -38,7 +38,7 @@ MAX_OF_PERSON = 100
 """Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
 and again without a cookie, as scripts do, ends their own that was used longest ago."""
 MAX_OF_CONNECTION = 20_000
-"""Sessions of one connection, in the store: a provider of somebody's own, which invents people, fills up to 0.7 GB of
+"""Sessions of one connection, in the store: a provider of somebody's own, which invents people, fills up to 0.8 GB of
 the disk that all share, and not all of it."""
 
 
