@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tunnelrelay.agents.names import random_label
-from tunnelrelay.agents.remember import FOR_EVER, NameKeeper
+from tunnelrelay.agents.remember import FORGET_EVERY, NameKeeper
 from tunnelrelay.observe.audit import Audit
+from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import LOST_SECONDS, Claim, Registry, Tunnel
 from tunnelrelay.store.base import NameRow, SessionRow, StoreError, Whose
@@ -192,18 +193,48 @@ async def test_an_owner_who_comes_back_keeps_generation_and_sessions(node, store
     assert len(await store.sessions()) == 1
 
 
-async def test_row84_a_name_that_nobody_chose_is_never_given_to_another_owner(store, clock):
+async def test_row84_a_name_that_nobody_chose_is_kept_from_others_for_as_long_as_any_session_can_live(store, clock):
     node = Node(store, clock, cool_seconds=0.0)
     host = f"{random_label()}.tun.example"
     tunnel = await node.serve("ann", host)
     node.end(tunnel, "ann", host=host)
-    clock[0] += 1000 * 365 * DAY
+    clock[0] += MAX_SESSION - 1
     assert await node.serve("bob", host) is None
-    assert node.keeper.kept_until(await node.keeper.claim(host, "bob")) is None
+    assert node.keeper.kept_until(await node.keeper.claim(host, "bob")) == clock[0] + 1
     assert await store.free_name(host)
 
-    assert clock[0] < FOR_EVER
     assert await node.serve("bob", host) is not None
+
+
+async def test_names_that_nobody_chose_are_forgotten_once_they_have_cooled_down_and_no_others(node, store, clock):
+    given_up, served = (f"{random_label()}.tun.example" for _ in range(2))
+    for host in (given_up, HOST):
+        node.end(await node.serve("ann", host), "ann", host=host)
+    await node.serve("ann", served)
+    assert await node.keeper.flush()
+    clock[0] += MAX_SESSION + COOL
+    assert await node.keeper.refresh()
+    assert await store.name(given_up) is not None
+    clock[0] += max(LOST_SECONDS, FORGET_EVERY)
+    assert await node.keeper.refresh()
+
+    assert [row.host for row in await store.all_names()] == sorted((served, HOST))
+
+
+async def test_a_store_that_is_slow_about_one_name_delays_no_other(node, store, monkeypatch):
+    slow, claim_name = asyncio.Event(), MemoryStore.claim_name
+
+    async def claim(self: MemoryStore, host: str, *args: Any, **kwargs: Any) -> NameRow:
+        if host == HOST:
+            await slow.wait()
+        return await claim_name(self, host, *args, **kwargs)
+
+    monkeypatch.setattr(MemoryStore, "claim_name", claim)
+    waiting = asyncio.ensure_future(node.serve("mallory"))
+    assert await node.serve("ann", "other.tun.example") is not None
+    assert not waiting.done()
+    slow.set()
+    assert await waiting is not None
 
 
 async def test_without_a_cool_down_a_name_given_up_is_anybodys_at_once(store, clock):

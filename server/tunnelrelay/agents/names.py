@@ -56,22 +56,20 @@ def random_label() -> str:
 
 
 def is_random(label: str) -> bool:
-    """Whether this is a name that nobody chose: it is never given to another owner, or it could be waited for."""
+    """Whether this is a name that nobody chose: it is kept from others for longer, and forgotten after that."""
     return _RANDOM.fullmatch(label) is not None
 
 
-def why_taken(row: NameRow, kept_until: float | None) -> tuple[str, str]:
+def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
     """Message and hint for an owner who asked for a name that is another's.
 
     Args:
         row: The name as the store has it.
-        kept_until: Unix time; None when the name is never given to anybody else.
+        kept_until: Unix time.
     """
     if row.released_at is None:
         return f"{row.host} belongs to another owner on this relay", f"{OTHER_NAME}, or ask its owner to stop"
-    until = "for ever"
-    if kept_until is not None:
-        until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
+    until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
     return (
         f"{row.host} was another owner's; the relay keeps it free {until}, so that nobody takes over its visitors",
         f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",

@@ -8,9 +8,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
+from weakref import WeakValueDictionary
 
 from tunnelrelay.agents.names import is_random
 from tunnelrelay.observe.audit import Audit
+from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
 
@@ -21,8 +23,9 @@ TOUCH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 CLAIM_PAUSES = (0.2, 0.8, 2.0)
 """Between tries to claim a name: a store that is busy for a moment is waited for, one that is away is not."""
-FOR_EVER = 1e11
-"""Cool-down of names that nobody chose: they are not given to another owner at all."""
+FORGET_EVERY = 3600.0
+"""Names that nobody chose are forgotten once their cool-down is over: no relay makes one again, and whatever was made
+for their visitors has ended. Else a stranger who binds and unbinds without end would fill the store for ever."""
 MAX_WAITING = 10_000
 """Names given up that the store has not been told of. Of those beyond, it notices that nobody holds them."""
 MAX_AT_ONCE = 1000
@@ -61,8 +64,8 @@ class NameKeeper:
         self._lost: dict[str, None] = {}
         self._former: dict[str, str] = {}
         self._changed = asyncio.Event()
-        # A name that is given up and claimed again must reach the store in this order.
-        self._writing = asyncio.Lock()
+        self._forget_at = 0.0
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(self, host: str, owner: str) -> NameRow:
         """Asks for a name. Returns who has it then.
@@ -80,12 +83,9 @@ class NameKeeper:
             await asyncio.sleep(pause)
         return await self._claim(host, owner)
 
-    def kept_until(self, row: NameRow) -> float | None:
-        """Until when a name is kept from others if its owner does not come back. Unix time; None for ever."""
-        cool_seconds = self._cool(row.host)
-        if cool_seconds == FOR_EVER:
-            return None
-        return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + cool_seconds
+    def kept_until(self, row: NameRow) -> float:
+        """Until when a name is kept from others if its owner does not come back. Unix time."""
+        return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + self._cool(row.host)
 
     def lost(self, host: str) -> None:
         """The last link that served a name is gone: its owner has `LOST_SECONDS` from now, and the cool-down."""
@@ -120,8 +120,9 @@ class NameKeeper:
         """Write what changed. False when the store did not take it; then it stays due."""
         try:
             while self._given_up:
-                async with self._writing:
-                    await self._write_given_up(next(iter(self._given_up), ""))
+                host = next(iter(self._given_up))
+                async with self._turn(host):
+                    await self._write_given_up(host)
             while self._lost:
                 hosts = list(islice(self._lost, MAX_AT_ONCE))
                 await self._store.touch_names(hosts, self._clock())
@@ -142,10 +143,17 @@ class NameKeeper:
             held = {row.host: row for row in await self._store.names(now)}
             for host in hosts:
                 await self._check(host, held.get(host))
+            await self._forget(now)
         except StoreError as error:
             log.warning("names not written, will try again: %s", error)
             return False
         return True
+
+    async def _forget(self, now: float) -> None:
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY
+            count = await self._store.forget_names(_is_random, now - LOST_SECONDS - MAX_SESSION - self._cool_seconds)
+            log.debug("names forgotten that nobody chose: %d", count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
         """While the store was away, or by another relay, a name may have been given to somebody else."""
@@ -162,7 +170,7 @@ class NameKeeper:
             self._registry.take_away(host)
 
     async def _claim(self, host: str, owner: str) -> NameRow:
-        async with self._writing:
+        async with self._turn(host):
             await self._write_given_up(host)
             before = await self._store.name(host)
             row = await self._store.claim_name(
@@ -198,8 +206,17 @@ class NameKeeper:
         if self._given_up.get(host) == given_up:
             del self._given_up[host]
 
+    def _turn(self, host: str) -> asyncio.Lock:
+        """A name that is given up and claimed again must reach the store in this order; no other name waits for it."""
+        return self._turns.setdefault(host, asyncio.Lock())
+
     def _cool(self, host: str) -> float:
-        return FOR_EVER if is_random(host.partition(".")[0]) else self._cool_seconds
+        """Of a name that nobody chose and its visitors believe to be like no other: as long as any session can live."""
+        return self._cool_seconds + (MAX_SESSION if _is_random(host) else 0.0)
+
+
+def _is_random(host: str) -> bool:
+    return is_random(host.partition(".")[0])
 
 
 def _chunks(hosts: Sequence[str]) -> Iterable[Sequence[str]]:

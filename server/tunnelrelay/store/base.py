@@ -8,7 +8,7 @@ must not do behind another's back (`use_once`, `lease`, `replace_session`, `clai
 transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -208,6 +208,9 @@ class Store(Protocol):
 
     async def free_name(self, host: str) -> NameRow | None:
         """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
+
+    async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
+        """Drops the hosts meant that nobody has held since `before`, with their generations. Returns how many."""
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """Keeps audit events, in order."""

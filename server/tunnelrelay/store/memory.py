@@ -1,6 +1,6 @@
 """A store that forgets everything with the process: for tests, and the plainest telling of what a store does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tunnelrelay.model import Token
@@ -174,6 +174,14 @@ class MemoryStore:
         if host in self._names:
             self._names[host] = replace(self._names[host], released_at=FREED_AT)
         return self._names.get(host)
+
+    async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
+        """See `Store.forget_names`."""
+        rows = [row for row in self._names.values() if is_meant(row.host)]
+        stale = [row.host for row in rows if max(row.at, row.released_at or row.at) <= before]
+        for host in stale:
+            del self._names[host]
+        return len(stale)
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """See `Store.add_audit`."""

@@ -1,13 +1,16 @@
 """The part of the store that knows who holds which host name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from tunnelrelay.store.base import FREED_AT, NameRow
 from tunnelrelay.store.engine import Part
 from tunnelrelay.store.schema import names
+
+PAGE = 500
+"""Names looked at in one transaction."""
 
 
 class NamePart(Part):
@@ -72,3 +75,18 @@ class NamePart(Part):
             await connection.execute(update(names).where(names.c.host == host).values(released_at=FREED_AT))
             row = (await connection.execute(select(names).where(names.c.host == host))).one_or_none()
         return NameRow(**row._mapping) if row is not None else None
+
+    async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
+        """See `Store.forget_names`. In pages, each in a transaction of its own: a bind need not wait for all of it."""
+        is_stale = (names.c.at <= before) & (func.coalesce(names.c.released_at, names.c.at) <= before)
+        last, dropped = "", 0
+        while True:
+            page = select(names.c.host).where(is_stale, names.c.host > last).order_by(names.c.host).limit(PAGE)
+            async with self._begin() as connection:
+                hosts = [row.host for row in await connection.execute(page)]
+                meant = [host for host in hosts if is_meant(host)]
+                gone = await connection.execute(delete(names).where(names.c.host.in_(meant), is_stale))
+            dropped += gone.rowcount
+            if len(hosts) < PAGE:
+                return dropped
+            last = hosts[-1]
