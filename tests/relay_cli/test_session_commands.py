@@ -107,6 +107,15 @@ def test_those_that_are_meant_are_ended_and_no_others(data_dir: Path, args: list
     assert left(data_dir) == stay
 
 
+def test_everybody_is_ended_also_when_there_are_more_than_are_listed(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunnelrelay.cli.sessions.MAX_LISTED", 1)
+    assert listed() == ["a0" * 6]
+    assert "ended 3 sessions" in run("session", "revoke", "--all").stderr
+    assert left(data_dir) == ["a3"]
+
+
 def test_running_relays_are_told(data_dir: Path) -> None:
     with running_relay(data_dir) as told:
         result = run("session", "revoke", "--user", "alice@acme.example")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, SessionRow, Store, StoreError, Whose
+from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, Store, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.store import SqliteStore
 
@@ -34,6 +34,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "relay.db")
     yield opened
     await opened.close()
+
+
+def signed_in(row: SessionRow) -> SignedIn:
+    return SignedIn(**{name: getattr(row, name) for name in SignedIn.__slots__})
 
 
 async def test_a_token_is_found_by_its_digest_only(store: Store) -> None:
@@ -172,10 +176,23 @@ async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(st
     assert await store.end_sessions(Whose(connection_id="conn", sid=b"s" * 32), 150.0) == [others["sid"].key]
     assert await store.end_sessions(Whose(connection_id="conn", subject="sub-1"), 160.0) == [SESSION.key]
 
-    assert await store.sessions() == [others["subject"], others["connection"]]
-    assert await store.sessions(Whose(connection_id="other")) == [others["connection"]]
+    assert await store.sessions() == [signed_in(others["subject"]), signed_in(others["connection"])]
+    assert await store.sessions(Whose(connection_id="other")) == [signed_in(others["connection"])]
     assert await store.ended_since(150.0) == [others["sid"].key, SESSION.key]
     assert await store.ended_since(155.0) == [SESSION.key]
+
+
+async def test_everybody_who_is_signed_in_is_ended_and_told_of_without_what_is_sealed(store: Store) -> None:
+    over = replace(SESSION, key=b"o" * 32, expires_at=150.0)
+    others = [replace(SESSION, key=bytes([number]) * 32, host="other.localhost") for number in range(2)]
+    for row in (SESSION, over, *others):
+        await store.save_session(row)
+    assert await store.revoke_sessions(Whose(host="demo.localhost", live_at=150.0), 150.0) == [signed_in(SESSION)]
+    assert await store.sessions(Whose(live_at=150.0)) == [signed_in(row) for row in others]
+    told = await store.revoke_sessions(Whose(live_at=150.0), 150.0)
+    assert sorted(row.key for row in told) == [row.key for row in others]
+    assert sorted(await store.ended_since(150.0)) == sorted(row.key for row in (SESSION, *others))
+    assert await store.sessions() == [signed_in(over)]
 
 
 async def test_of_more_sessions_than_may_be_kept_those_used_longest_ago_are_ended(store: Store) -> None:
@@ -186,7 +203,7 @@ async def test_of_more_sessions_than_may_be_kept_those_used_longest_ago_are_ende
     assert await store.end_oldest(person, 4, 150.0) == []
     assert sorted(await store.end_oldest(person, 2, 150.0)) == [rows[0].key, rows[1].key]
     assert sorted(await store.ended_since(150.0)) == [rows[0].key, rows[1].key]
-    assert await store.sessions(person) == [rows[3], rows[2]]
+    assert await store.sessions(person) == [signed_in(rows[3]), signed_in(rows[2])]
     assert await store.load_session(SESSION.key)
 
 
@@ -195,6 +212,7 @@ async def test_nobody_in_particular_is_never_everybody(store: Store) -> None:
     assert await store.sessions(Whose()) == []
     assert await store.end_sessions(Whose(), 150.0) == []
     assert await store.end_oldest(Whose(), 0, 150.0) == []
+    assert await store.revoke_sessions(Whose(), 150.0) == []
     assert await store.load_session(SESSION.key) == SESSION
 
 

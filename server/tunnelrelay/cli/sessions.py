@@ -6,7 +6,8 @@ The store is changed first; relays that run here are told, and would hear of it 
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.secret_files import SecretFileError
-from tunnelrelay.store.base import AuditRow, SessionRow, Store, Whose
+from tunnelrelay.store.base import AuditRow, SignedIn, Store, Whose
 
 MAX_LISTED = 100_000
-"""Sessions that are looked at. A relay keeps about 2 kB of each."""
+"""Sessions that are listed, without what is sealed in them: about 1 kB each."""
 ID_LENGTH = 12
 """Characters of an id: the beginning of the key's digest, which opens nothing."""
 MIN_PREFIX = 4
@@ -70,29 +71,36 @@ def _say_nobody(host: str | None, user: str | None) -> None:
     click.echo("nobody is signed in" if host is user is None else "nobody like that is signed in", err=True)
 
 
-async def _found(store: Store, host: str | None, user: str | None) -> list[SessionRow]:
-    """The sessions that have not run out, of a host, and of a user by e-mail address or by the provider's id."""
-    now = time.time()
-    meant: list[Whose | None] = [None if host is None else Whose(host=host)]
-    if user is not None:
-        meant = [Whose(host=host, email=user.lower()), Whose(host=host, subject=user)]
-    lists = [await store.sessions(whose, limit=MAX_LISTED) for whose in meant]
-    rows = {row.key: row for rows in lists for row in rows if row.expires_at > now}
-    return sorted(rows.values(), key=lambda row: -row.last_seen)
+def _meant(host: str | None, user: str | None, now: float) -> list[Whose]:
+    """Those that have not run out, of a host, and of a user by e-mail address or by the provider's id."""
+    live = Whose(host=host, live_at=now)
+    return [live] if user is None else [replace(live, email=user.lower()), replace(live, subject=user)]
+
+
+async def _found(store: Store, host: str | None, user: str | None) -> list[SignedIn]:
+    lists = [await store.sessions(whose, limit=MAX_LISTED) for whose in _meant(host, user, time.time())]
+    return _newest_first({row.key: row for rows in lists for row in rows}.values())
+
+
+def _newest_first(rows: Iterable[SignedIn]) -> list[SignedIn]:
+    return sorted(rows, key=lambda row: -row.last_seen)
 
 
 async def _revoke_in(
     store: Store, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None
-) -> list[SessionRow]:
-    rows = await _found(store, host, user)
-    chosen = [_named(rows, name) for name in ids] if ids else rows
+) -> list[SignedIn]:
+    """All of them by their condition, however many there are: none that began meanwhile, or was not listed, is left."""
     now = time.time()
-    ended = [row for row in chosen if await store.end_sessions(Whose(key=row.key), now)]
+    meant = _meant(host, user, now)
+    if ids:
+        rows = await _found(store, None, None)
+        meant = [Whose(key=_named(rows, name).key) for name in ids]
+    ended = _newest_first([row for whose in meant for row in await store.revoke_sessions(whose, now)])
     await store.add_audit(_events(ended, now, keys_file))
     return ended
 
 
-def _events(ended: Sequence[SessionRow], now: float, keys_file: Path) -> list[AuditRow]:
+def _events(ended: Sequence[SignedIn], now: float, keys_file: Path) -> list[AuditRow]:
     """One event for each session, with the digest that relays write of its person.
 
     Relays that share a database may keep the key of that digest where this command cannot read it. Then one event for
@@ -115,7 +123,7 @@ def _events(ended: Sequence[SessionRow], now: float, keys_file: Path) -> list[Au
     ]
 
 
-def _named(rows: list[SessionRow], name: str) -> SessionRow:
+def _named(rows: list[SignedIn], name: str) -> SignedIn:
     meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
     if len(meant) != 1:
         many = "means more than one session" if meant else "is no session's id"
@@ -123,7 +131,7 @@ def _named(rows: list[SessionRow], name: str) -> SessionRow:
     return meant[0]
 
 
-def _record(row: SessionRow) -> dict[str, str | None]:
+def _record(row: SignedIn) -> dict[str, str | None]:
     return {
         "id": row.key.hex()[:ID_LENGTH],
         "host": row.host,
@@ -136,10 +144,10 @@ def _record(row: SessionRow) -> dict[str, str | None]:
     }
 
 
-def _print_table(found: list[SessionRow]) -> None:
+def _print_table(found: list[SignedIn]) -> None:
     print_table(("id", "user", "host", "signed in", "last seen", "ends"), map(_row, found))
 
 
-def _row(row: SessionRow) -> tuple[str | None, ...]:
+def _row(row: SignedIn) -> tuple[str | None, ...]:
     times = (when(at) for at in (row.created_at, row.last_seen, row.expires_at))
     return row.key.hex()[:ID_LENGTH], printable(row.email or row.subject), row.host, *times

@@ -63,11 +63,27 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """Whose a session is, without what is sealed in it: of a hundred thousand, that would be gigabytes."""
+
+    key: bytes
+    host: str
+    connection_id: str
+    issuer: str
+    subject: str
+    email: str
+    created_at: float
+    last_seen: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Whose:
     """Which sessions are meant: those for which everything given holds. Nothing given means none at all.
 
     Attributes:
         sid: As in `SessionRow`.
+        live_at: Those that have not run out by then; given alone it means everybody who is signed in.
     """
 
     key: bytes | None = None
@@ -78,6 +94,7 @@ class Whose:
     email: str | None = None
     sid: bytes | None = None
     client_id: str | None = None
+    live_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +169,7 @@ class Store(Protocol):
     async def load_session(self, key: bytes) -> SessionRow | None:
         """The session, whether expired or not (the caller holds the clock), or None."""
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
         """The sessions meant, or all of them, the most recently used first."""
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
@@ -164,8 +181,11 @@ class Store(Protocol):
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
 
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+        """The same, for whoever tells whose they were."""
+
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
-        """The same for all but the `keep` most recently used of them."""
+        """Ends all but the `keep` most recently used of them, as `end_sessions` does."""
 
     async def ended_since(self, at: float) -> list[bytes]:
         """Keys of the sessions ended at or after `at`, for `ENDED_SECONDS`."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, StoreError, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, StoreError, Whose
 
 
 class MemoryStore:
@@ -72,10 +73,10 @@ class MemoryStore:
         """See `Store.load_session`."""
         return self._sessions.get(key)
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
         """See `Store.sessions`."""
         found = [row for row in self._sessions.values() if whose is None or _is_meant(row, whose)]
-        return _by_age(found)[:limit]
+        return [_signed_in(row) for row in _by_age(found)[:limit]]
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """See `Store.connections`."""
@@ -90,6 +91,12 @@ class MemoryStore:
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
         return self._end([row.key for row in self._sessions.values() if _is_meant(row, whose)], at)
+
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+        """See `Store.revoke_sessions`."""
+        found = [row for row in self._sessions.values() if _is_meant(row, whose)]
+        self._end([row.key for row in found], at)
+        return [_signed_in(row) for row in found]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
@@ -226,10 +233,15 @@ class MemoryStore:
         return keys
 
 
+def _signed_in(row: SessionRow) -> SignedIn:
+    return SignedIn(**{name: getattr(row, name) for name in SignedIn.__slots__})
+
+
 def _by_age(rows: list[SessionRow]) -> list[SessionRow]:
     return sorted(rows, key=lambda row: (-row.last_seen, row.key))
 
 
 def _is_meant(row: SessionRow, whose: Whose) -> bool:
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
-    return bool(given) and all(getattr(row, name) == value for name, value in given.items())
+    is_live = row.expires_at > given.pop("live_at", -inf) if given else False
+    return is_live and all(getattr(row, name) == value for name, value in given.items())

@@ -1,13 +1,14 @@
 """The part of the store that keeps visitors' sessions and one-time marks."""
 
 from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
-from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, SignedIn, Whose
 from tunnelrelay.store.engine import Part
 from tunnelrelay.store.schema import ended, sessions, used
 
 _COLUMNS = SessionRow.__slots__
+_OF_PEOPLE = [sessions.c[name] for name in SignedIn.__slots__]
 
 
 class SessionPart(Part):
@@ -30,15 +31,15 @@ class SessionPart(Part):
             row = (await connection.execute(select(sessions).where(sessions.c.key == key))).one_or_none()
         return None if row is None else SessionRow(**row._mapping)
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SessionRow]:
+    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
         """See `Store.sessions`."""
-        query = select(sessions).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
+        query = select(*_OF_PEOPLE).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
         if whose is not None:
             if (meant := _meant(whose)) is None:
                 return []
             query = query.where(meant)
         async with self._begin() as connection:
-            return [SessionRow(**row._mapping) for row in await connection.execute(query)]
+            return [SignedIn(**row._mapping) for row in await connection.execute(query)]
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """See `Store.connections`."""
@@ -58,6 +59,15 @@ class SessionPart(Part):
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
         return [] if (meant := _meant(whose)) is None else await self._end(meant, at)
+
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+        """See `Store.revoke_sessions`."""
+        if (meant := _meant(whose)) is None:
+            return []
+        async with self._begin() as connection:
+            await connection.execute(_news(meant, at))
+            gone = await connection.execute(delete(sessions).where(meant).returning(*_OF_PEOPLE))
+            return [SignedIn(**row._mapping) for row in gone]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
@@ -103,15 +113,23 @@ class SessionPart(Part):
             await connection.execute(delete(used).where(used.c.key == key))
 
     async def _end(self, meant: ColumnElement[bool], at: float) -> list[bytes]:
-        """Tells of them first: rows and news in statements that are as long for a million sessions as for one."""
-        news = insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
         async with self._begin() as connection:
-            await connection.execute(news.on_conflict_do_nothing())
+            await connection.execute(_news(meant, at))
             gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
             return [row.key for row in gone]
+
+
+def _news(meant: ColumnElement[bool], at: float) -> Insert:
+    """Tells of sessions that end in the same transaction: a statement as long for a million of them as for one."""
+    news = insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
+    return news.on_conflict_do_nothing()
 
 
 def _meant(whose: Whose) -> ColumnElement[bool] | None:
     """The condition, None when nothing was given: "no condition" must never come to mean "everybody"."""
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
-    return and_(*(sessions.c[name] == value for name, value in given.items())) if given else None
+    if not given:
+        return None
+    live_at = given.pop("live_at", None)
+    conditions = [sessions.c[name] == value for name, value in given.items()]
+    return and_(*conditions, *([] if live_at is None else [sessions.c.expires_at > live_at]))
