@@ -16,6 +16,10 @@ from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.blobs import HANDOFF_SECONDS, LOGIN_SECONDS
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
 from tunnelrelay.oidc.fetch import MAX_BODY, TOTAL_SECONDS
+from tunnelrelay.oidc.known_providers import MAX_OWNERS_CALLS
+from tunnelrelay.oidc.meter import MAX_ANSWER, MAX_HEAD
+from tunnelrelay.oidc.provider import QUEUE_SECONDS
+from tunnelrelay.oidc.resolve import MAX_OWNERS_LOOKUPS
 from tunnelrelay.oidc.tokens import LEEWAY, MAX_AGE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "concepts" / "login.md").read_text(encoding="utf-8")
@@ -90,6 +94,9 @@ def test_the_numbers_on_the_page_are_the_codes() -> None:
     assert "at most five" in FLAT
     assert f"{LEEWAY} seconds of leeway; `iat` is not older than {MAX_AGE // 60} minutes" in FLAT
     assert f"Every call has {TOTAL_SECONDS:.0f} seconds and {MAX_BODY // 1024} KiB" in FLAT
+    assert f"a head may have {MAX_HEAD // 1024} KiB, an answer with its framing {MAX_ANSWER // 1024} KiB" in FLAT
+    assert f"{MAX_OWNERS_CALLS} are under way at once and {MAX_OWNERS_LOOKUPS} names are being looked up" in FLAT
+    assert f"wait, up to {QUEUE_SECONDS:.0f} seconds" in FLAT
     assert sessions.COOKIE_LENGTH == 43
 
 
