@@ -286,7 +286,7 @@ async def test_what_is_open_and_idle_ends_unless_another_relay_saw_its_visitor()
     assert world.ended == [session.id_digest]
 
 
-@pytest.mark.parametrize("limit", ["MAX_OF_PERSON", "MAX_OF_CONNECTION"])
+@pytest.mark.parametrize("limit", ["MAX_OF_PERSON", "MAX_TOGETHER"])
 async def test_past_the_limit_a_login_ends_the_session_that_was_used_longest_ago(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
@@ -323,10 +323,22 @@ async def test_one_persons_sessions_push_out_nobody_elses(monkeypatch: pytest.Mo
 
 
 async def test_connections_do_not_push_out_each_others_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_OF_CONNECTION", 1)
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_TOGETHER", 1)
     world = World()
     world.endpoints[EVIL] = connection(id="conn-evil")
     alice, mallory = await signed_in(world), Browser(world)
     await mallory.sign_in(host=EVIL)
     assert world.find(alice)
     assert world.find(mallory, EVIL)
+
+
+async def test_a_host_whose_client_changes_its_name_has_no_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_TOGETHER", 2)
+    world = World()
+    for number in range(4):
+        world.clock.now += 1
+        world.endpoints[APP] = connection(id=f"conn-{number}")
+        await signed_in(world)
+        world.sessions._sessions.clear()
+    assert [row.connection_id for row in await world.store.sessions()] == ["conn-3", "conn-2"]
+    assert [event.host for event in world.audit.take() if event.kind == "session.end"] == [APP, APP]

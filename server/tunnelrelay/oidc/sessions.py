@@ -12,6 +12,7 @@ store and the provider (`recheck.py`). Writes that `find` causes (activity, ends
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Literal
 
@@ -37,9 +38,9 @@ MAX_SESSIONS = 20_000
 MAX_OF_PERSON = 100
 """Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
 and again without a cookie, as scripts do, ends their own that was used longest ago."""
-MAX_OF_CONNECTION = 20_000
-"""Sessions of one connection, in the store: a provider of somebody's own, which invents people, fills up to 0.8 GB of
-the disk that all share, and not all of it."""
+MAX_TOGETHER = 20_000
+"""Sessions of one connection, and of one host, in the store: a provider of somebody's own, which invents people, fills
+up to 0.8 GB of the disk that all share, also when its clients or its endpoints change names."""
 
 
 class SessionsAway(StoreError):
@@ -208,7 +209,7 @@ class Sessions:
         Raises:
             StoreError: When it cannot be kept; then nobody is signed in.
         """
-        await self._make_room(connection, issuer, str(claims["sub"]))
+        await self._make_room(host, connection, issuer, str(claims["sub"]))
         cookie = secrets.token_urlsafe(32).encode("ascii")
         kept = await self._rows.add(
             sha256(cookie), host, connection, issuer=issuer, claims=claims, grant=grant or Grant(), now=self._clock()
@@ -331,14 +332,16 @@ class Sessions:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[session.id_digest] = session
 
-    async def _make_room(self, connection: Connection, issuer: str, subject: str) -> None:
+    async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
         """For one more session: where there are too many, those that were used longest ago end."""
-        of_person = Whose(connection_id=connection.id, issuer=issuer, subject=subject)
-        for whose, limit in ((of_person, MAX_OF_PERSON), (Whose(connection_id=connection.id), MAX_OF_CONNECTION)):
+        of_connection = Whose(connection_id=connection.id)
+        of_person = replace(of_connection, issuer=issuer, subject=subject)
+        limits = ((of_person, MAX_OF_PERSON), (of_connection, MAX_TOGETHER), (Whose(host=host), MAX_TOGETHER))
+        for whose, limit in limits:
             for id_digest in await self._store.end_oldest(whose, limit - 1, self._clock()):
                 session = self._sessions.get(id_digest)
-                about = {"connection": connection.id} if session is None else session.about()
-                self._audit.record("session.end", reason="too_many", **about)
+                known = {"host": whose.host or "", "connection": whose.connection_id or ""}
+                self._audit.record("session.end", reason="too_many", **(session.about() if session else known))
                 self._forget(id_digest)
 
     def _end_soon(self, session: Session, reason: str) -> None:
