@@ -11,9 +11,9 @@ import pytest
 
 from tests.oidc.world import as_json
 from tunnelctl.oidc.errors import ProviderError
-from tunnelrelay.oidc.fetch import MAX_BODY, MAX_PARTS, Fetcher
+from tunnelrelay.oidc.fetch import MAX_BODY, MAX_PARTS, PARTS_AT_A_TIME, Fetcher
 from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules
-from tunnelrelay.oidc.meter import HEAD_READ, MAX_ANSWER, MAX_HEAD, MAX_HEADS, MAX_READS
+from tunnelrelay.oidc.meter import HEAD_READ, MAX_ANSWER, MAX_HEAD, MAX_HEADS, MAX_READS, READS_AT_A_TIME
 
 
 class Answers(httpx.AsyncBaseTransport):
@@ -215,6 +215,24 @@ async def test_an_answer_that_drips_is_given_up() -> None:
     detail, wire = await wired_fault([CHUNKED, b"1;"], itertools.repeat(b"x"))
     assert f"more than {MAX_READS} pieces" in detail
     assert wire.reads == MAX_READS
+
+
+@pytest.mark.parametrize(
+    ("pieces", "most"),
+    [
+        ([CHUNKED + b"1\r\n \r\n" * 3 * MAX_PARTS], 2 * PARTS_AT_A_TIME),
+        ([CHUNKED, b"1;", *[b"x"] * 2 * MAX_READS], 2 * READS_AT_A_TIME),
+    ],
+    ids=["chunks", "reads"],
+)
+async def test_others_have_their_turns_while_crumbs_are_picked_up(pieces: list[bytes], most: int) -> None:
+    """Row 59."""
+    call = asyncio.ensure_future(wired_fault(pieces))
+    turns = 0
+    while not call.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= min(MAX_PARTS, MAX_READS) // most
 
 
 async def test_each_answer_on_a_connection_has_the_limits_to_itself() -> None:

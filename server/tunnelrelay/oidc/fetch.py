@@ -20,6 +20,8 @@ MAX_BODY = 256 * 1024
 """Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
 MAX_PARTS = 2_000
 """Parts in which a body comes. Each chunk is one, however small, and costs the loop about as much as a large one."""
+PARTS_AT_A_TIME = 128
+"""Then others have their turn: parts that came together are taken without a wait between them."""
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 8.0
 """For one call, everything included. A visitor waits for it."""
@@ -123,6 +125,8 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
     async for part in response.stream:
         content += part
         parts += 1
+        if parts % PARTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
         if parts > MAX_PARTS:
             raise ProviderError("invalid", f"{where} answered in more than {MAX_PARTS} parts")
         if len(content) > MAX_BODY:

@@ -4,6 +4,7 @@
 through them, on the loop that serves everybody. So they are limited here, below h11.
 """
 
+import asyncio
 import re
 import ssl
 from typing import Any
@@ -17,8 +18,10 @@ MAX_HEADS = 8
 """Heads in one answer: the final one, and interim ones (1xx), of which providers send none."""
 MAX_ANSWER = 512 * 1024
 """Bytes of one answer with its head and framing; twice what its body may hold."""
-MAX_READS = 2_000
+MAX_READS = 1_000
 """Reads in one answer. A body of 256 KiB comes in some 200 segments; one that drips byte by byte comes to nothing."""
+READS_AT_A_TIME = 32
+"""Then others have their turn: TLS records that came together are read one by one without a wait between them."""
 HEAD_READ = 2 * 1024
 """Bytes at once up to the end of the final head, so that MAX_HEAD is looked at before h11 has worked for long."""
 
@@ -43,6 +46,8 @@ class Metered(httpcore.AsyncNetworkStream):
         self._check()
         data = await self._stream.read(min(max_bytes, HEAD_READ) if self._is_head else max_bytes, timeout)
         self._reads += 1
+        if self._reads % READS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
         self._bytes += len(data)
         if self._is_head:
             # Two bytes of the read before: an end of a head may lie across both.
