@@ -18,6 +18,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.session import Desk
+from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME, RelayConfig
 from tunnelrelay.control import ControlSocket
@@ -262,6 +263,7 @@ def _acceptor(given: Given, ground: _Ground, sign_in: _SignIn, names: NameKeeper
         registry=ground.registry,
         policy_key=ground.keys.ring.digest_key("policy"),
         names=names,
+        shares=OwnerShares(time.monotonic),
         audit=ground.audit,
         metrics=given.metrics,
         spawn=given.spawn,

@@ -368,8 +368,9 @@ async def test_what_is_unbound_while_the_store_is_asked_is_not_served(public, mo
     assert public.registry.find("brief.tun.example") is None
 
 
-async def test_row125_an_agent_that_binds_and_unbinds_without_end_loses_its_link(local):
-    agent = await agent_of(local)
+async def test_row125_an_agent_that_binds_and_unbinds_without_end_loses_its_link(public):
+    text, _ = await create(public.store, "stormy")
+    agent = await agent_of(public, token=text)
     for _ in range(BURST_BINDS + 100):
         agent.link.send(Bind(tunnel=1, name="x", upstream="http://localhost", subdomain="storm"))
         agent.link.send(Unbind(tunnel=1))

@@ -189,6 +189,26 @@ def test_lost_names_cannot_fill_memory(case):
     assert case.registry.find("n0.localhost") is None
 
 
+def test_how_many_names_an_owner_holds_is_known_whichever_way_they_come_and_go(case):
+    case.registry.expect("expected.localhost", "ann")
+    tunnel = case.claim()
+    case.claim()
+    case.registry.expect(HOST, "ann")
+    assert case.registry.held_by("ann") == 2
+    assert case.registry.held_by("bob") == 0
+
+    case.registry.release(HOST, tunnel.claim, on_purpose=True)  # superseded: changes nothing
+    assert case.registry.held_by("ann") == 2
+    case.registry.release(HOST, case.served().claim, on_purpose=True)
+    assert case.registry.held_by("ann") == 1
+    case.claim()
+    case.registry.take_away(HOST)
+    case.registry.take_away(HOST)
+    case.now += LOST_SECONDS
+    case.registry.forget_stale()
+    assert case.registry.held_by("ann") == 0
+
+
 def test_a_link_that_takes_no_more_streams_is_not_picked(case):
     link = FakeLink()
     case.claim(link=link)

@@ -13,6 +13,7 @@ from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
 from tunnelrelay.agents.session import MAX_STREAMS, AgentSession, Desk
+from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import Buckets, address_key
@@ -23,7 +24,6 @@ log = logging.getLogger("tunnelrelay.agents")
 
 LOCAL_OWNER = "local"
 """Owner of agents on a relay that asks for no token."""
-MAX_LINKS = 4096
 MAX_REVOKED = 1024
 """Tokens revoked lately: more than can be revoked while one handshake waits for the store."""
 BURST_TOKENS, TOKENS_PER_SECOND = 20, 0.2
@@ -62,7 +62,7 @@ class Acceptor:
         self._metrics = metrics
         self._clock = clock
         self._budget = Budget(RELAY_GROWTH, None)
-        self._sessions: set[AgentSession] = set()
+        self._sessions: dict[AgentSession, str] = {}
         self._revoked: dict[str, None] = {}
         self._wrong = Buckets(BURST_TOKENS, TOKENS_PER_SECOND)
 
@@ -122,15 +122,23 @@ class Acceptor:
         if not is_accepted(ws):
             visit.fail("bad_request", closes=True)
             return
+        if not self._desk.shares.open_link(token.owner, len(self._sessions)):
+            self._metrics.limited("owner_links")
+            self._desk.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=visit.peer.host)
+            visit.fail("relay_busy", detail="this owner has as many links as one owner may have now", closes=True)
+            return
         transport = visit.release()
-        session = AgentSession(self._desk, owner=token.owner, token=token.id, on_closed=self._sessions.discard)
+        session = AgentSession(self._desk, owner=token.owner, token=token.id, on_closed=self._left)
         limits = Limits(max_streams=MAX_STREAMS)
         link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
-        self._sessions.add(session)
+        self._sessions[session] = token.owner
         self._metrics.agent("accepted")
         transport.write(answer)
         session.begin(link)
         link.take_over(transport, ws, ahead)
+
+    def _left(self, session: AgentSession) -> None:
+        self._desk.shares.close_link(self._sessions.pop(session))
 
     async def _authenticated(self, visit: Visited, head: RequestHead) -> Token | None:
         """Whose agent it is; None for one that was answered with a refusal."""

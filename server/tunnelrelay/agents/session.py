@@ -26,6 +26,7 @@ from tunnelrelay.agents.callbacks import callback_problem, redirect_uri
 from tunnelrelay.agents.changes import changes
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_taken
 from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.agents.shares import MAX_OWNERS_NAMES, OwnerShares
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
@@ -59,6 +60,7 @@ class Desk:
     registry: Registry
     policy_key: bytes = field(repr=False)
     names: NameKeeper
+    shares: OwnerShares
     audit: Audit
     metrics: Metrics
     spawn: Callable[[Coroutine[Any, Any, None]], None]
@@ -195,9 +197,25 @@ class AgentSession:
         endpoint = desk.registry.find(host)
         if endpoint is not None:
             self._claim(bind, host, policy, endpoint.generation)
-        else:
+        elif self._may_ask(bind):
             self._asking[bind.tunnel] = bind
             desk.spawn(self._ask(bind, host, policy))
+
+    def _may_ask(self, bind: Bind) -> bool:
+        """Whether this owner may have one more name, and the store's time for it."""
+        desk = self._desk
+        if desk.registry.held_by(self._owner) >= MAX_OWNERS_NAMES:
+            limit = "owner_names"
+            self._refuse(bind, "too_many", f"at most {MAX_OWNERS_NAMES} names at once for one owner")
+        elif wait := desk.shares.ask(self._owner):
+            limit = "owner_binds"
+            message = f"this owner has bound too many new names lately; one more in {wait} s"
+            self._refuse(bind, "try_later", message, "nothing to do: the agent tries again by itself")
+        else:
+            return True
+        desk.metrics.limited(limit)
+        desk.audit.record("rate.limited", reason=limit, owner=self._owner, peer=self.link.peer)
+        return False
 
     async def _ask(self, bind: Bind, host: str, policy: Policy) -> None:
         """A name that is new here: the store decides between owners, also between those of two relays."""

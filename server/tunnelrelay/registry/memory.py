@@ -58,12 +58,17 @@ class Registry:
         self._clock = clock
         self._monotonic = monotonic
         self._endpoints: dict[str, Endpoint] = {}
+        self._held: dict[str, int] = {}
         self._lost: dict[str, float] = {}
         self._claims = 0
 
     def find(self, host: str) -> Endpoint | None:
         """The endpoint at a canonical host; None when nobody serves it or did a moment ago."""
         return self._endpoints.get(host)
+
+    def held_by(self, owner: str) -> int:
+        """How many names an owner has, those whose link was lost a moment ago too."""
+        return self._held.get(owner, 0)
 
     def connection_of(self, host: str) -> Connection | None:
         """The OpenID connection that guards a host now."""
@@ -102,7 +107,7 @@ class Registry:
     def expect(self, host: str, owner: str, generation: int = 1) -> None:
         """A name that was served before the relay restarted: its agent is on its way back."""
         if host not in self._endpoints:
-            self._endpoints[host] = Endpoint(host, owner, generation)
+            self._add(host, owner, generation)
             self._lose(host)
 
     def claim(self, claim: Claim) -> Tunnel | Taken:
@@ -111,7 +116,7 @@ class Registry:
         if endpoint is not None and endpoint.owner != claim.owner:
             return Taken(claim.host)
         if endpoint is None:
-            endpoint = self._endpoints[claim.host] = Endpoint(claim.host, claim.owner, claim.generation)
+            endpoint = self._add(claim.host, claim.owner, claim.generation)
         self._claims += 1
         tunnel = Tunnel(
             link=claim.link,
@@ -147,14 +152,14 @@ class Registry:
         if endpoint.tunnels:
             return False
         if on_purpose:
-            del self._endpoints[host]
+            self._remove(host)
         else:
             self._lose(host)
         return True
 
     def take_away(self, host: str) -> None:
         """The store says that a name served here belongs to another owner: nobody serves it here any more."""
-        endpoint = self._endpoints.pop(host, None)
+        endpoint = self._remove(host)
         self._lost.pop(host, None)
         for tunnel in endpoint.tunnels if endpoint is not None else ():
             tunnel.lose()
@@ -172,4 +177,17 @@ class Registry:
 
     def _drop(self, host: str) -> None:
         del self._lost[host]
-        self._endpoints.pop(host, None)
+        self._remove(host)
+
+    def _add(self, host: str, owner: str, generation: int) -> Endpoint:
+        endpoint = self._endpoints[host] = Endpoint(host, owner, generation)
+        self._held[owner] = self._held.get(owner, 0) + 1
+        return endpoint
+
+    def _remove(self, host: str) -> Endpoint | None:
+        endpoint = self._endpoints.pop(host, None)
+        if endpoint is not None:
+            self._held[endpoint.owner] -= 1
+            if not self._held[endpoint.owner]:
+                del self._held[endpoint.owner]
+        return endpoint

@@ -1,0 +1,50 @@
+"""What one owner may hold of a relay: links, names, and the store's time. All tokens of one owner count together."""
+
+from collections.abc import Callable
+
+from tunnelrelay.policy.limits import Buckets, fair_share
+
+MAX_LINKS = 4096
+MAX_OWNERS_LINKS = 256
+"""Links of one owner: agents on as many machines. All of them are more than a tenant's fair part of `MAX_LINKS`."""
+MAX_OWNERS_NAMES = 1024
+"""Names an owner holds at once at this relay, those whose link was lost a moment ago too. What waits for the store at
+that moment is not counted yet, and may go beyond by `BURST_NEW_NAMES` once."""
+BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 256, 2.0
+"""Binds of an owner that must ask the store, on all links together: a full link four times over, and then one in half a
+second. An agent that comes back to a name this relay still remembers needs none."""
+
+
+class OwnerShares:
+    """See the module.
+
+    Args:
+        monotonic: Seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._links: dict[str, int] = {}
+        self._asks = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
+
+    def open_link(self, owner: str, everybodys: int) -> bool:
+        """One more link; False when it is one too many, and is not counted.
+
+        Args:
+            everybodys: Links that are open.
+        """
+        mine = self._links.get(owner, 0)
+        if mine >= MAX_OWNERS_LINKS or not fair_share(mine, everybodys, MAX_LINKS):
+            return False
+        self._links[owner] = mine + 1
+        return True
+
+    def close_link(self, owner: str) -> None:
+        """One link less."""
+        self._links[owner] -= 1
+        if not self._links[owner]:
+            del self._links[owner]
+
+    def ask(self, owner: str) -> int:
+        """Takes one question to the store. Returns 0, or in how many seconds to ask again when there was none left."""
+        return self._asks.wait(owner, self._monotonic())
