@@ -42,6 +42,8 @@ sessions = Table(
 )
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
 """A back-channel logout names a person, not a session."""
+Index("ix_sessions_at_connection", sessions.c.connection_id, sessions.c.subject)
+"""How many sessions somebody has there is counted at each login."""
 Index("ix_sessions_sid", sessions.c.connection_id, sessions.c.sid)
 """Or the provider's own session."""
 Index("ix_sessions_client", sessions.c.client_id, sessions.c.issuer)

@@ -14,6 +14,7 @@ def upgrade() -> None:
     op.add_column("sessions", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
     op.add_column("sessions", sa.Column("sid", sa.LargeBinary(32)))
     op.add_column("sessions", sa.Column("client_id", sa.String(1024)))
+    op.create_index("ix_sessions_at_connection", "sessions", ["connection_id", "subject"])
     op.create_index("ix_sessions_sid", "sessions", ["connection_id", "sid"])
     op.create_index("ix_sessions_client", "sessions", ["client_id", "issuer"])
     op.create_table(
@@ -53,6 +54,7 @@ def downgrade() -> None:
     op.drop_table("ended")
     op.drop_index("ix_sessions_client", "sessions")
     op.drop_index("ix_sessions_sid", "sessions")
+    op.drop_index("ix_sessions_at_connection", "sessions")
     op.drop_column("sessions", "client_id")
     op.drop_column("sessions", "sid")
     op.drop_column("sessions", "version")
