@@ -1,7 +1,5 @@
 """Bodies out of their framing: strict, the same in any chunking, and as h11 reads them."""
 
-import time
-
 import h11
 import pytest
 from hypothesis import given
@@ -213,9 +211,8 @@ def test_a_body_without_trailers_ends_in_five_bytes():
     ],
     ids=["blank-trailer", "tab-trailer", "extension", "size"],
 )
-def test_a_hostile_line_costs_little(data):
-    started = time.process_time()
-    with pytest.raises(HttpError):
-        decode(ChunkedDecoder(), [data])
-
-    assert time.process_time() - started < 0.1
+@pytest.mark.timeout(30)  # what grows with the square of the length would take minutes
+def test_a_hostile_line_comes_to_an_end(data):
+    for _ in range(100):
+        with pytest.raises(HttpError):
+            decode(ChunkedDecoder(), [data])

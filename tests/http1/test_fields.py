@@ -1,7 +1,5 @@
 """Field lines as they travel beside a body, and what may not trail."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,9 +45,8 @@ def test_row93_a_trailer_that_would_act_as_a_header_is_dropped(name):
     assert safe_trailers([(name.encode(), b"evil"), (b"Checksum", b"abc")]) == [(b"Checksum", b"abc")]
 
 
-def test_many_lines_with_a_bad_one_behind_cost_little():
-    started = time.process_time()
-    with pytest.raises(HttpError):
-        from_lines(b"a: \r\n" * 10_000 + b"\x01\r\n")
-
-    assert time.process_time() - started < 0.2
+@pytest.mark.timeout(30)  # what grows with the square of the length would take minutes
+def test_many_lines_with_a_bad_one_behind_come_to_an_end():
+    for _ in range(100):
+        with pytest.raises(HttpError):
+            from_lines(b"a: \r\n" * 10_000 + b"\x01\r\n")

@@ -1,7 +1,5 @@
 """Request heads: what the gate refuses, row by row, and that h11 reads whatever passes just as we do."""
 
-import time
-
 import h11
 import pytest
 from hypothesis import given
@@ -326,8 +324,7 @@ def assert_framed_alike(theirs: h11.Connection, ours: RequestHead) -> None:
     ],
     ids=["blanks", "commas", "percents", "codings", "fields"],
 )
-def test_the_largest_hostile_head_costs_little(block):
-    started = time.process_time()
-    judged(block)
-
-    assert time.process_time() - started < 0.1
+@pytest.mark.timeout(30)  # what grows with the square of the length would take minutes
+def test_the_largest_hostile_head_comes_to_an_end(block):
+    for _ in range(100):
+        judged(block)
