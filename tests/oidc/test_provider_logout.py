@@ -285,3 +285,13 @@ async def test_a_frame_of_a_provider_that_is_away_is_an_empty_page_all_the_same(
     world.restart()
     world.provider.answers["/.well-known/openid-configuration"] = httpx.ConnectError("away")
     assert (await frame(world, ("iss", ISSUER), ("sid", "s-1"))).status == 200
+
+
+async def test_a_neighbours_provider_is_not_asked_about_a_token_of_another_issuer() -> None:
+    """Row 128. Another owner's client has the same name at a provider of his own, which answers slowly or never."""
+    world = World(endpoints={EVIL: connection(id="conn-evil", issuer="https://idp.evil.example")})
+    browser = await signed_in(world, sid="s-1")
+    before = len(world.provider.calls)
+    assert (await tell(world, token(sid="s-1"))).status == 200
+    assert await world.signed_in(browser) is None
+    assert {call.url.host for call in world.provider.calls[before:]} <= {"idp.acme.example"}

@@ -138,6 +138,8 @@ class ProviderLogout:
             connection.id: _Client(connection.id, connection.client_id, connection)
             for connection in self._connections.connections()
             if connection.client_id == claimed.audience and connection_id in ("", connection.id)
+            # Before any call: a neighbour's slow provider must not come between a token and whom it means.
+            if connection.issuer.rstrip("/") == claimed.issuer.rstrip("/")
         }
         whose = Whose(
             connection_id=connection_id or None,
