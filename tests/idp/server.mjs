@@ -14,7 +14,7 @@
 // Refresh tokens rotate at each use, and one that comes twice ends its whole family.
 //
 // `POST /control` changes the provider while it runs (see `change`), `GET /control` says what it was asked.
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider, { interactionPolicy } from 'oidc-provider';
 import { consentForm, frame, html, loginForm, logoutForm, page } from './pages.mjs';
@@ -31,7 +31,10 @@ const logouts = []; // { client_id, sub, sid, error }
 let acr; // what a login claims whatever was asked
 
 function key(type, alg, options) {
-  const jwk = generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' });
+  // By way of PEM: a key that is exported while Node collects the job that made it can stop the process for ever.
+  const pem = { type: 'pkcs8', format: 'pem' };
+  const { privateKey } = generateKeyPairSync(type, { ...options, privateKeyEncoding: pem });
+  const jwk = createPrivateKey(privateKey).export({ format: 'jwk' });
   return { ...jwk, alg, use: 'sig', kid: `${alg}-1` };
 }
 
