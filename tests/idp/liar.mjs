@@ -21,7 +21,11 @@ import { OAuth2Issuer, OAuth2Service } from 'oauth2-mock-server';
 
 const config = JSON.parse(process.argv[2]);
 const url = `http://localhost:${config.port}`;
-const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const stranger = generateKeyPairSync('rsa', {
+  modulusLength: 2048, // as PEM for the reason told in server.mjs
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+});
 const calls = [];
 let user = 'alice';
 let lies = {};
@@ -43,7 +47,7 @@ const SIGNERS = {
   hmac: () => [{ alg: 'HS256' }, (text) => createHmac('sha256', published()).update(text).digest('base64url')],
   stranger: () => [{}, rsa(stranger.privateKey)],
   previous: () => [{ kid: previous.key.kid }, rsa(previous)],
-  embedded: () => [{ jwk: stranger.publicKey.export({ format: 'jwk' }) }, rsa(stranger.privateKey)],
+  embedded: () => [{ jwk: createPublicKey(stranger.publicKey).export({ format: 'jwk' }) }, rsa(stranger.privateKey)],
 };
 
 function idToken(honest) {
