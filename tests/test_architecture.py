@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"tunnelctl": ROOT / "tunnelctl", "tunnelrelay": ROOT / "server" / "tunnelrelay"}
 
 SHARED = "tunnelctl.wire tunnelctl.http1 tunnelctl.link"
-GROUND = "tunnelrelay.model tunnelrelay.address tunnelrelay.config"
+GROUND = "tunnelrelay.model tunnelrelay.ids tunnelrelay.address tunnelrelay.config"
 MIDDLE = "tunnelrelay.store tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe"
 
 MAY_USE: dict[str, str] = {
@@ -27,6 +27,7 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
+    "tunnelrelay.ids": "",
     "tunnelrelay.address": "tunnelrelay.model",
     "tunnelrelay.config": "tunnelrelay.address",
     "tunnelrelay.pages": GROUND,

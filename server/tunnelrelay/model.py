@@ -61,6 +61,9 @@ class Token:
         created_at: Unix time, seconds.
         last_used_at: Unix time or None.
         revoked_at: Unix time or None while it is good.
+        expires_at: Unix time from which on it is no longer good; None for never.
+        acl: What it may bind, as `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for everything.
+        user_id: Who made it in the dashboard or by the API; "" for an operator's command.
     """
 
     id: str
@@ -68,6 +71,11 @@ class Token:
     created_at: float
     last_used_at: float | None = None
     revoked_at: float | None = None
+    description: str = ""
+    metadata: str = ""
+    acl: tuple[str, ...] = ()
+    expires_at: float | None = None
+    user_id: str = ""
 
 
 class Visit(Enum):
@@ -96,12 +104,13 @@ class Inside:
 
     Attributes:
         host: Canonical host that was asked for.
-        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain.
+        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain;
+            `dashboard` and `api`: those hosts.
         is_secure: The visitor came over TLS.
     """
 
     host: str
-    kind: Literal["endpoint", "idp", "domain"]
+    kind: Literal["endpoint", "idp", "domain", "dashboard", "api"]
     visit: Visit
     peer: Peer
     is_secure: bool

@@ -145,6 +145,9 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
         subdomain: Label under the relay's domain; None lets the relay choose.
         host: Whole host name instead; at most one of the two.
         upstream: The local service as a URL, for people and for `host_header: rewrite`.
+        pooling: Share the address with other agents of the same owner that say so too.
+        weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
+        metadata: The owner's own words about it, for the relay's API.
     """
 
     tunnel: int
@@ -153,6 +156,29 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
     subdomain: str | None = None
     host: str | None = None
     policy: PolicySpec = PolicySpec()
+    pooling: bool = False
+    weight: int = 1
+    metadata: str = ""
+
+
+class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
+    """The agent offers to serve the owner's edges that look for these labels; their rules are kept at the relay.
+
+    A message of its own, not a field of `Bind`: a relay that does not know it must not publish the tunnel elsewhere.
+
+    Attributes:
+        labels: (name, value) pairs; an edge is joined when every label its tunnel group asks for is among them.
+        edge: Id, host or name under the domain of one edge instead; "" with labels.
+        tunnel, name, upstream, weight, metadata: As in `Bind`.
+    """
+
+    tunnel: int
+    name: str
+    upstream: str
+    labels: tuple[tuple[str, str], ...] = ()
+    edge: str = ""
+    weight: int = 1
+    metadata: str = ""
 
 
 class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
@@ -163,6 +189,9 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
         host: Its host name, without a port: what an agent asks for when it comes back.
         redirect_uri: What to register at the OpenID provider; None without `oidc`.
         generation: Grows with every claim of this name.
+        id: The tunnel's id in the relay's API.
+        urls: Addresses of the edges it serves now, after `Join`; `url` and `host` are the first one's, or "" while
+            there is none.
     """
 
     tunnel: int
@@ -170,13 +199,15 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
     host: str
     generation: int
     redirect_uri: str | None = None
+    id: str = ""
+    urls: tuple[str, ...] = ()
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
     """The relay will not serve this tunnel.
 
     Attributes:
-        code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`, or
+        code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`, `edge_unknown`, or
             `try_later`: the same wish may be granted in a moment.
         message: What is wrong, for people.
         hint: What to do about it.
@@ -207,4 +238,4 @@ class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
     at: str
 
 
-Message = Hello | Welcome | Bind | Bound | Refused | Unbind | Superseded
+Message = Hello | Welcome | Bind | Join | Bound | Refused | Unbind | Superseded

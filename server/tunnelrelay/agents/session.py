@@ -14,6 +14,7 @@ from tunnelctl.wire.messages import (
     Bind,
     Bound,
     Hello,
+    Join,
     Message,
     Refused,
     Superseded,
@@ -116,7 +117,7 @@ class AgentSession:
             case Unbind() if self._agent:
                 self._asking.pop(message.tunnel, None)
                 self._release(message.tunnel, on_purpose=True)
-            case Bind() | Unbind() | Welcome() | Bound() | Refused() | Superseded():
+            case Bind() | Join() | Unbind() | Welcome() | Bound() | Refused() | Superseded():
                 self.link.close(Code.PROTOCOL, "this message is not the agent's to send now")
             case _:
                 assert_never(message)

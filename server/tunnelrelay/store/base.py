@@ -1,7 +1,7 @@
-"""What a store offers: agents' tokens, visitors' sessions, one-time marks, names and the audit log.
+"""What a store offers: tokens, visitors' sessions, one-time marks, names, the audit log, and what people set up.
 
 Not here: anything live (who serves a name right now) and anything secret in the clear. Every implementation passes
-`tests/store/test_contract.py`. Next: `memory.py`, then `store.py`.
+`tests/store/test_contract.py`. Next: `resources.py` (what people set up), `memory.py`, then `store.py`.
 
 Times are Unix seconds, given by the caller: a store has no clock. Several relays may share one store; what one of them
 must not do behind another's back (`use_once`, `lease`, `replace_session`, `claim_name`) is decided by the store, in one
@@ -13,6 +13,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnelrelay.model import Token
+from tunnelrelay.store.resources import (
+    ApiKeyRow,
+    BackendRow,
+    Collection,
+    DomainRow,
+    EdgeRow,
+    ProviderRow,
+    SignInRow,
+    UserRow,
+)
 
 ENDED_SECONDS = 3600.0
 """How long an ended session is told to other relays: far longer than one of them can go without asking."""
@@ -123,6 +133,7 @@ class AuditRow:
         subject: Keyed digest of issuer and subject, "" when nobody is meant.
         node: Which relay wrote it.
         details: JSON object of further texts.
+        actor: Id of the user whose doing it was, through the dashboard or the API; "" when nobody's.
     """
 
     at: float
@@ -136,17 +147,69 @@ class AuditRow:
     node: str = ""
     reason: str = ""
     details: str = "{}"
+    actor: str = ""
     id: int = 0
 
 
 class Store(Protocol):
     """The seam between the relay and its database. Every method may raise `StoreError`."""
 
+    @property
+    def users(self) -> Collection[UserRow]:
+        """Who may sign in to the dashboard."""
+
+    @property
+    def api_keys(self) -> Collection[ApiKeyRow]:
+        """What programs show to the API."""
+
+    @property
+    def sign_ins(self) -> Collection[SignInRow]:
+        """Browsers signed in to the dashboard, and one-time codes."""
+
+    @property
+    def domains(self) -> Collection[DomainRow]:
+        """Reserved host names. Added and deleted by `reserve_domain` and `give_up_domain`, not by the collection."""
+
+    @property
+    def backends(self) -> Collection[BackendRow]:
+        """Tunnel groups."""
+
+    @property
+    def edges(self) -> Collection[EdgeRow]:
+        """Durable endpoints."""
+
+    @property
+    def providers(self) -> Collection[ProviderRow]:
+        """Named OpenID providers."""
+
+    async def revisions(self) -> dict[str, int]:
+        """For every kind of `resources.COLLECTIONS`, and `tokens`, a number that grows with every change."""
+
+    async def reserve_domain(
+        self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow | None:
+        """Claims the row's host as `claim_name` does and keeps the row, both or neither.
+
+        Returns who has the name afterwards (another owner: nothing was kept); None when the host is reserved already.
+        """
+
+    async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
+        """Drops a reserved domain and releases its name: the cool-down begins. None when there is none."""
+
     async def add_token(self, token: Token, digest: bytes) -> None:
         """Keeps a new token. Raises StoreError when its id or digest exists already."""
 
     async def tokens(self, owner: str | None = None) -> list[Token]:
         """All tokens, revoked ones too, oldest first; only `owner`'s unless None."""
+
+    async def token(self, token_id: str) -> Token | None:
+        """The token, also a revoked one, or None."""
+
+    async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
+        """Tokens that are not revoked, by id downwards, only those below `before`."""
+
+    async def change_token(self, token: Token) -> bool:
+        """Writes what an owner may change: description, metadata, ACL and expiry. False when there is none."""
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
         """The token as it is after revoking, or None when there is none. The first revocation's time stays."""
@@ -155,7 +218,7 @@ class Store(Protocol):
         """Ids of the tokens revoked at or after `since`."""
 
     async def token_by_digest(self, digest: bytes) -> Token | None:
-        """The good token with this digest; None when unknown or revoked."""
+        """The token with this digest; None when unknown or revoked. Whether it has expired the caller's clock tells."""
 
     async def touch_token(self, token_id: str, at: float) -> None:
         """Notes the last use; an older time than the noted one changes nothing."""
@@ -208,7 +271,8 @@ class Store(Protocol):
         """Gives a name to an owner if it may be theirs. Returns who has it afterwards.
 
         It may when nobody has it, when it was theirs last, or when its holder gave it up (or was last seen, plus
-        `lost_seconds`) at least `cool_seconds` ago. A change of hands adds one to its generation.
+        `lost_seconds`) at least `cool_seconds` ago. Never when another owner has reserved it (`domains`). A change of
+        hands adds one to its generation.
         """
 
     async def touch_names(self, hosts: Sequence[str], at: float) -> None:

@@ -1,11 +1,24 @@
 """A store that forgets everything with the process: for tests, and the plainest telling of what a store does."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
 from tunnelrelay.model import Token
 from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, StoreError, Whose
+from tunnelrelay.store.resource_memory import MemoryCollection
+from tunnelrelay.store.resources import (
+    COLLECTIONS,
+    ApiKeyRow,
+    BackendRow,
+    DomainRow,
+    EdgeRow,
+    ProviderRow,
+    R,
+    SignInRow,
+    UserRow,
+)
 
 
 class MemoryStore:
@@ -19,6 +32,38 @@ class MemoryStore:
         self._ended: dict[bytes, float] = {}
         self._names: dict[str, NameRow] = {}
         self._audit: list[AuditRow] = []
+        self._revisions: Counter[str] = Counter()
+        self.users = self._collection("users", UserRow, "name", "key")
+        self.api_keys = self._collection("api_keys", ApiKeyRow, "digest")
+        self.sign_ins = self._collection("sign_ins", SignInRow, "key")
+        self.domains = self._collection("domains", DomainRow, "host")
+        self.backends = self._collection("backends", BackendRow)
+        self.edges = self._collection("edges", EdgeRow, "host")
+        self.providers = self._collection("providers", ProviderRow, "name")
+
+    def _collection(self, kind: str, _made_of: type[R], *unique: str) -> MemoryCollection[R]:
+        return MemoryCollection(unique, lambda: self._revise(kind))
+
+    def _revise(self, kind: str) -> None:
+        self._revisions[kind] += 1
+
+    async def revisions(self) -> dict[str, int]:
+        """See `Store.revisions`."""
+        return {kind: self._revisions[kind] for kind in (*(kind for kind, _ in COLLECTIONS), "tokens")}
+
+    async def reserve_domain(
+        self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow | None:
+        """See `Store.reserve_domain`."""
+        held = await self.claim_name(row.host, row.owner, at, lost_seconds=lost_seconds, cool_seconds=cool_seconds)
+        return None if held.owner == row.owner and not await self.domains.add(row) else held
+
+    async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
+        """See `Store.give_up_domain`."""
+        gone = await self.domains.delete(row_id)
+        if gone is not None:
+            await self.release_name(gone.host, gone.owner, at)
+        return gone
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         """See `Store.add_token`."""
@@ -26,6 +71,35 @@ class MemoryStore:
             raise StoreError(f"token {token.id} exists already")
         self._tokens[token.id] = token
         self._token_ids[digest] = token.id
+        self._revise("tokens")
+
+    async def token(self, token_id: str) -> Token | None:
+        """See `Store.token`."""
+        return self._tokens.get(token_id)
+
+    async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
+        """See `Store.token_page`."""
+        found = [
+            token
+            for token in self._tokens.values()
+            if owner in (None, token.owner) and token.revoked_at is None and (before is None or token.id < before)
+        ]
+        return sorted(found, key=lambda token: token.id, reverse=True)[:limit]
+
+    async def change_token(self, token: Token) -> bool:
+        """See `Store.change_token`."""
+        known = self._tokens.get(token.id)
+        if known is None:
+            return False
+        self._tokens[token.id] = replace(
+            known,
+            description=token.description,
+            metadata=token.metadata,
+            acl=token.acl,
+            expires_at=token.expires_at,
+        )
+        self._revise("tokens")
+        return True
 
     async def tokens(self, owner: str | None = None) -> list[Token]:
         """See `Store.tokens`."""
@@ -37,6 +111,7 @@ class MemoryStore:
         token = self._tokens.get(token_id)
         if token is not None and token.revoked_at is None:
             token = self._tokens[token_id] = replace(token, revoked_at=at)
+            self._revise("tokens")
         return token
 
     async def revoked_tokens(self, since: float) -> list[str]:
@@ -141,8 +216,11 @@ class MemoryStore:
     ) -> NameRow:
         """See `Store.claim_name`."""
         known = self._names.get(host)
+        reserved = await self.domains.find(host=host)
         if known is None:
             self._names[host] = NameRow(host=host, owner=owner, at=at)
+        elif reserved is not None and reserved.owner != owner:
+            return known
         elif known.owner == owner:
             self._names[host] = replace(known, at=at, released_at=None)
         else:

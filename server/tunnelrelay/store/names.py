@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tunnelrelay.store.base import FREED_AT, NameRow
-from tunnelrelay.store.engine import Part
-from tunnelrelay.store.schema import names
+from tunnelrelay.store.engine import Part, frozen
+from tunnelrelay.store.resources import DomainRow
+from tunnelrelay.store.schema import domains, names
 
 PAGE = 500
 """Names looked at in one transaction."""
+_OF_DOMAINS = DomainRow.__dataclass_fields__.keys()
 
 
 class NamePart(Part):
@@ -19,22 +21,55 @@ class NamePart(Part):
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """See `Store.claim_name`. The comparisons are SQL, so that two relays cannot both read before either writes."""
+        """See `Store.claim_name`."""
+        async with self._begin() as connection:
+            return await self._claim(connection, host, owner, at, lost_seconds, cool_seconds)
+
+    async def reserve_domain(
+        self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow | None:
+        """See `Store.reserve_domain`."""
+        values = {name: getattr(row, name) for name in _OF_DOMAINS}
+        async with self._begin() as connection:
+            held = await self._claim(connection, row.host, row.owner, at, lost_seconds, cool_seconds)
+            if held.owner == row.owner:
+                added = await connection.execute(self._insert(domains).values(values).on_conflict_do_nothing())
+                if added.rowcount != 1:
+                    return None
+                await self._revised(connection, domains.name)
+        return held
+
+    async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
+        """See `Store.give_up_domain`."""
+        async with self._begin() as connection:
+            gone = await connection.execute(delete(domains).where(domains.c.id == row_id).returning(*domains.c))
+            row = gone.one_or_none()
+            if row is None:
+                return None
+            is_theirs = (names.c.host == row.host) & (names.c.owner == row.owner) & names.c.released_at.is_(None)
+            await connection.execute(update(names).where(is_theirs).values(released_at=at, at=at))
+            await self._revised(connection, domains.name)
+        return DomainRow(**{name: frozen(getattr(row, name)) for name in _OF_DOMAINS})
+
+    async def _claim(
+        self, connection: AsyncConnection, host: str, owner: str, at: float, lost_seconds: float, cool_seconds: float
+    ) -> NameRow:
+        """The comparisons are SQL, so that two relays cannot both read before either writes."""
         is_same = names.c.owner == owner
+        is_reserved = exists().where(domains.c.host == host, domains.c.owner != owner)
         given_up = names.c.released_at <= at - cool_seconds
         lost = names.c.released_at.is_(None) & (names.c.at <= at - lost_seconds - cool_seconds)
-        claim = insert(names).values(host=host, owner=owner, at=at, generation=1, released_at=None)
+        claim = self._insert(names).values(host=host, owner=owner, at=at, generation=1, released_at=None)
         claim = claim.on_conflict_do_update(
             index_elements=[names.c.host],
             set_={"at": at, "released_at": None},
-            where=is_same,
+            where=is_same & ~is_reserved,
         )
-        change = update(names).where(names.c.host == host, ~is_same, given_up | lost)
+        change = update(names).where(names.c.host == host, ~is_same, given_up | lost, ~is_reserved)
         change = change.values(owner=owner, at=at, released_at=None, generation=names.c.generation + 1)
-        async with self._begin() as connection:
-            await connection.execute(claim)
-            await connection.execute(change)
-            row = (await connection.execute(select(names).where(names.c.host == host))).one()
+        await connection.execute(claim)
+        await connection.execute(change)
+        row = (await connection.execute(select(names).where(names.c.host == host))).one()
         return NameRow(**row._mapping)
 
     async def touch_names(self, hosts: Sequence[str], at: float) -> None:

@@ -1,6 +1,8 @@
 """The tables, as SQLAlchemy Core sees them. A change here needs a migration; `tests/store` compares the two."""
 
-from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata = MetaData(
     naming_convention={
@@ -19,7 +21,12 @@ tokens = Table(
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
     Column("last_used_at", Float),
-    Column("revoked_at", Float),
+    Column("revoked_at", Float, index=True),
+    Column("description", String(255), nullable=False, server_default=text("''")),
+    Column("metadata", Text, nullable=False, server_default=text("''")),
+    Column("acl", JSON, nullable=False, server_default=text("'[]'")),
+    Column("expires_at", Float),
+    Column("user_id", String(40), nullable=False, server_default=text("''")),
 )
 
 sessions = Table(
@@ -91,5 +98,89 @@ audit = Table(
     Column("node", String(64), nullable=False),
     Column("reason", String(200), nullable=False),
     Column("details", Text, nullable=False),
+    Column("actor", String(40), nullable=False, server_default=text("''")),
 )
 """What happened to logins, sessions, names and keys. Holds no secret; people are keyed digests."""
+
+
+def _resource(name: str, *columns: Column[Any]) -> Table:
+    """The table of one kind of `resources.COLLECTIONS`."""
+    return Table(
+        name,
+        metadata,
+        Column("id", String(40), primary_key=True),
+        Column("owner", String(200), nullable=False, index=True),
+        Column("created_at", Float, nullable=False),
+        Column("updated_at", Float, nullable=False),
+        Column("version", Integer, nullable=False),
+        *columns,
+    )
+
+
+def _words() -> tuple[Column[str], Column[str]]:
+    """What an owner writes about a thing, for people and for programs."""
+    return Column("description", String(255), nullable=False), Column("metadata", Text, nullable=False)
+
+
+users = _resource(
+    "users",
+    Column("name", String(200), nullable=False, unique=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("issuer", String(2048), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("last_seen_at", Float),
+    Column("disabled_at", Float),
+)
+
+api_keys = _resource(
+    "api_keys",
+    Column("user_id", String(40), nullable=False, index=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    *_words(),
+    Column("expires_at", Float),
+    Column("last_used_at", Float),
+)
+
+sign_ins = _resource(
+    "sign_ins",
+    Column("user_id", String(40), nullable=False, index=True),
+    Column("key", LargeBinary(32), nullable=False, unique=True),
+    Column("kind", String(20), nullable=False),
+    Column("last_seen_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("peer", String(64), nullable=False),
+    Column("agent", String(255), nullable=False),
+)
+
+domains = _resource("domains", Column("host", String(255), nullable=False, unique=True), *_words())
+
+backends = _resource("backends", Column("labels", JSON, nullable=False), *_words())
+
+edges = _resource(
+    "edges",
+    Column("host", String(255), unique=True),
+    Column("settings", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("backend_id", String(40), nullable=False, index=True),
+    *_words(),
+)
+
+providers = _resource(
+    "providers",
+    Column("name", String(64), nullable=False, unique=True),
+    Column("owners", JSON, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    *_words(),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""How often each kind has changed, so that other relays on this store notice with one small query."""

@@ -1,7 +1,7 @@
 """The part of the store that keeps visitors' sessions and one-time marks."""
 
 from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, SignedIn, Whose
 from tunnelrelay.store.engine import Part
@@ -65,7 +65,7 @@ class SessionPart(Part):
         if (meant := _meant(whose)) is None:
             return []
         async with self._begin() as connection:
-            await connection.execute(_news(meant, at))
+            await self._tell(connection, meant, at)
             gone = await connection.execute(delete(sessions).where(meant).returning(*_OF_PEOPLE))
             return [SignedIn(**row._mapping) for row in gone]
 
@@ -94,13 +94,13 @@ class SessionPart(Part):
 
     async def use_once(self, key: bytes, expires_at: float) -> bool:
         """See `Store.use_once`."""
-        statement = insert(used).values(key=key, expires_at=expires_at).on_conflict_do_nothing()
+        statement = self._insert(used).values(key=key, expires_at=expires_at).on_conflict_do_nothing()
         async with self._begin() as connection:
             return (await connection.execute(statement)).rowcount == 1
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
         """See `Store.lease`."""
-        statement = insert(used).values(key=key, expires_at=until)
+        statement = self._insert(used).values(key=key, expires_at=until)
         taken_over = statement.on_conflict_do_update(
             index_elements=[used.c.key], set_={"expires_at": until}, where=used.c.expires_at <= now
         )
@@ -114,15 +114,14 @@ class SessionPart(Part):
 
     async def _end(self, meant: ColumnElement[bool], at: float) -> list[bytes]:
         async with self._begin() as connection:
-            await connection.execute(_news(meant, at))
+            await self._tell(connection, meant, at)
             gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
             return [row.key for row in gone]
 
-
-def _news(meant: ColumnElement[bool], at: float) -> Insert:
-    """Tells of sessions that end in the same transaction: a statement as long for a million of them as for one."""
-    news = insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
-    return news.on_conflict_do_nothing()
+    async def _tell(self, connection: AsyncConnection, meant: ColumnElement[bool], at: float) -> None:
+        """Tells of sessions that end in the same transaction: a statement as long for a million of them as for one."""
+        news = self._insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
+        await connection.execute(news.on_conflict_do_nothing())
 
 
 def _meant(whose: Whose) -> ColumnElement[bool] | None:

@@ -1,21 +1,33 @@
 """The store in a file: SQLite through SQLAlchemy's async engine. The seam is `base.Store`, the tables `schema.py`.
 
-What it keeps of sessions, names and events is told in modules of their own (`sessions.py`, `names.py`, `audit.py`).
+What it keeps of tokens, sessions, names and events is told in modules of their own (`tokens.py`, `sessions.py`,
+`names.py`, `audit.py`); what people set up in `resource_sql.py`.
 """
 
 import asyncio
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Row, event, or_, select, text, update
+from sqlalchemy import event, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tunnelrelay.model import Token
+from tunnelrelay.store import schema
 from tunnelrelay.store.audit import AuditPart
 from tunnelrelay.store.names import NamePart
-from tunnelrelay.store.schema import tokens
+from tunnelrelay.store.resource_sql import SqlCollection
+from tunnelrelay.store.resources import (
+    COLLECTIONS,
+    ApiKeyRow,
+    BackendRow,
+    DomainRow,
+    EdgeRow,
+    ProviderRow,
+    SignInRow,
+    UserRow,
+)
 from tunnelrelay.store.sessions import SessionPart
+from tunnelrelay.store.tokens import TokenPart
 from tunnelrelay.store.upgrade import upgrade
 
 FILE_NAME = "relay.db"
@@ -31,8 +43,18 @@ PRAGMAS = (
 )
 
 
-class SqliteStore(SessionPart, NamePart, AuditPart):
+class SqliteStore(TokenPart, SessionPart, NamePart, AuditPart):
     """`base.Store` in one file. Made by `open`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self.users = SqlCollection(engine, schema.users, UserRow)
+        self.api_keys = SqlCollection(engine, schema.api_keys, ApiKeyRow)
+        self.sign_ins = SqlCollection(engine, schema.sign_ins, SignInRow)
+        self.domains = SqlCollection(engine, schema.domains, DomainRow)
+        self.backends = SqlCollection(engine, schema.backends, BackendRow)
+        self.edges = SqlCollection(engine, schema.edges, EdgeRow)
+        self.providers = SqlCollection(engine, schema.providers, ProviderRow)
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -59,44 +81,12 @@ class SqliteStore(SessionPart, NamePart, AuditPart):
             raise
         return store
 
-    async def add_token(self, token: Token, digest: bytes) -> None:
-        """See `Store.add_token`."""
+    async def revisions(self) -> dict[str, int]:
+        """See `Store.revisions`."""
+        found = dict.fromkeys((*(kind for kind, _ in COLLECTIONS), "tokens"), 0)
         async with self._begin() as connection:
-            await connection.execute(tokens.insert().values(digest=digest, **_token_values(token)))
-
-    async def tokens(self, owner: str | None = None) -> list[Token]:
-        """See `Store.tokens`."""
-        query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
-        if owner is not None:
-            query = query.where(tokens.c.owner == owner)
-        async with self._begin() as connection:
-            return [_token(row) for row in await connection.execute(query)]
-
-    async def revoke_token(self, token_id: str, at: float) -> Token | None:
-        """See `Store.revoke_token`."""
-        is_it = tokens.c.id == token_id
-        async with self._begin() as connection:
-            await connection.execute(update(tokens).where(is_it, tokens.c.revoked_at.is_(None)).values(revoked_at=at))
-            row = (await connection.execute(select(tokens).where(is_it))).one_or_none()
-        return None if row is None else _token(row)
-
-    async def revoked_tokens(self, since: float) -> list[str]:
-        """See `Store.revoked_tokens`."""
-        async with self._begin() as connection:
-            return [row.id for row in await connection.execute(select(tokens.c.id).where(tokens.c.revoked_at >= since))]
-
-    async def token_by_digest(self, digest: bytes) -> Token | None:
-        """See `Store.token_by_digest`."""
-        query = select(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None))
-        async with self._begin() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _token(row)
-
-    async def touch_token(self, token_id: str, at: float) -> None:
-        """See `Store.touch_token`."""
-        is_older = or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < at)
-        async with self._begin() as connection:
-            await connection.execute(update(tokens).where(tokens.c.id == token_id, is_older).values(last_used_at=at))
+            found |= {row.kind: row.number for row in await connection.execute(select(schema.revisions))}
+        return found
 
     async def ping(self) -> None:
         """See `Store.ping`. Reads from the file, so that a vanished or damaged one shows."""
@@ -113,11 +103,3 @@ def _prepare(connection: Any, _: object) -> None:
     for pragma in PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
-
-
-def _token_values(token: Token) -> dict[str, Any]:
-    return {name: getattr(token, name) for name in Token.__slots__}
-
-
-def _token(row: Row[Any]) -> Token:
-    return Token(**{name: getattr(row, name) for name in Token.__slots__})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tunnelrelay.store.base import StoreError, StoreTooNewError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
 
 FILE_MODE = 0o600

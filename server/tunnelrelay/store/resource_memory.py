@@ -1,0 +1,96 @@
+"""One kind of what people set up, in a dict."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic
+
+from tunnelrelay.store.resources import R
+
+
+class MemoryCollection(Generic[R]):
+    """See `resources.Collection`.
+
+    Args:
+        unique: Columns no two rows may have the same value in, beside the id; None is no value.
+        revised: Called after every change but `touch`.
+    """
+
+    def __init__(self, unique: tuple[str, ...], revised: Callable[[], None]) -> None:
+        self._unique = unique
+        self._revised = revised
+        self._rows: dict[str, R] = {}
+
+    async def add(self, row: R) -> bool:
+        """See `Collection.add`."""
+        if row.id in self._rows or self._collides(row):
+            return False
+        self._rows[row.id] = row
+        self._revised()
+        return True
+
+    async def get(self, row_id: str) -> R | None:
+        """See `Collection.get`."""
+        return self._rows.get(row_id)
+
+    async def find(self, **equal: object) -> R | None:
+        """See `Collection.find`."""
+        return next((row for row in self._rows.values() if _matches(row, equal)), None)
+
+    async def page(
+        self, *, owner: str | None = None, before: str | None = None, limit: int = 100, **equal: object
+    ) -> list[R]:
+        """See `Collection.page`."""
+        found = [
+            row
+            for row in self._rows.values()
+            if owner in (None, row.owner) and (before is None or row.id < before) and _matches(row, equal)
+        ]
+        return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
+
+    async def all(self, **equal: object) -> list[R]:
+        """See `Collection.all`."""
+        return sorted((row for row in self._rows.values() if _matches(row, equal)), key=lambda row: row.id)
+
+    async def replace(self, row: R) -> bool:
+        """See `Collection.replace`."""
+        known = self._rows.get(row.id)
+        if known is None or known.version != row.version - 1 or self._collides(row):
+            return False
+        self._rows[row.id] = row
+        self._revised()
+        return True
+
+    async def touch(self, row_id: str, column: str, at: float) -> None:
+        """See `Collection.touch`."""
+        row = self._rows.get(row_id)
+        if row is not None and ((before := getattr(row, column)) is None or before < at):
+            moved: dict[str, Any] = {column: at}
+            self._rows[row_id] = replace(row, **moved)
+
+    async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
+        """See `Collection.delete`."""
+        equal: dict[str, object] = {"id": row_id} if version is None else {"id": row_id, "version": version}
+        gone = await self.delete_where(**equal)
+        return gone[0] if gone else None
+
+    async def delete_where(self, **equal: object) -> list[R]:
+        """See `Collection.delete_where`."""
+        if not equal:
+            raise ValueError("everything would be deleted")
+        gone = [row for row in self._rows.values() if _matches(row, equal)]
+        for row in gone:
+            del self._rows[row.id]
+        if gone:
+            self._revised()
+        return gone
+
+    def _collides(self, row: R) -> bool:
+        others = [other for other in self._rows.values() if other.id != row.id]
+        return any(
+            getattr(row, name) is not None and any(getattr(other, name) == getattr(row, name) for other in others)
+            for name in self._unique
+        )
+
+
+def _matches(row: object, equal: dict[str, object]) -> bool:
+    return all(getattr(row, name) == value for name, value in equal.items())
