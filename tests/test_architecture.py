@@ -43,6 +43,12 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
     "tunnelrelay.pages tunnelrelay.oidc",
     "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.oidc",
+    # What is set up while the relay runs, and the two ways to ask for it.
+    "tunnelrelay.manage": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelrelay.tokens "
+    "tunnelrelay.oidc tunnelrelay.agents",
+    "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web",
+    "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web "
+    "tunnelrelay.pages tunnelrelay.oidc",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 

@@ -60,6 +60,16 @@ class PublicAddress:
         return f"idp.{self.domain}"
 
     @property
+    def dashboard_host(self) -> str:
+        """The host of the dashboard."""
+        return f"dashboard.{self.domain}"
+
+    @property
+    def api_host(self) -> str:
+        """The host of the API."""
+        return f"api.{self.domain}"
+
+    @property
     def callback_base(self) -> str:
         """The callback host's address as providers know it, without a path.
 

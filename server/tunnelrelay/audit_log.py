@@ -25,6 +25,8 @@ MAX_BATCH = 500
 DAY = 86_400.0
 MAX_DIGITS = 64
 """Characters of a peer, request id or node as the table has them."""
+MAX_ID = 40
+"""Of an actor."""
 
 
 class AuditKeeper:
@@ -107,4 +109,5 @@ def row_of(event: AuditEvent) -> AuditRow:
         node=event.node[:MAX_DIGITS],
         reason=event.reason,
         details=msgspec.json.encode(details).decode(),
+        actor=event.actor[:MAX_ID],
     )

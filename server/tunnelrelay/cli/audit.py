@@ -43,7 +43,7 @@ def _seconds(text: str) -> float:
 
 
 def _record(row: AuditRow) -> dict[str, object]:
-    texts = ("kind", "reason", "host", "owner", "connection", "subject", "peer", "request_id", "node")
+    texts = ("kind", "reason", "host", "owner", "connection", "subject", "peer", "request_id", "node", "actor")
     return {"id": row.id, "at": when(row.at), **{name: getattr(row, name) for name in texts}, "details": _details(row)}
 
 

@@ -259,7 +259,7 @@ def keys_rotate(**where: Any) -> None:
     _run(rotate, where, _keys_file(where))
 
 
-@keys.command("drop")
+@keys.command("drop", context_settings={"ignore_unknown_options": True})
 @click.argument("kid", metavar="ID")
 @_keys_options
 def keys_drop(kid: str, **where: Any) -> None:

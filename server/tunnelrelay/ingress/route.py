@@ -20,7 +20,10 @@ RESERVED_PREFIX = b"/_tunnel/"
 LOGIN_ALIASES = (b"/ngrok/login", b"/ngrok/logout")
 """Names that people who come from ngrok have bookmarked; only endpoints with a login reserve them."""
 
-Kind = Literal["endpoint", "idp", "domain"]
+API_PATH = b"/_tunnel/api/"
+"""Where the API answers too on a relay that serves its own machine: many clients do not resolve `*.localhost`."""
+
+Kind = Literal["endpoint", "idp", "domain", "dashboard", "api"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,10 @@ class Router:
             return Own(host, "idp")
         if host == address.domain:
             return Own(host, "domain")
+        if host == address.dashboard_host:
+            return Own(host, "dashboard")
+        if host == address.api_host:
+            return Own(host, "api")
         return Unwanted("endpoint_not_found", host)
 
     def _matched_before_hosts(self, head: RequestHead, is_secure: bool) -> Routed | None:
@@ -134,6 +141,8 @@ class Router:
                 # Its token is on the wire in the clear already: refused, so that nobody goes on like that.
                 return Unwanted("connect_refused", closes=True)
             return Accept()
+        if path.startswith(API_PATH) and self._address.is_local and _is_loopback_name(head.host):
+            return Own(self._address.api_host, "api")
         if path == INFO_PATH and head.method in (b"GET", b"HEAD"):
             return Reply(200, ((b"Content-Type", b"application/json"),), self._info())
         return None

@@ -98,6 +98,7 @@ class AuditEvent:
         person: Keyed digest of issuer and subject; "" when nobody was signed in.
         peer: Address of the visitor or agent.
         node: The relay that saw it.
+        actor: Id of the user whose doing it was, through the dashboard or the API.
     """
 
     at: float
@@ -111,6 +112,7 @@ class AuditEvent:
     peer: str = ""
     request_id: str = ""
     node: str = ""
+    actor: str = ""
     details: dict[str, str] = field(default_factory=dict)
 
 
@@ -174,6 +176,7 @@ class Audit:
         issuer: str = "",
         peer: str = "",
         request_id: str = "",
+        actor: str = "",
         **details: str,
     ) -> None:
         """Keeps one event. Never waits and never raises: what happens to a visitor must not hang on its record.
@@ -187,7 +190,7 @@ class Audit:
             texts = {"reason": reason, "host": host, "connection": connection, "owner": owner}
             if not self._is_within_limit(kind, texts[KINDS[kind].by], owner or (self._owner_of(host) if host else "")):
                 return
-            texts |= {"issuer": issuer, "peer": peer, "request_id": request_id}
+            texts |= {"issuer": issuer, "peer": peer, "request_id": request_id, "actor": actor}
             event = AuditEvent(
                 at=self._clock(),
                 kind=kind,
@@ -301,7 +304,7 @@ def _text(value: object) -> str:
 
 def _shown(event: AuditEvent) -> dict[str, str]:
     """The fields of the event's log line."""
-    names = ("kind", "reason", "host", "connection", "owner", "issuer", "peer", "request_id", "node")
+    names = ("kind", "reason", "host", "connection", "owner", "issuer", "peer", "request_id", "node", "actor")
     fields = {name: getattr(event, name) for name in names} | {"subject": event.person}
     # A prefix, for `logging` refuses names that its records have (`name`, `args`, ...).
     fields |= {f"detail_{name}": value for name, value in event.details.items()}

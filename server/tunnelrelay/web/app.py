@@ -1,7 +1,8 @@
 """The relay's own web app: the callback of logins, the reserved paths of endpoints, the page of the bare domain.
 
 It runs behind the ingress, which has parsed, routed and limited each request already and says in `Inside` what it
-found. Three small apps, chosen by where the request was sent: a path that one host serves does not exist on another.
+found. Small apps, the dashboard and the API (made elsewhere) among them, chosen by where the request was sent: a path
+that one host serves does not exist on another.
 """
 
 import logging
@@ -46,6 +47,8 @@ class WebApp:
     provider_logout: ProviderLogout
     endpoints: Endpoints
     signer: AssertionSigner
+    dashboard: ASGIApp | None = None
+    api: ASGIApp | None = None
     count_login: Callable[[str], None] = lambda outcome: None
 
     def build(self) -> ASGIApp:
@@ -63,6 +66,8 @@ class WebApp:
         by_kind: dict[str, ASGIApp] = {
             "idp": _app([*logins.at_callback_host(), *logouts.at_callback_host(), keys]),
             "domain": _app([Route("/", self._landing, methods=["GET"]), keys]),
+            "dashboard": self.dashboard or _app([]),
+            "api": self.api or _app([]),
             "endpoint": _app(
                 [
                     *logins.at_endpoint(),

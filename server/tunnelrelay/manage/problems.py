@@ -1,0 +1,56 @@
+"""Why the service layer did not do it: one exception with a kind, as API and dashboard tell it."""
+
+from enum import Enum
+
+
+class Kind(Enum):
+    """What went wrong, with its HTTP status."""
+
+    INVALID = 400
+    """What was asked for makes no sense; `fields` says where."""
+    FORBIDDEN = 403
+    """The actor's role or scopes do not allow it. Only for kinds of things, never for one thing: see MISSING."""
+    MISSING = 404
+    """There is no such thing, or none that the actor may know of: the two must not be told apart (row 138)."""
+    CONFLICT = 409
+    """Something else is in the way: the name is taken, the thing is in use, or somebody changed it meanwhile."""
+    AWAY = 503
+    """The store or a provider cannot be asked at the moment."""
+
+
+class ManageError(Exception):
+    """See the module. The texts are for people and hold no secret.
+
+    Attributes:
+        code: Short, stable, for programs; documented in docs/reference/api.md.
+        hint: What to do about it; "" when the message says it all.
+        fields: What is wrong with single fields, by their names in the API (`oidc.issuer`).
+    """
+
+    def __init__(
+        self, kind: Kind, code: str, message: str, hint: str = "", fields: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.fields = fields or {}
+
+
+def missing(what: str) -> ManageError:
+    """There is no such thing, or none the actor may know of."""
+    return ManageError(Kind.MISSING, "not_found", f"There is no such {what}.")
+
+
+def invalid(fields: dict[str, str], hint: str = "") -> ManageError:
+    """Something is wrong with these fields."""
+    message = "; ".join(f"{name}: {problem}" for name, problem in fields.items())
+    return ManageError(Kind.INVALID, "invalid", message, hint, fields)
+
+
+def changed_meanwhile(what: str) -> ManageError:
+    """Somebody else changed it between reading and writing."""
+    return ManageError(
+        Kind.CONFLICT, "changed_meanwhile", f"Somebody else changed this {what} meanwhile.", "Try again."
+    )
