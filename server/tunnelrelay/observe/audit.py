@@ -20,9 +20,12 @@ log = logging.getLogger("tunnelrelay.audit")
 
 MAX_TEXT = 200
 """Characters of one text of an event. Visitors choose paths and hosts: what they send must not fill the store."""
+MAX_CHANGE = 2000
+"""The same of `before` and `after`: what people who are known by name set up, and may set up only so much of."""
+CHANGES = frozenset({"before", "after"})
 MAX_DETAILS = 8
 MAX_WAITING = 4096
-"""Events that wait for the store: at most 16 MB of them, and minutes of a busy relay with its store away."""
+"""Events that wait for the store: at most 32 MB of them, and minutes of a busy relay with its store away."""
 MAX_WINDOWS = 4096
 """Counters of frequent events at a time. No owner has more than a fair share of them: whatever his further hosts cause
 is counted together, a counter a kind, so that he who has very many hides nothing of what happens at his neighbours'."""
@@ -81,6 +84,17 @@ KINDS: dict[str, Kind] = {
     "headers.stripped": Kind("A visitor sent header fields that only the relay may set; they were taken out.", FEW),
     "smuggling.refused": Kind("A request was refused because two servers could read it differently.", FEW),
     "rate.limited": Kind("Somebody was told to slow down.", FEW),
+    "edge.created": Kind("Somebody made an edge."),
+    "edge.updated": Kind("Somebody changed an edge: its host, its rules, its logins or who serves it."),
+    "edge.deleted": Kind("Somebody deleted an edge; its host serves nobody from then on."),
+    "backend.created": Kind("Somebody made a tunnel group."),
+    "backend.updated": Kind("Somebody changed a tunnel group; other tunnels may serve its edges from then on."),
+    "backend.deleted": Kind("Somebody deleted a tunnel group."),
+    "provider.created": Kind("An administrator registered a named provider."),
+    "provider.updated": Kind("An administrator changed a named provider; every endpoint that names it goes by it at once."),
+    "provider.deleted": Kind("An administrator deleted a named provider; endpoints that name it refuse everybody."),
+    "tunnel.drained": Kind("Somebody told a tunnel to take no new requests."),
+    "tunnel.stopped": Kind("Somebody ended an agent's link."),
     "audit.lost": Kind("Events were lost because the store was away for too long; `count` tells how many."),
 }
 """Every kind of event there is."""
@@ -196,7 +210,10 @@ class Audit:
                 kind=kind,
                 person=self.person(issuer, subject) if subject else "",
                 node=self._node,
-                details={_text(name): _text(value) for name, value in list(details.items())[:MAX_DETAILS]},
+                details={
+                    _text(name): _text(value, MAX_CHANGE if name in CHANGES else MAX_TEXT)
+                    for name, value in list(details.items())[:MAX_DETAILS]
+                },
                 **{name: _text(text) for name, text in texts.items()},
             )
             self._keep(event)
@@ -296,10 +313,10 @@ class NoAudit(Audit):
 NO_AUDIT = NoAudit()
 
 
-def _text(value: object) -> str:
+def _text(value: object, most: int = MAX_TEXT) -> str:
     """A stranger's text, cut, without what steers a terminal or forges a line, and without what looks like a secret."""
     # Cut first, so that a long text costs nothing, and last, so that no half of a secret escapes the redactor.
-    return printable(redact(str(value)[: 4 * MAX_TEXT])[:MAX_TEXT])
+    return printable(redact(str(value)[: 4 * most])[:most])
 
 
 def _shown(event: AuditEvent) -> dict[str, str]:

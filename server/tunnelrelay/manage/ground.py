@@ -1,0 +1,199 @@
+"""What every service stands on: the store and the keys, who may do what (here and nowhere else), and the audit trail.
+
+`authorize` asks whether the actor may touch a kind of thing at all, `visible` whether this very thing is theirs to know
+of: what is another owner's does not exist for a member. Next: `services.py`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.manage.actor import Access, Actor
+from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
+from tunnelrelay.observe.audit import MAX_CHANGE, Audit
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.tokens import owner_problem
+
+MAX_PAGE = 1000
+"""Rows of one page, whatever is asked for: a page is made in memory."""
+MAX_DESCRIPTION = 255
+MAX_METADATA = 4096
+"""Bytes of what owners write to things, as ngrok's API has them."""
+MAX_VALUE = 300
+"""Characters of one changed value in an audit event."""
+
+
+class Owned(Protocol):
+    """Anything that belongs to somebody."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+
+
+O = TypeVar("O", bound=Owned)  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """See the module.
+
+    Attributes:
+        ring: Seals what must not lie in the store in the clear.
+        policy_key: Key of the digests that name a configuration.
+        clock: Unix time.
+        cool_seconds: How long a name that was given up is kept from other owners.
+    """
+
+    store: Store
+    ring: KeyRing
+    policy_key: bytes = field(repr=False)
+    address: PublicAddress
+    audit: Audit
+    clock: Callable[[], float]
+    cool_seconds: float
+
+    # Who may do what
+
+    def authorize(self, actor: Actor, area: str, access: Access, *, admin_only: bool = False) -> None:
+        """Whether the actor may read or write things of this area at all.
+
+        Raises:
+            ManageError: FORBIDDEN.
+        """
+        if not actor.may(area, access):
+            scope = f"{area}:{access.value}"
+            raise ManageError(
+                Kind.FORBIDDEN, "scope_missing", f"This key lacks the scope {scope}.", f"Use a key with {scope}."
+            )
+        if admin_only and not actor.is_admin:
+            raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
+
+    def visible(self, actor: Actor, thing: O | None, what: str) -> O:
+        """The thing, if there is one and the actor may know of it.
+
+        Args:
+            what: As a sentence calls it: `edge`.
+
+        Raises:
+            ManageError: MISSING, alike whether it does not exist or is another owner's.
+        """
+        if thing is None or not actor.owns(thing.owner):
+            raise missing(what)
+        return thing
+
+    def owner_for(self, actor: Actor, wanted: str | None) -> str:
+        """Whose a new thing is to be: the actor's own; an administrator may say otherwise.
+
+        Raises:
+            ManageError: FORBIDDEN for a member who names another owner, INVALID for what cannot be one.
+        """
+        if wanted is None or wanted == actor.owner:
+            return actor.owner
+        if not actor.is_admin:
+            raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may set something up for others.")
+        if problem := owner_problem(wanted):
+            raise invalid({"owner": problem})
+        return wanted
+
+    # What they do
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around calls of the store: one that is away becomes a `ManageError` of kind AWAY."""
+        try:
+            yield
+        except StoreError as error:
+            raise ManageError(
+                Kind.AWAY, "store_away", "The relay's database does not answer at the moment.", "Try again."
+            ) from error
+
+    def record(
+        self,
+        actor: Actor | None,
+        kind: str,
+        *,
+        id: str = "",
+        owner: str = "",
+        host: str = "",
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+        **details: str,
+    ) -> None:
+        """Keeps an audit event about something that was changed.
+
+        Args:
+            actor: Who did it; None for the relay itself.
+            id: The thing's.
+            before, after: What it said and says now; only where they differ is told. Never a secret.
+        """
+        self.audit.record(
+            kind,
+            owner=owner,
+            host=host,
+            actor=actor.user_id if actor is not None else "",
+            peer=actor.peer if actor is not None else "",
+            request_id=actor.request_id if actor is not None else "",
+            **{"id": id, **_via(actor), **told(before, after), **details},
+        )
+
+
+def told(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:
+    """What changed, as `before` and `after` of an audit event: short JSON objects of what differs."""
+    old, new = before or {}, after or {}
+    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    sides = (("before", before, old), ("after", after, new))
+    return {side: _short({name: said.get(name) for name in names}) for side, given, said in sides if given is not None}
+
+
+def _short(values: Mapping[str, object]) -> str:
+    """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are told."""
+    texts = {name: _value(value) for name, value in values.items() if value not in (None, "", [], (), {})}
+    text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+    return (
+        text if len(text) <= MAX_CHANGE else json.dumps({name: "…" for name in texts}, ensure_ascii=False)[:MAX_CHANGE]
+    )
+
+
+def _value(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if len(text) > MAX_VALUE:
+        return text[:MAX_VALUE] + "…"
+    return text if isinstance(value, str) else value
+
+
+def _via(actor: Actor | None) -> dict[str, str]:
+    if actor is None:
+        return {}
+    return {"via": actor.via} | ({"api_key": actor.api_key_id} if actor.api_key_id else {})
+
+
+def check_texts(*, description: str | None = None, metadata: str | None = None) -> None:
+    """What owners write to their things.
+
+    Raises:
+        ManageError: INVALID.
+    """
+    fields = {}
+    for name, text, most in (("description", description, MAX_DESCRIPTION), ("metadata", metadata, MAX_METADATA)):
+        if text is not None and len(text.encode("utf-8", "surrogatepass")) > most:
+            fields[name] = f"at most {most} bytes"
+        elif text is not None and any(_is_control(character) for character in text):
+            fields[name] = "no control characters"
+    if fields:
+        raise invalid(fields)
+
+
+def _is_control(character: str) -> bool:
+    return (character < " " and character not in "\t\n\r") or "\ud800" <= character <= "\udfff"
+
+
+def page_size(limit: int) -> int:
+    """How many rows a page has."""
+    return max(1, min(limit, MAX_PAGE))
