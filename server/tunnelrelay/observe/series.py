@@ -1,0 +1,138 @@
+"""The last ten minutes of something, second by second: how many requests, how many went wrong, how long they took."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+SPAN_SECONDS = 600
+"""As far back as is remembered."""
+SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Upper bounds of the classes of latency; a last class has none. About 2.5 apart: a median is right to a third."""
+OTHER, CLIENT_ERROR, SERVER_ERROR = range(3)
+"""How a request ended: answered well, refused (4xx), failed (5xx)."""
+UNTIMED = -1
+"""The class of a request whose time says nothing: a websocket that was open for an hour was not slow."""
+
+_COUNTS = 3
+_WIDTH = _COUNTS + len(SECONDS_BOUNDS) + 1
+_MOST = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a stretch of time comes to.
+
+    Attributes:
+        at: Unix time of its beginning.
+        seconds: Its length.
+        requests: All that ended in it.
+        refused: Answered with 4xx.
+        failed: Answered with 5xx.
+        p50, p95: Seconds within which so many of a hundred were answered; None when none was.
+    """
+
+    at: float
+    seconds: float
+    requests: int
+    refused: int
+    failed: int
+    p50: float | None
+    p95: float | None
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def failed_share(self) -> float:
+        """Which part of the requests failed, from 0 to 1."""
+        return self.failed / self.requests if self.requests else 0.0
+
+
+class Series:
+    """Counts by second, in a ring: 24 kB whatever is counted."""
+
+    __slots__ = ("_counts", "_seconds", "latest")
+
+    def __init__(self) -> None:
+        self._seconds = array("q", bytes(8 * SPAN_SECONDS))
+        self._counts = array("H", bytes(2 * SPAN_SECONDS * _WIDTH))
+        self.latest = 0
+
+    def add(self, second: int, outcome: int, bucket: int, count: int = 1) -> None:
+        """Counts requests.
+
+        Args:
+            second: Unix time at which they ended.
+            outcome: `OTHER`, `CLIENT_ERROR` or `SERVER_ERROR`.
+            bucket: As `bucket_of` gives it, or `UNTIMED`.
+        """
+        slot = second % SPAN_SECONDS
+        start = slot * _WIDTH
+        counts = self._counts
+        if self._seconds[slot] != second:
+            if self._seconds[slot] > second:
+                return  # the clock was put back by more than is remembered
+            self._seconds[slot] = second
+            counts[start : start + _WIDTH] = _EMPTY
+        self.latest = max(self.latest, second)
+        _increase(counts, start, count)
+        if outcome:
+            _increase(counts, start + outcome, count)
+        if bucket != UNTIMED:
+            _increase(counts, start + _COUNTS + bucket, count)
+
+    def figures(self, now: float, seconds: int, step: int) -> list[Figures]:
+        """The last `seconds`, in stretches of `step` seconds, oldest first. The last one ends with the present second.
+
+        Stretches begin at multiples of `step`, so that each stays the same from one look to the next.
+        """
+        end = int(now) // step * step + step
+        return [self._over(start, step) for start in range(end - seconds // step * step, end, step)]
+
+    def total(self, now: float, seconds: int) -> Figures:
+        """What the last `seconds` come to, without the present one, which is not over yet."""
+        return self._over(int(now) - seconds, seconds)
+
+    def _over(self, start: int, length: int) -> Figures:
+        sums = [0] * _WIDTH
+        for second in range(start, start + length):
+            slot = second % SPAN_SECONDS
+            if self._seconds[slot] == second:
+                at = slot * _WIDTH
+                sums = [a + b for a, b in zip(sums, self._counts[at : at + _WIDTH], strict=True)]
+        requests, refused, failed = sums[:_COUNTS]
+        p50, p95 = (quantile(sums[_COUNTS:], share) for share in (0.5, 0.95))
+        return Figures(at=start, seconds=length, requests=requests, refused=refused, failed=failed, p50=p50, p95=p95)
+
+
+def bucket_of(seconds: float) -> int:
+    """The class of a latency."""
+    return bisect_left(SECONDS_BOUNDS, seconds)
+
+
+def quantile(buckets: Iterable[int], share: float) -> float | None:
+    """The latency that this share of the requests did not exceed, in seconds; None without requests.
+
+    Within a class they are taken to lie evenly. What is beyond the last bound counts as that.
+    """
+    counts = list(buckets)
+    wanted = share * sum(counts)
+    if not wanted:
+        return None
+    seen = 0
+    for count, (low, high) in zip(counts, pairwise((0.0, *SECONDS_BOUNDS)), strict=False):
+        if count and seen + count >= wanted:
+            return low + (high - low) * (wanted - seen) / count
+        seen += count
+    return SECONDS_BOUNDS[-1]
+
+
+def _increase(counts: "array[int]", index: int, count: int) -> None:
+    counts[index] = min(_MOST, counts[index] + count)
+
+
+_EMPTY = array("H", bytes(2 * _WIDTH))

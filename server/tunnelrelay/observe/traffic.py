@@ -1,0 +1,211 @@
+"""What visitors have asked for a moment ago: the last requests, and figures by host, owner and tunnel.
+
+START HERE: the ingress hands over what it made for the access log (`add`, a list append), and all the rest happens in
+batches (`digest`), also when nothing is logged. Kept in memory only, of this relay only, and bounded: in number by the
+shares below, in size because whatever a visitor can make long is cut. Queries, headers and bodies never come in.
+Why somebody was let in is found out when it is shown (`manage.traffic`).
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from tunnelrelay.observe.access import CallLater, Exchange, clean_path
+from tunnelrelay.observe.feed import Feed
+from tunnelrelay.observe.series import CLIENT_ERROR, OTHER, SERVER_ERROR, UNTIMED, Series, bucket_of
+
+DIGEST_SECONDS = 0.25
+"""How long a request may wait until it is counted: less than between two wake-ups of whoever watches."""
+MAX_PENDING = 500
+"""Then they are counted at once: about a millisecond of work."""
+MAX_KEPT = 2000
+"""Requests that can be looked at. When there are more, whoever has the most gives: a busy tenant's wash out his own."""
+MAX_OWNERS = 500
+"""Owners whose last requests are kept: each of them keeps four at the very least."""
+MAX_SERIES = 500
+"""Hosts with figures, and as many owners and tunnels. At 24 kB each 36 MB at the very most; what is not used for ten
+minutes goes first, then what was used last the longest ago of the owner who has the most."""
+MAX_WORD = 64
+"""Characters of a method or of the name of another protocol; visitors invent long ones."""
+
+
+class Seen(NamedTuple):
+    """An exchange that is over, as the ingress knows it. The cheapest kind of value there is.
+
+    Attributes:
+        owner: Whose endpoint it was for, "" for the relay's own pages.
+        tunnel: Id of the tunnel that served it, "" for none.
+        policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
+        session: What it was let in by (`oidc.session.Session` or `oidc.bearer.Program`); None for nothing.
+    """
+
+    exchange: Exchange
+    owner: str
+    tunnel: str
+    policy: object
+    session: object
+
+
+class TrafficLog:
+    """See the module.
+
+    Args:
+        clock: Unix time.
+        feed: Is told `traffic:<owner>` for each owner in a batch.
+        call_later: The event loop's by default; tests turn their own clock.
+    """
+
+    __slots__ = ("_call_later", "_clock", "_feed", "_kept", "_pending", "all", "hosts", "owners", "tunnels")
+
+    def __init__(
+        self, clock: Callable[[], float], feed: Feed | None = None, *, call_later: CallLater | None = None
+    ) -> None:
+        self._clock = clock
+        self._feed = feed or Feed()
+        self._call_later = call_later
+        self._pending: list[Seen] = []
+        self._kept: dict[str, deque[Seen]] = {}
+        self.all = Series()
+        self.hosts = SeriesTable()
+        self.owners = SeriesTable()
+        self.tunnels = SeriesTable()
+
+    def add(self, seen: Seen) -> None:
+        """Takes one exchange. Hot path: a list append."""
+        pending = self._pending
+        pending.append(seen)
+        count = len(pending)
+        if count == 1:
+            (self._call_later or asyncio.get_running_loop().call_later)(DIGEST_SECONDS, self.digest)
+        elif count >= MAX_PENDING:
+            self.digest()
+
+    def digest(self) -> None:
+        """Counts and keeps what there is."""
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        for (owner, host, tunnel, second, outcome, bucket), count in Counter(map(_class_of, batch)).items():
+            for series in self._series(owner, host, tunnel):
+                series.add(second, outcome, bucket, count)
+        owners = {seen.owner for seen in batch}
+        self._keep(batch)
+        for owner in owners:
+            self._feed.publish(f"traffic:{owner}")
+
+    def recent(self, owner: str | None = None) -> Iterator[Seen]:
+        """The last requests, newest first.
+
+        Args:
+            owner: Of whose endpoints; None for everybody's.
+        """
+        self.digest()
+        kept = self._kept.values() if owner is None else (self._kept.get(owner, deque()),)
+        return iter(sorted((seen for ring in kept for seen in ring), key=_ended_at, reverse=True))
+
+    def _series(self, owner: str, host: str, tunnel: str) -> Iterator[Series]:
+        yield self.all
+        yield self.owners.of(owner, owner)
+        yield self.hosts.of(host, owner)
+        if tunnel:
+            yield self.tunnels.of(tunnel, owner)
+
+    def _keep(self, batch: Iterable[Seen]) -> None:
+        kept = self._kept
+        for seen in batch:
+            ring = kept.get(seen.owner)
+            if ring is None:
+                while len(kept) >= MAX_OWNERS:
+                    del kept[min(kept, key=lambda owner: _ended_at(kept[owner][-1]))]
+                ring = kept[seen.owner] = deque()
+            exchange = _bounded(seen.exchange)
+            ring.append(seen if exchange is seen.exchange else seen._replace(exchange=exchange))
+        level = _level([len(ring) for ring in kept.values()], MAX_KEPT)
+        for ring in kept.values():
+            while len(ring) > level:
+                ring.popleft()
+
+
+class SeriesTable:
+    """Series by name, as many as there is room for."""
+
+    __slots__ = ("_owners", "_series")
+
+    def __init__(self) -> None:
+        self._series: dict[str, Series] = {}
+        self._owners: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def of(self, name: str, owner: str) -> Series:
+        """The series of something that an owner has: the one there is, or a new one."""
+        series = self._series.get(name)
+        if series is None or self._owners[name] != owner:
+            # A name that belongs to another owner now begins anew: figures are its owner's secret too.
+            self._drop(name)
+            if len(self._series) >= MAX_SERIES:
+                self._drop(self._least_missed())
+            series = self._series[name] = Series()
+            self._owners[name] = owner
+        return series
+
+    def find(self, name: str, owner: str | None = None) -> Series | None:
+        """The series of that name, None when nothing was counted.
+
+        Args:
+            owner: Only if it is theirs; None for anybody's.
+        """
+        return self._series.get(name) if owner in (None, self._owners.get(name)) else None
+
+    def names(self, owner: str | None = None) -> list[str]:
+        """What has a series.
+
+        Args:
+            owner: Only what is theirs; None for everybody's.
+        """
+        return [name for name, whose in self._owners.items() if owner in (None, whose)]
+
+    def _least_missed(self) -> str:
+        numbers = Counter(self._owners.values())
+        return min(self._series, key=lambda name: (-numbers[self._owners[name]], self._series[name].latest))
+
+    def _drop(self, name: str) -> None:
+        self._series.pop(name, None)
+        self._owners.pop(name, None)
+
+
+def _class_of(seen: Seen) -> tuple[str, str, str, int, int, int]:
+    """What is counted together: requests alike in everything the figures tell."""
+    exchange = seen.exchange
+    status = exchange.status
+    outcome = OTHER if status < 400 else SERVER_ERROR if status >= 500 else CLIENT_ERROR
+    bucket = UNTIMED if exchange.upgrade else bucket_of(exchange.seconds)
+    return seen.owner, exchange.host, seen.tunnel, int(exchange.at + exchange.seconds), outcome, bucket
+
+
+def _ended_at(seen: Seen) -> float:
+    return seen.exchange.at + seen.exchange.seconds
+
+
+def _bounded(exchange: Exchange) -> Exchange:
+    """The exchange as it may be kept: nothing in it is secret or of a length that visitors choose."""
+    exchange.path = clean_path(exchange.path)
+    if len(exchange.method) > MAX_WORD or len(exchange.upgrade) > MAX_WORD:
+        # A copy: the access log tells them whole.
+        return msgspec.structs.replace(exchange, method=exchange.method[:MAX_WORD], upgrade=exchange.upgrade[:MAX_WORD])
+    return exchange
+
+
+def _level(sizes: list[int], room: int) -> int:
+    """How much each may have at most, so that all together have no more than `room` and nobody gives for a larger."""
+    if sum(sizes) <= room:
+        return max(sizes, default=0)
+    for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        if size * left > room:
+            return room // left
+        room -= size
+    return 0

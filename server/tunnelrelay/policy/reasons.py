@@ -1,0 +1,76 @@
+"""Which rule let somebody in, or kept them out, in words for whoever owns the endpoint. Pure, and told after the fact.
+
+Nothing is decided here: the verdict is `verdict.judge`'s and `Rules.admits`'. What is told is which of the rules the
+claims meet, as the owner wrote it. Made when somebody looks, not for each request.
+"""
+
+from collections.abc import Iterator
+
+from tunnelrelay.policy.rules import Claims, Policy, Rules, TokenIssuer, claim_texts, groups_of, verified_email
+
+MAX_NAMED = 3
+"""Groups or values of one kind that are named; one was enough."""
+
+REFUSALS = {
+    "login_required": "not signed in",
+    "password_required": "no password, or a wrong one",
+    "bearer_required": "no token",
+    "bearer_invalid": "the token is not good",
+    "bearer_not_admitted": "the token's holder meets no rule",
+    "network_denied": "the visitor's network may not come in",
+    "too_many_requests": "too many requests at once",
+    "access_denied": "the provider did not let them sign in",
+    "not_admitted": "signed in, but meets no rule",
+}
+"""Errors that say somebody may not pass; every other one says that something went wrong."""
+
+
+def let_in_person(policy: Policy, claims: Claims) -> str:
+    """By which rules the holder of these claims came in: `domain acme.com, group admins`."""
+    rules = policy.connection.rules if policy.connection is not None else Rules()
+    return ", ".join(_met(rules, claims)) or "signed in"
+
+
+def let_in_program(policy: Policy, issuer: str) -> str:
+    """By which rules the holder of a token of this issuer came in.
+
+    Args:
+        issuer: As the token names it; settings may differ by one trailing slash.
+    """
+    issuers = policy.bearer.issuers if policy.bearer is not None else ()
+    found = next((each for each in issuers if each.connection.issuer.rstrip("/") == issuer.rstrip("/")), None)
+    return ", ".join(_asked_of_programs(found)) if found is not None else "bearer token"
+
+
+def let_in_anybody(policy: Policy | None) -> str:
+    """Why somebody came in of whom no login or token is known."""
+    if policy is None or policy.is_open:
+        return "open to everybody"
+    if policy.basic:
+        return "basic auth"
+    if policy.connection is not None or policy.bearer is not None:
+        return "CORS preflight" if policy.allows_preflight else "no login needed"
+    return "network"
+
+
+def kept_out(code: str) -> str:
+    """Why somebody was kept out, from the error's code; "" when the error means something else."""
+    return REFUSALS.get(code, "")
+
+
+def _met(rules: Rules, claims: Claims) -> Iterator[str]:
+    email = verified_email(claims)
+    domain = email.rpartition("@")[2]
+    if email and email in rules.emails:
+        yield f"email {email}"
+    elif domain and domain in rules.domains:
+        yield f"domain {domain}"
+    yield from (f"group {group}" for group in sorted(rules.groups.intersection(groups_of(claims)))[:MAX_NAMED])
+    met = sorted((name, value) for name, value in rules.claims if value in claim_texts(claims.get(name)))
+    yield from (f"claim {name}={value}" for name, value in met[:MAX_NAMED])
+
+
+def _asked_of_programs(issuer: TokenIssuer) -> Iterator[str]:
+    yield f"bearer audience {' or '.join(sorted(issuer.audiences)[:MAX_NAMED])}"
+    for name, values in issuer.claims[:MAX_NAMED]:
+        yield f"claim {name}={' or '.join(sorted(values)[:MAX_NAMED])}"
