@@ -4,13 +4,14 @@ Kept and counted in `observe.traffic`, of this relay only. Here it is decided wh
 somebody came in: when it is shown, never for each request.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from tunnelrelay.manage.actor import Access, Actor
+from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError, missing
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.series import SPAN_SECONDS, Figures, Series
@@ -102,16 +103,12 @@ class TunnelFigures:
 
 
 class Traffic:
-    """See the module.
+    """See the module."""
 
-    Args:
-        clock: Unix time.
-    """
-
-    def __init__(self, log: TrafficLog, feed: Feed, clock: Callable[[], float]) -> None:
+    def __init__(self, ground: Ground, log: TrafficLog, feed: Feed) -> None:
+        self._ground = ground
         self._log = log
         self._feed = feed
-        self._clock = clock
 
     def recent(
         self,
@@ -129,7 +126,7 @@ class Traffic:
             status: Only those of this class: 2 for 200 to 299.
             verdict: Only those that ended so.
         """
-        _authorize(actor)
+        self._ground.authorize(actor, "traffic", Access.READ)
         rows: list[TrafficRow] = []
         for seen in self._log.recent(actor.only_owner):
             if host not in (None, seen.exchange.host) or status not in (None, seen.exchange.status // 100):
@@ -147,7 +144,7 @@ class Traffic:
         Raises:
             ManageError: MISSING when it is none of the last, or for somebody else's endpoint.
         """
-        _authorize(actor)
+        self._ground.authorize(actor, "traffic", Access.READ)
         for seen in self._log.recent(actor.only_owner):
             if seen.exchange.request_id == request_id:
                 return _row(seen)
@@ -155,29 +152,29 @@ class Traffic:
 
     def series(self, actor: Actor, host: str | None = None) -> Shown:
         """The figures of a host, or of everything the actor may see."""
-        _authorize(actor)
+        self._ground.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         owner = actor.only_owner
         if host is not None:
             found = self._log.hosts.find(host, owner)
         else:
             found = self._log.all if owner is None else self._log.owners.find(owner, owner)
-        series, now = found or Series(), self._clock()
+        series, now = found or Series(), self._ground.clock()
         return Shown(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
         """The last minute of every host that was asked for anything in the last ten."""
-        _authorize(actor)
+        self._ground.authorize(actor, "traffic", Access.READ)
         self._log.digest()
-        now, hosts, owner = self._clock(), self._log.hosts, actor.only_owner
+        now, hosts, owner = self._ground.clock(), self._log.hosts, actor.only_owner
         found = ((name, hosts.find(name, owner)) for name in hosts.names(owner))
         return {name: series.total(now, SHARE_SECONDS) for name, series in found if series is not None}
 
     def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
         """The last minute of these tunnels, and which part of it each served."""
-        _authorize(actor)
+        self._ground.authorize(actor, "traffic", Access.READ)
         self._log.digest()
-        now = self._clock()
+        now = self._ground.clock()
         minutes = {
             id: (self._log.tunnels.find(id, actor.only_owner) or Series()).total(now, SHARE_SECONDS) for id in ids
         }
@@ -218,13 +215,6 @@ class Changes:
     def close(self) -> None:
         """No more comes."""
         self._following.close()
-
-
-def _authorize(actor: Actor) -> None:
-    if not actor.may("traffic", Access.READ):
-        raise ManageError(
-            Kind.FORBIDDEN, "scope_missing", "This key lacks the scope traffic:read.", "Use a key with traffic:read."
-        )
 
 
 def _row(seen: Seen) -> TrafficRow:
