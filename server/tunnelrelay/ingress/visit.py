@@ -117,7 +117,7 @@ class Visit(Outgoing):
         endpoint = self.ingress.registry.find(own.host)
         policy = endpoint.policy if endpoint is not None else None
         if policy is not None and not self.ingress.gate.may_see_pages(policy, self.peer.host):
-            self.fail("network_denied")
+            self.fail(policy.refusal)
         else:
             self._begin_task(self._visit_own(own))
 

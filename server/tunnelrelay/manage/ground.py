@@ -155,7 +155,7 @@ def _short(values: Mapping[str, object]) -> str:
     texts = {name: _value(value) for name, value in values.items() if value not in (None, "", [], (), {})}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
     return (
-        text if len(text) <= MAX_CHANGE else json.dumps({name: "…" for name in texts}, ensure_ascii=False)[:MAX_CHANGE]
+        text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
     )
 
 

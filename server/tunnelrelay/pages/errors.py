@@ -36,6 +36,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("endpoint_not_found", 404, "ingress"),
         _kind("endpoint_offline", 503, "agent", 5),
         _kind("endpoint_busy", 503, "agent", 2),
+        _kind("endpoint_closed", 503, "ingress"),
         # The local service
         _kind("upstream_unreachable", 502, "upstream"),
         _kind("upstream_broken", 502, "upstream"),

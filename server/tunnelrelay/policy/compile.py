@@ -10,11 +10,14 @@ from dataclasses import replace
 from ipaddress import IPv6Network, ip_network
 from urllib.parse import urlsplit
 
+import msgspec
+
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
 from tunnelrelay.policy.login_wishes import origins_of
+from tunnelrelay.policy.named import Resolve, is_named, knows_none
 from tunnelrelay.policy.rules import Network, Policy
 from tunnelrelay.policy.words import words_for
 
@@ -35,19 +38,29 @@ class PolicyInvalid(Exception):
         self.problems = problems
 
 
-def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes, is_local: bool = False) -> Policy:
+def compile_policy(
+    spec: PolicySpec,
+    *,
+    upstream: str,
+    owner: str,
+    key: bytes,
+    is_local: bool = False,
+    resolve: Resolve = knows_none,
+) -> Policy:
     """Returns what guards the endpoint.
 
     Args:
         upstream: The local service as a URL.
-        owner: Whose endpoint it is; connections of different owners never share an id.
+        owner: Whose endpoint it is; connections of different owners never share an id, but for named providers'.
         key: Secret of this relay that stays the same over restarts.
         is_local: The relay serves its own machine only.
+        resolve: Knows the named providers.
 
     Raises:
         PolicyInvalid: With every problem at once.
     """
     problems: list[str] = []
+    spec = _with_provider(spec, owner, resolve)
     oidc = spec.oidc
     if oidc is not None and spec.basic_auth:
         problems.append("a password and an OpenID login cannot guard the same endpoint: use one of them")
@@ -75,6 +88,16 @@ def compile_policy(spec: PolicySpec, *, upstream: str, owner: str, key: bytes, i
     if problems:
         raise PolicyInvalid(problems)
     return replace(policy, words=words_for(policy))
+
+
+def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec:
+    """The same with a named provider filled in. Raises `PolicyInvalid` when it cannot be: never without its login."""
+    if spec.oidc is None or not is_named(spec.oidc):
+        return spec
+    found = resolve(owner, spec.oidc)
+    if isinstance(found, str):
+        raise PolicyInvalid([found])
+    return msgspec.structs.replace(spec, oidc=found)
 
 
 def _networks(flag: str, texts: Iterable[str], problems: list[str]) -> tuple[Network, ...]:

@@ -14,6 +14,7 @@ import httpx
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.policy.login_wishes import login_wishes
+from tunnelrelay.policy.named import NamedOidc
 from tunnelrelay.policy.rules import Connection, Rules, verified_email
 
 MAX_SESSION = 30 * 24 * 3600
@@ -53,7 +54,7 @@ def compile_connection(
     scopes = _scopes(spec, problems)
     wishes = login_wishes(spec, problems)
     return Connection(
-        id=digest(key, "connection", (owner, spec.issuer, spec.client_id)),
+        id=connection_id(spec, owner=owner, key=key),
         issuer=spec.issuer,
         client_id=spec.client_id,
         client_secret=Secret(spec.client_secret),
@@ -77,7 +78,15 @@ def compile_connection(
         callback=spec.callback,
         bearer=frozenset(audience or spec.client_id for audience in spec.bearer),
         owner=owner,
+        provider=spec.provider if isinstance(spec, NamedOidc) else "",
     )
+
+
+def connection_id(spec: OidcSpec, *, owner: str, key: bytes) -> str:
+    """Returns the id of the connection that a spec is compiled to."""
+    if isinstance(spec, NamedOidc):
+        return digest(key, "named connection", (spec.provider, spec.issuer, spec.client_id))
+    return digest(key, "connection", (owner, spec.issuer, spec.client_id))
 
 
 def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Connection:

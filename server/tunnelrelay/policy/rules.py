@@ -7,7 +7,7 @@ headers.py. Nothing here reads a request.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from tunnelctl.secret import Secret
@@ -94,6 +94,7 @@ class Connection:
         callback: `relay`, `shared` or `host`; see `OidcSpec`.
         bearer: Audiences of access tokens that are taken instead of a login; empty for none.
         owner: Whose it is: nobody's providers may crowd out another's.
+        provider: Id of the named provider it is; "" for an owner's own.
     """
 
     id: str
@@ -116,6 +117,7 @@ class Connection:
     callback: str = "relay"
     bearer: frozenset[str] = frozenset()
     owner: str = ""
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,7 @@ class Policy:
         host_header: Host to send to the upstream; None keeps the visitor's.
         rewrites_location: The upstream is told its own host, so its redirects are turned back into public ones.
         words: Who is let in, for people.
+        refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
         vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
             visitor's answer for another. b"" when everybody gets the same.
@@ -200,6 +203,7 @@ class Policy:
     request_edit: Edit = Edit()
     response_edit: Edit = Edit()
     words: str = ""
+    refusal: str = "network_denied"
     is_open: bool = field(init=False)
     vary: bytes = field(init=False)
 
@@ -214,6 +218,10 @@ class Policy:
         of_people = (self.connection,) if self.connection is not None else ()
         issuers = self.bearer.issuers if self.bearer is not None else ()
         return (*of_people, *(issuer.connection for issuer in issuers if not issuer.is_of_login))
+
+
+CLOSED = Policy(cidr_deny=(ip_network("0.0.0.0/0"), ip_network("::/0")), words="nobody", refusal="endpoint_closed")
+"""Stands in for rules that were asked for and cannot be had at the moment: everybody is refused, nothing is open."""
 
 
 def verified_email(claims: Claims) -> str:

@@ -74,7 +74,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if policy.is_open:
         return Allow.OPEN
     if (policy.cidr_allow or policy.cidr_deny) and not network_allows(policy, peer_ip):
-        return Deny("network_denied")
+        return Deny(policy.refusal)
     if policy.basic:
         return Allow.OPEN if has_password(policy, head) else Challenge()
     if policy.connection is None:

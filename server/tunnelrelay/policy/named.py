@@ -1,0 +1,37 @@
+"""Logins by a provider that an administrator registered: an owner names it (`@work`) and holds no secret of it.
+
+What an owner asks for is an `OidcSpec` whose issuer is such a name. Who knows the names resolves it (`manage.catalog`)
+to a `NamedOidc`, which is compiled like any other. Nothing that comes over the wire can be one.
+"""
+
+from collections.abc import Callable
+
+from tunnelctl.wire.messages import OidcSpec
+
+SIGN = "@"
+"""What a name begins with; no issuer does."""
+
+
+class NamedOidc(OidcSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A login with the provider's values filled in.
+
+    Attributes:
+        provider: Id of the named provider. Every owner that names it has the same connection id, so that there is one
+            redirect URI to register; sessions stay with their host, and what is metered with the owner.
+    """
+
+    provider: str
+
+
+Resolve = Callable[[str, OidcSpec], NamedOidc | str]
+"""From an owner and a login that names a provider to the whole login, or to why it cannot be had."""
+
+
+def is_named(spec: OidcSpec) -> bool:
+    """Whether a login names a provider instead of describing one."""
+    return spec.issuer.startswith(SIGN)
+
+
+def knows_none(_owner: str, spec: OidcSpec) -> NamedOidc | str:
+    """Resolves nothing: for relays and tests without named providers."""
+    return f"oidc: there is no provider {spec.issuer[:64]} that this owner may name"
