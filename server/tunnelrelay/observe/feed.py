@@ -68,20 +68,30 @@ class Feed:
         same = sum(follower.of == of for follower in self._followers)
         if len(self._followers) >= MAX_FOLLOWERS or same >= MAX_OF_ONE:
             raise TooManyFollowers
-        follower = Following(frozenset(topics), of, self._sleep)
+        follower = Following(frozenset(topics), of, self._sleep, self._followers.discard)
         self._followers.add(follower)
         return follower
 
 
 class Following:
-    """An async iterator of what changed. It is over with whoever holds it; `close` ends it sooner."""
+    """An async iterator of what changed. `close` ends it; one that nobody holds any more is over too.
 
-    __slots__ = ("__weakref__", "_is_closed", "_news", "_sleep", "_waiter", "_was_told", "of", "topics")
+    A wait for the next set may be cancelled and begun again: nothing is lost.
+    """
 
-    def __init__(self, topics: frozenset[str], of: str, sleep: Callable[[float], Awaitable[object]]) -> None:
+    __slots__ = ("__weakref__", "_is_closed", "_leave", "_news", "_sleep", "_waiter", "_was_told", "of", "topics")
+
+    def __init__(
+        self,
+        topics: frozenset[str],
+        of: str,
+        sleep: Callable[[float], Awaitable[object]],
+        leave: Callable[["Following"], object],
+    ) -> None:
         self.topics = topics
         self.of = of
         self._sleep = sleep
+        self._leave = leave
         self._news = set(topics)
         self._waiter: asyncio.Future[None] | None = None
         self._was_told = False
@@ -97,6 +107,7 @@ class Following:
     def close(self) -> None:
         """No more comes."""
         self._is_closed = True
+        self._leave(self)
         self._wake()
 
     def __aiter__(self) -> Self:
