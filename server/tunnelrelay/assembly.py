@@ -42,6 +42,7 @@ from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.warm import WarmUps
 from tunnelrelay.policy.rules import Connection
+from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.store.base import Store
 from tunnelrelay.web.app import WebApp
@@ -77,6 +78,7 @@ class Parts:
 
     ingress: Ingress
     registry: Registry
+    edges: EdgeTable
     acceptor: Acceptor
     sessions: Sessions
     providers: Providers
@@ -106,6 +108,7 @@ class _Ground:
     audit: Audit
     audit_keeper: AuditKeeper
     registry: Registry
+    edges: EdgeTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,7 @@ async def assemble(given: Given) -> Parts:
     parts = Parts(
         ingress=ingress,
         registry=ground.registry,
+        edges=ground.edges,
         acceptor=acceptor,
         sessions=sign_in.sessions,
         providers=sign_in.providers,
@@ -167,7 +171,7 @@ async def _ground(given: Given) -> _Ground:
     for name in await given.store.names(given.clock() - LOST_SECONDS):
         registry.expect(name.host, name.owner, name.generation)
     keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock)
-    return _Ground(keys=keys, audit=audit, audit_keeper=keeper, registry=registry)
+    return _Ground(keys=keys, audit=audit, audit_keeper=keeper, registry=registry, edges=EdgeTable(registry))
 
 
 def _node(address: PublicAddress) -> str:
@@ -258,16 +262,20 @@ def _names(given: Given, ground: _Ground, sign_in: _SignIn) -> NameKeeper:
 
 
 def _acceptor(given: Given, ground: _Ground, sign_in: _SignIn, names: NameKeeper) -> Acceptor:
+    warm = ground.edges.warm = _warm_ups(given, ground, sign_in).add
     desk = Desk(
         address=given.address,
         registry=ground.registry,
+        edges=ground.edges,
         policy_key=ground.keys.ring.digest_key("policy"),
+        mark_key=ground.keys.ring.digest_key("balance"),
+        clock=given.clock,
         names=names,
         shares=OwnerShares(time.monotonic),
         audit=ground.audit,
         metrics=given.metrics,
         spawn=given.spawn,
-        warm=_warm_ups(given, ground, sign_in).add,
+        warm=warm,
     )
     needs_tokens = given.config.needs_tokens
     return Acceptor(desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock)

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.tunnels import fake_tunnel
 from tunnelrelay.agents.names import random_label
 from tunnelrelay.agents.remember import FORGET_EVERY, NameKeeper
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.memory import LOST_SECONDS, Claim, Registry, Tunnel
+from tunnelrelay.registry.memory import LOST_SECONDS, Registry
+from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, SessionRow, StoreError, Whose
 from tunnelrelay.store.memory import MemoryStore
 
@@ -74,21 +76,8 @@ class Node:
         row = await self.keeper.claim(host, owner)
         if row.owner != owner:
             return None
-        tunnel = self.registry.claim(
-            Claim(
-                owner=owner,
-                host=host,
-                agent="a",
-                name="web",
-                peer="",
-                link=None,  # type: ignore[arg-type]
-                number=1,
-                policy=Policy(),
-                generation=row.generation,
-                end=lambda by, at: None,
-                lose=lambda: self.taken.append(host),
-            )
-        )
+        offered = fake_tunnel(owner, "a", lose=lambda message, hint: self.taken.append(host))
+        tunnel = self.registry.claim(offered, host, Policy(), row.generation)
         assert isinstance(tunnel, Tunnel)
         return tunnel
 

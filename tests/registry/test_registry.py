@@ -1,24 +1,18 @@
 """Names: whose they are, who serves them, and that a claim that is over takes nothing with it but its own."""
 
 import asyncio
-from itertools import count
+from typing import Any
 
 import pytest
 
+from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.endpoint import MAX_HELD, Endpoint, Tunnel
-from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, Claim, Registry, Taken
+from tunnelrelay.registry.endpoint import MAX_HELD, Endpoint
+from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, Registry, Taken
+from tunnelrelay.registry.tunnel import Tunnel
 
 HOST = "demo.localhost"
-numbers = count(1)
-
-
-class FakeLink:
-    """As much of a link as the registry asks about."""
-
-    def __init__(self, *, streams: int = 0, can_open: bool = True) -> None:
-        self.stream_count = streams
-        self.can_open = can_open
+OPEN = Policy()
 
 
 class Case:
@@ -31,21 +25,23 @@ class Case:
         self.ended: list[tuple[str, str, str]] = []
         self.lost: list[str] = []
 
-    def claim(self, owner: str = "ann", agent: str = "a1", link: FakeLink | None = None) -> Tunnel | Taken:
-        return self.registry.claim(
-            Claim(
-                owner=owner,
-                host=HOST,
-                agent=agent,
-                name="web",
-                peer=f"peer of {agent}",
-                link=link or FakeLink(),  # type: ignore[arg-type]
-                number=next(numbers),
-                policy=Policy(),
-                end=lambda by, at: self.ended.append((agent, by, at)),
-                lose=lambda: self.lost.append(agent),
-            )
+    def claim(
+        self,
+        owner: str = "ann",
+        agent: str = "a1",
+        link: FakeLink | None = None,
+        policy: Policy = OPEN,
+        **more: Any,
+    ) -> Tunnel | Taken:
+        tunnel = fake_tunnel(
+            owner,
+            agent,
+            link=link,
+            end=lambda by, at: self.ended.append((agent, by, at)),
+            lose=lambda message, hint: self.lost.append(agent),
+            **more,
         )
+        return self.registry.claim(tunnel, HOST, policy)
 
     def served(self) -> Tunnel:
         endpoint = self.registry.find(HOST)

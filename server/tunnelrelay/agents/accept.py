@@ -101,7 +101,7 @@ class Acceptor:
         self._revoked[token_id] = None
         if len(self._revoked) > MAX_REVOKED:
             del self._revoked[next(iter(self._revoked))]
-        found = [session for session in self._sessions if session.token == token_id]
+        found = [session for session in self._sessions if session.token.id == token_id]
         for session in found:
             self._metrics.agent("revoked")
             session.revoke()
@@ -128,7 +128,7 @@ class Acceptor:
             visit.fail("relay_busy", detail="this owner has as many links as one owner may have now", closes=True)
             return
         transport = visit.release()
-        session = AgentSession(self._desk, owner=token.owner, token=token.id, on_closed=self._left)
+        session = AgentSession(self._desk, token=token, on_closed=self._left)
         limits = Limits(max_streams=MAX_STREAMS)
         link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
         self._sessions[session] = token.owner

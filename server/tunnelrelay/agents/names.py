@@ -4,9 +4,11 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import assert_never
 
 from tunnelctl.wire.messages import Bind
 from tunnelrelay.address import PublicAddress, label_problem
+from tunnelrelay.registry.memory import Taken
 from tunnelrelay.store.base import NameRow
 
 RANDOM_LENGTH = 14
@@ -74,3 +76,25 @@ def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
         f"{row.host} was another owner's; the relay keeps it free {until}, so that nobody takes over its visitors",
         f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",
     )
+
+
+def why_refused(taken: Taken) -> tuple[str, str, str]:
+    """Code, message and hint for an agent that cannot have a name which is held at this relay."""
+    host = taken.host
+    match taken.why:
+        case "owner":
+            return "name_taken", f"{host} belongs to another owner on this relay", OTHER_NAME
+        case "edge":
+            hint = f"serve the edge with --edge {host.partition('.')[0]}, or {OTHER_NAME}"
+            return "name_taken", f"{host} is the name of an edge, which has its rules at the relay", hint
+        case "pool":
+            hint = f"share it with --pooling-enabled, or {OTHER_NAME}"
+            return "name_taken", f"other agents share {host}, and this one does not say that it will", hint
+        case "alone":
+            hint = f"start that one with --pooling-enabled too, or {OTHER_NAME}"
+            return "name_taken", f"another agent serves {host} and does not share it", hint
+        case "rules":
+            hint = "start every agent of a shared address with the same rules, or stop the others first"
+            return "policy_invalid", f"the rules differ from those of the agents that share {host} already", hint
+        case _:
+            assert_never(taken.why)

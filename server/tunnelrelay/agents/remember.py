@@ -136,7 +136,8 @@ class NameKeeper:
     async def refresh(self) -> bool:
         """Tell the store what is served here, and hear whether it still is ours. False when the store is away."""
         now = self._clock()
-        hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels]
+        # An edge's name is reserved in the store, tunnels or none: nobody holds it by serving it.
+        hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels and not endpoint.edge]
         try:
             for some in _chunks(hosts):
                 await self._store.touch_names(some, now)
@@ -158,7 +159,7 @@ class NameKeeper:
     async def _check(self, host: str, row: NameRow | None) -> None:
         """While the store was away, or by another relay, a name may have been given to somebody else."""
         endpoint = self._registry.find(host)
-        if endpoint is None or not endpoint.tunnels:
+        if endpoint is None or not endpoint.tunnels or endpoint.edge:
             return
         if row is None or row.owner != endpoint.owner:
             row = await self._claim(host, endpoint.owner)

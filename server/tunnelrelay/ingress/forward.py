@@ -16,7 +16,7 @@ from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block
 from tunnelrelay.policy.names import canonical, is_spoofable
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.endpoint import Tunnel
+from tunnelrelay.registry.tunnel import Tunnel
 
 log = logging.getLogger("tunnelrelay.ingress")
 

@@ -1,93 +1,67 @@
 """A live endpoint: a public host, the policy that guards it, and the tunnels that serve it at this moment."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection
 
-from tunnelctl.link.link import StreamOwner
-from tunnelctl.wire.errors import Code
-from tunnelctl.wire.stream import Stream
 from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry import balance
+from tunnelrelay.registry.tunnel import Tunnel
 
 MAX_HELD = 256
 """Requests of one endpoint that may wait for its agent. Each holds a visitor's connection and what was read of it."""
 
 
-class Carrier(Protocol):
-    """What the ingress needs of a link (`tunnelctl.link.link.Link` is one)."""
-
-    @property
-    def can_open(self) -> bool:
-        """Whether `open` will be taken."""
-
-    @property
-    def stream_count(self) -> int:
-        """Streams open now."""
-
-    def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
-        """Open a stream."""
-
-    def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
-        """Queue bytes."""
-
-    def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """End our half."""
-
-    def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """Abort."""
-
-    def consumed(self, stream: Stream, size: int) -> None:
-        """Give credit back."""
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Tunnel:
-    """One agent's offer to serve an endpoint, over one link.
-
-    Attributes:
-        number: The tunnel's number within its link.
-        agent: Instance id of the agent.
-        name: The agent's own name for it.
-        peer: Where the agent connects from.
-        claim: Number of the claim that made it.
-        end: Tells the agent that another took its place: (where from, when as RFC 3339).
-        lose: Tells the agent that the name belongs to another owner now.
-    """
-
-    link: Carrier
-    number: int
-    agent: str
-    name: str
-    peer: str
-    claim: int
-    end: Callable[[str, str], None]
-    lose: Callable[[], None]
-
-
 class Endpoint:
-    """A name that is served, or was a moment ago.
+    """A name that is served, or was a moment ago, or is an edge's.
 
     Attributes:
         host: Canonical, with the domain.
         owner: Whose it is.
         generation: How often the name has changed hands, and one; what was made for an older one is void.
+        id: In the relay's API.
+        edge: Id of the edge it belongs to; "" for a name that its agent asked for.
         policy: None only for a name known from before a restart, whose agent has not come back yet.
         open_by: Open requests of each visitor's address; see `ingress.shares`.
-        tunnels: Who serves it. Empty while its last link is lost.
+        tunnels: Who serves it. Empty while its last link is lost. Changed by `serve_by` only.
+        only: Its one tunnel, where there is nothing to choose; None with several, or none, or a cookie to look at.
+            The hot path asks for nothing else.
+        is_sticky: A visitor stays with the tunnel that served it first.
         label: `owner/name`, for the access log.
+        vacant_since: When its last tunnel left, by the registry's monotonic clock; None when it never had one.
+        is_dropped: Its edge is gone: what is under way ends too.
     """
 
-    __slots__ = ("_held", "generation", "host", "label", "open_by", "owner", "policy", "tunnels")
+    __slots__ = (
+        "_held",
+        "edge",
+        "generation",
+        "host",
+        "id",
+        "is_dropped",
+        "is_sticky",
+        "label",
+        "only",
+        "open_by",
+        "owner",
+        "policy",
+        "tunnels",
+        "vacant_since",
+    )
 
-    def __init__(self, host: str, owner: str, generation: int) -> None:
+    def __init__(self, host: str, owner: str, generation: int, *, endpoint_id: str = "", edge: str = "") -> None:
         self.host = host
         self.owner = owner
         self.generation = generation
+        self.id = endpoint_id
+        self.edge = edge
         self.policy: Policy | None = None
-        self.tunnels: list[Tunnel] = []
+        self.tunnels: tuple[Tunnel, ...] = ()
+        self.only: Tunnel | None = None
+        self.is_sticky = False
         self.label = owner
         self.open_by: dict[str, int] = {}
+        self.vacant_since: float | None = None
+        self.is_dropped = False
         self._held: set[asyncio.Future[None]] = set()
 
     @property
@@ -95,19 +69,47 @@ class Endpoint:
         """Requests waiting for an agent."""
         return len(self._held)
 
-    def pick(self) -> Tunnel | None:
-        """The tunnel with the fewest open streams that takes one more."""
-        tunnels = self.tunnels
-        if len(tunnels) == 1:
-            return tunnels[0] if tunnels[0].link.can_open else None
-        ready = [tunnel for tunnel in tunnels if tunnel.link.can_open]
-        return min(ready, key=lambda tunnel: tunnel.link.stream_count, default=None)
+    @property
+    def is_served(self) -> bool:
+        """Whether any tunnel is there that takes new requests, if perhaps not at this moment."""
+        return any(not tunnel.is_draining for tunnel in self.tunnels)
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether agents of one owner share this name because they all said so."""
+        return bool(self.tunnels) and all(tunnel.pooling for tunnel in self.tunnels)
+
+    def serve_by(self, tunnels: Collection[Tunnel]) -> None:
+        """These tunnels serve it from now on. Also to be called when one of them begins to drain."""
+        self.tunnels = tuple(tunnels)
+        running = [tunnel for tunnel in self.tunnels if not tunnel.is_draining]
+        self.only = running[0] if len(running) == 1 and not self.is_sticky else None
+        if self._held and self.can_take():
+            self.wake()
+
+    def can_take(self) -> bool:
+        """Whether some tunnel takes one more request now."""
+        return any(tunnel.link.can_open for tunnel in balance.in_service(self.tunnels))
+
+    def pick(self, mark: bytes = b"", tried: Collection[Tunnel] = ()) -> Tunnel | None:
+        """The tunnel for one more request; None when none takes any now.
+
+        Args:
+            mark: What the visitor's cookie says; b"" for nothing.
+            tried: Tunnels that have failed this request already.
+        """
+        stuck = balance.stuck_to(self.tunnels, mark, tried) if mark and self.is_sticky else None
+        return stuck or balance.choose(self.tunnels, tried)
+
+    def named(self, proof: bytes) -> Tunnel | None:
+        """The tunnel of the agent with this proof, for that agent's own probe."""
+        return next((tunnel for tunnel in self.tunnels if tunnel.proof == proof and tunnel.link.can_open), None)
 
     async def hold(self, seconds: float) -> bool:
         """Wait until somebody serves it. False when nobody came in time, or too many wait already."""
-        if self.pick() is not None:
+        if self.can_take():
             return True
-        if len(self._held) >= MAX_HELD:
+        if seconds <= 0 or len(self._held) >= MAX_HELD:
             return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held.add(future)
@@ -116,13 +118,13 @@ class Endpoint:
                 await future
             return True
         except TimeoutError:
-            return self.pick() is not None
+            return self.can_take()
         finally:
             self._held.discard(future)
 
     def room_was_made(self) -> None:
         """An exchange has ended: one of those that found every link full goes on."""
-        if self._held and self.pick() is not None:
+        if self._held and self.can_take():
             future = next((future for future in self._held if not future.done()), None)
             if future is not None:
                 future.set_result(None)

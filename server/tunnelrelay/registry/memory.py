@@ -1,17 +1,20 @@
 """The live names of a single relay, in memory.
 
 A name belongs to an owner, not to a connection: the same agent takes its name back silently, another agent of the same
-owner takes it over and the older one is told, another owner is refused. Every claim has a number, and cleaning up
-after a link removes only what that very claim made. Who owns a name that is not here, and in which generation, only the
-store knows: whoever claims such a name has asked it before.
+owner takes it over and the older one is told (unless both pool), another owner is refused. Every claim has a number,
+and cleaning up after a link removes only what that very claim made. Who owns a name that is not here, and in which
+generation, only the store knows: whoever claims such a name has asked it before. Names of edges belong to `edges`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
+from tunnelrelay.ids import new_id
 from tunnelrelay.policy.rules import Connection, Policy
-from tunnelrelay.registry.endpoint import Carrier, Endpoint, Tunnel
+from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.tunnel import Tunnel
 
 LOST_SECONDS = 600.0
 """How long a name whose link was lost stays with its owner and answers 503 instead of 404."""
@@ -20,30 +23,15 @@ MAX_LOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The name belongs to another owner."""
-
-    host: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A wish to serve a name.
+    """The name cannot be had.
 
     Attributes:
-        generation: Of the name, as the store has it. See `Endpoint`.
+        why: It belongs to another `owner`, or to an `edge`; others of the owner `pool` there, or one serves it `alone`;
+            or they pool, and the new one's `rules` are not theirs.
     """
 
-    owner: str
     host: str
-    agent: str
-    name: str
-    peer: str
-    link: Carrier
-    number: int
-    policy: Policy
-    end: Callable[[str, str], None]
-    lose: Callable[[], None]
-    generation: int = 1
+    why: Literal["owner", "edge", "pool", "alone", "rules"] = "owner"
 
 
 class Registry:
@@ -58,9 +46,11 @@ class Registry:
         self._clock = clock
         self._monotonic = monotonic
         self._endpoints: dict[str, Endpoint] = {}
+        self._tunnels: dict[str, Tunnel] = {}
         self._held: dict[str, int] = {}
         self._lost: dict[str, float] = {}
         self._claims = 0
+        self._began = monotonic()
 
     def find(self, host: str) -> Endpoint | None:
         """The endpoint at a canonical host; None when nobody serves it or did a moment ago."""
@@ -97,7 +87,7 @@ class Registry:
     @property
     def served_count(self) -> int:
         """Endpoints that somebody serves."""
-        return len(self._endpoints) - len(self._lost)
+        return sum(1 for endpoint in self._endpoints.values() if endpoint.tunnels)
 
     @property
     def held_count(self) -> int:
@@ -110,45 +100,76 @@ class Registry:
             self._add(host, owner, generation)
             self._lose(host)
 
-    def claim(self, claim: Claim) -> Tunnel | Taken:
-        """Serve a name from now on."""
-        endpoint = self._endpoints.get(claim.host)
-        if endpoint is not None and endpoint.owner != claim.owner:
-            return Taken(claim.host)
-        if endpoint is None:
-            endpoint = self._add(claim.host, claim.owner, claim.generation)
+    # Tunnels
+
+    def tunnels(self) -> Iterator[Tunnel]:
+        """Every tunnel that is there, those included that serve nothing at the moment."""
+        return iter(self._tunnels.values())
+
+    def tunnel(self, tunnel_id: str) -> Tunnel | None:
+        """The tunnel with this id, None when it is gone."""
+        return self._tunnels.get(tunnel_id)
+
+    def admit(self, tunnel: Tunnel) -> None:
+        """One more tunnel is there; what it serves is yet to be said."""
         self._claims += 1
-        tunnel = Tunnel(
-            link=claim.link,
-            number=claim.number,
-            agent=claim.agent,
-            name=claim.name,
-            peer=claim.peer,
-            claim=self._claims,
-            end=claim.end,
-            lose=claim.lose,
-        )
-        older, endpoint.tunnels = endpoint.tunnels, [tunnel]
-        endpoint.policy = claim.policy
-        endpoint.label = f"{claim.owner}/{claim.name}"
-        self._lost.pop(claim.host, None)
-        endpoint.wake()
+        tunnel.claim = self._claims
+        self._tunnels[tunnel.id] = tunnel
+
+    def dismiss(self, tunnel: Tunnel) -> None:
+        """A tunnel is gone."""
+        self._tunnels.pop(tunnel.id, None)
+
+    def drain(self, tunnel_id: str) -> bool:
+        """Give a tunnel no more requests; those it has go on. False when there is no such tunnel."""
+        tunnel = self._tunnels.get(tunnel_id)
+        if tunnel is None:
+            return False
+        tunnel.is_draining = True
+        for host in tunnel.hosts:
+            if (endpoint := self._endpoints.get(host)) is not None:
+                endpoint.serve_by(endpoint.tunnels)
+        return True
+
+    # Names that agents ask for
+
+    def claim(self, tunnel: Tunnel, host: str, policy: Policy, generation: int = 1) -> Tunnel | Taken:
+        """Serve a name from now on."""
+        endpoint = self._endpoints.get(host)
+        others = _others(endpoint, tunnel) if endpoint is not None else ()
+        if endpoint is not None and (why := _in_the_way(endpoint, others, tunnel, policy)) is not None:
+            return why
+        if endpoint is None:
+            endpoint = self._add(host, tunnel.owner, generation)
+        self.admit(tunnel)
+        tunnel.hosts = (host,)
+        older = [each for each in endpoint.tunnels if not tunnel.pooling or each not in others]
+        kept = [each for each in endpoint.tunnels if each not in older]
+        endpoint.policy = policy
+        endpoint.label = tunnel.label
+        self._lost.pop(host, None)
+        endpoint.serve_by((*kept, tunnel))
         at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         for each in older:
-            if each.agent != claim.agent:
-                each.end(claim.peer, at)
+            self.dismiss(each)
+            if each.agent != tunnel.agent:
+                each.end(tunnel.peer, at)
         return tunnel
 
     def release(self, host: str, claim: int, *, on_purpose: bool) -> bool:
-        """A claim is over. False when a newer one has taken its place: then nothing is changed.
+        """A claim is over. False when somebody else serves the name: then it is theirs as it was.
 
         Args:
             on_purpose: The agent said so: the name is free (404). Else its link was lost, and it is kept for a while.
         """
         endpoint = self._endpoints.get(host)
-        if endpoint is None or all(tunnel.claim != claim for tunnel in endpoint.tunnels):
+        tunnel = (
+            next((each for each in endpoint.tunnels if each.claim == claim), None) if endpoint is not None else None
+        )
+        if endpoint is None or tunnel is None:
             return False
-        endpoint.tunnels = [tunnel for tunnel in endpoint.tunnels if tunnel.claim != claim]
+        self.dismiss(tunnel)
+        endpoint.serve_by([each for each in endpoint.tunnels if each is not tunnel])
         if endpoint.tunnels:
             return False
         if on_purpose:
@@ -157,12 +178,55 @@ class Registry:
             self._lose(host)
         return True
 
-    def take_away(self, host: str) -> None:
-        """The store says that a name served here belongs to another owner: nobody serves it here any more."""
+    def take_away(self, host: str, message: str = "", hint: str = "") -> None:
+        """A name served here is somebody else's: no agent serves it here any more, and theirs hear why."""
         endpoint = self._remove(host)
         self._lost.pop(host, None)
         for tunnel in endpoint.tunnels if endpoint is not None else ():
-            tunnel.lose()
+            self.dismiss(tunnel)
+            tunnel.lose(message or f"{host} belongs to another owner now", hint)
+
+    # Names of edges
+
+    def keep_for_edge(self, host: str, owner: str, generation: int, edge: str) -> Endpoint:
+        """The endpoint of an edge, which stays whether anybody serves it or not. Agents that did lose the name."""
+        known = self._endpoints.get(host)
+        if known is not None and known.edge == edge and known.owner == owner:
+            known.generation = generation
+            return known
+        if known is not None and known.edge:
+            self.drop_edge(host, known.edge)
+        elif known is not None:
+            self.take_away(host, f"{host} is the name of an edge now", f"serve it with --edge {host.partition('.')[0]}")
+        return self._add(host, owner, generation, edge)
+
+    def drop_edge(self, host: str, edge: str) -> None:
+        """A name is no longer this edge's: it is unknown from now on, and what is under way there ends."""
+        endpoint = self._endpoints.get(host)
+        if endpoint is not None and endpoint.edge == edge:
+            endpoint.is_dropped = True
+            self._remove(host)
+            endpoint.serve_by(())
+            endpoint.wake()
+
+    def serve_edge(self, endpoint: Endpoint, tunnels: tuple[Tunnel, ...]) -> None:
+        """These tunnels serve an edge from now on."""
+        if endpoint.tunnels and not tunnels:
+            endpoint.vacant_since = self._monotonic()
+        endpoint.serve_by(tunnels)
+
+    def patience(self, endpoint: Endpoint, hold_seconds: float) -> float:
+        """For how many seconds a request may wait for a tunnel of an endpoint that has none, 0 for not at all.
+
+        An edge stays for good, with tunnels or without: its visitors wait only where one was there a moment ago, or
+        where the relay has just started and the agents are on their way back.
+        """
+        if not endpoint.edge or endpoint.tunnels:
+            return hold_seconds
+        since = max(self._began, endpoint.vacant_since if endpoint.vacant_since is not None else self._began)
+        return max(0.0, since + hold_seconds - self._monotonic())
+
+    # Upkeep
 
     def forget_stale(self) -> None:
         """Drop names that have been lost for too long."""
@@ -179,8 +243,9 @@ class Registry:
         del self._lost[host]
         self._remove(host)
 
-    def _add(self, host: str, owner: str, generation: int) -> Endpoint:
-        endpoint = self._endpoints[host] = Endpoint(host, owner, generation)
+    def _add(self, host: str, owner: str, generation: int, edge: str = "") -> Endpoint:
+        endpoint_id = new_id("endpoint", self._clock())
+        endpoint = self._endpoints[host] = Endpoint(host, owner, generation, endpoint_id=endpoint_id, edge=edge)
         self._held[owner] = self._held.get(owner, 0) + 1
         return endpoint
 
@@ -191,3 +256,26 @@ class Registry:
             if not self._held[endpoint.owner]:
                 del self._held[endpoint.owner]
         return endpoint
+
+
+def _others(endpoint: Endpoint, tunnel: Tunnel) -> list[Tunnel]:
+    """Who serves it besides this very tunnel of this very agent, which may have come back over another link."""
+    return [each for each in endpoint.tunnels if (each.agent, each.number) != (tunnel.agent, tunnel.number)]
+
+
+def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, policy: Policy) -> Taken | None:
+    """Why a tunnel cannot have this name."""
+    host = endpoint.host
+    if endpoint.owner != tunnel.owner:
+        return Taken(host)
+    if endpoint.edge:
+        return Taken(host, "edge")
+    strangers = [each for each in others if each.agent != tunnel.agent]
+    if tunnel.pooling and any(not each.pooling for each in strangers):
+        return Taken(host, "alone")
+    if not tunnel.pooling and any(each.pooling for each in strangers):
+        return Taken(host, "pool")
+    # An address shared by several must not be as open as the most careless of them.
+    if tunnel.pooling and others and policy != endpoint.policy:
+        return Taken(host, "rules")
+    return None

@@ -1,0 +1,192 @@
+"""Edges on the running relay: durable endpoints whose rules come from the store, and the tunnels that join them.
+
+An edge's endpoint is in the registry for as long as the edge has a host. A tunnel serves every edge of its own owner
+all of whose labels it carries, those included that are set up later. What an edge is made of is `manage`'s business;
+here it is a compiled policy, a host and labels. Everything is synchronous: a change is whole before anybody sees it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from tunnelrelay.policy.rules import Connection, Policy
+from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.tunnel import Pairs, Tunnel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEdge:
+    """An edge as visitors meet it.
+
+    Attributes:
+        id: As in the store.
+        owner: Whose it is; only this owner's tunnels join.
+        host: Where it answers, canonical; None for nowhere.
+        generation: How often the host has changed hands, and one, as the store has it.
+        policy: What guards it.
+        labels: A tunnel that carries all of them serves it; empty for none (never for every tunnel).
+        sticky: A visitor stays with the tunnel that served it first.
+    """
+
+    id: str
+    owner: str
+    host: str | None
+    policy: Policy
+    generation: int = 1
+    labels: Pairs = ()
+    sticky: bool = False
+
+
+class EdgeTable:
+    """See the module.
+
+    Attributes:
+        warm: Told of every OpenID connection of an edge, so that the first login does not wait for discovery.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._edges: dict[str, LiveEdge] = {}
+        self._of_owner: dict[str, dict[str, None]] = {}
+        self._joined: dict[str, dict[int, Tunnel]] = {}
+        self.warm: Callable[[Connection], None] = lambda connection: None
+
+    def __iter__(self) -> Iterator[LiveEdge]:
+        return iter(self._edges.values())
+
+    def get(self, edge_id: str) -> LiveEdge | None:
+        """The edge with this id."""
+        return self._edges.get(edge_id)
+
+    def by_name(self, owner: str, name: str) -> LiveEdge | None:
+        """An owner's edge by its id, its host, or the first label of that. Another owner's is as unknown as none."""
+        wanted = name.lower()
+        for edge_id in self._of_owner.get(owner, ()):
+            edge = self._edges[edge_id]
+            host = edge.host or ""
+            if wanted in (edge.id, host, host.partition(".")[0]) and wanted:
+                return edge
+        return None
+
+    def online(self, edge_id: str) -> int:
+        """How many tunnels serve an edge now."""
+        edge = self._edges.get(edge_id)
+        endpoint = self._registry.find(edge.host) if edge is not None and edge.host is not None else None
+        return len(endpoint.tunnels) if endpoint is not None else 0
+
+    # What people change
+
+    def put(self, edge: LiveEdge) -> None:
+        """An edge is new, or was changed. Its new rules hold from the next request on, and for what is under way."""
+        moved = self._clear(edge)
+        self._edges[edge.id] = edge
+        self._of_owner.setdefault(edge.owner, {})[edge.id] = None
+        if edge.host is not None:
+            moved.update(self._open(edge, edge.host))
+        for tunnel in moved:
+            tunnel.moved(tunnel.hosts)
+        for connection in edge.policy.providers():
+            self.warm(connection)
+
+    def drop(self, edge_id: str) -> None:
+        """An edge is gone: its host is unknown, and what is under way there ends."""
+        edge = self._edges.pop(edge_id, None)
+        if edge is None:
+            return
+        del self._of_owner[edge.owner][edge_id]
+        if not self._of_owner[edge.owner]:
+            del self._of_owner[edge.owner]
+        for tunnel in self._close(edge):
+            tunnel.moved(tunnel.hosts)
+
+    # What tunnels do
+
+    def join(self, tunnel: Tunnel) -> tuple[str, ...]:
+        """A tunnel with labels is there. Returns the hosts it serves; none is fine, an edge may come later.
+
+        The same agent's tunnel of this number, over an older link, makes place for it.
+        """
+        mine = self._joined.setdefault(tunnel.owner, {})
+        older = [each for each in mine.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
+        self._registry.admit(tunnel)
+        mine[tunnel.claim] = tunnel
+        for edge_id in self._of_owner.get(tunnel.owner, ()):
+            edge = self._edges[edge_id]
+            if edge.host is not None and _carries(tunnel, edge):
+                endpoint = self._registry.find(edge.host)
+                assert endpoint is not None  # an edge with a host has its endpoint for as long
+                self._registry.serve_edge(endpoint, (*endpoint.tunnels, tunnel))
+                tunnel.hosts += (edge.host,)
+        for each in older:
+            self.leave(each)
+        return tunnel.hosts
+
+    def leave(self, tunnel: Tunnel) -> bool:
+        """A tunnel is gone. False when it was not here, as its agent came back over another link."""
+        mine = self._joined.get(tunnel.owner, {})
+        if mine.pop(tunnel.claim, None) is None:
+            return False
+        if not mine:
+            del self._joined[tunnel.owner]
+        self._registry.dismiss(tunnel)
+        for host in tunnel.hosts:
+            endpoint = self._registry.find(host)
+            if endpoint is not None:
+                others = tuple(each for each in endpoint.tunnels if each is not tunnel)
+                self._registry.serve_edge(endpoint, others)
+        tunnel.hosts = ()
+        return True
+
+    # The inside
+
+    def _clear(self, edge: LiveEdge) -> set[Tunnel]:
+        """Makes place for an edge's host: its former one is closed, and so is whoever has the new one.
+
+        Returns whom it concerns.
+        """
+        moved: set[Tunnel] = set()
+        former = self._edges.get(edge.id)
+        if former is not None and (former.host, former.owner) != (edge.host, edge.owner):
+            self.drop(former.id) if former.owner != edge.owner else moved.update(self._close(former))
+        holder = self._registry.find(edge.host) if edge.host is not None else None
+        if holder is not None and holder.edge not in ("", edge.id):
+            other = self._edges[holder.edge]
+            moved.update(self._close(other))
+            self._edges[other.id] = replace(other, host=None)
+        return moved
+
+    def _open(self, edge: LiveEdge, host: str) -> Iterator[Tunnel]:
+        """The edge's endpoint, guarded and served as it says. Gives those for whom that is news."""
+        endpoint = self._registry.keep_for_edge(host, edge.owner, edge.generation, edge.id)
+        endpoint.policy = edge.policy
+        endpoint.is_sticky = edge.sticky
+        endpoint.label = f"{edge.owner}/{host.partition('.')[0]}"
+        before = endpoint.tunnels
+        now = tuple(each for each in self._joined.get(edge.owner, {}).values() if _carries(each, edge))
+        self._registry.serve_edge(endpoint, now)
+        for tunnel in now:
+            if tunnel not in before:
+                tunnel.hosts += (host,)
+                yield tunnel
+        for tunnel in before:
+            if tunnel not in now:
+                yield _without(tunnel, host)
+
+    def _close(self, edge: LiveEdge) -> tuple[Tunnel, ...]:
+        """An edge has no host any more. Returns who served it."""
+        endpoint = self._registry.find(edge.host) if edge.host is not None else None
+        if endpoint is None or endpoint.edge != edge.id:
+            return ()
+        tunnels = endpoint.tunnels
+        self._registry.drop_edge(endpoint.host, edge.id)
+        return tuple(_without(tunnel, endpoint.host) for tunnel in tunnels)
+
+
+def _carries(tunnel: Tunnel, edge: LiveEdge) -> bool:
+    """Whether a tunnel of the edge's owner is one of those it looks for."""
+    return bool(edge.labels) and set(edge.labels) <= set(tunnel.labels)
+
+
+def _without(tunnel: Tunnel, host: str) -> Tunnel:
+    """The tunnel, which serves this host no more."""
+    tunnel.hosts = tuple(each for each in tunnel.hosts if each != host)
+    return tunnel

@@ -1,0 +1,129 @@
+"""A live tunnel: one agent's offer to serve, over one link. It serves one name, or all edges its labels match."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnelctl.link.link import StreamOwner
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.stream import Stream
+
+Pairs = tuple[tuple[str, str], ...]
+MAX_WEIGHT = 100
+"""The range of weights, 1 to this: ngrok's, and far more than anybody's machines differ."""
+
+
+class Carrier(Protocol):
+    """What the ingress needs of a link (`tunnelctl.link.link.Link` is one)."""
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open` will be taken."""
+
+    @property
+    def stream_count(self) -> int:
+        """Streams open now."""
+
+    def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
+        """Open a stream."""
+
+    def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
+        """Queue bytes."""
+
+    def end(self, stream: Stream, trailers: bytes = b"") -> None:
+        """End our half."""
+
+    def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
+        """Abort."""
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """Give credit back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the tunnel's upstream takes connections, as far as is known.
+
+    Attributes:
+        reason: Why it does not: `upstream_unreachable` or `no_answer`; "" when it does.
+        since: Unix time of the change; 0 for ever.
+    """
+
+    is_good: bool
+    reason: str = ""
+    since: float = 0.0
+
+
+HEALTHY = Health(True)
+"""Believed of every tunnel until a request or a probe says otherwise."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Tunnel:
+    """See the module.
+
+    Attributes:
+        id: In the relay's API; another one for every claim.
+        link, number: Where it is reached: the tunnel's number within the link.
+        owner: Whose agent it is.
+        agent: Instance id of the agent. It can take names over: never shown to anybody.
+        name: The agent's own name for it.
+        peer: Where the agent connects from.
+        end: Tells the agent that another took its place: (where from, when as RFC 3339).
+        lose: Tells the agent that it may not serve the name any more: (message, hint).
+        moved: Tells the agent which hosts it serves now; only for what joined edges.
+        mark: Its value in the cookie that keeps a visitor with it: a keyed digest, the same when the agent comes back.
+        labels: Of what joined edges: all that it carries. Empty for a tunnel that asked for a name of its own.
+        pooling: It shares its name with others that say so too.
+        weight: How much of the requests it takes, beside the others' weights.
+        metadata, upstream: The owner's own words, and the local service, for people.
+        session: Id of the agent session it belongs to.
+        credential: Id of the token that session came with; "" without one.
+        started_at: Unix time.
+        claim: Number of the claim that made it; the registry gives it.
+        hosts: What it serves now; the registry keeps it.
+        requests, errors: Exchanges it was given, and those that failed on its side.
+        open: Exchanges it has now.
+        credit: For its turn among equals; see `balance`.
+        health: See `Health`.
+        is_draining: It gets no new requests; those it has go on.
+    """
+
+    id: str
+    link: Carrier
+    number: int
+    owner: str
+    agent: str
+    name: str
+    peer: str
+    end: Callable[[str, str], None]
+    lose: Callable[[str, str], None]
+    moved: Callable[[tuple[str, ...]], None] = lambda hosts: None
+    mark: bytes = b""
+    labels: Pairs = ()
+    pooling: bool = False
+    weight: int = 1
+    metadata: str = ""
+    upstream: str = ""
+    session: str = ""
+    credential: str = ""
+    started_at: float = 0.0
+    claim: int = 0
+    hosts: tuple[str, ...] = ()
+    requests: int = 0
+    errors: int = 0
+    open: int = 0
+    credit: int = 0
+    health: Health = HEALTHY
+    is_draining: bool = False
+
+    @property
+    def proof(self) -> bytes:
+        """What names its agent without the instance id itself (`tunnelctl.agent.ready.proof`)."""
+        return hashlib.sha256(b"tunnel ready " + self.agent.encode()).hexdigest().encode()
+
+    @property
+    def label(self) -> str:
+        """`owner/name`, for the access log."""
+        return f"{self.owner}/{self.name}"

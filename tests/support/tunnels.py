@@ -1,0 +1,42 @@
+"""Tunnels as the registry keeps them, without an agent or a link behind them."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from tunnelrelay.registry.tunnel import Tunnel
+
+_numbers = count(1)
+
+
+class FakeLink:
+    """As much of a link as the registry asks about."""
+
+    def __init__(self, *, streams: int = 0, can_open: bool = True) -> None:
+        self.stream_count = streams
+        self.can_open = can_open
+
+
+def fake_tunnel(
+    owner: str = "ann",
+    agent: str = "a1",
+    *,
+    link: FakeLink | None = None,
+    end: Callable[[str, str], None] = lambda by, at: None,
+    lose: Callable[[str, str], None] = lambda message, hint: None,
+    **more: Any,
+) -> Tunnel:
+    """A tunnel of an agent, with a number of its own unless one is given."""
+    number = more.pop("number", None) or next(_numbers)
+    return Tunnel(
+        id=f"tn_{next(_numbers)}",
+        link=link or FakeLink(),  # type: ignore[arg-type]
+        number=number,
+        owner=owner,
+        agent=agent,
+        name="web",
+        peer=f"peer of {agent}",
+        end=end,
+        lose=lose,
+        **more,
+    )
