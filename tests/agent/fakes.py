@@ -13,7 +13,7 @@ from tunnelctl.agent.watcher import SilentWatcher, Started
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_EXCHANGE, pack_open
-from tunnelctl.wire.messages import Bind, Bound, Hello, Message, Unbind, Welcome
+from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, Unbind, Welcome
 
 
 class FakeLink:
@@ -67,6 +67,7 @@ class FakeRelay:
     Attributes:
         answers: What the next dials meet: a DialFailed to raise, or None for a link. When empty, links.
         on_bind: What a Bind is answered with; None for silence.
+        on_join: The same for a Join.
         links: Every link there was, oldest first.
     """
 
@@ -77,6 +78,7 @@ class FakeRelay:
         self.linked: asyncio.Queue[FakeLink] = asyncio.Queue()
         self.greets = True
         self.on_bind: Callable[[Bind], Message | None] = bound
+        self.on_join: Callable[[Join], Message | None] = joined
 
     async def dial(self, url: str, *, user: Any, token: str | None, ca_file: str | None, timeout: float) -> Any:
         self.dials += 1
@@ -94,6 +96,8 @@ class FakeRelay:
             answer = WELCOME
         elif isinstance(message, Bind):
             answer = self.on_bind(message)
+        elif isinstance(message, Join):
+            answer = self.on_join(message)
         if answer is not None:
             asyncio.get_running_loop().call_soon(link.user.on_message, answer)
 
@@ -106,6 +110,17 @@ def bound(bind: Bind) -> Bound:
     return Bound(tunnel=bind.tunnel, url=f"https://{host}", host=host, generation=1)
 
 
+def joined(join: Join, *urls: str) -> Bound:
+    """A join's answer with these addresses, or one made of the first label."""
+    urls = urls or (f"https://{join.edge or join.labels[0][1]}.tun.example",)
+    return Bound(tunnel=join.tunnel, url=urls[0], host=urls[0].partition("://")[2], generation=1, urls=urls)
+
+
+def joined_nothing(join: Join) -> Bound:
+    """A join's answer while no edge looks for these labels."""
+    return Bound(tunnel=join.tunnel, url="", host="", generation=1)
+
+
 @dataclass
 class Diary(SilentWatcher):
     """Everything the agent told, as words, and a queue of starts to wait on."""
@@ -115,6 +130,8 @@ class Diary(SilentWatcher):
     losses: "asyncio.Queue[tuple[str, float]]" = field(default_factory=asyncio.Queue)
     drains: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
     unreadies: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    waits: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    lefts: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
 
     def connected(self, relay: str, owner: str) -> None:
         self.words.append(f"connected as {owner}")
@@ -122,6 +139,12 @@ class Diary(SilentWatcher):
     def started(self, tunnel: Started) -> None:
         self.words.append(f"started {tunnel.url}")
         self.starts.put_nowait(tunnel)
+
+    def waiting(self, name: str, reason: str) -> None:
+        self.waits.put_nowait(reason)
+
+    def left(self, name: str, url: str) -> None:
+        self.lefts.put_nowait(url)
 
     def unready(self, url: str, reason: str) -> None:
         self.unreadies.put_nowait(reason)
@@ -154,9 +177,10 @@ def make_agent(
     random: Callable[[], float] = lambda: 1.0,
     sleep: Callable[[float], Awaitable[None]] = no_wait,
     port: int = 9,
+    tunnel: TunnelConfig | None = None,
     **config: Any,
 ) -> Agent:
-    tunnel = TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo")
+    tunnel = tunnel or TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo")
     return Agent(
         AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=(tunnel,), **config),
         diary,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.agent.flagvalues import MAX_DURATION, parse_duration
-from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.options import FLAGS, RuleOptions
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.wire.messages import PolicySpec
 
@@ -183,3 +183,55 @@ def test_what_cannot_be_asked_of_logins_is_said():
         "--oidc-callback: 'https://idp.example' is none of relay, shared, host",
         "--oidc-cross-site: '*' is not allow:ORIGIN, as in allow:https://app.example",
     ]
+
+
+def test_a_provider_the_relay_knows_needs_no_client_and_takes_rules():
+    policy = build_policy(
+        RuleOptions(
+            oidc="@work",
+            oidc_allow_group=("ops",),
+            oidc_idle="5m",
+            oidc_max="2h",
+            oidc_require_acr=("mfa",),
+            oidc_request_param=("max_age=60",),
+        )
+    )
+    assert policy.oidc is not None
+    assert (policy.oidc.issuer, policy.oidc.client_id, policy.oidc.client_secret) == ("@work", "", "")
+    assert (policy.oidc.allow_groups, policy.oidc.idle_seconds, policy.oidc.max_seconds) == (("ops",), 300, 7200)
+    assert (policy.oidc.require_acr, policy.oidc.request_params) == (("mfa",), (("max_age", "60"),))
+
+
+def test_what_the_relay_knows_of_a_provider_is_not_told_it_again():
+    said = problems(
+        oidc="@work",
+        oidc_client_id="id",
+        oidc_client_secret="secret",
+        oidc_scope=("groups",),
+        oidc_groups_claim="roles",
+        oidc_email_verified="text",
+        oidc_callback="host",
+    )
+    assert said == [
+        f"{flag}: not together with --oidc=@work; the relay knows it"
+        for flag in (
+            "--oidc-client-id",
+            "--oidc-client-secret",
+            "--oidc-scope",
+            "--oidc-groups-claim",
+            "--oidc-email-verified",
+            "--oidc-callback",
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", ["@", "@Work", "@-a", "@a-", "@a b", "@a/b", "@@a", "@" + "a" * 64])
+def test_what_is_no_name_of_a_provider(name):
+    assert "is not a provider's name like @work" in problems(oidc=name)[0]
+
+
+def test_every_option_has_its_flag():
+    """An option without one would be lost beside an edge without a word."""
+    from dataclasses import fields
+
+    assert [one.name for one in fields(RuleOptions)] == list(FLAGS)

@@ -1,6 +1,8 @@
 import pytest
 
-from tunnelctl.agent.words import who_is_let_in
+from tunnelctl.agent.address import UpstreamAddress
+from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.words import who_is_let_in, who_may_visit
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 
@@ -16,6 +18,7 @@ def login(issuer="https://acme.okta.com", **rules):
         (PolicySpec(cidr_deny=("10.0.0.0/8", "::/0")), "anyone who has the address, not from 10.0.0.0/8 or ::/0"),
         (PolicySpec(basic_auth=("ann:pw", "bob:pw")), "whoever knows the password of ann or bob"),
         (login(), "anyone who can log in at https://acme.okta.com"),
+        (login("@work"), "anyone who can log in at @work"),
         (
             login(allow_emails=("a@x.org",), allow_domains=("acme.com",)),
             "people who log in at https://acme.okta.com and have the verified e-mail a@x.org or anything@acme.com",
@@ -53,3 +56,15 @@ def test_a_login_that_keeps_nobody_out_is_called_that():
 def test_the_words_hold_no_secret():
     assert "pw" not in who_is_let_in(PolicySpec(basic_auth=("ann:pw",)))
     assert "s3cret" not in who_is_let_in(login())
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"policy": PolicySpec(basic_auth=("ann:pw",))}, "whoever knows the password of ann"),
+        ({"edge": "shop"}, "whom the rules of the edge shop let in; they are kept at the relay"),
+        ({"labels": (("edge", "edghts_1"),)}, "whom each edge's rules let in; they are kept at the relay"),
+    ],
+)
+def test_who_may_visit_an_edge_is_the_edges_to_say(asked, words):
+    assert who_may_visit(TunnelConfig(upstream=UpstreamAddress("http", "localhost", 80), **asked)) == words

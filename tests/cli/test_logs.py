@@ -39,6 +39,22 @@ def test_a_started_tunnel_is_logged_as_scripts_expect():
     ]  # fmt: skip
 
 
+def test_a_tunnel_that_serves_edges_is_logged_with_its_labels_and_where_it_has_none_says_so():
+    heard = Heard()
+    labels = (("edge", "edghts_1"), ("b", "2"))
+    heard.watcher.started(Started(name="n", upstream="u", url="https://a.example", labels=labels))
+    heard.watcher.started(Started(name="n", upstream="u", url="", labels=labels))
+    heard.watcher.waiting("n", "no edge has these labels yet")
+    heard.watcher.left("n", "https://a.example")
+    first, second, waiting, left = heard.records
+    assert (first["msg"], first["url"], first["labels"]) == ("started tunnel", "https://a.example", "edge=edghts_1,b=2")
+    assert (second["msg"], second["url"]) == ("started tunnel", "")
+    assert (waiting["lvl"], waiting["msg"], waiting["err"]) == (
+        "warn", "waiting for an edge", "no edge has these labels yet",
+    )  # fmt: skip
+    assert (left["msg"], left["url"]) == ("stopped serving an edge", "https://a.example")
+
+
 def test_the_redirect_uri_to_register_goes_with_it():
     heard = Heard()
     heard.watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="https://idp/cb"))

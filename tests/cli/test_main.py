@@ -64,6 +64,14 @@ def test_every_command_in_the_help_exists(capsys):
         (["http", "3000", "--cidr-allow="], "--cidr-allow"),
         (["http", "3000", "--oidc="], "--oidc: its value is empty"),
         (["http", "3000", "--config=/no/such.yml"], "no such file"),
+        (["http", "3000", "--edge=shop", "--cidr-deny=10.0.0.0/8"], "an edge's rules are kept at the relay"),
+        (["http", "3000", "--edge="], "--edge: its value is empty"),
+        (["http", "3000", "--pooling-enabled", "--weight=0"], "Invalid value"),
+        (["http", "3000", "--oidc=@work", "--oidc-client-id=id"], "the relay knows it"),
+        (["tunnel", "3000"], "Missing option '--label'"),
+        (["tunnel", "--label=edge=x"], "Missing argument"),
+        (["tunnel", "--label=edge", "3000"], "is not NAME=VALUE"),
+        (["tunnel", "--label=edge=x", "--oidc=https://acme.okta.com", "3000"], "No such option"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2_with_an_error_on_stderr(arguments, said, capsys):
@@ -144,6 +152,37 @@ def test_a_bad_log_format_in_the_file_is_a_mistake(tmp_path, capsys):
     (tmp_path / "tunnel.yml").write_text("version: 3\nagent: {log_format: xml}\n")
     assert run(["http", "3000"]) == 2
     assert "log_format is one of term, logfmt, json" in capsys.readouterr().err
+
+
+def test_a_variable_that_asks_for_a_login_is_not_lost_beside_an_edge(monkeypatch, capsys):
+    """Row 159."""
+    monkeypatch.setenv("TUNNELCTL_OIDC", "https://acme.okta.com")
+    assert run(["http", "3000", "--edge=shop"]) == 2
+    assert "--oidc: not together with --edge" in capsys.readouterr().err
+
+
+def test_a_labelled_tunnel_and_one_for_an_edge_reach_the_agent(monkeypatch):
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    assert run(["tunnel", "--label", "edge=edghts_1", "--label=b=2", "http://localhost:80", "--log=false"]) == 0
+    assert run(["http", "80", "--edge", "shop", "--weight=9", "--metadata=", "--log=false"]) == 0
+    assert run(["http", "80", "--pooling-enabled", "--weight=9", "--log=false"]) == 0
+    labelled, edge, pooled = (config.tunnels[0] for config in configs)
+    assert labelled.labels == (("edge", "edghts_1"), ("b", "2"))
+    assert (edge.edge, edge.weight, edge.upstream.url) == ("shop", 9, "http://localhost:80")
+    assert (pooled.pooling, pooled.weight) == (True, 9)
+
+
+def test_a_provider_the_relay_knows_is_not_looked_at_from_here(monkeypatch):
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.oidc.checked_before_start", lambda *_: pytest.fail("a provider was asked"))
+    assert run(["http", "3000", "--oidc=@work", "--oidc-allow-group=ops", "--log=false"]) == 0
+    assert configs[0].tunnels[0].policy.oidc.issuer == "@work"
 
 
 # tunnel config

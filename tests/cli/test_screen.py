@@ -42,6 +42,26 @@ def test_an_online_tunnel_says_where_it_is_and_who_is_let_in(screen):
     assert len(shown) == 24
 
 
+def test_a_tunnel_without_an_edge_says_so_until_one_comes(screen):
+    screen.connected("r", "ann")
+    screen.waiting("n", "no edge has these labels yet; visitors come as soon as one does")
+    screen.started(Started(name="n", upstream="http://localhost:80", url=""))
+    shown = lines(screen, width=120)
+    assert "Session Status                online" in shown
+    assert "Forwarding                    no edge has these labels yet; visitors come as soon as one does" in shown
+    screen.started(Started(name="n", upstream="http://localhost:80", url="https://shop.tun.example"))
+    shown = lines(screen, width=120)
+    assert "Forwarding                    https://shop.tun.example -> http://localhost:80" in shown
+    assert "no edge" not in "\n".join(shown)
+
+
+def test_every_edge_has_its_line_and_loses_it_when_it_goes(screen):
+    for url in ("https://a.tun.example", "https://b.tun.example"):
+        online(screen, url=url)
+    screen.left("command_line", "https://a.tun.example")
+    assert [line.split()[1] for line in lines(screen) if line.startswith("Forwarding")] == ["https://b.tun.example"]
+
+
 def test_it_is_not_online_before_the_address_answered(screen):
     screen.connected("r", "ann")
     assert "Session Status                checking the public address" in lines(screen)

@@ -3,8 +3,8 @@ import io
 import pytest
 
 from tunnelctl.agent.address import AddressInvalid
-from tunnelctl.agent.options import RuleOptions
-from tunnelctl.cli.settings import HttpFlags, SettingsInvalid, host_name, host_of_url, label, resolve
+from tunnelctl.agent.options import FLAGS, RuleOptions
+from tunnelctl.cli.settings import SettingsInvalid, TunnelFlags, host_name, host_of_url, label, resolve
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def given(tmp_path):
         path = tmp_path / "tunnel.yml"
         path.write_text(file)
         return resolve(
-            HttpFlags(**{"address": "3000", "config_path": path, **flags}),
+            TunnelFlags(**{"address": "3000", "config_path": path, **flags}),
             environ=environ or {},
             stdin=io.StringIO(stdin),
         )
@@ -143,3 +143,44 @@ def test_a_password_typed_on_the_command_line_is_warned_of_without_being_repeate
     assert settings.agent.tunnels[0].policy.basic_auth == ("ann:sesame",)
     assert len(settings.notices) == 1
     assert "sesame" not in settings.notices[0]
+
+
+EVERY_RULE = RuleOptions(
+    oidc="https://acme.okta.com", oidc_client_id="id", oidc_scope=("s",), oidc_allow_email=("a@x.org",),
+    oidc_allow_domain=("x.org",), oidc_allow_group=("g",), oidc_allow_claim=("a=b",), oidc_idle="1h", oidc_max="1h",
+    oidc_recheck="1h", oidc_recheck_error="keep", oidc_groups_claim="g", oidc_email_verified="claim",
+    oidc_request_param=("a=b",), oidc_require_acr=("a",), oidc_callback="host", oidc_cross_site=("allow:https://a",),
+    oidc_allow_preflight=True, oidc_bearer=("",), jwt=(("--jwt-issuer", "https://ci"),), basic_auth=("a:b",),
+    cidr_allow=("",), cidr_deny=("10.0.0.0/8",), host_header="rewrite", request_add=("a: b",), request_remove=("a",),
+    response_add=("a: b",), response_remove=("a",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "flag"), [({"edge": "shop"}, "--edge"), ({"labels": ("a=b",)}, "--label")])
+def test_row159_a_rule_beside_an_edge_is_refused_and_not_lost(given, how, flag):
+    with pytest.raises(SettingsInvalid) as caught:
+        given(rules=EVERY_RULE, oidc_client_secret="env:NOPE", subdomain="a", pooling=True, **how)
+    (said,) = caught.value.problems
+    assert said.endswith(f": not together with {flag}; an edge's rules are kept at the relay")
+    assert said.partition(": ")[0].split(", ") == ["--subdomain", "--pooling-enabled", *FLAGS.values()]
+    assert "tunnel api" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["subdomain", "domain", "url"])
+def test_an_edge_has_its_address_already(given, name):
+    assert problems(given, edge="shop", **{name: "a.example"})[0].startswith(f"--{name}: not together with --edge")
+
+
+def test_a_tunnel_that_joins_has_what_was_asked_and_no_rules(given):
+    tunnel = given(labels=("edge=edghts_1", "b=2"), weight=5, metadata="blue", name="web").agent.tunnels[0]
+    assert (tunnel.labels, tunnel.weight, tunnel.metadata, tunnel.name) == (
+        (("edge", "edghts_1"), ("b", "2")), 5, "blue", "web",
+    )  # fmt: skip
+    assert tunnel.upstream.url == "http://localhost:3000"
+    assert given(edge="shop").agent.tunnels[0].edge == "shop"
+
+
+def test_a_weight_is_of_use_beside_others_only(given):
+    assert problems(given, weight=2) == ["--weight: needs --pooling-enabled, or an edge"]
+    assert given(weight=2, pooling=True).agent.tunnels[0].weight == 2
+    assert given(edge="shop", weight=2).agent.tunnels[0].weight == 2

@@ -106,7 +106,9 @@ def test_the_log_messages_are_the_codes():
     watcher = heard.watcher
     watcher.lost("x", 0.1)
     watcher.connected("r", "o")
-    watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="r"))
+    watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="r", labels=(("a", "b"),)))
+    watcher.waiting("n", "x")
+    watcher.left("n", "https://a")
     watcher.unready("https://a", "x")
     watcher.exchange(exchange())
     watcher.lost("y", 0.1)

@@ -55,6 +55,12 @@ class Diary:
         self.events.append("started")
         self.starts.put_nowait(tunnel)
 
+    def waiting(self, name: str, reason: str) -> None:
+        self.events.append(f"waiting: {reason}")
+
+    def left(self, name: str, url: str) -> None:
+        self.events.append(f"left: {url}")
+
     def unready(self, url: str, reason: str) -> None:
         self.events.append(f"unready: {reason}")
 

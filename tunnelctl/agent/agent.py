@@ -20,10 +20,11 @@ from tunnelctl.agent.address import RelayAddress, is_loopback
 from tunnelctl.agent.backoff import Backoff
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.outcome import GoingAway, LinkEnd, Outcome, Stopped, Trouble, judge_dial
-from tunnelctl.agent.ready import probe
+from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Offer, Service
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Started, Watcher
+from tunnelctl.agent.words import why_no_address
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
 
@@ -177,29 +178,56 @@ class Agent:
         return None if service.bound.done() else Trouble("the relay did not answer the greeting in time")
 
     async def _serve(self, service: Service, offers: dict[int, Offer]) -> LinkEnd:
-        proving = [self._in_background(self._prove(offer)) for offer in offers.values()]
+        proving = [self._in_background(self._prove_all(offer)) for offer in offers.values()]
         try:
             return await service.over
         finally:
             await _end(proving)
 
-    async def _prove(self, offer: Offer) -> None:
+    async def _prove_all(self, offer: Offer) -> None:
+        """Prove every address the tunnel serves, and every one that comes later: edges come and go, tunnels stay."""
+        proving: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                offer.moved.clear()
+                urls = offer.urls
+                for url in sorted(offer.told.difference(urls)):
+                    self._watcher.left(offer.config.name, url)
+                offer.told = frozenset(urls)
+                await _end([proving.pop(url) for url in tuple(proving) if url not in urls])
+                if not urls:
+                    self._watcher.waiting(offer.config.name, why_no_address(offer.config))
+                    self._tell_started(offer, "")
+                for url in urls:
+                    if url not in proving:
+                        proving[url] = asyncio.create_task(self._prove(offer, url))
+                await offer.moved.wait()
+        finally:
+            await _end(proving.values())
+
+    async def _prove(self, offer: Offer, url: str) -> None:
         """Say that the tunnel has started once, and not before, its public address answers through it."""
-        assert offer.bound is not None
-        url, config, waits = offer.bound.url, self._config, iter(PROBE_WAITS)
+        config, waits = self._config, iter(PROBE_WAITS)
         while reason := await self._world.probe(
             config.relay, url, instance=self.instance, ca_file=config.relay_ca, timeout=PROBE_SECONDS
         ):
+            if reason == OTHER_AGENT and offer.config.is_shared:
+                break  # the address answers, and it was another tunnel's turn
             wait = next(waits, PROBE_LATER)
             if wait == PROBE_LATER:
                 self._watcher.unready(url, reason)
             await self._world.sleep(wait)
+        self._tell_started(offer, url)
+
+    def _tell_started(self, offer: Offer, url: str) -> None:
+        assert offer.bound is not None
         self._watcher.started(
             Started(
                 name=offer.config.name,
                 upstream=offer.config.upstream.url,
                 url=url,
                 redirect_uri=offer.bound.redirect_uri,
+                labels=offer.config.labels,
             )
         )
 

@@ -19,6 +19,12 @@ class TunnelConfig:
         subdomain: Label under the relay's domain.
         host: Whole host name instead. With neither, the relay chooses.
         policy: The rules the relay guards the endpoint with.
+        labels: (name, value) pairs: join the edges that look for them, whose rules lie at the relay, instead of
+            claiming an address.
+        edge: Id, host or name of one edge to join instead.
+        pooling: Share the address with other agents of the same owner that say so too.
+        weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
+        metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
             this machine, where self-signed certificates are the norm and nobody sits in between.
     """
@@ -28,7 +34,22 @@ class TunnelConfig:
     subdomain: str | None = None
     host: str | None = None
     policy: PolicySpec = field(default_factory=PolicySpec)
+    labels: tuple[tuple[str, str], ...] = ()
+    edge: str = ""
+    pooling: bool = False
+    weight: int = 1
+    metadata: str = ""
     verify_upstream: bool | None = None
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it serves edges instead of an address of its own."""
+        return bool(self.labels or self.edge)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other tunnels may serve the same address."""
+        return self.is_joined or self.pooling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,72 +6,59 @@ from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import is_loopback
 from tunnelctl.agent.flagvalues import duration_or_never, each, name_value, not_empty, one_of, parse_duration
-from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.options import OIDC_FLAGS, RuleOptions
 from tunnelctl.wire.messages import OidcSpec
 
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
-_FLAGS = {
-    "--oidc-client-id": "oidc_client_id",
-    "--oidc-client-secret": "oidc_client_secret",
-    "--oidc-scope": "oidc_scope",
-    "--oidc-allow-email": "oidc_allow_email",
-    "--oidc-allow-domain": "oidc_allow_domain",
-    "--oidc-allow-group": "oidc_allow_group",
-    "--oidc-allow-claim": "oidc_allow_claim",
-    "--oidc-idle-session-duration": "oidc_idle",
-    "--oidc-max-session-duration": "oidc_max",
-    "--oidc-userinfo-refresh-interval": "oidc_recheck",
-    "--oidc-refresh-error": "oidc_recheck_error",
-    "--oidc-groups-claim": "oidc_groups_claim",
-    "--oidc-email-verified": "oidc_email_verified",
-    "--oidc-request-param": "oidc_request_param",
-    "--oidc-require-acr": "oidc_require_acr",
-    "--oidc-callback": "oidc_callback",
-    "--oidc-cross-site": "oidc_cross_site",
-    "--oidc-allow-cors-preflight": "oidc_allow_preflight",
-    "--oidc-bearer": "oidc_bearer",
-}
-"""Every flag that is of no use without `--oidc`, and the option it fills."""
+_OF_THE_PROVIDER = (
+    "oidc_client_id",
+    "oidc_client_secret",
+    "oidc_scope",
+    "oidc_groups_claim",
+    "oidc_email_verified",
+    "oidc_callback",
+)
+"""Options that tell how to speak with a provider: of one that the relay knows by name, the relay's operator does."""
+_NAME = re.compile(r"@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 _LISTS = (
-    ("allow_emails", "--oidc-allow-email", lambda text: _email(text)),
-    ("allow_domains", "--oidc-allow-domain", lambda text: _mail_domain(text)),
-    ("allow_groups", "--oidc-allow-group", not_empty),
-    ("allow_claims", "--oidc-allow-claim", name_value),
-    ("scopes", "--oidc-scope", lambda text: _scope(text)),
-    ("request_params", "--oidc-request-param", name_value),
-    ("require_acr", "--oidc-require-acr", not_empty),
-    ("bearer", "--oidc-bearer", str),
+    ("allow_emails", "oidc_allow_email", lambda text: _email(text)),
+    ("allow_domains", "oidc_allow_domain", lambda text: _mail_domain(text)),
+    ("allow_groups", "oidc_allow_group", not_empty),
+    ("allow_claims", "oidc_allow_claim", name_value),
+    ("scopes", "oidc_scope", lambda text: _scope(text)),
+    ("request_params", "oidc_request_param", name_value),
+    ("require_acr", "oidc_require_acr", not_empty),
+    ("bearer", "oidc_bearer", str),
 )
 _SINGLES = (
-    ("idle_seconds", "--oidc-idle-session-duration", parse_duration),
-    ("max_seconds", "--oidc-max-session-duration", parse_duration),
-    ("recheck_seconds", "--oidc-userinfo-refresh-interval", duration_or_never),
-    ("on_recheck_error", "--oidc-refresh-error", one_of("keep", "login", "502")),
-    ("groups_claim", "--oidc-groups-claim", not_empty),
-    ("email_verified", "--oidc-email-verified", one_of("claim", "text", "assumed")),
-    ("callback", "--oidc-callback", one_of("relay", "shared", "host")),
+    ("idle_seconds", "oidc_idle", parse_duration),
+    ("max_seconds", "oidc_max", parse_duration),
+    ("recheck_seconds", "oidc_recheck", duration_or_never),
+    ("on_recheck_error", "oidc_recheck_error", one_of("keep", "login", "502")),
+    ("groups_claim", "oidc_groups_claim", not_empty),
+    ("email_verified", "oidc_email_verified", one_of("claim", "text", "assumed")),
+    ("callback", "oidc_callback", one_of("relay", "shared", "host")),
 )
-"""Member of the spec, flag, and how its text is read. What is not given keeps the spec's own default."""
+"""Member of the spec, option, and how its text is read. What is not given keeps the spec's own default."""
 
 
 def oidc_spec(options: RuleOptions, problems: list[str]) -> OidcSpec | None:
     """The spec, None without `--oidc`; what is wrong is appended to `problems`."""
     if not options.oidc:
-        problems.extend(f"{flag}: needs --oidc ISSUER" for flag, name in _FLAGS.items() if getattr(options, name))
+        problems.extend(f"{flag}: needs --oidc ISSUER" for name, flag in OIDC_FLAGS.items() if getattr(options, name))
         return None
-    missing = {"--oidc-client-id": options.oidc_client_id, "--oidc-client-secret": options.oidc_client_secret}
-    problems.extend(f"{flag}: missing, --oidc needs it" for flag, value in missing.items() if not value)
+    _judge_client(options, problems)
     members: dict[str, Any] = {}
-    for member, flag, read in _LISTS:
-        members[member] = each(flag, getattr(options, _FLAGS[flag]), read, problems)
-    for member, flag, read_one in _SINGLES:
-        text = getattr(options, _FLAGS[flag])
+    for member, name, read in _LISTS:
+        members[member] = each(OIDC_FLAGS[name], getattr(options, name), read, problems)
+    for member, name, read_one in _SINGLES:
+        text, flag = getattr(options, name), OIDC_FLAGS[name]
         if text:
             members.update((member, value) for value in each(flag, (text,), read_one, problems))
     return OidcSpec(
-        issuer=next(iter(each("--oidc", (options.oidc,), issuer, problems)), ""),
+        issuer=next(iter(each("--oidc", (options.oidc,), _issuer_or_name, problems)), ""),
         client_id=options.oidc_client_id,
         client_secret=options.oidc_client_secret,
         allow_origins=tuple(
@@ -84,6 +71,11 @@ def oidc_spec(options: RuleOptions, problems: list[str]) -> OidcSpec | None:
     )
 
 
+def is_named(issuer: str) -> bool:
+    """Whether this is a provider's name at the relay, as in `@work`, and no address."""
+    return issuer.startswith("@")
+
+
 def issuer(text: str) -> str:
     """An issuer as it may be asked for. Raises ValueError when it cannot be one (Discovery section 4.1)."""
     parts = urlsplit(text)
@@ -94,6 +86,24 @@ def issuer(text: str) -> str:
         raise ValueError(f"{text}: an issuer is reached over https (plain http only on this machine)")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{text}: an issuer has no query, fragment or user (OpenID Connect Discovery section 4.1)")
+    return text
+
+
+def _judge_client(options: RuleOptions, problems: list[str]) -> None:
+    """The client's options are all needed, or, at a provider that the relay knows by name, all its operator's."""
+    given = [OIDC_FLAGS[name] for name in _OF_THE_PROVIDER if getattr(options, name)]
+    if is_named(options.oidc):
+        problems.extend(f"{flag}: not together with --oidc={options.oidc}; the relay knows it" for flag in given)
+    else:
+        needed = ("--oidc-client-id", "--oidc-client-secret")
+        problems.extend(f"{flag}: missing, --oidc needs it" for flag in needed if flag not in given)
+
+
+def _issuer_or_name(text: str) -> str:
+    if not is_named(text):
+        return issuer(text)
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a provider's name like @work")
     return text
 
 

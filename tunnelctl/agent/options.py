@@ -1,8 +1,45 @@
 """The options that guard and shape a tunnel, as people write them. What they mean is in `rules.py`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 JWT_ISSUER, JWT_AUDIENCE, JWT_CLAIM = "--jwt-issuer", "--jwt-audience", "--jwt-claim"
+
+OIDC_FLAGS = {
+    "oidc_client_id": "--oidc-client-id",
+    "oidc_client_secret": "--oidc-client-secret",
+    "oidc_scope": "--oidc-scope",
+    "oidc_allow_email": "--oidc-allow-email",
+    "oidc_allow_domain": "--oidc-allow-domain",
+    "oidc_allow_group": "--oidc-allow-group",
+    "oidc_allow_claim": "--oidc-allow-claim",
+    "oidc_idle": "--oidc-idle-session-duration",
+    "oidc_max": "--oidc-max-session-duration",
+    "oidc_recheck": "--oidc-userinfo-refresh-interval",
+    "oidc_recheck_error": "--oidc-refresh-error",
+    "oidc_groups_claim": "--oidc-groups-claim",
+    "oidc_email_verified": "--oidc-email-verified",
+    "oidc_request_param": "--oidc-request-param",
+    "oidc_require_acr": "--oidc-require-acr",
+    "oidc_callback": "--oidc-callback",
+    "oidc_cross_site": "--oidc-cross-site",
+    "oidc_allow_preflight": "--oidc-allow-cors-preflight",
+    "oidc_bearer": "--oidc-bearer",
+}
+"""Every option that is of no use without `--oidc`, and its flag."""
+FLAGS = {
+    "oidc": "--oidc",
+    **OIDC_FLAGS,
+    "jwt": JWT_ISSUER,
+    "basic_auth": "--basic-auth",
+    "cidr_allow": "--cidr-allow",
+    "cidr_deny": "--cidr-deny",
+    "host_header": "--host-header",
+    "request_add": "--request-header-add",
+    "request_remove": "--request-header-remove",
+    "response_add": "--response-header-add",
+    "response_remove": "--response-header-remove",
+}
+"""Every option and its flag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +47,7 @@ class RuleOptions:
     """The options that guard and shape a tunnel, each as its flag takes it.
 
     Attributes:
-        oidc: Issuer.
+        oidc: Issuer, or `@name` of a provider that the relay knows.
         oidc_client_secret: Already read, not a form of it.
         oidc_allow_claim, oidc_request_param: `NAME=VALUE`.
         oidc_idle, oidc_max, oidc_recheck: Durations like `1h30m`; "" for the default; `oidc_recheck` takes 0 too.
@@ -53,3 +90,8 @@ class RuleOptions:
     request_remove: tuple[str, ...] = ()
     response_add: tuple[str, ...] = ()
     response_remove: tuple[str, ...] = ()
+
+    def given(self) -> list[str]:
+        """The flags of those that say something, in order."""
+        named = ((one.name, FLAGS[one.name]) for one in fields(self))
+        return [flag for name, flag in named if getattr(self, name)]

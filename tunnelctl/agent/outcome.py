@@ -117,10 +117,12 @@ def judge_refusal(refused: Refused) -> Outcome | Trouble:
             return NameTaken(refused.message, refused.hint or "choose another name with --subdomain")
         case "name_invalid":
             return Invalid(refused.message, refused.hint)
+        case "edge_unknown":
+            return Invalid(refused.message, refused.hint or "`tunnel api edges https list` lists your edges")
         case "policy_invalid":
             return Invalid(_as_typed(refused.message), refused.hint)
         case "not_allowed":
-            return NotAllowed(refused.message, refused.hint)
+            return NotAllowed(refused.message, refused.hint or "`tunnel api credentials list` shows what it may bind")
         case "try_later":
             return Trouble(refused.message)
         case _:  # `too_many`, and whatever a later relay says

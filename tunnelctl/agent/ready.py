@@ -18,6 +18,8 @@ from tunnelctl.wire.frames import pack_head
 
 READY_PATH = "/_tunnel/ready"
 _REQUEST = f"GET {READY_PATH} ".encode()
+OTHER_AGENT = "another agent answered"
+"""What `probe` returns when the address answers, but through another agent's link."""
 MAX_ANSWER = 16 * 1024
 """Bytes of a probe's answer that are read: an error page of the relay's fits, an endless body is cut off."""
 
@@ -89,4 +91,4 @@ def _judge(answer: bytes, instance: str) -> str:
     body = answer.partition(b"\r\n\r\n")[2]
     if status != "200":
         return f"the relay answered {status}"
-    return "" if proof(instance) in body else "another agent answered"
+    return "" if proof(instance) in body else OTHER_AGENT

@@ -1,6 +1,8 @@
 """One link in use: greet, bind, serve, end. The callbacks here are synchronous; who waits is `agent`.
 
-    dialled -> Hello -> Welcome -> Bind, one a tunnel -> Bound, all of them -> serving -> GOAWAY or close
+    dialled -> Hello -> Welcome -> Bind or Join, one a tunnel -> Bound, all of them -> serving -> GOAWAY or close
+
+A tunnel that joined edges is told again with a Bound whenever it serves others than before.
 
 `over` tells how it ended, and `bound` when serving began. A refusal ends the link before it was ever bound.
 """
@@ -19,7 +21,18 @@ from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_TCP, TYPE_UPGRADE, OpenHead, unpack_open
-from tunnelctl.wire.messages import PROTOCOL_VERSION, Bind, Bound, Hello, Message, Refused, Superseded, Unbind, Welcome
+from tunnelctl.wire.messages import (
+    PROTOCOL_VERSION,
+    Bind,
+    Bound,
+    Hello,
+    Join,
+    Message,
+    Refused,
+    Superseded,
+    Unbind,
+    Welcome,
+)
 from tunnelctl.wire.stream import Stream
 
 
@@ -31,19 +44,33 @@ class Offer:
         config: What was asked for.
         upstream: The local service; its pool outlives links.
         bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
+        moved: Set when the addresses it serves have changed.
+        told: The addresses that were told about last.
     """
 
-    __slots__ = ("bound", "config", "number", "upstream")
+    __slots__ = ("bound", "config", "moved", "number", "told", "upstream")
 
     def __init__(self, number: int, config: TunnelConfig, upstream: Upstream) -> None:
         self.number = number
         self.config = config
         self.upstream = upstream
         self.bound: Bound | None = None
+        self.moved = asyncio.Event()
+        self.told: frozenset[str] = frozenset()
 
-    def bind(self) -> Bind:
-        """The message that claims it."""
+    def claim(self) -> Bind | Join:
+        """The message that offers it."""
         config = self.config
+        if config.is_joined:
+            return Join(
+                tunnel=self.number,
+                name=config.name,
+                upstream=config.upstream.url,
+                labels=config.labels,
+                edge=config.edge,
+                weight=config.weight,
+                metadata=config.metadata,
+            )
         return Bind(
             tunnel=self.number,
             name=config.name,
@@ -51,12 +78,27 @@ class Offer:
             subdomain=config.subdomain if self.bound is None else None,
             host=config.host if self.bound is None else self.bound.host,
             policy=config.policy,
+            pooling=config.pooling,
+            weight=config.weight,
+            metadata=config.metadata,
         )
+
+    def note(self, bound: Bound) -> None:
+        """The relay's answer, or later news."""
+        self.bound = bound
+        self.moved.set()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses that visitors come by, as the relay last said."""
+        if self.bound is None:
+            return ()
+        return self.bound.urls if self.config.is_joined else (self.bound.url,)
 
     @property
     def host(self) -> str:
         """The public host, or what is known of it, for people."""
-        if self.bound is not None:
+        if self.bound is not None and self.bound.host:
             return self.bound.host
         return self.config.host or self.config.subdomain or self.config.name
 
@@ -168,10 +210,10 @@ class Service:
             return
         self._watcher.connected(self._relay, message.owner)
         for offer in self._offers.values():
-            self._link.send(offer.bind())
+            self._link.send(offer.claim())
 
     def _note_bound(self, offer: Offer, message: Bound) -> None:
-        offer.bound = message
+        offer.note(message)
         self._waiting.discard(offer.number)
         if not self._waiting and not self.bound.done():
             self.bound.set_result(None)

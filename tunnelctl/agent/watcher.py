@@ -11,13 +11,16 @@ class Started:
     """A tunnel whose public address has answered through its own link.
 
     Attributes:
+        url: The address; "" when it serves edges and there is none yet.
         redirect_uri: What to register at the OpenID provider, None without one.
+        labels: (name, value) pairs of a tunnel that serves the edges that look for them.
     """
 
     name: str
     upstream: str
     url: str
     redirect_uri: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Watcher(Protocol):
@@ -33,7 +36,13 @@ class Watcher(Protocol):
         """The link's round trip was measured."""
 
     def started(self, tunnel: Started) -> None:
-        """Visitors reach the tunnel. Comes again after each reconnect."""
+        """Visitors reach the tunnel at this address. Comes for each address, and again after each reconnect."""
+
+    def waiting(self, name: str, reason: str) -> None:
+        """The tunnel is up and serves no address yet."""
+
+    def left(self, name: str, url: str) -> None:
+        """Visitors of this address no longer come to this tunnel: its edge is gone, or looks for other labels."""
 
     def unready(self, url: str, reason: str) -> None:
         """The link stands, but the public address does not answer through it. Comes at most every few seconds."""
@@ -67,6 +76,12 @@ class SilentWatcher:
         """See `Watcher`."""
 
     def started(self, tunnel: Started) -> None:
+        """See `Watcher`."""
+
+    def waiting(self, name: str, reason: str) -> None:
+        """See `Watcher`."""
+
+    def left(self, name: str, url: str) -> None:
         """See `Watcher`."""
 
     def unready(self, url: str, reason: str) -> None:
@@ -113,6 +128,16 @@ class Watchers:
         """See `Watcher`."""
         for watcher in self._watchers:
             watcher.started(tunnel)
+
+    def waiting(self, name: str, reason: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.waiting(name, reason)
+
+    def left(self, name: str, url: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.left(name, url)
 
     def unready(self, url: str, reason: str) -> None:
         """See `Watcher`."""

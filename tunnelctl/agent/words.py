@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 OPEN_TO_THE_WORLD = {
@@ -15,8 +16,24 @@ OPEN_TO_THE_WORLD = {
 """Issuers where anybody can get an account: without a rule such a login keeps nobody out, and the words say so."""
 
 
-def who_is_let_in(policy: PolicySpec) -> str:
+def who_may_visit(tunnel: TunnelConfig) -> str:
     """One sentence without a full stop."""
+    if tunnel.edge:
+        return f"whom the rules of the edge {tunnel.edge} let in; they are kept at the relay"
+    if tunnel.labels:
+        return "whom each edge's rules let in; they are kept at the relay"
+    return who_is_let_in(tunnel.policy)
+
+
+def why_no_address(tunnel: TunnelConfig) -> str:
+    """Why a tunnel that is up has no visitors, in one sentence without a full stop."""
+    if tunnel.edge:
+        return f"the edge {tunnel.edge} has no address yet; visitors come as soon as it has one"
+    return "no edge has these labels yet; visitors come as soon as one does"
+
+
+def who_is_let_in(policy: PolicySpec) -> str:
+    """The same, by the rules alone."""
     who = "; ".join([*_people(policy), *map(_programs, policy.jwt)])
     if policy.cidr_allow:
         who += f", from {_one_of(policy.cidr_allow)} only"
@@ -27,7 +44,7 @@ def who_is_let_in(policy: PolicySpec) -> str:
 
 def _people(policy: PolicySpec) -> list[str]:
     if policy.oidc is not None:
-        tokens = [audience or policy.oidc.client_id for audience in policy.oidc.bearer]
+        tokens = [audience or policy.oidc.client_id or "its client id" for audience in policy.oidc.bearer]
         if not tokens:
             return [_signed_in(policy.oidc)]
         programs = f"programs with a token of {policy.oidc.issuer} for {_one_of(tokens)}, by the same rules"

@@ -82,11 +82,21 @@ class LogWatcher:
     def started(self, tunnel: Started) -> None:
         """The line that scripts wait for."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
+        if tunnel.labels:
+            fields["labels"] = ",".join(f"{name}={value}" for name, value in tunnel.labels)
         if self._let_in:
             fields["let_in"] = self._let_in
         if tunnel.redirect_uri:
             fields["redirect_uri"] = tunnel.redirect_uri
         self._log.record("info", "started tunnel", **fields)
+
+    def waiting(self, name: str, reason: str) -> None:
+        """Started, and nobody comes yet."""
+        self._log.record("warn", "waiting for an edge", obj="tunnels", name=name, err=reason)
+
+    def left(self, name: str, url: str) -> None:
+        """An address less."""
+        self._log.record("info", "stopped serving an edge", obj="tunnels", name=name, url=url)
 
     def unready(self, url: str, reason: str) -> None:
         """Not started yet, and why."""

@@ -10,6 +10,7 @@ from tunnelctl import __version__
 
 COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
+    "tunnel": ("tunnelctl.cli.labelled:tunnel", "Serve an edge that is set up at the relay."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "config": ("tunnelctl.cli.config:config", "Save an authtoken, check the configuration file."),
     "version": ("tunnelctl.cli.main:version", "Print the version."),

@@ -49,7 +49,8 @@ class Screen:
         self._status = Text("connecting", "yellow")
         self._owner = ""
         self._latency = ""
-        self._tunnels: dict[str, Started] = {}
+        self._tunnels: dict[tuple[str, str], Started] = {}
+        self._waiting: dict[str, str] = {}
         self._traffic = Traffic()
         self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
 
@@ -69,8 +70,18 @@ class Screen:
 
     def started(self, tunnel: Started) -> None:
         """Online, and proven."""
-        self._tunnels[tunnel.name] = tunnel
+        if tunnel.url:
+            self._tunnels[tunnel.name, tunnel.url] = tunnel
+            self._waiting.pop(tunnel.name, None)
         self._status = Text("online", "green")
+
+    def waiting(self, name: str, reason: str) -> None:
+        """Shown in the place of an address."""
+        self._waiting[name] = printable(reason.encode())
+
+    def left(self, name: str, url: str) -> None:
+        """An address less."""
+        self._tunnels.pop((name, url), None)
 
     def unready(self, url: str, reason: str) -> None:
         """Connected, but visitors do not come through."""
@@ -132,7 +143,9 @@ class Screen:
         table.add_row("Latency", Text(self._latency or "-"))
         for tunnel in self._tunnels.values():
             table.add_row("Forwarding", Text(f"{tunnel.url} -> {tunnel.upstream}", "bold"))
-        if not self._tunnels:
+        for reason in self._waiting.values():
+            table.add_row("Forwarding", Text(reason, "yellow"))
+        if not self._tunnels and not self._waiting:
             table.add_row("Forwarding", Text(f"... -> {self._upstream}"))
         table.add_row("Who is let in", Text(self._let_in))
         for uri in sorted({tunnel.redirect_uri for tunnel in self._tunnels.values() if tunnel.redirect_uri}):

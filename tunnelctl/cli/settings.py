@@ -20,6 +20,7 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
@@ -28,12 +29,14 @@ from tunnelctl.wire.messages import PolicySpec
 
 T = TypeVar("T")
 
+ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
+"""Stands where there is none yet."""
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpFlags:
-    """What `tunnel http` was given; "" and None for what it was not.
+class TunnelFlags:
+    """What `tunnel http` or `tunnel tunnel` was given; "" and None for what it was not.
 
     Attributes:
         authtoken, oidc_client_secret: Forms of a secret, see `secretforms`.
@@ -49,7 +52,12 @@ class HttpFlags:
     subdomain: str = ""
     domain: str = ""
     url: str = ""
+    edge: str = ""
+    labels: tuple[str, ...] = ()
+    pooling: bool = False
+    weight: int | None = None
     name: str = ""
+    metadata: str = ""
     upstream_tls_verify: bool | None = None
     oidc_client_secret: str = field(default="", repr=False)
     rules: RuleOptions = field(default_factory=RuleOptions)
@@ -76,14 +84,16 @@ class SettingsInvalid(Exception):
 
     Attributes:
         problems: One sentence each, beginning with the flag or the file's line.
+        hint: What to do about them, "" when nothing comes to mind.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], hint: str = "") -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.hint = hint
 
 
-def resolve(flags: HttpFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
+def resolve(flags: TunnelFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
     """The settings that flags, environment and file make together.
 
     Raises:
@@ -95,18 +105,19 @@ def resolve(flags: HttpFlags, *, environ: Mapping[str, str], stdin: TextIO) -> S
 class _Resolver:
     """Gathers problems and notices on the way."""
 
-    def __init__(self, flags: HttpFlags, environ: Mapping[str, str], stdin: TextIO) -> None:
+    def __init__(self, flags: TunnelFlags, environ: Mapping[str, str], stdin: TextIO) -> None:
         self._flags = flags
         self._environ = environ
         self._stdin = stdin
         self._problems: list[str] = []
         self._notices: list[str] = []
+        self._hint = ""
 
     def resolve(self) -> Settings:
         flags = self._flags
         self._problems.extend(f"--{name.replace('_', '-')}: its value is empty" for name in sorted(flags.emptied))
         file = self._file()
-        upstream = self._try("", lambda: parse_upstream(flags.address), UpstreamAddress("http", "localhost", 80))
+        upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
         relay_text, relay_from = self._first(("--relay", flags.relay), (f"{file.path}: connect_url", file.connect_url))
         relay = self._try(
             f"{relay_from}: ", lambda: parse_relay(relay_text or DEFAULT_RELAY), RelayAddress("http", "127.0.0.1", 8080)
@@ -116,17 +127,16 @@ class _Resolver:
         )
         token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
-        subdomain, host = self._names()
-        tunnel = TunnelConfig(
+        tunnel = replace(
+            self._joined() if flags.edge or flags.labels else self._published(),
             upstream=upstream,
             name=flags.name or COMMAND_LINE,
-            subdomain=subdomain,
-            host=host,
-            policy=self._policy(),
+            weight=flags.weight or 1,
+            metadata=flags.metadata,
             verify_upstream=flags.upstream_tls_verify,
         )
         if self._problems:
-            raise SettingsInvalid(self._problems)
+            raise SettingsInvalid(self._problems, self._hint)
         agent = AgentConfig(relay=relay, tunnels=(tunnel,), token=token, relay_ca=relay_ca)
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
 
@@ -144,6 +154,34 @@ class _Resolver:
     def _first(self, *sources: tuple[str, str]) -> tuple[str, str]:
         """The first value that was given, and where it comes from."""
         return next(((value, origin) for origin, value in sources if value), ("", sources[0][0]))
+
+    def _published(self) -> TunnelConfig:
+        """A tunnel with an address and rules of its own."""
+        flags = self._flags
+        if flags.weight is not None and not flags.pooling:
+            self._problems.append("--weight: needs --pooling-enabled, or an edge")
+        subdomain, host = self._names()
+        return TunnelConfig(
+            upstream=ANY_UPSTREAM, subdomain=subdomain, host=host, policy=self._policy(), pooling=flags.pooling
+        )
+
+    def _joined(self) -> TunnelConfig:
+        """A tunnel that serves edges. What would be lost there is a mistake, wherever it comes from."""
+        flags = self._flags
+        named = {
+            "subdomain": flags.subdomain,
+            "domain": flags.domain,
+            "url": flags.url,
+            "pooling-enabled": flags.pooling,
+        }
+        rules = replace(flags.rules, oidc_client_secret=flags.oidc_client_secret)
+        lost = [*(f"--{name}" for name, value in named.items() if value), *rules.given()]
+        if lost:
+            this = "--edge" if flags.edge else "--label"
+            self._problems.append(f"{', '.join(lost)}: not together with {this}; {KEPT_AT_THE_RELAY}")
+            self._hint = HINT
+        labels = parse_labels("--label", flags.labels, self._problems)
+        return TunnelConfig(upstream=ANY_UPSTREAM, edge=flags.edge.strip(), labels=labels)
 
     def _names(self) -> tuple[str | None, str | None]:
         flags = self._flags

@@ -1,0 +1,36 @@
+"""Tunnels that join edges: their labels as people write them, and what cannot be said beside them. Pure.
+
+An edge's address and rules are kept at the relay. A rule given to such a tunnel would guard nothing, so it is refused:
+never publish an app more open than was asked.
+"""
+
+from collections.abc import Iterable
+
+from tunnelctl.agent.flagvalues import each
+
+MAX_LABELS = 10
+"""Of one tunnel: more than any tunnel group asks for."""
+MAX_LABEL = 256
+"""Characters of a label's name, and of its value."""
+KEPT_AT_THE_RELAY = "an edge's rules are kept at the relay"
+HINT = "set the rules on the edge: in the dashboard, or with `tunnel api edge-modules`"
+
+
+def parse_labels(flag: str, texts: Iterable[str], problems: list[str]) -> tuple[tuple[str, str], ...]:
+    """The labels, each `NAME=VALUE`; what is wrong is appended to `problems`."""
+    labels = each(flag, texts, _label, problems)
+    names = [name for name, _ in labels]
+    problems.extend(f"{flag}: {name} has more than one value" for name in sorted(set(names)) if names.count(name) > 1)
+    if len(labels) > MAX_LABELS:
+        problems.append(f"{flag}: {len(labels)} labels, {MAX_LABELS} at most")
+    return labels
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    if not equals or not name or not value:
+        raise ValueError(f"{text!r} is not NAME=VALUE, as in edge=edghts_2abc")
+    if max(len(name), len(value)) > MAX_LABEL or not text.isprintable():
+        raise ValueError(f"{text[:40]!r} is longer than {MAX_LABEL} characters, or holds one that cannot be shown")
+    return name, value

@@ -1,0 +1,78 @@
+"""The flags that more than one command takes, and how a flag is declared."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tunnelctl.cli.config import config_option
+from tunnelctl.cli.records import LEVELS, STYLES
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, env: bool = False) -> Decorator:
+    """A flag with one value."""
+    variable = f"TUNNELCTL_{name.removeprefix('--').upper().replace('-', '_')}" if env else None
+    return click.option(name, default="", metavar=metavar, help=help_text, envvar=variable, show_envvar=not is_secret)
+
+
+def many(name: str, parameter: str, help_text: str, metavar: str) -> Decorator:
+    """A flag that may be given again and again."""
+    return click.option(name, parameter, multiple=True, metavar=metavar, help=f"{help_text} Repeatable.")
+
+
+def with_options(*options: Decorator) -> Decorator:
+    """The command with these flags, in this order."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorated
+
+
+RELAY: tuple[Decorator, ...] = (
+    option("--relay", "Relay to connect to [default: http://127.0.0.1:8080].", "URL", env=True),
+    option("--relay-ca", "PEM file of the authorities to trust for the relay.", "FILE", env=True),
+)
+CONNECTION: tuple[Decorator, ...] = (
+    *RELAY,
+    option(
+        "--authtoken", "Credential for the relay: env:NAME, file:PATH, -, or itself.", "T", is_secret=True, env=True
+    ),
+    config_option,
+)
+TUNNEL: tuple[Decorator, ...] = (
+    option("--name", "Name of the tunnel in the log [default: command_line].", "NAME"),
+    option("--metadata", "Words of your own about it, for the relay's API.", "TEXT"),
+    click.option(
+        "--weight",
+        type=click.IntRange(1, 100),
+        metavar="1-100",
+        help="Its part of the requests, beside other tunnels of the same address [default: 1].",
+    ),
+)
+UPSTREAM = click.option(
+    "--upstream-tls-verify/--no-upstream-tls-verify",
+    default=None,
+    help="Verify the certificate of an https service [default: unless it is on this machine].",
+)
+LOGGING: tuple[Decorator, ...] = (
+    option("--log", "Where the log goes: stdout, stderr, a file, or false for none.", "WHERE", env=True),
+    click.option(
+        "--log-format",
+        type=click.Choice(STYLES),
+        envvar="TUNNELCTL_LOG_FORMAT",
+        show_envvar=True,
+        help="How records look [default: term, which off a terminal is logfmt].",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(list(LEVELS)),
+        envvar="TUNNELCTL_LOG_LEVEL",
+        show_envvar=True,
+        help="The lightest records to write [default: info].",
+    ),
+)

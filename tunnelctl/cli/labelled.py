@@ -1,0 +1,46 @@
+"""`tunnel tunnel`: serve the edges that look for these labels with a local web service, until told to stop."""
+
+from typing import Any
+
+import click
+
+from tunnelctl.cli.flags import CONNECTION, LOGGING, TUNNEL, UPSTREAM, with_options
+from tunnelctl.cli.serving import serve
+from tunnelctl.cli.settings import TunnelFlags, typed_parameters
+
+LABEL = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    required=True,
+    metavar="NAME=VALUE",
+    help="Join the edges whose tunnel group asks for it, as in edge=edghts_2abc. Repeatable.",
+)
+
+
+@click.command(short_help="Serve an edge that is set up at the relay.")
+@click.argument("address", metavar="PORT|HOST:PORT|URL")
+@with_options(LABEL, *CONNECTION, *TUNNEL, UPSTREAM, *LOGGING)
+@click.pass_context
+def tunnel(ctx: click.Context, /, **given: Any) -> None:
+    """Serve the edges that look for these labels with the web service at PORT, HOST:PORT or URL.
+
+    Address and rules are the edges' own, kept at the relay. Several such tunnels share their requests. Ends on Ctrl-C;
+    then requests in flight finish first.
+    """
+    typed = typed_parameters(ctx)
+    flags = TunnelFlags(
+        address=given["address"],
+        config_path=given["config_path"],
+        relay=given["relay"],
+        relay_ca=given["relay_ca"],
+        authtoken=given["authtoken"],
+        labels=given["labels"],
+        weight=given["weight"],
+        name=given["name"],
+        metadata=given["metadata"],
+        upstream_tls_verify=given["upstream_tls_verify"],
+        typed=typed,
+        emptied=frozenset(name for name in typed - {"metadata"} if given[name] == ""),
+    )
+    serve("tunnel tunnel", flags, given)

@@ -1,0 +1,74 @@
+"""Run what a command line asked for, shown as it asked: what `tunnel http` and `tunnel tunnel` have in common."""
+
+import os
+import sys
+from dataclasses import replace
+from typing import Any, cast
+
+import click
+
+from tunnelctl.agent.oidcrules import is_named
+from tunnelctl.cli.exits import Exit, Failure, failure_of
+from tunnelctl.cli.records import LEVELS, STYLES, Style
+from tunnelctl.cli.settings import Settings, SettingsInvalid, TunnelFlags, resolve
+
+
+def serve(command: str, flags: TunnelFlags, given: dict[str, Any], *, checks_providers: bool = False) -> None:
+    """Serve until told to stop.
+
+    Args:
+        command: As it is typed, for the hint behind a usage error.
+        given: The values of the flags in `flags.LOGGING`.
+        checks_providers: Look at the providers first. Not at those that the relay knows by name: it asked them itself.
+
+    Raises:
+        Failure: The flags cannot be, or the agent ended by itself.
+    """
+    settings = _settings(command, flags)
+    style, level = _log_form(given, settings)
+    if checks_providers:
+        settings = _with_provider_notices(settings)
+    from tunnelctl.cli.run import run_agent
+    from tunnelctl.cli.view import can_draw, choose_view, opened
+
+    view = choose_view(given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout))
+    if can_draw(sys.stderr) and not view.screen:
+        for notice in settings.notices:
+            click.echo(f"warning: {notice}", err=True)
+    with opened(view, settings.agent, style=style, level=level, notices=settings.notices) as watcher:
+        outcome = run_agent(settings.agent, watcher)
+    failure = failure_of(outcome, settings.agent.relay.url)
+    if failure is not None:
+        raise failure
+
+
+def _settings(command: str, flags: TunnelFlags) -> Settings:
+    try:
+        return resolve(flags, environ=os.environ, stdin=sys.stdin)
+    except SettingsInvalid as error:
+        raise Failure(Exit.USAGE, error.problems, error.hint or f"{command} --help lists what it takes") from error
+
+
+def _with_provider_notices(settings: Settings) -> Settings:
+    policies = [tunnel.policy for tunnel in settings.agent.tunnels]
+    logins = [policy.oidc for policy in policies if policy.oidc and not is_named(policy.oidc.issuer)]
+    tokens = [spec for policy in policies for spec in policy.jwt]
+    if not logins and not tokens:
+        return settings
+    from tunnelctl.cli.oidc import checked_before_start
+
+    return replace(settings, notices=(*settings.notices, *checked_before_start(logins, tokens)))
+
+
+def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
+    """Format and level, from the flag or the file."""
+    style = given["log_format"] or settings.file.log_format or "term"
+    level = given["log_level"] or settings.file.log_level or "info"
+    problems = [
+        f"{settings.file.path}: {key} is one of {', '.join(choices)}"
+        for key, value, choices in (("log_format", style, STYLES), ("log_level", level, tuple(LEVELS)))
+        if value not in choices
+    ]
+    if problems:
+        raise Failure(Exit.USAGE, problems)
+    return cast(Style, style), level
