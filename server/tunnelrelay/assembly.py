@@ -29,7 +29,9 @@ from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.route import Router
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.observe.traffic import TrafficLog
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
@@ -88,6 +90,8 @@ class Parts:
     control: ControlSocket
     keys: RelayKeys
     revoked: RevokedTokens
+    feed: Feed
+    traffic: TrafficLog
 
     def background(self) -> tuple[Work, ...]:
         """What goes on for as long as the relay runs; a piece of it that fails begins anew."""
@@ -109,6 +113,8 @@ class _Ground:
     audit_keeper: AuditKeeper
     registry: Registry
     edges: EdgeTable
+    feed: Feed
+    traffic: TrafficLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +155,8 @@ async def assemble(given: Given) -> Parts:
         control=ControlSocket(given.config.data_dir, acceptor.revoke, sign_in.sessions.hear),
         keys=ground.keys,
         revoked=RevokedTokens(given.store, acceptor.revoke, given.clock),
+        feed=ground.feed,
+        traffic=ground.traffic,
     )
     _watch(given.metrics, parts)
     return parts
@@ -171,7 +179,16 @@ async def _ground(given: Given) -> _Ground:
     for name in await given.store.names(given.clock() - LOST_SECONDS):
         registry.expect(name.host, name.owner, name.generation)
     keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock)
-    return _Ground(keys=keys, audit=audit, audit_keeper=keeper, registry=registry, edges=EdgeTable(registry))
+    feed = Feed()
+    return _Ground(
+        keys=keys,
+        audit=audit,
+        audit_keeper=keeper,
+        registry=registry,
+        edges=EdgeTable(registry),
+        feed=feed,
+        traffic=TrafficLog(given.clock, feed),
+    )
 
 
 def _node(address: PublicAddress) -> str:
@@ -304,6 +321,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: _SignIn, acceptor: Acceptor
         acceptor=acceptor,
         handover=Handover(ground.keys.ring.digest_key("handover"), is_secure=address.is_secure),
         access=given.access,
+        traffic=ground.traffic,
         metrics=given.metrics,
         hold_seconds=config.hold_seconds,
         idle_seconds=config.idle_seconds,

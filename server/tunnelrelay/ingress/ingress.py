@@ -20,6 +20,7 @@ from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
@@ -63,6 +64,7 @@ class Ingress:
         acceptor: AcceptsAgents,
         handover: Handover,
         access: AccessLog,
+        traffic: TrafficLog,
         metrics: Metrics,
         hold_seconds: float,
         idle_seconds: float,
@@ -76,6 +78,7 @@ class Ingress:
         self.inside = inside
         self.handover = handover
         self.access = access
+        self.traffic = traffic
         self.metrics = metrics
         self.hold_seconds = hold_seconds
         self.idle_seconds = idle_seconds
@@ -183,7 +186,13 @@ class Ingress:
             metrics.error(error)
             source = ERRORS[error].source
         request_id = self.request_id(request.number)
-        self.access.add(request.record(request_id=request_id, peer=peer, seconds=seconds, error=error, source=source))
+        exchange = request.record(request_id=request_id, peer=peer, seconds=seconds, error=error, source=source)
+        self.access.add(exchange)
+        # The relay's own pages on somebody's host are that somebody's traffic too; what is nobody's is not kept.
+        endpoint, tunnel = request.endpoint or self.registry.find(request.host), request.tunnel
+        if endpoint is not None:
+            served_by = tunnel.id if tunnel is not None else ""
+            self.traffic.add(Seen(exchange, endpoint.owner, served_by, endpoint.policy, request.session))
 
     def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
         """The forwarding fields that tell the upstream who asks, and under which address."""

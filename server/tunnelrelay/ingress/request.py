@@ -8,6 +8,7 @@ from tunnelrelay.observe.access import Exchange
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.tunnel import Tunnel
 
 VISITOR_GONE = 499
 """Logged (never sent) for a visitor who left before any answer; nginx's number, which log tools know."""
@@ -27,11 +28,12 @@ class Request:
         session: Whom the gate found.
         status: Sent so far, 0 while nothing was.
         tries: How often it waited for a tunnel.
+        tunnel: Who was given it last.
     """
 
     __slots__ = (
         "bytes_in", "bytes_out", "endpoint", "head", "host", "number", "session", "started", "started_at", "status",
-        "tries",
+        "tries", "tunnel",
     )  # fmt: skip
 
     def __init__(self, number: int, now: float) -> None:
@@ -46,6 +48,7 @@ class Request:
         self.bytes_in = 0
         self.bytes_out = 0
         self.tries = 0
+        self.tunnel: Tunnel | None = None
 
     def record(self, *, request_id: str, peer: Peer, seconds: float, error: str, source: str) -> Exchange:
         """The line for the access log."""

@@ -162,6 +162,7 @@ class Visit(Outgoing):
         if tunnel is None:
             self._begin_task(self._hold())
             return
+        self.request.tunnel = tunnel
         carried = Forward(self.ingress, self, tunnel, policy)
         is_due = self._decoder is not None and not self.request.head.expects_continue
         self.deadline = self.ingress.now() + (BODY_SECONDS if is_due else ANSWER_SECONDS)

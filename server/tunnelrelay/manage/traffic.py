@@ -42,7 +42,7 @@ class TrafficRow:
     Attributes:
         id: The request's.
         at: Unix time at which it came.
-        owner: Whose endpoint it was for, "" for the relay's own pages.
+        owner: Whose endpoint it was for.
         path: Without the query.
         seconds: From its last head byte to the answer's last byte.
         peer: The visitor's address.

@@ -28,6 +28,8 @@ MAX_OWNERS = 500
 MAX_SERIES = 500
 """Hosts with figures, and as many owners and tunnels. At 24 kB each 36 MB at the very most; what is not used for ten
 minutes goes first, then what was used last the longest ago of the owner who has the most."""
+PROBE_PATH = "/_tunnel/ready"
+"""Agents ask themselves for this through the relay to know that they are reachable: nobody's visit."""
 MAX_WORD = 64
 """Characters of a method or of the name of another protocol; visitors invent long ones."""
 
@@ -36,7 +38,7 @@ class Seen(NamedTuple):
     """An exchange that is over, as the ingress knows it. The cheapest kind of value there is.
 
     Attributes:
-        owner: Whose endpoint it was for, "" for the relay's own pages.
+        owner: Whose endpoint it was for.
         tunnel: Id of the tunnel that served it, "" for none.
         policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
         session: What it was let in by (`oidc.session.Session` or `oidc.bearer.Program`); None for nothing.
@@ -85,9 +87,8 @@ class TrafficLog:
 
     def digest(self) -> None:
         """Counts and keeps what there is."""
-        batch, self._pending = self._pending, []
-        if not batch:
-            return
+        pending, self._pending = self._pending, []
+        batch = [seen for seen in pending if seen.exchange.path != PROBE_PATH]
         for (owner, host, tunnel, second, outcome, bucket), count in Counter(map(_class_of, batch)).items():
             for series in self._series(owner, host, tunnel):
                 series.add(second, outcome, bucket, count)

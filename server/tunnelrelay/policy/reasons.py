@@ -19,6 +19,7 @@ REFUSALS = {
     "bearer_not_admitted": "the token's holder meets no rule",
     "network_denied": "the visitor's network may not come in",
     "too_many_requests": "too many requests at once",
+    "endpoint_closed": "the endpoint's rules cannot be read",
     "access_denied": "the provider did not let them sign in",
     "not_admitted": "signed in, but meets no rule",
 }
