@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from tunnelrelay.agents.names import is_random
@@ -15,6 +16,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
+from tunnelrelay.store.resources import DomainRow
 
 log = logging.getLogger("tunnelrelay.agents")
 
@@ -30,6 +32,8 @@ MAX_WAITING = 10_000
 """Names given up that the store has not been told of. Of those beyond, it notices that nobody holds them."""
 MAX_AT_ONCE = 1000
 """Names told in one statement."""
+
+Named = TypeVar("Named", NameRow, NameRow | None)
 
 
 class NameKeeper:
@@ -82,6 +86,32 @@ class NameKeeper:
                 log.warning("name not claimed, will try again: host=%s error=%s", host, error)
             await asyncio.sleep(pause)
         return await self._claim(host, owner)
+
+    async def reserve(self, row: DomainRow) -> NameRow | None:
+        """Claims a name for a reservation and keeps that, both or neither. Returns who has the name then; None when it
+        is reserved already.
+
+        Raises:
+            StoreError: The store is away.
+        """
+
+        def claimed() -> Awaitable[NameRow | None]:
+            times = {"lost_seconds": LOST_SECONDS, "cool_seconds": self._cool(row.host)}
+            return self._store.reserve_domain(row, self._clock(), **times)
+
+        return await self._claimed(row.host, row.owner, claimed)
+
+    async def give_up_domain(self, row: DomainRow) -> None:
+        """Drops a reservation: its name's cool-down begins, unless the owner's agent serves it at this moment.
+
+        Raises:
+            StoreError: The store is away.
+        """
+        async with self._turn(row.host):
+            await self._store.give_up_domain(row.id, self._clock())
+        endpoint = self._registry.find(row.host)
+        if endpoint is not None and endpoint.tunnels and endpoint.owner == row.owner:
+            await self._claim(row.host, row.owner)
 
     def kept_until(self, row: NameRow) -> float:
         """Until when a name is kept from others if its owner does not come back. Unix time."""
@@ -153,7 +183,11 @@ class NameKeeper:
     async def _forget(self, now: float) -> None:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY
-            count = await self._store.forget_names(_is_random, now - LOST_SECONDS - MAX_SESSION - self._cool_seconds)
+            reserved = {row.host for row in await self._store.domains.all()}
+            count = await self._store.forget_names(
+                lambda host: _is_random(host) and host not in reserved,
+                now - LOST_SECONDS - MAX_SESSION - self._cool_seconds,
+            )
             log.debug("names forgotten that nobody chose: %d", count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
@@ -171,15 +205,21 @@ class NameKeeper:
             self._registry.take_away(host)
 
     async def _claim(self, host: str, owner: str) -> NameRow:
+        def claimed() -> Awaitable[NameRow]:
+            times = {"lost_seconds": LOST_SECONDS, "cool_seconds": self._cool(host)}
+            return self._store.claim_name(host, owner, self._clock(), **times)
+
+        return await self._claimed(host, owner, claimed)
+
+    async def _claimed(self, host: str, owner: str, claimed: Callable[[], Awaitable[Named]]) -> Named:
+        """What the store says to a claim, with the end of whatever was a former owner's."""
         async with self._turn(host):
             await self._write_given_up(host)
             before = await self._store.name(host)
-            row = await self._store.claim_name(
-                host, owner, self._clock(), lost_seconds=LOST_SECONDS, cool_seconds=self._cool(host)
-            )
-            if before is not None and before.owner != row.owner:
+            row = await claimed()
+            if row is not None and before is not None and before.owner != row.owner:
                 self._former[host] = before.owner
-            if row.owner == owner and host in self._former:
+            if row is not None and row.owner == owner and host in self._former:
                 await self._end_former(row)
             return row
 

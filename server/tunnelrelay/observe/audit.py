@@ -201,8 +201,9 @@ class Audit:
             details: More that the kind needs; never a secret.
         """
         try:
+            owner = owner or (self._owner_of(host) if host else "")
             texts = {"reason": reason, "host": host, "connection": connection, "owner": owner}
-            if not self._is_within_limit(kind, texts[KINDS[kind].by], owner or (self._owner_of(host) if host else "")):
+            if not self._is_within_limit(kind, texts[KINDS[kind].by], owner):
                 return
             texts |= {"issuer": issuer, "peer": peer, "request_id": request_id, "actor": actor}
             event = AuditEvent(

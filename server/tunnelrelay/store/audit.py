@@ -28,13 +28,14 @@ class AuditPart(Part):
         before: int | None = None,
         host: str | None = None,
         kind: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
         """See `Store.audit`."""
         query = select(audit).where(audit.c.at >= since).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)
-        for column, value in ((audit.c.host, host), (audit.c.kind, kind)):
+        for column, value in ((audit.c.host, host), (audit.c.kind, kind), (audit.c.owner, owner)):
             if value is not None:
                 query = query.where(column == value)
         async with self._begin() as connection:

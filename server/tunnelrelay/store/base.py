@@ -306,6 +306,7 @@ class Store(Protocol):
         before: int | None = None,
         host: str | None = None,
         kind: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
         """Audit events, the newest first; only those with an id below `before`, to read on."""

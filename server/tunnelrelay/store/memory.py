@@ -279,6 +279,7 @@ class MemoryStore:
         before: int | None = None,
         host: str | None = None,
         kind: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
         """See `Store.audit`."""
@@ -289,6 +290,7 @@ class MemoryStore:
             and (before is None or row.id < before)
             and (host is None or row.host == host)
             and (kind is None or row.kind == kind)
+            and (owner is None or row.owner == owner)
         ]
         return found[:limit]
 
