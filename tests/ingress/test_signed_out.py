@@ -66,6 +66,7 @@ async def test_scripts_are_told_what_to_register(tmp_path: Path, is_multi_tenant
     callback = f"http://localhost:{w.port}/oauth2/callback"
     assert told["multi_tenant"] == told["needs_token"] == is_multi_tenant
     assert told["redirect_uri"] == (f"{callback}/{{connection}}" if is_multi_tenant else callback)
+    assert told["api_url"] == f"http://127.0.0.1:{w.port}/_tunnel/api"
     assert told["redirect_uris"] == {
         "relay": told["redirect_uri"],
         "shared": callback,

@@ -155,6 +155,10 @@ class Router:
                 "protocols": [SUBPROTOCOL],
                 "domain": address.domain,
                 "url": address.url("*." + address.domain),
+                # Names under `localhost` resolve in browsers and curl only.
+                "api_url": address.url("127.0.0.1") + API_PATH.decode().rstrip("/")
+                if address.is_local
+                else address.url(address.api_host),
                 "multi_tenant": address.is_multi_tenant,
                 "redirect_uri": address.redirect_uri("relay", "{connection}", "{host}"),
                 "redirect_uris": {
