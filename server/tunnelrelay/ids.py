@@ -21,6 +21,7 @@ PREFIXES = {
     "tunnel": "tn_",
     "tunnel_session": "ts_",
     "endpoint": "ep_",
+    "sign_in": "si_",
 }
 """Those that ngrok has too are spelt as there: programs tell kinds apart by them."""
 

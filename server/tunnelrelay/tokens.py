@@ -1,21 +1,32 @@
-"""Agents' tokens: how one is made, what is kept of it, and how one that is shown is checked."""
+"""Agents' tokens: how one is made, what is kept of it, and how one that is shown is checked.
+
+API keys and one-time codes are made of the same digits, with prefixes of their own.
+"""
 
 import hashlib
 import secrets
 import string
 import time
+from typing import Any
 
+from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.store.base import Store
 
 PREFIX = "tt_"
 """Tells people and secret scanners what they have found; our own logs' redactor looks for it too."""
 
+API_KEY_PREFIX, CODE_PREFIX = "ta_", "tc_"
+"""Of what programs show to the API, and of what signs somebody in to the dashboard once."""
+
 SECRET_BYTES = 32
 """256 bits. Nothing can be guessed, so the digest needs no salt and no slow hash."""
 
-LENGTH = len(PREFIX) + 43
+DIGITS = 43
 """43 base-62 digits hold 32 bytes."""
+
+LENGTH = len(PREFIX) + DIGITS
+"""Of a whole token, as of a whole key or code: their prefixes are as long."""
 
 MAX_OWNER_LENGTH = 64
 """Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
@@ -24,14 +35,23 @@ _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _OWNER_CHARS = frozenset(string.ascii_letters + string.digits + "._@+-")
 
 
-def mint(owner: str, at: float) -> tuple[str, Token]:
-    """A new token: the text to show once, and the record to keep."""
+def mint(owner: str, at: float, **wishes: Any) -> tuple[str, Token]:
+    """A new token: the text to show once, and the record to keep.
+
+    Args:
+        wishes: More fields of `Token`.
+    """
+    return new_secret(PREFIX), Token(id=new_id("credential", at), owner=owner, created_at=at, **wishes)
+
+
+def new_secret(prefix: str) -> str:
+    """A text nobody guesses, with a prefix that says what it opens."""
     number = int.from_bytes(secrets.token_bytes(SECRET_BYTES))
     digits = []
-    for _ in range(LENGTH - len(PREFIX)):
+    for _ in range(DIGITS):
         number, digit = divmod(number, 62)
         digits.append(_DIGITS[digit])
-    return PREFIX + "".join(digits), Token(id="tok_" + secrets.token_hex(6), owner=owner, created_at=at)
+    return prefix + "".join(digits)
 
 
 def digest(text: str) -> bytes:
@@ -40,12 +60,17 @@ def digest(text: str) -> bytes:
     Look-up by digest leaks nothing through its timing: whoever measures learns about SHA-256 of what they sent, and
     cannot steer that towards the digest of a token they do not have.
     """
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def is_well_formed(text: str) -> bool:
+def is_well_formed(text: str, prefix: str = PREFIX) -> bool:
     """True for what could be a token: garbage never costs a look into the store."""
-    return len(text) == LENGTH and text.startswith(PREFIX) and text.isascii() and text[len(PREFIX) :].isalnum()
+    return (
+        len(text) == len(prefix) + DIGITS
+        and text.startswith(prefix)
+        and text.isascii()
+        and text[len(prefix) :].isalnum()
+    )
 
 
 def owner_problem(owner: str) -> str:
@@ -57,22 +82,42 @@ def owner_problem(owner: str) -> str:
     return ""
 
 
-async def authenticate(store: Store, text: str) -> Token | None:
-    """The good token that was shown, or None: unknown, revoked and malformed are the same to the caller.
+def has_expired(token: Token, now: float) -> bool:
+    """Whether its time is over."""
+    return token.expires_at is not None and token.expires_at <= now
+
+
+async def find(store: Store, text: str) -> Token | None:
+    """The token that was shown, if it was not revoked; also one whose time is over.
 
     Raises:
-        StoreError: Nobody can tell; refuse.
+        StoreError: Nobody can tell.
     """
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 
 
-async def create(store: Store, owner: str) -> tuple[str, Token]:
-    """Makes and keeps a token. Returns its text, which exists nowhere else, and its record."""
-    text, token = mint(owner, time.time())
+async def authenticate(store: Store, text: str, now: float) -> Token | None:
+    """The good token that was shown, or None: unknown, revoked, expired and malformed are the same to the caller.
+
+    Raises:
+        StoreError: Nobody can tell; refuse.
+    """
+    token = await find(store, text)
+    return None if token is None or has_expired(token, now) else token
+
+
+async def create(store: Store, owner: str, **wishes: Any) -> tuple[str, Token]:
+    """Makes and keeps a token. Returns its text, which exists nowhere else, and its record.
+
+    Args:
+        wishes: More fields of `Token`.
+    """
+    text, token = mint(owner, time.time(), **wishes)
     await store.add_token(token, digest(text))
     return text, token
 
 
 async def has_good_token(store: Store) -> bool:
     """True when at least one agent could connect."""
-    return any(token.revoked_at is None for token in await store.tokens())
+    now = time.time()
+    return any(token.revoked_at is None and not has_expired(token, now) for token in await store.tokens())

@@ -167,7 +167,7 @@ class Acceptor:
         scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
         if scheme.lower() != b"bearer":
             return None
-        token = await authenticate(self._store, value.strip().decode("latin-1"))
+        token = await authenticate(self._store, value.strip().decode("latin-1"), self._clock())
         if token is None or token.id in self._revoked:
             return None
         try:

@@ -76,7 +76,7 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
         names = [token.id for token in await store.tokens(owner) if token.revoked_at is None]
     found, unknown = [], []
     for name in names:
-        shown = await tokens.authenticate(store, name)
+        shown = await tokens.find(store, name)
         token = await store.revoke_token(name if shown is None else shown.id, time.time())
         if token is not None:
             found.append(token)

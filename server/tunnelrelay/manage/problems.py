@@ -14,6 +14,8 @@ class Kind(Enum):
     """There is no such thing, or none that the actor may know of: the two must not be told apart (row 138)."""
     CONFLICT = 409
     """Something else is in the way: the name is taken, the thing is in use, or somebody changed it meanwhile."""
+    BUSY = 429
+    """The actor, or their address, has tried this too often."""
     AWAY = 503
     """The store or a provider cannot be asked at the moment."""
 
