@@ -48,7 +48,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.oidc tunnelrelay.agents",
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web "
-    "tunnelrelay.pages tunnelrelay.oidc",
+    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 

@@ -40,23 +40,23 @@ def query_params(scope: Mapping[str, Any]) -> Params:
     return _parsed(scope["query_string"])
 
 
-async def form_params(request: Request) -> Params | None:
-    """The parameters of an urlencoded form; None when the body is another type, or larger than `MAX_FORM`."""
+async def form_params(request: Request, *, max_bytes: int = MAX_FORM, max_params: int = MAX_PARAMS) -> Params | None:
+    """The parameters of an urlencoded form; None when the body is another type, or larger than `max_bytes`."""
     types = field_values(request.scope, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
         return None
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_FORM:
+        if len(body) > max_bytes:
             return None
-    return _parsed(bytes(body))
+    return _parsed(bytes(body), max_params)
 
 
-def _parsed(encoded: bytes) -> Params:
+def _parsed(encoded: bytes, max_params: int = MAX_PARAMS) -> Params:
     """Bytes that are no UTF-8, and floods of parameters, are as good as nothing: no reader should guess at them."""
     try:
         text = encoded.decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMS)
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=max_params)
     except ValueError:
         return []

@@ -1,0 +1,75 @@
+"""Puts the dashboard together: its pages behind the guard, and what becomes of a page that cannot be shown."""
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp
+
+from tunnelrelay.dashboard import assets, render
+from tunnelrelay.dashboard.asked import KEY, Asked
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.guard import Guard
+from tunnelrelay.dashboard.sign_in import SignIn
+from tunnelrelay.dashboard.views import AREAS
+from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.web.reading import inside_of
+
+_TITLES = {
+    Kind.INVALID: "That does not work",
+    Kind.FORBIDDEN: "You may not do this",
+    Kind.MISSING: "There is nothing here",
+    Kind.CONFLICT: "Something is in the way",
+    Kind.AWAY: "Not at the moment",
+}
+
+
+def dashboard(deps: Deps) -> ASGIApp:
+    """The ASGI app of the dashboard's host."""
+    pages = [route for routes in AREAS for route in routes(deps)]
+    app = Starlette(
+        routes=[assets.route(), *SignIn(deps).routes(), *pages],
+        exception_handlers={
+            404: _not_found,
+            405: _not_allowed,
+            ManageError: _refused,
+            ClientDisconnect: _gone,
+            Exception: _broken,
+        },
+    )
+    # A Location built from the request's Host must not exist.
+    app.router.redirect_slashes = False
+    return Guard(app, deps, frozenset(page.path for page in pages))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What the service layer would not do, and no page has told in its own words."""
+    assert isinstance(error, ManageError)
+    return _problem(request, error.kind.value, _TITLES[error.kind], error.message, error.hint)
+
+
+async def _not_found(request: Request, _error: Exception) -> Response:
+    return _problem(request, 404, _TITLES[Kind.MISSING], "This page does not exist, or what it showed is gone.")
+
+
+async def _not_allowed(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("method not allowed", 405)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Nobody is left to read the answer."""
+    return Response(status_code=400)
+
+
+async def _broken(request: Request, _error: Exception) -> Response:
+    """Whoever asked gets a request id, the log the rest."""
+    name = inside_of(request.scope).request_id
+    return _problem(request, 500, "Something broke", f"The relay's log has more about it, under {name}.")
+
+
+def _problem(request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
+    asked = request.scope.get(KEY)
+    if not isinstance(asked, Asked):
+        return PlainTextResponse(message, status)
+    if asked.by_htmx:
+        return HTMLResponse(render.written("problem_part.html", message=message, hint=hint), status)
+    return asked.page("problem.html", status=status, title=title, message=message, hint=hint)

@@ -1,0 +1,109 @@
+"""What a page is given: who asks, what they have sent, and how to answer."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from tunnelrelay.dashboard import render
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.navigation import Group
+from tunnelrelay.dashboard.said import said
+from tunnelrelay.manage.actor import Actor
+from tunnelrelay.web.reading import field_values, query_params
+
+KEY = "dashboard"
+"""Where in the scope the guard leaves an `Asked`. A handler behind no guard finds none, and answers nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request of somebody who is signed in, allowed and checked.
+
+    Attributes:
+        session: The cookie's value.
+        token: The CSRF token of this session's forms.
+        form: What a POST has sent; empty for a GET.
+        areas: What the navigation shows.
+    """
+
+    request: Request
+    deps: Deps
+    actor: Actor
+    session: bytes
+    token: str
+    areas: tuple[Group, ...]
+    form: Form = field(default_factory=Form)
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for."""
+        path: str = self.request.scope["path"]
+        return path
+
+    @property
+    def by_htmx(self) -> bool:
+        """Only a piece of the page is wanted."""
+        return field_values(self.request.scope, b"hx-request") == [b"true"]
+
+    def named(self, name: str) -> str:
+        """A part of the path, by its name in the route."""
+        value: str = self.request.path_params[name]
+        return value
+
+    def query(self, name: str) -> str:
+        """A parameter of the query; "" without, or when it is there twice."""
+        values = [value for found, value in query_params(self.request.scope) if found == name]
+        return values[0].strip() if len(values) == 1 else ""
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A whole page."""
+        shown = {"said": said(self.query("said")), **context}
+        return HTMLResponse(self.written(template, **shown), status)
+
+    def part(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A piece of a page, for htmx."""
+        return HTMLResponse(self.written(template, **context), status)
+
+    def written(self, template: str, **context: Any) -> str:
+        """A template with what every template may use: `asked`, and `now` as Unix time."""
+        return render.written(template, asked=self, now=self.deps.clock(), **context)
+
+    def go(self, path: str, *, said: str = "") -> Response:
+        """Leads on to a page after something was done.
+
+        Args:
+            path: On this host.
+            said: A word of `SAID`, shown there once.
+        """
+        where = f"{path}{'&' if '?' in path else '?'}said={said}" if said else path
+        if self.by_htmx:
+            return Response(status_code=204, headers={"HX-Redirect": where})
+        return Response(status_code=303, headers={"Location": where})
+
+
+Handler = Callable[[Asked], Awaitable[Response]]
+
+
+def shows(path: str, handler: Handler) -> Route:
+    """A page. It changes nothing."""
+    return Route(path, _behind_the_guard(handler), methods=["GET"])
+
+
+def does(path: str, handler: Handler) -> Route:
+    """A change, by POST."""
+    return Route(path, _behind_the_guard(handler), methods=["POST"])
+
+
+def _behind_the_guard(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        asked = request.scope[KEY]
+        assert isinstance(asked, Asked)
+        # The guard has not seen the route's parameters yet.
+        return await handler(replace(asked, request=request))
+
+    return answer

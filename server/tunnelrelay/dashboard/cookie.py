@@ -1,0 +1,36 @@
+"""The dashboard's cookie, which only its own host may set and only it is sent.
+
+https: `__Host-tunnel-dashboard`, which browsers take from no sibling host and not by a script. Plain http (domain
+`localhost` only): the same without the prefix. SameSite is Lax, not Strict: a link in a mail opens the page it names
+instead of the sign-in page, and nothing changes by a GET.
+"""
+
+from collections.abc import Sequence
+
+from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.policy import cookies
+
+NAME, NAME_PLAIN = b"__Host-tunnel-dashboard", b"tunnel-dashboard"
+"""Both begin like the relay's other cookies, so that neither reaches an upstream, nor can one be set by it."""
+KEEP_SECONDS = 30 * 86_400
+"""How long a browser keeps it; how long it is good is the relay's decision (`manage.sign_ins`)."""
+
+
+def name_of(*, is_secure: bool) -> bytes:
+    """What it is called."""
+    return NAME if is_secure else NAME_PLAIN
+
+
+def read(values: Sequence[bytes], *, is_secure: bool) -> bytes | None:
+    """The cookie in these Cookie fields, byte for byte; None when there is none, or more than one: which is ours?"""
+    return cookies.one(values, name_of(is_secure=is_secure))
+
+
+def written(value: str, *, is_secure: bool) -> bytes:
+    """The Set-Cookie value that signs a browser in."""
+    return CookieJar(is_secure).set(name_of(is_secure=is_secure), value.encode("ascii"), max_age=KEEP_SECONDS)
+
+
+def cleared(*, is_secure: bool) -> bytes:
+    """The Set-Cookie value that takes it away."""
+    return CookieJar(is_secure).clear(name_of(is_secure=is_secure))

@@ -1,0 +1,34 @@
+"""What the dashboard is given by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunnelrelay.address import PublicAddress
+
+if TYPE_CHECKING:
+    from tunnelrelay.manage.services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Given to every page.
+
+    Attributes:
+        key: Keys the CSRF tokens; the same on every relay of one store.
+        clock: Unix time.
+        provider: How the operator's OpenID provider is called on the button of the sign-in page; "" without one.
+    """
+
+    address: PublicAddress
+    services: Services
+    key: bytes
+    clock: Callable[[], float]
+    provider: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The dashboard's own, as browsers spell it."""
+        return self.address.url(self.address.dashboard_host)

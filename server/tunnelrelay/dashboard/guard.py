@@ -1,0 +1,131 @@
+"""Stands before every page: only whoever is signed in gets in, and only what he meant to do is done.
+
+Deny by default: a path is open to strangers only when `OPEN` names it. Sibling tunnels are hostile and same-site with
+the dashboard (see `csrf`): besides changes they must not read anything either, so that what another origin causes is
+answered only when a person opens a page by it.
+"""
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tunnelrelay.dashboard import csrf, navigation
+from tunnelrelay.dashboard.asked import KEY, Asked
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.form import Form, read_form
+from tunnelrelay.dashboard.ways_in import SIGN_IN, sign_in_address
+from tunnelrelay.dashboard.who import who
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.model import Visit
+from tunnelrelay.web.reading import field_values, inside_of
+
+OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
+"""What strangers may ask for; a path that ends in a slash stands for all below it."""
+
+SAFETY: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    # `no-referrer` would make browsers send `Origin: null` with our own forms, which must be refused.
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""On every answer."""
+_OWN_SITES: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
+
+
+class Guard:
+    """The ASGI app before the app.
+
+    Args:
+        paths: Every path that exists, for the navigation.
+    """
+
+    def __init__(self, app: ASGIApp, deps: Deps, paths: frozenset[str]) -> None:
+        self._app = app
+        self._deps = deps
+        self._areas = {admin: navigation.shown(paths, is_admin=admin) for admin in (False, True)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `ASGIApp`."""
+        request = Request(scope, receive)
+        try:
+            refusal = self._refusal(request) or await self._let_in(request)
+        except ManageError as error:
+            refusal = PlainTextResponse(f"{error.message} {error.hint}", error.kind.value)
+        await (refusal or self._app)(scope, receive, _hardened(send))
+
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to what no page of ours, and no person, has begun."""
+        scope = request.scope
+        if request.method not in ("GET", "HEAD", "POST"):
+            return PlainTextResponse("method not allowed", 405, {"Allow": "GET, HEAD, POST"})
+        site = field_values(scope, b"sec-fetch-site")
+        if field_values(scope, b"service-worker"):
+            return PlainTextResponse("no service workers here", 403)
+        if request.method == "POST":
+            is_ours = csrf.is_own_origin(self._deps.origin, field_values(scope, b"origin"), site)
+            return None if is_ours else _forged()
+        if site in _OWN_SITES or inside_of(scope).visit in (Visit.NAVIGATION, Visit.PASSED_ON):
+            return None
+        return PlainTextResponse("this is for pages of the dashboard only", 403)
+
+    async def _let_in(self, request: Request) -> Response | None:
+        """Leaves an `Asked` in the scope; returns the answer to whoever is not let in."""
+        path: str = request.scope["path"]
+        if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
+            return None
+        signed_in = await who(self._deps, request.scope)
+        if signed_in is None:
+            return self._signed_out(request)
+        token = csrf.token_of(self._deps.key, signed_in.session)
+        form: Form | None = Form()
+        if request.method == "POST":
+            form = await read_form(request)
+            shown = [value.decode("latin-1") for value in field_values(request.scope, csrf.HEADER)]
+            if form is None or not csrf.is_token(token, shown or form.texts(csrf.FIELD)):
+                return _forged()
+        request.scope[KEY] = Asked(
+            request=request,
+            deps=self._deps,
+            actor=signed_in.actor,
+            session=signed_in.session,
+            token=token,
+            areas=self._areas[signed_in.actor.is_admin],
+            form=form or Form(),
+        )
+        return None
+
+    def _signed_out(self, request: Request) -> Response:
+        """People are led to the sign-in page; scripts are told."""
+        if inside_of(request.scope).visit in (Visit.NAVIGATION, Visit.PASSED_ON):
+            where = sign_in_address(request.scope)
+            return Response(status_code=303, headers={"Location": where, "Cache-Control": "no-store"})
+        if inside_of(request.scope).visit is Visit.FORM:
+            return Response(status_code=303, headers={"Location": f"{SIGN_IN}?said=over", "Cache-Control": "no-store"})
+        headers = {"HX-Redirect": f"{SIGN_IN}?said=over"} if field_values(request.scope, b"hx-request") else {}
+        return PlainTextResponse("signed out", 401, headers)
+
+
+def _forged() -> Response:
+    return PlainTextResponse(
+        "This was not sent by a page of the dashboard, or the page was too old. Go back, reload it, and try again.", 403
+    )
+
+
+def _hardened(send: Send) -> Send:
+    async def hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            if b"cache-control" not in names:
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": [*headers, *(pair for pair in SAFETY if pair[0] not in names)]}
+        await send(message)
+
+    return hardened

@@ -1,0 +1,81 @@
+"""Pieces of a page that stay true without a reload: an event stream that sends each again when it has changed.
+
+A page says `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the stream's
+handler returns `stream(asked, topics, {"tunnels": render})`, where `render` gives the piece's HTML as it is now.
+
+Whoever looks is asked for anew all the time: a stream ends within `LOOK_SECONDS` of their signing out. The task is the
+response's own, which the server cancels when the browser goes or the relay stops.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+from starlette.responses import Response, StreamingResponse
+
+from tunnelrelay.dashboard.asked import Asked
+from tunnelrelay.dashboard.who import who
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.manage.traffic import Changes
+
+LOOK_SECONDS = 2.0
+"""How often it is looked at what nothing tells of: figures, and whether the session is still good (5 s, row 145)."""
+PING_SECONDS = 15.0
+"""How long a stream may be silent: proxies close what says nothing for 30 to 60 s."""
+OVER = "over"
+"""The event that says that there is nothing to see here any more; the page loads itself anew then."""
+
+Render = Callable[[], Awaitable[str]]
+
+
+def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) -> Response:
+    """The answer to an `EventSource`.
+
+    Args:
+        topics: What to be woken by; see `observe.feed`.
+        pieces: How to write each piece, by the name of its event. A `ManageError` ends the stream: what it was about is
+            gone, or no longer theirs.
+    """
+    changes = asked.deps.services.traffic.follow(asked.actor, *topics)
+    return StreamingResponse(_events(asked, changes, pieces), media_type="text/event-stream")
+
+
+def event(name: str, data: str) -> str:
+    """One event as it is sent."""
+    lines = "".join(f"data: {line}\n" for line in data.splitlines())
+    return f"event: {name}\n{lines or 'data:'}\n"
+
+
+async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) -> AsyncIterator[str]:
+    now = asyncio.get_running_loop().time
+    shown: dict[str, str] = {}
+    spoke_at = now()
+    try:
+        while await _is_signed_in(asked):
+            for name, render in pieces.items():
+                written = await render()
+                if shown.get(name) != written:
+                    shown[name] = written
+                    spoke_at = now()
+                    yield event(name, written)
+            if now() - spoke_at >= PING_SECONDS:
+                spoke_at = now()
+                yield ": still here\n\n"
+            await _change_or_look(changes)
+        yield event(OVER, "")
+    except ManageError:
+        yield event(OVER, "")
+    finally:
+        changes.close()
+
+
+async def _change_or_look(changes: Changes) -> None:
+    """Returns when something has changed, and after `LOOK_SECONDS` whatever happens."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            await anext(aiter(changes), None)
+    except TimeoutError:
+        return
+
+
+async def _is_signed_in(asked: Asked) -> bool:
+    return await who(asked.deps, asked.request.scope) is not None

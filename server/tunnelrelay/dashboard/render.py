@@ -1,0 +1,71 @@
+"""Writes templates: everything in them is escaped, and a name that is not there is an error and no gap."""
+
+import functools
+import time
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tunnelrelay.dashboard import assets, csrf, navigation
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def written(template: str, **context: Any) -> str:
+    """A template of this package as HTML."""
+    return _environment().get_template(template).render(**context)
+
+
+def ago(at: float, now: float) -> str:
+    """How long ago a Unix time is, as people say it."""
+    return "just now" if now - at < 10 else f"{lasting(now - at)} ago"
+
+
+def lasting(seconds: float) -> str:
+    """A time that lasts, in its largest unit."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def stamp(at: float) -> str:
+    """A Unix time as a date and time in UTC, for people and for `<time datetime>`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def milliseconds(seconds: float | None) -> str:
+    """A short time; a dash when nobody knows."""
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def percent(share: float) -> str:
+    """A share of one."""
+    return f"{share * 100:.0f} %"
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tunnelrelay.dashboard"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(lasting=lasting, stamp=stamp, milliseconds=milliseconds, percent=percent)
+    environment.globals.update(
+        asset=assets.url_of, ago=ago, is_at=navigation.is_at, csrf_field=csrf.FIELD, icons=_icons()
+    )
+    return environment
+
+
+@functools.cache
+def _icons() -> dict[str, Markup]:
+    """The drawings, by name: one of `icons.txt` a line."""
+    source, _, _ = jinja2.PackageLoader("tunnelrelay.dashboard").get_source(jinja2.Environment(), "icons.txt")  # noqa: S701 (not rendered)
+    lines = (line.partition(" ") for line in source.splitlines() if line)
+    return {name: Markup(drawing) for name, _, drawing in lines}  # noqa: S704 (our own)

@@ -1,0 +1,87 @@
+"""The sign-in page and the way out. Who somebody is, `manage.sign_ins` finds out.
+
+A one-time code or an API key is sent by a form, never in a path or query: addresses end up in histories and logs. The
+link that the relay prints carries its code behind `#`, which browsers send to nobody; a script of ours moves it into
+the field. A sibling's page can send no such form (the guard asks for our `Origin`): it would sign people in as somebody
+else, to see what they set up (sign-in CSRF).
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from tunnelrelay.dashboard import cookie, render
+from tunnelrelay.dashboard.asked import Asked, does
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.form import Form, read_form
+from tunnelrelay.dashboard.said import said
+from tunnelrelay.dashboard.ways_in import SIGN_IN, own_path
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.web.reading import field_values, inside_of, query_params
+
+SIGN_OUT = "/sign-out"
+LOGIN = "/_tunnel/login"
+"""Where a sign-in with the operator's provider begins, on this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The pages of whoever is not signed in."""
+
+    deps: Deps
+
+    def routes(self) -> list[Route]:
+        """Signing in, and out."""
+        return [
+            Route(SIGN_IN, self._show, methods=["GET"]),
+            Route(SIGN_IN, self._take, methods=["POST"]),
+            does(SIGN_OUT, self._leave),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        asked_for = dict(query_params(request.scope))
+        return self._page(asked_for.get("next", "/"), said=said(asked_for.get("said", "")))
+
+    async def _take(self, request: Request) -> Response:
+        inside = inside_of(request.scope)
+        form = await read_form(request) or Form()
+        agent = b" ".join(field_values(request.scope, b"user-agent")).decode("latin-1")
+        try:
+            signed_in = await self.deps.services.sign_ins.redeem(
+                form.text("secret"), peer=inside.peer.host, agent=agent, request_id=inside.request_id
+            )
+        except ManageError as error:
+            return self._page(form.text("next"), problem=error, status=error.kind.value)
+        answer = Response(status_code=303, headers={"Location": own_path(form.text("next"))})
+        return self._with_cookie(answer, cookie.written(signed_in.cookie, is_secure=self.deps.address.is_secure))
+
+    async def _leave(self, asked: Asked) -> Response:
+        await self.deps.services.sign_ins.sign_out(asked.session.decode("ascii"))
+        answer = Response(status_code=303, headers={"Location": f"{SIGN_IN}?said=signed_out"})
+        # What this host has kept in the browser goes too; cookies are not named, for that would empty the siblings.
+        answer.headers["Clear-Site-Data"] = '"cache", "storage"'
+        return self._with_cookie(answer, cookie.cleared(is_secure=self.deps.address.is_secure))
+
+    def _page(
+        self, wanted: str, *, said: str = "", problem: ManageError | None = None, status: int = 200
+    ) -> HTMLResponse:
+        where = own_path(wanted)
+        provider = self.deps.provider
+        html = render.written(
+            "sign_in.html",
+            next=where,
+            said=said,
+            problem=problem,
+            provider=provider,
+            login=f"{LOGIN}?{urlencode({'next': where})}" if provider else "",
+            domain=self.deps.address.domain,
+        )
+        return HTMLResponse(html, status)
+
+    @staticmethod
+    def _with_cookie(answer: Response, set_cookie: bytes) -> Response:
+        answer.raw_headers.append((b"set-cookie", set_cookie))
+        return answer

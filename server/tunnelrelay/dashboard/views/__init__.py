@@ -1,0 +1,11 @@
+"""The dashboard's areas, one module each. A new one is added to `AREAS`; see the package's docstring."""
+
+from collections.abc import Callable
+
+from starlette.routing import Route
+
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.views import edges
+
+AREAS: tuple[Callable[[Deps], list[Route]], ...] = (edges.routes,)
+"""What gives the paths of each."""
