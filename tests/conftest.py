@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.app_routes import sample_app
 from tests.support.apps import App
 from tests.support.idp import Provider, mock_provider
+from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.tools import in_ci
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,3 +39,10 @@ def mock_idp() -> Iterator[Provider]:
     """The PyPI provider, one for each worker."""
     with mock_provider() as provider:
         yield provider
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one for each worker."""
+    with postgres_server() as server:
+        yield server

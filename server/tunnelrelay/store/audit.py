@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 
 from tunnelrelay.store.base import AuditRow
-from tunnelrelay.store.engine import Part
+from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.schema import audit
+from tunnelrelay.store.texts import fitted
 
 _COLUMNS = tuple(name for name in AuditRow.__slots__ if name != "id")
 
@@ -17,7 +18,7 @@ class AuditPart(Part):
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """See `Store.add_audit`."""
         if rows:
-            values = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+            values = [{name: getattr(row, name) for name in _COLUMNS} for row in (fitted(audit, row) for row in rows)]
             async with self._begin() as connection:
                 await connection.execute(audit.insert(), values)
 
@@ -37,7 +38,7 @@ class AuditPart(Part):
             query = query.where(audit.c.id < before)
         for column, value in ((audit.c.host, host), (audit.c.kind, kind), (audit.c.owner, owner)):
             if value is not None:
-                query = query.where(column == value)
+                query = query.where(is_equal(column, value))
         async with self._begin() as connection:
             return [AuditRow(**row._mapping) for row in await connection.execute(query)]
 

@@ -35,8 +35,12 @@ class StoreError(Exception):
     """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed)."""
 
 
+class UnstorableError(StoreError):
+    """A text is too long, or is no text, to every database. The store is well; asking again is of no use."""
+
+
 class StoreTooNewError(StoreError):
-    """The file was written by a newer release; this one must not touch it."""
+    """The database was written by a newer release; this one must not touch it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +156,10 @@ class AuditRow:
 
 
 class Store(Protocol):
-    """The seam between the relay and its database. Every method may raise `StoreError`."""
+    """The seam between the relay and its database.
+
+    Every method may raise `StoreError`; those that keep texts `UnstorableError`, of which nothing was kept then.
+    """
 
     @property
     def users(self) -> Collection[UserRow]:
@@ -194,7 +201,10 @@ class Store(Protocol):
         """
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """Drops a reserved domain and releases its name: the cool-down begins. None when there is none."""
+        """Drops a reserved domain and releases its name: the cool-down begins, however long ago its last tunnel left.
+
+        None when there is none.
+        """
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         """Keeps a new token. Raises StoreError when its id or digest exists already."""
@@ -294,7 +304,10 @@ class Store(Protocol):
         """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """Drops the hosts meant that nobody has held since `before`, with their generations. Returns how many."""
+        """Drops the hosts meant that nobody has held since `before`, with their generations, but for reserved ones.
+
+        Returns how many.
+        """
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """Keeps audit events, in order."""

@@ -1,16 +1,21 @@
 """How the store's parts reach their database: one short transaction at a time, every failure a `StoreError`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, ColumnElement, Table, false
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.schema import revisions
+from tunnelrelay.store.texts import can_be_kept
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for somebody else's lock or for a server; then the caller refuses rather than hangs."""
 
 
 class Part:
@@ -22,6 +27,9 @@ class Part:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._is_postgresql = engine.dialect.name == "postgresql"
+        # A server that has gone without a word would be waited for as long as TCP does; SQLite has a limit of its own.
+        self._limit = BUSY_SECONDS if self._is_postgresql else None
 
     async def _put(self, table: Table, values: dict[str, Any]) -> None:
         """Inserts a row, or overwrites the one with the same primary key."""
@@ -32,7 +40,7 @@ class Part:
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that may say what to do about a conflict; both databases spell it alike."""
-        return postgresql.insert(table) if self._engine.dialect.name == "postgresql" else sqlite.insert(table)
+        return postgresql.insert(table) if self._is_postgresql else sqlite.insert(table)
 
     async def _revised(self, connection: AsyncConnection, kind: str) -> None:
         """Notes, in the transaction that did it, that something of a kind has changed."""
@@ -44,12 +52,33 @@ class Part:
     async def _begin(self, passes: type[SQLAlchemyError] | tuple[()] = ()) -> AsyncIterator[AsyncConnection]:
         """One transaction; whatever goes wrong inside comes out as StoreError, but for what `passes`."""
         try:
-            async with self._engine.begin() as connection:
+            async with asyncio.timeout(self._limit), self._engine.begin() as connection:
                 yield connection
         except passes:
             raise
         except (SQLAlchemyError, OSError) as problem:
-            raise StoreError(f"the store failed: {problem}") from problem
+            raise StoreError(f"the store failed: {told(problem)}") from (None if self._is_postgresql else problem)
+
+
+def told(problem: Exception) -> str:
+    """What went wrong, without what was sent: PostgreSQL quotes keys in its details, asyncpg arguments."""
+    if isinstance(problem, TimeoutError):
+        return "the database did not answer in time"
+    cause = problem.orig.__cause__ if isinstance(problem, DBAPIError) and problem.orig is not None else None
+    if cause is None:
+        return str(problem)
+    state = getattr(cause, "sqlstate", None)
+    return f"{type(cause).__name__}: {cause.args[0]} ({state})" if state and cause.args else type(cause).__name__
+
+
+def is_equal(column: Column[Any], value: object) -> ColumnElement[bool]:
+    """True where the column has this value: nowhere for a text that no row can have and PostgreSQL would not take."""
+    return false() if isinstance(value, str) and not can_be_kept(value) else column == value
+
+
+def below(column: Column[str], text: str) -> ColumnElement[bool]:
+    """True of texts that sort before this one."""
+    return column < (text if can_be_kept(text) else text.encode(errors="replace").decode().partition("\0")[0])
 
 
 def frozen(value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from tunnelrelay.model import Token
+from tunnelrelay.store import schema
 from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, StoreError, Whose
 from tunnelrelay.store.resource_memory import MemoryCollection
 from tunnelrelay.store.resources import (
@@ -19,6 +20,7 @@ from tunnelrelay.store.resources import (
     SignInRow,
     UserRow,
 )
+from tunnelrelay.store.texts import fitted
 
 
 class MemoryStore:
@@ -42,7 +44,7 @@ class MemoryStore:
         self.providers = self._collection("providers", ProviderRow, "name")
 
     def _collection(self, kind: str, _made_of: type[R], *unique: str) -> MemoryCollection[R]:
-        return MemoryCollection(unique, lambda: self._revise(kind))
+        return MemoryCollection(schema.metadata.tables[kind], unique, lambda: self._revise(kind))
 
     def _revise(self, kind: str) -> None:
         self._revisions[kind] += 1
@@ -55,21 +57,30 @@ class MemoryStore:
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow | None:
         """See `Store.reserve_domain`."""
+        fitted(schema.domains, row)
+        before = self._names.get(row.host)
         held = await self.claim_name(row.host, row.owner, at, lost_seconds=lost_seconds, cool_seconds=cool_seconds)
-        return None if held.owner == row.owner and not await self.domains.add(row) else held
+        if held.owner != row.owner or await self.domains.add(row):
+            return held
+        if before is None:
+            del self._names[row.host]
+        else:
+            self._names[row.host] = before
+        return None
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
         """See `Store.give_up_domain`."""
         gone = await self.domains.delete(row_id)
-        if gone is not None:
-            await self.release_name(gone.host, gone.owner, at)
+        known = None if gone is None else self._names.get(gone.host)
+        if gone is not None and known is not None and known.owner == gone.owner:
+            self._names[gone.host] = replace(known, released_at=at, at=at)
         return gone
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         """See `Store.add_token`."""
         if token.id in self._tokens or digest in self._token_ids:
             raise StoreError(f"token {token.id} exists already")
-        self._tokens[token.id] = token
+        self._tokens[token.id] = fitted(schema.tokens, token)
         self._token_ids[digest] = token.id
         self._revise("tokens")
 
@@ -88,7 +99,7 @@ class MemoryStore:
 
     async def change_token(self, token: Token) -> bool:
         """See `Store.change_token`."""
-        known = self._tokens.get(token.id)
+        known, token = self._tokens.get(token.id), fitted(schema.tokens, token)
         if known is None:
             return False
         self._tokens[token.id] = replace(
@@ -134,14 +145,14 @@ class MemoryStore:
 
     async def save_session(self, row: SessionRow) -> None:
         """See `Store.save_session`."""
-        self._sessions[row.key] = row
+        self._sessions[row.key] = fitted(schema.sessions, row)
 
     async def replace_session(self, row: SessionRow) -> bool:
         """See `Store.replace_session`."""
         known = self._sessions.get(row.key)
         if known is None or known.version != row.version - 1:
             return False
-        self._sessions[row.key] = row
+        self._sessions[row.key] = fitted(schema.sessions, row)
         return True
 
     async def load_session(self, key: bytes) -> SessionRow | None:
@@ -180,7 +191,7 @@ class MemoryStore:
 
     async def ended_since(self, at: float) -> list[bytes]:
         """See `Store.ended_since`."""
-        return [key for key, ended_at in self._ended.items() if ended_at >= at]
+        return sorted((key for key, ended_at in self._ended.items() if ended_at >= at), key=self._ended.__getitem__)
 
     async def delete_expired(self, now: float) -> int:
         """See `Store.delete_expired`."""
@@ -218,7 +229,8 @@ class MemoryStore:
         known = self._names.get(host)
         reserved = await self.domains.find(host=host)
         if known is None:
-            self._names[host] = NameRow(host=host, owner=owner, at=at)
+            new = NameRow(host=host, owner=owner if reserved is None else reserved.owner, at=at)
+            self._names[host] = fitted(schema.names, new)
         elif reserved is not None and reserved.owner != owner:
             return known
         elif known.owner == owner:
@@ -262,7 +274,8 @@ class MemoryStore:
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
         """See `Store.forget_names`."""
-        rows = [row for row in self._names.values() if is_meant(row.host)]
+        reserved = {row.host for row in await self.domains.all()}
+        rows = [row for row in self._names.values() if row.host not in reserved and is_meant(row.host)]
         stale = [row.host for row in rows if max(row.at, row.released_at or row.at) <= before]
         for host in stale:
             del self._names[host]
@@ -270,7 +283,8 @@ class MemoryStore:
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """See `Store.add_audit`."""
-        self._audit += [replace(row, id=number) for number, row in enumerate(rows, len(self._audit) + 1)]
+        kept = [fitted(schema.audit, row) for row in rows]
+        self._audit += [replace(row, id=number) for number, row in enumerate(kept, len(self._audit) + 1)]
 
     async def audit(
         self,

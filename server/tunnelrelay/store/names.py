@@ -6,9 +6,10 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tunnelrelay.store.base import FREED_AT, NameRow
-from tunnelrelay.store.engine import Part, frozen
+from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.resources import DomainRow
 from tunnelrelay.store.schema import domains, names
+from tunnelrelay.store.texts import fitted
 
 PAGE = 500
 """Names looked at in one transaction."""
@@ -29,37 +30,44 @@ class NamePart(Part):
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow | None:
         """See `Store.reserve_domain`."""
-        values = {name: getattr(row, name) for name in _OF_DOMAINS}
+        values = {name: getattr(fitted(domains, row), name) for name in _OF_DOMAINS}
         async with self._begin() as connection:
             held = await self._claim(connection, row.host, row.owner, at, lost_seconds, cool_seconds)
-            if held.owner == row.owner:
-                added = await connection.execute(self._insert(domains).values(values).on_conflict_do_nothing())
-                if added.rowcount != 1:
-                    return None
-                await self._revised(connection, domains.name)
+            if held.owner != row.owner:
+                return held
+            added = await connection.execute(self._insert(domains).values(values).on_conflict_do_nothing())
+            if added.rowcount != 1:
+                await connection.rollback()  # the claim has moved the name's time
+                return None
+            await self._revised(connection, domains.name)
         return held
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """See `Store.give_up_domain`."""
+        """See `Store.give_up_domain`. The name comes first, as when it is reserved: two relays then never wait for each
+        other."""
+        is_it = is_equal(domains.c.id, row_id)
+        is_its = exists().where(is_it, domains.c.host == names.c.host, domains.c.owner == names.c.owner)
         async with self._begin() as connection:
-            gone = await connection.execute(delete(domains).where(domains.c.id == row_id).returning(*domains.c))
+            await connection.execute(update(names).where(is_its).values(released_at=at, at=at))
+            gone = await connection.execute(delete(domains).where(is_it).returning(*domains.c))
             row = gone.one_or_none()
             if row is None:
                 return None
-            is_theirs = (names.c.host == row.host) & (names.c.owner == row.owner) & names.c.released_at.is_(None)
-            await connection.execute(update(names).where(is_theirs).values(released_at=at, at=at))
             await self._revised(connection, domains.name)
-        return DomainRow(**{name: frozen(getattr(row, name)) for name in _OF_DOMAINS})
+        return DomainRow(**row._mapping)
 
     async def _claim(
         self, connection: AsyncConnection, host: str, owner: str, at: float, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """The comparisons are SQL, so that two relays cannot both read before either writes."""
+        """The comparisons are SQL, so that two relays cannot both read before either writes: the first statement locks
+        the name until the end, whatever it finds."""
+        fitted(names, NameRow(host=host, owner=owner, at=at))
         is_same = names.c.owner == owner
         is_reserved = exists().where(domains.c.host == host, domains.c.owner != owner)
         given_up = names.c.released_at <= at - cool_seconds
         lost = names.c.released_at.is_(None) & (names.c.at <= at - lost_seconds - cool_seconds)
-        claim = self._insert(names).values(host=host, owner=owner, at=at, generation=1, released_at=None)
+        reserver = func.coalesce(select(domains.c.owner).where(domains.c.host == host).scalar_subquery(), owner)
+        claim = self._insert(names).values(host=host, owner=reserver, at=at, generation=1, released_at=None)
         claim = claim.on_conflict_do_update(
             index_elements=[names.c.host],
             set_={"at": at, "released_at": None},
@@ -88,7 +96,7 @@ class NamePart(Part):
     async def name(self, host: str) -> NameRow | None:
         """See `Store.name`."""
         async with self._begin() as connection:
-            row = (await connection.execute(select(names).where(names.c.host == host))).one_or_none()
+            row = (await connection.execute(select(names).where(is_equal(names.c.host, host)))).one_or_none()
         return NameRow(**row._mapping) if row is not None else None
 
     async def names(self, since: float) -> list[NameRow]:
@@ -100,20 +108,21 @@ class NamePart(Part):
     async def all_names(self, owner: str | None = None) -> list[NameRow]:
         """See `Store.all_names`."""
         query = select(names).order_by(names.c.host)
-        query = query if owner is None else query.where(names.c.owner == owner)
+        query = query if owner is None else query.where(is_equal(names.c.owner, owner))
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
 
     async def free_name(self, host: str) -> NameRow | None:
         """See `Store.free_name`."""
         async with self._begin() as connection:
-            await connection.execute(update(names).where(names.c.host == host).values(released_at=FREED_AT))
-            row = (await connection.execute(select(names).where(names.c.host == host))).one_or_none()
+            await connection.execute(update(names).where(is_equal(names.c.host, host)).values(released_at=FREED_AT))
+            row = (await connection.execute(select(names).where(is_equal(names.c.host, host)))).one_or_none()
         return NameRow(**row._mapping) if row is not None else None
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
         """See `Store.forget_names`. In pages, each in a transaction of its own: a bind need not wait for all of it."""
         is_stale = (names.c.at <= before) & (func.coalesce(names.c.released_at, names.c.at) <= before)
+        is_stale &= ~exists().where(domains.c.host == names.c.host)
         last, dropped = "", 0
         while True:
             page = select(names.c.host).where(is_stale, names.c.host > last).order_by(names.c.host).limit(PAGE)

@@ -4,24 +4,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Generic
 
+from sqlalchemy import Table
+
 from tunnelrelay.store.resources import R
+from tunnelrelay.store.texts import fitted
 
 
 class MemoryCollection(Generic[R]):
     """See `resources.Collection`.
 
     Args:
+        table: Says which texts are too long.
         unique: Columns no two rows may have the same value in, beside the id; None is no value.
         revised: Called after every change but `touch`.
     """
 
-    def __init__(self, unique: tuple[str, ...], revised: Callable[[], None]) -> None:
+    def __init__(self, table: Table, unique: tuple[str, ...], revised: Callable[[], None]) -> None:
+        self._table = table
         self._unique = unique
         self._revised = revised
         self._rows: dict[str, R] = {}
 
     async def add(self, row: R) -> bool:
         """See `Collection.add`."""
+        row = fitted(self._table, row)
         if row.id in self._rows or self._collides(row):
             return False
         self._rows[row.id] = row
@@ -53,7 +59,7 @@ class MemoryCollection(Generic[R]):
 
     async def replace(self, row: R) -> bool:
         """See `Collection.replace`."""
-        known = self._rows.get(row.id)
+        row, known = fitted(self._table, row), self._rows.get(row.id)
         if known is None or known.version != row.version - 1 or self._collides(row):
             return False
         self._rows[row.id] = row

@@ -8,8 +8,9 @@ from sqlalchemy import Table, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tunnelrelay.store.engine import Part, frozen
+from tunnelrelay.store.engine import Part, below, frozen, is_equal
 from tunnelrelay.store.resources import R
+from tunnelrelay.store.texts import fitted
 
 
 class SqlCollection(Part, Generic[R]):
@@ -50,8 +51,8 @@ class SqlCollection(Part, Generic[R]):
         """See `Collection.page`."""
         ids = self._table.c.id
         query = select(self._table).where(*self._matches(equal)).order_by(ids.desc()).limit(limit)
-        query = query if owner is None else query.where(self._table.c.owner == owner)
-        query = query if before is None else query.where(ids < before)
+        query = query if owner is None else query.where(is_equal(self._table.c.owner, owner))
+        query = query if before is None else query.where(below(ids, before))
         async with self._begin() as connection:
             return [self._row(row) for row in await connection.execute(query)]
 
@@ -63,7 +64,7 @@ class SqlCollection(Part, Generic[R]):
 
     async def replace(self, row: R) -> bool:
         """See `Collection.replace`."""
-        is_it = (self._table.c.id == row.id) & (self._table.c.version == row.version - 1)
+        is_it = is_equal(self._table.c.id, row.id) & (self._table.c.version == row.version - 1)
         try:
             async with self._begin(passes=IntegrityError) as connection:
                 done = await connection.execute(update(self._table).where(is_it).values(self._values(row)))
@@ -76,7 +77,7 @@ class SqlCollection(Part, Generic[R]):
     async def touch(self, row_id: str, column: str, at: float) -> None:
         """See `Collection.touch`."""
         time = self._table.c[column]
-        is_older = (self._table.c.id == row_id) & or_(time.is_(None), time < at)
+        is_older = is_equal(self._table.c.id, row_id) & or_(time.is_(None), time < at)
         async with self._begin() as connection:
             await connection.execute(update(self._table).where(is_older).values({column: at}))
 
@@ -98,10 +99,11 @@ class SqlCollection(Part, Generic[R]):
         return gone
 
     def _matches(self, equal: dict[str, object]) -> list[Any]:
-        return [self._table.c[name] == value for name, value in equal.items()]
+        return [is_equal(self._table.c[name], value) for name, value in equal.items()]
 
     def _values(self, row: R) -> dict[str, Any]:
-        return {name: getattr(row, name) for name in self._names}
+        kept = fitted(self._table, row)
+        return {name: getattr(kept, name) for name in self._names}
 
     def _row(self, row: SqlRow[Any]) -> R:
         return self._made_of(**{name: frozen(getattr(row, name)) for name in self._names})

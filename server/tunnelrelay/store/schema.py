@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+from tunnelrelay.store.texts import CUT, counter, short_text
 
 metadata = MetaData(
     naming_convention={
@@ -13,39 +15,41 @@ metadata = MetaData(
 )
 """Constraints have names, so that later migrations can speak of them on every database."""
 
+_FOR_PEOPLE = {CUT: True}
+
 tokens = Table(
     "tokens",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("owner", String(200), nullable=False, index=True),
+    Column("id", short_text(40), primary_key=True),
+    Column("owner", short_text(200), nullable=False, index=True),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
     Column("last_used_at", Float),
     Column("revoked_at", Float, index=True),
-    Column("description", String(255), nullable=False, server_default=text("''")),
+    Column("description", short_text(255), nullable=False, server_default=text("''")),
     Column("metadata", Text, nullable=False, server_default=text("''")),
     Column("acl", JSON, nullable=False, server_default=text("'[]'")),
     Column("expires_at", Float),
-    Column("user_id", String(40), nullable=False, server_default=text("''")),
+    Column("user_id", short_text(40), nullable=False, server_default=text("''")),
 )
 
 sessions = Table(
     "sessions",
     metadata,
     Column("key", LargeBinary(32), primary_key=True),
-    Column("host", String(255), nullable=False, index=True),
-    Column("connection_id", String(200), nullable=False),
-    Column("epoch", String(100), nullable=False),
-    Column("issuer", String(2048), nullable=False),
-    Column("subject", String(255), nullable=False),
-    Column("email", String(320), nullable=False),
+    Column("host", short_text(255), nullable=False, index=True),
+    Column("connection_id", short_text(200), nullable=False),
+    Column("epoch", short_text(100), nullable=False),
+    Column("issuer", short_text(2048), nullable=False),
+    Column("subject", short_text(255), nullable=False),
+    Column("email", short_text(320), nullable=False, info=_FOR_PEOPLE),
     Column("created_at", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("sid", LargeBinary(32)),
-    Column("client_id", String(1024)),
+    Column("client_id", short_text(1024)),
 )
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
 """A back-channel logout names a person, not a session."""
@@ -75,8 +79,8 @@ used = Table(
 names = Table(
     "names",
     metadata,
-    Column("host", String(255), primary_key=True),
-    Column("owner", String(200), nullable=False),
+    Column("host", short_text(255), primary_key=True),
+    Column("owner", short_text(200), nullable=False),
     Column("at", Float, nullable=False, index=True),
     Column("generation", Integer, nullable=False, server_default="1"),
     Column("released_at", Float),
@@ -86,19 +90,19 @@ names = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", counter(), primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False, index=True),
-    Column("kind", String(40), nullable=False, index=True),
-    Column("host", String(255), nullable=False, index=True),
-    Column("owner", String(200), nullable=False),
-    Column("connection", String(200), nullable=False),
-    Column("subject", String(64), nullable=False),
-    Column("peer", String(64), nullable=False),
-    Column("request_id", String(64), nullable=False),
-    Column("node", String(64), nullable=False),
-    Column("reason", String(200), nullable=False),
+    Column("kind", short_text(40), nullable=False, index=True),
+    Column("host", short_text(255), nullable=False, info=_FOR_PEOPLE, index=True),
+    Column("owner", short_text(200), nullable=False, info=_FOR_PEOPLE),
+    Column("connection", short_text(200), nullable=False, info=_FOR_PEOPLE),
+    Column("subject", short_text(64), nullable=False, info=_FOR_PEOPLE),
+    Column("peer", short_text(64), nullable=False, info=_FOR_PEOPLE),
+    Column("request_id", short_text(64), nullable=False, info=_FOR_PEOPLE),
+    Column("node", short_text(64), nullable=False, info=_FOR_PEOPLE),
+    Column("reason", short_text(200), nullable=False, info=_FOR_PEOPLE),
     Column("details", Text, nullable=False),
-    Column("actor", String(40), nullable=False, server_default=text("''")),
+    Column("actor", short_text(40), nullable=False, server_default=text("''")),
 )
 """What happened to logins, sessions, names and keys. Holds no secret; people are keyed digests."""
 
@@ -108,8 +112,8 @@ def _resource(name: str, *columns: Column[Any]) -> Table:
     return Table(
         name,
         metadata,
-        Column("id", String(40), primary_key=True),
-        Column("owner", String(200), nullable=False, index=True),
+        Column("id", short_text(40), primary_key=True),
+        Column("owner", short_text(200), nullable=False, index=True),
         Column("created_at", Float, nullable=False),
         Column("updated_at", Float, nullable=False),
         Column("version", Integer, nullable=False),
@@ -119,24 +123,24 @@ def _resource(name: str, *columns: Column[Any]) -> Table:
 
 def _words() -> tuple[Column[str], Column[str]]:
     """What an owner writes about a thing, for people and for programs."""
-    return Column("description", String(255), nullable=False), Column("metadata", Text, nullable=False)
+    return Column("description", short_text(255), nullable=False), Column("metadata", Text, nullable=False)
 
 
 users = _resource(
     "users",
-    Column("name", String(200), nullable=False, unique=True),
-    Column("key", String(64), nullable=False, unique=True),
-    Column("role", String(20), nullable=False),
-    Column("email", String(320), nullable=False),
-    Column("issuer", String(2048), nullable=False),
-    Column("subject", String(255), nullable=False),
+    Column("name", short_text(200), nullable=False, unique=True),
+    Column("key", short_text(64), nullable=False, unique=True),
+    Column("role", short_text(20), nullable=False),
+    Column("email", short_text(320), nullable=False, info=_FOR_PEOPLE),
+    Column("issuer", short_text(2048), nullable=False),
+    Column("subject", short_text(255), nullable=False),
     Column("last_seen_at", Float),
     Column("disabled_at", Float),
 )
 
 api_keys = _resource(
     "api_keys",
-    Column("user_id", String(40), nullable=False, index=True),
+    Column("user_id", short_text(40), nullable=False, index=True),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("scopes", JSON, nullable=False),
     *_words(),
@@ -146,31 +150,31 @@ api_keys = _resource(
 
 sign_ins = _resource(
     "sign_ins",
-    Column("user_id", String(40), nullable=False, index=True),
+    Column("user_id", short_text(40), nullable=False, index=True),
     Column("key", LargeBinary(32), nullable=False, unique=True),
-    Column("kind", String(20), nullable=False),
+    Column("kind", short_text(20), nullable=False),
     Column("last_seen_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
-    Column("peer", String(64), nullable=False),
-    Column("agent", String(255), nullable=False),
+    Column("peer", short_text(64), nullable=False, info=_FOR_PEOPLE),
+    Column("agent", short_text(255), nullable=False, info=_FOR_PEOPLE),
 )
 
-domains = _resource("domains", Column("host", String(255), nullable=False, unique=True), *_words())
+domains = _resource("domains", Column("host", short_text(255), nullable=False, unique=True), *_words())
 
 backends = _resource("backends", Column("labels", JSON, nullable=False), *_words())
 
 edges = _resource(
     "edges",
-    Column("host", String(255), unique=True),
+    Column("host", short_text(255), unique=True),
     Column("settings", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    Column("backend_id", String(40), nullable=False, index=True),
+    Column("backend_id", short_text(40), nullable=False, index=True),
     *_words(),
 )
 
 providers = _resource(
     "providers",
-    Column("name", String(64), nullable=False, unique=True),
+    Column("name", short_text(64), nullable=False, unique=True),
     Column("owners", JSON, nullable=False),
     Column("settings", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
@@ -180,7 +184,7 @@ providers = _resource(
 revisions = Table(
     "revisions",
     metadata,
-    Column("kind", String(40), primary_key=True),
+    Column("kind", short_text(40), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
 """How often each kind has changed, so that other relays on this store notice with one small query."""

@@ -1,11 +1,15 @@
 """The part of the store that keeps visitors' sessions and one-time marks."""
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, delete, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, SignedIn, Whose
-from tunnelrelay.store.engine import Part
+from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.schema import ended, sessions, used
+from tunnelrelay.store.texts import fitted
 
 _COLUMNS = SessionRow.__slots__
 _OF_PEOPLE = [sessions.c[name] for name in SignedIn.__slots__]
@@ -16,12 +20,14 @@ class SessionPart(Part):
 
     async def save_session(self, row: SessionRow) -> None:
         """See `Store.save_session`."""
-        await self._put(sessions, {name: getattr(row, name) for name in _COLUMNS})
+        kept = fitted(sessions, row)
+        await self._put(sessions, {name: getattr(kept, name) for name in _COLUMNS})
 
     async def replace_session(self, row: SessionRow) -> bool:
         """See `Store.replace_session`."""
         is_it = (sessions.c.key == row.key) & (sessions.c.version == row.version - 1)
-        values = {name: getattr(row, name) for name in _COLUMNS if name != "key"}
+        kept = fitted(sessions, row)
+        values = {name: getattr(kept, name) for name in _COLUMNS if name != "key"}
         async with self._begin() as connection:
             return (await connection.execute(update(sessions).where(is_it).values(values))).rowcount == 1
 
@@ -58,16 +64,15 @@ class SessionPart(Part):
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
-        return [] if (meant := _meant(whose)) is None else await self._end(meant, at)
+        if (meant := _meant(whose)) is None:
+            return []
+        return [row.key for row in await self._end(meant, at, [sessions.c.key])]
 
     async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
         """See `Store.revoke_sessions`."""
         if (meant := _meant(whose)) is None:
             return []
-        async with self._begin() as connection:
-            await self._tell(connection, meant, at)
-            gone = await connection.execute(delete(sessions).where(meant).returning(*_OF_PEOPLE))
-            return [SignedIn(**row._mapping) for row in gone]
+        return [SignedIn(**row._mapping) for row in await self._end(meant, at, _OF_PEOPLE)]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
@@ -78,12 +83,14 @@ class SessionPart(Part):
         if count <= keep:
             return []
         by_age = select(sessions.c.key).where(meant).order_by(sessions.c.last_seen.desc(), sessions.c.key)
-        return await self._end(sessions.c.key.in_(by_age.limit(-1).offset(keep)), at)
+        is_too_old = sessions.c.key.in_(by_age.offset(keep))
+        return [row.key for row in await self._end(is_too_old, at, [sessions.c.key])]
 
     async def ended_since(self, at: float) -> list[bytes]:
         """See `Store.ended_since`."""
+        query = select(ended.c.key).where(ended.c.at >= at).order_by(ended.c.at)
         async with self._begin() as connection:
-            return [row.key for row in await connection.execute(select(ended.c.key).where(ended.c.at >= at))]
+            return [row.key for row in await connection.execute(query)]
 
     async def delete_expired(self, now: float) -> int:
         """See `Store.delete_expired`."""
@@ -112,16 +119,23 @@ class SessionPart(Part):
         async with self._begin() as connection:
             await connection.execute(delete(used).where(used.c.key == key))
 
-    async def _end(self, meant: ColumnElement[bool], at: float) -> list[bytes]:
-        async with self._begin() as connection:
-            await self._tell(connection, meant, at)
-            gone = await connection.execute(delete(sessions).where(meant).returning(sessions.c.key))
-            return [row.key for row in gone]
+    async def _end(self, meant: ColumnElement[bool], at: float, columns: Sequence[Column[Any]]) -> Sequence[Row[Any]]:
+        """Ends sessions and tells of them: statements as long for a million of them as for one.
 
-    async def _tell(self, connection: AsyncConnection, meant: ColumnElement[bool], at: float) -> None:
-        """Tells of sessions that end in the same transaction: a statement as long for a million of them as for one."""
-        news = self._insert(ended).from_select(["key", "at"], select(sessions.c.key, literal(at)).where(meant))
-        await connection.execute(news.on_conflict_do_nothing())
+        The two are one statement on PostgreSQL: a session that begins between two of them would be ended, and not told.
+        SQLite has one writer at a time, and no such statement.
+        """
+        gone = delete(sessions).where(meant).returning(*columns)
+        async with self._begin() as connection:
+            if not self._is_postgresql:
+                await connection.execute(self._telling(select(sessions.c.key, literal(at)).where(meant)))
+                return (await connection.execute(gone)).all()
+            ending = gone.cte("gone")
+            told = self._telling(select(ending.c.key, literal(at))).cte("told")
+            return (await connection.execute(select(ending).add_cte(told))).all()
+
+    def _telling(self, keys: Select[tuple[bytes, float]]) -> sqlite.Insert | postgresql.Insert:
+        return self._insert(ended).from_select(["key", "at"], keys).on_conflict_do_nothing()
 
 
 def _meant(whose: Whose) -> ColumnElement[bool] | None:
@@ -130,5 +144,5 @@ def _meant(whose: Whose) -> ColumnElement[bool] | None:
     if not given:
         return None
     live_at = given.pop("live_at", None)
-    conditions = [sessions.c[name] == value for name, value in given.items()]
+    conditions = [is_equal(sessions.c[name], value) for name, value in given.items()]
     return and_(*conditions, *([] if live_at is None else [sessions.c.expires_at > live_at]))

@@ -5,8 +5,9 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.engine import Part, frozen
+from tunnelrelay.store.engine import Part, below, frozen, is_equal
 from tunnelrelay.store.schema import tokens
+from tunnelrelay.store.texts import fitted
 
 _CHANGEABLE = ("description", "metadata", "acl", "expires_at")
 
@@ -17,45 +18,48 @@ class TokenPart(Part):
     async def add_token(self, token: Token, digest: bytes) -> None:
         """See `Store.add_token`."""
         async with self._begin() as connection:
-            await connection.execute(tokens.insert().values(digest=digest, **_token_values(token)))
+            await connection.execute(tokens.insert().values(digest=digest, **_token_values(fitted(tokens, token))))
             await self._revised(connection, tokens.name)
 
     async def token(self, token_id: str) -> Token | None:
         """See `Store.token`."""
         async with self._begin() as connection:
-            row = (await connection.execute(select(tokens).where(tokens.c.id == token_id))).one_or_none()
+            row = (await connection.execute(select(tokens).where(is_equal(tokens.c.id, token_id)))).one_or_none()
         return None if row is None else _token(row)
 
     async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
         """See `Store.token_page`."""
         query = select(tokens).where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.id.desc()).limit(limit)
-        query = query if owner is None else query.where(tokens.c.owner == owner)
-        query = query if before is None else query.where(tokens.c.id < before)
+        query = query if owner is None else query.where(is_equal(tokens.c.owner, owner))
+        query = query if before is None else query.where(below(tokens.c.id, before))
         async with self._begin() as connection:
             return [_token(row) for row in await connection.execute(query)]
 
     async def change_token(self, token: Token) -> bool:
         """See `Store.change_token`."""
-        values = {name: getattr(token, name) for name in _CHANGEABLE}
+        values = {name: getattr(fitted(tokens, token), name) for name in _CHANGEABLE}
         async with self._begin() as connection:
-            done = await connection.execute(update(tokens).where(tokens.c.id == token.id).values(values))
-            await self._revised(connection, tokens.name)
+            done = await connection.execute(update(tokens).where(is_equal(tokens.c.id, token.id)).values(values))
+            if done.rowcount == 1:
+                await self._revised(connection, tokens.name)
         return done.rowcount == 1
 
     async def tokens(self, owner: str | None = None) -> list[Token]:
         """See `Store.tokens`."""
         query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
         if owner is not None:
-            query = query.where(tokens.c.owner == owner)
+            query = query.where(is_equal(tokens.c.owner, owner))
         async with self._begin() as connection:
             return [_token(row) for row in await connection.execute(query)]
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
         """See `Store.revoke_token`."""
-        is_it = tokens.c.id == token_id
+        is_it = is_equal(tokens.c.id, token_id)
         async with self._begin() as connection:
-            await connection.execute(update(tokens).where(is_it, tokens.c.revoked_at.is_(None)).values(revoked_at=at))
-            await self._revised(connection, tokens.name)
+            is_good = tokens.c.revoked_at.is_(None)
+            done = await connection.execute(update(tokens).where(is_it, is_good).values(revoked_at=at))
+            if done.rowcount == 1:
+                await self._revised(connection, tokens.name)
             row = (await connection.execute(select(tokens).where(is_it))).one_or_none()
         return None if row is None else _token(row)
 
@@ -75,7 +79,9 @@ class TokenPart(Part):
         """See `Store.touch_token`."""
         is_older = or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < at)
         async with self._begin() as connection:
-            await connection.execute(update(tokens).where(tokens.c.id == token_id, is_older).values(last_used_at=at))
+            await connection.execute(
+                update(tokens).where(is_equal(tokens.c.id, token_id), is_older).values(last_used_at=at)
+            )
 
 
 def _token_values(token: Token) -> dict[str, Any]:

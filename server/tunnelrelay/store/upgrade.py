@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tunnelrelay.store.base import StoreError, StoreTooNewError
+from tunnelrelay.store.base import StoreError
 
 HEAD = "0003"
 """The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
@@ -66,26 +66,18 @@ def _revision(path: Path) -> str | None:
 
 
 def _migrate(path: Path, found: str | None) -> None:
-    from alembic import command  # slow to import, and of use only when the schema changes
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
     from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise StoreTooNewError(f"{path} was written by a newer tunnelrelay (schema {found}, this one knows {HEAD})")
+    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
+
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
     # Python's driver would commit before each CREATE TABLE; a relay killed half-way must find the file as it was.
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
+            migrate(connection, found, HEAD, name=str(path))
     except SQLAlchemyError as problem:
         raise StoreError(f"{path} cannot be upgraded to schema {HEAD}: {problem}") from problem

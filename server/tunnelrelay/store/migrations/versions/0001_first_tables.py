@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from tunnelrelay.store.texts import short_text
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -13,8 +15,8 @@ def upgrade() -> None:
     """Forward."""
     op.create_table(
         "tokens",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("owner", sa.String(200), nullable=False),
+        sa.Column("id", short_text(40), nullable=False),
+        sa.Column("owner", short_text(200), nullable=False),
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("last_used_at", sa.Float),
@@ -26,12 +28,12 @@ def upgrade() -> None:
     op.create_table(
         "sessions",
         sa.Column("key", sa.LargeBinary(32), nullable=False),
-        sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("connection_id", sa.String(200), nullable=False),
-        sa.Column("epoch", sa.String(100), nullable=False),
-        sa.Column("issuer", sa.String(2048), nullable=False),
-        sa.Column("subject", sa.String(255), nullable=False),
-        sa.Column("email", sa.String(320), nullable=False),
+        sa.Column("host", short_text(255), nullable=False),
+        sa.Column("connection_id", short_text(200), nullable=False),
+        sa.Column("epoch", short_text(100), nullable=False),
+        sa.Column("issuer", short_text(2048), nullable=False),
+        sa.Column("subject", short_text(255), nullable=False),
+        sa.Column("email", short_text(320), nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
@@ -50,8 +52,8 @@ def upgrade() -> None:
     op.create_index("ix_used_expires_at", "used", ["expires_at"])
     op.create_table(
         "names",
-        sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("owner", sa.String(200), nullable=False),
+        sa.Column("host", short_text(255), nullable=False),
+        sa.Column("owner", short_text(200), nullable=False),
         sa.Column("at", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("host", name="pk_names"),
     )

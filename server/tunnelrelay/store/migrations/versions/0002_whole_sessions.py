@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from tunnelrelay.store.texts import counter, short_text
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -13,7 +15,7 @@ def upgrade() -> None:
     """Forward. Sessions of the release before are kept: they end at their limits, or at the next login."""
     op.add_column("sessions", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
     op.add_column("sessions", sa.Column("sid", sa.LargeBinary(32)))
-    op.add_column("sessions", sa.Column("client_id", sa.String(1024)))
+    op.add_column("sessions", sa.Column("client_id", short_text(1024)))
     op.create_index("ix_sessions_at_connection", "sessions", ["connection_id", "subject"])
     op.create_index("ix_sessions_sid", "sessions", ["connection_id", "sid"])
     op.create_index("ix_sessions_client", "sessions", ["client_id", "issuer"])
@@ -28,17 +30,17 @@ def upgrade() -> None:
     op.add_column("names", sa.Column("released_at", sa.Float))
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer, nullable=False, autoincrement=True),
+        sa.Column("id", counter(), nullable=False, autoincrement=True),
         sa.Column("at", sa.Float, nullable=False),
-        sa.Column("kind", sa.String(40), nullable=False),
-        sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("owner", sa.String(200), nullable=False),
-        sa.Column("connection", sa.String(200), nullable=False),
-        sa.Column("subject", sa.String(64), nullable=False),
-        sa.Column("peer", sa.String(64), nullable=False),
-        sa.Column("request_id", sa.String(64), nullable=False),
-        sa.Column("node", sa.String(64), nullable=False),
-        sa.Column("reason", sa.String(200), nullable=False),
+        sa.Column("kind", short_text(40), nullable=False),
+        sa.Column("host", short_text(255), nullable=False),
+        sa.Column("owner", short_text(200), nullable=False),
+        sa.Column("connection", short_text(200), nullable=False),
+        sa.Column("subject", short_text(64), nullable=False),
+        sa.Column("peer", short_text(64), nullable=False),
+        sa.Column("request_id", short_text(64), nullable=False),
+        sa.Column("node", short_text(64), nullable=False),
+        sa.Column("reason", short_text(200), nullable=False),
         sa.Column("details", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )

@@ -5,6 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from tunnelrelay.store.texts import short_text
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -13,28 +15,28 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward. Tokens of the release before stay good for everything and for ever."""
-    op.add_column("tokens", sa.Column("description", sa.String(255), nullable=False, server_default=sa.text("''")))
+    op.add_column("tokens", sa.Column("description", short_text(255), nullable=False, server_default=sa.text("''")))
     op.add_column("tokens", sa.Column("metadata", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("tokens", sa.Column("acl", sa.JSON, nullable=False, server_default=sa.text("'[]'")))
     op.add_column("tokens", sa.Column("expires_at", sa.Float))
-    op.add_column("tokens", sa.Column("user_id", sa.String(40), nullable=False, server_default=sa.text("''")))
+    op.add_column("tokens", sa.Column("user_id", short_text(40), nullable=False, server_default=sa.text("''")))
     op.create_index("ix_tokens_revoked_at", "tokens", ["revoked_at"])
-    op.add_column("audit", sa.Column("actor", sa.String(40), nullable=False, server_default=sa.text("''")))
-    words = (("description", sa.String(255)), ("metadata", sa.Text()))
+    op.add_column("audit", sa.Column("actor", short_text(40), nullable=False, server_default=sa.text("''")))
+    words = (("description", short_text(255)), ("metadata", sa.Text()))
     _resource(
         "users",
-        ("name", sa.String(200)),
-        ("key", sa.String(64)),
-        ("role", sa.String(20)),
-        ("email", sa.String(320)),
-        ("issuer", sa.String(2048)),
-        ("subject", sa.String(255)),
+        ("name", short_text(200)),
+        ("key", short_text(64)),
+        ("role", short_text(20)),
+        ("email", short_text(320)),
+        ("issuer", short_text(2048)),
+        ("subject", short_text(255)),
         optional=(("last_seen_at", sa.Float()), ("disabled_at", sa.Float())),
         unique=("name", "key"),
     )
     _resource(
         "api_keys",
-        ("user_id", sa.String(40)),
+        ("user_id", short_text(40)),
         ("digest", sa.LargeBinary(32)),
         ("scopes", sa.JSON()),
         *words,
@@ -44,31 +46,31 @@ def upgrade() -> None:
     )
     _resource(
         "sign_ins",
-        ("user_id", sa.String(40)),
+        ("user_id", short_text(40)),
         ("key", sa.LargeBinary(32)),
-        ("kind", sa.String(20)),
+        ("kind", short_text(20)),
         ("last_seen_at", sa.Float()),
         ("expires_at", sa.Float()),
-        ("peer", sa.String(64)),
-        ("agent", sa.String(255)),
+        ("peer", short_text(64)),
+        ("agent", short_text(255)),
         unique=("key",),
         index=("user_id", "expires_at"),
     )
-    _resource("domains", ("host", sa.String(255)), *words, unique=("host",))
+    _resource("domains", ("host", short_text(255)), *words, unique=("host",))
     _resource("backends", ("labels", sa.JSON()), *words)
     _resource(
         "edges",
         ("settings", sa.Text()),
         ("sealed", sa.LargeBinary()),
-        ("backend_id", sa.String(40)),
+        ("backend_id", short_text(40)),
         *words,
-        optional=(("host", sa.String(255)),),
+        optional=(("host", short_text(255)),),
         unique=("host",),
         index=("backend_id",),
     )
     _resource(
         "providers",
-        ("name", sa.String(64)),
+        ("name", short_text(64)),
         ("owners", sa.JSON()),
         ("settings", sa.Text()),
         ("sealed", sa.LargeBinary()),
@@ -77,7 +79,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "revisions",
-        sa.Column("kind", sa.String(40), nullable=False),
+        sa.Column("kind", short_text(40), nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("kind", name="pk_revisions"),
     )
@@ -102,8 +104,8 @@ def _resource(
 ) -> None:
     op.create_table(
         name,
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("owner", sa.String(200), nullable=False),
+        sa.Column("id", short_text(40), nullable=False),
+        sa.Column("owner", short_text(200), nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("updated_at", sa.Float, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),

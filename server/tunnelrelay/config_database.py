@@ -1,0 +1,102 @@
+"""How the setting `database` is read: where a PostgreSQL database is, with or without a password."""
+
+import ipaddress
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+SCHEMES = ("postgresql", "postgres")
+MAX_URL = 4096
+_SECRETS = frozenset({"password", "sslpassword"})
+
+
+class DatabaseUrl:
+    """Where a PostgreSQL database is, as its own tools write it. Prints without what is secret in it.
+
+    Attributes:
+        has_password: Whether a password stands in it.
+        says_how_to_encrypt: Whether it, or the environment, says `sslmode`; if not, a database elsewhere must show a
+            certificate that this machine trusts.
+        is_local: Nobody is between: a socket, or an address of this machine.
+    """
+
+    __slots__ = ("_shown", "_url", "has_password", "is_local", "says_how_to_encrypt")
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        self._url = url
+        self.has_password = parts.password is not None or not _SECRETS.isdisjoint(query)
+        self.says_how_to_encrypt = "sslmode" in query or "PGSSLMODE" in os.environ
+        where = parts.netloc.rpartition("@")[2] or ",".join(query.get("host", [])) or os.environ.get("PGHOST", "")
+        hosts = [_host(place) for place in where.split(",")]
+        is_told_elsewhere = "service" in query or "PGSERVICE" in os.environ
+        self.is_local = not is_told_elsewhere and all(_is_local(host) for host in hosts)
+        user = f"{unquote(parts.username)}@" if parts.username else ""
+        self._shown = f"postgresql://{user}{','.join(hosts)}{unquote(parts.path)}"
+
+    def reveal(self) -> str:
+        """The whole URL, for the one place that connects."""
+        return self._url
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two are the same text."""
+        return isinstance(other, DatabaseUrl) and self._url == other._url
+
+    def __hash__(self) -> int:
+        """Alike for those that are alike."""
+        return hash(self._url)
+
+    def __str__(self) -> str:
+        """For people: without password and options."""
+        return self._shown
+
+    def __repr__(self) -> str:
+        """Without password and options."""
+        return f"DatabaseUrl({self._shown!r})"
+
+
+def database_url(text: str) -> DatabaseUrl | None:
+    """Reads `postgresql://user@host/name`, `file:PATH` or `env:NAME` of such a text, or `sqlite` for the relay's own
+    file. What is wrong with a URL is told without it."""
+    if text == "sqlite":
+        return None
+    kind, _, rest = text.partition(":")
+    if kind == "env":
+        text = os.environ.get(rest, "").strip()
+        if not text:
+            raise ValueError(f"the variable `{rest}` is not set")
+    elif kind == "file":
+        text = _content(Path(rest).expanduser())
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in SCHEMES and len(text) <= MAX_URL and text.isprintable() and " " not in text
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError("this is no database's URL; it looks like `postgresql://user@db.example/tunnelrelay`")
+    return DatabaseUrl(text)
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open() as file:
+            return file.read(MAX_URL + 1).strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValueError(f"`{path}` cannot be read") from problem
+
+
+def _host(place: str) -> str:
+    """`db.example:5432` without the port."""
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return unquote(place).partition(":")[0]
+
+
+def _is_local(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,33 @@
+"""Runs the migrations over a connection, whichever database it leads to.
+
+Slow to import, and of use only when a schema is old.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from tunnelrelay.store.base import StoreTooNewError
+
+
+def migrate(connection: Connection, found: str | None, head: str, *, name: str) -> None:
+    """Brings the schema from one migration to another, in the transaction the connection is in.
+
+    Args:
+        found: The migration it is at; None for an empty database.
+        name: What messages call the database.
+
+    Raises:
+        StoreTooNewError: `found` is none of this release's.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise StoreTooNewError(f"{name} was written by a newer tunnelrelay (schema {found}, this one knows {head})")
+    config.attributes["connection"] = connection
+    command.upgrade(config, head)

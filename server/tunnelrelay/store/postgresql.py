@@ -1,0 +1,125 @@
+"""The store in PostgreSQL, for several relays on several machines: asyncpg through SQLAlchemy's async engine.
+
+Each transaction is READ COMMITTED. What relays must not do behind each other's back is one statement, or begins with
+one that locks the row it is about; see `engine.py` for how long anything may take.
+"""
+
+from typing import Any, Self
+
+import asyncpg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.store import upgrade
+from tunnelrelay.store.base import StoreError
+from tunnelrelay.store.engine import BUSY_SECONDS, told
+from tunnelrelay.store.sql_store import SqlStore
+
+MAX_CONNECTIONS = 8
+"""Of one relay. A transaction takes milliseconds; PostgreSQL takes 100 connections unless told otherwise."""
+PATIENT_SECONDS = 600.0
+"""How long a statement of a migration, a backup or a restore may take."""
+ADVISORY_LOCK = 0x74756E6E656C
+"""`tunnel` in ASCII: held by whoever migrates, so that relays that start together migrate once."""
+
+
+class PostgresqlStore(SqlStore):
+    """`base.Store` in a PostgreSQL database. Made by `open`."""
+
+    @classmethod
+    async def open(cls, url: DatabaseUrl, *, may_make: bool = True, is_patient: bool = False) -> Self:
+        """Connects and brings the schema up to date.
+
+        Args:
+            may_make: Make the tables in a database that has none.
+            is_patient: For what looks at every row: statements may take minutes.
+
+        Raises:
+            StoreTooNewError: A newer release wrote it.
+            StoreError: It cannot be reached or upgraded, or has no tables.
+        """
+        engine = _engine(url, PATIENT_SECONDS if is_patient else BUSY_SECONDS)
+        try:
+            await _upgrade(engine, url, may_make=may_make)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(engine)
+
+
+def _engine(url: DatabaseUrl, seconds: float) -> AsyncEngine:
+    async def connect() -> Any:
+        return await _connect(url, seconds)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=MAX_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,  # error texts are logged; digests, addresses and sealed records are not
+    )
+
+
+async def _connect(url: DatabaseUrl, seconds: float) -> Any:
+    """A connection of asyncpg's, which reads the URL as PostgreSQL's own tools do.
+
+    Raises:
+        StoreError: There is none to be had.
+    """
+    limit_ms = str(int(seconds * 1000))
+    try:
+        return await asyncpg.connect(
+            url.reveal(),
+            ssl=None if url.says_how_to_encrypt or url.is_local else True,  # True: a certificate for this very host
+            timeout=BUSY_SECONDS,
+            command_timeout=seconds,
+            server_settings={
+                "application_name": "tunnelrelay",
+                "default_transaction_isolation": "read committed",
+                "statement_timeout": limit_ms,
+                "lock_timeout": limit_ms,
+                "idle_in_transaction_session_timeout": limit_ms,  # a relay that hangs lets go of what it locked
+                "jit": "off",  # compiling costs more than any statement of ours
+            },
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as problem:
+        raise StoreError(f"{url} cannot be reached: {_said(problem)}") from None
+
+
+def _said(problem: Exception) -> str:
+    if isinstance(problem, TimeoutError):
+        return "it did not answer in time"
+    return str(problem).partition("\nDETAIL")[0] or type(problem).__name__
+
+
+async def _upgrade(engine: AsyncEngine, url: DatabaseUrl, *, may_make: bool) -> None:
+    try:
+        async with engine.begin() as connection:
+            if (found := await _revision(connection)) == upgrade.HEAD:
+                return
+            if found is None and not may_make:
+                raise StoreError(f"{url} holds no relay's data")
+            for setting in ("statement_timeout", "lock_timeout"):
+                await connection.execute(text(f"SET LOCAL {setting} = '{int(PATIENT_SECONDS)}s'"))
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            if (found := await _revision(connection)) != upgrade.HEAD:
+                await connection.run_sync(_migrate, found, str(url))
+    except (SQLAlchemyError, OSError) as problem:
+        raise StoreError(f"{url} cannot be upgraded to schema {upgrade.HEAD}: {told(problem)}") from None
+
+
+def _migrate(connection: Connection, found: str | None, name: str) -> None:
+    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
+
+    migrate(connection, found, upgrade.HEAD, name=name)
+
+
+async def _revision(connection: AsyncConnection) -> str | None:
+    """The migration the database is at; None for one without our tables."""
+    if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
+        return None
+    found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    return None if found is None else str(found)

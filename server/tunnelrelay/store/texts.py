@@ -1,0 +1,72 @@
+"""Which texts a store can keep, and as what. SQLite takes everything, PostgreSQL does not: all agree on the stricter.
+
+Migrations use the types too: what they say may not change.
+"""
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import BigInteger, Column, Integer, String, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from tunnelrelay.store.base import UnstorableError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+
+CUT = "cut"
+"""In a column's `info`: of a text that is too long the beginning is kept. Never of one that tells people or things
+apart: two that begin alike would become one."""
+
+
+def short_text(length: int) -> String:
+    """The type of short texts. PostgreSQL would sort them by the rules of a language: ids and hosts are read on behind
+    one another by their bytes, as SQLite and Python sort them."""
+    return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+
+
+def counter() -> TypeEngine[int]:
+    """The type of a number the database counts up; SQLite does so for this very spelling only."""
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def can_be_kept(text: str) -> bool:
+    """Whether it is text to every database: no NUL, no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def fitted(table: Table, row: R) -> R:
+    """The row as it can be kept, with texts cut that are for people to read.
+
+    Raises:
+        UnstorableError: Another text is too long, or is no text to every database.
+    """
+    changed: dict[str, Any] = {}
+    for column, length in _texts(table):
+        value = getattr(row, column.name, None)
+        if isinstance(value, str) and (kept := _fitted(column, length, value)) != value:
+            changed[column.name] = kept
+    return replace(row, **changed) if changed else row
+
+
+def _fitted(column: Column[Any], length: int | None, text: str) -> str:
+    if column.info.get(CUT):
+        return (text if can_be_kept(text) else text.encode(errors="replace").decode().replace("\0", "?"))[:length]
+    if not can_be_kept(text):
+        raise UnstorableError(f"{column} cannot be kept: it holds characters that are no text")
+    if length is not None and len(text) > length:
+        raise UnstorableError(f"{column} cannot be kept: it has {len(text)} characters, expected at most {length}")
+    return text
+
+
+@cache
+def _texts(table: Table) -> list[tuple[Column[Any], int | None]]:
+    return [(column, column.type.length) for column in table.c if isinstance(column.type, String)]
