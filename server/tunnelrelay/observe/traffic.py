@@ -9,7 +9,6 @@ Why somebody was let in is found out when it is shown (`manage.traffic`).
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -34,7 +33,7 @@ MAX_WORD = 64
 """Characters of a method or of the name of another protocol; visitors invent long ones."""
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """An exchange that is over, as the ingress knows it. The cheapest kind of value there is.
 
     Attributes:
@@ -123,7 +122,7 @@ class TrafficLog:
                     del kept[min(kept, key=lambda owner: _ended_at(kept[owner][-1]))]
                 ring = kept[seen.owner] = deque()
             exchange = _bounded(seen.exchange)
-            ring.append(seen if exchange is seen.exchange else seen._replace(exchange=exchange))
+            ring.append(seen if exchange is seen.exchange else msgspec.structs.replace(seen, exchange=exchange))
         level = _level([len(ring) for ring in kept.values()], MAX_KEPT)
         for ring in kept.values():
             while len(ring) > level:
