@@ -4,9 +4,8 @@ Kept and counted in `observe.traffic`, of this relay only. Here it is decided wh
 somebody came in: when it is shown, never for each request.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -208,9 +207,11 @@ class Changes:
         self._following = following
         self._names = names
 
-    async def __aiter__(self) -> AsyncIterator[frozenset[str]]:
-        async for news in self._following:
-            yield frozenset(self._names[topic] for topic in news)
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> frozenset[str]:
+        return frozenset(self._names[topic] for topic in await anext(self._following))
 
     def close(self) -> None:
         """No more comes."""
