@@ -359,4 +359,6 @@ def _watch(metrics: Metrics, parts: Parts) -> None:
     metrics.watch("open_links", lambda: parts.acceptor.link_count)
     metrics.watch("open_streams", lambda: parts.acceptor.stream_count)
     metrics.watch("open_endpoints", lambda: parts.registry.served_count)
+    metrics.watch("open_tunnels", lambda: parts.registry.tunnel_count)
+    metrics.watch("unhealthy_tunnels", lambda: parts.registry.unhealthy_count)
     metrics.watch("waiting_requests", lambda: parts.registry.held_count)

@@ -12,6 +12,7 @@ from tunnelctl.wire.stream import Stream
 from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
 from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.route import is_probe
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block
 from tunnelrelay.policy.names import canonical, is_spoofable
@@ -155,8 +156,13 @@ class Forward:
             visit.answer_began()
             self._head = final(head, request, framing, self._policy, *self._ingress.public_name(visit.request.host))
             endpoint = visit.request.endpoint
-            if endpoint is not None and endpoint.generation > 1 and framing.mode != OPAQUE:
-                self._head = before(self._head, visit.handover_lines(head))
+            if endpoint is not None and framing.mode != OPAQUE:
+                if endpoint.generation > 1:
+                    self._head = before(self._head, visit.handover_lines(head))
+                if endpoint.is_sticky:
+                    self._head = before(self._head, self._ingress.sticky.lines(request, self._tunnel))
+            if not self._tunnel.health.is_good and not is_probe(request):
+                self._ingress.registry.heal(self._tunnel)
         except HttpError as error:
             self._refuse(error)
             return
@@ -210,9 +216,12 @@ class Forward:
         """The response will not be completed."""
         self._is_over = True
         visit = self._visit
+        self._tunnel.errors += 1
+        if code is Code.UPSTREAM_UNREACHABLE:
+            self._ingress.registry.ail(self._tunnel, "upstream_unreachable")
         if self._is_written():
             visit.break_off(_CODES.get(code, "agent_lost"))
-        elif (code is Code.REFUSED and not self._has_sent) or (code is Code.HEARTBEAT and self._may_repeat()):
+        elif self._goes_again(code):
             visit.forward_again()
         elif code is Code.REFUSED:
             visit.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
@@ -244,6 +253,15 @@ class Forward:
         if text:
             self._visit.write(text)
 
+    def _goes_again(self, code: Code) -> bool:
+        """Whether the request is tried once more, since nothing of it can have had an effect."""
+        if code is Code.HEARTBEAT:
+            return self._may_repeat()
+        if self._has_sent:
+            return False
+        # The agent says that nothing reached the app, which makes any method safe to send elsewhere.
+        return code is Code.REFUSED or (code is Code.UPSTREAM_UNREACHABLE and self._visit.can_go_elsewhere())
+
     def _may_repeat(self) -> bool:
         """A request without a body, by a safe method, may be sent again on another link (RFC 9110 section 9.2.2)."""
         head = self._visit.request.head
@@ -267,6 +285,7 @@ class Forward:
             "bad response host=%s agent=%s detail=%s", self._visit.request.host, self._tunnel.agent, error.detail
         )
         self._is_over = True
+        self._tunnel.errors += 1
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)
         if self._is_written():
             self._visit.break_off("agent_bad_response")

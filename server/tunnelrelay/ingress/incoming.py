@@ -134,6 +134,17 @@ class Incoming(VisitorConnection):
         self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
 
+    def endpoint_over(self) -> None:
+        """The edge it was asked of is gone: it ends here, at once, and so does an upgraded connection."""
+        if self._carried is None:
+            return
+        self._carried.cancel()
+        self._is_opaque = False
+        if self._carried.has_answered:
+            self.break_off("endpoint_not_found")
+        else:
+            self.fail("endpoint_not_found", closes=True)
+
     def session_over(self) -> None:
         """What let the request in is over: it ends here, at once. One that waits for a tunnel will be judged anew."""
         if self._carried is None:

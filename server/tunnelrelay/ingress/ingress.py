@@ -16,6 +16,7 @@ from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.ingress.shares import Shares
+from tunnelrelay.ingress.sticky import Sticky
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
@@ -26,6 +27,7 @@ from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.limits import address_key
+from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import Registry
 
 NO_DEADLINE = float("inf")
@@ -84,6 +86,7 @@ class Ingress:
         self.idle_seconds = idle_seconds
         self.trusted = trusted
         self.shares = Shares(visitor_requests)
+        self.sticky = Sticky(is_secure=address.is_secure)
         self._addresses: dict[str, str] = {}
         self.audit = audit
         self.forged: list[bytes] = []
@@ -265,6 +268,7 @@ class Ingress:
         self.is_draining = True
         for visit in list(self._visits):
             visit.drain()
+        self.inside.drain()
 
     def close(self) -> None:
         """Close every connection now."""
@@ -277,7 +281,7 @@ class Ingress:
         judged: dict[int, bool] = {}
         for visit in list(self._visits):
             session = visit.request.session
-            if session is None or visit.is_idle:
+            if visit.is_idle or self._ended_with_edge(visit) or session is None:
                 continue
             if id(session) not in judged:
                 endpoint = self.registry.find(visit.request.host)
@@ -286,6 +290,33 @@ class Ingress:
                 judged[id(session)] = policy is None or self.gate.look_after(session, policy)
             if not judged[id(session)]:
                 visit.session_over()
+
+    def _ended_with_edge(self, visit: Visitor) -> bool:
+        """Ends an exchange whose edge is gone, or has rules now by which it would not be let in; True when it did.
+
+        An edge's rules are changed under its tunnels, which go on: nothing else would end what is open.
+        """
+        request, endpoint = visit.request, visit.request.endpoint
+        if endpoint is None or not endpoint.edge or request.policy is None:
+            return False
+        if endpoint.is_dropped:
+            visit.endpoint_over()
+            return True
+        policy = endpoint.policy
+        if policy is None or policy is request.policy:
+            return False
+        if policy != request.policy and not self._still_passes(visit, policy):
+            visit.session_over()
+            return True
+        request.policy = policy
+        return False
+
+    def _still_passes(self, visit: Visitor, policy: Policy) -> bool:
+        """Whether new rules let a request in, apart from its session, which is judged with all the others."""
+        request, peer = visit.request, visit.peer.host
+        if request.session is not None:
+            return self.gate.may_see_pages(policy, peer)
+        return self.gate.check(policy, request.head, request.host, peer) is not None
 
     def _close_over(self) -> None:
         over, self._over = self._over, set()

@@ -45,6 +45,8 @@ class Inside:
         )
         self._config.load()
         self._state = ServerState()
+        self._event_streams: set[Inward] = set()
+        self._is_draining = False
 
     async def begin(self, visit: Visitor, own: Own) -> "Inward":
         """Send the visit's request to the app."""
@@ -59,10 +61,30 @@ class Inside:
             request_id=visit.request_id,
         )
         await loop.create_connection(lambda: self._server(scope), sock=theirs)
-        inward = Inward(visit)
+        inward = Inward(visit, self)
         await loop.create_connection(lambda: inward, sock=ours)
         inward.start()
         return inward
+
+    def drain(self) -> None:
+        """The relay stops. Event streams end now: they would never by themselves, and browsers begin them anew."""
+        self._is_draining = True
+        for inward in list(self._event_streams):
+            inward.finish()
+
+    def stream_began(self, inward: "Inward") -> None:
+        """A page's event stream: it ends with its visitor, or with the relay."""
+        self._event_streams.add(inward)
+        if self._is_draining:
+            asyncio.get_running_loop().call_soon(inward.finish)
+
+    def is_streaming(self, inward: "Inward") -> bool:
+        """Whether its event stream goes on."""
+        return inward in self._event_streams
+
+    def stream_ended(self, inward: "Inward") -> None:
+        """It is over."""
+        self._event_streams.discard(inward)
 
     def _server(self, scope: Scope) -> HttpToolsProtocol:
         protocol = HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
@@ -78,13 +100,15 @@ class Inside:
 class Inward(asyncio.Protocol):
     """One exchange with the app; the counterpart of `forward.Forward`."""
 
-    def __init__(self, visit: Visitor) -> None:
+    def __init__(self, visit: Visitor, inside: Inside) -> None:
         self._visit = visit
+        self._inside = inside
         self._reader = ResponseReader()
         self._framing: Framing | None = None
         self._received = 0
         self._error = ""
         self._transport: asyncio.Transport
+        self._is_held = False
         self.has_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,14 +143,24 @@ class Inward(asyncio.Protocol):
     def cancel(self) -> None:
         """The visitor is gone."""
         self._reader = ResponseReader()
+        self._inside.stream_ended(self)
         self._transport.abort()
+
+    def finish(self) -> None:
+        """End the response here, whole as far as it goes."""
+        if self._inside.is_streaming(self):
+            self._reader = ResponseReader()
+            self._done()
 
     def backlog(self) -> int:
         """Nothing waits: pages read their small bodies at once."""
         return 0
 
     def drained(self) -> None:
-        """Pages are small: nothing was held back."""
+        """The visitor has taken what was written: the app may go on."""
+        if self._is_held:
+            self._is_held = False
+            self._transport.resume_reading()
 
     # From the app
 
@@ -136,6 +170,10 @@ class Inward(asyncio.Protocol):
             self._reader.feed(data)
         except HttpError:
             self._break()
+        if self._visit.is_paused and not self._is_held and not self._transport.is_closing():
+            # A stream that is not read must not pile up here: the app waits with it.
+            self._is_held = True
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The app has closed."""
@@ -161,6 +199,8 @@ class Inward(asyncio.Protocol):
         visit.write(status_line(head.status) + ours + framing.lines(head, visit.request.head) + b"\r\n")
         if fin:
             self._done()
+        elif (head.get(b"content-type") or b"").startswith(b"text/event-stream"):
+            self._inside.stream_began(self)
 
     def body(self, data: bytes | memoryview, fin: bool) -> None:
         """See `ResponseSink.body`."""
@@ -182,11 +222,13 @@ class Inward(asyncio.Protocol):
         tail = framing.end()
         if tail:
             self._visit.write(tail)
+        self._inside.stream_ended(self)
         self._transport.close()
         self._visit.response_done(keeps_alive=framing.keeps_alive, error=self._error)
 
     def _break(self) -> None:
         self._reader = ResponseReader()
+        self._inside.stream_ended(self)
         if self.has_answered:
             self._visit.break_off("internal_error")
         else:

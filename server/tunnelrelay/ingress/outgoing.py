@@ -111,6 +111,8 @@ class Outgoing(Incoming):
         self.is_idle = True
         self.give_share_back()
         self.ingress.account(self.request, self.peer, error)
-        endpoint = self.request.endpoint
+        endpoint, tunnel = self.request.endpoint, self.request.tunnel
+        if tunnel is not None:
+            tunnel.open -= 1
         if endpoint is not None:
             endpoint.room_was_made()

@@ -7,6 +7,7 @@ from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import Exchange
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
+from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel
 
@@ -29,11 +30,25 @@ class Request:
         status: Sent so far, 0 while nothing was.
         tries: How often it waited for a tunnel.
         tunnel: Who was given it last.
+        policy: What it was let in by.
+        tried: Tunnels that could not take it.
     """
 
     __slots__ = (
-        "bytes_in", "bytes_out", "endpoint", "head", "host", "number", "session", "started", "started_at", "status",
-        "tries", "tunnel",
+        "bytes_in",
+        "bytes_out",
+        "endpoint",
+        "head",
+        "host",
+        "number",
+        "policy",
+        "session",
+        "started",
+        "started_at",
+        "status",
+        "tried",
+        "tries",
+        "tunnel",
     )  # fmt: skip
 
     def __init__(self, number: int, now: float) -> None:
@@ -49,6 +64,8 @@ class Request:
         self.bytes_out = 0
         self.tries = 0
         self.tunnel: Tunnel | None = None
+        self.policy: Policy | None = None
+        self.tried: tuple[Tunnel, ...] = ()
 
     def record(self, *, request_id: str, peer: Peer, seconds: float, error: str, source: str) -> Exchange:
         """The line for the access log."""
@@ -69,6 +86,6 @@ class Request:
             source=source,
             user=identity.subject if identity is not None else "",
             email=identity.email if identity is not None else "",
-            agent=endpoint.label if endpoint is not None else "",
+            agent=self.tunnel.label if self.tunnel is not None else endpoint.label if endpoint is not None else "",
             upgrade=head.upgrade.decode(),
         )

@@ -74,6 +74,9 @@ class Visitor(Protocol):
     def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
         """Answer with an error of the table."""
 
+    def can_go_elsewhere(self) -> bool:
+        """Whether another tunnel, which has not been tried for this request, can take it now."""
+
     def forward_again(self) -> None:
         """The tunnel took nothing of the request: try once more."""
 
@@ -88,6 +91,9 @@ class Visitor(Protocol):
 
     def session_over(self) -> None:
         """What let the request in is over."""
+
+    def endpoint_over(self) -> None:
+        """What it was asked of is gone."""
 
     def time_out(self) -> None:
         """The deadline has passed."""

@@ -28,13 +28,17 @@ from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.tunnel import Tunnel
 
 log = logging.getLogger("tunnelrelay.ingress")
 
+AGENT_FIELD = b"tunnel-agent"
+"""In an agent's own probe: the proof (`Tunnel.proof`) of the agent that is meant, where several serve one address."""
 NO_BACKLOG = 1 << 62
 """More than any: what comes after it is less."""
 MAX_TRIES = 3
-"""Times one request waits for a tunnel: a tunnel that takes requests and drops them must not keep it for ever."""
+"""Times one request goes to another tunnel, or waits for one: tunnels that take requests and drop them must not keep it
+for ever."""
 
 
 class Visit(Outgoing):
@@ -158,11 +162,17 @@ class Visit(Outgoing):
     # It is carried
 
     def _forward(self, endpoint: Endpoint, policy: Policy, identity: bytes, spent: frozenset[bytes] = NOTHING) -> None:
-        tunnel = endpoint.pick()
-        if tunnel is None:
-            self._begin_task(self._hold())
-            return
-        self.request.tunnel = tunnel
+        tunnel = endpoint.only
+        if tunnel is None or not tunnel.link.can_open:
+            tunnel = self._choose(endpoint)
+            if tunnel is None:
+                self._begin_task(self._hold())
+                return
+        request = self.request
+        request.tunnel = tunnel
+        request.policy = policy
+        tunnel.requests += 1
+        tunnel.open += 1
         carried = Forward(self.ingress, self, tunnel, policy)
         is_due = self._decoder is not None and not self.request.head.expects_continue
         self.deadline = self.ingress.now() + (BODY_SECONDS if is_due else ANSWER_SECONDS)
@@ -177,13 +187,23 @@ class Visit(Outgoing):
             self._read_body(ahead)
         self.resume_reading()
 
+    def _choose(self, endpoint: Endpoint) -> Tunnel | None:
+        """One of several tunnels: the one an agent's probe asks for, the visitor's, or the idlest."""
+        head = self.request.head
+        if is_probe(head) and (proof := head.get(AGENT_FIELD)) and (tunnel := endpoint.named(proof)):
+            return tunnel
+        mark = self.ingress.sticky.mark(head) if endpoint.is_sticky else b""
+        return endpoint.pick(mark, self.request.tried)
+
     async def _hold(self) -> None:
         """Wait for a tunnel that is away for a moment, then judge anew: it may come back with another policy."""
         ingress, request, endpoint = self.ingress, self.request, self.request.endpoint
         assert endpoint is not None
-        ingress.metrics.held()
         request.tries += 1
-        is_back = request.tries <= MAX_TRIES and await endpoint.hold(ingress.hold_seconds)
+        seconds = ingress.registry.patience(endpoint, ingress.hold_seconds)
+        if seconds and not endpoint.can_take(request.tried):
+            ingress.metrics.held()
+        is_back = request.tries <= MAX_TRIES and await endpoint.hold(seconds, request.tried)
         self._task = None
         current = ingress.registry.find(endpoint.host)
         if current is None:
@@ -191,7 +211,7 @@ class Visit(Outgoing):
         elif is_back:
             self._admit(current)
         else:
-            self.fail("endpoint_busy" if endpoint.tunnels else "endpoint_offline")
+            self.fail("endpoint_busy" if endpoint.is_served else "endpoint_offline")
 
     async def _visit_own(self, own: Own) -> None:
         carried = await self.ingress.inside.begin(self, own)
@@ -201,9 +221,24 @@ class Visit(Outgoing):
         else:
             self._carry(carried)
 
+    def can_go_elsewhere(self) -> bool:
+        """Whether another tunnel, which has not been tried for this request, can take it now."""
+        request, endpoint = self.request, self.request.endpoint
+        if endpoint is None or request.tunnel is None or request.tries >= MAX_TRIES or len(endpoint.tunnels) < 2:
+            return False
+        return endpoint.can_take((*request.tried, request.tunnel))
+
     def forward_again(self) -> None:
-        """The tunnel took nothing of the request: try once more, on whichever tunnel there is then."""
+        """The tunnel took nothing of the request: try once more, on another one where there are several."""
         self._carried = None
+        request, tunnel = self.request, self.request.tunnel
+        assert request.endpoint is not None
+        assert tunnel is not None
+        request.tunnel = None
+        tunnel.open -= 1
+        if len(request.endpoint.tunnels) > 1:
+            request.tried += (tunnel,)
+            self.ingress.metrics.retried()
         if self.ingress.is_draining:
             self.fail("endpoint_offline", closes=True)
         else:

@@ -47,7 +47,7 @@ def _counter(definition: Definition, metrics: Metrics) -> Metric:
         case "exchanges":
             for status, count in zip(STATUS_CLASSES, metrics.status_counts[1:], strict=True):
                 family.add_metric([status], count)
-        case "received_bytes" | "sent_bytes" | "held_requests":
+        case "received_bytes" | "sent_bytes" | "held_requests" | "retried_requests":
             family.add_metric([], getattr(metrics, name))
         case "dropped_log_records":
             family.add_metric([], metrics.read(name))

@@ -44,11 +44,14 @@ DEFINITIONS = (
     Definition("tunnelrelay_limited", "counter", "Refusals because somebody took more than a fair share.", "limit"),
     Definition("tunnelrelay_agents", "counter", "Agents' attempts to connect, by how they ended.", "outcome"),
     Definition("tunnelrelay_held_requests", "counter", "Requests that waited for an agent to come back."),
+    Definition("tunnelrelay_retried_requests", "counter", "Requests that went on to another tunnel of an endpoint."),
     Definition("tunnelrelay_dropped_log_records", "counter", "Log lines lost because nobody read them fast enough."),
     Definition("tunnelrelay_open_visitors", "gauge", "Visitors' connections open now."),
     Definition("tunnelrelay_open_links", "gauge", "Agents' links open now."),
     Definition("tunnelrelay_open_streams", "gauge", "Streams open now on all links."),
     Definition("tunnelrelay_open_endpoints", "gauge", "Endpoints served now."),
+    Definition("tunnelrelay_open_tunnels", "gauge", "Tunnels there now, one or more for each endpoint."),
+    Definition("tunnelrelay_unhealthy_tunnels", "gauge", "Tunnels whose local service does not answer now."),
     Definition("tunnelrelay_waiting_requests", "gauge", "Requests held now for an agent to come back."),
     Definition("tunnelrelay_info", "gauge", "Always 1; the label tells the release.", "version"),
 )
@@ -73,6 +76,7 @@ class Metrics:
         "counts",
         "held_requests",
         "received_bytes",
+        "retried_requests",
         "seconds_sum",
         "sent_bytes",
         "status_counts",
@@ -85,6 +89,7 @@ class Metrics:
         self.received_bytes = 0
         self.sent_bytes = 0
         self.held_requests = 0
+        self.retried_requests = 0
         names = ("errors", "refused_heads", "logins", "limited", "agents")
         self.counts: dict[str, dict[str, int]] = {name: {} for name in names}
         self._readers: dict[str, Callable[[], float]] = {}
@@ -120,6 +125,10 @@ class Metrics:
     def held(self) -> None:
         """Counts a request that has to wait for its agent."""
         self.held_requests += 1
+
+    def retried(self) -> None:
+        """Counts a request that one tunnel could not take and another is asked."""
+        self.retried_requests += 1
 
     def watch(self, gauge: str, read: Callable[[], float]) -> None:
         """Reads a gauge from whoever owns the number, at each scrape: nothing on the hot path, nothing that drifts.

@@ -14,6 +14,8 @@ SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
 """Name of the session cookie over https, and over plain http (domain `localhost` only)."""
 TRANSACTION, TRANSACTION_PLAIN = b"__Host-tunnel-tx-", b"tunnel-tx-"
 """Prefix of the cookies of a login under way."""
+BALANCE, BALANCE_PLAIN = b"__Host-tunnel-lb", b"tunnel-lb"
+"""Name of the cookie that keeps a visitor with one of several tunnels."""
 
 MAX_SET_COOKIES = 64
 """Set-Cookie fields taken from one answer. Browsers keep about 180 a site: many push out those of other hosts."""

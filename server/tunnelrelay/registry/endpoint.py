@@ -87,9 +87,9 @@ class Endpoint:
         if self._held and self.can_take():
             self.wake()
 
-    def can_take(self) -> bool:
-        """Whether some tunnel takes one more request now."""
-        return any(tunnel.link.can_open for tunnel in balance.in_service(self.tunnels))
+    def can_take(self, tried: Collection[Tunnel] = ()) -> bool:
+        """Whether some tunnel but these takes one more request now."""
+        return any(tunnel.link.can_open for tunnel in balance.in_service(self.tunnels, tried))
 
     def pick(self, mark: bytes = b"", tried: Collection[Tunnel] = ()) -> Tunnel | None:
         """The tunnel for one more request; None when none takes any now.
@@ -105,9 +105,9 @@ class Endpoint:
         """The tunnel of the agent with this proof, for that agent's own probe."""
         return next((tunnel for tunnel in self.tunnels if tunnel.proof == proof and tunnel.link.can_open), None)
 
-    async def hold(self, seconds: float) -> bool:
-        """Wait until somebody serves it. False when nobody came in time, or too many wait already."""
-        if self.can_take():
+    async def hold(self, seconds: float, tried: Collection[Tunnel] = ()) -> bool:
+        """Wait until somebody but these serves it. False when nobody came in time, or too many wait already."""
+        if self.can_take(tried):
             return True
         if seconds <= 0 or len(self._held) >= MAX_HELD:
             return False
@@ -118,7 +118,7 @@ class Endpoint:
                 await future
             return True
         except TimeoutError:
-            return self.can_take()
+            return self.can_take(tried)
         finally:
             self._held.discard(future)
 

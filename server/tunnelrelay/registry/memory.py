@@ -6,6 +6,7 @@ and cleaning up after a link removes only what that very claim made. Who owns a 
 generation, only the store knows: whoever claims such a name has asked it before. Names of edges belong to `edges`.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,9 @@ from typing import Literal
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.registry.tunnel import Tunnel
+from tunnelrelay.registry.tunnel import Health, Tunnel
+
+log = logging.getLogger("tunnelrelay.registry")
 
 LOST_SECONDS = 600.0
 """How long a name whose link was lost stays with its owner and answers 503 instead of 404."""
@@ -94,6 +97,16 @@ class Registry:
         """Requests waiting for an agent."""
         return sum(endpoint.held_count for endpoint in self._endpoints.values())
 
+    @property
+    def tunnel_count(self) -> int:
+        """Tunnels that are there."""
+        return len(self._tunnels)
+
+    @property
+    def unhealthy_count(self) -> int:
+        """Those whose upstream does not answer."""
+        return sum(1 for tunnel in self._tunnels.values() if not tunnel.health.is_good)
+
     def expect(self, host: str, owner: str, generation: int = 1) -> None:
         """A name that was served before the relay restarted: its agent is on its way back."""
         if host not in self._endpoints:
@@ -130,6 +143,21 @@ class Registry:
             if (endpoint := self._endpoints.get(host)) is not None:
                 endpoint.serve_by(endpoint.tunnels)
         return True
+
+    def ail(self, tunnel: Tunnel, reason: str) -> None:
+        """A tunnel's upstream does not answer: others get its requests."""
+        if tunnel.health.is_good:
+            tunnel.health = Health(False, reason, self._clock())
+            log.info("tunnel unhealthy owner=%s name=%s id=%s reason=%s", tunnel.owner, tunnel.name, tunnel.id, reason)
+
+    def heal(self, tunnel: Tunnel) -> None:
+        """A tunnel's upstream answers again."""
+        if not tunnel.health.is_good:
+            tunnel.health = Health(True, since=self._clock())
+            log.info("tunnel healthy again owner=%s name=%s id=%s", tunnel.owner, tunnel.name, tunnel.id)
+            for host in tunnel.hosts:
+                if (endpoint := self._endpoints.get(host)) is not None:
+                    endpoint.room_was_made()
 
     # Names that agents ask for
 
@@ -221,7 +249,7 @@ class Registry:
         An edge stays for good, with tunnels or without: its visitors wait only where one was there a moment ago, or
         where the relay has just started and the agents are on their way back.
         """
-        if not endpoint.edge or endpoint.tunnels:
+        if not endpoint.edge or endpoint.is_served:
             return hold_seconds
         since = max(self._began, endpoint.vacant_since if endpoint.vacant_since is not None else self._began)
         return max(0.0, since + hold_seconds - self._monotonic())
