@@ -154,7 +154,7 @@ async def assemble(given: Given) -> Parts:
         audit_keeper=ground.audit_keeper,
         control=ControlSocket(given.config.data_dir, acceptor.revoke, sign_in.sessions.hear),
         keys=ground.keys,
-        revoked=RevokedTokens(given.store, acceptor.revoke, given.clock),
+        revoked=RevokedTokens(given.store, acceptor, given.clock),
         feed=ground.feed,
         traffic=ground.traffic,
     )

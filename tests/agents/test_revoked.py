@@ -14,11 +14,18 @@ class Scene:
         self.store = AwayStore()
         self.clock = Clock()
         self.revoked: list[str] = []
-        self.watch = RevokedTokens(self.store, self.revoke, self.clock)
+        self.rereads = self.expiries = 0
+        self.watch = RevokedTokens(self.store, self, self.clock)
 
     async def revoke(self, token_id: str) -> int:
         self.revoked.append(token_id)
         return 1
+
+    async def reread(self) -> None:
+        self.rereads += 1
+
+    def expire(self) -> None:
+        self.expiries += 1
 
     async def token(self) -> str:
         return (await tokens.create(self.store, "ann"))[1].id
@@ -47,6 +54,25 @@ async def test_a_token_that_was_revoked_is_told_once() -> None:
     await scene.store.revoke_token(other, scene.clock.now)
     await scene.watch.look()
     assert scene.revoked == [token, other]
+
+
+async def test_changed_tokens_are_read_again_twice_and_then_left_alone() -> None:
+    scene = Scene()
+    await scene.token()
+    for _ in range(10):
+        await scene.watch.look()
+    assert scene.rereads == 2
+    await scene.token()
+    for _ in range(10):
+        await scene.watch.look()
+    assert scene.rereads == 4
+
+
+async def test_a_store_that_is_away_keeps_no_expired_token_alive() -> None:
+    scene = Scene()
+    scene.store.is_away = True
+    await scene.watch.look()
+    assert scene.expiries == 1
 
 
 async def test_a_revocation_by_a_clock_that_is_behind_is_told_all_the_same() -> None:

@@ -8,7 +8,7 @@ from tunnelrelay.observe.audit import KINDS, MAX_TEXT
 from tunnelrelay.store.base import AuditRow
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "audit.md").read_text()
-KIND_ROW = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
+KIND_ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
 
 
 def kept(kind):

@@ -18,7 +18,7 @@ from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.tokens import authenticate
+from tunnelrelay.tokens import authenticate, has_expired
 
 log = logging.getLogger("tunnelrelay.agents")
 
@@ -106,6 +106,32 @@ class Acceptor:
             self._metrics.agent("revoked")
             session.revoke()
         return len(found)
+
+    async def reread(self) -> None:
+        """Go by what the store says now of the tokens that have links here.
+
+        With another ACL the agent has to come back: what it serves was taken under the old one.
+
+        Raises:
+            StoreError: Nobody can tell.
+        """
+        for token_id in {session.token.id for session in self._sessions} - {""}:
+            token = await self._store.token(token_id)
+            if token is None or token.revoked_at is not None:
+                await self.revoke(token_id)
+                continue
+            for session in [each for each in self._sessions if each.token.id == token_id]:
+                before, session.token = session.token, token
+                if before.acl != token.acl:
+                    session.link.close(Code.NO_ERROR, "what the authtoken may bind was changed")
+        self.expire()
+
+    def expire(self) -> None:
+        """End every link that came with a token whose time is over."""
+        now = self._clock()
+        for session in [each for each in self._sessions if has_expired(each.token, now)]:
+            self._metrics.agent("revoked")
+            session.link.close(Code.UNAUTHORIZED, "the authtoken has expired")
 
     def go_away(self, reason: str) -> None:
         """Tell every agent to open its links elsewhere."""

@@ -1,8 +1,10 @@
-"""Hears of authtokens that a command, or another relay, has revoked in the store, and ends what they had opened."""
+"""Hears of authtokens that a command, or another relay, has revoked or changed in the store, or whose time is over, and
+ends what they had opened."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from tunnelrelay.store.base import Store, StoreError
 
@@ -14,18 +16,32 @@ OVERLAP_SECONDS = 60.0
 """Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
 
 
+class Links(Protocol):
+    """The agents' links of this relay."""
+
+    async def revoke(self, token_id: str) -> int:
+        """Ends every link that came with a token."""
+
+    async def reread(self) -> None:
+        """Goes by what the store says now of the tokens that have links. Raises StoreError."""
+
+    def expire(self) -> None:
+        """Ends every link that came with a token whose time is over."""
+
+
 class RevokedTokens:
     """See the module. The owner runs `run` as a task.
 
     Args:
-        revoke: Ends every link that came with a token.
         clock: Unix time.
     """
 
-    def __init__(self, store: Store, revoke: Callable[[str], Awaitable[int]], clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, links: Links, clock: Callable[[], float]) -> None:
         self._store = store
-        self._revoke = revoke
+        self._links = links
         self._clock = clock
+        self._revision: int | None = None
+        self._rereads = 0
         self._looked_at = clock()
         self._known: frozenset[str] = frozenset()
         self._is_deaf = False
@@ -37,10 +53,12 @@ class RevokedTokens:
             await self.look()
 
     async def look(self) -> None:
-        """Ends the links of tokens that were revoked since the last look."""
+        """Ends the links of tokens that were revoked since the last look, or whose time is over."""
         now = self._clock()
+        self._links.expire()
         try:
             found = frozenset(await self._store.revoked_tokens(self._looked_at - OVERLAP_SECONDS))
+            await self._hear_of_changes()
         except StoreError as error:
             if not self._is_deaf:
                 log.warning("it is not known which tokens were revoked, will ask again: %s", error)
@@ -48,6 +66,15 @@ class RevokedTokens:
             return
         self._is_deaf = False
         for token_id in found - self._known:
-            await self._revoke(token_id)
+            await self._links.revoke(token_id)
         self._known = found
         self._looked_at = now
+
+    async def _hear_of_changes(self) -> None:
+        """After a change twice: a handshake may have been under way with what the token said before."""
+        revision = (await self._store.revisions())["tokens"]
+        if revision != self._revision:
+            self._revision, self._rereads = revision, 2
+        if self._rereads:
+            await self._links.reread()
+            self._rereads -= 1
