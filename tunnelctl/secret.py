@@ -20,7 +20,7 @@ _FIELDS = "cookie|set-cookie|authorization|proxy-authorization|x-tunnel-assertio
 
 # No alternative may look at the same character from more than a few starts: strangers choose what is logged.
 _SECRETS = re.compile(
-    r"tt_[0-9A-Za-z]{16,}"  # an agent's token
+    r"t[act]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code
     r"|(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"  # a JWT or JWE: it begins with {" in base64url
     r"|\bv1\.[0-9a-f]{8}\.[\w-]{16,}"  # a sealed blob: state, hand-off, login cookie, session
     rf"|(?<![\w-])(?:{_FIELDS})(?:: |[\"'], ?b?[\"'])(?P<field>[^\r\n\"']+)"  # a line of a head, or a pair of them
