@@ -12,6 +12,8 @@ from tunnelctl.secret import REDACTED, Secret, redact
 CANARY = "canary-7b1e-of-the-tests"
 SHAPES = [
     "tt_canaryCANARYcanaryCANARYcanaryCANARYcanary01",
+    "ta_canaryCANARYcanaryCANARYcanaryCANARYcanary01",
+    "https://dashboard.tun.example/sign-in#code=tc_canaryCANARYcanaryCANARYcanaryCANARYcanary01",
     "eyJhbGciOiJSUzI1NiJ9.eyJjYW5hcnkiOiJjYW5hcnki.canary",
     "v1.0a1b2c3d.canarycanarycanarycanary",
     f"Authorization: Bearer {CANARY}",
