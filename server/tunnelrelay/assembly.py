@@ -351,6 +351,7 @@ def _web(given: Given, ground: _Ground, sign_in: _SignIn) -> WebApp:
         endpoints=ground.registry,
         signer=ground.keys.signer,
         count_login=given.metrics.login,
+        tell_who=ground.traffic.tell_who,
     )
 
 

@@ -158,6 +158,19 @@ def test_whoever_is_sent_to_the_provider_is_neither_in_nor_out(s: Scene) -> None
     assert s.only() == ("sent to sign in", "not signed in")
 
 
+def test_whoever_signed_in_and_met_no_rule_is_told_with_the_kind_of_rule(s: Scene) -> None:
+    s.log.tell_who("r9", Identity(issuer=ISSUER, subject="m", email="mallory@evil.example"), "group")
+    s.saw(request_id="r9", tunnel="", guard=policy(oidc=oidc()), status=403, error="not_admitted", source="ingress")
+    assert s.only() == ("kept out", "no rule names any of their groups")
+    assert s.traffic.get(ADMIN, "r9").email == "mallory@evil.example"
+
+
+def test_whoever_signed_in_came_in(s: Scene) -> None:
+    s.log.tell_who("r9", Identity(issuer=ISSUER, subject="a"), "")
+    s.saw(request_id="r9", tunnel="", guard=policy(oidc=oidc()), status=303)
+    assert s.only() == ("let in", "signed in")
+
+
 def test_a_request_nobody_could_serve_was_not_judged(s: Scene) -> None:
     s.saw(tunnel="", guard=policy(), status=503, error="endpoint_offline", source="agent")
     assert s.only() == ("neither", "")

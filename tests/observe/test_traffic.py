@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.observe.test_access import Clock, exchange
+from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.traffic import (
@@ -109,6 +110,25 @@ def test_queries_and_secrets_are_not_kept_and_long_paths_are_cut() -> None:
     assert max(len(each.path) for each in kept) == MAX_PATH
     assert max(len(each.method) for each in kept) == MAX_WORD
     assert max(len(each.upgrade) for each in kept) == MAX_WORD
+
+
+def test_who_signed_in_by_a_request_is_kept_with_it_and_written_to_no_log() -> None:
+    traffic = log()
+    refused, fine = seen(request_id="r1", status=403, error="not_admitted"), seen(request_id="r2")
+    traffic.tell_who("r1", Identity(issuer="i", subject="mallory", email="mallory@evil.example"), "email")
+    traffic.add(refused)
+    traffic.add(fine)
+    kept = {each.exchange.request_id: each for each in traffic.recent()}
+    assert (kept["r1"].exchange.email, kept["r1"].login) == ("mallory@evil.example", "email")
+    assert (kept["r2"].exchange.user, kept["r2"].login) == ("", "")
+    assert (refused.exchange.user, refused.exchange.email) == ("", "")
+
+
+def test_those_who_signed_in_by_requests_that_never_ended_are_forgotten() -> None:
+    traffic = log()
+    for number in range(2 * MAX_PENDING):
+        traffic.tell_who(f"r{number}", Identity(issuer="i", subject="s"), "")
+    assert len(traffic._signed_in) == MAX_PENDING
 
 
 def test_hosts_without_number_use_up_their_owners_room_and_nobody_elses() -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.policy.making import oidc, policy
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.pages.errors import ERRORS
-from tunnelrelay.policy.reasons import REFUSALS, kept_out, let_in_anybody, let_in_person, let_in_program
+from tunnelrelay.policy.reasons import REFUSALS, kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
 
 ANN = {"sub": "1", "email": "ann@acme.com", "email_verified": True, "groups": ["dev", "admins"], "department": "it"}
 TOKEN = JwtSpec(issuer="https://ci.example", audience="deploy", claims=(("repository", "acme/x"), ("ref", "main")))
@@ -73,6 +73,25 @@ def test_an_endpoint_without_a_policy_yet_is_told_as_open_because_nothing_was_as
 def test_every_reason_for_keeping_somebody_out_is_an_error_of_the_table() -> None:
     assert REFUSALS.keys() <= ERRORS.keys()
     assert {ERRORS[code].source for code in REFUSALS} == {"ingress"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "claims"),
+    [
+        ({"allow_emails": ("bob@acme.com",)}, ANN),
+        ({"allow_emails": ("bob@acme.com",)}, {}),
+        ({"allow_groups": ("sales",)}, ANN),
+        ({"allow_claims": (("department", "hr"),)}, ANN),
+    ],
+)
+def test_each_kind_of_rule_that_keeps_somebody_out_has_its_words(
+    rules: dict[str, tuple[str, ...]], claims: dict[str, object]
+) -> None:
+    connection = policy(oidc=oidc(**rules)).connection
+    assert connection is not None
+    refusal = connection.rules.admits(claims)
+    assert refusal is not True
+    assert not_admitted(refusal.reason) != not_admitted("of another kind")
 
 
 def test_an_error_that_keeps_nobody_out_is_no_refusal() -> None:

@@ -17,7 +17,7 @@ from tunnelrelay.observe.series import SPAN_SECONDS, Figures, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
-from tunnelrelay.policy.reasons import kept_out, let_in_anybody, let_in_person, let_in_program
+from tunnelrelay.policy.reasons import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
 from tunnelrelay.policy.rules import Policy
 
 MAX_RECENT = 500
@@ -252,6 +252,8 @@ def _verdict(seen: Seen) -> tuple[Verdict, str]:
         return "let in", let_in_person(policy, msgspec.json.decode(seen.session.claims))
     if isinstance(seen.session, Program) and policy is not None:
         return "let in", let_in_program(policy, seen.session.identity.issuer)
+    if seen.login:
+        return ("let in", "signed in") if seen.login == "ok" else ("kept out", not_admitted(seen.login))
     if reason := kept_out(exchange.error):
         return "kept out", reason
     if seen.tunnel:

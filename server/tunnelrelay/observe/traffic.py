@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import CallLater, Exchange, clean_path
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.series import CLIENT_ERROR, OTHER, SERVER_ERROR, UNTIMED, Series, bucket_of
@@ -41,6 +42,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         tunnel: Id of the tunnel that served it, "" for none.
         policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
         session: What it was let in by (`oidc.session.Session` or `oidc.bearer.Program`); None for nothing.
+        login: How the login that it ended came out: `ok`, or which kind of rule let nobody in; "" for other requests.
     """
 
     exchange: Exchange
@@ -48,6 +50,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     tunnel: str
     policy: object
     session: object
+    login: str = ""
 
 
 class TrafficLog:
@@ -59,7 +62,18 @@ class TrafficLog:
         call_later: The event loop's by default; tests turn their own clock.
     """
 
-    __slots__ = ("_call_later", "_clock", "_feed", "_kept", "_pending", "all", "hosts", "owners", "tunnels")
+    __slots__ = (
+        "_call_later",
+        "_clock",
+        "_feed",
+        "_kept",
+        "_pending",
+        "_signed_in",
+        "all",
+        "hosts",
+        "owners",
+        "tunnels",
+    )
 
     def __init__(
         self, clock: Callable[[], float], feed: Feed | None = None, *, call_later: CallLater | None = None
@@ -69,6 +83,7 @@ class TrafficLog:
         self._call_later = call_later
         self._pending: list[Seen] = []
         self._kept: dict[str, deque[Seen]] = {}
+        self._signed_in: dict[str, tuple[Identity, str]] = {}
         self.all = Series()
         self.hosts = SeriesTable()
         self.owners = SeriesTable()
@@ -83,6 +98,12 @@ class TrafficLog:
             (self._call_later or asyncio.get_running_loop().call_later)(DIGEST_SECONDS, self.digest)
         elif count >= MAX_PENDING:
             self.digest()
+
+    def tell_who(self, request_id: str, who: Identity, refusal: str) -> None:
+        """Somebody signed in by a request that is nearly over, or would have if the rules let them."""
+        self._signed_in[request_id] = who, refusal or "ok"
+        if len(self._signed_in) > MAX_PENDING:
+            del self._signed_in[next(iter(self._signed_in))]
 
     def digest(self) -> None:
         """Counts and keeps what there is."""
@@ -121,12 +142,23 @@ class TrafficLog:
                 while len(kept) >= MAX_OWNERS:
                     del kept[min(kept, key=lambda owner: _ended_at(kept[owner][-1]))]
                 ring = kept[seen.owner] = deque()
-            exchange = _bounded(seen.exchange)
-            ring.append(seen if exchange is seen.exchange else msgspec.structs.replace(seen, exchange=exchange))
+            ring.append(self._completed(seen))
         level = _level([len(ring) for ring in kept.values()], MAX_KEPT)
         for ring in kept.values():
             while len(ring) > level:
                 ring.popleft()
+
+    def _completed(self, seen: Seen) -> Seen:
+        """With who signed in by it, and without what is too long."""
+        exchange, login = _bounded(seen.exchange), ""
+        signed_in = self._signed_in.pop(exchange.request_id, None) if self._signed_in else None
+        if signed_in is not None:
+            who, login = signed_in
+            # A copy: what is written to a log for long does not name people who were not let in.
+            exchange = msgspec.structs.replace(exchange, user=who.subject, email=who.email)
+        if exchange is seen.exchange:
+            return seen
+        return msgspec.structs.replace(seen, exchange=exchange, login=login)
 
 
 class SeriesTable:

@@ -268,7 +268,7 @@ class Finisher:
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
         fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
-        return Ended(redirect(location, fields), "ok")
+        return Ended(redirect(location, fields), "ok", identity)
 
     def _switch(self, transaction: Transaction) -> tuple[str, bytes]:
         """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.

@@ -27,10 +27,17 @@ _PRIVATE: tuple[Field, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One step of a login is over."""
+    """One step of a login is over.
+
+    Attributes:
+        who: Who signed in at the provider; None when nobody did.
+        refusal: Which kind of rule does not let them in (`Refusal.reason`); "" for none.
+    """
 
     reply: Reply
     outcome: Outcome
+    who: Identity | None = None
+    refusal: str = ""
 
 
 def redirect(location: str, fields: list[Field] | None = None) -> Reply:
@@ -67,7 +74,7 @@ def not_admitted(
         form=form,
         fields=tuple(fields),
     )
-    return Ended(page, "denied")
+    return Ended(page, "denied", identity, refusal.reason)
 
 
 def provider_failed(

@@ -26,6 +26,15 @@ REFUSALS = {
 """Errors that say somebody may not pass; every other one says that something went wrong."""
 
 
+RULES = {
+    "email_unverified": "the provider does not vouch for their e-mail address",
+    "email": "no rule names their e-mail address",
+    "group": "no rule names any of their groups",
+    "claim": "no rule about claims is met",
+}
+"""Kinds of rules that somebody did not meet (`Refusal.reason`)."""
+
+
 def let_in_person(policy: Policy, claims: Claims) -> str:
     """By which rules the holder of these claims came in: `domain acme.com, group admins`."""
     rules = policy.connection.rules if policy.connection is not None else Rules()
@@ -57,6 +66,11 @@ def let_in_anybody(policy: Policy | None) -> str:
 def kept_out(code: str) -> str:
     """Why somebody was kept out, from the error's code; "" when the error means something else."""
     return REFUSALS.get(code, "")
+
+
+def not_admitted(reason: str) -> str:
+    """Why somebody who signed in was kept out, from `Refusal.reason`."""
+    return RULES.get(reason, REFUSALS["not_admitted"])
 
 
 def _met(rules: Rules, claims: Claims) -> Iterator[str]:

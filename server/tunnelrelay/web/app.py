@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.model import Identity
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.login import Login
@@ -50,11 +51,16 @@ class WebApp:
     dashboard: ASGIApp | None = None
     api: ASGIApp | None = None
     count_login: Callable[[str], None] = lambda outcome: None
+    tell_who: Callable[[str, Identity, str], None] = lambda request_id, who, refusal: None
 
     def build(self) -> ASGIApp:
         """The app to hand to the server behind the ingress."""
         logins = LoginPages(
-            address=self.address, login=self.login, endpoints=self.endpoints, count_login=self.count_login
+            address=self.address,
+            login=self.login,
+            endpoints=self.endpoints,
+            count_login=self.count_login,
+            tell_who=self.tell_who,
         )
         logouts = LogoutPages(
             logout=self.logout,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
-from tunnelrelay.model import Field
+from tunnelrelay.model import Field, Identity
 from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_initiation
@@ -30,12 +30,14 @@ class LoginPages:
 
     Attributes:
         count_login: Told the outcome of each step.
+        tell_who: Told who signed in by which request, and which kind of rule does not let them in ("" for none).
     """
 
     address: PublicAddress
     login: Login
     endpoints: Endpoints
     count_login: Callable[[Outcome], None]
+    tell_who: Callable[[str, Identity, str], None]
 
     def at_endpoint(self) -> list[Route]:
         """The paths that every endpoint with a login has."""
@@ -71,14 +73,14 @@ class LoginPages:
         asking = self._asking(request)
         if isinstance(asking, Response):
             return asking
-        return self._counted(await self.login.finish(asking, query_params(request.scope)))
+        return self._counted(asking, await self.login.finish(asking, query_params(request.scope)))
 
     async def _finish_here(self, request: Request) -> Response:
         """Where the provider itself sends visitors, when the owner has registered the endpoint's own host there."""
         asking = self._asking(request)
         if isinstance(asking, Response):
             return asking
-        return self._counted(await self.login.finish_here(asking, query_params(request.scope)))
+        return self._counted(asking, await self.login.finish_here(asking, query_params(request.scope)))
 
     async def _start(self, request: Request) -> Response:
         """A login started from elsewhere: by the provider, or by whoever opens the address."""
@@ -92,7 +94,7 @@ class LoginPages:
         if request.method == "POST":
             # A form of another site comes without our cookies (SameSite=Lax); the GET it is turned into has them.
             return response(redirect(passed_on(params, base)))
-        return self._counted(await self.login.start_asked(asking, initiation))
+        return self._counted(asking, await self.login.start_asked(asking, initiation))
 
     async def _pass_on(self, request: Request) -> Response:
         """The same on the callback host: on to the endpoint that `target_link_uri` names, if it has this provider."""
@@ -117,7 +119,7 @@ class LoginPages:
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
             return error("form_refused", request)
-        return self._counted(await self.login.switch(asking, form))
+        return self._counted(asking, await self.login.switch(asking, form))
 
     def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> Asking | Response:
         """Who asks, or the answer for what is no page being opened at an endpoint with a login."""
@@ -136,8 +138,10 @@ class LoginPages:
             peer=inside.peer,
         )
 
-    def _counted(self, ended: Ended) -> Response:
+    def _counted(self, asking: Asking, ended: Ended) -> Response:
         self.count_login(ended.outcome)
+        if ended.who is not None:
+            self.tell_who(asking.request_id, ended.who, ended.refusal)
         return response(ended.reply)
 
 
