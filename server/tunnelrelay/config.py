@@ -15,7 +15,8 @@ from typing import Any
 import platformdirs
 
 from tunnelrelay import config_values as read
-from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather
+from tunnelrelay.config_database import DatabaseUrl, database_url, has_password
+from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather, variable_name
 from tunnelrelay.config_values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
 
 KEYS_FILE_NAME = "keys.json"
@@ -78,6 +79,13 @@ class RelayConfig:
         shape="DIR",
         factory=default_data_dir,
         is_path=True,
+    )
+    database: DatabaseUrl | None = setting(
+        database_url,
+        "A PostgreSQL database, for relays on several machines; `sqlite` is a file in `data_dir`. "
+        "A URL with a password comes from a file or a variable.",
+        shape="URL|file:PATH|env:NAME|sqlite",
+        has_secret=has_password,
     )
     admin: ListenAddress | None = setting(
         read.listen_address_or_off,
@@ -242,13 +250,27 @@ def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file:
     return _path("keys_file", flags, env, file) or default
 
 
+def load_database(
+    *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None
+) -> DatabaseUrl | None:
+    """Only which database it is; None for the file in the data directory."""
+    found = _alone("database", flags, env, file)
+    return found if isinstance(found, DatabaseUrl) else None
+
+
 def _path(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Path | None:
     """The value of one setting that is a path, None when nobody set it."""
+    found = _alone(name, flags, env, file)
+    return Path(found) if found is not None else None
+
+
+def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Any:
+    """The value of one setting, None when nobody set it."""
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
     found = _value(name, raw[name], problems) if name in raw else None
     if problems:
         raise ConfigError(problems)
-    return Path(found) if found is not None else None
+    return found
 
 
 def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
@@ -257,6 +279,10 @@ def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
     texts = [part.strip() for text in raw.texts for part in (text.split(",") if known.is_list else [text])]
     if not known.is_list and len(texts) != 1:
         problems.append(Problem(raw.origin, "takes one value"))
+        return None
+    if raw.origin == flag_name(name) and any(map(known.has_secret, texts)):
+        hint = f"write it to a file for {flag_name(name)} file:PATH, or into the variable {variable_name(name)}"
+        problems.append(Problem(raw.origin, "everybody on this machine can read a password that stands here", hint))
         return None
     if known.is_path and raw.base is not None:
         texts = [str(raw.base / Path(text).expanduser()) for text in texts]

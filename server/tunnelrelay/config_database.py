@@ -78,6 +78,14 @@ def database_url(text: str) -> DatabaseUrl | None:
     return DatabaseUrl(text)
 
 
+def has_password(text: str) -> bool:
+    """Whether a password stands in this very text."""
+    try:
+        return text.startswith(SCHEMES) and DatabaseUrl(text).has_password
+    except ValueError:
+        return True  # cannot be told
+
+
 def _content(path: Path) -> str:
     try:
         with path.open() as file:

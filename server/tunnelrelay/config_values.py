@@ -69,6 +69,8 @@ class Setting:
         shape: What a value looks like, for `--help` and the docs.
         is_list: May be given several times, comma separated, or as a TOML array.
         is_path: Relative to the configuration file when it stands in one.
+        has_secret: Whether a text has a secret in it: then a flag may not say it, as everybody on the machine can read
+            command lines.
     """
 
     read: Callable[[str], Any]
@@ -77,6 +79,7 @@ class Setting:
     unit: str = ""
     is_list: bool = False
     is_path: bool = False
+    has_secret: Callable[[str], bool] = lambda _text: False
 
 
 def setting(read: Callable[[str], Any], doc: str, *, shape: str, default: Any = None, **more: Any) -> Any:

@@ -21,8 +21,7 @@ from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.store.store import FILE_NAME as STORE_FILE
-from tunnelrelay.store.store import SqliteStore
+from tunnelrelay.store.opening import open_store
 
 log = logging.getLogger("tunnelrelay")
 
@@ -129,7 +128,7 @@ class Relay:
         if config.tls_cert is not None and config.tls_key is not None:
             certificate = Certificate(config.tls_cert, config.tls_key)
         self.address = _public_address(config, self.http, self.https)
-        self.store = await SqliteStore.open(config.data_dir / STORE_FILE)
+        self.store = await open_store(config.database, config.data_dir)
         self.parts = parts = await assemble(self._given())
         await parts.control.start()
         for work in (*parts.background(), lambda: self._sweep(certificate)):

@@ -6,12 +6,11 @@ Reads the store directly and works with and without a running relay, whose lates
 import json
 import re
 import time
-from pathlib import Path
 
 import click
 import msgspec
 
-from tunnelrelay.cli.store import Misused, when, with_store
+from tunnelrelay.cli.store import Misused, Place, when, with_store
 from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.observe.text import printable, quoted
 from tunnelrelay.store.base import AuditRow
@@ -19,19 +18,19 @@ from tunnelrelay.store.base import AuditRow
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def show(data_dir: Path, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
+def show(place: Place, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
     """Lists events, oldest first, so that the latest stands above the prompt."""
     if kind is not None and kind not in KINDS:
         raise Misused(f"there is no kind of event called `{kind}`", f"one of: {', '.join(KINDS)}")
     start = time.time() - _seconds(since) if since else 0.0
-    found = with_store(data_dir, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
+    found = with_store(place, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
     found.reverse()
     if as_json:
         click.echo(json.dumps([_record(row) for row in found], indent=2))
     elif found:
         click.echo("\n".join(map(_line, found)))
     else:
-        click.echo(f"no such events in {data_dir}", err=True)
+        click.echo(f"no such events in {place}", err=True)
 
 
 def _seconds(text: str) -> float:

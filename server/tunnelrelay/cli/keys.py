@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from tunnelrelay.cli.store import COMMAND, Failure, check_user, demand_store, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, Place, check_user, demand_store, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
@@ -26,7 +26,7 @@ Record = dict[str, str | None]
 Result = TypeVar("Result")
 
 
-def show(_data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
+def show(_place: Place, keys_file: Path, *, as_json: bool) -> None:
     """Lists the keys of both files, without what is secret."""
     ring, signing = _guarded(keys_file, lambda: (KeyRing.file(keys_file).load(), _signing(keys_file).load()))
     records = [*_ring_records(ring, time.time()), *_signing_records(signing, time.time())]
@@ -36,12 +36,12 @@ def show(_data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
         _print_table(records)
 
 
-def rotate(data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
+def rotate(place: Place, keys_file: Path, *, as_json: bool) -> None:
     """Makes a new sealing key and a new signing key."""
-    demand_store(data_dir)  # no key is changed without the event that tells it
+    demand_store(place)  # no key is changed without the event that tells it
     now = time.time()
     made = _guarded(keys_file, lambda: _rotated(keys_file, now))
-    _keep_events(data_dir, "keys.rotated", made)
+    _keep_events(place, "keys.rotated", made)
     if as_json:
         click.echo(json.dumps(made, indent=2))
         return
@@ -49,11 +49,11 @@ def rotate(data_dir: Path, keys_file: Path, *, as_json: bool) -> None:
         click.echo(f"new key {item['kid']}: {item['use']}s from {item['from']}", err=True)
 
 
-def drop(data_dir: Path, keys_file: Path, kid: str, *, as_json: bool) -> None:
+def drop(place: Place, keys_file: Path, kid: str, *, as_json: bool) -> None:
     """Takes one key away, before its time."""
-    demand_store(data_dir)
+    demand_store(place)
     dropped = _guarded(keys_file, lambda: _dropped(keys_file, kid))
-    _keep_events(data_dir, "keys.dropped", [dropped])
+    _keep_events(place, "keys.dropped", [dropped])
     if as_json:
         click.echo(json.dumps(dropped, indent=2))
         return
@@ -131,7 +131,7 @@ def _print_table(records: list[Record]) -> None:
     print_table(("id", "use", "state", "from", "dropped at"), ([record[name] for name in names] for record in records))
 
 
-def _keep_events(data_dir: Path, kind: str, keys: list[Record]) -> None:
+def _keep_events(place: Place, kind: str, keys: list[Record]) -> None:
     details = [json.dumps({"use": key["use"], "kid": key["kid"]}) for key in keys]
     rows = [AuditRow(at=time.time(), kind=kind, reason="asked", node=COMMAND, details=text) for text in details]
-    with_store(data_dir, lambda store: store.add_audit(rows))
+    with_store(place, lambda store: store.add_audit(rows))

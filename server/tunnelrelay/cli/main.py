@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import tunnelctl
-from tunnelrelay.config import SETTINGS, RelayConfig, load_config, load_data_dir, load_keys_file
+from tunnelrelay.config import SETTINGS, RelayConfig, load_config, load_data_dir, load_database, load_keys_file
 from tunnelrelay.config_sources import ConfigError, flag_name
 
 FAILED = 1
@@ -77,11 +77,11 @@ def serve(config_file: str | None, **flags: object) -> None:
     """
     config: RelayConfig = _loaded(load_config, config_file, flags)
     if config.needs_tokens:
-        from tunnelrelay.cli.store import Failure
+        from tunnelrelay.cli.store import Failure, Place
         from tunnelrelay.cli.tokens import demand_token
 
         try:
-            demand_token(config.data_dir)
+            demand_token(Place(config.data_dir, config.database))
         except Failure as failure:
             fail(str(failure), failure.hint)
     from tunnelrelay.process import run
@@ -98,8 +98,14 @@ def token() -> None:
 
 
 def _store_options(command: Command) -> Command:
-    """What the commands that read or change the data directory have in common."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
+    """What the commands that read or change what a relay keeps have in common."""
+    return _place_options(click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command))
+
+
+def _place_options(command: Command) -> Command:
+    """Where a relay keeps what it keeps."""
+    shape = SETTINGS["database"].shape
+    command = click.option("--database", metavar=shape, help="The relay's database; as for `serve`.")(command)
     command = click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`.")(command)
     return _config_option(command)
 
@@ -282,11 +288,12 @@ def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
 
 
 def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    from tunnelrelay.cli.store import Failure
+    from tunnelrelay.cli.store import Failure, Place
 
     data_dir = _loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
+    database = _loaded(load_database, where["config_file"], {"database": where["database"]})
     try:
-        action(data_dir, *args, as_json=where["as_json"])
+        action(Place(data_dir, database), *args, as_json=where["as_json"])
     except Failure as failure:
         fail(str(failure), failure.hint, failure.code)
 

@@ -2,30 +2,29 @@
 
 import json
 import time
-from pathlib import Path
 
 import click
 
-from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.registry.memory import LOST_SECONDS
 from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
 
 
-def show(data_dir: Path, owner: str | None, *, as_json: bool) -> None:
+def show(place: Place, owner: str | None, *, as_json: bool) -> None:
     """Lists names by host, those given up too."""
-    found = with_store(data_dir, lambda store: store.all_names(owner))
+    found = with_store(place, lambda store: store.all_names(owner))
     if as_json:
         click.echo(json.dumps([_record(row) for row in found], indent=2))
     elif found:
         _print_table(found)
     else:
-        click.echo(f"no names in {data_dir}", err=True)
+        click.echo(f"no names in {place}", err=True)
 
 
-def release(data_dir: Path, name: str, *, as_json: bool) -> None:
+def release(place: Place, name: str, *, as_json: bool) -> None:
     """Frees a name that nobody serves: whoever asks next gets it."""
-    row = with_store(data_dir, lambda store: _release_in(store, name))
+    row = with_store(place, lambda store: _release_in(store, name))
     if as_json:
         click.echo(json.dumps(_record(row), indent=2))
     click.echo(f"{row.host}, which was {row.owner}'s, is anybody's now; its next owner begins anew", err=True)

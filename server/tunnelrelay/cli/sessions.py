@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from tunnelrelay import control
-from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
@@ -29,9 +29,9 @@ ID_LENGTH = 12
 MIN_PREFIX = 4
 
 
-def show(data_dir: Path, host: str | None, user: str | None, *, as_json: bool) -> None:
+def show(place: Place, host: str | None, user: str | None, *, as_json: bool) -> None:
     """Lists sessions, the most recently used first."""
-    found = with_store(data_dir, lambda store: _found(store, host, user))
+    found = with_store(place, lambda store: _found(store, host, user))
     if as_json:
         click.echo(json.dumps([_record(row) for row in found], indent=2))
     elif found:
@@ -41,7 +41,7 @@ def show(data_dir: Path, host: str | None, user: str | None, *, as_json: bool) -
 
 
 def revoke(
-    data_dir: Path, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool
+    place: Place, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool
 ) -> None:
     """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all.
 
@@ -50,14 +50,14 @@ def revoke(
     Raises:
         Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
     """
-    ended = with_store(data_dir, lambda store: _revoke_in(store, keys_file, ids, host, user))
+    ended = with_store(place, lambda store: _revoke_in(store, keys_file, ids, host, user))
     if as_json:
         click.echo(json.dumps([_record(row) for row in ended], indent=2))
     if not ended:
         _say_nobody(host, user)
         return
     try:
-        done = control.tell(data_dir, control.Order(sessions_ended=True))
+        done = control.tell(place.data_dir, control.Order(sessions_ended=True))
     except control.ControlError as problem:
         raise Failure(
             f"ended, but {problem}",

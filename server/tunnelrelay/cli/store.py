@@ -4,18 +4,39 @@ import asyncio
 import os
 import pwd
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.store.store import FILE_NAME, SqliteStore
+from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.store.base import StoreError
+from tunnelrelay.store.opening import open_store
+from tunnelrelay.store.sql_store import SqlStore
+from tunnelrelay.store.store import FILE_NAME
 
 DIRECTORY_MODE = 0o700
 COMMAND = "command"
 """What audit events of commands say in the place of a relay's name."""
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a relay keeps what it keeps.
+
+    Attributes:
+        data_dir: The control sockets of relays that run here, and their keys.
+        database: None for the file in `data_dir`.
+    """
+
+    data_dir: Path
+    database: DatabaseUrl | None = None
+
+    def __str__(self) -> str:
+        """Where the rows are, for messages."""
+        return str(self.data_dir if self.database is None else self.database)
 
 
 class Failure(Exception):
@@ -34,39 +55,51 @@ class Misused(Failure):
     code = 2
 
 
-def with_store(data_dir: Path, action: Callable[[Store], Awaitable[Result]], *, may_make: bool = False) -> Result:
-    """What `action` returns from the store of this directory.
+def with_store(
+    place: Place,
+    action: Callable[[SqlStore], Awaitable[Result]],
+    *,
+    may_make: bool = False,
+    is_patient: bool = False,
+) -> Result:
+    """What `action` returns from the store of this place.
 
     Args:
         may_make: Make directory and store if they are not there. Only for what sets a relay up: to all else, that they
-            are missing says that the directory was mistyped.
+            are missing says that the place was mistyped.
+        is_patient: For what looks at every row: statements may take minutes.
 
     Raises:
         Failure: There is no store, or it cannot be used.
     """
-    path = data_dir / FILE_NAME
-    check_user(path)
     try:
+        if place.database is None:
+            check_user(place.data_dir / FILE_NAME)
         if may_make:
-            data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            place.data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         else:
-            demand_store(data_dir)
-        return asyncio.run(_opened(path, action))
+            demand_store(place)
+        return asyncio.run(_opened(place, action, may_make=may_make, is_patient=is_patient))
     except OSError as problem:
-        raise Failure(f"the data directory {data_dir} cannot be used: {problem.strerror}") from problem
+        raise Failure(f"the data directory {place.data_dir} cannot be used: {problem.strerror}") from problem
     except StoreError as problem:
-        raise Failure(
-            str(problem), f"is {data_dir} the relay's data directory, and may this user write it?"
-        ) from problem
+        raise Failure(str(problem), _hint(place)) from problem
 
 
-def demand_store(data_dir: Path) -> None:
-    """Raises Failure when no relay ever kept anything here."""
-    if not (data_dir / FILE_NAME).exists():
+def demand_store(place: Place) -> None:
+    """Raises Failure when no relay ever kept anything in this directory. Of a database, opening it tells."""
+    if place.database is None and not (place.data_dir / FILE_NAME).exists():
         raise Failure(
-            f"there is no relay data in {data_dir}",
-            "give the relay's own directory by --data-dir; `tunnelrelay token create` or `serve` makes a new one",
+            f"there is no relay data in {place}",
+            "give the relay's own directory by --data-dir, or its --database; "
+            "`tunnelrelay token create` or `serve` makes a new one",
         )
+
+
+def _hint(place: Place) -> str:
+    if place.database is not None:
+        return "is this the relay's database, does it run, and may this user use it?"
+    return f"is {place.data_dir} the relay's data directory, and may this user write it?"
 
 
 def when(at: float | None) -> str | None:
@@ -74,8 +107,10 @@ def when(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def _opened(path: Path, action: Callable[[Store], Awaitable[Result]]) -> Result:
-    store = await SqliteStore.open(path)
+async def _opened(
+    place: Place, action: Callable[[SqlStore], Awaitable[Result]], *, may_make: bool, is_patient: bool
+) -> Result:
+    store = await open_store(place.database, place.data_dir, may_make=may_make, is_patient=is_patient)
     try:
         return await action(store)
     finally:

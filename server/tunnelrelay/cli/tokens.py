@@ -3,47 +3,46 @@
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from tunnelrelay import control, tokens
-from tunnelrelay.cli.store import COMMAND, Failure, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.model import Token
 from tunnelrelay.store.base import AuditRow, Store
 
 
-def create(data_dir: Path, owner: str, *, as_json: bool) -> None:
+def create(place: Place, owner: str, *, as_json: bool) -> None:
     """Makes a token; the token alone goes to stdout, so that a script can catch it."""
     if problem := tokens.owner_problem(owner):
         raise Failure(f"`{owner}` cannot be an owner: {problem}")
-    text, token = with_store(data_dir, lambda store: _create_in(store, owner), may_make=True)
+    text, token = with_store(place, lambda store: _create_in(store, owner), may_make=True)
     if as_json:
         click.echo(json.dumps({"token": text, **_record(token)}))
         return
-    click.echo(f"token {token.id} of owner {owner}, kept as a digest in {data_dir}; it is not shown again:", err=True)
+    click.echo(f"token {token.id} of owner {owner}, kept as a digest in {place}; it is not shown again:", err=True)
     click.echo(text)
     click.echo("hint: on the agent's machine: tunnel config add-authtoken TOKEN", err=True)
 
 
-def show(data_dir: Path, owner: str | None, *, as_json: bool) -> None:
+def show(place: Place, owner: str | None, *, as_json: bool) -> None:
     """Lists tokens, oldest first."""
-    found = with_store(data_dir, lambda store: store.tokens(owner))
+    found = with_store(place, lambda store: store.tokens(owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
     elif found:
         _print_table(found)
     else:
-        click.echo(f"no tokens in {data_dir}", err=True)
+        click.echo(f"no tokens in {place}", err=True)
 
 
-def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: bool) -> None:
+def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bool) -> None:
     """Revokes in the store first, then has a running relay end what those tokens opened."""
-    found, unknown = with_store(data_dir, lambda store: _revoke_in(store, names, owner))
+    found, unknown = with_store(place, lambda store: _revoke_in(store, names, owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
-    untold = [problem for token in found if (problem := _tell(data_dir, token))]
+    untold = [problem for token in found if (problem := _tell(place, token))]
     if untold:
         raise Failure(
             f"revoked, but {untold[0]}",
@@ -55,12 +54,13 @@ def revoke(data_dir: Path, names: Sequence[str], owner: str | None, *, as_json: 
         raise Failure(f"owner {owner} has no good token", "tunnelrelay token list")
 
 
-def demand_token(data_dir: Path) -> None:
+def demand_token(place: Place) -> None:
     """Raises Failure when no agent could connect: a public relay starts with a token or not at all."""
-    if not with_store(data_dir, tokens.has_good_token, may_make=True):
+    if not with_store(place, tokens.has_good_token, may_make=True):
+        with_database = "" if place.database is None else ", with the same --database"
         raise Failure(
-            f"others can reach this relay, and there is no token in {data_dir} that an agent could connect with",
-            f"tunnelrelay token create --owner NAME --data-dir {data_dir}",
+            f"others can reach this relay, and there is no token in {place} that an agent could connect with",
+            f"tunnelrelay token create --owner NAME --data-dir {place.data_dir}" + with_database,
         )
 
 
@@ -86,10 +86,10 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
     return found, unknown
 
 
-def _tell(data_dir: Path, token: Token) -> str:
+def _tell(place: Place, token: Token) -> str:
     """Has a running relay end the token's links, and reports. Returns what went wrong, or ""."""
     try:
-        done = control.tell(data_dir, control.Order(revoked=token.id))
+        done = control.tell(place.data_dir, control.Order(revoked=token.id))
     except control.ControlError as problem:
         return str(problem)
     live = "no relay is running here" if done is None else f"live links ended: {done.links}"
