@@ -195,7 +195,8 @@ class Ingress:
         endpoint, tunnel = request.endpoint or self.registry.find(request.host), request.tunnel
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
-            self.traffic.add(Seen(exchange, endpoint.owner, served_by, endpoint.policy, request.session))
+            policy = request.policy or endpoint.policy
+            self.traffic.add(Seen(exchange, endpoint.owner, served_by, policy, request.session))
 
     def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
         """The forwarding fields that tell the upstream who asks, and under which address."""
