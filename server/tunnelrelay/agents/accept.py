@@ -67,6 +67,11 @@ class Acceptor:
         self._wrong = Buckets(BURST_TOKENS, TOKENS_PER_SECOND)
 
     @property
+    def sessions(self) -> tuple[AgentSession, ...]:
+        """Whoever is linked now."""
+        return tuple(self._sessions)
+
+    @property
     def link_count(self) -> int:
         """Links open now."""
         return len(self._sessions)

@@ -35,6 +35,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
+from tunnelrelay.policy.named import Resolve, is_named, knows_none
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry, Taken
@@ -50,6 +51,7 @@ MAX_STREAMS = 1024
 BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
+STOPPED = "stopped from the relay's dashboard or API"
 MAX_METADATA, MAX_UPSTREAM = 4096, 256
 """Characters kept of what is only for people; ngrok takes as much metadata."""
 
@@ -65,6 +67,7 @@ class Desk:
         clock: Unix time.
         spawn: Runs what waits for the store, until the relay stops.
         warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
+        resolve: Knows the named providers.
     """
 
     address: PublicAddress
@@ -79,6 +82,7 @@ class Desk:
     metrics: Metrics
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     warm: Callable[[Connection], None]
+    resolve: Resolve = knows_none
 
 
 class AgentSession:
@@ -122,6 +126,16 @@ class AgentSession:
     def revoke(self) -> None:
         """The token is no longer good."""
         self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
+
+    def stop(self, *, is_restart: bool) -> None:
+        """Ends the link.
+
+        Args:
+            is_restart: The agent may come back at once; else it hears that it is not to.
+        """
+        for number in () if is_restart else list(self.tunnels):
+            self.link.send(Refused(tunnel=number, code="not_allowed", message=STOPPED, hint=""))
+        self.link.close(Code.NO_ERROR, STOPPED)
 
     # LinkUser
 
@@ -206,13 +220,7 @@ class AgentSession:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
         try:
-            policy = compile_policy(
-                bind.policy,
-                upstream=bind.upstream,
-                owner=self.owner,
-                key=desk.policy_key,
-                is_local=desk.address.is_local,
-            )
+            policy = self._policy(bind)
         except PolicyInvalid as error:
             self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
             return
@@ -225,6 +233,18 @@ class AgentSession:
         elif self._may_ask(bind):
             self._asking[bind.tunnel] = bind
             desk.spawn(self._ask(bind, host, policy))
+
+    def _policy(self, bind: Bind) -> Policy:
+        """What guards the endpoint, by the providers there are now. Raises `PolicyInvalid`."""
+        desk = self._desk
+        return compile_policy(
+            bind.policy,
+            upstream=bind.upstream,
+            owner=self.owner,
+            key=desk.policy_key,
+            is_local=desk.address.is_local,
+            resolve=desk.resolve,
+        )
 
     def _may_ask(self, bind: Bind) -> bool:
         """Whether this owner may have one more name, and the store's time for it."""
@@ -292,7 +312,7 @@ class AgentSession:
 
     def _tunnel(self, bind: Bind) -> Tunnel:
         """What the agent offers, as the registry keeps it."""
-        desk, now = self._desk, self._desk.clock()
+        desk, now, oidc = self._desk, self._desk.clock(), bind.policy.oidc
         return Tunnel(
             id=new_id("tunnel", now),
             link=self.link,
@@ -303,6 +323,7 @@ class AgentSession:
             peer=self.link.peer,
             end=lambda by, at: self._supersede(bind.tunnel, by, at),
             lose=lambda message, hint: self._lose(bind, message, hint),
+            recompile=(lambda: self._policy(bind)) if oidc is not None and is_named(oidc) else None,
             mark=mark_of(desk.mark_key, self._agent, bind.tunnel),
             pooling=bind.pooling,
             weight=bind.weight,

@@ -8,6 +8,7 @@ from typing import Protocol
 from tunnelctl.link.link import StreamOwner
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.stream import Stream
+from tunnelrelay.policy.rules import Policy
 
 Pairs = tuple[tuple[str, str], ...]
 MAX_WEIGHT = 100
@@ -73,6 +74,7 @@ class Tunnel:
         end: Tells the agent that another took its place: (where from, when as RFC 3339).
         lose: Tells the agent that it may not serve the name any more: (message, hint).
         moved: Tells the agent which hosts it serves now; only for what joined edges.
+        recompile: Its rules as they are now; only where they name a provider, which may change. Raises `PolicyInvalid`.
         mark: Its value in the cookie that keeps a visitor with it: a keyed digest, the same when the agent comes back.
         labels: Of what joined edges: all that it carries. Empty for a tunnel that asked for a name of its own.
         pooling: It shares its name with others that say so too.
@@ -100,6 +102,7 @@ class Tunnel:
     end: Callable[[str, str], None]
     lose: Callable[[str, str], None]
     moved: Callable[[tuple[str, ...]], None] = lambda hosts: None
+    recompile: Callable[[], Policy] | None = None
     mark: bytes = b""
     labels: Pairs = ()
     pooling: bool = False
