@@ -1,11 +1,9 @@
 """One agent's link, seen from the relay: it says hello, binds tunnels, and loses them with the link."""
 
 import asyncio
-import hmac
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from tunnelctl import __version__
 from tunnelctl.link.link import HEARTBEAT, Link
@@ -23,22 +21,19 @@ from tunnelctl.wire.messages import (
     Welcome,
 )
 from tunnelctl.wire.stream import Stream
-from tunnelrelay.address import PublicAddress
-from tunnelrelay.agents.callbacks import callback_problem, redirect_uri
+from tunnelrelay.agents.callbacks import callback_problem
 from tunnelrelay.agents.changes import changes
+from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
-from tunnelrelay.agents.remember import NameKeeper
-from tunnelrelay.agents.shares import MAX_OWNERS_NAMES, OwnerShares
+from tunnelrelay.agents.offers import NotHad, bound_of, labels_of, make_tunnel, not_allowed, weight_problem
+from tunnelrelay.agents.shares import MAX_OWNERS_NAMES
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
-from tunnelrelay.observe.audit import Audit
-from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
-from tunnelrelay.policy.named import Resolve, is_named, knows_none
-from tunnelrelay.policy.rules import Connection, Policy
-from tunnelrelay.registry.edges import EdgeTable
-from tunnelrelay.registry.memory import Registry, Taken
+from tunnelrelay.policy.named import is_named
+from tunnelrelay.policy.rules import CLOSED, Policy
+from tunnelrelay.registry.memory import Taken
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, StoreError
 
@@ -52,37 +47,7 @@ BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
 STOPPED = "stopped from the relay's dashboard or API"
-MAX_METADATA, MAX_UPSTREAM = 4096, 256
-"""Characters kept of what is only for people; ngrok takes as much metadata."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """What every agent session shares.
-
-    Attributes:
-        edges: Whom tunnels with labels join.
-        policy_key: Key of the digests that name a configuration.
-        mark_key: Key of the digests that name a tunnel in a visitor's cookie.
-        clock: Unix time.
-        spawn: Runs what waits for the store, until the relay stops.
-        warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
-        resolve: Knows the named providers.
-    """
-
-    address: PublicAddress
-    registry: Registry
-    edges: EdgeTable
-    policy_key: bytes = field(repr=False)
-    mark_key: bytes = field(repr=False)
-    clock: Callable[[], float]
-    names: NameKeeper
-    shares: OwnerShares
-    audit: Audit
-    metrics: Metrics
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
-    warm: Callable[[Connection], None]
-    resolve: Resolve = knows_none
+STOPPED_HINT = "start it again when it is wanted again"
 
 
 class AgentSession:
@@ -123,6 +88,10 @@ class AgentSession:
         self.link = link
         self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
+    def stop(self, reason: str) -> None:
+        """Somebody who may wants this agent to end, and not to come back by itself."""
+        self.link.close(Code.STOPPED, reason)
+
     def revoke(self) -> None:
         """The token is no longer good."""
         self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
@@ -134,7 +103,7 @@ class AgentSession:
             is_restart: The agent may come back at once; else it hears that it is not to.
         """
         for number in () if is_restart else list(self.tunnels):
-            self.link.send(Refused(tunnel=number, code="not_allowed", message=STOPPED, hint=""))
+            self.link.send(Refused(tunnel=number, code="not_allowed", message=STOPPED, hint=STOPPED_HINT))
         self.link.close(Code.NO_ERROR, STOPPED)
 
     # LinkUser
@@ -149,6 +118,8 @@ class AgentSession:
                 self._hello(message)
             case Bind() if self._agent:
                 self._bind(message)
+            case Join() if self._agent:
+                self._join(message)
             case Unbind() if self._agent:
                 self._asking.pop(message.tunnel, None)
                 self._release(message.tunnel, on_purpose=True)
@@ -175,7 +146,7 @@ class AgentSession:
         )
         self._asking.clear()
         for number in list(self.tunnels):
-            self._release(number, on_purpose=code is Code.UNAUTHORIZED)
+            self._release(number, on_purpose=code in (Code.UNAUTHORIZED, Code.STOPPED))
         self._on_closed(self)
 
     # The inside
@@ -200,29 +171,54 @@ class AgentSession:
             )
         )
 
-    def _bind(self, bind: Bind) -> None:
+    def _has_turn(self, offer: Bind | Join) -> bool:
+        """Whether this link may make one more offer, and under this number."""
+        desk = self._desk
+        taken = self.tunnels.keys() | self._asking.keys()
         if not self._binds.take(asyncio.get_running_loop().time()):
-            desk = self._desk
             desk.metrics.limited("agent_binds")
             desk.audit.record("rate.limited", reason="agent_binds", owner=self.owner, peer=self.link.peer)
             self.link.close(Code.LIMIT, f"more than {BURST_BINDS} binds at once and {BINDS_PER_SECOND} a second")
+        elif not 1 <= offer.tunnel <= 0xFFFF or offer.tunnel in taken or len(taken) >= MAX_TUNNELS:
+            self._refuse(offer, "too_many", f"at most {MAX_TUNNELS} tunnels on one link, each with its own number")
+        else:
+            return True
+        return False
+
+    def _bind(self, bind: Bind) -> None:
+        if not self._has_turn(bind):
             return
         host = choose_host(bind, self._desk.address)
-        taken = self.tunnels.keys() | self._asking.keys()
         if isinstance(host, NameRefused):
             self._refuse(bind, "name_invalid", host.message, host.hint)
-        elif not 1 <= bind.tunnel <= 0xFFFF or bind.tunnel in taken or len(taken) >= MAX_TUNNELS:
-            self._refuse(bind, "too_many", f"at most {MAX_TUNNELS} tunnels on one link, each with its own number")
+        elif refused := not_allowed(self.token, host, self._desk.address):
+            self._refuse_offer(bind, refused, host)
         else:
             self._bind_at(bind, host)
+
+    def _compiled(self, bind: Bind) -> Policy | PolicyInvalid:
+        desk = self._desk
+        try:
+            return compile_policy(
+                bind.policy,
+                upstream=bind.upstream,
+                owner=self.owner,
+                key=desk.policy_key,
+                is_local=desk.address.is_local,
+                resolve=desk.resolve,
+            )
+        except PolicyInvalid as error:
+            return error
 
     def _bind_at(self, bind: Bind, host: str) -> None:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
-        try:
-            policy = self._policy(bind)
-        except PolicyInvalid as error:
-            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
+        policy = self._compiled(bind)
+        if isinstance(policy, PolicyInvalid):
+            self._refuse(bind, "policy_invalid", "; ".join(policy.problems), "correct the flags and start again")
+            return
+        if problem := weight_problem(bind):
+            self._refuse(bind, "policy_invalid", problem)
             return
         if problem := callback_problem(bind):
             self._refuse(bind, "policy_invalid", problem, "choose a name with --subdomain")
@@ -292,53 +288,90 @@ class AgentSession:
             self._refuse_held(bind, tunnel)
             return
         self.tunnels[bind.tunnel] = tunnel
+        if bind.policy.oidc is not None and is_named(bind.policy.oidc):
+            tunnel.renew = lambda: self._renew(bind, tunnel)
         for connection in policy.providers():
             desk.warm(connection)
         desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
         for kind, details in changes(former, policy, desk.policy_key) if former is not None else ():
             desk.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
         log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self.owner, host, bind.name[:80], self.link.peer)
-        self.link.send(
-            Bound(
-                tunnel=bind.tunnel,
-                url=desk.address.url(host),
-                host=host,
-                generation=tunnel.claim,
-                redirect_uri=redirect_uri(policy.connection, host, desk.address),
-                id=tunnel.id,
-                urls=(desk.address.url(host),),
-            )
+        self._tell(tunnel)
+
+    def _tunnel(self, offer: Bind | Join) -> Tunnel:
+        """What the agent offers, as the registry keeps it."""
+        return make_tunnel(
+            offer,
+            now=self._desk.clock(),
+            link=self.link,
+            peer=self.link.peer,
+            agent=self._agent,
+            token=self.token,
+            session=self.id,
+            mark_key=self._desk.mark_key,
+            end=lambda by, at: self._supersede(offer.tunnel, by, at),
+            lose=lambda message, hint: self._lose(offer, message, hint),
         )
 
-    def _tunnel(self, bind: Bind) -> Tunnel:
-        """What the agent offers, as the registry keeps it."""
-        desk, now, oidc = self._desk, self._desk.clock(), bind.policy.oidc
-        return Tunnel(
-            id=new_id("tunnel", now),
-            link=self.link,
-            number=bind.tunnel,
-            owner=self.owner,
-            agent=self._agent,
-            name=bind.name[:80],
-            peer=self.link.peer,
-            end=lambda by, at: self._supersede(bind.tunnel, by, at),
-            lose=lambda message, hint: self._lose(bind, message, hint),
-            recompile=(lambda: self._policy(bind)) if oidc is not None and is_named(oidc) else None,
-            mark=mark_of(desk.mark_key, self._agent, bind.tunnel),
-            pooling=bind.pooling,
-            weight=bind.weight,
-            metadata=bind.metadata[:MAX_METADATA],
-            upstream=bind.upstream[:MAX_UPSTREAM],
-            session=self.id,
-            credential=self.token.id,
-            started_at=now,
-        )
+    def _renew(self, bind: Bind, tunnel: Tunnel) -> None:
+        """A provider that its rules may name was changed. Rules that cannot be had any more refuse everybody."""
+        (host,) = tunnel.hosts
+        endpoint = self._desk.registry.find(host)
+        if endpoint is None or tunnel not in endpoint.tunnels:
+            return
+        policy = self._compiled(bind)
+        if isinstance(policy, PolicyInvalid):
+            log.error("an endpoint refuses everybody: host=%s owner=%s reason=%s", host, self.owner, policy)
+            policy = CLOSED
+        if policy != endpoint.policy:
+            endpoint.policy = policy
+        for connection in policy.providers():
+            self._desk.warm(connection)
+
+    # Edges
+
+    def _join(self, join: Join) -> None:
+        """Serve the owner's edges that these labels lead to, those included that come later."""
+        if not self._has_turn(join):
+            return
+        desk = self._desk
+        labels = labels_of(join, self.token, desk.edges)
+        if isinstance(labels, NotHad):
+            self._refuse_offer(join, labels)
+        elif desk.edges.joined_by(self.owner) >= MAX_OWNERS_NAMES:
+            desk.metrics.limited("owner_names")
+            self._refuse(join, "too_many", f"at most {MAX_OWNERS_NAMES} tunnels of one owner join edges")
+        else:
+            tunnel = self._tunnel(join)
+            tunnel.labels = labels
+            tunnel.moved = lambda hosts: self._tell(tunnel)
+            self.tunnels[join.tunnel] = tunnel
+            hosts = desk.edges.join(tunnel)
+            for host in hosts or ("",):
+                desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=tunnel.name)
+            log.info("tunnel joined owner=%s hosts=%s name=%s peer=%s", self.owner, hosts, tunnel.name, self.link.peer)
+            self._tell(tunnel)
+
+    def _tell(self, tunnel: Tunnel) -> None:
+        """The agent hears which addresses a tunnel serves."""
+        if self.link.is_open:
+            self.link.send(bound_of(tunnel, self._desk.address, self._desk.registry))
+
+    # Ends
 
     def _release(self, number: int, *, on_purpose: bool) -> None:
         tunnel = self.tunnels.pop(number, None)
         if tunnel is None:
             return
-        desk, (host,) = self._desk, tunnel.hosts
+        desk = self._desk
+        reason = "unbound" if on_purpose else "link_lost"
+        if tunnel.labels:
+            hosts = tunnel.hosts
+            if desk.edges.leave(tunnel):
+                for host in hosts or ("",):
+                    desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
+            return
+        (host,) = tunnel.hosts
         if not desk.registry.release(host, tunnel.claim, on_purpose=on_purpose):
             return
         if on_purpose:
@@ -346,7 +379,6 @@ class AgentSession:
             log.info("tunnel unbound owner=%s host=%s", self.owner, host)
         else:
             desk.names.lost(host)
-        reason = "unbound" if on_purpose else "link_lost"
         desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
@@ -355,11 +387,16 @@ class AgentSession:
         if self.link.is_open:
             self.link.send(Superseded(tunnel=number, by=by, at=at))
 
-    def _lose(self, bind: Bind, message: str, hint: str) -> None:
+    def _lose(self, offer: Bind | Join, message: str, hint: str) -> None:
         """The name was given to another owner while this relay could not reach the store, or to an edge."""
-        self.tunnels.pop(bind.tunnel, None)
+        self.tunnels.pop(offer.tunnel, None)
         if self.link.is_open:
-            self._refuse(bind, "name_taken", message, hint or OTHER_NAME)
+            self._refuse(offer, "name_taken", message, hint or OTHER_NAME)
+
+    def _refuse_offer(self, offer: Bind | Join, refused: NotHad, host: str = "") -> None:
+        desk = self._desk
+        desk.audit.record("name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer)
+        self._refuse(offer, refused.code, refused.message, refused.hint)
 
     def _refuse_held(self, bind: Bind, taken: Taken) -> None:
         desk = self._desk
@@ -373,9 +410,9 @@ class AgentSession:
         desk.audit.record("name.refused", reason="taken", host=row.host, owner=self.owner, peer=self.link.peer)
         self._refuse(bind, "name_taken", message, hint)
 
-    def _refuse(self, bind: Bind, code: str, message: str, hint: str = "") -> None:
+    def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:
         log.info("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, code)
-        self.link.send(Refused(tunnel=bind.tunnel, code=code, message=message, hint=hint))
+        self.link.send(Refused(tunnel=offer.tunnel, code=code, message=message, hint=hint))
 
     def _no_hello(self) -> None:
         self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")
@@ -383,8 +420,3 @@ class AgentSession:
 
 def _is_instance(agent: str) -> bool:
     return len(agent) == 32 and not agent.strip("0123456789abcdef")
-
-
-def mark_of(key: bytes, agent: str, number: int) -> bytes:
-    """What stands for a tunnel in a visitor's cookie: the same when its agent comes back, and no instance id."""
-    return hmac.digest(key, f"{agent}\n{number}".encode(), "sha256")[:12].hex().encode()

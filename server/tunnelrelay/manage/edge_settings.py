@@ -28,7 +28,8 @@ _NOTHING = PolicySpec()
 _FIELDS = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
-        (r"^oidc: .*(issuer|@|lets every Microsoft)", "oidc.issuer"),
+        (r"^oidc: with @\S+ the (client id|scopes|groups claim|email verified|callback) ", "oidc"),
+        (r"^oidc: with @\S+ the client secret ", "oidc.client_secret"),
         (r"^oidc: the client id", "oidc.client_id"),
         (r"^oidc: the client secret", "oidc.client_secret"),
         (r"^oidc: idle session", "oidc.inactivity_timeout"),
@@ -45,6 +46,7 @@ _FIELDS = tuple(
         (r"^oidc: .*(request parameter|response_mode|max_age)", "oidc.request_params"),
         (r"^oidc: .*is not an origin", "oidc.allow_origins"),
         (r"^oidc: .*(audience|signs tokens)", "oidc.bearer"),
+        (r"^oidc: .*(issuer|provider @|lets every Microsoft)", "oidc.issuer"),
         (r"^cidr_(allow|deny): ", r"ip_restriction.\1"),
         (r"^(jwt|oidc|basic_auth|host_header): ", r"\1"),
         (r"^(request|response)[ _]header", r"\1_headers"),
@@ -78,6 +80,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         sticky: A visitor stays with one tunnel as long as it is there.
         route: None while there is none: then nobody serves the edge, and it has no modules.
         backend_enabled: Whether its tunnel group serves it.
+        users: Of its passwords. Said here too, so that an edge whose secrets are gone is known to have had some.
     """
 
     policy: PolicySpec = PolicySpec()
@@ -85,6 +88,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sticky: bool = False
     route: RouteSettings | None = None
     backend_enabled: bool = True
+    users: tuple[str, ...] = ()
 
     def encode(self) -> str:
         """As the store keeps it."""
@@ -125,9 +129,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
         """Only what the policy has a use for: the secret of a client that is gone is not kept."""
         has_client = policy.oidc is not None and not names_provider(policy.oidc)
-        return EdgeSecrets(
-            client_secret=self.client_secret if has_client else None, basic_auth=self.basic_auth or None
-        )
+        return EdgeSecrets(client_secret=self.client_secret if has_client else None, basic_auth=self.basic_auth or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,16 +143,15 @@ class Held:
     client_secret: bool = False
     users: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, secrets: EdgeSecrets) -> "Held":
-        """Of these secrets."""
-        users = tuple(pair.partition(":")[0] for pair in secrets.basic_auth or ())
-        return cls(client_secret=bool(secrets.client_secret), users=users)
-
 
 def names_provider(oidc: OidcSpec) -> bool:
     """Whether a login is by a named provider (`@work`)."""
     return oidc.issuer.startswith("@")
+
+
+def users_of(pairs: Iterable[str]) -> tuple[str, ...]:
+    """The names in `user:password` pairs."""
+    return tuple(pair.partition(":")[0] for pair in pairs)
 
 
 def without_secrets(policy: PolicySpec) -> PolicySpec:

@@ -14,6 +14,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
+from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.tokens import owner_problem
@@ -23,6 +24,8 @@ MAX_PAGE = 1000
 MAX_DESCRIPTION = 255
 MAX_METADATA = 4096
 """Bytes of what owners write to things, as ngrok's API has them."""
+TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
+"""What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
 
@@ -47,6 +50,7 @@ class Ground:
         policy_key: Key of the digests that name a configuration.
         clock: Unix time.
         cool_seconds: How long a name that was given up is kept from other owners.
+        publish: Tells pages that are kept up to date what has changed; see `observe.feed`.
     """
 
     store: Store
@@ -56,6 +60,7 @@ class Ground:
     audit: Audit
     clock: Callable[[], float]
     cool_seconds: float
+    publish: Publish = lambda topic: None
 
     # Who may do what
 
@@ -140,6 +145,8 @@ class Ground:
             request_id=actor.request_id if actor is not None else "",
             **{"id": id, **_via(actor), **told(before, after), **details},
         )
+        area = kind.partition(".")[0]
+        self.publish(f"{TOPICS.get(area, f'{area}s')}:{owner}")
 
 
 def told(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:

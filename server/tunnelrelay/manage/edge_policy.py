@@ -1,0 +1,90 @@
+"""From an edge's row to the policy that guards it: its secrets are opened here, and nowhere else kept in the clear."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, in_force, users_of
+from tunnelrelay.manage.ground import Ground
+from tunnelrelay.policy.compile import compile_policy
+from tunnelrelay.policy.named import Resolve
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.store.resources import EdgeRow
+
+PURPOSE = "edge"
+"""What an edge's secrets are sealed for, with its id as audience: in another edge's row they do not open."""
+MAX_SECRETS = 32 * 1024
+"""Bytes of an edge's secrets: some hundreds of passwords."""
+MAX_SEALED = 2 * MAX_SECRETS
+
+
+class Unreadable(Exception):
+    """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. It must not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePolicies:
+    """See the module.
+
+    Attributes:
+        resolve: Knows the named providers.
+    """
+
+    ground: Ground
+    resolve: Resolve
+
+    def seal(self, edge_id: str, secrets: EdgeSecrets) -> bytes:
+        """The secrets as the store keeps them; b"" without any."""
+        return self.ground.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
+
+    def open(self, row: EdgeRow) -> EdgeSecrets:
+        """The reverse of `seal`.
+
+        Raises:
+            Unreadable: The key is gone.
+        """
+        if not row.sealed:
+            return EdgeSecrets()
+        plain = self.ground.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
+        if plain is None:
+            raise Unreadable("its secrets cannot be opened: the key they were sealed with is gone")
+        return msgspec.msgpack.decode(plain, type=EdgeSecrets)
+
+    def settings(self, row: EdgeRow) -> EdgeSettings:
+        """What the row says.
+
+        Raises:
+            Unreadable: It is damaged.
+        """
+        try:
+            return EdgeSettings.parse(row.settings)
+        except msgspec.MsgspecError as error:
+            raise Unreadable("its settings cannot be read") from error
+
+    def compile(self, settings: EdgeSettings, secrets: EdgeSecrets, *, owner: str) -> Policy:
+        """What guards an edge.
+
+        Raises:
+            Unreadable: It has passwords, and they are not there.
+            PolicyInvalid: With every problem at once.
+        """
+        if users_of(secrets.basic_auth or ()) != settings.users:
+            raise Unreadable("its passwords are not those it should have")
+        ground = self.ground
+        return compile_policy(
+            in_force(settings, secrets),
+            upstream="",
+            owner=owner,
+            key=ground.policy_key,
+            is_local=ground.address.is_local,
+            resolve=self.resolve,
+        )
+
+    def policy_of(self, row: EdgeRow) -> Policy:
+        """The policy of an edge as it lies in the store.
+
+        Raises:
+            Unreadable: See `open` and `settings`.
+            PolicyInvalid: What was valid once is no longer, as a named provider is gone.
+        """
+        return self.compile(self.settings(row), self.open(row), owner=row.owner)

@@ -1,0 +1,386 @@
+"""Edges: durable endpoints that people set up, and that their tunnels join.
+
+Whatever changes an edge is one comparison and swap in the store, acts on the running relay before it returns, and is
+told to the audit log. Its modules change by `set_policy` alone. Secrets come in and never go out again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.ids import new_id
+from tunnelrelay.manage.actor import Access, Actor
+from tunnelrelay.manage.edge_policy import MAX_SECRETS, Unreadable
+from tunnelrelay.manage.edge_settings import (
+    EdgeSecrets,
+    EdgeSettings,
+    RouteSettings,
+    by_field,
+    module_problems,
+    names_provider,
+    users_of,
+    without_secrets,
+)
+from tunnelrelay.manage.edge_views import EdgeView, EdgeViews
+from tunnelrelay.manage.ground import Ground, check_texts, page_size
+from tunnelrelay.manage.live import Live
+from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.manage.provider_tests import ProviderTests
+from tunnelrelay.policy.compile import PolicyInvalid
+from tunnelrelay.store.resources import DomainRow, EdgeRow
+
+__all__ = ["MAX_EDGES", "Change", "EdgeView", "Edges", "NewEdge", "Reserves"]
+
+AREA = "edges"
+WHAT = "edge"
+MAX_EDGES = 1000
+"""Of one owner: every relay keeps all of them compiled."""
+MAX_TRIES = 5
+"""Changes that did not say which version they mean are tried again when somebody else was faster."""
+
+GIVE_AGAIN = "give it again: it was another issuer's or client's"
+
+Change = Callable[[EdgeSettings], EdgeSettings]
+
+
+class Reserves(Protocol):
+    """What edges need of `domains.Domains`."""
+
+    async def reserve(
+        self, actor: Actor, host_or_label: str, description: str = "", metadata: str = "", owner: str | None = None
+    ) -> DomainRow:
+        """Keeps a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEdge:
+    """What an edge begins with.
+
+    Attributes:
+        host: A host or label, reserved for its owner if it is not yet; None for none.
+        owner: Whose it is to be; None for the actor's own, anybody else only for administrators.
+        with_route: It has its route `/` from the start.
+    """
+
+    description: str = ""
+    metadata: str = ""
+    host: str | None = None
+    owner: str | None = None
+    with_route: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """See the module."""
+
+    ground: Ground
+    live: Live
+    views: EdgeViews
+    domains: Reserves
+    tests: ProviderTests
+
+    async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
+        """A new edge: open, and served by whoever carries its own label, until `set_policy` and `set_backend`.
+
+        Raises:
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        owner = ground.owner_for(actor, new.owner)
+        check_texts(description=new.description, metadata=new.metadata)
+        if self.live.edges_of(owner) >= MAX_EDGES:
+            raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_EDGES} edges.")
+        host = await self._host(actor, new.host, owner) if new.host else None
+        now = ground.clock()
+        route = RouteSettings(id=new_id("route", now), created_at=now) if new.with_route else None
+        row = EdgeRow(
+            id=new_id("edge", now),
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            host=host,
+            settings=EdgeSettings(route=route).encode(),
+            description=new.description,
+            metadata=new.metadata,
+        )
+        with ground.asking():
+            if not await ground.store.edges.add(row):
+                raise _host_taken(row.host)
+            ground.record(actor, "edge.created", id=row.id, owner=owner, host=host or "", after=self.views.said(row))
+            await self.live.edge_changed(row.id)
+        return self.views.view(row)
+
+    async def update(
+        self,
+        actor: Actor,
+        edge_id: str,
+        *,
+        description: str | None = None,
+        metadata: str | None = None,
+        host: str | None = None,
+        version: int | None = None,
+    ) -> EdgeView:
+        """Changes what is given.
+
+        Args:
+            host: Where it is to answer; "" for nowhere.
+            version: The one that was looked at; None to change whatever is there.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when somebody else changed it meanwhile), AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        check_texts(description=description, metadata=metadata)
+        owner = (await self._row(actor, edge_id)).owner
+        moved = await self._host(actor, host, owner) if host else None
+
+        def changed(row: EdgeRow) -> EdgeRow:
+            return replace(
+                row,
+                description=row.description if description is None else description,
+                metadata=row.metadata if metadata is None else metadata,
+                host=row.host if host is None else moved,
+            )
+
+        return await self._change(actor, edge_id, changed, version)
+
+    async def set_policy(
+        self,
+        actor: Actor,
+        edge_id: str,
+        change: Change,
+        secrets: EdgeSecrets | None = None,
+        version: int | None = None,
+    ) -> EdgeView:
+        """Changes the modules: the next request is judged by the new ones, and what is under way is judged anew.
+
+        Args:
+            change: From the settings as they are to those that are wanted. Called again when somebody was faster.
+            secrets: New ones; None, or None in it, keeps what there is. A client secret is not kept for another issuer
+                or client: it would be sent to an address its owner never gave it to.
+            version: As in `update`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID with every problem at once, CONFLICT, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+
+        def changed(row: EdgeRow) -> EdgeRow:
+            return self._with_policy(row, change, secrets or EdgeSecrets())
+
+        return await self._change(actor, edge_id, changed, version, secret_given=bool(secrets))
+
+    async def set_backend(
+        self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
+    ) -> EdgeView:
+        """Says which tunnel group serves it.
+
+        Args:
+            backend_id: A group of the edge's owner; None for the tunnels that carry `edge=<its id>`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID when there is no such group, CONFLICT, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id)
+        if backend_id:
+            with self.ground.asking():
+                group = await self.ground.store.backends.get(backend_id)
+            if group is None or group.owner != row.owner:
+                raise invalid({"backend_id": "there is no such tunnel group"})
+        return await self._change(actor, edge_id, lambda known: replace(known, backend_id=backend_id or ""), version)
+
+    async def delete(self, actor: Actor, edge_id: str) -> None:
+        """Drops an edge: its host is unknown from now on, and stays reserved for its owner.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id)
+        with ground.asking():
+            if await ground.store.edges.delete(edge_id) is None:
+                raise missing(WHAT)
+            ground.record(
+                actor, "edge.deleted", id=row.id, owner=row.owner, host=row.host or "", before=self.views.said(row)
+            )
+            await self.live.edge_changed(edge_id)
+
+    async def page(
+        self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> list[EdgeView]:
+        """Edges, the newest first.
+
+        Args:
+            owner: Only this one's. A member gets his own, whoever is asked for.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        if owner is not None and not actor.owns(owner):
+            return []
+        with ground.asking():
+            rows = await ground.store.edges.page(owner=actor.only_owner or owner, before=before, limit=page_size(limit))
+        return [self.views.view(row) for row in rows]
+
+    async def get(self, actor: Actor, edge_id: str) -> EdgeView:
+        """One edge.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self.views.view(await self._row(actor, edge_id))
+
+    async def by_name(self, actor: Actor, name: str) -> EdgeView:
+        """The edge with this id, host or first label of its host.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        wanted = name.strip().lower()
+        host = wanted if "." in wanted else ground.address.host_for_label(wanted)
+        with ground.asking():
+            row = await ground.store.edges.get(wanted) or await ground.store.edges.find(host=host)
+        return self.views.view(ground.visible(actor, row, WHAT))
+
+    async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
+        """What to register at the provider for a login that is not saved yet; None where that cannot be told.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self.views.redirect_uri(await self._row(actor, edge_id), oidc)
+
+    async def test_provider(self, actor: Actor, oidc: OidcSpec, edge_id: str | None = None) -> list[Finding]:
+        """Whether people could log in: the findings of `tunnel oidc check`, seen from the relay.
+
+        Args:
+            oidc: Also one that names a provider. Without a client secret the edge's own is used, if it is of the same
+                client.
+            edge_id: Whose login it is to be; None for no edge's.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, BUSY for a user who tests too often, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id) if edge_id else None
+        owner = row.owner if row is not None else actor.owner
+        if names_provider(oidc):
+            found = self.views.policies.resolve(owner, oidc)
+            if isinstance(found, str):
+                return [Finding(topic="provider", level="error", found=found.partition(": ")[2])]
+            oidc = found
+        elif row is not None and not oidc.client_secret:
+            oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
+        return await self.tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
+
+    # The inside
+
+    async def _row(self, actor: Actor, edge_id: str) -> EdgeRow:
+        with self.ground.asking():
+            return self.ground.visible(actor, await self.ground.store.edges.get(edge_id), WHAT)
+
+    async def _change(
+        self,
+        actor: Actor,
+        edge_id: str,
+        change: Callable[[EdgeRow], EdgeRow],
+        version: int | None,
+        *,
+        secret_given: bool = False,
+    ) -> EdgeView:
+        """Writes what `change` makes of the row, applies it, and tells of it."""
+        ground = self.ground
+        for _ in range(MAX_TRIES):
+            before = await self._row(actor, edge_id)
+            if version not in (None, before.version):
+                raise changed_meanwhile(WHAT)
+            after = change(before)
+            if after == before:
+                return self.views.view(before)
+            after = replace(after, version=before.version + 1, updated_at=ground.clock())
+            with ground.asking():
+                if await ground.store.edges.replace(after):
+                    self._record(actor, before, after, secret_given=secret_given)
+                    await self.live.edge_changed(edge_id)
+                    return self.views.view(after)
+                other = await ground.store.edges.find(host=after.host) if after.host is not None else None
+            if other is not None and other.id != edge_id:
+                raise _host_taken(after.host)
+        raise changed_meanwhile(WHAT)
+
+    def _record(self, actor: Actor, before: EdgeRow, after: EdgeRow, *, secret_given: bool) -> None:
+        self.ground.record(
+            actor,
+            "edge.updated",
+            id=after.id,
+            owner=after.owner,
+            host=after.host or before.host or "",
+            before=self.views.said(before),
+            after=self.views.said(after),
+            **({"secrets": "given"} if secret_given else {}),
+        )
+
+    def _with_policy(self, row: EdgeRow, change: Change, given: EdgeSecrets) -> EdgeRow:
+        """The row with other modules. Raises `ManageError` INVALID."""
+        old, kept = self._settings(row), self.views.secrets(row)
+        new = change(old)
+        new = msgspec.structs.replace(new, policy=without_secrets(new.policy))
+        secrets = given.over(kept).needed_by(new.policy)
+        if given.basic_auth is not None:
+            new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
+        fields = module_problems(new)
+        if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
+            fields["basic_auth"] = f"all passwords together have at most {MAX_SECRETS} bytes"
+        if given.client_secret is None and secrets.client_secret and not _same_client(old, new):
+            fields |= {"oidc.client_secret": GIVE_AGAIN}
+        if not fields.keys() & {"disabled", "policy"}:
+            try:
+                self.views.policies.compile(new, secrets, owner=row.owner)
+            except PolicyInvalid as error:
+                fields = by_field(error.problems) | fields
+            except Unreadable:
+                fields["basic_auth"] = "give the passwords again: the key they were sealed with is gone"
+        if fields:
+            raise invalid(fields)
+        sealed = row.sealed if secrets == kept else self.views.policies.seal(row.id, secrets)
+        return replace(row, settings=new.encode(), sealed=sealed)
+
+    def _settings(self, row: EdgeRow) -> EdgeSettings:
+        """What is to be changed: never something that cannot be read, as a change would lose the rest of it."""
+        try:
+            return self.views.policies.settings(row)
+        except Unreadable as error:
+            hint = "Delete the edge and make it anew."
+            raise ManageError(Kind.CONFLICT, "damaged", "This edge's settings cannot be read.", hint) from error
+
+    async def _host(self, actor: Actor, wish: str, owner: str) -> str:
+        """The canonical host, reserved for the owner from now on."""
+        address = self.ground.address
+        host = wish.strip().lower().removesuffix(".")
+        host = host if "." in host else address.host_for_label(host)
+        with self.ground.asking():
+            known = await self.ground.store.domains.find(host=host)
+        if known is not None and known.owner == owner:
+            return host
+        return (await self.domains.reserve(actor, host, owner=owner)).host
+
+
+def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
+    before, after = old.policy.oidc, new.policy.oidc
+    if before is None or after is None:
+        return False
+    return (before.issuer, before.client_id) == (after.issuer, after.client_id)
+
+
+def _host_taken(host: str | None) -> ManageError:
+    return ManageError(Kind.CONFLICT, "host_taken", f"Another edge answers at {host}.", "Choose another host.")
