@@ -9,7 +9,7 @@ from tunnelctl.link.dial import dial
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead, pack_head, unpack_open
-from tunnelctl.wire.messages import Bind, Bound, Hello, Message, PolicySpec, Refused, Superseded, Welcome
+from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpec, Refused, Superseded, Welcome
 from tunnelctl.wire.stream import Stream
 
 WAIT_SECONDS = 10.0
@@ -166,8 +166,8 @@ class ScriptedAgent(Changing):
         )
         return await self.say(bind)
 
-    async def say(self, bind: Bind) -> Message:
-        """Sends a bind. Returns the answer."""
+    async def say(self, bind: Bind | Join) -> Message:
+        """Sends a bind or a join. Returns the answer."""
         count = len(self.said)
         self.link.send(bind)
         await self.until(lambda: len(self.said) > count)
