@@ -15,9 +15,9 @@ import httpx
 
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.revoked import RevokedTokens
-from tunnelrelay.agents.session import Desk
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME, RelayConfig

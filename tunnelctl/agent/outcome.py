@@ -142,6 +142,8 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
     match code:
         case Code.UNAUTHORIZED:
             return NotAllowed(reason or "the authtoken was revoked", "ask the relay's operator for a new authtoken")
+        case Code.STOPPED:
+            return NotAllowed(reason or "the relay stopped this agent", "start it again when that is meant to be")
         case Code.SUPERSEDED:
             return NameTaken(reason or "another agent of yours took the address over", "stop the other agent")
         case _:

@@ -32,6 +32,8 @@ class Code(IntEnum):
     """Another agent of the same owner took the name."""
     UNAUTHORIZED = 22
     """The credential was revoked or never valid."""
+    STOPPED = 23
+    """Somebody who manages the relay stopped this agent: it is not to come back by itself."""
     INTERNAL = 31
     """The sender's own fault."""
 

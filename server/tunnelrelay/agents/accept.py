@@ -12,7 +12,8 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
-from tunnelrelay.agents.session import MAX_STREAMS, AgentSession, Desk
+from tunnelrelay.agents.desk import Desk
+from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics

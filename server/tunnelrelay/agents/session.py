@@ -32,7 +32,7 @@ from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
 from tunnelrelay.policy.named import is_named
-from tunnelrelay.policy.rules import CLOSED, Policy
+from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import Taken
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, StoreError
@@ -47,7 +47,6 @@ BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
 STOPPED = "stopped from the relay's dashboard or API"
-STOPPED_HINT = "start it again when it is wanted again"
 
 
 class AgentSession:
@@ -88,10 +87,6 @@ class AgentSession:
         self.link = link
         self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
-    def stop(self, reason: str) -> None:
-        """Somebody who may wants this agent to end, and not to come back by itself."""
-        self.link.close(Code.STOPPED, reason)
-
     def revoke(self) -> None:
         """The token is no longer good."""
         self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
@@ -102,9 +97,7 @@ class AgentSession:
         Args:
             is_restart: The agent may come back at once; else it hears that it is not to.
         """
-        for number in () if is_restart else list(self.tunnels):
-            self.link.send(Refused(tunnel=number, code="not_allowed", message=STOPPED, hint=STOPPED_HINT))
-        self.link.close(Code.NO_ERROR, STOPPED)
+        self.link.close(Code.NO_ERROR if is_restart else Code.STOPPED, STOPPED)
 
     # LinkUser
 
@@ -196,26 +189,13 @@ class AgentSession:
         else:
             self._bind_at(bind, host)
 
-    def _compiled(self, bind: Bind) -> Policy | PolicyInvalid:
-        desk = self._desk
-        try:
-            return compile_policy(
-                bind.policy,
-                upstream=bind.upstream,
-                owner=self.owner,
-                key=desk.policy_key,
-                is_local=desk.address.is_local,
-                resolve=desk.resolve,
-            )
-        except PolicyInvalid as error:
-            return error
-
     def _bind_at(self, bind: Bind, host: str) -> None:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
-        policy = self._compiled(bind)
-        if isinstance(policy, PolicyInvalid):
-            self._refuse(bind, "policy_invalid", "; ".join(policy.problems), "correct the flags and start again")
+        try:
+            policy = self._policy(bind)
+        except PolicyInvalid as error:
+            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
             return
         if problem := weight_problem(bind):
             self._refuse(bind, "policy_invalid", problem)
@@ -289,7 +269,7 @@ class AgentSession:
             return
         self.tunnels[bind.tunnel] = tunnel
         if bind.policy.oidc is not None and is_named(bind.policy.oidc):
-            tunnel.renew = lambda: self._renew(bind, tunnel)
+            tunnel.recompile = lambda: self._policy(bind)
         for connection in policy.providers():
             desk.warm(connection)
         desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
@@ -312,21 +292,6 @@ class AgentSession:
             end=lambda by, at: self._supersede(offer.tunnel, by, at),
             lose=lambda message, hint: self._lose(offer, message, hint),
         )
-
-    def _renew(self, bind: Bind, tunnel: Tunnel) -> None:
-        """A provider that its rules may name was changed. Rules that cannot be had any more refuse everybody."""
-        (host,) = tunnel.hosts
-        endpoint = self._desk.registry.find(host)
-        if endpoint is None or tunnel not in endpoint.tunnels:
-            return
-        policy = self._compiled(bind)
-        if isinstance(policy, PolicyInvalid):
-            log.error("an endpoint refuses everybody: host=%s owner=%s reason=%s", host, self.owner, policy)
-            policy = CLOSED
-        if policy != endpoint.policy:
-            endpoint.policy = policy
-        for connection in policy.providers():
-            self._desk.warm(connection)
 
     # Edges
 

@@ -8,8 +8,9 @@ MAX_LINKS = 4096
 MAX_OWNERS_LINKS = 256
 """Links of one owner: agents on as many machines. All of them are more than a tenant's fair part of `MAX_LINKS`."""
 MAX_OWNERS_NAMES = 1024
-"""Names an owner holds at once at this relay, those whose link was lost a moment ago too. What waits for the store at
-that moment is not counted yet, and may go beyond by `BURST_NEW_NAMES` once."""
+"""Names an owner holds at once at this relay, those of edges and those whose link was lost a moment ago too; as many
+tunnels may join edges. What waits for the store at that moment is not counted yet, and may go beyond by
+`BURST_NEW_NAMES` once."""
 BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 256, 2.0
 """Binds of an owner that must ask the store, on all links together: a full link four times over, and then one in half a
 second. An agent that comes back to a name this relay still remembers needs none."""

@@ -73,6 +73,10 @@ class EdgeTable:
         endpoint = self._registry.find(edge.host) if edge is not None and edge.host is not None else None
         return len(endpoint.tunnels) if endpoint is not None else 0
 
+    def joined_by(self, owner: str) -> int:
+        """How many tunnels of an owner are there to join edges, whether they serve any or not."""
+        return len(self._joined.get(owner, ()))
+
     # What people change
 
     def put(self, edge: LiveEdge) -> None:

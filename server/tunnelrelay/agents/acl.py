@@ -1,0 +1,61 @@
+"""What a token may bind: rules that narrow what its owner may, such as `bind:pr-*`. Pure.
+
+    *                        everything
+    bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
+    bind:pr-*                the same for the name under the relay's domain
+    bind:edge=edghts_2abc    a label; an edge that is joined by its name counts as its label `edge`
+
+No rules: everything the owner may. A rule that is none of these allows nothing.
+"""
+
+import re
+from collections.abc import Iterable
+
+EVERYTHING = "*"
+PREFIX = "bind:"
+MAX_RULE = 600
+"""Characters: a label's name and value of 256 each fit."""
+_HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
+
+
+def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[str, str]] = ()) -> bool:
+    """Whether a token with these rules may serve this.
+
+    Args:
+        host: The whole name, canonical; "" for a tunnel that joins edges.
+        label: The same without the relay's domain.
+        labels: What a joining tunnel carries. Each of them must be allowed: any could lead it to an edge of its own.
+    """
+    rules = tuple(acl)
+    if not rules or EVERYTHING in rules:
+        return True
+    targets = [rule.removeprefix(PREFIX) for rule in rules if rule.startswith(PREFIX)]
+    carried = tuple(labels)
+    if carried:
+        return all(f"{name}={value}" in targets for name, value in carried)
+    return bool(host) and any(_admits(target, host, label) for target in targets)
+
+
+def acl_problem(rule: str) -> str:
+    """Why this cannot be a rule, "" when it can."""
+    if rule == EVERYTHING:
+        return ""
+    target = rule.removeprefix(PREFIX)
+    if not rule.startswith(PREFIX) or not target:
+        return f"{rule[:80]!r} is no rule: write bind:NAME, bind:HOST, bind:LABEL=VALUE or *"
+    if len(rule) > MAX_RULE or not rule.isprintable():
+        return f"{rule[:80]!r} is longer than {MAX_RULE} characters, or holds one that cannot be shown"
+    name, is_label, value = target.partition("=")
+    if is_label:
+        return "" if name.strip() == name != "" and value.strip() == value != "" else f"{rule[:80]!r} has half a label"
+    if not _HOST.fullmatch(target.lower()) or ".." in target:
+        return f"{rule[:80]!r} names no host: letters, digits, '-' and '.', and '*' for any part of a label"
+    return ""
+
+
+def _admits(target: str, host: str, label: str) -> bool:
+    """Whether a pattern of a host, or of a name under the domain, matches. `*` never reaches over a dot."""
+    if "=" in target:
+        return False
+    parts = (re.escape(part) for part in target.lower().split("*"))
+    return re.fullmatch("[^.]*".join(parts), host if "." in target else label) is not None
