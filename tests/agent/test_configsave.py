@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.agent.configfile import load
-from tunnelctl.agent.configsave import save_authtoken, with_authtoken, write_private
+from tunnelctl.agent.configsave import save_secret, with_secret, write_private
 from tunnelctl.agent.yamlfile import FileInvalid
 
 
@@ -28,14 +28,14 @@ from tunnelctl.agent.yamlfile import FileInvalid
     ],
 )
 def test_only_the_token_changes(before, after):
-    assert with_authtoken(before, "new", Path("f")) == after
+    assert with_secret(before, "authtoken", "new", Path("f")) == after
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
 def test_whatever_the_token_it_is_read_back(token):
     path = Path("/tmp") / f"tunnelctl-test-{os.getpid()}" / "tunnel.yml"
     try:
-        save_authtoken(path, token)
+        save_secret(path, "authtoken", token)
         assert load(path).authtoken == token
     finally:
         path.unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def test_whatever_the_token_it_is_read_back(token):
 def test_nobody_else_can_read_the_file_or_its_folder(tmp_path):
     """Row 157."""
     path = tmp_path / "new" / "tunnel.yml"
-    save_authtoken(path, "tok")
+    save_secret(path, "authtoken", "tok")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -55,7 +55,7 @@ def test_a_link_to_the_real_file_stays_a_link(tmp_path):
     real, link = tmp_path / "real.yml", tmp_path / "tunnel.yml"
     real.write_text("version: 3\n")
     link.symlink_to(real)
-    save_authtoken(link, "tok")
+    save_secret(link, "authtoken", "tok")
     assert link.is_symlink()
     assert load(real).authtoken == "tok"
 
@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_is_not_overwritten(tmp_path):
     path = tmp_path / "tunnel.yml"
     path.write_text("a: b: c\n")
     with pytest.raises(FileInvalid):
-        save_authtoken(path, "tok")
+        save_secret(path, "authtoken", "tok")
     assert path.read_text() == "a: b: c\n"
 
 
@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_edited_is_left_as_it_is(tmp_path):
     path = tmp_path / "tunnel.yml"
     path.write_text("{version: 3}\n")
     with pytest.raises(FileInvalid):
-        save_authtoken(path, "tok")
+        save_secret(path, "authtoken", "tok")
     assert path.read_text() == "{version: 3}\n"
 
 

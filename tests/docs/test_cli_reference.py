@@ -9,6 +9,7 @@ import click
 import pytest
 
 from tests.cli.test_logs import Heard
+from tests.docs.api_commands import BEGIN, END, table
 from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
@@ -21,8 +22,8 @@ PROGRAMS: dict[str, click.Command] = {"tunnel": tunnel, "tunnelrelay": tunnelrel
 
 
 def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, by what is typed to reach it."""
-    if not isinstance(command, click.Group):
+    """Every command that does something, by what is typed to reach it; those of `tunnel api` have a table instead."""
+    if not isinstance(command, click.Group) or path == "tunnel api":
         yield path, command
         return
     context = click.Context(command)
@@ -48,6 +49,29 @@ def rows(text: str) -> list[list[str]]:
 
 def options(command: click.Command) -> list[click.Option]:
     return [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+
+
+def below_api(path: str = "tunnel api", command: click.Command = COMMANDS["tunnel api"]) -> dict[str, click.Command]:
+    """Every command behind `tunnel api`, by what is typed to reach it."""
+    if not isinstance(command, click.Group):
+        return {path: command}
+    context, found = click.Context(command), {}
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        found |= below_api(f"{path} {name}", inner)
+    return found
+
+
+API = below_api()
+
+
+def test_the_table_of_the_apis_commands_is_the_codes():
+    """`python -m tests.docs.api_commands --write` writes it."""
+    assert f"{BEGIN}\n\n{table()}\n\n{END}" in TEXT
+    assert [
+        f"tunnel api {command}" for command in re.findall(r"^\| `([a-z -]+?)(?: [A-Z_]+)*` \| `[A-Z]", table(), re.M)
+    ] == [*API]
 
 
 def test_every_command_has_a_section_and_every_section_a_command():
@@ -78,8 +102,9 @@ def test_the_choices_of_a_flag_are_told(path):
 
 @pytest.mark.parametrize("text", [TEXT, CONFIGURATION], ids=["cli", "agent-configuration"])
 def test_every_flag_in_the_prose_exists(text):
-    known = {name for command in COMMANDS.values() for option in options(command) for name in option.opts}
-    known |= {name for command in COMMANDS.values() for option in options(command) for name in option.secondary_opts}
+    all_of_them = [*COMMANDS.values(), *API.values()]
+    known = {name.partition(".")[0] for command in all_of_them for option in options(command) for name in option.opts}
+    known |= {name for command in all_of_them for option in options(command) for name in option.secondary_opts}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--version", "--help"}
 
 
@@ -88,8 +113,9 @@ def test_every_flag_in_the_prose_exists(text):
 )
 def test_every_example_is_a_command_line(line):
     words = shlex.split(line)
-    path = max((path for path in COMMANDS if words[: len(path.split())] == path.split()), key=len)
-    with COMMANDS[path].make_context(path, words[len(path.split()) :]) as context:
+    every = COMMANDS | API
+    path = max((path for path in every if words[: len(path.split())] == path.split()), key=len)
+    with every[path].make_context(path, words[len(path.split()) :]) as context:
         assert context.params
 
 

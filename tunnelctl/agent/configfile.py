@@ -36,7 +36,8 @@ class FileConfig:
     """What a file says; "" for what it does not say.
 
     Attributes:
-        authtoken: A secret's form (`env:`, `file:`, or the token).
+        authtoken, api_key: A secret's form (`env:`, `file:`, or the secret).
+        api_url: The relay's API.
         connect_url: The relay.
         connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
         console_ui: `iftty`, `true` or `false`.
@@ -46,6 +47,8 @@ class FileConfig:
     path: Path
     exists: bool = False
     authtoken: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
+    api_url: str = ""
     connect_url: str = ""
     connect_cas: str = ""
     console_ui: str = ""
@@ -55,7 +58,9 @@ class FileConfig:
     warnings: tuple[str, ...] = ()
 
 
-AGENT_KEYS = ("authtoken", "connect_url", "connect_cas", "console_ui", "log", "log_format", "log_level")
+AGENT_KEYS = (
+    "authtoken", "api_key", "api_url", "connect_url", "connect_cas", "console_ui", "log", "log_format", "log_level",
+)  # fmt: skip
 
 
 def default_path(environ: AbstractMapping[str, str]) -> Path:

@@ -4,54 +4,57 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from tunnelctl.agent.yamlfile import FileInvalid, Mapping, compose, parse, read_text
 
+SecretKey = Literal["authtoken", "api_key"]
 
-def save_authtoken(path: Path, token: str) -> None:
-    """Put the token in the file, which is made if it is not there.
+
+def save_secret(path: Path, key: SecretKey, value: str) -> None:
+    """Put the secret in the file, which is made if it is not there.
 
     Raises:
         FileInvalid: The file that is there is no YAML mapping, or one written in a way that cannot be edited.
         OSError: It cannot be written.
     """
-    text = with_authtoken(read_text(path) or "", token, path)
-    if _authtoken_in(parse(text, path)) != token:
-        raise FileInvalid([f"{path}: cannot be edited without changing more than the token; write it in by hand"])
+    text = with_secret(read_text(path) or "", key, value, path)
+    if _found(parse(text, path), key) != value:
+        raise FileInvalid([f"{path}: cannot be edited without changing more than the {key}; write it in by hand"])
     write_private(path, text)
 
 
-def with_authtoken(text: str, token: str, path: Path) -> str:
-    """The file's text with this token in it: one value replaced or one line added, all else as it was.
+def with_secret(text: str, key: SecretKey, value: str, path: Path) -> str:
+    """The file's text with this secret in it: one value replaced or one line added, all else as it was.
 
     Raises:
         FileInvalid: The text is no YAML mapping.
     """
-    quoted = json.dumps(token)
+    quoted = json.dumps(value)
     top = compose(text, path)
     if top is None:
-        return f"{text}version: 3\nagent:\n  authtoken: {quoted}\n"
+        return f"{text}version: 3\nagent:\n  {key}: {quoted}\n"
     if not isinstance(top, yaml.MappingNode):
         raise FileInvalid([f"{path}:1: the file must hold keys and values"])
     parse(text, path)  # no key twice: else we might replace the one that does not count
     keys = {str(key.value): (key, value) for key, value in top.value}
     if "version" in keys and str(keys["version"][1].value) == "2":
-        return _set(text, top, "authtoken", quoted)
+        return _set(text, top, key, quoted)
     if "agent" not in keys:
-        text = f"{text.rstrip()}\nagent:\n  authtoken: {quoted}\n"
+        text = f"{text.rstrip()}\nagent:\n  {key}: {quoted}\n"
     else:
-        text = _set_in_agent(text, keys["agent"][1], quoted)
+        text = _set_in_agent(text, keys["agent"][1], key, quoted)
     return text if "version" in keys else f"version: 3\n{text}"
 
 
-def _set_in_agent(text: str, agent: yaml.Node, quoted: str) -> str:
+def _set_in_agent(text: str, agent: yaml.Node, key: SecretKey, quoted: str) -> str:
     if isinstance(agent, yaml.MappingNode) and agent.value:
-        return _set(text, agent, "authtoken", quoted)
+        return _set(text, agent, key, quoted)
     start, end = agent.start_mark.index, agent.end_mark.index
     lead = "" if start and text[start - 1].isspace() else " "
-    return f"{text[:start]}{lead}{{authtoken: {quoted}}}{text[end:]}"
+    return f"{text[:start]}{lead}{{{key}: {quoted}}}{text[end:]}"
 
 
 def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
@@ -66,10 +69,10 @@ def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
     return f"{text[: first.index]}{key}: {value}{separator}{text[first.index :]}"
 
 
-def _authtoken_in(top: Mapping) -> object:
+def _found(top: Mapping, key: SecretKey) -> object:
     agent = top.get("agent")
     inner = agent.value if agent is not None else top
-    entry = inner.get("authtoken") if isinstance(inner, dict) else None
+    entry = inner.get(key) if isinstance(inner, dict) else None
     return entry.value if entry is not None else None
 
 

@@ -17,9 +17,10 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line or the configuration file asks for something that cannot be."""
     NOT_ALLOWED = 3
-    """The relay does not take the credential."""
+    """The relay does not take the credential, or the credential may not do this."""
     NO_RELAY = 4
-    """What answers at the relay's address is no relay. (A relay that does not answer is tried again for ever.)"""
+    """What answers at the relay's address is no relay. (A tunnel's relay that does not answer is tried again
+    for ever; `tunnel api` tries once.)"""
     NAME_TAKEN = 5
     """The address belongs to somebody else, or another agent has taken it over."""
 
@@ -66,7 +67,10 @@ def failure_of(outcome: Outcome, relay: str) -> Failure | None:
 
 
 def show_usage_error(error: click.ClickException) -> None:
-    """Click's own errors, in the same form."""
+    """Click's own errors, in the same form; a group without a command is answered with its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
     click.echo(f"error: {plain(error.format_message())}", err=True)
     context = getattr(error, "ctx", None)
     if context is not None:

@@ -10,7 +10,7 @@ from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of
 from tunnelctl.secret import redact
 
-SECRET_MARKS = ("eyJ", "tt_", "=")
+SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")
 """A path without any of these holds nothing that `redact` knows."""
 REPEAT_SECONDS = 30.0
 """A relay that is away is dialled five times a second at first: the same reason is logged again only after so long."""

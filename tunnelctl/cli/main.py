@@ -12,7 +12,8 @@ COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
     "tunnel": ("tunnelctl.cli.labelled:tunnel", "Serve an edge that is set up at the relay."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
-    "config": ("tunnelctl.cli.config:config", "Save an authtoken, check the configuration file."),
+    "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
+    "config": ("tunnelctl.cli.config:config", "Save an authtoken or API key, check the configuration file."),
     "version": ("tunnelctl.cli.main:version", "Print the version."),
 }
 """Where each command is, and its line in the help, so that listing them imports none."""

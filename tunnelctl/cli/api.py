@@ -1,0 +1,218 @@
+"""`tunnel api`: everything an administrator does in the dashboard, as commands. JSON on stdout, talk on stderr.
+
+The commands are made from `api_table` when they are called; what they send is made by `api_fields`, sent by
+`api_client`.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.cli.api_access import ACCESS, access_of, keep_access, open_api, warn_of_literal
+from tunnelctl.cli.api_fields import Field, FieldInvalid, body_of, parse_object, query_of
+from tunnelctl.cli.api_table import GROUPS, Group, Operation
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flags import with_options
+
+if TYPE_CHECKING:
+    from tunnelctl.cli.api_client import ApiRefused
+
+MAX_DATA = 1024 * 1024
+"""Bytes of a body that is read from a file: as much as the API takes, and more."""
+FOLDERS = {
+    "edges": "Durable endpoints that tunnels join, and their routes.",
+    "edge-modules": "What guards an edge, and who serves it.",
+    "backends": "Who can serve edges.",
+}
+"""What groups of groups are."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TYPES: dict[str, Any] = {"number": click.INT, "switch": click.BOOL}
+_METAVARS = {
+    "text": "TEXT",
+    "nullable": "TEXT",
+    "number": "NUMBER",
+    "switch": "true|false",
+    "list": "TEXT",
+    "pairs": "NAME=VALUE",
+    "claims": "NAME=VALUE",
+    "objects": "JSON",
+    "secret": "SECRET",
+    "secrets": "SECRET",
+}
+_HINTS = {
+    401: "make a key in the dashboard and save it with: tunnel config add-api-key KEY",
+    403: "the key's scopes, or its user's role, do not reach that far: `tunnel api users me` shows them",
+}
+
+
+class Folder(click.Group):
+    """A group of the table: what is below a name, made when it is asked for.
+
+    Args:
+        path: The names that lead here.
+    """
+
+    def __init__(self, path: tuple[str, ...], words: str, **rest: Any) -> None:
+        super().__init__(name=path[-1], help=words, short_help=words, **rest)
+        self._path = path
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names below, in the order of the table."""
+        return list(dict.fromkeys(name for name, _ in self._below()))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command or the folder of this name."""
+        found = [what for name, what in self._below() if name == cmd_name]
+        if not found:
+            return None
+        if isinstance(found[0], Operation):
+            return command_of(found[0])
+        path = (*self._path, cmd_name)
+        return Folder(path, found[0].words if found[0].name == " ".join(path[1:]) else FOLDERS[cmd_name])
+
+    def _below(self) -> Iterator[tuple[str, Group | Operation]]:
+        here = self._path[1:]
+        for group in GROUPS:
+            names = tuple(group.name.split())
+            if names == here:
+                yield from ((operation.verb, operation) for operation in group.operations)
+            elif names[: len(here)] == here:
+                yield names[len(here)], group
+
+
+def command_of(operation: Operation) -> click.Command:
+    """The command that asks for this."""
+    fields = (*operation.query, *operation.body)
+    options: list[click.Parameter] = [click.Argument([name], metavar=name.upper()) for name in operation.arguments]
+    options += map(_option_of, fields)
+    if operation.is_paged:
+        options.append(click.Option(["--all", "everything"], is_flag=True, help="Follow the list to its end."))
+    if operation.body:
+        options.append(click.Option(["--data"], metavar="FILE|-", help="The whole body as JSON, instead of fields."))
+
+    @click.pass_context
+    def run(ctx: click.Context, /, **given: Any) -> None:
+        _run(ctx, operation, given)
+
+    return click.Command(
+        operation.verb,
+        params=[*options, *_parameters(*ACCESS)],
+        callback=run,
+        help=f"{operation.words}\n\n{operation.method} {operation.path}",
+        short_help=operation.words,
+    )
+
+
+@click.pass_context
+def _begin(ctx: click.Context, /, **given: Any) -> None:
+    keep_access(ctx, given)
+
+
+def _parameters(*options: Callable[..., Any]) -> list[click.Parameter]:
+    """What the decorators declare, for commands that no function is written for."""
+    return click.command()(with_options(*options)(lambda: None)).params
+
+
+api = Folder(
+    ("api",),
+    "Set up edges and everything else at the relay, as in its dashboard.",
+    callback=_begin,
+    params=_parameters(*ACCESS),
+    no_args_is_help=True,
+)
+
+
+def _option_of(field: Field) -> click.Option:
+    names = [field.flag, field.parameter]
+    words = f"{field.words} Repeatable." if field.is_repeated else field.words
+    return click.Option(
+        names, multiple=field.is_repeated, type=_TYPES.get(field.kind), metavar=_METAVARS[field.kind], help=words
+    )
+
+
+def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> None:
+    """One command, from its flags to its answer."""
+    from tunnelctl.cli.api_client import ApiAway, ApiRefused, Call
+
+    call = Call(
+        method=operation.method,
+        path=_path(operation, given),
+        query=query_of(operation.query, given),
+        body=_body(operation, given),
+    )
+    opened = open_api(access_of(ctx, given))
+    try:
+        answer = opened.call_all(call) if given.get("everything") else opened.call(call)
+    except ApiRefused as refused:
+        _fail(refused)
+    except ApiAway as away:
+        raise Failure(Exit.NO_RELAY, [str(away)], "is it running, and is --api-url or --relay right?") from None
+    finally:
+        opened.close()
+    if answer is not None:
+        click.echo(shown(answer))
+
+
+def shown(answer: Any) -> str:
+    """An answer as JSON that no terminal obeys: what cannot be printed is escaped."""
+    text = json.dumps(answer, indent=2, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
+def _fail(refused: "ApiRefused") -> NoReturn:
+    code = Exit.NOT_ALLOWED if refused.status == 401 else Exit.FAILED
+    about = ", ".join([*([refused.code] if refused.code else []), f"HTTP {refused.status}"])
+    problems = [f"the API refused: {refused.message} ({about})"]
+    if refused.status >= 500 and refused.request_id:
+        problems.append(f"the relay's log tells more, under the request {refused.request_id}")
+    raise Failure(code, problems, _HINTS.get(refused.status, ""))
+
+
+# What is sent
+
+
+def _path(operation: Operation, given: dict[str, Any]) -> str:
+    for name in operation.arguments:
+        if not _ID.fullmatch(given[name]):
+            raise Failure(Exit.USAGE, [f"{name.upper()}: {given[name][:64]!r} is no id, as in edghts_2abc"])
+    return operation.path.format(**given)
+
+
+def _body(operation: Operation, given: dict[str, Any]) -> dict[str, Any] | None:
+    if not operation.body:
+        return None
+    try:
+        body = body_of(operation.body, given, _secret)
+        data = given["data"]
+        if data is None:
+            return body
+        if body:
+            raise FieldInvalid("--data: not together with the flags of single fields")
+        return parse_object("--data", _read(data))
+    except (FieldInvalid, SecretMissing) as error:
+        raise Failure(Exit.USAGE, [str(error)]) from None
+
+
+def _secret(flag: str, text: str) -> str:
+    secret = read_secret(text, what=flag, environ=os.environ, stdin=sys.stdin)
+    if secret.is_literal:
+        warn_of_literal(flag)
+    return secret.value
+
+
+def _read(path: str) -> str:
+    try:
+        if path == "-":
+            return sys.stdin.read(MAX_DATA)
+        with Path(path).expanduser().open(encoding="utf-8") as file:
+            return file.read(MAX_DATA)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise FieldInvalid(f"--data: cannot read {path}: {reason}") from None

@@ -1,0 +1,116 @@
+"""Which API `tunnel api` asks, and with which key: flags over variables over the file, else what the relay says."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunnelctl.agent.address import DEFAULT_RELAY, AddressInvalid, parse_relay
+from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.agent.yamlfile import FileInvalid
+from tunnelctl.cli.config import config_option
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flags import RELAY, Decorator, option
+from tunnelctl.cli.settings import ON_THE_COMMAND_LINE, typed_parameters
+
+if TYPE_CHECKING:
+    from tunnelctl.cli.api_client import Api
+
+ACCESS: tuple[Decorator, ...] = (
+    option("--api-key", "Key for the relay's API: env:NAME, file:PATH, -, or itself.", "KEY", is_secret=True, env=True),
+    option("--api-url", "Address of the API [default: as the relay says].", "URL", env=True),
+    *RELAY,
+    config_option,
+)
+"""The flags that every command of `tunnel api` takes, before the group's name too."""
+_NAMES = ("api_key", "api_url", "relay", "relay_ca", "config_path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """The values of `ACCESS`, "" and None for what was not given.
+
+    Attributes:
+        api_key: A secret's form.
+        is_typed: Whether it stood on the command line.
+    """
+
+    api_key: str = field(default="", repr=False)
+    api_url: str = ""
+    relay: str = ""
+    relay_ca: str = ""
+    config_path: Path | None = None
+    is_typed: bool = False
+
+
+def keep_access(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Remember what stands before the group's name."""
+    ctx.meta[__name__] = (given, typed_parameters(ctx))
+
+
+def access_of(ctx: click.Context, given: dict[str, Any]) -> Access:
+    """What was typed behind the command's name, else before it, else what the environment says."""
+    before, typed_before = ctx.meta.get(__name__, ({}, frozenset()))
+    typed = typed_parameters(ctx)
+    chosen = {name: given[name] if name in typed else before.get(name) or given[name] for name in _NAMES}
+    return Access(**chosen, is_typed="api_key" in typed | typed_before)
+
+
+def open_api(access: Access) -> "Api":
+    """The API that is meant.
+
+    Raises:
+        Failure: There is no key, an address cannot be used, or the relay tells of no API.
+    """
+    from tunnelctl.cli.api_client import Api, ApiAddressInvalid, ApiAway, base_of, find_base
+
+    file = _file(access.config_path)
+    key = _key(access.api_key or file.api_key, is_typed=access.is_typed)
+    ca_file = os.path.expanduser(access.relay_ca or file.connect_cas) or None
+    if ca_file is not None and not os.access(ca_file, os.R_OK):
+        raise Failure(Exit.USAGE, [f"--relay-ca: cannot read {ca_file}"])
+    url = access.api_url or file.api_url
+    try:
+        if url:
+            base = base_of(url)
+        else:
+            base = find_base(parse_relay(access.relay or file.connect_url or DEFAULT_RELAY), ca_file)
+    except ApiAddressInvalid as error:
+        raise Failure(Exit.USAGE, [f"--api-url: {error}"]) from None
+    except AddressInvalid as error:
+        raise Failure(Exit.USAGE, [f"--relay: {error}"]) from None
+    except ApiAway as error:
+        raise Failure(Exit.NO_RELAY, [str(error)], "name the relay with --relay, or its API with --api-url") from None
+    return Api(base, key, ca_file=ca_file)
+
+
+def _file(given: Path | None) -> FileConfig:
+    try:
+        return load(given or default_path(os.environ), must_exist=given is not None)
+    except FileInvalid as error:
+        raise Failure(Exit.USAGE, error.problems) from error
+
+
+def _key(text: str, *, is_typed: bool) -> str:
+    if not text:
+        hint = "give it with --api-key or TUNNELCTL_API_KEY, or save it with: tunnel config add-api-key KEY"
+        raise Failure(Exit.USAGE, ["there is no API key"], hint)
+    try:
+        secret = read_secret(text, what="--api-key", environ=os.environ, stdin=sys.stdin)
+    except SecretMissing as error:
+        raise Failure(Exit.USAGE, [str(error)]) from None
+    if secret.is_literal and is_typed:
+        warn_of_literal("--api-key")
+    return secret.value
+
+
+def warn_of_literal(flag: str) -> None:
+    """Say, to a person, that everybody sees what is on the command line."""
+    from tunnelctl.cli.view import can_draw
+
+    if can_draw(sys.stderr):
+        click.echo(f"warning: {ON_THE_COMMAND_LINE.format(flag)}", err=True)

@@ -1,0 +1,209 @@
+"""Calls of the relay's API: where it is, one call, and a list with all of its pages.
+
+Bounded in time and size, without proxies, cookies and redirects: the key goes to the API and nowhere else.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+
+from tunnelctl import __version__
+from tunnelctl.agent.address import RelayAddress, bracketed, is_loopback
+from tunnelctl.link.dial import tls_context
+
+INFO_PATH = "/_tunnel/info"
+LOCAL_PATH = "/_tunnel/api"
+"""Where the API of a relay on this machine is: names under `localhost` do not resolve in most programs."""
+CONNECT_SECONDS, CALL_SECONDS = 5.0, 30.0
+MAX_ANSWER = 32 * 1024 * 1024
+"""Bytes of one answer: a hundred edges with a thousand rules each."""
+
+
+class ApiAway(Exception):
+    """Nothing that is our API answered. The message is for people."""
+
+
+class ApiAddressInvalid(ValueError):
+    """The API's address cannot be used. The message is for people."""
+
+
+class ApiRefused(Exception):
+    """The API said no.
+
+    Attributes:
+        status: Of the answer.
+        code: Short, stable, for programs; "" when the answer had none.
+        request_id: By which the relay's log knows it; "" likewise.
+    """
+
+    def __init__(self, status: int, message: str, code: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request, without what is the same for all."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+
+class Api:
+    """The API at one address, for one key.
+
+    Args:
+        base: As `base_of` gives it.
+        ca_file: PEM file of the authorities to trust, instead of the system's.
+        transport: Makes the calls; None for the network.
+    """
+
+    def __init__(
+        self, base: str, key: str, *, ca_file: str | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._base = base
+        self._client = _client(ca_file, transport, {"Authorization": f"Bearer {key}"})
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def call(self, call: Call) -> Any:
+        """The JSON of the answer, None when it has no content.
+
+        Raises:
+            ApiRefused: It said no.
+            ApiAway: It did not answer, or what answered is no API of ours.
+        """
+        status, answer = _ask(self._client, call.method, f"{self._base}{call.path}", call.query, call.body)
+        if status == 204:
+            return None
+        if not isinstance(answer, dict):
+            raise ApiAway(f"what answers at {self._base} is no API of a relay (HTTP {status})")
+        if status >= 400:
+            raise _refusal(status, answer)
+        return answer
+
+    def call_all(self, call: Call) -> Any:
+        """As `call`, of a list with what follows on all further pages.
+
+        Only the query is taken from where an answer says that it goes on: the key is shown to nobody else.
+        """
+        whole = page = self.call(call)
+        seen: set[str] = set()
+        while following := page.get("next_page_uri"):
+            if not isinstance(following, str) or following in seen:
+                raise ApiAway("the list does not come to an end")
+            seen.add(following)
+            query = dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
+            page = self.call(Call(method=call.method, path=call.path, query=query))
+            for name, value in page.items():
+                if isinstance(value, list) and isinstance(whole.get(name), list):
+                    whole[name] += value
+        return {**whole, "next_page_uri": None} if "next_page_uri" in whole else whole
+
+
+def base_of(url: str) -> str:
+    """The API's base address, without a slash at its end, that an address as people write it means.
+
+    Raises:
+        ApiAddressInvalid: It is none, or plain http would carry the key over a network.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ApiAddressInvalid(f"{url}: not an address ({error})") from None
+    host = parts.hostname or ""
+    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ApiAddressInvalid(f"{url}: the API's address is like https://api.tun.example")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ApiAddressInvalid(f"{url}: plain http to another machine would send the key in the clear; use https://")
+    path = parts.path.rstrip("/") or (LOCAL_PATH if is_loopback(host) else "")
+    host = "127.0.0.1" if host.endswith(".localhost") else host
+    return f"{parts.scheme}://{bracketed(host)}{f':{port}' if port else ''}{path}"
+
+
+def find_base(relay: RelayAddress, ca_file: str | None, transport: httpx.BaseTransport | None = None) -> str:
+    """The base address of a relay's API, as the relay says.
+
+    Raises:
+        ApiAway: The relay does not answer, or has no API.
+    """
+    client = _client(ca_file, transport, {})
+    try:
+        status, info = _ask(client, "GET", f"{relay.url}{INFO_PATH}", {}, None)
+    finally:
+        client.close()
+    url = info.get("api_url") if status == 200 and isinstance(info, dict) else None
+    if not isinstance(url, str):
+        raise ApiAway(f"what answers at {relay.url} is no relay with an API")
+    if relay.is_loopback and is_loopback(urlsplit(url).hostname or ""):
+        return f"{relay.url}{LOCAL_PATH}"  # by the address that just answered, whatever port it has outside
+    try:
+        return base_of(url)
+    except ApiAddressInvalid as error:
+        raise ApiAway(f"the relay at {relay.url} gave an address that cannot be used: {error}") from None
+
+
+def _client(ca_file: str | None, transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
+    return httpx.Client(
+        transport=transport or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False),
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
+        headers={"User-Agent": f"tunnelctl/{__version__}", "Accept": "application/json", **headers},
+    )
+
+
+def _ask(
+    client: httpx.Client, method: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None
+) -> tuple[int, Any]:
+    """Status and JSON of an answer; None for what is no JSON."""
+    where = url.partition("?")[0]
+    try:
+        with client.stream(method, url, params=dict(query) or None, json=body) as response:
+            text = bytearray()
+            for part in response.iter_bytes():
+                text += part
+                if len(text) > MAX_ANSWER:
+                    raise ApiAway(f"{where}: the answer is longer than {MAX_ANSWER >> 20} MiB")
+    except httpx.TimeoutException:
+        raise ApiAway(f"{where}: no answer in time") from None
+    except httpx.HTTPError as error:
+        raise ApiAway(f"{where}: {_reason(error)}") from None
+    try:
+        return response.status_code, httpx.Response(200, content=bytes(text)).json()
+    except (ValueError, RecursionError):
+        return response.status_code, None
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """Why there was no answer, without anything that was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate cannot be trusted: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error) if isinstance(error, httpx.ConnectError) else "the connection was broken off"
+
+
+def _refusal(status: int, answer: Mapping[str, Any]) -> ApiRefused:
+    """The problem that an answer tells (RFC 9457), as much of it as there is."""
+
+    def said(source: object, name: str) -> str:
+        value = source.get(name) if isinstance(source, dict) else None
+        return value if isinstance(value, str) else ""
+
+    message = said(answer, "detail") or said(answer, "title") or said(answer, "msg") or f"HTTP {status}"
+    code = said(answer, "type").rpartition(":")[2] or said(answer, "error_code")
+    return ApiRefused(status, message, code, said(answer.get("details"), "operation_id"))
