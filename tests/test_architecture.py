@@ -29,7 +29,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",
     "tunnelrelay.address": "tunnelrelay.model",
-    "tunnelrelay.config": "tunnelrelay.address",
+    "tunnelrelay.config": "tunnelrelay.address tunnelctl.secret",
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,

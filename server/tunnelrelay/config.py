@@ -15,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from tunnelrelay import config_values as read
+from tunnelrelay.config_dashboard import DashboardSettings, dashboard_problems
 from tunnelrelay.config_database import DatabaseUrl, database_url, has_password
 from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather, variable_name
 from tunnelrelay.config_values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
@@ -30,7 +31,7 @@ def default_data_dir(env: Mapping[str, str] = os.environ) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayConfig:
+class RelayConfig(DashboardSettings):
     """How a relay runs. Numbers are seconds.
 
     Attributes:
@@ -215,7 +216,9 @@ class RelayConfig:
 
 
 SETTINGS: dict[str, Setting] = {
-    item.name: item.metadata["setting"] for item in fields(RelayConfig) if "setting" in item.metadata
+    item.name: item.metadata["setting"]
+    for item in sorted(fields(RelayConfig), key=lambda item: item.name in DashboardSettings.__dataclass_fields__)
+    if "setting" in item.metadata
 }
 
 
@@ -300,7 +303,12 @@ def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
 def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[Problem]:
     """Mistakes that no single setting shows."""
     where = {name: origins.get(name, f"{flag_name(name)} (default)") for name in SETTINGS}
-    return [*_tls_problems(config, where), *_address_problems(config, where), *_public_problems(config, where)]
+    return [
+        *_tls_problems(config, where),
+        *_address_problems(config, where),
+        *_public_problems(config, where),
+        *dashboard_problems(config, where, is_local=is_localhost(config.domain)),
+    ]
 
 
 def _tls_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
