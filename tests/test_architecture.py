@@ -46,7 +46,9 @@ MAY_USE: dict[str, str] = {
     # What is set up while the relay runs, and the two ways to ask for it.
     "tunnelrelay.manage": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelrelay.tokens "
     "tunnelrelay.oidc tunnelrelay.agents",
-    "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web",
+    # The store's rows only: what is in them is shown, asking for them is for `manage`.
+    "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelrelay.store tunnelrelay.policy "
+    "tunnelrelay.manage tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.secret tunnelrelay.manage tunnelrelay.web "
     "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy",
 }
@@ -59,8 +61,12 @@ TOP = {
     "tunnelrelay.assembly",
     "tunnelrelay.audit_log",
     "tunnelrelay.control",
+    "tunnelrelay.given",
+    "tunnelrelay.management",
     "tunnelrelay.process",
+    "tunnelrelay.provider_check",
     "tunnelrelay.relay",
+    "tunnelrelay.signing_in",
 }
 """What wires the parts together may import every floor, and no floor may import it."""
 

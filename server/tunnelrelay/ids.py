@@ -4,7 +4,7 @@ Ids of one kind sort by when they were made, so that a list can be read on behin
 """
 
 import secrets
-from base64 import b32hexencode
+from base64 import b32hexdecode, b32hexencode
 
 TIME_BYTES, CHANCE_BYTES = 6, 9
 """48 bits of milliseconds and 72 of chance: 15 bytes are 24 digits of base 32 with none left over."""
@@ -34,3 +34,9 @@ def new_id(kind: str, at: float) -> str:
     """
     made_of = int(at * 1000).to_bytes(TIME_BYTES) + secrets.token_bytes(CHANCE_BYTES)
     return PREFIXES[kind] + b32hexencode(made_of).decode().lower()
+
+
+def made_at(row_id: str) -> float:
+    """When an id of `new_id` was made: Unix time."""
+    digits = row_id.rpartition("_")[2].upper()
+    return int.from_bytes(b32hexdecode(digits)[:TIME_BYTES]) / 1000

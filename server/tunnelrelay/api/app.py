@@ -1,0 +1,84 @@
+"""The API as one ASGI app: a door, the routes of every resource, and the schema that describes them."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.api import (
+    api_keys,
+    audit,
+    backends,
+    credentials,
+    domains,
+    edge_modules,
+    edge_routes,
+    edges,
+    endpoints,
+    problem,
+    providers,
+    sessions,
+    traffic,
+    tunnels,
+    users,
+)
+from tunnelrelay.api.door import SCHEMA_PATH, Door
+from tunnelrelay.api.schema import describe
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.manage.services import Services
+
+RESOURCES = (
+    edges,
+    edge_routes,
+    edge_modules,
+    backends,
+    domains,
+    endpoints,
+    tunnels,
+    credentials,
+    api_keys,
+    providers,
+    users,
+    sessions,
+    traffic,
+    audit,
+)
+"""In the order of the reference."""
+
+
+def build_api(services: Services, address: PublicAddress) -> ASGIApp:
+    """The app to be called for requests of the host kind `api`, whose scope has what the ingress found out."""
+    return Door(build_routes(services, address), address=address, keys=services.api_keys)
+
+
+def build_routes(services: Services, address: PublicAddress) -> FastAPI:
+    """What is behind the door."""
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        exception_handlers={
+            ManageError: problem.of_manage,
+            RequestValidationError: problem.of_validation,
+            HTTPException: problem.of_http,
+            Exception: problem.of_failure,
+        },
+    )
+    for resource in RESOURCES:
+        app.include_router(resource.routes(services))
+    schema = describe(app, address)
+
+    @app.get(SCHEMA_PATH, include_in_schema=False)
+    async def get_schema() -> JSONResponse:
+        return JSONResponse(schema)
+
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,206 @@
+"""The API's door: whoever comes in has shown a key, comes from no other site's page, and speaks strict JSON.
+
+Everything behind it can rely on that, also routes that are added later. Nothing but the schema is answered without a
+key, not even that a path is unknown.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.api.links import LOCAL_PREFIX, Links, base_urls
+from tunnelrelay.api.problem import problem
+from tunnelrelay.manage.actor import Actor
+from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.model import Inside
+from tunnelrelay.policy.limits import Buckets, address_key
+from tunnelrelay.web.reading import field_values, inside_of
+
+SCHEMA_PATH = "/openapi.json"
+MAX_BODY = 64 * 1024
+"""Bytes of a request's body. The largest true one, an OIDC module with long lists, has a quarter."""
+WRONG_KEYS_BURST, WRONG_KEYS_PER_SECOND = 20, 0.2
+"""Wrong keys of one address. Keys of 256 bits are not guessed; this bounds what wrong ones cost the store."""
+SAFE_SITES = (b"same-origin", b"none")
+"""`Sec-Fetch-Site` of what may come in: `same-site` are the tunnels' own pages, which are strangers here."""
+
+FIELDS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""On every answer: answers hold what only the key's holder may see, and no browser is to make a page of them."""
+
+
+class Authenticates(Protocol):
+    """The part of `manage.api_keys` that the door needs."""
+
+    async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
+        """Who shows this key; None when it is not good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What handlers know of a request besides its parameters."""
+
+    actor: Actor
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Exception):
+    """The answer to somebody the door does not let in."""
+
+    code: str
+    detail: str
+    headers: Mapping[str, str] | None = None
+
+
+class Door:
+    """See the module. An ASGI app around the one that has the routes.
+
+    Args:
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        address: PublicAddress,
+        keys: Authenticates,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._bases = base_urls(address)
+        self._address = address
+        self._origin = address.url(address.api_host).encode()
+        self._monotonic = monotonic
+        self._wrong = Buckets(WRONG_KEYS_BURST, WRONG_KEYS_PER_SECOND)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        inside = inside_of(scope)
+        guarded = _with_fields(send)
+        try:
+            within, receiving = await self._admit(scope, receive, inside)
+        except Refusal as no:
+            headers = dict(no.headers or {})
+            await problem(no.code, no.detail, inside.request_id, headers=headers)(scope, receive, guarded)
+        except ManageError as error:
+            # Nobody can tell whose key it is: the store is away.
+            answer = problem(error.code, error.message, inside.request_id, status=Kind.AWAY.value)
+            await answer(scope, receive, guarded)
+        else:
+            await self._app(within, receiving, guarded)
+
+    async def _admit(self, scope: Scope, receive: Receive, inside: Inside) -> tuple[Scope, Receive]:
+        """The request as the app behind gets it."""
+        self._refuse_other_sites(scope)
+        prefix, path = self._split(scope["path"])
+        links = Links(self._bases[prefix], self._address)
+        within: Scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        if path == SCHEMA_PATH:
+            return within, receive
+        actor = await self._authenticate(scope, inside)
+        within["tunnel.call"] = Call(actor=actor, links=links)
+        return within, await _strict_body(scope, receive)
+
+    def _split(self, path: str) -> tuple[str, str]:
+        if LOCAL_PREFIX in self._bases and path.startswith(LOCAL_PREFIX + "/"):
+            return LOCAL_PREFIX, path.removeprefix(LOCAL_PREFIX)
+        return "", path
+
+    def _refuse_other_sites(self, scope: Scope) -> None:
+        """Keys are not sent by browsers on their own, so that no page can use one it does not have: the second wall."""
+        origins = field_values(scope, b"origin")
+        sites = field_values(scope, b"sec-fetch-site")
+        if any(origin != self._origin for origin in origins) or any(site not in SAFE_SITES for site in sites):
+            raise Refusal("cross_site", "Another site's page may not use the API.")
+
+    async def _authenticate(self, scope: Scope, inside: Inside) -> Actor:
+        values = field_values(scope, b"authorization")
+        if not values:
+            raise _unknown("key_missing", "Send an API key: Authorization: Bearer ta_…")
+        whose = address_key(inside.peer.host)
+        if whose and self._wrong.is_empty(whose, self._monotonic()):
+            raise Refusal(
+                "too_many_wrong_keys", "Too many wrong API keys came from this address.", {"Retry-After": "10"}
+            )
+        text = _bearer(values)
+        actor = await self._keys.authenticate(text, inside.peer.host, inside.request_id) if text else None
+        if actor is not None:
+            return actor
+        if whose:
+            self._wrong.wait(whose, self._monotonic())
+        if text.startswith("tt_"):
+            raise _unknown("key_of_agent", "This is an agent's token; the API takes API keys, which begin with ta_.")
+        raise _unknown("key_unknown", "This API key is unknown, revoked or expired.")
+
+
+def _bearer(values: list[bytes]) -> str:
+    """The key that was shown; "" unless it was shown once, in the one form there is."""
+    scheme, _, text = values[0].partition(b" ")
+    if len(values) != 1 or scheme.lower() != b"bearer" or len(text) > 256:
+        return ""
+    return text.strip().decode("ascii", "replace")
+
+
+def _unknown(code: str, detail: str) -> Refusal:
+    return Refusal(code, detail, {"WWW-Authenticate": 'Bearer realm="api"'})
+
+
+async def _strict_body(scope: Scope, receive: Receive) -> Receive:
+    """The body, read whole and found to be strict JSON, to be read once more by the app."""
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return _replay(message)
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            raise Refusal("body_too_large", f"A body may have {MAX_BODY} bytes.")
+    if body:
+        _check_type(scope)
+        try:
+            parse_object(bytes(body), max_bytes=MAX_BODY)
+        except NotStrictJson as error:
+            raise Refusal("body_malformed", "The body is not one JSON object that every reader reads alike.") from error
+    return _replay({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+
+
+def _check_type(scope: Scope) -> None:
+    """A form of another site's page can send text/plain and the like without asking first, but not this."""
+    types = field_values(scope, b"content-type")
+    kind = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
+    if kind != b"application/json":
+        raise Refusal("body_not_json", "Send the body as application/json.")
+
+
+def _replay(first: Message, receive: Receive | None = None) -> Receive:
+    waiting = [first]
+
+    async def replaying() -> Message:
+        if waiting or receive is None:
+            return waiting.pop() if waiting else first
+        return await receive()
+
+    return replaying
+
+
+def _with_fields(send: Send) -> Send:
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *FIELDS]}
+        await send(message)
+
+    return sending

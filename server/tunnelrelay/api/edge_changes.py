@@ -1,0 +1,70 @@
+"""How requests change an edge's one route: which one is meant, its modules, its tunnel group."""
+
+import msgspec
+
+from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.api.door import Call
+from tunnelrelay.api.module_table import secrets_of, taken
+from tunnelrelay.api.modules import Backend, GivenModule
+from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.manage.problems import missing
+from tunnelrelay.manage.services import Services
+
+
+async def route_view(services: Services, call: Call, edge_id: str, route_id: str) -> EdgeView:
+    """The edge, when this is its route.
+
+    Raises:
+        ManageError: MISSING.
+    """
+    view = await services.edges.get(call.actor, edge_id)
+    if view.settings.route is None or view.settings.route.id != route_id:
+        raise missing("route")
+    return view
+
+
+def take_modules(settings: EdgeSettings, modules: dict[str, GivenModule], host_header: str | None) -> EdgeSettings:
+    """The settings with these modules in place of those there were.
+
+    Args:
+        host_header: "" for the visitor's; None leaves it.
+    """
+    for name, module in modules.items():
+        settings = taken(settings, name, module)
+    if host_header is not None:
+        policy = msgspec.structs.replace(settings.policy, host_header=host_header or None)
+        settings = msgspec.structs.replace(settings, policy=policy)
+    return settings
+
+
+def secrets_with(modules: dict[str, GivenModule]) -> EdgeSecrets:
+    """All secrets that come with modules."""
+    together = EdgeSecrets()
+    for module in modules.values():
+        together = secrets_of(module).over(together)
+    return together
+
+
+def without_route(settings: EdgeSettings) -> EdgeSettings:
+    """The settings without the route and its modules."""
+    return msgspec.structs.replace(settings, route=None, policy=PolicySpec(), disabled=(), sticky=False)
+
+
+def with_backend(settings: EdgeSettings, backend: Backend) -> EdgeSettings:
+    """The settings with the backend module's own; which group it is stands beside them."""
+    return msgspec.structs.replace(settings, backend_enabled=backend.enabled, sticky=backend.sticky)
+
+
+async def set_backend(services: Services, call: Call, view: EdgeView, backend: Backend) -> EdgeView:
+    """Has an edge served by what the module says.
+
+    The group first: an edge that is to be served again is not served by the group it had before.
+    """
+    if (backend.backend_id or "") != view.row.backend_id:
+        view = await services.edges.set_backend(call.actor, view.row.id, backend.backend_id)
+    if with_backend(view.settings, backend) == view.settings:
+        return view
+    return await services.edges.set_policy(
+        call.actor, view.row.id, lambda settings: with_backend(settings, backend), version=view.row.version
+    )

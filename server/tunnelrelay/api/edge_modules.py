@@ -1,0 +1,126 @@
+"""`/edges/https/{edge_id}/routes/{id}/…`: single modules of a route, to be replaced, read and deleted."""
+
+from fastapi import APIRouter
+
+from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules
+from tunnelrelay.api.edge_routes import ROUTES
+from tunnelrelay.api.edge_shapes import backend_of
+from tunnelrelay.api.module_table import secrets_without, shown, without
+from tunnelrelay.api.modules import (
+    Backend,
+    BasicAuth,
+    GivenModule,
+    Headers,
+    IpRestriction,
+    Jwt,
+    ShownBackend,
+    ShownBasicAuth,
+    ShownHeaders,
+    ShownIpRestriction,
+    ShownJwt,
+    ShownModule,
+)
+from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
+from tunnelrelay.api.values import Calling, Id, needs
+from tunnelrelay.manage.problems import missing
+from tunnelrelay.manage.services import Services
+
+MODULES: tuple[tuple[str, type[GivenModule], type[ShownModule]], ...] = (
+    ("oidc", OidcModule, ShownOidc),
+    ("ip_restriction", IpRestriction, ShownIpRestriction),
+    ("request_headers", Headers, ShownHeaders),
+    ("response_headers", Headers, ShownHeaders),
+    ("jwt", Jwt, ShownJwt),
+    ("basic_auth", BasicAuth, ShownBasicAuth),
+)
+"""Each module's name, and the forms in which it is given and shown."""
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["https_edge_route_modules"])
+    for name, given, shape in MODULES:
+        _add(router, services, name, given, shape)
+    _add_backend(router, services)
+    return router
+
+
+def _add(router: APIRouter, services: Services, name: str, given: type[GivenModule], shape: type[ShownModule]) -> None:
+    path = f"{ROUTES}/{{id}}/{name}"
+    title = name.replace("_", " ")
+
+    async def replace(call: Calling, edge_id: Id, id: Id, body: GivenModule) -> ShownModule:
+        view = await route_view(services, call, edge_id, id)
+        modules = {name: body}
+        changed = await services.edges.set_policy(
+            call.actor,
+            edge_id,
+            lambda settings: take_modules(settings, modules, None),
+            secrets_with(modules),
+            version=view.row.version,
+        )
+        # One that says nothing is the same as none: it is shown as it was given.
+        return shown(changed.settings, changed.held, name) or shape.model_validate(body.model_dump())
+
+    async def get(call: Calling, edge_id: Id, id: Id) -> ShownModule:
+        view = await route_view(services, call, edge_id, id)
+        found = shown(view.settings, view.held, name)
+        if found is None:
+            raise missing(f"{title} module")
+        return found
+
+    async def delete(call: Calling, edge_id: Id, id: Id) -> None:
+        await route_view(services, call, edge_id, id)
+        await services.edges.set_policy(
+            call.actor, edge_id, lambda settings: without(settings, name), secrets_without(name)
+        )
+
+    replace.__annotations__["body"] = given
+    router.add_api_route(
+        path,
+        replace,
+        methods=["PUT"],
+        name=f"replace_https_edge_route_{name}",
+        description=f"Replaces the {title} module, from the next request on.",
+        response_model=shape,
+        **needs("edges:write"),
+    )
+    router.add_api_route(
+        path,
+        get,
+        methods=["GET"],
+        name=f"get_https_edge_route_{name}",
+        description=f"The {title} module; 404 without one.",
+        response_model=shape,
+        **needs("edges:read"),
+    )
+    router.add_api_route(
+        path,
+        delete,
+        methods=["DELETE"],
+        name=f"delete_https_edge_route_{name}",
+        description=f"Takes the {title} module away, from the next request on.",
+        status_code=204,
+        **needs("edges:write"),
+    )
+
+
+def _add_backend(router: APIRouter, services: Services) -> None:
+    path = f"{ROUTES}/{{id}}/backend"
+
+    @router.put(path, **needs("edges:write"))
+    async def replace_https_edge_route_backend(call: Calling, edge_id: Id, id: Id, body: Backend) -> ShownBackend:
+        """Says who serves the edge, from the next request on."""
+        view = await route_view(services, call, edge_id, id)
+        return backend_of(call.links, await set_backend(services, call, view, body))
+
+    @router.get(path, **needs("edges:read"))
+    async def get_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> ShownBackend:
+        """Who serves the edge."""
+        return backend_of(call.links, await route_view(services, call, edge_id, id))
+
+    @router.delete(path, status_code=204, **needs("edges:write"))
+    async def delete_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> None:
+        """Has the edge served by the tunnels that join this very edge again."""
+        view = await route_view(services, call, edge_id, id)
+        await set_backend(services, call, view, Backend())

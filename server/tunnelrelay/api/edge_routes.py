@@ -1,0 +1,161 @@
+"""`/edges/https/{edge_id}/routes`: an edge's one route, which its modules hang on."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tunnelrelay.api.door import Call
+from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules, without_route
+from tunnelrelay.api.edge_shapes import PATH, EdgeRoute, route_of
+from tunnelrelay.api.module_table import secrets_without
+from tunnelrelay.api.modules import Backend, BasicAuth, GivenModule, Headers, HostHeader, IpRestriction, Jwt
+from tunnelrelay.api.oidc_module import OidcModule
+from tunnelrelay.api.values import Calling, Description, Given, Id, Metadata, NotOffered, needs
+from tunnelrelay.ids import new_id
+from tunnelrelay.manage.edge_settings import MODULES, EdgeSettings, RouteSettings
+from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.manage.edges import Change
+from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.manage.services import Services
+
+ROUTES = f"/{PATH}/{{edge_id}}/routes"
+_CircuitBreaker = Annotated[None, NotOffered("circuit breakers")]
+_Compression = Annotated[None, NotOffered("compression at edges")]
+_WebhookVerification = Annotated[None, NotOffered("verification of webhooks")]
+_Oauth = Annotated[None, NotOffered("OAuth without OpenID: use the `oidc` module")]
+_Saml = Annotated[None, NotOffered("SAML")]
+_WebsocketTcpConverter = Annotated[None, NotOffered("conversion of WebSockets to TCP")]
+_UserAgentFilter = Annotated[None, NotOffered("filters of user agents")]
+_TrafficPolicy = Annotated[None, NotOffered("traffic policies")]
+
+
+def _only(*allowed: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value not in allowed:
+            raise PydanticCustomError("not_supported", "this relay's edges have one route: the path prefix /")
+        return value
+
+    return BeforeValidator(check)
+
+
+MatchType = Annotated[str, _only("path_prefix"), Field(json_schema_extra={"enum": ["path_prefix"]})]
+Match = Annotated[str, _only("/"), Field(json_schema_extra={"enum": ["/"]})]
+MaybeMatchType = Annotated[str, _only("path_prefix", ""), Field(json_schema_extra={"enum": ["path_prefix", ""]})]
+MaybeMatch = Annotated[str, _only("/", ""), Field(json_schema_extra={"enum": ["/", ""]})]
+
+
+class _Modules(Given):
+    """What a route may be given at once; what is absent or null stays as it is."""
+
+    description: Description = ""
+    metadata: Metadata = ""
+    backend: Backend | None = None
+    ip_restriction: IpRestriction | None = None
+    request_headers: Headers | None = None
+    response_headers: Headers | None = None
+    oidc: OidcModule | None = None
+    jwt: Jwt | None = None
+    basic_auth: BasicAuth | None = None
+    host_header: HostHeader | None = None
+    """The Host that the app is sent; empty for the visitor's."""
+    circuit_breaker: _CircuitBreaker = None
+    compression: _Compression = None
+    webhook_verification: _WebhookVerification = None
+    oauth: _Oauth = None
+    saml: _Saml = None
+    websocket_tcp_converter: _WebsocketTcpConverter = None
+    user_agent_filter: _UserAgentFilter = None
+    traffic_policy: _TrafficPolicy = None
+
+    def modules(self) -> dict[str, GivenModule]:
+        """Those that are given, by name."""
+        given = {name: getattr(self, name) for name in MODULES}
+        return {name: module for name, module in given.items() if module is not None}
+
+
+class NewRoute(_Modules):
+    """The route to make."""
+
+    match_type: MatchType
+    match: Match
+
+
+class RouteChange(_Modules):
+    """What is absent, null or an empty match stays as it is."""
+
+    match_type: MaybeMatchType = ""
+    match: MaybeMatch = ""
+
+
+def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["https_edge_routes"])
+    edges = services.edges
+
+    @router.post(ROUTES, status_code=201, **needs("edges:write"))
+    async def create_https_edge_route(call: Calling, edge_id: Id, body: NewRoute) -> EdgeRoute:
+        """Makes the route, with all of its modules at once: it is never more open than they say."""
+        view = await edges.get(call.actor, edge_id)
+        if view.settings.route is not None:
+            raise ManageError(Kind.CONFLICT, "route_exists", "This edge has its one route already.", "Change that one.")
+        now = clock()
+        route = RouteSettings(
+            id=new_id("route", now),
+            created_at=now,
+            description=body.description,
+            metadata=body.metadata,
+        )
+
+        def made(settings: EdgeSettings) -> EdgeSettings:
+            return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
+
+        return await _changed(services, call, view, body, made)
+
+    @router.get(f"{ROUTES}/{{id}}", **needs("edges:read"))
+    async def get_https_edge_route(call: Calling, edge_id: Id, id: Id) -> EdgeRoute:
+        """The route with its modules."""
+        return _shown(call, await route_view(services, call, edge_id, id))
+
+    @router.patch(f"{ROUTES}/{{id}}", **needs("edges:write"))
+    async def update_https_edge_route(call: Calling, edge_id: Id, id: Id, body: RouteChange) -> EdgeRoute:
+        """Changes what is given; a module that is given takes the place of the one there was."""
+        view = await route_view(services, call, edge_id, id)
+        texts = body.model_dump(exclude_unset=True, include={"description", "metadata"})
+
+        def changed(settings: EdgeSettings) -> EdgeSettings:
+            assert settings.route is not None  # the version says that it is what was just read
+            route = msgspec.structs.replace(settings.route, **texts)
+            return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
+
+        return await _changed(services, call, view, body, changed)
+
+    @router.delete(f"{ROUTES}/{{id}}", status_code=204, **needs("edges:write"))
+    async def delete_https_edge_route(call: Calling, edge_id: Id, id: Id) -> None:
+        """Deletes the route and its modules. The edge serves nobody then."""
+        view = await route_view(services, call, edge_id, id)
+        await edges.set_policy(
+            call.actor, edge_id, without_route, secrets_without("basic_auth"), version=view.row.version
+        )
+
+    return router
+
+
+async def _changed(services: Services, call: Call, view: EdgeView, body: _Modules, change: Change) -> EdgeRoute:
+    """Writes the route and its modules, then who serves it: the rules stand before anybody is served."""
+    view = await services.edges.set_policy(
+        call.actor, view.row.id, change, secrets_with(body.modules()), version=view.row.version
+    )
+    if body.backend is not None:
+        view = await set_backend(services, call, view, body.backend)
+    return _shown(call, view)
+
+
+def _shown(call: Call, view: EdgeView) -> EdgeRoute:
+    route = route_of(call.links, view)
+    assert route is not None  # the caller has looked
+    return route

@@ -1,0 +1,125 @@
+"""Edges and their one route as answers show them."""
+
+from typing import Any
+
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.module_table import shown
+from tunnelrelay.api.modules import ShownBackend, ShownBasicAuth, ShownHeaders, ShownIpRestriction, ShownJwt
+from tunnelrelay.api.oidc_module import ShownOidc
+from tunnelrelay.api.values import Ref, Shown, Time, shown_time
+from tunnelrelay.manage.edge_settings import MODULES
+from tunnelrelay.manage.edge_views import EdgeView
+
+PATH = "edges/https"
+FOREIGN = (
+    "circuit_breaker",
+    "compression",
+    "webhook_verification",
+    "oauth",
+    "saml",
+    "websocket_tcp_converter",
+    "user_agent_filter",
+    "traffic_policy",
+)
+"""Modules of ngrok's that there are none of here: always null."""
+
+
+class EdgeRoute(Shown):
+    """What an edge does with requests. There is one, for every path."""
+
+    edge_id: str
+    id: str
+    created_at: Time
+    match_type: str
+    match: str
+    uri: str
+    description: str
+    metadata: str
+    backend: ShownBackend | None
+    ip_restriction: ShownIpRestriction | None
+    circuit_breaker: None
+    compression: None
+    request_headers: ShownHeaders | None
+    response_headers: ShownHeaders | None
+    webhook_verification: None
+    oauth: None
+    saml: None
+    oidc: ShownOidc | None
+    websocket_tcp_converter: None
+    user_agent_filter: None
+    traffic_policy: None
+    jwt: ShownJwt | None
+    basic_auth: ShownBasicAuth | None
+    host_header: str | None
+    """The Host that the app is sent; null for the visitor's."""
+
+
+class Edge(Shown):
+    """A durable endpoint: its rules are kept here, and tunnels join it."""
+
+    id: str
+    description: str
+    metadata: str
+    created_at: Time
+    uri: str
+    hostports: list[str]
+    mutual_tls: None
+    tls_termination: None
+    routes: list[EdgeRoute]
+    owner: str
+    url: str | None
+    """Where visitors reach it."""
+    redirect_uri: str | None
+    """What to register at the OpenID provider; null without one."""
+    online: int
+    """Tunnels that serve it now."""
+
+
+def backend_of(links: Links, view: EdgeView) -> ShownBackend:
+    """Who serves an edge."""
+    group = view.row.backend_id
+    ref = Ref(id=group, uri=links.to("backends/tunnel_group", group)) if group else None
+    return ShownBackend(enabled=view.settings.backend_enabled, backend=ref, sticky=view.settings.sticky)
+
+
+def route_of(links: Links, view: EdgeView) -> EdgeRoute | None:
+    """An edge's route, if it has one."""
+    route = view.settings.route
+    if route is None:
+        return None
+    modules: dict[str, Any] = {name: shown(view.settings, view.held, name) for name in MODULES}
+    return EdgeRoute(
+        edge_id=view.row.id,
+        id=route.id,
+        created_at=shown_time(route.created_at),
+        match_type="path_prefix",
+        match="/",
+        uri=links.to(PATH, view.row.id, "routes", route.id),
+        description=route.description,
+        metadata=route.metadata,
+        backend=backend_of(links, view),
+        host_header=view.settings.policy.host_header,
+        **modules,
+        **dict.fromkeys(FOREIGN),
+    )
+
+
+def edge_of(links: Links, view: EdgeView) -> Edge:
+    """An edge."""
+    row = view.row
+    route = route_of(links, view)
+    return Edge(
+        id=row.id,
+        description=row.description,
+        metadata=row.metadata,
+        created_at=shown_time(row.created_at),
+        uri=links.to(PATH, row.id),
+        hostports=[] if row.host is None else [f"{row.host}:{links.address.port}"],
+        mutual_tls=None,
+        tls_termination=None,
+        routes=[] if route is None else [route],
+        owner=row.owner,
+        url=view.url or None,
+        redirect_uri=view.redirect_uri,
+        online=view.online,
+    )

@@ -1,0 +1,130 @@
+"""`/edges/https`: durable endpoints."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.oidc_module import OidcModule, spec_of
+from tunnelrelay.api.values import (
+    Calling,
+    Description,
+    Given,
+    Id,
+    Metadata,
+    NotOffered,
+    Owner,
+    Page,
+    Shown,
+    cut,
+    needs,
+)
+from tunnelrelay.api.verdicts import Check, check_of
+from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.manage.problems import invalid
+from tunnelrelay.manage.services import Services
+
+HostPorts = Annotated[
+    list[Annotated[str, Field(max_length=260, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")]],
+    Field(max_length=1),
+]
+_MutualTls = Annotated[None, NotOffered("client certificates at edges")]
+_Termination = Annotated[None, NotOffered("TLS settings of single edges; the operator sets them up")]
+
+
+class EdgeList(Shown):
+    """A page of edges, the newest first."""
+
+    https_edges: list[Edge]
+    uri: str
+    next_page_uri: str | None
+
+
+class GivenEdge(Given):
+    """An edge to make."""
+
+    description: Description = ""
+    metadata: Metadata = ""
+    hostports: HostPorts | None = None
+    """Where it answers: one host, with the relay's public port or none. It is reserved if it is free."""
+    mutual_tls: _MutualTls = None
+    tls_termination: _Termination = None
+    owner: Owner | None = None
+    """Whose it is to be; administrators may name another than their own."""
+
+
+class EdgeChange(Given):
+    """What is absent stays as it is."""
+
+    description: Description = ""
+    metadata: Metadata = ""
+    hostports: HostPorts = []
+    """Empty takes the host away."""
+    mutual_tls: _MutualTls = None
+    tls_termination: _Termination = None
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["https_edges"])
+    edges = services.edges
+
+    @router.get(f"/{PATH}", **needs("edges:read"))
+    async def list_https_edges(call: Calling, page: Annotated[Page, Query()]) -> EdgeList:
+        """Edges, the newest first."""
+        views = await edges.page(call.actor, before=page.before_id, limit=page.one_more)
+        found = cut(call, PATH, page, views, lambda view: view.row.id)
+        return EdgeList(
+            https_edges=[edge_of(call.links, view) for view in found.rows],
+            uri=found.uri,
+            next_page_uri=found.next_page_uri,
+        )
+
+    @router.post(f"/{PATH}", status_code=201, **needs("edges:write"))
+    async def create_https_edge(call: Calling, body: GivenEdge) -> Edge:
+        """Makes an edge. It has no route yet, and serves nobody before it has one."""
+        new = NewEdge(
+            description=body.description,
+            metadata=body.metadata,
+            host=_host(call.links, body.hostports or []) or None,
+            owner=body.owner,
+            with_route=False,
+        )
+        return edge_of(call.links, await edges.create(call.actor, new))
+
+    @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
+    async def get_https_edge(call: Calling, id: Id) -> Edge:
+        """One edge with its route and modules."""
+        return edge_of(call.links, await edges.get(call.actor, id))
+
+    @router.patch(f"/{PATH}/{{id}}", **needs("edges:write"))
+    async def update_https_edge(call: Calling, id: Id, body: EdgeChange) -> Edge:
+        """Changes what is given, from the next request on."""
+        changes: dict[str, Any] = body.model_dump(exclude_unset=True, include={"description", "metadata", "hostports"})
+        if "hostports" in changes:
+            changes["host"] = _host(call.links, changes.pop("hostports"))
+        return edge_of(call.links, await edges.update(call.actor, id, **changes))
+
+    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("edges:write"))
+    async def delete_https_edge(call: Calling, id: Id) -> None:
+        """Deletes an edge; its host stays reserved. Tunnels that served only it stay connected and serve nothing."""
+        await edges.delete(call.actor, id)
+
+    @router.post(f"/{PATH}/{{id}}/test_oidc", **needs("edges:write"))
+    async def test_https_edge_oidc(call: Calling, id: Id, body: OidcModule) -> Check:
+        """Asks a provider what a login would ask it, before the module is set, and says what would go wrong."""
+        spec = msgspec.structs.replace(spec_of(body), client_secret=body.client_secret or "")
+        return check_of(await edges.test_provider(call.actor, spec, id))
+
+    return router
+
+
+def _host(links: Links, hostports: list[str]) -> str:
+    """The host that is meant; "" for none."""
+    host, _, port = (hostports[0] if hostports else "").partition(":")
+    if port and int(port) != links.address.port:
+        raise invalid({"hostports": f"visitors reach this relay at port {links.address.port}"})
+    return host.lower()

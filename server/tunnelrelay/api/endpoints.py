@@ -1,0 +1,124 @@
+"""`/endpoints`: the public addresses that are served. They are made by tunnels and edges, and only read here."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
+from tunnelrelay.ids import made_at
+from tunnelrelay.manage.services import Services
+from tunnelrelay.manage.tunnels import EndpointView
+
+PATH = "endpoints"
+
+
+class Endpoint(Shown):
+    """A public address."""
+
+    id: str
+    uri: str
+    created_at: Time
+    updated_at: Time
+    public_url: str
+    url: str
+    proto: str
+    scheme: str
+    hostport: str
+    host: str
+    port: int
+    type: Literal["ephemeral", "edge"]
+    """Whether an agent asked for it, or it is an edge's."""
+    region: str
+    metadata: str
+    description: str
+    domain: None
+    tcp_addr: None
+    tunnel: Ref | None
+    """The tunnel that serves it, where an agent asked for it."""
+    edge: Ref | None
+    upstream_url: None
+    upstream_protocol: None
+    principal: None
+    tunnel_session: None
+    traffic_policy: str
+    bindings: list[str]
+    name: str
+    pooling_enabled: bool
+    owner: str
+    tunnels: list[Ref]
+    """All tunnels that serve it now."""
+    guard: str
+    """Who is let in, for people; empty for everybody."""
+    has_login: bool
+    """People sign in there."""
+
+
+class EndpointList(Shown):
+    """A page of endpoints, the newest first."""
+
+    endpoints: list[Endpoint]
+    uri: str
+    next_page_uri: str | None
+
+
+def _shown(links: Links, view: EndpointView) -> Endpoint:
+    address = links.address
+    tunnels = [Ref(id=id, uri=links.to("tunnels", id)) for id in view.tunnel_ids]
+    since = shown_time(made_at(view.id))
+    return Endpoint(
+        id=view.id,
+        uri=links.to(PATH, view.id),
+        created_at=since,
+        updated_at=since,
+        public_url=view.url,
+        url=view.url,
+        proto=address.scheme,
+        scheme=address.scheme,
+        hostport=f"{view.host}:{address.port}",
+        host=view.host,
+        port=address.port,
+        type="edge" if view.kind == "edge" else "ephemeral",
+        region="",
+        metadata="",
+        description="",
+        domain=None,
+        tcp_addr=None,
+        tunnel=tunnels[0] if tunnels and view.kind == "agent" else None,
+        edge=Ref(id=view.edge_id, uri=links.to("edges/https", view.edge_id)) if view.edge_id else None,
+        upstream_url=None,
+        upstream_protocol=None,
+        principal=None,
+        tunnel_session=None,
+        traffic_policy="",
+        bindings=["public"],
+        name="",
+        pooling_enabled=view.is_pool,
+        owner=view.owner,
+        tunnels=tunnels,
+        guard=view.guard,
+        has_login=view.has_login,
+    )
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["endpoints"])
+    tunnels = services.tunnels
+
+    @router.get(f"/{PATH}", **needs("edges:read"))
+    async def list_endpoints(call: Calling, page: Annotated[Page, Query()]) -> EndpointList:
+        """Endpoints of this relay, the newest first."""
+        found = cut(call, PATH, page, newest(tunnels.endpoints(call.actor), page), lambda view: view.id)
+        return EndpointList(
+            endpoints=[_shown(call.links, view) for view in found.rows],
+            uri=found.uri,
+            next_page_uri=found.next_page_uri,
+        )
+
+    @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
+    async def get_endpoint(call: Calling, id: Id) -> Endpoint:
+        """One endpoint."""
+        return _shown(call.links, tunnels.endpoint(call.actor, id))
+
+    return router

@@ -1,0 +1,141 @@
+"""The modules of a route besides OpenID: who may come from where, headers, tokens, passwords, and who serves.
+
+Each has a form that is given and one that is shown; `apply_…` and `…_of` lead from and to an edge's settings.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
+from tunnelrelay.api.values import MAX_LIST, PRINTABLE, Filled, Given, Line, NotOffered, Ref, Reference, Shown
+
+MAX_NETWORKS = 1000
+Networks = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f.:/]+$")]],
+    Field(max_length=MAX_NETWORKS),
+]
+HeaderName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(max_length=4096, pattern=PRINTABLE)]
+Pair = Annotated[str, Field(min_length=3, max_length=256, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
+_Policies = Annotated[list[str], NotOffered("IP policies: list networks in `allow` and `deny`"), Field(max_length=0)]
+
+
+class IpRestriction(Given):
+    """Where visitors may come from: in a network of `allow` (or anywhere, when it is empty), and in none of `deny`."""
+
+    enabled: bool = True
+    allow: Networks = []
+    deny: Networks = []
+    ip_policy_ids: _Policies = []
+    ip_policies: _Policies = []
+
+
+class ShownIpRestriction(Shown):
+    """Where visitors may come from."""
+
+    enabled: bool
+    allow: list[str]
+    deny: list[str]
+    ip_policies: list[Ref]
+    """Always empty."""
+
+
+class Headers(Given):
+    """Header fields to add and to remove, on their way to the app or back."""
+
+    enabled: bool = True
+    add: Annotated[dict[HeaderName, HeaderValue], Field(max_length=MAX_LIST)] = {}
+    remove: Annotated[list[HeaderName], Field(max_length=MAX_LIST)] = []
+
+
+class ShownHeaders(Shown):
+    """Header fields to add and to remove."""
+
+    enabled: bool
+    add: dict[str, str]
+    remove: list[str]
+
+
+class JwtClaim(Given):
+    """A claim and a value it may have; each name that is given must match one of its values."""
+
+    name: Filled
+    value: Filled
+
+
+class JwtIssuer(Given):
+    """An issuer whose tokens programs may show."""
+
+    issuer: Filled
+    audience: Filled
+    claims: Annotated[list[JwtClaim], Field(max_length=MAX_LIST)] = []
+
+
+class Jwt(Given):
+    """Tokens of programs, besides or instead of people's logins."""
+
+    enabled: bool = True
+    issuers: Annotated[list[JwtIssuer], Field(min_length=1, max_length=8)]
+
+
+class ShownJwtClaim(Shown):
+    """A claim and a value it may have."""
+
+    name: str
+    value: str
+
+
+class ShownJwtIssuer(Shown):
+    """An issuer whose tokens programs may show."""
+
+    issuer: str
+    audience: str
+    claims: list[ShownJwtClaim]
+
+
+class ShownJwt(Shown):
+    """Tokens of programs."""
+
+    enabled: bool
+    issuers: list[ShownJwtIssuer]
+
+
+class BasicAuth(Given):
+    """Passwords, any of which opens. ngrok's edges have no such module."""
+
+    enabled: bool = True
+    credentials: Annotated[list[Pair], Field(min_length=1, max_length=MAX_LIST)]
+    """`user:password`, a password of 8 to 128 characters. Never shown."""
+
+
+class ShownBasicAuth(Shown):
+    """Passwords, any of which opens."""
+
+    enabled: bool
+    users: list[str]
+    """Their user names."""
+
+
+class Backend(Given):
+    """Who serves."""
+
+    enabled: bool = True
+    backend_id: Reference | None = None
+    """A tunnel group; without one, the tunnels that join this very edge (`edge=edghts_…`)."""
+    sticky: bool = False
+    """A visitor stays with the tunnel that served him first, by a cookie."""
+
+
+class ShownBackend(Shown):
+    """Who serves."""
+
+    enabled: bool
+    backend: Ref | None
+    """The tunnel group; null for the tunnels that join this very edge."""
+    sticky: bool
+
+
+GivenModule = OidcModule | IpRestriction | Headers | Jwt | BasicAuth
+ShownModule = ShownOidc | ShownIpRestriction | ShownHeaders | ShownJwt | ShownBasicAuth
+HostHeader = Line

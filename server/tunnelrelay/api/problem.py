@@ -1,0 +1,115 @@
+"""What goes wrong, as programs read it: RFC 9457 with ngrok's members beside it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tunnelrelay.api.codes import CODES, Code
+from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.web.reading import inside_of
+
+MEDIA_TYPE = "application/problem+json"
+MAX_FIELDS = 32
+"""Fields an answer names; a body can be wrong in more places than anybody reads."""
+
+
+class Problem(BaseModel):
+    """The body of every answer that says no."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="`urn:tunnel:problem:` and the code; see the table of errors.")
+    title: str = Field(description="What the code means, the same every time.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What went wrong here, and what to do about it.")
+    instance: str = Field(description="`urn:tunnel:request:` and the request's id, as the relay's log has it.")
+    error_code: str = Field(description="The code in ngrok's form: `ERR_NGROK_…` where ngrok has the error too.")
+    status_code: int = Field(description="The status again, as ngrok names it.")
+    msg: str = Field(description="The detail again, as ngrok names it.")
+    details: dict[str, str] = Field(
+        description="`operation_id` is the request's id; the others are fields of the request and what is wrong there."
+    )
+
+
+def problem(
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    fields: dict[str, str] | None = None,
+    status: int | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The answer for a code of the table.
+
+    Args:
+        detail: For people; never anything that was sent.
+        status: Overrides the table's.
+    """
+    row = CODES.get(code) or Code(status or 500, "Something went wrong")
+    known = dict(list((fields or {}).items())[:MAX_FIELDS])
+    body = Problem(
+        type=f"urn:tunnel:problem:{code}",
+        title=row.title,
+        status=status or row.status,
+        detail=detail,
+        instance=f"urn:tunnel:request:{request_id}",
+        error_code=row.error_code(code),
+        status_code=status or row.status,
+        msg=detail,
+        details={**known, "operation_id": request_id},
+    )
+    content = json.dumps(body.model_dump(), ensure_ascii=False).encode()
+    return Response(content, body.status, headers, media_type=MEDIA_TYPE)
+
+
+# As exception handlers of the app
+
+
+async def of_manage(request: Request, error: ManageError) -> Response:
+    """What the service layer refused."""
+    detail = f"{error.message} {error.hint}".strip()
+    headers = {"Retry-After": "5"} if error.kind is Kind.AWAY else None
+    return problem(error.code, detail, _id_of(request), fields=error.fields, status=error.kind.value, headers=headers)
+
+
+async def of_validation(request: Request, error: RequestValidationError) -> Response:
+    """What the schema does not allow. An id that cannot be one is nobody's: 404, as for any other unknown id."""
+    problems = error.errors()
+    if any(found["loc"][:1] == ("path",) for found in problems):
+        return problem("not_found", "There is no such thing.", _id_of(request))
+    fields = {_name(found["loc"]): str(found["msg"]) for found in problems}
+    detail = "; ".join(f"{name}: {message}" for name, message in list(fields.items())[:MAX_FIELDS])
+    is_foreign = any(found["type"] == "not_supported" for found in problems)
+    return problem("not_supported" if is_foreign else "request_invalid", detail, _id_of(request), fields=fields)
+
+
+async def of_http(request: Request, error: HTTPException) -> Response:
+    """Unknown paths and methods."""
+    if error.status_code == 405:
+        headers = dict(error.headers or {})
+        return problem("method_not_allowed", "This method is not for this path.", _id_of(request), headers=headers)
+    if error.status_code == 404:
+        return problem("route_unknown", "There is nothing at this path.", _id_of(request))
+    return problem("body_malformed", "The body cannot be read.", _id_of(request))
+
+
+async def of_failure(request: Request, _error: Exception) -> Response:
+    """Our fault: the caller gets the request's id, the log the rest."""
+    return problem("internal_error", "The relay failed; its log says why.", _id_of(request))
+
+
+def _id_of(request: Request) -> str:
+    return inside_of(request.scope).request_id
+
+
+def _name(loc: Sequence[Any]) -> str:
+    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; keys of the sender's are cut short."""
+    parts = [str(part)[:64] for part in loc if part != "body"]
+    return ".".join(parts) or "body"

@@ -1,0 +1,63 @@
+"""The API's OpenAPI document: FastAPI's, with our problems in place of its validation errors."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from tunnelctl import __version__
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.api.links import base_urls
+from tunnelrelay.api.problem import MEDIA_TYPE, Problem
+
+PROBLEMS = {
+    "400": "The request makes no sense.",
+    "401": "No good API key was shown.",
+    "403": "The key's scopes or its user's role do not allow it.",
+    "404": "There is no such thing, or none the key's user may know of.",
+    "409": "Something else is in the way.",
+    "413": "The body is too large.",
+    "415": "The body is not application/json.",
+    "429": "Too many wrong keys came from this address.",
+    "500": "The relay failed.",
+    "503": "The store or a provider cannot be asked at the moment.",
+}
+"""What every operation may answer besides what it is for."""
+DESCRIPTION = """\
+Everything an administrator or member can do in the dashboard. Resources that ngrok's API has too have its paths and
+field names. A member's key sees and changes what his owner owns; everything else does not exist for it."""
+
+
+def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
+    """The document. Its servers are the relay's public addresses, whoever asks under whatever name."""
+    document: dict[str, Any] = get_openapi(
+        title="tunnelrelay",
+        version=__version__,
+        openapi_version="3.1.0",
+        description=DESCRIPTION,
+        routes=app.routes,
+        servers=[{"url": base} for base in base_urls(address).values()],
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for foreign in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(foreign, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer", "description": "A key `ta_…`."}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    components["responses"] = {
+        f"Problem{status}": {"description": meaning, "content": content} for status, meaning in PROBLEMS.items()
+    }
+    document["security"] = [{"apiKey": []}]
+    for name, schema in schemas.items():
+        if name.endswith("Change"):
+            # What is absent stays as it is: there is no default.
+            for field in schema["properties"].values():
+                field.pop("default", None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] |= {
+                status: {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS
+            }
+    return document

@@ -1,0 +1,105 @@
+"""`/app/sessions`: who is signed in at which endpoint, and ending that."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.values import PRINTABLE, Calling, Host, Id, Page, Shown, Time, cut, needs, shown_time
+from tunnelrelay.manage.logins import LoginView
+from tunnelrelay.manage.services import Services
+
+PATH = "app/sessions"
+
+
+class ApplicationSession(Shown):
+    """One visitor's login at one endpoint."""
+
+    id: str
+    """A handle; not what the visitor's cookie holds."""
+    uri: str
+    public_url: str
+    """The endpoint."""
+    browser_session: None
+    application_user: None
+    created_at: Time
+    last_active: Time
+    expires_at: Time
+    endpoint: None
+    edge: None
+    route: None
+    host: str
+    email: str
+    subject: str
+    issuer: str
+
+
+class ApplicationSessionList(Shown):
+    """A page of logins, the most recently used first."""
+
+    application_sessions: list[ApplicationSession]
+    uri: str
+    next_page_uri: str | None
+
+
+class SessionQuery(Page):
+    """Which of them."""
+
+    host: Host | None = None
+    """Only at this host."""
+    email: Annotated[str, Field(min_length=1, max_length=254, pattern=PRINTABLE)] | None = None
+    """Only of this address, whole and exact, in whatever case."""
+
+
+def _shown(links: Links, row: LoginView) -> ApplicationSession:
+    return ApplicationSession(
+        id=row.id,
+        uri=links.to(PATH, row.id),
+        public_url=links.address.url(row.host),
+        browser_session=None,
+        application_user=None,
+        created_at=shown_time(row.created_at),
+        last_active=shown_time(row.last_seen_at),
+        expires_at=shown_time(row.expires_at),
+        endpoint=None,
+        edge=None,
+        route=None,
+        host=row.host,
+        email=row.email,
+        subject=row.subject,
+        issuer=row.issuer,
+    )
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["application_sessions"])
+    logins = services.logins
+
+    @router.get(f"/{PATH}", **needs("sessions:read"))
+    async def list_application_sessions(
+        call: Calling, page: Annotated[SessionQuery, Query()]
+    ) -> ApplicationSessionList:
+        """Logins that are not over; a member sees those at his own endpoints."""
+        rows = await logins.page(
+            call.actor, host=page.host, email=page.email, before=page.before_id, limit=page.one_more
+        )
+        found = cut(call, PATH, page, rows, lambda row: row.id)
+        return ApplicationSessionList(
+            application_sessions=[_shown(call.links, row) for row in found.rows],
+            uri=found.uri,
+            next_page_uri=found.next_page_uri,
+        )
+
+    @router.get(f"/{PATH}/{{id}}", **needs("sessions:read"))
+    async def get_application_session(call: Calling, id: Id) -> ApplicationSession:
+        """One login."""
+        return _shown(call.links, await logins.get(call.actor, id))
+
+    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("sessions:write"))
+    async def delete_application_session(call: Calling, id: Id) -> None:
+        """Ends a login, and closes what it had open, at once."""
+        await logins.revoke(call.actor, id)
+
+    return router

@@ -1,0 +1,103 @@
+"""`/traffic`: the last requests of visitors. ngrok's API has no such resource."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tunnelrelay.api.values import Calling, Host, Shown, Time, digits, needs, shown_time
+from tunnelrelay.manage.services import Services
+from tunnelrelay.manage.traffic import TrafficRow
+
+Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
+
+
+class Request(Shown):
+    """One request that is over."""
+
+    id: str
+    at: Time
+    owner: str
+    method: str
+    host: str
+    path: str
+    """Without the query."""
+    status: int
+    seconds: float
+    peer: str
+    user: str
+    """Subject of the login or the token; empty without one."""
+    email: str
+    verdict: Verdict
+    """Whether the visitor came in; `neither` when it did not come to that."""
+    rule: str
+    """Which rule decided."""
+    tunnel_id: str
+    """The tunnel that served it; empty for none."""
+    error: str
+    source: str
+    """Whose the error is."""
+    bytes_in: int
+    bytes_out: int
+    upgrade: str
+
+
+class RequestList(Shown):
+    """The last requests of this relay, the newest first."""
+
+    requests: list[Request]
+    uri: str
+    next_page_uri: None
+    """Always null: older ones are in the access log."""
+
+
+class TrafficQuery(BaseModel):
+    """Which of them."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    host: Host | None = None
+    """Only requests for this host."""
+    status: Annotated[int, BeforeValidator(digits), Field(ge=1, le=5)] | None = None
+    """Only answers of this class: 4 for 400 to 499."""
+    verdict: Verdict | None = None
+    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=100)] = 100
+
+
+def _shown(row: TrafficRow) -> Request:
+    return Request(
+        id=row.id,
+        at=shown_time(row.at),
+        owner=row.owner,
+        method=row.method,
+        host=row.host,
+        path=row.path,
+        status=row.status,
+        seconds=round(row.seconds, 6),
+        peer=row.peer,
+        user=row.user,
+        email=row.email,
+        verdict=row.verdict,
+        rule=row.rule,
+        tunnel_id=row.tunnel,
+        error=row.error,
+        source=row.source,
+        bytes_in=row.bytes_in,
+        bytes_out=row.bytes_out,
+        upgrade=row.upgrade,
+    )
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    router = APIRouter(tags=["traffic"])
+
+    @router.get("/traffic", **needs("traffic:read"))
+    async def list_traffic(call: Calling, query: Annotated[TrafficQuery, Query()]) -> RequestList:
+        """The last requests that this relay has answered; a member sees those for his own endpoints."""
+        rows = services.traffic.recent(
+            call.actor, host=query.host, status=query.status, verdict=query.verdict, limit=query.limit
+        )
+        return RequestList(requests=[_shown(row) for row in rows], uri=call.links.to("traffic"), next_page_uri=None)
+
+    return router

@@ -1,0 +1,210 @@
+"""`/tunnels` and `/tunnel_sessions`: what agents serve at this moment, and the agents themselves."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
+from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.manage.services import Services
+from tunnelrelay.manage.tunnels import SessionView, TunnelView
+
+PATH = "tunnels"
+SESSIONS = "tunnel_sessions"
+
+
+class Tunnel(Shown):
+    """One agent's offer to serve."""
+
+    id: str
+    public_url: str
+    """Where visitors reach it; empty for one that serves edges."""
+    started_at: Time
+    metadata: str
+    proto: str
+    region: str
+    """Always empty: there are no regions."""
+    tunnel_session: Ref
+    endpoint: Ref | None
+    labels: dict[str, str]
+    backends: list[Ref]
+    """Tunnel groups it belongs to."""
+    forwards_to: str
+    """The local service, as the agent tells it."""
+    owner: str
+    name: str
+    """The agent's own name for it."""
+    urls: list[str]
+    """Where visitors reach it now, by its own name or by edges."""
+    edges: list[Ref]
+    credential: Ref | None
+    ip: str
+    """Where the agent connects from."""
+    weight: int
+    open: int
+    """Requests it has now."""
+    requests: int
+    errors: int
+    draining: bool
+    healthy: bool
+    problem: str
+    """Why its local service is not well; empty when it is."""
+
+
+class TunnelList(Shown):
+    """A page of tunnels, the newest first."""
+
+    tunnels: list[Tunnel]
+    uri: str
+    next_page_uri: str | None
+
+
+class TunnelSession(Shown):
+    """One agent's link to this relay."""
+
+    id: str
+    uri: str
+    agent_version: str
+    credential: Ref | None
+    ip: str
+    metadata: str
+    os: str
+    region: str
+    started_at: Time
+    transport: str
+    owner: str
+    tunnels: list[Ref]
+
+
+class TunnelSessionList(Shown):
+    """A page of sessions, the newest first."""
+
+    tunnel_sessions: list[TunnelSession]
+    uri: str
+    next_page_uri: str | None
+
+
+def _refs(links: Links, path: str, ids: tuple[str, ...]) -> list[Ref]:
+    return [Ref(id=id, uri=links.to(path, id)) for id in ids]
+
+
+def _ref(links: Links, path: str, id: str) -> Ref | None:
+    return Ref(id=id, uri=links.to(path, id)) if id else None
+
+
+def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
+    is_joined = bool(view.labels)
+    return Tunnel(
+        id=view.id,
+        public_url="" if is_joined or not view.urls else view.urls[0],
+        started_at=shown_time(view.started_at),
+        metadata=view.metadata,
+        proto=links.address.scheme,
+        region="",
+        tunnel_session=Ref(id=view.session_id, uri=links.to(SESSIONS, view.session_id)),
+        endpoint=None if is_joined or not view.endpoint_ids else _ref(links, "endpoints", view.endpoint_ids[0]),
+        labels=dict(view.labels),
+        backends=_refs(links, "backends/tunnel_group", groups),
+        forwards_to=view.upstream,
+        owner=view.owner,
+        name=view.name,
+        urls=list(view.urls),
+        edges=_refs(links, "edges/https", view.edge_ids),
+        credential=_ref(links, "credentials", view.credential_id),
+        ip=view.peer,
+        weight=view.weight,
+        open=view.open,
+        requests=view.requests,
+        errors=view.errors,
+        draining=view.is_draining,
+        healthy=view.is_healthy,
+        problem=view.problem,
+    )
+
+
+def _session(links: Links, view: SessionView) -> TunnelSession:
+    return TunnelSession(
+        id=view.id,
+        uri=links.to(SESSIONS, view.id),
+        agent_version=view.version,
+        credential=_ref(links, "credentials", view.credential_id),
+        ip=view.peer,
+        metadata="",
+        os=view.platform,
+        region="",
+        started_at=shown_time(view.started_at),
+        transport="tunnel/v1",
+        owner=view.owner,
+        tunnels=_refs(links, PATH, view.tunnel_ids),
+    )
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of both resources."""
+    router = APIRouter()
+    tunnels = services.tunnels
+
+    async def shown(call: Calling, views: list[TunnelView]) -> list[Tunnel]:
+        known = await services.backends.page(call.actor, limit=MAX_GROUPS) if any(v.labels for v in views) else []
+
+        def groups(view: TunnelView) -> tuple[str, ...]:
+            carried = set(view.labels)
+            return tuple(row.id for row in known if row.owner == view.owner and carried.issuperset(row.labels))
+
+        return [_tunnel(call.links, view, groups(view) if view.labels else ()) for view in views]
+
+    @router.get(f"/{PATH}", tags=["tunnels"], **needs("edges:read"))
+    async def list_tunnels(call: Calling, page: Annotated[Page, Query()]) -> TunnelList:
+        """Tunnels that are online at this relay, the newest first."""
+        found = cut(call, PATH, page, newest(tunnels.tunnels(call.actor), page), lambda view: view.id)
+        return TunnelList(tunnels=await shown(call, found.rows), uri=found.uri, next_page_uri=found.next_page_uri)
+
+    @router.get(f"/{PATH}/{{id}}", tags=["tunnels"], **needs("edges:read"))
+    async def get_tunnel(call: Calling, id: Id) -> Tunnel:
+        """One tunnel."""
+        return (await shown(call, [tunnels.tunnel(call.actor, id)]))[0]
+
+    @router.post(f"/{PATH}/{{id}}/drain", tags=["tunnels"], status_code=204, **needs("edges:write"))
+    async def drain_tunnel(call: Calling, id: Id) -> None:
+        """Gives a tunnel no more requests; those it has go on."""
+        tunnels.drain(call.actor, id)
+
+    @router.get(f"/{SESSIONS}", tags=["tunnel_sessions"], **needs("edges:read"))
+    async def list_tunnel_sessions(call: Calling, page: Annotated[Page, Query()]) -> TunnelSessionList:
+        """Agents that are connected to this relay, the newest first."""
+        found = cut(call, SESSIONS, page, newest(tunnels.sessions(call.actor), page), lambda view: view.id)
+        return TunnelSessionList(
+            tunnel_sessions=[_session(call.links, view) for view in found.rows],
+            uri=found.uri,
+            next_page_uri=found.next_page_uri,
+        )
+
+    @router.get(f"/{SESSIONS}/{{id}}", tags=["tunnel_sessions"], **needs("edges:read"))
+    async def get_tunnel_session(call: Calling, id: Id) -> TunnelSession:
+        """One agent's link."""
+        return _session(call.links, tunnels.session(call.actor, id))
+
+    @router.post(f"/{SESSIONS}/{{id}}/stop", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
+    async def stop_tunnel_session(call: Calling, id: Id) -> None:
+        """Ends an agent's link and tells the agent to stop."""
+        tunnels.stop_session(call.actor, id)
+
+    @router.post(f"/{SESSIONS}/{{id}}/restart", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
+    async def restart_tunnel_session(call: Calling, id: Id) -> None:
+        """Ends an agent's link; the agent comes back with a new one. Its process goes on."""
+        tunnels.stop_session(call.actor, id, is_restart=True)
+
+    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
+    async def update_tunnel_session(call: Calling, id: Id) -> None:
+        """Always refused: agents are updated by who installed them."""
+        tunnels.session(call.actor, id)
+        raise ManageError(
+            Kind.INVALID, "not_supported", "This relay does not update agents.", "Update it where it is installed."
+        )
+
+    return router
+
+
+MAX_GROUPS = 1000
+"""Tunnel groups that are looked through for those a tunnel belongs to: as many as an owner can have."""

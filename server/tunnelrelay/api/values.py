@@ -1,0 +1,202 @@
+"""The values that many resources share: bounded texts, ids, times, references, and the way a list is asked for."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from fastapi import Depends, Path
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from starlette.requests import Request
+
+from tunnelrelay.api.door import Call
+
+MAX_DESCRIPTION, MAX_METADATA = 255, 4096
+"""Characters, as many as ngrok takes."""
+MAX_LIST = 100
+"""Entries of the longest list a request may hold."""
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+"""No control characters: they would end up in terminals and logs, and PostgreSQL keeps no NUL."""
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""The same, with line breaks and tabs."""
+ID = r"^[A-Za-z0-9_-]{1,64}$"
+
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION, pattern=PRINTABLE, description="For people.")]
+Metadata = Annotated[str, Field(max_length=MAX_METADATA, pattern=TEXT, description="For your programs.")]
+Line = Annotated[str, Field(max_length=255, pattern=PRINTABLE)]
+Filled = Annotated[str, Field(min_length=1, max_length=255, pattern=PRINTABLE)]
+Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+Id = Annotated[str, Path(pattern=ID, description="The resource's id.")]
+Reference = Annotated[str, Field(pattern=ID)]
+Owner = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@+][A-Za-z0-9._@+-]*$", description="Whose it is.")
+]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000, description="Seconds.")]
+
+T = TypeVar("T")
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class Given(BaseModel):
+    """What a request's body may hold: nothing that is not named, and nothing of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Shown(BaseModel):
+    """What an answer holds."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Ref(Shown):
+    """Another resource."""
+
+    id: str
+    uri: str
+
+
+def seconds_of(text: str) -> float:
+    """RFC 3339 -> Unix time.
+
+    Raises:
+        ValueError: It is not RFC 3339, or no day of the calendar.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("should be a time as 2026-01-31T12:00:00Z")
+    # A leap second has no place in Unix time: it is the second before it.
+    whole = re.sub(r"(T\d\d:\d\d):60", r"\1:59", text.upper())
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", whole)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError("should be a time as 2026-01-31T12:00:00Z") from error
+
+
+def shown_time(at: float) -> str:
+    """Unix time -> RFC 3339 in UTC, whole seconds."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def maybe_time(at: float | None) -> str | None:
+    """The same, None for never."""
+    return None if at is None else shown_time(at)
+
+
+def _checked_time(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+GivenTime = Annotated[
+    str, Field(max_length=40, json_schema_extra={"format": "date-time"}), AfterValidator(_checked_time)
+]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+@dataclass(frozen=True, slots=True)
+class NotOffered:
+    """Marks a field of ngrok's that must stay null or empty here: a wish that was ignored would be an open door.
+
+    Attributes:
+        what: What this relay does not have.
+    """
+
+    what: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The field's own type, behind a check that tells what is missing."""
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As the schema tells it."""
+        return {**handler(schema), "description": f"This relay does not have {self.what}."}
+
+    def _check(self, value: Any) -> Any:
+        if value:
+            raise PydanticCustomError("not_supported", "{reason}", {"reason": f"this relay does not have {self.what}"})
+        return value
+
+
+def needs(scope: str) -> dict[str, Any]:
+    """What a route says about the scope it takes, for the schema; `manage` is who asks for it."""
+    return {"openapi_extra": {"x-scope": scope}}
+
+
+def digits(value: Any) -> Any:
+    """Numbers in a query are ASCII digits; Python would also take `1_0`, blanks and other scripts' digits."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,4}", value, re.ASCII):
+        raise ValueError("should be a whole number")
+    return value
+
+
+class Page(BaseModel):
+    """How a list is asked for. What is not named here or by the list is refused: a filter must never be ignored."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    before_id: Annotated[str, Field(pattern=ID)] | None = None
+    """The list goes on behind this id, whether it still exists or not."""
+    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=100)] = 100
+    """Items of one answer."""
+
+    @property
+    def one_more(self) -> int:
+        """How many rows to ask for, so as to know whether there are more."""
+        return self.limit + 1
+
+
+class Cut(NamedTuple, Generic[T]):
+    """One page of a list, with what an answer says about it."""
+
+    rows: list[T]
+    uri: str
+    next_page_uri: str | None
+
+
+def cut(call: Call, path: str, page: Page, rows: list[T], id_of: Callable[[T], str]) -> Cut[T]:
+    """The page that was asked for, of rows that may be one more."""
+    kept = rows[: page.limit]
+    more = None
+    if len(rows) > page.limit:
+        asked = page.model_dump(exclude_none=True)
+        more = call.links.next_page(path, {**asked, "before_id": id_of(kept[-1])})
+    return Cut(kept, call.links.to(path), more)
+
+
+class HasId(Protocol):
+    """Anything with an id."""
+
+    @property
+    def id(self) -> str:
+        """Sorts by when it was made."""
+
+
+H = TypeVar("H", bound=HasId)
+
+
+def newest(things: Iterable[H], page: Page) -> list[H]:
+    """The page, and one more, of things that are all in memory."""
+    older = (thing for thing in things if page.before_id is None or thing.id < page.before_id)
+    return sorted(older, key=lambda thing: thing.id, reverse=True)[: page.one_more]
+
+
+def _call(request: Request) -> Call:
+    call = request.scope["tunnel.call"]
+    assert isinstance(call, Call)
+    return call
+
+
+Calling = Annotated[Call, Depends(_call)]
+"""The argument by which handlers learn who asks."""

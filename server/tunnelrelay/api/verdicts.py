@@ -1,0 +1,35 @@
+"""What the check of an OpenID provider found, as an answer."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from tunnelctl.oidc import findings
+from tunnelrelay.api.values import Shown
+
+Level = Literal["ok", "warning", "error"]
+
+
+class Finding(Shown):
+    """One thing that was found."""
+
+    topic: str
+    """What it is about; never renamed."""
+    level: Level
+    """`error`: no login will work. `warning`: some will not, or less safely."""
+    found: str
+    why: str
+    fix: str
+
+
+class Check(Shown):
+    """Whether people could log in."""
+
+    ok: bool
+    """Nothing was found that keeps every login from working."""
+    findings: list[Finding]
+
+
+def check_of(found: Sequence[findings.Finding]) -> Check:
+    """The answer."""
+    shown = [Finding(topic=one.topic, level=one.level, found=one.found, why=one.why, fix=one.fix) for one in found]
+    return Check(ok=all(one.level != "error" for one in shown), findings=shown)
