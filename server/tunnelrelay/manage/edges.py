@@ -171,7 +171,7 @@ class Edges:
         self.ground.authorize(actor, AREA, Access.WRITE)
 
         def changed(row: EdgeRow) -> EdgeRow:
-            return self._with_policy(row, change, secrets or EdgeSecrets())
+            return self._with_policy(row, change, EdgeSecrets() if secrets is None else secrets)
 
         return await self._change(actor, edge_id, changed, version, secret_given=bool(secrets))
 
