@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.desk import Desk
@@ -20,58 +18,37 @@ from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
-from tunnelrelay.config import KEYS_FILE_NAME, RelayConfig
+from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.control import ControlSocket
+from tunnelrelay.given import Given
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.route import Router
-from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.manage.catalog import Catalog
+from tunnelrelay.manage.ground import Ground
+from tunnelrelay.manage.live import Live
+from tunnelrelay.manage.services import Services
+from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
-from tunnelrelay.oidc.bearer import Bearers
-from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
-from tunnelrelay.oidc.login import Login
-from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.logout import Logout
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.oidc.warm import WarmUps
 from tunnelrelay.policy.rules import Connection
+from tunnelrelay.provider_check import ProviderCheck
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
-from tunnelrelay.store.base import Store
+from tunnelrelay.signing_in import SignIn, sign_in
 from tunnelrelay.web.app import WebApp
 
 log = logging.getLogger("tunnelrelay")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What a relay is made of.
-
-    Attributes:
-        spawn: Runs what nobody waits for, until the relay stops.
-        clock: Unix time.
-        transport: Makes the calls to providers; None for the guarded one.
-    """
-
-    config: RelayConfig
-    address: PublicAddress
-    store: Store
-    metrics: Metrics
-    access: AccessLog
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
-    clock: Callable[[], float]
-    transport: httpx.AsyncBaseTransport | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +69,15 @@ class Parts:
     revoked: RevokedTokens
     feed: Feed
     traffic: TrafficLog
+    live: Live
+    services: Services
+    check: ProviderCheck
 
     def background(self) -> tuple[Work, ...]:
         """What goes on for as long as the relay runs; a piece of it that fails begins anew."""
         return (
             self.revoked.run,
+            self.live.run,
             self.sessions.upkeep.run,
             self.names.run,
             self.audit_keeper.run,
@@ -113,20 +94,9 @@ class _Ground:
     audit_keeper: AuditKeeper
     registry: Registry
     edges: EdgeTable
+    catalog: Catalog
     feed: Feed
     traffic: TrafficLog
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SignIn:
-    """Who is signed in, how they come to be, and how they leave."""
-
-    providers: Providers
-    sessions: Sessions
-    login: Login
-    logout: Logout
-    provider_logout: ProviderLogout
-    bearers: Bearers
 
 
 async def assemble(given: Given) -> Parts:
@@ -134,31 +104,37 @@ async def assemble(given: Given) -> Parts:
 
     Raises:
         SecretFileError: The keys cannot be read or made.
-        StoreError: The names in use cannot be read.
+        StoreError: The names in use, or the edges, cannot be read.
     """
     ground = await _ground(given)
-    sign_in = _sign_in(given, ground)
-    names = _names(given, ground, sign_in)
-    acceptor = _acceptor(given, ground, sign_in, names)
-    ingress = _ingress(given, ground, sign_in, acceptor)
-    sign_in.sessions.on_session_end = ingress.session_ended
+    signed = sign_in(given, ground.keys, ground.audit, ground.registry)
+    names = _names(given, ground, signed)
+    acceptor = _acceptor(given, ground, signed, names)
+    check = ProviderCheck(given.provider_transport(), given.clock)
+    services, live = services_on(_base(given, ground), _running(ground, signed, names, acceptor), ground.catalog, check)
+    ingress = _ingress(given, ground, signed, acceptor)
+    signed.sessions.on_session_end = ingress.session_ended
     parts = Parts(
         ingress=ingress,
         registry=ground.registry,
         edges=ground.edges,
         acceptor=acceptor,
-        sessions=sign_in.sessions,
-        providers=sign_in.providers,
+        sessions=signed.sessions,
+        providers=signed.providers,
         names=names,
         audit=ground.audit,
         audit_keeper=ground.audit_keeper,
-        control=ControlSocket(given.config.data_dir, acceptor.revoke, sign_in.sessions.hear),
+        control=ControlSocket(given.config.data_dir, acceptor.revoke, signed.sessions.hear),
         keys=ground.keys,
         revoked=RevokedTokens(given.store, acceptor, given.clock),
         feed=ground.feed,
         traffic=ground.traffic,
+        live=live,
+        services=services,
+        check=check,
     )
     _watch(given.metrics, parts)
+    await live.load()
     return parts
 
 
@@ -186,6 +162,7 @@ async def _ground(given: Given) -> _Ground:
         audit_keeper=keeper,
         registry=registry,
         edges=EdgeTable(registry),
+        catalog=Catalog(keys.ring),
         feed=feed,
         traffic=TrafficLog(given.clock, feed),
     )
@@ -196,78 +173,10 @@ def _node(address: PublicAddress) -> str:
     return f"{socket.gethostname()}:{address.port}"
 
 
-# Who is signed in
-
-
-def _sign_in(given: Given, ground: _Ground) -> _SignIn:
-    address, keys = given.address, ground.keys
-    providers = _providers(given)
-    sessions = Sessions(
-        address=address,
-        ring=keys.ring,
-        store=given.store,
-        signer=keys.signer,
-        clock=given.clock,
-        providers=providers,
-        audit=ground.audit,
-    )
-    return _SignIn(
-        providers=providers,
-        sessions=sessions,
-        login=_login(given, ground, providers, sessions),
-        logout=_logout(given, ground, providers, sessions),
-        provider_logout=ProviderLogout(
-            providers=providers,
-            sessions=sessions,
-            store=given.store,
-            connections=ground.registry,
-            clock=given.clock,
-            audit=ground.audit,
-        ),
-        bearers=Bearers(
-            address=address, providers=providers, signer=keys.signer, clock=given.clock, audit=ground.audit
-        ),
-    )
-
-
-def _providers(given: Given) -> Providers:
-    address = given.address
-    transport = given.transport or GuardedTransport(GuardRules.of_relay(address, given.config.issuer_network))
-    fetcher = Fetcher(transport)
-    return Providers(fetcher=fetcher, clock=given.clock, monotonic=time.monotonic, allow_http=address.is_local)
-
-
-def _login(given: Given, ground: _Ground, providers: Providers, sessions: Sessions) -> Login:
-    return Login(
-        address=given.address,
-        ring=ground.keys.ring,
-        sessions=sessions,
-        providers=providers,
-        store=given.store,
-        endpoints=ground.registry,
-        clock=given.clock,
-        audit=ground.audit,
-        limits=LoginLimits(metrics=given.metrics, audit=ground.audit, monotonic=time.monotonic),
-        shared_owners=frozenset(given.config.shared_callback_owner),
-    )
-
-
-def _logout(given: Given, ground: _Ground, providers: Providers, sessions: Sessions) -> Logout:
-    return Logout(
-        address=given.address,
-        ring=ground.keys.ring,
-        sessions=sessions,
-        providers=providers,
-        clock=given.clock,
-        spawn=given.spawn,
-        audit=ground.audit,
-    )
-
-
 # Agents and their names
 
 
-def _names(given: Given, ground: _Ground, sign_in: _SignIn) -> NameKeeper:
+def _names(given: Given, ground: _Ground, sign_in: SignIn) -> NameKeeper:
     return NameKeeper(
         given.store,
         ground.registry,
@@ -278,7 +187,7 @@ def _names(given: Given, ground: _Ground, sign_in: _SignIn) -> NameKeeper:
     )
 
 
-def _acceptor(given: Given, ground: _Ground, sign_in: _SignIn, names: NameKeeper) -> Acceptor:
+def _acceptor(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper) -> Acceptor:
     warm = ground.edges.warm = _warm_ups(given, ground, sign_in).add
     desk = Desk(
         address=given.address,
@@ -293,12 +202,13 @@ def _acceptor(given: Given, ground: _Ground, sign_in: _SignIn, names: NameKeeper
         metrics=given.metrics,
         spawn=given.spawn,
         warm=warm,
+        resolve=ground.catalog.resolve,
     )
     needs_tokens = given.config.needs_tokens
     return Acceptor(desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock)
 
 
-def _warm_ups(given: Given, ground: _Ground, sign_in: _SignIn) -> WarmUps:
+def _warm_ups(given: Given, ground: _Ground, sign_in: SignIn) -> WarmUps:
     def is_bound(connection: Connection) -> bool:
         policies = (endpoint.policy for endpoint in ground.registry)
         return any(policy is not None and connection in policy.providers() for policy in policies)
@@ -306,10 +216,38 @@ def _warm_ups(given: Given, ground: _Ground, sign_in: _SignIn) -> WarmUps:
     return WarmUps(sign_in.providers, is_bound=is_bound, spawn=given.spawn)
 
 
+# What people set up
+
+
+def _base(given: Given, ground: _Ground) -> Ground:
+    return Ground(
+        store=given.store,
+        ring=ground.keys.ring,
+        policy_key=ground.keys.ring.digest_key("policy"),
+        address=given.address,
+        audit=ground.audit,
+        clock=given.clock,
+        cool_seconds=given.config.cool_seconds,
+        publish=ground.feed.publish,
+    )
+
+
+def _running(ground: _Ground, sign_in: SignIn, names: NameKeeper, acceptor: Acceptor) -> Running:
+    return Running(
+        registry=ground.registry,
+        edges=ground.edges,
+        acceptor=acceptor,
+        names=names,
+        sessions=sign_in.sessions,
+        feed=ground.feed,
+        traffic=ground.traffic,
+    )
+
+
 # The public side
 
 
-def _ingress(given: Given, ground: _Ground, sign_in: _SignIn, acceptor: Acceptor) -> Ingress:
+def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor) -> Ingress:
     config, address = given.config, given.address
     redirects = config.https is not None and config.public_url is None
     return Ingress(
@@ -331,7 +269,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: _SignIn, acceptor: Acceptor
     )
 
 
-def _gate(given: Given, sign_in: _SignIn) -> Gate:
+def _gate(given: Given, sign_in: SignIn) -> Gate:
     return Gate(
         address=given.address,
         sessions=sign_in.sessions,
@@ -342,7 +280,7 @@ def _gate(given: Given, sign_in: _SignIn) -> Gate:
     )
 
 
-def _web(given: Given, ground: _Ground, sign_in: _SignIn) -> WebApp:
+def _web(given: Given, ground: _Ground, sign_in: SignIn) -> WebApp:
     return WebApp(
         address=given.address,
         login=sign_in.login,

@@ -10,9 +10,10 @@ from typing import Any, Self
 import httpx
 
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.assembly import Given, Parts, assemble
+from tunnelrelay.assembly import Parts, assemble
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.control import ControlError
+from tunnelrelay.given import Given
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
 from tunnelrelay.ingress.listen import Certificate, bind, listen
 from tunnelrelay.observe.access import AccessLog
@@ -205,6 +206,7 @@ class Relay:
             await self.parts.control.stop()
             await self.parts.sessions.finish(RECHECK_SECONDS)
             await self.parts.providers.aclose()
+            await self.parts.check.aclose()
             await self.parts.names.flush()
             await self.parts.audit_keeper.flush()
         if hasattr(self, "store"):

@@ -3,6 +3,7 @@
 The calls go through the relay's guard, like those of a login: a tenant chooses the address.
 """
 
+from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,10 @@ from tunnelrelay.policy.limits import Buckets
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
 """Tests of one user. Each may be a dozen calls to an address of his choice, of which some wait for 8 s."""
+
+
+MAX_AT_ONCE, MAX_OF_ONE = 20, 2
+"""Tests under way on the relay, and of one user."""
 
 
 class AsksProvider(Protocol):
@@ -35,6 +40,7 @@ class ProviderTests:
     ground: Ground
     ask: AsksProvider
     _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
+    _running: Counter[str] = field(default_factory=Counter)
 
     async def run(self, actor: Actor, oidc: OidcSpec, *, owner: str, host: str = "") -> list[Finding]:
         """What is found about a login.
@@ -46,6 +52,8 @@ class ProviderTests:
         Raises:
             ManageError: BUSY for a user who tests too often.
         """
+        if self._running.total() >= MAX_AT_ONCE or self._running[actor.user_id] >= MAX_OF_ONE:
+            raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests are under way.", "Try again in a moment.")
         if wait := self._limit.wait(actor.user_id, self.ground.clock()):
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests.", f"Try again in {wait} s.")
         problems: list[str] = []
@@ -55,13 +63,19 @@ class ProviderTests:
         )
         if problems:
             return [Finding(topic="settings", level="error", found=problem.partition(": ")[2]) for problem in problems]
-        return await self.ask(
-            oidc.issuer,
-            client_id=oidc.client_id,
-            client_secret=oidc.client_secret,
-            redirect_uri=redirect_uri(ground, oidc, owner=owner, host=host) or "",
-            owner=owner,
-        )
+        self._running[actor.user_id] += 1
+        try:
+            return await self.ask(
+                oidc.issuer,
+                client_id=oidc.client_id,
+                client_secret=oidc.client_secret,
+                redirect_uri=redirect_uri(ground, oidc, owner=owner, host=host) or "",
+                owner=owner,
+            )
+        finally:
+            self._running.subtract({actor.user_id: 1})
+            if not self._running[actor.user_id]:
+                del self._running[actor.user_id]
 
 
 def redirect_uri(ground: Ground, oidc: OidcSpec, *, owner: str, host: str) -> str | None:

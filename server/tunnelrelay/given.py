@@ -1,0 +1,38 @@
+"""What a relay is made of before anything runs: what `relay.py` gives to those that put it together."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.config import RelayConfig
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
+from tunnelrelay.store.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a relay is made of.
+
+    Attributes:
+        spawn: Runs what nobody waits for, until the relay stops.
+        clock: Unix time.
+        transport: Makes the calls to providers; None for the guarded one.
+    """
+
+    config: RelayConfig
+    address: PublicAddress
+    store: Store
+    metrics: Metrics
+    access: AccessLog
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    clock: Callable[[], float]
+    transport: httpx.AsyncBaseTransport | None
+
+    def provider_transport(self) -> httpx.AsyncBaseTransport:
+        """Calls providers, each over connections of its own: what tenants try out must not take those of logins."""
+        return self.transport or GuardedTransport(GuardRules.of_relay(self.address, self.config.issuer_network))

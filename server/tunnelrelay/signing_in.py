@@ -1,0 +1,95 @@
+"""Makes the parts that know who is signed in, how they come to be, and how they leave. Part of `assembly.py`."""
+
+import time
+from dataclasses import dataclass
+
+from tunnelrelay.given import Given
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.bearer import Bearers
+from tunnelrelay.oidc.fetch import Fetcher
+from tunnelrelay.oidc.login import Login
+from tunnelrelay.oidc.login_limits import LoginLimits
+from tunnelrelay.oidc.logout import Logout
+from tunnelrelay.oidc.provider import Providers
+from tunnelrelay.oidc.provider_logout import ProviderLogout
+from tunnelrelay.oidc.rotation import RelayKeys
+from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.registry.memory import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """Who is signed in, how they come to be, and how they leave."""
+
+    providers: Providers
+    sessions: Sessions
+    login: Login
+    logout: Logout
+    provider_logout: ProviderLogout
+    bearers: Bearers
+
+
+def sign_in(given: Given, keys: RelayKeys, audit: Audit, registry: Registry) -> SignIn:
+    """The parts, tied together. Nothing runs yet."""
+    address = given.address
+    providers = _providers(given)
+    sessions = Sessions(
+        address=address,
+        ring=keys.ring,
+        store=given.store,
+        signer=keys.signer,
+        clock=given.clock,
+        providers=providers,
+        audit=audit,
+    )
+    return SignIn(
+        providers=providers,
+        sessions=sessions,
+        login=_login(given, keys, audit, registry, providers, sessions),
+        logout=_logout(given, keys, audit, registry, providers, sessions),
+        provider_logout=ProviderLogout(
+            providers=providers,
+            sessions=sessions,
+            store=given.store,
+            connections=registry,
+            clock=given.clock,
+            audit=audit,
+        ),
+        bearers=Bearers(address=address, providers=providers, signer=keys.signer, clock=given.clock, audit=audit),
+    )
+
+
+def _providers(given: Given) -> Providers:
+    fetcher = Fetcher(given.provider_transport())
+    return Providers(fetcher=fetcher, clock=given.clock, monotonic=time.monotonic, allow_http=given.address.is_local)
+
+
+def _login(
+    given: Given, keys: RelayKeys, audit: Audit, registry: Registry, providers: Providers, sessions: Sessions
+) -> Login:
+    return Login(
+        address=given.address,
+        ring=keys.ring,
+        sessions=sessions,
+        providers=providers,
+        store=given.store,
+        endpoints=registry,
+        clock=given.clock,
+        audit=audit,
+        limits=LoginLimits(metrics=given.metrics, audit=audit, monotonic=time.monotonic),
+        shared_owners=frozenset(given.config.shared_callback_owner),
+    )
+
+
+def _logout(
+    given: Given, keys: RelayKeys, audit: Audit, registry: Registry, providers: Providers, sessions: Sessions
+) -> Logout:
+    return Logout(
+        address=given.address,
+        ring=keys.ring,
+        sessions=sessions,
+        providers=providers,
+        clock=given.clock,
+        spawn=given.spawn,
+        audit=audit,
+    )
