@@ -67,8 +67,9 @@ def told(problem: Exception) -> str:
     cause = problem.orig.__cause__ if isinstance(problem, DBAPIError) and problem.orig is not None else None
     if cause is None:
         return str(problem)
-    state = getattr(cause, "sqlstate", None)
-    return f"{type(cause).__name__}: {cause.args[0]} ({state})" if state and cause.args else type(cause).__name__
+    if getattr(cause, "severity", None) is None or not cause.args:
+        return type(cause).__name__  # not the server's words
+    return f"{type(cause).__name__}: {cause.args[0]}"
 
 
 def is_equal(column: Column[Any], value: object) -> ColumnElement[bool]:
