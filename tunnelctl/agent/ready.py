@@ -34,9 +34,14 @@ def is_ready_request(head: bytes) -> bool:
     return head.startswith(_REQUEST)
 
 
-def ready_head(length: int) -> bytes:
+def asks_for_upstream(head: bytes) -> bool:
+    """Whether a probe is the relay's own, which wants to know about the local service. No visitor's request can be."""
+    return b"\r\nX-Tunnel-Probe: upstream\r\n" in head
+
+
+def ready_head(length: int, status: int = 200) -> bytes:
     """The HEAD payload of the answer to a probe."""
-    return pack_head(200, b"Content-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % length)
+    return pack_head(status, b"Content-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % length)
 
 
 async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | None, timeout: float) -> str:
@@ -55,7 +60,7 @@ async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | 
     try:
         public = urlsplit(url)
         async with asyncio.timeout(timeout):
-            answer = await _ask(relay, public.hostname or "", public.netloc, ca_file)
+            answer = await _ask(relay, public.hostname or "", public.netloc, ca_file, proof(instance).decode())
     except TimeoutError:
         return f"no answer in {timeout:.0f} s"
     except ssl.SSLCertVerificationError as error:
@@ -67,14 +72,19 @@ async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | 
     return _judge(answer, instance)
 
 
-async def _ask(relay: RelayAddress, name: str, authority: str, ca_file: str | None) -> bytes:
-    """The first `MAX_ANSWER` bytes that come back."""
+async def _ask(relay: RelayAddress, name: str, authority: str, ca_file: str | None, wanted: str) -> bytes:
+    """The first `MAX_ANSWER` bytes that come back.
+
+    Args:
+        wanted: The proof of the agent that is meant, where several serve the address.
+    """
     tls = tls_context(ca_file) if relay.scheme == "https" else None
     reader, writer = await asyncio.open_connection(
         relay.host, relay.port, ssl=tls, server_hostname=name if tls is not None else None
     )
     try:
-        writer.write(f"GET {READY_PATH} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+        fields = f"Host: {authority}\r\nTunnel-Agent: {wanted}\r\nConnection: close\r\n"
+        writer.write(f"GET {READY_PATH} HTTP/1.1\r\n{fields}\r\n".encode())
         answer = b""
         while len(answer) < MAX_ANSWER and (data := await reader.read(MAX_ANSWER)):
             answer += data

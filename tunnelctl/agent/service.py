@@ -15,7 +15,7 @@ from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.outcome import Failed, GoingAway, LinkEnd, judge_close, judge_refusal, judge_superseded
-from tunnelctl.agent.ready import is_ready_request, proof, ready_head
+from tunnelctl.agent.ready import asks_for_upstream, is_ready_request, proof, ready_head
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
@@ -179,7 +179,7 @@ class Service:
         if offer is None or opened.type == TYPE_TCP:
             self._link.reset(stream, Code.REFUSED, "no such tunnel here")
         elif is_ready_request(opened.head):
-            self._answer_ready(self._link, stream)
+            self._answer_ready(self._link, stream, offer, opened)
         else:
             self._serve(self._link, offer, stream, opened, fin)
 
@@ -232,10 +232,18 @@ class Service:
                 self.idle.set()
         self._watcher.exchange(exchange)
 
-    def _answer_ready(self, link: Link, stream: Stream) -> None:
+    def _answer_ready(self, link: Link, stream: Stream, offer: Offer, opened: OpenHead) -> None:
         body = proof(self._instance)
-        link.send_head(stream, ready_head(len(body)))
-        link.send_data(stream, body, fin=True)
+
+        def answer(is_there: bool) -> None:
+            if link.is_open and not stream.is_closed:
+                link.send_head(stream, ready_head(len(body), 200 if is_there else 503))
+                link.send_data(stream, body, fin=True)
+
+        if asks_for_upstream(opened.head):
+            offer.upstream.try_out(answer)
+        else:
+            answer(True)
 
     def _break(self, detail: str) -> None:
         assert self._link is not None

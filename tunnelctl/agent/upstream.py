@@ -8,6 +8,7 @@ relay turns into a 502), never an exception.
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from tunnelctl.agent.exchange import Exchange, OnDone
@@ -28,6 +29,8 @@ FRESH_SECONDS = 1.0
 """A request that must not be sent twice only gets a connection used this recently: local servers close idle ones after
 as little as two seconds, and losing that race would lose the request."""
 WRITE_HIGH = 64 * 1024
+TRY_SECONDS = 4.0
+"""For the relay's probe; it waits for an answer a little longer than this."""
 
 
 class Upstream:
@@ -71,6 +74,12 @@ class Upstream:
     def connect(self, exchange: Exchange) -> None:
         """Give the exchange a new connection, or reset it."""
         task = self._loop.create_task(self._connect(exchange))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def try_out(self, tell: Callable[[bool], None]) -> None:
+        """Find out whether the service takes connections now, for the relay's probe."""
+        task = self._loop.create_task(self._try_out(tell))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
@@ -131,6 +140,17 @@ class Upstream:
                 self.give_back(connection)
             else:
                 exchange.begin(connection)
+
+    async def _try_out(self, tell: Callable[[bool], None]) -> None:
+        """By TCP alone: a TLS handshake every few seconds is more than a probe is worth."""
+        try:
+            async with asyncio.timeout(TRY_SECONDS):
+                transport, _ = await self._loop.create_connection(asyncio.Protocol, self._host, self._port)
+        except OSError:  # TimeoutError is one
+            tell(False)
+        else:
+            transport.close()
+            tell(True)
 
     def _close_stale(self) -> None:
         limit = self._loop.time() - IDLE_SECONDS
