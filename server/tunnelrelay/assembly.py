@@ -11,9 +11,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.desk import Desk
+from tunnelrelay.agents.probes import Probes
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.shares import OwnerShares
@@ -45,6 +48,7 @@ from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.signing_in import SignIn, sign_in
 from tunnelrelay.web.app import WebApp
+from tunnelrelay.web.late import LateApp
 
 log = logging.getLogger("tunnelrelay")
 
@@ -72,11 +76,13 @@ class Parts:
     live: Live
     services: Services
     check: ProviderCheck
+    probes: Probes
 
     def background(self) -> tuple[Work, ...]:
         """What goes on for as long as the relay runs; a piece of it that fails begins anew."""
         return (
             self.revoked.run,
+            self.probes.run,
             self.live.run,
             self.sessions.upkeep.run,
             self.names.run,
@@ -112,7 +118,7 @@ async def assemble(given: Given) -> Parts:
     acceptor = _acceptor(given, ground, signed, names)
     check = ProviderCheck(given.provider_transport(), given.clock)
     services, live = services_on(_base(given, ground), _running(ground, signed, names, acceptor), ground.catalog, check)
-    ingress = _ingress(given, ground, signed, acceptor)
+    ingress = _ingress(given, ground, signed, acceptor, services)
     signed.sessions.on_session_end = ingress.session_ended
     parts = Parts(
         ingress=ingress,
@@ -132,6 +138,7 @@ async def assemble(given: Given) -> Parts:
         live=live,
         services=services,
         check=check,
+        probes=Probes(ground.registry, now=time.monotonic),
     )
     _watch(given.metrics, parts)
     await live.load()
@@ -247,7 +254,7 @@ def _running(ground: _Ground, sign_in: SignIn, names: NameKeeper, acceptor: Acce
 # The public side
 
 
-def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor) -> Ingress:
+def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor, services: Services) -> Ingress:
     config, address = given.config, given.address
     redirects = config.https is not None and config.public_url is None
     return Ingress(
@@ -255,7 +262,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor)
         registry=ground.registry,
         router=Router(address, ground.registry, is_token_free=not config.needs_tokens, redirects=redirects),
         gate=_gate(given, sign_in),
-        inside=Inside(_web(given, ground, sign_in).build()),
+        inside=Inside(_web(given, ground, sign_in, services).build()),
         acceptor=acceptor,
         handover=Handover(ground.keys.ring.digest_key("handover"), is_secure=address.is_secure),
         access=given.access,
@@ -280,7 +287,7 @@ def _gate(given: Given, sign_in: SignIn) -> Gate:
     )
 
 
-def _web(given: Given, ground: _Ground, sign_in: SignIn) -> WebApp:
+def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> WebApp:
     return WebApp(
         address=given.address,
         login=sign_in.login,
@@ -288,9 +295,16 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn) -> WebApp:
         provider_logout=sign_in.provider_logout,
         endpoints=ground.registry,
         signer=ground.keys.signer,
+        api=LateApp(lambda: _api(services, given.address)),
         count_login=given.metrics.login,
         tell_who=ground.traffic.tell_who,
     )
+
+
+def _api(services: Services, address: PublicAddress) -> ASGIApp:
+    from tunnelrelay.api.app import build_api
+
+    return build_api(services, address)
 
 
 def _watch(metrics: Metrics, parts: Parts) -> None:

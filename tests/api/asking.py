@@ -38,7 +38,9 @@ class Program:
         key: Sent as a bearer; "" for nobody's.
     """
 
-    def __init__(self, app: ASGIApp, key: str = "", peer: str = "203.0.113.9", address: PublicAddress = ADDRESS) -> None:
+    def __init__(
+        self, app: ASGIApp, key: str = "", peer: str = "203.0.113.9", address: PublicAddress = ADDRESS
+    ) -> None:
         transport = httpx.ASGITransport(through_ingress(app, address, peer))
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.client = httpx.AsyncClient(transport=transport, base_url=address.url(address.api_host), headers=headers)
