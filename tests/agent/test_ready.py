@@ -48,7 +48,8 @@ async def ask(address, url="https://demo.tun.example", timeout=5.0):
 async def test_it_asks_the_relays_address_for_the_public_host():
     async with relay(says(b"HTTP/1.1 200 OK\r\n\r\n" + proof(INSTANCE))) as (address, heads):
         assert await ask(address, "http://demo.localhost:8080") == ""
-    assert heads == [b"GET /_tunnel/ready HTTP/1.1\r\nHost: demo.localhost:8080\r\nConnection: close\r\n\r\n"]
+    fields = b"Host: demo.localhost:8080\r\nTunnel-Agent: %b\r\nConnection: close\r\n" % proof(INSTANCE)
+    assert heads == [b"GET /_tunnel/ready HTTP/1.1\r\n%b\r\n" % fields]
     assert is_ready_request(heads[0])
 
 
