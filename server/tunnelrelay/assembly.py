@@ -23,6 +23,8 @@ from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.control import ControlSocket
+from tunnelrelay.dashboard.app import dashboard
+from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.given import Given
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
@@ -295,10 +297,16 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> 
         provider_logout=sign_in.provider_logout,
         endpoints=ground.registry,
         signer=ground.keys.signer,
+        dashboard=dashboard(_dashboard_deps(given, ground, services)),
         api=LateApp(lambda: _api(services, given.address)),
         count_login=given.metrics.login,
         tell_who=ground.traffic.tell_who,
     )
+
+
+def _dashboard_deps(given: Given, ground: _Ground, services: Services) -> Deps:
+    key = ground.keys.ring.digest_key("dashboard")
+    return Deps(address=given.address, services=services, key=key, clock=given.clock)
 
 
 def _api(services: Services, address: PublicAddress) -> ASGIApp:

@@ -9,7 +9,7 @@ To add an area (say, domains):
    handler)` for POST. A handler is `async def show(asked: Asked) -> Response`; it calls `asked.deps.services` with
    `asked.actor` and ends in `asked.page("domains/list.html", ...)`, `asked.part(...)` (a piece for htmx) or
    `asked.go("/domains", said="saved")` (303, with a line of `said.py` shown once).
-2. Add its `routes` to `AREAS` in `views/__init__.py`. The navigation has its entry already (`navigation.py`) and shows it
+2. Add its `routes` to `AREAS` in `views/__init__.py`. The navigation has its entry already (`navigation.py`); it shows
    as soon as its path exists.
 3. Its templates lie in `templates/domains/`, extend `page.html` and use the pieces of `ui.html`, which `page.html` has
    imported as `ui` (in a file of its own: `{% import "ui.html" as ui with context %}`): `ui.page_head`, `ui.card`,

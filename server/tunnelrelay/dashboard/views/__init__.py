@@ -5,7 +5,12 @@ from collections.abc import Callable
 from starlette.routing import Route
 
 from tunnelrelay.dashboard.deps import Deps
-from tunnelrelay.dashboard.views import edges
+from tunnelrelay.dashboard.views import edge, edge_modules, edge_oidc, edges
 
-AREAS: tuple[Callable[[Deps], list[Route]], ...] = (edges.routes,)
+AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
+    edges.routes,
+    edge.routes,
+    edge_oidc.routes,
+    edge_modules.routes,
+)
 """What gives the paths of each."""

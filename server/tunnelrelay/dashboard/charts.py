@@ -1,0 +1,162 @@
+"""Lines over the last ten minutes as SVG: what is drawn, and the same in words for whoever does not see it. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+from tunnelrelay.dashboard.render import milliseconds
+from tunnelrelay.manage.traffic import Shown
+from tunnelrelay.observe.series import Figures
+
+HEIGHT = 100
+"""Units of the drawing; it is stretched to whatever room there is."""
+MIN_RATE, MIN_SHARE, MIN_SECONDS = 1.0, 0.05, 0.01
+"""The least that a chart's height stands for, so that a single request does not look like a flood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a chart.
+
+    Attributes:
+        kind: Its colour: `main`, `second`, `wait` or `bad`.
+        path: The line; it has gaps where nothing is known.
+        area: What lies below it, "" when it is not to be filled.
+    """
+
+    label: str
+    kind: str
+    path: str
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """One chart with its headline.
+
+    Attributes:
+        now, unit: The last minute's figure.
+        aside: More about the last minute.
+        top: What the drawing's upper edge stands for.
+        words: What is drawn, in words.
+        width: Units of the drawing.
+    """
+
+    title: str
+    now: str
+    unit: str
+    aside: str
+    top: str
+    words: str
+    lines: tuple[Line, ...]
+    width: int
+
+
+def charts(shown: Shown) -> tuple[Chart, Chart, Chart]:
+    """Requests, errors and response times."""
+    # The last stretch is not over yet: it would look like a drop.
+    points = shown.points[:-1]
+    return _requests(points, shown.minute), _errors(points, shown.minute), _times(points, shown.minute)
+
+
+def rate(number: float) -> str:
+    """So many a second, as people say it."""
+    return f"{number:.0f}" if number >= 10 or number == 0 else f"{number:.1f}" if number >= 0.095 else "<0.1"
+
+
+def share(part: float) -> str:
+    """A share of one in percent, which is 0 only when there was none."""
+    if 0 < part < 0.001:
+        return "<0.1"
+    return f"{part * 100:.1f}" if 0 < part < 0.0995 else f"{part * 100:.0f}"
+
+
+def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
+    rates = [point.rate for point in points]
+    top = _nice(max([*rates, MIN_RATE]))
+    most = max(rates, default=0.0)
+    return Chart(
+        title="Requests",
+        now=rate(minute.rate),
+        unit="/s",
+        aside=f"{sum(point.requests for point in points):,} in 10 min",
+        top=f"{top:g} /s",
+        words=f"Requests per second over the last 10 minutes: now {rate(minute.rate)}, at most {rate(most)}.",
+        lines=(_line("Requests", "main", rates, top, filled=True),),
+        width=len(points) - 1,
+    )
+
+
+def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
+    failed = [point.failed_share if point.requests else None for point in points]
+    refused = [point.refused / point.requests if point.requests else None for point in points]
+    known = [value for value in (*failed, *refused) if value is not None]
+    top = min(1.0, _nice(max([*known, MIN_SHARE])))
+    refused_now = minute.refused / minute.requests if minute.requests else 0.0
+    most = max((value for value in failed if value is not None), default=0.0)
+    return Chart(
+        title="Errors",
+        now=share(minute.failed_share),
+        unit="%",
+        aside=f"{share(refused_now)} % refused",
+        top=f"{top * 100:g} %",
+        words=f"Share of requests that failed over the last 10 minutes: now {share(minute.failed_share)} %, at most "
+        f"{share(most)} %. Refused now: {share(refused_now)} %.",
+        lines=(
+            _line("Refused (4xx)", "wait", refused, top),
+            _line("Failed (5xx)", "bad", failed, top, filled=True),
+        ),
+        width=len(points) - 1,
+    )
+
+
+def _times(points: Sequence[Figures], minute: Figures) -> Chart:
+    known = [point.p95 for point in points if point.p95 is not None]
+    top = _nice(max([*known, MIN_SECONDS]))
+    number, _, unit = milliseconds(minute.p50).partition(" ")
+    return Chart(
+        title="Response time",
+        now=number,
+        unit=unit,
+        aside=f"95 % within {milliseconds(minute.p95)}" if minute.p95 is not None else "no requests",
+        top=milliseconds(top),
+        words=f"Response times over the last 10 minutes: the median is now {milliseconds(minute.p50)}, 95 percent are "
+        f"within {milliseconds(minute.p95)}.",
+        lines=(
+            _line("95 % within", "second", [point.p95 for point in points], top),
+            _line("Median", "main", [point.p50 for point in points], top, filled=True),
+        ),
+        width=len(points) - 1,
+    )
+
+
+def _line(label: str, kind: str, values: Sequence[float | None], top: float, *, filled: bool = False) -> Line:
+    runs = list(_runs(values))
+    path = "".join(_drawn(run, lambda value: HEIGHT - value / top * HEIGHT) for run in runs)
+    areas = (f"{_drawn(run, lambda value: HEIGHT - value / top * HEIGHT)}V{HEIGHT}H{run[0][0]}Z" for run in runs)
+    return Line(label, kind, path, "".join(areas) if filled else "")
+
+
+def _runs(values: Iterable[float | None]) -> Iterable[list[tuple[int, float]]]:
+    """What is known, in pieces without a gap."""
+    run: list[tuple[int, float]] = []
+    for x, value in enumerate(values):
+        if value is not None:
+            run.append((x, value))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _drawn(run: Sequence[tuple[int, float]], height: Callable[[float], float]) -> str:
+    (x, first), *others = run
+    # A single point is as wide as nothing; its round ends make it a dot.
+    return f"M{x} {height(first):.1f}" + ("".join(f"L{x} {height(value):.1f}" for x, value in others) or "h0")
+
+
+def _nice(most: float) -> float:
+    """The next of 1, 2, 5, 10, 20 and so on, which people read at a glance."""
+    size: float = 10.0 ** floor(log10(most))
+    return next(step * size for step in (1, 2, 5, 10) if ceil(most / size * 1e6) / 1e6 <= step)

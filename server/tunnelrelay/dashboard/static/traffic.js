@@ -1,0 +1,55 @@
+/* Traffic: a list that can be paused, requests in a drawer, times as clocks show them here. */
+"use strict";
+(() => {
+  const held = new Map();
+
+  const swap = (target, text) => {
+    target.innerHTML = text;
+    htmx.process(target);
+    tellClocks();
+  };
+
+  const pause = (button) => {
+    const target = document.querySelector(button.dataset.pause);
+    const isPaused = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", isPaused);
+    button.querySelector("span").textContent = isPaused ? "Resume" : "Pause";
+    target.toggleAttribute("data-paused", isPaused);
+    if (!isPaused && held.has(target)) swap(target, held.get(target));
+    held.delete(target);
+  };
+
+  /* What comes while a list is paused waits until it goes on. */
+  const hold = (event) => {
+    const target = event.target.closest("[data-paused]");
+    if (!target) return;
+    event.preventDefault();
+    held.set(target, event.detail.data);
+  };
+
+  const tellClocks = () => {
+    for (const time of document.querySelectorAll("time[data-clock]")) {
+      const at = new Date(time.dateTime);
+      const text = [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+
+  const openDrawer = (event) => {
+    const target = event.detail.target;
+    if (target && target.matches(".drawer[popover]") && !target.matches(":popover-open")) target.showPopover();
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-pause]");
+    if (button) pause(button);
+  });
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form.filters");
+    if (form) form.requestSubmit();
+  });
+  document.addEventListener("htmx:sseBeforeMessage", hold);
+  document.addEventListener("htmx:afterSwap", openDrawer);
+  document.addEventListener("htmx:afterSettle", tellClocks);
+  document.addEventListener("DOMContentLoaded", tellClocks);
+})();

@@ -1,0 +1,204 @@
+"""An edge's smaller modules: networks, header fields, passwords, and whether a visitor stays with one tunnel."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelctl.wire.messages import HeaderEdit
+from tunnelrelay.dashboard.asked import Asked, does, shows
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.views.edge import PATH, edge_of
+from tunnelrelay.dashboard.views.edge_oidc import version_of
+from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.manage.edges import Change
+from tunnelrelay.manage.problems import ManageError, invalid
+
+Texts = dict[str, str]
+
+
+class Module:
+    """One module with a form: `key` is its place below the edge's path, `name` how the service layer calls it."""
+
+    key: str
+    name: str
+    title: str
+
+    def texts(self, edge: EdgeView) -> Texts:
+        """The form's fields as they are kept."""
+        raise NotImplementedError
+
+    def change(self, form: Form) -> tuple[Change, EdgeSecrets | None]:
+        """What the form asks for. Raises `ManageError` INVALID."""
+        raise NotImplementedError
+
+    def removal(self) -> tuple[Change, EdgeSecrets | None]:
+        """What takes it away."""
+        return self.change(Form())
+
+    def is_set(self, edge: EdgeView) -> bool:
+        """Whether there is anything to take away."""
+        return any(self.texts(edge).values())
+
+
+class Networks(Module):
+    """Where visitors may come from."""
+
+    key, name, title = "ip-restriction", "ip_restriction", "IP restrictions"
+
+    def texts(self, edge: EdgeView) -> Texts:
+        """See `Module`."""
+        policy = edge.settings.policy
+        return {"cidr_allow": "\n".join(policy.cidr_allow), "cidr_deny": "\n".join(policy.cidr_deny)}
+
+    def change(self, form: Form) -> tuple[Change, None]:
+        """See `Module`."""
+        allow, deny = form.words("cidr_allow"), form.words("cidr_deny")
+        return policy_change(self.name, cidr_allow=allow, cidr_deny=deny), None
+
+
+class Headers(Module):
+    """Fields that are added and removed on the way to the app, or to visitors."""
+
+    def __init__(self, key: str, name: str, title: str) -> None:
+        self.key, self.name, self.title = key, name, title
+
+    def texts(self, edge: EdgeView) -> Texts:
+        """See `Module`."""
+        edit: HeaderEdit = getattr(edge.settings.policy, self.name)
+        added = "\n".join(f"{name}: {value}" for name, value in edit.add)
+        return {"add": added, "remove": "\n".join(edit.remove)}
+
+    def change(self, form: Form) -> tuple[Change, None]:
+        """See `Module`."""
+        added = tuple(_field(line) for text in form.texts("add") for line in text.splitlines() if line.strip())
+        edit = HeaderEdit(add=added, remove=form.words("remove"))
+        return policy_change(self.name, **{self.name: edit}), None
+
+
+class Passwords(Module):
+    """Basic authentication. Passwords are written only."""
+
+    key, name, title = "basic-auth", "basic_auth", "Basic authentication"
+
+    def texts(self, edge: EdgeView) -> Texts:
+        """See `Module`."""
+        return {"users": ", ".join(edge.held.users)}
+
+    def change(self, form: Form) -> tuple[Change, EdgeSecrets]:
+        """See `Module`."""
+        user, password = form.text("user"), form.secret("password")
+        fields = {"user": "a user name without a colon"} if not user or ":" in user else {}
+        if not password:
+            fields["password"] = "a password"  # noqa: S105 (a message)
+        if fields:
+            raise invalid(fields)
+        return policy_change(self.name), EdgeSecrets(basic_auth=(f"{user}:{password}",))
+
+    def removal(self) -> tuple[Change, EdgeSecrets]:
+        """See `Module`."""
+        return policy_change(self.name), EdgeSecrets(basic_auth=())
+
+
+class Stickiness(Module):
+    """Whether a visitor stays with one tunnel."""
+
+    key, name, title = "stickiness", "stickiness", "Sticky visitors"
+
+    def texts(self, edge: EdgeView) -> Texts:
+        """See `Module`."""
+        return {"sticky": "1" if edge.settings.sticky else ""}
+
+    def change(self, form: Form) -> tuple[Change, None]:
+        """See `Module`."""
+        is_sticky = form.has("sticky")
+        return lambda settings: msgspec.structs.replace(settings, sticky=is_sticky), None
+
+
+MODULES: tuple[Module, ...] = (
+    Networks(),
+    Headers("request-headers", "request_headers", "Request headers"),
+    Headers("response-headers", "response_headers", "Response headers"),
+    Passwords(),
+    Stickiness(),
+)
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [route for module in MODULES for route in _routes_of(module)]
+
+
+def _routes_of(module: Module) -> list[Route]:
+    path = f"{PATH}/{module.key}"
+    return [shows(path, _showing(module)), does(path, _saving(module)), does(f"{path}/remove", _removing(module))]
+
+
+def _showing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+    async def show(asked: Asked) -> Response:
+        edge = await edge_of(asked)
+        return _page(asked, module, edge, module.texts(edge))
+
+    return show
+
+
+def _saving(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+    async def save(asked: Asked) -> Response:
+        edge = await edge_of(asked)
+        try:
+            change, secrets = module.change(asked.form)
+            await asked.deps.services.edges.set_policy(asked.actor, edge.id, change, secrets, version=version_of(asked))
+        except ManageError as error:
+            texts = {name: asked.form.text(name) for name in module.texts(edge)}
+            return _page(asked, module, edge, texts, error)
+        return asked.go(f"/edges/{edge.id}", said="saved")
+
+    return save
+
+
+def _removing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+    async def remove(asked: Asked) -> Response:
+        change, secrets = module.removal()
+        await asked.deps.services.edges.set_policy(asked.actor, asked.named("id"), change, secrets)
+        return asked.go(f"/edges/{asked.named('id')}", said="removed")
+
+    return remove
+
+
+def _page(asked: Asked, module: Module, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
+    errors = {name.removeprefix(f"{module.name}."): text for name, text in error.fields.items()} if error else {}
+    places = {*texts, "user", "password"} if module.name == "basic_auth" else set(texts)
+    return asked.page(
+        "edges/module.html",
+        status=error.kind.value if error else 200,
+        edge=edge,
+        module=module,
+        is_set=module.is_set(edge),
+        texts=texts,
+        user=asked.form.text("user"),
+        error=error,
+        errors=errors,
+        others=[text for name, text in errors.items() if name not in places],
+    )
+
+
+def policy_change(module: str, **parts: object) -> Change:
+    """Sets parts of the policy, and the module on."""
+
+    def change(settings: EdgeSettings) -> EdgeSettings:
+        off = tuple(name for name in settings.disabled if name != module)
+        policy = msgspec.structs.replace(settings.policy, **parts)
+        return msgspec.structs.replace(settings, policy=policy, disabled=off)
+
+    return change
+
+
+def _field(line: str) -> tuple[str, str]:
+    """A header field as it is written. Raises `ManageError` INVALID."""
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise invalid({"add": f"{line.strip()[:80]!r} is no `Name: value`"})
+    return name.strip(), value.strip()

@@ -1,0 +1,134 @@
+"""An edge's OpenID login: set up, tried out, changed and taken away."""
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.dashboard.asked import Asked, does, shows
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.views import oidc_form
+from tunnelrelay.dashboard.views.edge import PATH, edge_of
+from tunnelrelay.dashboard.views.oidc_form import Typed
+from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, names_provider
+from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.manage.edges import Change
+from tunnelrelay.manage.problems import ManageError, invalid
+from tunnelrelay.policy.named import SIGN
+
+MODULE = "oidc"
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [
+        shows(f"{PATH}/oidc", _show),
+        does(f"{PATH}/oidc", _save),
+        does(f"{PATH}/oidc/test", _test),
+        does(f"{PATH}/oidc/remove", _remove),
+    ]
+
+
+async def _show(asked: Asked) -> Response:
+    edge = await edge_of(asked)
+    kept = edge.settings.policy.oidc
+    return await _page(asked, edge, Typed(oidc=kept or oidc_form.EMPTY, texts=oidc_form.shown(kept)))
+
+
+async def _save(asked: Asked) -> Response:
+    edge = await edge_of(asked)
+    typed = oidc_form.typed(asked.form, edge.settings.policy.oidc)
+    try:
+        if typed.errors:
+            raise invalid(typed.errors)
+        await asked.deps.services.edges.set_policy(
+            asked.actor, edge.id, _with(typed.oidc), _secrets(typed.oidc), version=version_of(asked)
+        )
+    except ManageError as error:
+        return await _page(asked, edge, typed, error=error, status=error.kind.value)
+    return asked.go(f"/edges/{edge.id}", said="saved")
+
+
+async def _test(asked: Asked) -> Response:
+    """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
+    edge = await edge_of(asked)
+    typed = oidc_form.typed(asked.form, edge.settings.policy.oidc)
+    edges = asked.deps.services.edges
+    error, findings = None, list[Finding]()
+    try:
+        findings = await edges.test_provider(asked.actor, typed.oidc, edge.id)
+    except ManageError as refused:
+        error = refused
+    if not asked.by_htmx:
+        return await _page(asked, edge, typed, error=error, findings=findings)
+    redirect_uri = await edges.redirect_uri(asked.actor, edge.id, typed.oidc)
+    return asked.part("edges/findings.html", findings=findings, error=error, redirect_uri=redirect_uri)
+
+
+async def _remove(asked: Asked) -> Response:
+    edge = await edge_of(asked)
+
+    def without(settings: EdgeSettings) -> EdgeSettings:
+        policy = msgspec.structs.replace(settings.policy, oidc=None)
+        return msgspec.structs.replace(settings, policy=policy, disabled=_not_off(settings))
+
+    await asked.deps.services.edges.set_policy(asked.actor, edge.id, without)
+    return asked.go(f"/edges/{edge.id}", said="removed")
+
+
+async def _page(
+    asked: Asked,
+    edge: EdgeView,
+    typed: Typed,
+    *,
+    error: ManageError | None = None,
+    findings: list[Finding] | None = None,
+    status: int = 200,
+) -> Response:
+    services = asked.deps.services
+    errors = {name.removeprefix("oidc."): text for name, text in error.fields.items()} if error else {}
+    providers = await services.providers.page(asked.actor)
+    uri = await services.edges.redirect_uri(asked.actor, edge.id, typed.oidc)
+    return asked.page(
+        "edges/oidc.html",
+        status=status,
+        edge=edge,
+        is_new=edge.settings.policy.oidc is None,
+        texts=typed.texts,
+        providers=[(f"{SIGN}{provider.row.name}", provider) for provider in providers],
+        redirect_uri=uri,
+        error=error,
+        errors=errors,
+        others=[text for name, text in errors.items() if name not in oidc_form.SHOWN],
+        has_hidden_error=not oidc_form.FOLDED.isdisjoint(errors),
+        findings=findings or [],
+    )
+
+
+def _with(oidc: OidcSpec) -> Change:
+    bare = msgspec.structs.replace(oidc, client_secret="")
+
+    def change(settings: EdgeSettings) -> EdgeSettings:
+        policy = msgspec.structs.replace(settings.policy, oidc=bare)
+        return msgspec.structs.replace(settings, policy=policy, disabled=_not_off(settings))
+
+    return change
+
+
+def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
+    """A field that is left empty keeps the secret there is."""
+    if names_provider(oidc) or not oidc.client_secret:
+        return None
+    return EdgeSecrets(client_secret=oidc.client_secret)
+
+
+def _not_off(settings: EdgeSettings) -> tuple[str, ...]:
+    """Whoever saves a module wants it on."""
+    return tuple(module for module in settings.disabled if module != MODULE)
+
+
+def version_of(asked: Asked) -> int | None:
+    """The version the form was made of; a change that came meanwhile is not overwritten unseen."""
+    text = asked.form.text("version")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
