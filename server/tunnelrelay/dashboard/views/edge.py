@@ -14,7 +14,8 @@ from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.traffic import TunnelFigures
 from tunnelrelay.manage.tunnels import TunnelView
-from tunnelrelay.store.resources import Pairs
+
+Pairs = tuple[tuple[str, str], ...]
 
 PATH = "/edges/{id}"
 OWN_LABEL = "edge"

@@ -10,7 +10,6 @@ from tunnelrelay.dashboard.views.modules import modules_of
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.store.resources import DomainRow
 
 PAGE = 50
 MAX_DOMAINS = 200
@@ -73,13 +72,13 @@ async def _create(asked: Asked) -> Response:
 async def _new_page(
     asked: Asked, *, error: ManageError | None = None, errors: dict[str, str] | None = None, status: int = 200
 ) -> Response:
-    domains = await _free_domains(asked)
+    hosts = await _free_hosts(asked)
     form = asked.form
     return asked.page(
         "edges/new.html",
         status=status,
-        domains=domains,
-        host=form.text("host") or (domains[0].host if domains else NEW_NAME),
+        options=[*zip(hosts, hosts, strict=True), (NEW_NAME, "Reserve another name…")] if hosts else [],
+        host=form.text("host") or (hosts[0] if hosts else NEW_NAME),
         name=form.text("name"),
         description=form.text("description"),
         owner=form.text("owner"),
@@ -88,13 +87,13 @@ async def _new_page(
     )
 
 
-async def _free_domains(asked: Asked) -> list[DomainRow]:
-    """Reserved domains of the actor's own that no edge answers at."""
+async def _free_hosts(asked: Asked) -> list[str]:
+    """Reserved hosts of the actor's own that no edge answers at."""
     services, actor = asked.deps.services, asked.actor
     edges = await services.edges.page(actor, limit=1000)
     taken = {edge.row.host for edge in edges}
     domains = await services.domains.page(actor, limit=MAX_DOMAINS, owner=actor.owner)
-    return [domain for domain in domains if domain.host not in taken]
+    return [domain.host for domain in domains if domain.host not in taken]
 
 
 def _by_place(error: ManageError) -> dict[str, str]:
