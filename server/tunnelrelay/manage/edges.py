@@ -173,7 +173,7 @@ class Edges:
         def changed(row: EdgeRow) -> EdgeRow:
             return self._with_policy(row, change, EdgeSecrets() if secrets is None else secrets)
 
-        return await self._change(actor, edge_id, changed, version, secret_given=bool(secrets))
+        return await self._change(actor, edge_id, changed, version, secret_given=secrets is not None)
 
     async def set_backend(
         self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
@@ -335,6 +335,8 @@ class Edges:
         old, kept = self._settings(row), self.views.secrets(row)
         new = change(old)
         new = msgspec.structs.replace(new, policy=without_secrets(new.policy))
+        if new.route is None:
+            given = EdgeSecrets(client_secret="", basic_auth=())
         secrets = given.over(kept).needed_by(new.policy)
         if given.basic_auth is not None:
             new = msgspec.structs.replace(new, users=users_of(given.basic_auth))

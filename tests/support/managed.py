@@ -1,0 +1,206 @@
+"""The service layer of one relay, in memory: real services, a real registry, and no agent or network behind them.
+
+`managed = Managed()`, then `await managed.services.edges.create(ANN, NewEdge(host="demo"))`. A second one on the same
+store, `Managed(store=managed.store, ring=managed.ring)`, is another relay.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.tunnels import fake_tunnel
+from tunnelctl.oidc.findings import Finding, ok
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.agents.session import Desk
+from tunnelrelay.agents.shares import OwnerShares
+from tunnelrelay.manage.actor import Actor
+from tunnelrelay.manage.catalog import Catalog
+from tunnelrelay.manage.ground import Ground
+from tunnelrelay.manage.services import Services
+from tunnelrelay.management import Running, services_on
+from tunnelrelay.observe.audit import Audit, AuditEvent
+from tunnelrelay.observe.feed import Feed
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.observe.traffic import TrafficLog
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.edges import EdgeTable
+from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.tunnel import Pairs, Tunnel
+from tunnelrelay.store.base import Store, Whose
+from tunnelrelay.store.memory import MemoryStore
+
+COOL_SECONDS = 1000.0
+ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)
+
+
+def actor(name: str, owner: str = "", *, is_admin: bool = False, scopes: tuple[str, ...] = ("*",)) -> Actor:
+    """Somebody who is signed in, or a key of theirs with these scopes. The owner is the name unless one is given."""
+    return Actor(
+        user_id=f"usr_{name}",
+        name=name,
+        owner=owner or name,
+        is_admin=is_admin,
+        via="api",
+        scopes=frozenset(scopes),
+        peer="203.0.113.9",
+        request_id="r-1",
+    )
+
+
+ADMIN = actor("root", "default", is_admin=True)
+ANN = actor("ann")
+BOB = actor("bob")
+"""Members of two owners who know nothing of each other."""
+
+
+class FakeClock:
+    """Unix time that only tests move."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeProvider:
+    """Stands for the look at a provider.
+
+    Attributes:
+        asked: What each look was given.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.gate: asyncio.Event | None = None
+
+    async def __call__(
+        self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
+    ) -> list[Finding]:
+        self.asked.append(
+            {
+                "issuer": issuer,
+                "client_id": client_id,
+                "client_secret": client_secret,
+                "redirect_uri": redirect_uri,
+                "owner": owner,
+            }
+        )
+        if self.gate is not None:
+            await self.gate.wait()
+        return [ok("discovery", "its discovery document came in 5 ms")]
+
+
+class FakeSessions:
+    """As much of `oidc.sessions.Sessions` as the services use.
+
+    Attributes:
+        heard: How often it was told to look for ended sessions.
+    """
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    async def hear(self) -> int:
+        self.heard += 1
+        return 0
+
+
+class Managed:
+    """See the module.
+
+    Args:
+        store: Shared with other relays; a new one in memory by default.
+        ring: The keys; those of the other relay where the store is shared.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        ring: KeyRing | None = None,
+        clock: Callable[[], float] | None = None,
+        address: PublicAddress = ADDRESS,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.store: Store = store or MemoryStore()
+        self.ring = ring or KeyRing.generate(clock=self.clock)
+        self.audit = Audit(clock=self.clock)
+        self.registry = Registry(clock=self.clock, monotonic=self.clock)
+        self.table = EdgeTable(self.registry)
+        self.catalog = Catalog(self.ring)
+        self.feed = Feed()
+        self.provider = FakeProvider()
+        self.sessions = FakeSessions()
+        self.ground = Ground(
+            store=self.store,
+            ring=self.ring,
+            policy_key=self.ring.digest_key("policy"),
+            address=address,
+            audit=self.audit,
+            clock=self.clock,
+            cool_seconds=COOL_SECONDS,
+            publish=self.feed.publish,
+        )
+        self.names = NameKeeper(
+            self.store,
+            self.registry,
+            cool_seconds=COOL_SECONDS,
+            end_sessions=self._end_sessions,
+            audit=self.audit,
+            clock=self.clock,
+        )
+        self.desk = self._desk(address)
+        acceptor = Acceptor(self.desk, self.store, needs_tokens=True, metrics=self.desk.metrics, clock=self.clock)
+        running = Running(
+            registry=self.registry,
+            edges=self.table,
+            acceptor=acceptor,
+            names=self.names,
+            sessions=self.sessions,  # type: ignore[arg-type]
+            feed=self.feed,
+            traffic=TrafficLog(self.clock, self.feed),
+        )
+        self.services: Services
+        self.services, self.live = services_on(self.ground, running, self.catalog, self.provider)
+
+    def join(self, owner: str, labels: Pairs, agent: str = "a1") -> Tunnel:
+        """A tunnel of an owner's agent that carries these labels."""
+        tunnel = fake_tunnel(owner, agent, labels=labels)
+        self.table.join(tunnel)
+        return tunnel
+
+    def policy(self, host: str) -> Policy | None:
+        """What guards a host now; None when nobody serves it."""
+        endpoint = self.registry.find(host)
+        return endpoint.policy if endpoint is not None else None
+
+    def events(self, kind: str = "") -> list[AuditEvent]:
+        """What was told to the audit log since this was asked last."""
+        return [event for event in self.audit.take() if event.kind.startswith(kind)]
+
+    def _desk(self, address: PublicAddress) -> Desk:
+        def spawn(work: Any) -> None:
+            asyncio.get_running_loop().create_task(work)
+
+        return Desk(
+            address=address,
+            registry=self.registry,
+            edges=self.table,
+            policy_key=self.ring.digest_key("policy"),
+            mark_key=b"m" * 32,
+            clock=self.clock,
+            names=self.names,
+            shares=OwnerShares(self.clock),
+            audit=self.audit,
+            metrics=Metrics(),
+            spawn=spawn,
+            warm=lambda connection: None,
+            resolve=self.catalog.resolve,
+        )
+
+    async def _end_sessions(self, whose: Whose) -> int:
+        return len(await self.store.end_sessions(whose, self.clock()))
