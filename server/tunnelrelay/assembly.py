@@ -22,7 +22,7 @@ from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME
-from tunnelrelay.control import ControlSocket
+from tunnelrelay.control import ControlSocket, Done
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.given import Given
@@ -35,6 +35,7 @@ from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.services import Services
+from tunnelrelay.manage.sign_ins import owner_of_admins
 from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.feed import Feed
@@ -132,7 +133,7 @@ async def assemble(given: Given) -> Parts:
         names=names,
         audit=ground.audit,
         audit_keeper=ground.audit_keeper,
-        control=ControlSocket(given.config.data_dir, acceptor.revoke, signed.sessions.hear),
+        control=ControlSocket(given.config.data_dir, acceptor.revoke, signed.sessions.hear, _about(given)),
         keys=ground.keys,
         revoked=RevokedTokens(given.store, acceptor, given.clock),
         feed=ground.feed,
@@ -145,6 +146,14 @@ async def assemble(given: Given) -> Parts:
     _watch(given.metrics, parts)
     await live.load()
     return parts
+
+
+def _about(given: Given) -> Done:
+    """What commands on this machine are told of the relay."""
+    address = given.address
+    return Done(
+        dashboard=address.url(address.dashboard_host), owner=owner_of_admins(needs_tokens=given.config.needs_tokens)
+    )
 
 
 # What all the others need

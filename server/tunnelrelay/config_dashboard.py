@@ -100,8 +100,8 @@ class DashboardSettings:
     )
     dashboard_owner_claim: str | None = setting(
         plain,
-        "The claim that names a new member's owner. Without one each gets an owner of their own, and administrators can "
-        "change it.",
+        "The claim that names a new member's owner. Without one each gets an owner of their own, and administrators can"
+        " change it.",
         shape="CLAIM",
     )
 

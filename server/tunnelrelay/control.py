@@ -47,10 +47,12 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     Attributes:
         revoked: Id of a token: links that came with it must end.
         sessions_ended: Visitors' sessions were ended.
+        asks: Nothing was: where the dashboard is, is all that is wanted.
     """
 
     revoked: str = ""
     sessions_ended: bool = False
+    asks: bool = False
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -59,16 +61,27 @@ class Done(msgspec.Struct, frozen=True):
     Attributes:
         links: How many it closed.
         sessions: How many ended that it had not heard of.
+        dashboard: Its address, for whoever asks.
+        owner: Whose things an administrator of this relay sets up.
     """
 
     links: int = 0
     sessions: int = 0
+    dashboard: str = ""
+    owner: str = ""
 
 
 class ControlSocket:
-    """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`."""
+    """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`.
 
-    def __init__(self, data_dir: Path, on_revoked: OnRevoked, on_sessions_ended: OnSessionsEnded) -> None:
+    Args:
+        about: What is told to whoever asks.
+    """
+
+    def __init__(
+        self, data_dir: Path, on_revoked: OnRevoked, on_sessions_ended: OnSessionsEnded, about: Done | None = None
+    ) -> None:
+        self._about = about or Done()
         self._data_dir = data_dir
         self._path = data_dir / FILE_NAME
         self._on_revoked = on_revoked
@@ -121,6 +134,8 @@ class ControlSocket:
             writer.close()
 
     async def _done(self, order: Order) -> Done:
+        if order.asks:
+            return self._about
         links = await self._on_revoked(order.revoked) if order.revoked else 0
         return Done(links=links or 0, sessions=await self._on_sessions_ended() if order.sessions_ended else 0)
 
@@ -145,7 +160,10 @@ def tell(data_dir: Path, order: Order, timeout: float = TIMEOUT_SECONDS) -> Done
             done += [answer] if answer is not None else []
     if problems:
         raise problems[0]
-    return Done(sum(each.links for each in done), sum(each.sessions for each in done)) if done else None
+    if not done:
+        return None
+    links, sessions = sum(each.links for each in done), sum(each.sessions for each in done)
+    return msgspec.structs.replace(done[0], links=links, sessions=sessions)
 
 
 def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:

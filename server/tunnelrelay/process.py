@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
 from tunnelrelay.config import RelayConfig
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.relay import Relay, StartError
 
@@ -50,10 +53,24 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
                "https": _text(relay.https), "admin": _text(relay.admin),
                "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
     )  # fmt: skip
+    await _greet(relay, config)
     await stopped.wait()
     log.info("relay stopping")
     await relay.stop()
     return 0
+
+
+async def _greet(relay: Relay, config: RelayConfig) -> None:
+    """A link for the first administrator, while there is none. Not through the log, which goes to more places than the
+    terminal and keeps no secret; whoever starts the relay with its log in a file finds the link beside it."""
+    try:
+        code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
+    except ManageError as error:
+        log.warning("whether there is an administrator is not known: %s", error)
+        return
+    if code is not None:
+        said = "no administrator yet: this link makes the first one, once and within an hour"
+        print(f"{said}:\n  {sign_in_link(relay.address, code)}", file=sys.stderr, flush=True)
 
 
 def _text(name: tuple[str, int] | None) -> str:

@@ -28,6 +28,9 @@ DIGITS = 43
 LENGTH = len(PREFIX) + DIGITS
 """Of a whole token, as of a whole key or code: their prefixes are as long."""
 
+DEFAULT_OWNER = "default"
+"""Whose a token is when nobody says otherwise."""
+
 MAX_OWNER_LENGTH = 64
 """Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
 

@@ -22,7 +22,7 @@ def show(place: Place, since: str, host: str | None, kind: str | None, limit: in
     """Lists events, oldest first, so that the latest stands above the prompt."""
     if kind is not None and kind not in KINDS:
         raise Misused(f"there is no kind of event called `{kind}`", f"one of: {', '.join(KINDS)}")
-    start = time.time() - _seconds(since) if since else 0.0
+    start = time.time() - seconds(since) if since else 0.0
     found = with_store(place, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
     found.reverse()
     if as_json:
@@ -33,7 +33,7 @@ def show(place: Place, since: str, host: str | None, kind: str | None, limit: in
         click.echo(f"no such events in {place}", err=True)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """`90s`, `15m`, `1h`, `7d` as seconds."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:

@@ -119,15 +119,20 @@ def _keys_options(command: Command) -> Command:
 
 @token.command("create")
 @click.option("--owner", metavar="NAME", default="default", show_default=True, help="Who the agent acts for.")
+@click.option("--description", metavar="TEXT", default="", help="What it is for, for people.")
+@click.option(
+    "--acl", metavar="RULE", multiple=True, help="What it may bind, as in bind:pr-*. May be given several times."
+)
+@click.option("--expires", metavar="TIME", default="", help="How long it is good, as in 12h or 30d; for ever without.")
 @_store_options
-def token_create(owner: str, **where: Any) -> None:
+def token_create(owner: str, description: str, acl: tuple[str, ...], expires: str, **where: Any) -> None:
     """Make a token and print it: the only time it is shown.
 
     Names belong to owners: every agent with a token of the same owner may take over that owner's addresses.
     """
     from tunnelrelay.cli.tokens import create
 
-    _run(create, where, owner)
+    _run(create, where, owner, description, acl, expires)
 
 
 @token.command("list")
@@ -151,6 +156,37 @@ def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> No
     from tunnelrelay.cli.tokens import revoke
 
     _run(revoke, where, tokens, owner)
+
+
+@cli.group()
+def admin() -> None:
+    """Make and list the administrators of the dashboard.
+
+    Works with and without a running relay.
+    """
+
+
+@admin.command("create")
+@click.option("--name", metavar="NAME", default="admin", show_default=True, help="What the administrator is called.")
+@click.option("--owner", metavar="NAME", default=None, help="Whose things they set up; by default the relay's own.")
+@click.option("--email", metavar="EMAIL", default="", help="Their e-mail address, for people.")
+@click.option("--link", "is_link", is_flag=True, help="Only a new link, for somebody who is there already.")
+@_store_options
+def admin_create(name: str, owner: str | None, email: str, is_link: bool, **where: Any) -> None:
+    """Make an administrator, and print a link that signs them in once, within an hour."""
+    from tunnelrelay.cli.admin import create
+
+    flags = {name: where[name] for name in ("data_dir", "database")}
+    _run(create, where, _loaded(load_config, where["config_file"], flags), name, owner, email, is_link)
+
+
+@admin.command("list")
+@_store_options
+def admin_list(**where: Any) -> None:
+    """List the administrators."""
+    from tunnelrelay.cli.admin import show
+
+    _run(show, where)
 
 
 @cli.group()

@@ -3,21 +3,32 @@
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from tunnelrelay import control, tokens
-from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
+from tunnelrelay.agents.acl import acl_problem
+from tunnelrelay.cli.audit import seconds
+from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, when, with_store
 from tunnelrelay.cli.table import print_table
+from tunnelrelay.manage.ground import check_texts
+from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import Token
+from tunnelrelay.observe.text import printable
 from tunnelrelay.store.base import AuditRow, Store
 
 
-def create(place: Place, owner: str, *, as_json: bool) -> None:
-    """Makes a token; the token alone goes to stdout, so that a script can catch it."""
+def create(place: Place, owner: str, description: str, acl: Sequence[str], expires: str, *, as_json: bool) -> None:
+    """Makes a token; the token alone goes to stdout, so that a script can catch it.
+
+    Args:
+        expires: How long it is good, as in 30d; "" for ever.
+    """
     if problem := tokens.owner_problem(owner):
         raise Failure(f"`{owner}` cannot be an owner: {problem}")
-    text, token = with_store(place, lambda store: _create_in(store, owner), may_make=True)
+    wishes = _wishes(description, acl, expires)
+    text, token = with_store(place, lambda store: _create_in(store, owner, wishes), may_make=True)
     if as_json:
         click.echo(json.dumps({"token": text, **_record(token)}))
         return
@@ -64,8 +75,24 @@ def demand_token(place: Place) -> None:
         )
 
 
-async def _create_in(store: Store, owner: str) -> tuple[str, Token]:
-    text, token = await tokens.create(store, owner)
+def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
+    """More fields of the token. Raises Failure for what cannot be."""
+    try:
+        check_texts(description=description)
+    except ManageError as error:
+        raise Failure(error.message) from error
+    problems = [problem for rule in acl if (problem := acl_problem(rule))]
+    if problems:
+        raise Misused("; ".join(problems))
+    return {
+        "description": description,
+        "acl": tuple(acl),
+        "expires_at": time.time() + seconds(expires) if expires else None,
+    }
+
+
+async def _create_in(store: Store, owner: str, wishes: dict[str, Any]) -> tuple[str, Token]:
+    text, token = await tokens.create(store, owner, **wishes)
     await store.add_audit([_event("token.created", token, token.created_at)])
     return text, token
 
@@ -101,10 +128,13 @@ def _event(kind: str, token: Token, at: float) -> AuditRow:
     return AuditRow(at=at, kind=kind, owner=token.owner, node=COMMAND, details=json.dumps({"token": token.id}))
 
 
-def _record(token: Token) -> dict[str, str | None]:
+def _record(token: Token) -> dict[str, Any]:
     return {
         "id": token.id,
         "owner": token.owner,
+        "description": token.description,
+        "acl": list(token.acl),
+        "expires_at": when(token.expires_at),
         "created_at": when(token.created_at),
         "last_used_at": when(token.last_used_at),
         "revoked_at": when(token.revoked_at),
@@ -112,9 +142,19 @@ def _record(token: Token) -> dict[str, str | None]:
 
 
 def _print_table(found: list[Token]) -> None:
-    print_table(("id", "owner", "created", "last used", "state"), map(_row, found))
+    headings = ("id", "owner", "created", "last used", "state", "may bind", "description")
+    print_table(headings, map(_row, found))
 
 
 def _row(token: Token) -> tuple[str | None, ...]:
-    state = "good" if token.revoked_at is None else f"revoked {when(token.revoked_at)}"
-    return token.id, token.owner, when(token.created_at), when(token.last_used_at) or "never", state
+    last_used = when(token.last_used_at) or "never"
+    acl, description = " ".join(token.acl) or "everything", printable(token.description)
+    return token.id, token.owner, when(token.created_at), last_used, _state(token), acl, description
+
+
+def _state(token: Token) -> str:
+    if token.revoked_at is not None:
+        return f"revoked {when(token.revoked_at)}"
+    if tokens.has_expired(token, time.time()):
+        return f"expired {when(token.expires_at)}"
+    return "good" if token.expires_at is None else f"good until {when(token.expires_at)}"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tunnelrelay import tokens
+from tunnelrelay.agents.acl import acl_problem
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
 from tunnelrelay.manage.problems import invalid, missing
@@ -171,11 +172,6 @@ def said(token: Token) -> dict[str, object]:
         "acl": token.acl,
         "expires_at": token.expires_at,
     }
-
-
-def acl_problem(rule: str) -> str:
-    """Why this cannot be a rule, or ""."""
-    return "" if rule.startswith("bind:") else f"{rule[:80]!r} is no rule: bind:NAME"
 
 
 def _check(acl: Sequence[str], expires_at: float | None, now: float) -> None:

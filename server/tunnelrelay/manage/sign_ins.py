@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from tunnelrelay import tokens
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.accept import LOCAL_OWNER
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import EVERYTHING, Actor
 from tunnelrelay.manage.api_keys import BY_KEY, ApiKeys, actor_of
@@ -333,6 +334,12 @@ class SignIns:
 def sign_in_link(address: PublicAddress, code: str) -> str:
     """Where a code is used. It stands behind `#`: browsers send that to nobody, and no log has it."""
     return f"{address.url(address.dashboard_host)}{SIGN_IN_PATH}#code={code}"
+
+
+def owner_of_admins(*, needs_tokens: bool) -> str:
+    """Whose things an administrator sets up if nothing else is said: those of the agents here that need no token, where
+    there are such."""
+    return tokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
 
 
 def _refused() -> ManageError:

@@ -1,0 +1,154 @@
+"""What the `tunnelrelay admin` commands do: make an administrator, or a new link for somebody, and list them.
+
+Everything is written to the store, with and without a running relay. A relay that runs here is only asked what its
+dashboard's address is: flags it was started with are known to nobody else.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import click
+
+from tunnelrelay import control
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.audit_log import row_of
+from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
+from tunnelrelay.cli.table import print_table
+from tunnelrelay.config import RelayConfig
+from tunnelrelay.manage.actor import Actor
+from tunnelrelay.manage.api_keys import ApiKeys
+from tunnelrelay.manage.ground import Ground
+from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.manage.sign_ins import SIGN_IN_PATH, SignIns, owner_of_admins
+from tunnelrelay.manage.users import ADMIN, Users
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.store.base import Store
+from tunnelrelay.store.resources import UserRow
+from tunnelrelay.tokens import DEFAULT_OWNER
+
+ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=COMMAND)
+"""Whoever may type commands here may do everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """Where people sign in, and whose things an administrator sets up if nothing else is said.
+
+    Attributes:
+        url: Its address, without a path.
+        is_guessed: Nobody but the configuration says so: a relay may be started with other flags.
+    """
+
+    url: str
+    owner: str
+    is_guessed: bool = False
+
+
+def create(
+    place: Place, config: RelayConfig, name: str, owner: str | None, email: str, is_link: bool, *, as_json: bool
+) -> None:
+    """Makes an administrator, or finds somebody by name, and prints a link that signs them in once.
+
+    Args:
+        config: What a relay here would run with.
+        is_link: Only a new link, for somebody who is there.
+    """
+    there = _dashboard(place, config)
+
+    async def action(store: Store) -> tuple[UserRow, str]:
+        async def done(users: Users, sign_ins: SignIns) -> tuple[UserRow, str]:
+            known = await store.users.find(name=name)
+            if is_link and known is None:
+                raise Failure(f"there is no user called {name}", "tunnelrelay admin list")
+            if not is_link and known is not None:
+                raise Failure(f"there is a user called {name} already", "--link for a new link, or another --name")
+            user = known or await users.create(ACTOR, name, owner or there.owner, ADMIN, email)
+            return user, await sign_ins.invite(None, user.id)
+
+        return await _managing(store, done)
+
+    user, code = with_store(place, action, may_make=True)
+    link = f"{there.url}{SIGN_IN_PATH}#code={code}"
+    if as_json:
+        click.echo(json.dumps({**_record(user), "link": link}, indent=2))
+        return
+    click.echo(f"{user.role} {user.name} of owner {user.owner}; this link signs in once, within an hour:", err=True)
+    click.echo(link)
+    if there.is_guessed:
+        click.echo("hint: no relay runs here; at another address than this one, the link is as good", err=True)
+
+
+def show(place: Place, *, as_json: bool) -> None:
+    """Lists administrators, oldest first."""
+
+    async def admins(store: Store) -> list[UserRow]:
+        return await store.users.all(role=ADMIN)
+
+    found = with_store(place, admins)
+    if as_json:
+        click.echo(json.dumps([_record(user) for user in found], indent=2))
+    elif found:
+        print_table(("name", "owner", "email", "created", "last seen", "state"), map(_row, found))
+    else:
+        click.echo(f"no administrators in {place}", err=True)
+
+
+async def _managing(
+    store: Store, action: Callable[[Users, SignIns], Awaitable[tuple[UserRow, str]]]
+) -> tuple[UserRow, str]:
+    """What `action` does with the services on this store; its events are kept."""
+    audit = Audit(clock=time.time, node=COMMAND)
+    ground = Ground(
+        store=store,
+        ring=KeyRing.generate(),  # nothing here is sealed
+        policy_key=b"",
+        address=PublicAddress(scheme="https", domain="localhost", port=443),
+        audit=audit,
+        clock=time.time,
+        cool_seconds=0.0,
+    )
+    try:
+        return await action(Users.on(ground), SignIns(ground, ApiKeys(ground)))
+    except ManageError as error:
+        raise Failure(error.message, error.hint) from error
+    finally:
+        await store.add_audit([row_of(event) for event in audit.take()])
+
+
+def _dashboard(place: Place, config: RelayConfig) -> Dashboard:
+    """As the relay that runs here says, or as one would be that is started as configured."""
+    try:
+        done = control.tell(place.data_dir, control.Order(asks=True))
+    except control.ControlError:
+        done = None
+    if done is not None and done.dashboard:
+        return Dashboard(done.dashboard, done.owner)
+    listening = config.https or config.http
+    address = PublicAddress(
+        scheme=config.scheme,
+        domain=config.domain,
+        port=config.public_port(listening.port if listening is not None else 443),
+    )
+    owner = owner_of_admins(needs_tokens=config.needs_tokens)
+    return Dashboard(address.url(address.dashboard_host), owner, is_guessed=True)
+
+
+def _record(user: UserRow) -> dict[str, str | None]:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "owner": user.owner,
+        "role": user.role,
+        "email": user.email,
+        "created_at": when(user.created_at),
+        "last_seen_at": when(user.last_seen_at),
+        "disabled_at": when(user.disabled_at),
+    }
+
+
+def _row(user: UserRow) -> tuple[str | None, ...]:
+    state = "good" if user.disabled_at is None else f"disabled {when(user.disabled_at)}"
+    return user.name, user.owner, user.email, when(user.created_at), when(user.last_seen_at) or "never", state
