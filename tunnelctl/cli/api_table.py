@@ -83,6 +83,7 @@ MODULES: dict[str, tuple[str, tuple[Field, ...]]] = {
 ROUTE = (
     text("match", "Only `/` is offered."),
     text("match_type", "Only path_prefix is offered."),
+    Field("host_header", "nullable", "Host that the app is sent; empty for the visitor's."),
     *WORDS,
     *(field for name, (_, fields) in MODULES.items() for field in below(name, fields)),
 )
@@ -121,8 +122,8 @@ def _update(path: str, words: str, *body: Field) -> Operation:
     return Operation(verb="update", method="PATCH", path=path, words=words, body=body)
 
 
-def _do(verb: str, path: str, words: str) -> Operation:
-    return Operation(verb=verb, method="POST", path=path, words=words)
+def _do(verb: str, path: str, words: str, *body: Field) -> Operation:
+    return Operation(verb=verb, method="POST", path=path, words=words, body=body)
 
 
 def _module(name: str) -> Group:
@@ -149,7 +150,13 @@ GROUPS: tuple[Group, ...] = (
             _create("/edges/https", "Make an edge.", *EDGE, OWNER),
             _get("/edges/https/{id}", "Show an edge."),
             _update("/edges/https/{id}", "Change what is given.", *EDGE),
-            _delete("/edges/https/{id}", "Delete an edge with its rules and its visitors' logins."),
+            _do(
+                "test-oidc",
+                "/edges/https/{id}/test_oidc",
+                "Look at a provider as its logins would; sets nothing.",
+                *OIDC,
+            ),
+            _delete("/edges/https/{id}", "Delete an edge; its host stays reserved."),
         ),
     ),
     Group(
@@ -210,7 +217,11 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "tunnels",
         "What agents serve at this moment.",
-        (_list("/tunnels", "List tunnels."), _get("/tunnels/{id}", "Show a tunnel.")),
+        (
+            _list("/tunnels", "List tunnels."),
+            _get("/tunnels/{id}", "Show a tunnel."),
+            _do("drain", "/tunnels/{id}/drain", "Give a tunnel no more requests; those it has go on."),
+        ),
     ),
     Group(
         "tunnel-sessions",
@@ -218,7 +229,8 @@ GROUPS: tuple[Group, ...] = (
         (
             _list("/tunnel_sessions", "List agents' sessions."),
             _get("/tunnel_sessions/{id}", "Show an agent's session."),
-            _do("stop", "/tunnel_sessions/{id}/stop", "End an agent's session."),
+            _do("stop", "/tunnel_sessions/{id}/stop", "Stop an agent: it does not come back by itself."),
+            _do("restart", "/tunnel_sessions/{id}/restart", "End an agent's link; it comes back with a new one."),
         ),
     ),
     Group(
@@ -272,6 +284,7 @@ GROUPS: tuple[Group, ...] = (
             _create("/providers", "Register a provider.", text("name", "As in --oidc=@name."), *PROVIDER),
             _get("/providers/{id}", "Show a provider, without its secret."),
             _update("/providers/{id}", "Change what is given; endpoints that use it follow at once.", *PROVIDER),
+            _do("test", "/providers/{id}/test", "Look at a provider as a login would."),
             _delete("/providers/{id}", "Delete a provider that no edge uses."),
         ),
     ),
@@ -299,6 +312,7 @@ GROUPS: tuple[Group, ...] = (
                 text("owner", "Whose things a member sees and changes."),
                 Field("disabled", "switch", "Whether they are locked out."),
             ),
+            _do("invite", "/users/{id}/invitations", "Make a link that signs somebody in, once."),
             _delete("/users/{id}", "Remove somebody, with their keys and sign-ins."),
         ),
     ),
