@@ -277,3 +277,82 @@ async def test_so_many_are_held_and_no_more(case):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert endpoint.held_count == 0
+
+
+# Pools
+
+
+def test_agents_of_one_owner_that_say_so_share_a_name(case):
+    first, second = case.claim(pooling=True), case.claim(agent="a2", pooling=True)
+    endpoint = case.registry.find(HOST)
+
+    assert set(endpoint.tunnels) == {first, second}
+    assert endpoint.is_pool
+    assert case.ended == []
+
+
+def test_a_pool_goes_on_until_its_last_tunnel_has_left(case):
+    first, second = case.claim(pooling=True), case.claim(agent="a2", pooling=True)
+
+    assert not case.registry.release(HOST, first.claim, on_purpose=True)
+    assert case.served() is second
+    assert case.registry.release(HOST, second.claim, on_purpose=True)
+    assert case.registry.find(HOST) is None
+
+
+@pytest.mark.parametrize(("first", "second", "why"), [(True, False, "pool"), (False, True, "alone")])
+def test_who_shares_and_who_does_not_never_mix(case, first, second, why):
+    mine = case.claim(pooling=first)
+
+    assert case.claim(agent="a2", pooling=second) == Taken(HOST, why)
+    assert case.served() is mine
+    assert case.ended == []
+
+
+def test_a_pool_has_one_set_of_rules(case):
+    """Row 124."""
+    strict = Policy(host_header=b"app")
+    mine = case.claim(pooling=True, policy=strict)
+
+    assert case.claim(agent="a2", pooling=True) == Taken(HOST, "rules")
+    assert case.served() is mine
+    assert case.registry.find(HOST).policy == strict
+    assert isinstance(case.claim(agent="a2", pooling=True, policy=Policy(host_header=b"app")), Tunnel)
+
+
+def test_an_agent_that_comes_back_to_its_pool_replaces_its_own_tunnel_and_no_other(case):
+    first, second = case.claim(pooling=True, number=1), case.claim(agent="a2", pooling=True, number=1)
+    again = case.claim(pooling=True, number=1)
+
+    assert set(case.registry.find(HOST).tunnels) == {second, again}
+    assert not case.registry.release(HOST, first.claim, on_purpose=False)
+    assert case.ended == []
+
+
+def test_the_last_agent_of_a_pool_may_come_back_with_other_rules(case):
+    case.claim(pooling=True, number=1)
+    case.claim(pooling=True, number=1, policy=Policy(host_header=b"app"))
+
+    assert case.registry.find(HOST).policy == Policy(host_header=b"app")
+
+
+def test_another_owner_is_refused_whatever_it_would_share(case):
+    case.claim(pooling=True)
+
+    assert case.claim(owner="bob", agent="b1", pooling=True) == Taken(HOST)
+
+
+# Health
+
+
+def test_health_changes_once_and_says_since_when(case):
+    tunnel = case.claim()
+    case.registry.ail(tunnel, "upstream_unreachable")
+    case.unix += 10
+    case.registry.ail(tunnel, "no_answer")
+    assert (tunnel.health.reason, tunnel.health.since) == ("upstream_unreachable", case.unix - 10)
+    assert case.registry.unhealthy_count == 1
+
+    case.registry.heal(tunnel)
+    assert (tunnel.health.is_good, tunnel.health.since) == (True, case.unix)
+    assert (case.registry.unhealthy_count, case.registry.tunnel_count) == (0, 1)
