@@ -168,7 +168,7 @@ def admin() -> None:
 
 @admin.command("create")
 @click.option("--name", metavar="NAME", default="admin", show_default=True, help="What the administrator is called.")
-@click.option("--owner", metavar="NAME", default=None, help="Whose things they set up; by default the relay's own.")
+@click.option("--owner", metavar="OWNER", default=None, help="Whose things they set up; by default the relay's own.")
 @click.option("--email", metavar="EMAIL", default="", help="Their e-mail address, for people.")
 @click.option("--link", "is_link", is_flag=True, help="Only a new link, for somebody who is there already.")
 @_store_options
