@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
@@ -114,13 +115,15 @@ async def assemble(given: Given) -> Parts:
     Raises:
         SecretFileError: The keys cannot be read or made.
         StoreError: The names in use, or the edges, cannot be read.
+        DashboardLoginError: The operator's own OpenID provider cannot be used.
     """
     ground = await _ground(given)
     signed = sign_in(given, ground.keys, ground.audit, ground.registry)
     names = _names(given, ground, signed)
     acceptor = _acceptor(given, ground, signed, names)
     check = ProviderCheck(given.provider_transport(), given.clock)
-    services, live = services_on(_base(given, ground), _running(ground, signed, names, acceptor), ground.catalog, check)
+    running = _running(given, ground, signed, names, acceptor)
+    services, live = services_on(_base(given, ground), running, ground.catalog, check)
     ingress = _ingress(given, ground, signed, acceptor, services)
     signed.sessions.on_session_end = ingress.session_ended
     parts = Parts(
@@ -250,7 +253,7 @@ def _base(given: Given, ground: _Ground) -> Ground:
     )
 
 
-def _running(ground: _Ground, sign_in: SignIn, names: NameKeeper, acceptor: Acceptor) -> Running:
+def _running(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper, acceptor: Acceptor) -> Running:
     return Running(
         registry=ground.registry,
         edges=ground.edges,
@@ -259,6 +262,8 @@ def _running(ground: _Ground, sign_in: SignIn, names: NameKeeper, acceptor: Acce
         sessions=sign_in.sessions,
         feed=ground.feed,
         traffic=ground.traffic,
+        dashboard=sign_in.dashboard,
+        owner_of_admins=owner_of_admins(needs_tokens=given.config.needs_tokens),
     )
 
 
@@ -304,7 +309,7 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> 
         login=sign_in.login,
         logout=sign_in.logout,
         provider_logout=sign_in.provider_logout,
-        endpoints=ground.registry,
+        endpoints=sign_in.endpoints,
         signer=ground.keys.signer,
         dashboard=dashboard(_dashboard_deps(given, ground, services)),
         api=LateApp(lambda: _api(services, given.address)),
@@ -315,7 +320,8 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> 
 
 def _dashboard_deps(given: Given, ground: _Ground, services: Services) -> Deps:
     key = ground.keys.ring.digest_key("dashboard")
-    return Deps(address=given.address, services=services, key=key, clock=given.clock)
+    provider = urlsplit(given.config.dashboard_oidc or "").hostname or ""
+    return Deps(address=given.address, services=services, key=key, clock=given.clock, provider=provider)
 
 
 def _api(services: Services, address: PublicAddress) -> ASGIApp:

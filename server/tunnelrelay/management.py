@@ -9,6 +9,7 @@ from tunnelrelay.manage.audit_trail import AuditTrail
 from tunnelrelay.manage.backends import Backends
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.credentials import Credentials
+from tunnelrelay.manage.dashboard_login import DashboardLogin
 from tunnelrelay.manage.domains import Domains
 from tunnelrelay.manage.edge_policy import EdgePolicies
 from tunnelrelay.manage.edge_views import EdgeViews
@@ -16,6 +17,7 @@ from tunnelrelay.manage.edges import Edges
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.logins import Logins
+from tunnelrelay.manage.operators_oidc import OperatorsOidc
 from tunnelrelay.manage.provider_tests import AsksProvider, ProviderTests
 from tunnelrelay.manage.providers import Providers
 from tunnelrelay.manage.services import Services
@@ -41,6 +43,8 @@ class Running:
     sessions: Sessions
     feed: Feed
     traffic: TrafficLog
+    dashboard: DashboardLogin | None
+    owner_of_admins: str
 
 
 def services_on(ground: Ground, running: Running, catalog: Catalog, ask: AsksProvider) -> tuple[Services, Live]:
@@ -64,10 +68,22 @@ def services_on(ground: Ground, running: Running, catalog: Catalog, ask: AsksPro
         api_keys=keys,
         users=Users.on(ground),
         providers=Providers(ground=ground, live=live, tests=tests),
-        sign_ins=SignIns(ground, keys),
+        sign_ins=SignIns(ground, keys, oidc=_operators_oidc(ground, running)),
         logins=Logins(ground, running.sessions.hear),
         tunnels=Tunnels(ground=ground, registry=running.registry, table=running.edges, acceptor=running.acceptor),
         traffic=Traffic(ground, running.traffic, running.feed),
         audit=AuditTrail(ground),
     )
     return services, live
+
+
+def _operators_oidc(ground: Ground, running: Running) -> OperatorsOidc | None:
+    if running.dashboard is None:
+        return None
+    return OperatorsOidc(
+        ground=ground,
+        sessions=running.sessions,
+        connection=running.dashboard.connection,
+        roles=running.dashboard.roles,
+        default_owner=running.owner_of_admins,
+    )

@@ -16,6 +16,7 @@ from tunnelrelay.control import ControlError
 from tunnelrelay.given import Given
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
 from tunnelrelay.ingress.listen import Certificate, bind, listen
+from tunnelrelay.manage.dashboard_login import DashboardLoginError
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.metrics import Metrics
@@ -101,7 +102,7 @@ class Relay:
         """
         try:
             await self._start()
-        except (OSError, StoreError, SecretFileError, ControlError) as error:
+        except (OSError, StoreError, SecretFileError, ControlError, DashboardLoginError) as error:
             await self.stop()
             raise StartError(str(error)) from error
 

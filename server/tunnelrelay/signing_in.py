@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from tunnelrelay.given import Given
+from tunnelrelay.manage.dashboard_login import DashboardLogin, WithDashboard, dashboard_login
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
@@ -27,11 +28,19 @@ class SignIn:
     logout: Logout
     provider_logout: ProviderLogout
     bearers: Bearers
+    endpoints: WithDashboard
+    dashboard: DashboardLogin | None
 
 
 def sign_in(given: Given, keys: RelayKeys, audit: Audit, registry: Registry) -> SignIn:
-    """The parts, tied together. Nothing runs yet."""
+    """The parts, tied together. Nothing runs yet.
+
+    Raises:
+        DashboardLoginError: The operator's own provider cannot be used.
+    """
     address = given.address
+    dashboard = dashboard_login(given.config, key=keys.ring.digest_key("policy"), is_local=address.is_local)
+    endpoints = WithDashboard(registry, address.dashboard_host, None if dashboard is None else dashboard.connection)
     providers = _providers(given)
     sessions = Sessions(
         address=address,
@@ -45,17 +54,19 @@ def sign_in(given: Given, keys: RelayKeys, audit: Audit, registry: Registry) -> 
     return SignIn(
         providers=providers,
         sessions=sessions,
-        login=_login(given, keys, audit, registry, providers, sessions),
-        logout=_logout(given, keys, audit, registry, providers, sessions),
+        login=_login(given, keys, audit, endpoints, providers, sessions),
+        logout=_logout(given, keys, audit, providers, sessions),
         provider_logout=ProviderLogout(
             providers=providers,
             sessions=sessions,
             store=given.store,
-            connections=registry,
+            connections=endpoints,
             clock=given.clock,
             audit=audit,
         ),
         bearers=Bearers(address=address, providers=providers, signer=keys.signer, clock=given.clock, audit=audit),
+        endpoints=endpoints,
+        dashboard=dashboard,
     )
 
 
@@ -65,7 +76,7 @@ def _providers(given: Given) -> Providers:
 
 
 def _login(
-    given: Given, keys: RelayKeys, audit: Audit, registry: Registry, providers: Providers, sessions: Sessions
+    given: Given, keys: RelayKeys, audit: Audit, endpoints: WithDashboard, providers: Providers, sessions: Sessions
 ) -> Login:
     return Login(
         address=given.address,
@@ -81,9 +92,7 @@ def _login(
     )
 
 
-def _logout(
-    given: Given, keys: RelayKeys, audit: Audit, registry: Registry, providers: Providers, sessions: Sessions
-) -> Logout:
+def _logout(given: Given, keys: RelayKeys, audit: Audit, providers: Providers, sessions: Sessions) -> Logout:
     return Logout(
         address=given.address,
         ring=keys.ring,

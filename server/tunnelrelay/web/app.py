@@ -34,6 +34,7 @@ from tunnelrelay.web.reading import field_values, inside_of
 log = logging.getLogger(__name__)
 
 JWKS_PATH = "/.well-known/tunnel/jwks.json"
+RESERVED = "/_tunnel/"
 JWKS_SECONDS = 3600
 """How long apps may keep the keys. A new key is published long before it signs."""
 
@@ -86,8 +87,11 @@ class WebApp:
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
             inside = inside_of(scope)
             languages = b",".join(field_values(scope, b"accept-language"))
-            app = by_kind[inside.kind]
-            if inside.kind == "endpoint" and field_values(scope, b"service-worker"):
+            # People sign in to the dashboard, and out of it, as at every endpoint.
+            is_login = inside.kind == "dashboard" and scope["path"].startswith(RESERVED)
+            kind = "endpoint" if is_login else inside.kind
+            app = by_kind[kind]
+            if kind == "endpoint" and field_values(scope, b"service-worker"):
                 # A worker planted below our paths would answer them in our place.
                 app = _no_script
             try:
