@@ -12,8 +12,8 @@ from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, ok
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.remember import NameKeeper
-from tunnelrelay.agents.session import Desk
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.catalog import Catalog
