@@ -1,0 +1,152 @@
+"""`tunnel api` and tunnels that join edges, against a whole relay with its API."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.world import World, world
+from tunnelctl.agent.outcome import Invalid, NotAllowed
+from tunnelctl.cli.main import run
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
+from tunnelrelay.manage.actor import Actor
+
+OPERATOR = Actor(user_id="", name="operator", owner="local", is_admin=True, via="command")
+
+
+@dataclass
+class Desk:
+    """Somebody with an administrator's key, at a relay that asks agents for no token."""
+
+    world: World
+    capsys: pytest.CaptureFixture[str]
+
+    async def api(self, *arguments: str, code: int = 0) -> Any:
+        """What a command prints."""
+        self.capsys.readouterr()
+        got = await asyncio.to_thread(run, ["api", *arguments])
+        out, err = self.capsys.readouterr()
+        assert got == code, err
+        return json.loads(out) if out else err
+
+    async def edge(self, label: str) -> tuple[str, str]:
+        """The ids of a new edge with this name and of its route."""
+        await self.api("reserved-domains", "create", "--domain", label)
+        edge = await self.api("edges", "https", "create", f"--hostports={label}.localhost:{self.world.port}")
+        route = await self.api("edges", "https-routes", "create", edge["id"], "--match=/", "--match-type=path_prefix")
+        return edge["id"], route["id"]
+
+
+@pytest.fixture
+async def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Desk]:
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
+    for name in ("CONFIG", "RELAY_CA", "API_URL"):
+        monkeypatch.delenv(f"TUNNELCTL_{name}", raising=False)
+    async with world(tmp_path / "data") as w:
+        services = w.relay.parts.services
+        user = await services.users.create(OPERATOR, "ann", "local", "admin")
+        _, key = await services.api_keys.create(OPERATOR, user_id=user.id)
+        monkeypatch.setenv("TUNNELCTL_API_KEY", key)
+        monkeypatch.setenv("TUNNELCTL_RELAY", f"http://127.0.0.1:{w.port}")
+        yield Desk(w, capsys)
+
+
+async def test_an_edge_is_made_joined_guarded_and_opened_without_a_restart(desk, app, monkeypatch):
+    monkeypatch.setenv("PAIR", "ann:long-enough")
+    edge, route = await desk.edge("shop")
+    tunnel = await desk.world.tunnel(app.port, labels=(("edge", edge),))
+    assert tunnel.host == f"shop.localhost:{desk.world.port}"
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+
+    module = ("edge-modules", "https-edge-route-basic-auth")
+    await desk.api(*module, "replace", edge, route, "--credentials=env:PAIR")
+    assert (await tunnel.fetch("GET", "/status/200")).status == 401
+    assert await desk.api(*module, "delete", edge, route) == ""
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+
+
+async def test_a_tunnel_waits_for_an_edge_that_looks_for_its_labels(desk, app):
+    tunnel = desk.world.agent(app.port, labels=(("app", "shop"), ("stage", "live")))
+    assert (await tunnel.diary.starts.get()).url == ""
+    assert "waiting: no edge has these labels yet; visitors come as soon as one does" in tunnel.diary.events
+
+    group = await desk.api("backends", "tunnel-group", "create", "--labels=app=shop")
+    edge, route = await desk.edge("shop")
+    await desk.api("edge-modules", "https-edge-route-backend", "replace", edge, route, "--backend-id", group["id"])
+    await tunnel.until_started()
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+
+    await desk.api("edges", "https", "delete", edge)
+    assert (await tunnel.diary.starts.get()).url == ""
+    assert f"left: {tunnel.url}" in tunnel.diary.events
+
+
+async def test_an_edge_is_joined_by_its_name(desk, app):
+    await desk.edge("shop")
+    tunnel = await desk.world.tunnel(app.port, edge="shop", metadata="blue", weight=3)
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+    (shown,) = (await desk.api("tunnels", "list"))["tunnels"]
+    assert shown["metadata"] == "blue"
+
+
+async def test_an_edge_that_is_not_there_ends_the_agent(desk, app):
+    outcome = await desk.world.agent(app.port, edge="nowhere").running
+    assert isinstance(outcome, Invalid)
+    assert outcome.hint
+
+
+async def test_a_provider_that_the_relay_does_not_know_ends_the_agent(desk, app):
+    login = PolicySpec(oidc=OidcSpec(issuer="@nowhere", client_id="", client_secret=""))
+    outcome = await desk.world.agent(app.port, policy=login).running
+    assert isinstance(outcome, Invalid)
+    assert "--oidc" in outcome.message
+
+
+async def test_a_stopped_agent_does_not_come_back(desk, app):
+    tunnel = await desk.world.tunnel(app.port, subdomain="demo")
+    (session,) = (await desk.api("tunnel-sessions", "list"))["tunnel_sessions"]
+    await desk.api("tunnel-sessions", "stop", session["id"])
+    assert isinstance(await tunnel.running, NotAllowed)
+
+
+async def test_two_tunnels_share_an_address_that_both_pool(desk, app):
+    first = await desk.world.tunnel(app.port, subdomain="demo", pooling=True)
+    second = await desk.world.tunnel(app.port, subdomain="demo", pooling=True, name="second")
+    assert second.url == first.url
+    assert (first.outcome, second.outcome) == (None, None)
+    assert len((await desk.api("tunnels", "list"))["tunnels"]) == 2
+
+
+async def test_a_key_that_was_deleted_opens_nothing(desk):
+    (key,) = (await desk.api("api-keys", "list"))["keys"]
+    await desk.api("api-keys", "delete", key["id"])
+    said = await desk.api("tunnels", "list", code=3)
+    assert said.startswith("error: the API refused: This API key is unknown")
+
+
+async def test_what_is_not_there_is_exit_code_1(desk):
+    said = await desk.api("edges", "https", "get", "edghts_nowhere", code=1)
+    assert "(not_found, HTTP 404)" in said
+
+
+async def test_every_list_answers(desk):
+    from tunnelctl.cli.api_table import GROUPS
+
+    listed = [group.name for group in GROUPS for one in group.operations if one.verb == "list"]
+    for name in listed:
+        assert "next_page_uri" in await desk.api(*name.split(), "list")
+    assert (await desk.api("users", "me"))["user"]["name"] == "ann"
+
+
+async def test_all_pages_of_a_list_are_one(desk):
+    for name in ("bob", "eve"):
+        await desk.api("users", "create", f"--name={name}", "--owner=team")
+    listed = await desk.api("users", "list", "--all", "--limit=1")
+    assert [user["name"] for user in listed["users"]] == ["eve", "bob", "ann"]
+    assert listed["next_page_uri"] is None
