@@ -84,7 +84,7 @@ def _login(
         sessions=sessions,
         providers=providers,
         store=given.store,
-        endpoints=registry,
+        endpoints=endpoints,
         clock=given.clock,
         audit=audit,
         limits=LoginLimits(metrics=given.metrics, audit=audit, monotonic=time.monotonic),

@@ -1,4 +1,4 @@
-"""The dashboard's host as an endpoint with a login: what the operator's settings make of it, for the ingress's own code.
+"""The dashboard's host as an endpoint with a login: what the operator's settings make of it, for the ingress's code.
 
 Who comes in by it is for `operators_oidc.py` to say.
 """
