@@ -63,9 +63,9 @@ class DashboardClient:
 
 
 async def code_of(w: World, user: UserRow | None = None) -> str:
-    """A one-time code: of the first administrator, or of somebody."""
+    """A one-time code: of the first administrator, who owns what agents without a token serve, or of somebody."""
     sign_ins = w.relay.parts.services.sign_ins
-    code = await (sign_ins.first_run("default") if user is None else sign_ins.invite(None, user.id))
+    code = await (sign_ins.first_run("local") if user is None else sign_ins.invite(None, user.id))
     assert code is not None, "there is an administrator already"
     return code
 
