@@ -14,6 +14,8 @@ _TYPES = {
     "app.js": "text/javascript; charset=utf-8",
     "htmx.js": "text/javascript; charset=utf-8",
     "sse.js": "text/javascript; charset=utf-8",
+    "traffic.css": "text/css; charset=utf-8",
+    "traffic.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 """Everything that is served; nothing else in the folder is."""

@@ -5,12 +5,25 @@ from collections.abc import Callable
 from starlette.routing import Route
 
 from tunnelrelay.dashboard.deps import Deps
-from tunnelrelay.dashboard.views import edge, edge_modules, edge_oidc, edges
+from tunnelrelay.dashboard.views import (
+    edge,
+    edge_modules,
+    edge_oidc,
+    edges,
+    endpoints,
+    overview,
+    traffic,
+    tunnels,
+)
 
 AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
+    overview.routes,
+    traffic.routes,
     edges.routes,
     edge.routes,
     edge_oidc.routes,
     edge_modules.routes,
+    endpoints.routes,
+    tunnels.routes,
 )
 """What gives the paths of each."""

@@ -1,5 +1,6 @@
 """Traffic: the last requests as they come, and one of them in detail."""
 
+from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from tunnelrelay.manage.traffic import TrafficRow, Verdict
 
 ROWS = 50
 """Requests on the page: as many as somebody looks through, and each change sends them all."""
-STATUSES = (
+STATUSES: tuple[tuple[str, str], ...] = (
     ("", "Every status"),
     ("2", "2xx Success"),
     ("3", "3xx Redirect"),
@@ -47,7 +48,7 @@ async def _list(asked: Asked) -> Response:
         statuses=STATUSES,
         verdicts=VERDICTS,
         host=filters.get("host", ""),
-        status=filters.get("status", ""),
+        of_class=filters.get("status", ""),
         verdict=filters.get("verdict", ""),
         is_filtered=bool(filters),
         events=f"/traffic/events?{urlencode(filters)}" if filters else "/traffic/events",
@@ -77,9 +78,9 @@ def names_of_tunnels(asked: Asked) -> dict[str, str]:
 
 def _filters(asked: Asked) -> dict[str, str]:
     """What the address asks for; what makes no sense is left out."""
-    known = {"status": {key for key, _ in STATUSES}, "verdict": {key for key, _ in VERDICTS}}
+    known: dict[str, tuple[str, ...]] = {"status": _keys(STATUSES), "verdict": _keys(VERDICTS)}
     asked_for = {name: asked.query(name) for name in ("host", "status", "verdict")}
-    return {name: text for name, text in asked_for.items() if text and text in known.get(name, {text})}
+    return {name: text for name, text in asked_for.items() if text and text in known.get(name, (text,))}
 
 
 def _rows(asked: Asked) -> list[TrafficRow]:
@@ -92,3 +93,7 @@ def _rows(asked: Asked) -> list[TrafficRow]:
         verdict=next((verdict for verdict, _ in VERDICTS if verdict and verdict == filters.get("verdict")), None),
         limit=ROWS,
     )
+
+
+def _keys(options: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(key for key, _ in options)

@@ -1,0 +1,94 @@
+"""Overview: what is asked of the relay right now, what is online, and who was kept out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelrelay.dashboard import live
+from tunnelrelay.dashboard.asked import Asked, shows
+from tunnelrelay.dashboard.charts import charts, rate, share
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.observe.series import Figures
+
+FEW = 6
+"""Lines of the short lists: what fits beside the charts without scrolling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """What is there now.
+
+    Attributes:
+        unserved: Endpoints without a tunnel.
+        unwell: Tunnels whose local service does not answer.
+    """
+
+    endpoints: int
+    unserved: int
+    tunnels: int
+    unwell: int
+    draining: int
+    agents: int
+    people: int
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [shows("/", _overview), shows("/overview/events", _events)]
+
+
+async def _overview(asked: Asked) -> Response:
+    services = asked.deps.services
+    edges = await services.edges.page(asked.actor, limit=1)
+    is_new = not edges and not services.tunnels.endpoints(asked.actor)
+    return asked.page("overview/page.html", is_new=is_new, relay_url=_relay_url(asked), **_shown(asked))
+
+
+async def _events(asked: Asked) -> Response:
+    def piece(name: str) -> live.Render:
+        async def render() -> str:
+            return asked.written(f"overview/{name}.html", **_shown(asked))
+
+        return render
+
+    return live.stream(asked, ("traffic", "tunnels", "edges"), {name: piece(name) for name in ("now", "lists")})
+
+
+def _relay_url(asked: Asked) -> str:
+    """Where agents connect to."""
+    address = asked.deps.address
+    return address.url(address.domain)
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    traffic = asked.deps.services.traffic
+    return {
+        "charts": charts(traffic.series(asked.actor)),
+        "online": _online(asked),
+        "busiest": _busiest(traffic.by_host(asked.actor)),
+        "kept_out": traffic.recent(asked.actor, verdict="kept out", limit=FEW),
+        "rate": rate,
+        "share": share,
+    }
+
+
+def _online(asked: Asked) -> Online:
+    tunnels = asked.deps.services.tunnels
+    endpoints, all_tunnels = tunnels.endpoints(asked.actor), tunnels.tunnels(asked.actor)
+    return Online(
+        endpoints=len(endpoints),
+        unserved=sum(not endpoint.tunnel_ids for endpoint in endpoints),
+        tunnels=len(all_tunnels),
+        unwell=sum(not tunnel.is_healthy for tunnel in all_tunnels),
+        draining=sum(tunnel.is_draining for tunnel in all_tunnels),
+        agents=len(tunnels.sessions(asked.actor)),
+        people=len({(row.user, row.email) for row in asked.deps.services.traffic.recent(asked.actor) if row.user}),
+    )
+
+
+def _busiest(by_host: dict[str, Figures]) -> list[tuple[str, Figures]]:
+    """Hosts with requests in the last minute, those with the most first."""
+    asked_for = [(host, minute) for host, minute in by_host.items() if minute.requests]
+    return sorted(asked_for, key=lambda each: (-each[1].requests, each[0]))[:FEW]
