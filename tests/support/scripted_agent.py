@@ -166,6 +166,20 @@ class ScriptedAgent(Changing):
         )
         return await self.say(bind)
 
+    async def join(self, *labels: tuple[str, str], edge: str = "", weight: int = 1) -> Message:
+        """Offers a tunnel to edges. Returns `Bound` or `Refused`."""
+        self._numbers += 1
+        return await self.say(
+            Join(
+                tunnel=self._numbers,
+                name="test",
+                upstream="http://localhost:3000",
+                labels=labels,
+                edge=edge,
+                weight=weight,
+            )
+        )
+
     async def say(self, bind: Bind | Join) -> Message:
         """Sends a bind or a join. Returns the answer."""
         count = len(self.said)

@@ -1,0 +1,39 @@
+"""Edges on a relay that runs in this process, put there without a store."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.edges import LiveEdge
+from tunnelrelay.registry.tunnel import Tunnel
+from tunnelrelay.relay import Relay
+
+EDGE_ID = "edghts_1"
+
+
+def put_edge(relay: Relay, name: str = "shop", edge_id: str = EDGE_ID, **more: Any) -> LiveEdge:
+    """An edge of `owner` (the owner of a relay that asks for no tokens) at `name`, served by tunnels of its own label.
+
+    Args:
+        more: Fields of `LiveEdge`.
+    """
+    settings: dict[str, Any] = {"owner": "local", "policy": Policy(), "labels": (("edge", edge_id),), **more}
+    edge = LiveEdge(id=edge_id, host=relay.address.host_for_label(name), **settings)
+    relay.parts.edges.put(edge)
+    return edge
+
+
+def tunnels_of(relay: Relay, edge: LiveEdge) -> tuple[Tunnel, ...]:
+    """Who serves it now."""
+    assert edge.host is not None
+    endpoint = relay.registry.find(edge.host)
+    assert endpoint is not None
+    return endpoint.tunnels
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Lets the loop turn until `holds()`: everything but the apps runs in this process."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # what is waited for is the relay's own state, which tells nobody
+            await asyncio.sleep(0)
