@@ -163,6 +163,8 @@ class Managed:
             sessions=self.sessions,  # type: ignore[arg-type]
             feed=self.feed,
             traffic=TrafficLog(self.clock, self.feed),
+            dashboard=None,
+            owner_of_admins="default",
         )
         self.services: Services
         self.services, self.live = services_on(self.ground, running, self.catalog, self.provider)

@@ -158,7 +158,7 @@ class Live:
 
     async def _load_edges(self) -> None:
         rows = await self._ground.store.edges.all()
-        for edge_id in self._edges.keys() - {row.id for row in rows}:
+        for edge_id in {edge.id for edge in self._table} - {row.id for row in rows}:
             self._drop(edge_id)
         groups = {row.id: row.labels for row in await self._ground.store.backends.all()}
         for row in rows:
