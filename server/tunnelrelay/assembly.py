@@ -23,7 +23,7 @@ from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME
-from tunnelrelay.control import ControlSocket, Done
+from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.given import Given
@@ -136,7 +136,13 @@ async def assemble(given: Given) -> Parts:
         names=names,
         audit=ground.audit,
         audit_keeper=ground.audit_keeper,
-        control=ControlSocket(given.config.data_dir, acceptor.revoke, signed.sessions.hear, _about(given)),
+        control=ControlSocket(
+            given.config.data_dir,
+            acceptor.revoke,
+            signed.sessions.hear,
+            _about(given),
+            _reread(ground, signed, acceptor, live),
+        ),
         keys=ground.keys,
         revoked=RevokedTokens(given.store, acceptor, given.clock),
         feed=ground.feed,
@@ -157,6 +163,18 @@ def _about(given: Given) -> Done:
     return Done(
         dashboard=address.url(address.dashboard_host), owner=owner_of_admins(needs_tokens=given.config.needs_tokens)
     )
+
+
+def _reread(ground: _Ground, signed: SignIn, acceptor: Acceptor, live: Live) -> OnRestored:
+    """What is done when keys and store were restored: nothing that was known of them counts."""
+
+    async def reread() -> None:
+        await ground.keys.step(ground.audit)
+        await signed.sessions.reread()
+        await acceptor.reread()
+        await live.reload()
+
+    return reread
 
 
 # What all the others need

@@ -35,6 +35,8 @@ OnRevoked = Callable[[str], Awaitable[int | None]]
 """Ends the links of a token; says how many there were, if it knows."""
 OnSessionsEnded = Callable[[], Awaitable[int]]
 """Looks into the store for sessions that were ended there; says how many were news."""
+OnRestored = Callable[[], Awaitable[None]]
+"""Goes by what keys and store say now, whatever they said before."""
 
 
 class ControlError(Exception):
@@ -47,11 +49,13 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     Attributes:
         revoked: Id of a token: links that came with it must end.
         sessions_ended: Visitors' sessions were ended.
+        restored: All of it, and the key files, may have become something else.
         asks: Nothing was: where the dashboard is, is all that is wanted.
     """
 
     revoked: str = ""
     sessions_ended: bool = False
+    restored: bool = False
     asks: bool = False
 
 
@@ -79,13 +83,19 @@ class ControlSocket:
     """
 
     def __init__(
-        self, data_dir: Path, on_revoked: OnRevoked, on_sessions_ended: OnSessionsEnded, about: Done | None = None
+        self,
+        data_dir: Path,
+        on_revoked: OnRevoked,
+        on_sessions_ended: OnSessionsEnded,
+        about: Done | None = None,
+        on_restored: OnRestored | None = None,
     ) -> None:
         self._about = about or Done()
         self._data_dir = data_dir
         self._path = data_dir / FILE_NAME
         self._on_revoked = on_revoked
         self._on_sessions_ended = on_sessions_ended
+        self._on_restored = on_restored
         self._server: asyncio.Server | None = None
         self._inode = 0
         self._open = 0
@@ -136,6 +146,8 @@ class ControlSocket:
     async def _done(self, order: Order) -> Done:
         if order.asks:
             return self._about
+        if order.restored and self._on_restored is not None:
+            await self._on_restored()
         links = await self._on_revoked(order.revoked) if order.revoked else 0
         return Done(links=links or 0, sessions=await self._on_sessions_ended() if order.sessions_ended else 0)
 

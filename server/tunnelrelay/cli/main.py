@@ -6,6 +6,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 fail
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,9 +113,11 @@ def _place_options(command: Command) -> Command:
 
 def _keys_options(command: Command) -> Command:
     """What the commands that read or change the keys have in common."""
-    return _store_options(
-        click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
-    )
+    return _store_options(_keys_file_option(command))
+
+
+def _keys_file_option(command: Command) -> Command:
+    return click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
 
 
 @token.command("create")
@@ -311,6 +314,33 @@ def keys_drop(kid: str, **where: Any) -> None:
     _run(drop, where, _keys_file(where), kid)
 
 
+@cli.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@_keys_file_option
+@_place_options
+def backup(file: str, force: bool, **where: Any) -> None:
+    """Write everything the relay keeps, and its keys, to FILE, or to stdout. Relays may run meanwhile."""
+    from tunnelrelay.cli.backup import backup
+
+    _run(partial(backup, is_forced=force), where, _keys_file(where), file)
+
+
+@cli.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_keys_file_option
+@_place_options
+def restore(file: str, yes: bool, **where: Any) -> None:
+    """Put a backup in the place of everything the relay keeps, whichever database either is of.
+
+    Nothing is touched before all of it was found good. Relays may run meanwhile, and go by it at once.
+    """
+    from tunnelrelay.cli.backup import restore
+
+    _run(partial(restore, is_sure=yes), where, _keys_file(where), file)
+
+
 def _keys_file(where: dict[str, Any]) -> Path:
     flags = {name: where[name] for name in ("data_dir", "keys_file")}
     file: Path = _loaded(load_keys_file, where["config_file"], flags)
@@ -329,7 +359,7 @@ def _run(action: Callable[..., None], where: dict[str, Any], *args: object) -> N
     data_dir = _loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
     database = _loaded(load_database, where["config_file"], {"database": where["database"]})
     try:
-        action(Place(data_dir, database), *args, as_json=where["as_json"])
+        action(Place(data_dir, database), *args, **{name: where[name] for name in ("as_json",) if name in where})
     except Failure as failure:
         fail(str(failure), failure.hint, failure.code)
 

@@ -93,6 +93,8 @@ KINDS: dict[str, Kind] = {
     "sign_in.ended": Kind("Somebody signed out of the dashboard, or a sign-in was revoked.", MANY),
     "keys.rotated": Kind("A new key was written; it takes over a minute (sealing) or a day (signing) later."),
     "keys.dropped": Kind("A key was taken away; what it had sealed or signed is worth nothing now."),
+    "backup.made": Kind("An operator wrote a backup, with everything that is kept and the keys."),
+    "backup.restored": Kind("An operator put a backup in the place of everything that was kept."),
     "store.away": Kind("The store stopped answering; known sessions go on, new logins wait."),
     "store.back": Kind("The store answers again."),
     "headers.stripped": Kind("A visitor sent header fields that only the relay may set; they were taken out.", FEW),

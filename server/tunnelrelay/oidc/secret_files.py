@@ -94,7 +94,7 @@ class KeyFile(Generic[_Keys]):
             SecretFileError: As `load`, or the file cannot be written.
         """
         try:
-            with _locked(self.path):
+            with locked(self.path):
                 before = self.load()
                 after = step(before)
                 if after.dump() != before.dump():
@@ -159,7 +159,7 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds the file's lock: a file of its own, for the keys' file itself is replaced by another one."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

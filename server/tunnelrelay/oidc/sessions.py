@@ -272,6 +272,16 @@ class Sessions:
             self._sessions.clear()
         return len(new)
 
+    async def reread(self) -> None:
+        """Goes by what the store says now of everybody: it may have become another one.
+
+        Who has connections open and is not in it any more loses them; the others are looked up when they come.
+        """
+        for session in self._sessions.values():
+            self.upkeep.doubt(session)
+        self._sessions.clear()
+        await self.upkeep.sweep(self._clock())
+
     async def flush(self) -> None:
         """Writes what is queued. What the store does not take now stays queued."""
         await self._writes.flush()

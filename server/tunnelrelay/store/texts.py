@@ -50,14 +50,16 @@ def fitted(table: Table, row: R) -> R:
         UnstorableError: Another text is too long, or is no text to every database.
     """
     changed: dict[str, Any] = {}
-    for column, length in _texts(table):
+    for column in _texts(table):
         value = getattr(row, column.name, None)
-        if isinstance(value, str) and (kept := _fitted(column, length, value)) != value:
+        if isinstance(value, str) and (kept := fitted_text(column, value)) != value:
             changed[column.name] = kept
     return replace(row, **changed) if changed else row
 
 
-def _fitted(column: Column[Any], length: int | None, text: str) -> str:
+def fitted_text(column: Column[Any], text: str) -> str:
+    """The text as this column can keep it. Raises UnstorableError, as `fitted`."""
+    length = column.type.length if isinstance(column.type, String) else None
     if column.info.get(CUT):
         return (text if can_be_kept(text) else text.encode(errors="replace").decode().replace("\0", "?"))[:length]
     if not can_be_kept(text):
@@ -68,5 +70,5 @@ def _fitted(column: Column[Any], length: int | None, text: str) -> str:
 
 
 @cache
-def _texts(table: Table) -> list[tuple[Column[Any], int | None]]:
-    return [(column, column.type.length) for column in table.c if isinstance(column.type, String)]
+def _texts(table: Table) -> list[Column[Any]]:
+    return [column for column in table.c if isinstance(column.type, String)]

@@ -1,0 +1,194 @@
+"""The file of a backup: a gzipped tar of rows in pieces, the key files, and last of all a manifest of both.
+
+It is written and read from front to back, so that a pipe will do and no database is ever in memory as a whole.
+
+    tables/tokens/00001.jsonl   rows, about `PIECE` bytes of them
+    keys/keys.json              the key ring; keys/assertion.json the signing keys
+    manifest.json               `Manifest`
+"""
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import msgspec
+from sqlalchemy import Table
+
+from tunnelrelay.store.dump import TABLES, RowError, parse
+
+FORMAT = 1
+PIECE = 1 << 20
+"""Bytes of rows that are gathered before they are written."""
+MAX_MEMBER = 64 << 20
+"""A piece ends behind the row that fills it, and no row has more than a few megabytes. More is no backup of ours."""
+MANIFEST = "manifest.json"
+
+
+class ArchiveError(Exception):
+    """The file is no backup, is damaged, or is not whole."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is in a backup.
+
+    Attributes:
+        schema: The migration its rows are of.
+        release: Of the program that wrote it.
+        at: When, as people read it.
+        rows: How many of each table.
+        sha256: Of each member but this, in hexadecimal digits.
+    """
+
+    format: int
+    schema: str
+    release: str
+    at: str
+    rows: dict[str, int]
+    sha256: dict[str, str]
+
+
+class ArchiveWriter:
+    """Writes a backup. Nothing of it counts before `finish`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`finish` closes it)
+        self._sha256: dict[str, str] = {}
+        self._rows: dict[str, int] = {}
+        self._piece = bytearray()
+        self._number = 0
+
+    def begin(self, table: Table) -> None:
+        """What follows are rows of this table."""
+        self._rows[table.name] = 0
+        self._number = 0
+
+    def row(self, table: Table, line: bytes) -> None:
+        """One row, as `dump.Snapshot` tells it."""
+        self._rows[table.name] += 1
+        self._piece += line
+        if len(self._piece) >= PIECE:
+            self.end(table)
+
+    def end(self, table: Table) -> None:
+        """Writes the rows that wait."""
+        if self._piece:
+            self._number += 1
+            self.member(f"tables/{table.name}/{self._number:05}.jsonl", bytes(self._piece))
+            self._piece.clear()
+
+    def member(self, name: str, content: bytes) -> None:
+        """One more file of the archive."""
+        self._sha256[name] = hashlib.sha256(content).hexdigest()
+        self._add(name, content)
+
+    def finish(self, *, schema: str, release: str, at: str) -> Manifest:
+        """Writes the manifest: the backup is whole."""
+        manifest = Manifest(format=FORMAT, schema=schema, release=release, at=at, rows=self._rows, sha256=self._sha256)
+        self._add(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+        self._tar.close()
+        return manifest
+
+    def _add(self, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        info.mode = 0o600
+        self._tar.addfile(info, io.BytesIO(content))
+
+
+class Archive:
+    """A backup that was read once from front to back and found whole.
+
+    Args:
+        file: Can be read from its start more than once.
+
+    Raises:
+        ArchiveError: It is no whole backup.
+
+    Attributes:
+        keys: The contents of its key files, by their names.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.keys: dict[str, bytes] = {}
+        self.manifest = self._looked_through()
+
+    def rows(self) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """Every row. Raises ArchiveError when the file is no longer what it was."""
+        for name, content in self._members():
+            if name != MANIFEST and hashlib.sha256(content).hexdigest() != self.manifest.sha256.get(name):
+                raise ArchiveError("the backup changed while it was read")
+            if (table := _table(name)) is not None:
+                yield from ((table, row) for row in _rows(table, name, content))
+
+    def _looked_through(self) -> Manifest:
+        """The manifest, once everything it says is true."""
+        sha256: dict[str, str] = {}
+        counts = dict.fromkeys((table.name for table in TABLES), 0)
+        manifest = None
+        problem: ArchiveError | None = None
+        for name, content in self._members():
+            if manifest is not None or name in sha256:
+                raise ArchiveError(f"the backup holds something it should not: `{name}`")
+            if name == MANIFEST:
+                manifest = _manifest(content)
+                continue
+            sha256[name] = hashlib.sha256(content).hexdigest()
+            if (table := _table(name)) is not None:
+                try:
+                    counts[table.name] += sum(1 for _ in _rows(table, name, content))
+                except ArchiveError as error:
+                    problem = problem or error  # a backup of another schema says so in its manifest
+            elif name.startswith("keys/"):
+                self.keys[name.removeprefix("keys/")] = content
+        if manifest is None:
+            raise ArchiveError("the backup is not whole: its end is missing")
+        if sha256 != manifest.sha256:
+            raise ArchiveError("the backup is damaged: its parts are not those it was written with")
+        self._problem = problem or (None if counts == manifest.rows else ArchiveError("the backup lacks rows"))
+        return manifest
+
+    def demand_rows(self) -> None:
+        """Raises ArchiveError when its rows are none of this release's."""
+        if self._problem is not None:
+            raise self._problem
+
+    def _members(self) -> Iterator[tuple[str, bytes]]:
+        self._file.seek(0)
+        try:
+            with tarfile.open(fileobj=self._file, mode="r|gz") as tar:
+                for info in tar:
+                    if not info.isreg() or info.size > MAX_MEMBER:
+                        raise ArchiveError(f"the backup holds something it should not: `{info.name}`")
+                    content = tar.extractfile(info)
+                    assert content is not None  # it is a regular file
+                    yield info.name, content.read()
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise ArchiveError("the file is no backup, or is damaged") from error
+
+
+def _manifest(content: bytes) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as problem:
+        raise ArchiveError("the backup's manifest cannot be read; was it written by a newer release?") from problem
+    if manifest.format != FORMAT:
+        raise ArchiveError(f"the backup is of format {manifest.format}, this release reads {FORMAT}")
+    return manifest
+
+
+def _table(name: str) -> Table | None:
+    parts = name.split("/")
+    return next((table for table in TABLES if parts[0] == "tables" and parts[1] == table.name), None)
+
+
+def _rows(table: Table, name: str, content: bytes) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            yield parse(table, line)
+        except RowError as problem:
+            raise ArchiveError(f"{name}, line {number}: {problem}") from problem

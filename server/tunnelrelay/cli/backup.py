@@ -1,0 +1,223 @@
+"""`tunnelrelay backup` and `restore`: everything a relay keeps, in one file, and back. `main` holds the flags.
+
+Both work while relays run. A restore checks everything before it touches anything; then the rows change in one
+transaction, the key files after them, and relays are told. It is also the way from one database to another.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+
+import tunnelctl
+from tunnelrelay import control
+from tunnelrelay.cli.archive import Archive, ArchiveError, ArchiveWriter, Manifest
+from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, check_user, demand_store, when, with_store
+from tunnelrelay.config import KEYS_FILE_NAME
+from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
+from tunnelrelay.oidc.assertion import SigningKeys
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.oidc.secret_files import (
+    SecretFileError,
+    locked,
+    read_private_file,
+    replace_private_file,
+)
+from tunnelrelay.store.base import AuditRow
+from tunnelrelay.store.dump import TABLES, replace_all, snapshot
+from tunnelrelay.store.sql_store import SqlStore
+from tunnelrelay.store.upgrade import HEAD
+
+STREAM = "-"
+FILE_MODE = 0o600
+"""Whoever reads a backup can sign in as everybody: the keys are in it."""
+SUFFIX = ".before-restore"
+
+
+def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None:
+    """Writes the file, whole or not at all."""
+    demand_store(place)
+    target = None if file == STREAM else Path(file)
+    if target is None and sys.stdout.isatty():
+        raise Misused("a backup is nothing to look at", "send it to a file or a program")
+    if target is not None and target.exists() and not is_forced:
+        raise Failure(f"{target} exists already", "give another name, or --force to replace it")
+    try:
+        with contextlib.nullcontext(sys.stdout.buffer) if target is None else _draft(target, is_forced) as sink:
+            manifest = with_store(place, lambda store: _write(store, keys_file, sink), is_patient=True)
+    except FileExistsError as problem:
+        raise Failure(f"{target} exists already", "give another name, or --force to replace it") from problem
+    except OSError as problem:
+        raise Failure(f"{file} cannot be written: {problem.strerror}") from problem
+    click.echo(f"backed up {_told(manifest)} of {place} to {file}", err=True)
+    if not any(name.startswith("keys/") for name in manifest.sha256):
+        click.echo(f"warning: without keys: there are none in {keys_file}", err=True)
+    click.echo("hint: keep it where only you can read it: the relay's keys are in it", err=True)
+
+
+def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
+    """Puts what is in the file in the place of what the relay keeps."""
+    if file == STREAM and not is_sure:
+        raise Misused("nobody can be asked while the backup comes from there", "give --yes")
+    try:
+        with _opened(file) as source:
+            _restore(place, keys_file, Archive(source), is_sure=is_sure)
+    except ArchiveError as problem:
+        raise Failure(f"{problem}; nothing was changed") from problem
+    except SecretFileError as problem:
+        raise Failure(str(problem)) from problem
+
+
+# Writing
+
+
+async def _write(store: SqlStore, keys_file: Path, sink: IO[bytes]) -> Manifest:
+    writer = ArchiveWriter(sink)
+    async with snapshot(store) as moment:
+        for table in TABLES:
+            writer.begin(table)
+            async for line in moment.lines(table):
+                writer.row(table, line)
+            writer.end(table)
+    # Later than the rows: a key that sealed one of them is in the files, one that is newer does no harm.
+    for name, path, _ in _key_files(keys_file):
+        if path.exists():
+            writer.member(f"keys/{name}", _read(path))
+    now = time.time()
+    manifest = writer.finish(schema=HEAD, release=tunnelctl.__version__, at=str(when(now)))
+    await store.add_audit([AuditRow(at=now, kind="backup.made", node=COMMAND)])
+    return manifest
+
+
+@contextlib.contextmanager
+def _draft(target: Path, is_forced: bool) -> Iterator[IO[bytes]]:
+    """A file beside the target that takes its place when all went well. Raises FileExistsError without `is_forced`."""
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        if is_forced:
+            draft.replace(target)
+        else:
+            os.link(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# Restoring
+
+
+def _restore(place: Place, keys_file: Path, archive: Archive, *, is_sure: bool) -> None:
+    manifest = archive.manifest
+    if manifest.schema != HEAD:
+        raise Failure(
+            f"the backup is of tunnelrelay {manifest.release} (schema {manifest.schema}), this one restores {HEAD}",
+            f"restore it with tunnelrelay {manifest.release}, then start this release: it upgrades the database",
+        )
+    archive.demand_rows()
+    files = _new_keys(keys_file, archive)
+    if not is_sure:
+        _ask(place, manifest)
+    with_store(place, lambda store: _replace(store, archive), may_make=True, is_patient=True)
+    for path, content in files.items():
+        _put(path, content)
+    live = _tell(place)
+    click.echo(f"restored {_told(manifest)} of {manifest.at} into {place}; {live}", err=True)
+    if files:
+        click.echo(f"hint: the keys are the backup's; those there were lie beside as *{SUFFIX}", err=True)
+        click.echo("hint: restart relays that ran with other keys, once it suits", err=True)
+
+
+async def _replace(store: SqlStore, archive: Archive) -> None:
+    now = time.time()
+    await replace_all(store, archive.rows(), now)
+    await store.add_audit([AuditRow(at=now, kind="backup.restored", node=COMMAND)])
+
+
+def _new_keys(keys_file: Path, archive: Archive) -> dict[Path, bytes]:
+    """What the key files will hold. Raises SecretFileError for what is none, or when those there cannot be replaced."""
+    found = {}
+    for name, path, parse in _key_files(keys_file):
+        content = archive.keys.get(name)
+        if content is None:
+            continue
+        check_user(path)
+        parse(content)
+        if path.exists():
+            read_private_file(path)
+        found[path] = content
+    return found
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Replaces a key file, whole or not at all; the former one stays beside it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(path):
+            if path.exists():
+                replace_private_file(path.with_name(path.name + SUFFIX), read_private_file(path))
+            replace_private_file(path, content)
+    except (OSError, SecretFileError) as problem:
+        raise Failure(f"the rows are restored, but {path} is not: {problem}", "restore once more") from problem
+
+
+def _ask(place: Place, manifest: Manifest) -> None:
+    if not sys.stdin.isatty():
+        raise Misused("this replaces everything the relay keeps, and nobody can be asked", "give --yes")
+    click.echo(f"This replaces everything in {place} by the backup of {manifest.at}: {_told(manifest)}.", err=True)
+    if not click.confirm("Go on?", err=True):
+        raise Failure("nothing was changed")
+
+
+def _tell(place: Place) -> str:
+    try:
+        done = control.tell(place.data_dir, control.Order(restored=True))
+    except control.ControlError as problem:
+        raise Failure(
+            f"restored, but {problem}",
+            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+        ) from problem
+    return "no relay is running here" if done is None else "relays that run here were told"
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    """The backup, to be read more than once."""
+    try:
+        with tempfile.TemporaryFile() if file == STREAM else Path(file).open("rb") as source:
+            if file == STREAM:
+                shutil.copyfileobj(sys.stdin.buffer, source)
+            yield source
+    except OSError as problem:
+        raise Failure(f"{file} cannot be read: {problem.strerror}") from problem
+
+
+def _key_files(keys_file: Path) -> tuple[tuple[str, Path, Callable[[bytes], object]], ...]:
+    """What each is called in a backup, wherever it lies, where it lies, and what says whether it can be read."""
+    return (
+        (KEYS_FILE_NAME, keys_file, KeyRing.parse),
+        (SIGNING_FILE, keys_file.with_name(SIGNING_FILE), SigningKeys.parse),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_private_file(path)
+    except SecretFileError as problem:
+        raise Failure(str(problem)) from problem
+
+
+def _told(manifest: Manifest) -> str:
+    total = sum(manifest.rows.values())
+    return f"{total} row{'s'[: total != 1]} in {sum(map(bool, manifest.rows.values()))} tables"

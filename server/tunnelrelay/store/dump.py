@@ -1,0 +1,182 @@
+"""Everything a store keeps, as lines of JSON: read in one snapshot, and put in the place of what another store has.
+
+A line is one row. It is the same whichever database it comes from or goes to. The archive that holds the lines is
+`cli/archive.py`.
+"""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import JSON, Column, Float, Integer, LargeBinary, String, Table, delete, func, literal, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tunnelrelay.store import schema
+from tunnelrelay.store.base import StoreError, UnstorableError
+from tunnelrelay.store.engine import told
+from tunnelrelay.store.resources import COLLECTIONS
+from tunnelrelay.store.sql_store import SqlStore
+from tunnelrelay.store.texts import fitted_text
+
+TABLES: tuple[Table, ...] = tuple(schema.metadata.sorted_tables)
+AT_ONCE = 500
+"""Rows read or written in one go: of all there are, no more are in memory."""
+
+_MADE_OF: tuple[tuple[type, tuple[type, ...]], ...] = (
+    (String, (str,)),
+    (Integer, (int,)),
+    (Float, (float, int)),
+    (JSON, (list,)),
+)
+
+
+class RowError(Exception):
+    """A line is no row of its table."""
+
+
+class Snapshot:
+    """All rows as they are at one moment, whatever relays write meanwhile. Made by `snapshot`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def lines(self, table: Table) -> AsyncIterator[bytes]:
+        """Its rows, each a line with its end."""
+        result = await self._connection.stream(select(table))
+        async for some in result.partitions(AT_ONCE):
+            for row in some:
+                yield msgspec.json.encode(dict(row._mapping)) + b"\n"
+
+
+@asynccontextmanager
+async def snapshot(store: SqlStore) -> AsyncIterator[Snapshot]:
+    """One moment of a store. Raises StoreError when it cannot be read."""
+    try:
+        async with store.engine.connect() as connection:
+            if store.engine.dialect.name == "postgresql":
+                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                connection = await connection.execution_options(**options)
+            else:
+                await connection.exec_driver_sql("BEGIN")  # the driver would begin with the first write only
+            yield Snapshot(connection)
+    except (SQLAlchemyError, OSError) as problem:
+        raise StoreError(f"the store failed: {told(problem)}") from None
+
+
+def parse(table: Table, line: bytes) -> dict[str, Any]:
+    """The row a line tells, with texts cut as every store cuts them.
+
+    Raises:
+        RowError: It is no row of this table, or one that not every database can keep.
+    """
+    try:
+        told_row = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.MsgspecError as problem:
+        raise RowError(f"a row of `{table}` cannot be read") from problem
+    if set(told_row) != set(table.c.keys()):
+        raise RowError(f"a row of `{table}` has not the columns of this table")
+    return {column.name: _value(column, told_row[column.name]) for column in table.c}
+
+
+async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any]]], at: float) -> None:
+    """Puts other rows in the place of all there are, in one transaction. Relays wait with what they write meanwhile.
+
+    Sessions that are gone by it are told to relays as ended, and every kind counts as changed.
+
+    Args:
+        rows: Those of one table together.
+        at: Unix time.
+
+    Raises:
+        StoreError: Nothing was changed. Whatever `rows` raises changes nothing either.
+    """
+    try:
+        async with store.engine.begin() as connection:
+            await _lock(connection)
+            numbers = {row.kind: row.number for row in await connection.execute(select(schema.revisions))}
+            await connection.execute(delete(schema.ended))
+            was_signed_in = select(schema.sessions.c.key, literal(at))
+            await connection.execute(schema.ended.insert().from_select(["key", "at"], was_signed_in))
+            for table in TABLES:
+                if table is not schema.ended:
+                    await connection.execute(delete(table))
+            await _insert_all(connection, rows)
+            await _tell_of_changes(connection, numbers)
+    except (SQLAlchemyError, OSError) as problem:
+        raise StoreError(f"the store failed, nothing was changed: {told(problem)}") from None
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    """Holds off every writer. Readers go on seeing what was there before."""
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(f'"{table.name}"' for table in TABLES)
+        await connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+    else:
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+async def _insert_all(connection: AsyncConnection, rows: Iterable[tuple[Table, dict[str, Any]]]) -> None:
+    waiting: list[dict[str, Any]] = []
+    last: Table | None = None
+    for table, row in rows:
+        if last is not None and (table is not last or len(waiting) >= AT_ONCE):
+            await _insert(connection, last, waiting)
+            waiting = []
+        last = table
+        waiting.append(row)
+    if last is not None:
+        await _insert(connection, last, waiting)
+
+
+async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if table is schema.ended:
+        # What ended by this very change stands there already.
+        keys = [row["key"] for row in rows]
+        await connection.execute(delete(table).where(table.c.key.in_(keys)))
+    await connection.execute(table.insert(), rows)
+
+
+async def _tell_of_changes(connection: AsyncConnection, numbers: dict[str, int]) -> None:
+    """Every kind gets a number it never had, whoever goes on is not told to have ended, and ids count on."""
+    revisions, ended, audit = schema.revisions, schema.ended, schema.audit
+    numbers |= {
+        row.kind: max(row.number, numbers.get(row.kind, 0)) for row in await connection.execute(select(revisions))
+    }
+    kinds = {*numbers, "tokens", *(kind for kind, _ in COLLECTIONS)}
+    await connection.execute(delete(revisions))
+    await connection.execute(
+        revisions.insert(), [{"kind": kind, "number": numbers.get(kind, 0) + 1} for kind in sorted(kinds)]
+    )
+    await connection.execute(delete(ended).where(ended.c.key.in_(select(schema.sessions.c.key))))
+    if connection.dialect.name == "postgresql":
+        next_id = select(func.coalesce(func.max(audit.c.id), 0) + 1).scalar_subquery()
+        sequence = func.pg_get_serial_sequence("audit", "id")
+        await connection.execute(select(func.setval(sequence, next_id, False)))
+
+
+def _value(column: Column[Any], value: object) -> object:
+    where = f"`{column.name}` of a row of `{column.table}`"
+    if value is None:
+        if not column.nullable:
+            raise RowError(f"{where} is missing")
+        return None
+    if isinstance(column.type, LargeBinary):
+        return _bytes(where, value)
+    allowed = next(types for kind, types in _MADE_OF if isinstance(column.type, kind))
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise RowError(f"{where} is of the wrong type")
+    try:
+        return fitted_text(column, value) if isinstance(value, str) else value
+    except UnstorableError as problem:
+        raise RowError(str(problem)) from problem
+
+
+def _bytes(where: str, value: object) -> bytes:
+    try:
+        return base64.b64decode(value if isinstance(value, str) else "!", validate=True)
+    except (binascii.Error, ValueError) as problem:
+        raise RowError(f"{where} is not written as bytes are") from problem
