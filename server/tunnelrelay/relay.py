@@ -12,6 +12,7 @@ import httpx
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.assembly import Parts, assemble
 from tunnelrelay.config import RelayConfig
+from tunnelrelay.config_values import ListenAddress
 from tunnelrelay.control import ControlError
 from tunnelrelay.given import Given
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
@@ -66,6 +67,7 @@ class Relay:
         self.clock = clock
         self._access = access or AccessLog(lambda lines: None, is_on=False)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bound: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._admin: Admin | None = None
         self._is_draining = False
@@ -123,8 +125,8 @@ class Relay:
     async def _start(self) -> None:
         config = self._config
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plain = bind(*config.http) if config.http is not None else None
-        secure = bind(*config.https) if config.https is not None else None
+        plain = self._bind(config.http)
+        secure = self._bind(config.https)
         self.http, self.https = _name(plain), _name(secure)
         certificate = None
         if config.tls_cert is not None and config.tls_key is not None:
@@ -140,6 +142,14 @@ class Relay:
         if secure is not None:
             self._servers.append(await listen(parts.ingress, secure, certificate))
         await self._start_admin()
+
+    def _bind(self, address: ListenAddress | None) -> socket.socket | None:
+        """A socket that is closed again should the relay not get as far as listening."""
+        if address is None:
+            return None
+        bound = bind(*address)
+        self._bound.append(bound)
+        return bound
 
     def _given(self) -> Given:
         return Given(
@@ -212,6 +222,8 @@ class Relay:
             await self.parts.audit_keeper.flush()
         if hasattr(self, "store"):
             await self.store.close()
+        for bound in self._bound:
+            bound.close()
         self._access.flush()
 
 
