@@ -72,7 +72,7 @@ def pages(
         ),
         "cookies-too-large": lambda: head_too_large(**about, wants_html=True),
         "cookies-cleared": lambda: cookies_cleared(host=host),
-        "landing": lambda: landing_page(url=f"https://{host}"),
+        "landing": lambda: landing_page(url=f"https://{host}", dashboard="https://dashboard.tun.example"),
     }
     for code in ERRORS:
         found[f"error-{code}"] = lambda code=code: error_reply(code, **about, wants_html=True, detail=words)

@@ -23,7 +23,7 @@ PAGES = {
     "frame": login.open_outside_frame(**ABOUT, path="/widget"),
     "logout": login.logout_confirmation(host="demo.tun.example", who="bob@acme.com", form=SIGN_OUT),
     "out": login.logged_out(host="demo.tun.example"),
-    "landing": landing_page(url="https://tun.example"),
+    "landing": landing_page(url="https://tun.example", dashboard="https://dashboard.tun.example"),
 }
 
 

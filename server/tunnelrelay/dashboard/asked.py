@@ -26,6 +26,7 @@ class Asked:
 
     Attributes:
         session: The cookie's value.
+        by_provider: See `Who`.
         token: The CSRF token of this session's forms.
         form: What a POST has sent; empty for a GET.
         areas: What the navigation shows.
@@ -35,6 +36,7 @@ class Asked:
     deps: Deps
     actor: Actor
     session: bytes
+    by_provider: bool
     token: str
     areas: tuple[Group, ...]
     form: Form = field(default_factory=Form)

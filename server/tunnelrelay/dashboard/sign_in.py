@@ -25,6 +25,8 @@ from tunnelrelay.web.reading import field_values, inside_of, query_params
 SIGN_OUT = "/sign-out"
 LOGIN = "/_tunnel/login"
 """Where a sign-in with the operator's provider begins, on this host."""
+LOGOUT = "/_tunnel/logout"
+"""Where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,10 @@ class SignIn:
         return self._with_cookie(answer, cookie.written(signed_in.cookie, is_secure=self.deps.address.is_secure))
 
     async def _leave(self, asked: Asked) -> Response:
+        """Ends the sign-in; one by the provider ends on that provider's own page, which asks once more."""
         await self.deps.services.sign_ins.sign_out(asked.session.decode("ascii"))
-        answer = Response(status_code=303, headers={"Location": f"{SIGN_IN}?said=signed_out"})
+        where = LOGOUT if asked.by_provider else f"{SIGN_IN}?said=signed_out"
+        answer = Response(status_code=303, headers={"Location": where})
         # What this host has kept in the browser goes too; cookies are not named, for that would empty the siblings.
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'
         return self._with_cookie(answer, cookie.cleared(is_secure=self.deps.address.is_secure))

@@ -2,14 +2,15 @@
 
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import words
-from tunnelrelay.pages.page import MAX_QUOTE, Page, clean, page_reply
+from tunnelrelay.pages.page import MAX_QUOTE, Link, Page, clean, page_reply
 
 
-def landing_page(*, url: str) -> Reply:
+def landing_page(*, url: str, dashboard: str) -> Reply:
     """Says what this is, and how to publish something.
 
     Args:
         url: The relay's address as agents dial it.
+        dashboard: The dashboard's address.
     """
     spoken = words()
     page = Page(
@@ -20,5 +21,6 @@ def landing_page(*, url: str) -> Reply:
         command_label=spoken.say("pages.landing.command_label"),
         command=clean(f"tunnel http 3000 --relay {url}", MAX_QUOTE),
         hint=spoken.say("pages.landing.hint"),
+        link=Link(dashboard, spoken.say("buttons.dashboard")),
     )
     return page_reply(page)

@@ -58,7 +58,7 @@ class Link:
     """A link drawn as a button.
 
     Attributes:
-        href: A path on this host, or what `outside` let pass.
+        href: A path on this host, another host of the relay's own, or what `outside` let pass.
         leaves_frame: Open it in the whole window, when the page is inside another one.
     """
 

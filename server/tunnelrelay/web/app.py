@@ -108,7 +108,8 @@ class WebApp:
         return response(redirect(f"{self.address.url(inside_of(request.scope).host)}/"))
 
     async def _landing(self, request: Request) -> Response:
-        return response(landing_page(url=self.address.url(inside_of(request.scope).host)))
+        url = self.address.url(inside_of(request.scope).host)
+        return response(landing_page(url=url, dashboard=self.address.url(self.address.dashboard_host)))
 
     async def _keys(self, _request: Request) -> Response:
         """The public keys of identity assertions; any site may read them."""
