@@ -103,8 +103,8 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
         words=f"Share of requests that failed over the last 10 minutes: now {share(minute.failed_share)} %, at most "
         f"{share(most)} %. Refused now: {share(refused_now)} %.",
         lines=(
-            _line("Refused (4xx)", "wait", refused, top),
-            _line("Failed (5xx)", "bad", failed, top, filled=True),
+            _line("Refused", "wait", refused, top),
+            _line("Failed", "bad", failed, top, filled=True),
         ),
         width=len(points) - 1,
     )
@@ -123,7 +123,7 @@ def _times(points: Sequence[Figures], minute: Figures) -> Chart:
         words=f"Response times over the last 10 minutes: the median is now {milliseconds(minute.p50)}, 95 percent are "
         f"within {milliseconds(minute.p95)}.",
         lines=(
-            _line("95 % within", "second", [point.p95 for point in points], top),
+            _line("95 %", "second", [point.p95 for point in points], top),
             _line("Median", "main", [point.p50 for point in points], top, filled=True),
         ),
         width=len(points) - 1,
@@ -157,6 +157,6 @@ def _drawn(run: Sequence[tuple[int, float]], height: Callable[[float], float]) -
 
 
 def _nice(most: float) -> float:
-    """The next of 1, 2, 5, 10, 20 and so on, which people read at a glance."""
+    """The next round number, of which the half is one too."""
     size: float = 10.0 ** floor(log10(most))
-    return next(step * size for step in (1, 2, 5, 10) if ceil(most / size * 1e6) / 1e6 <= step)
+    return next(step * size for step in (1, 2, 3, 4, 6, 8, 10) if ceil(most / size * 1e6) / 1e6 <= step)

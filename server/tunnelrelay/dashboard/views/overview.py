@@ -23,6 +23,7 @@ class Online:
     Attributes:
         unserved: Endpoints without a tunnel.
         unwell: Tunnels whose local service does not answer.
+        people: Whose requests are among the last ones.
     """
 
     endpoints: int
@@ -84,7 +85,7 @@ def _online(asked: Asked) -> Online:
         unwell=sum(not tunnel.is_healthy for tunnel in all_tunnels),
         draining=sum(tunnel.is_draining for tunnel in all_tunnels),
         agents=len(tunnels.sessions(asked.actor)),
-        people=len({(row.user, row.email) for row in asked.deps.services.traffic.recent(asked.actor) if row.user}),
+        people=len({row.user for row in asked.deps.services.traffic.recent(asked.actor, verdict="let in") if row.user}),
     )
 
 
