@@ -66,7 +66,7 @@ def test_a_key_that_restricts_access_is_refused_in_every_version(file):
 
 def test_endpoints_in_the_file_are_not_silently_left_out(file):
     assert "cannot be started from the file" in problems(file("version: 3\nendpoints:\n  - name: a\n"))[0]
-    assert load(file("version: 3\nendpoints: []\ntunnels:\n")).exists
+    assert load(file("version: 3\nendpoints: []\ntunnels:\n")).tunnels == ()
 
 
 def test_an_unknown_key_in_a_second_version_file_is_a_warning(file):

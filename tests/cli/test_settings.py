@@ -3,8 +3,9 @@ import io
 import pytest
 
 from tunnelctl.agent.address import AddressInvalid
+from tunnelctl.agent.hostnames import host_name, host_of_url, label
 from tunnelctl.agent.options import FLAGS, RuleOptions
-from tunnelctl.cli.settings import SettingsInvalid, TunnelFlags, host_name, host_of_url, label, resolve
+from tunnelctl.cli.settings import SettingsInvalid, TunnelFlags, resolve
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_every_mistake_is_reported_at_once(given):
         rules=RuleOptions(oidc_allow_email=("a@x.org",)),
     )
     assert [text.partition(":")[0] for text in said] == [
-        "nowhere", "--relay", "--authtoken", "--relay-ca", "--subdomain", "--oidc-allow-email",
+        "--relay", "--authtoken", "--relay-ca", "nowhere", "--subdomain", "--oidc-allow-email",
     ]  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def test_a_password_for_visitors_may_come_from_a_variable_or_a_file(given, tmp_p
 
 def test_a_password_typed_on_the_command_line_is_warned_of_without_being_repeated(given):
     """Row 156."""
-    settings = given(rules=RuleOptions(basic_auth=("ann:sesame",)))
+    settings = given(rules=RuleOptions(basic_auth=("ann:sesame",)), typed=frozenset({"basic_auth"}))
 
     assert settings.agent.tunnels[0].policy.basic_auth == ("ann:sesame",)
     assert len(settings.notices) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
+from tunnelctl.agent.tunnelfile import FileTunnel, read_tunnels
 from tunnelctl.agent.yamlfile import Entry, FileInvalid, Mapping, parse, read_text
 
 FILE_NAME = "tunnel.yml"
@@ -23,10 +24,7 @@ RESTRICTING = frozenset(
     }
 )  # fmt: skip
 """Keys that keep visitors out. Where one of them is not implemented the file is refused, whatever its version."""
-NOT_YET = {
-    "endpoints": "endpoints cannot be started from the file; start each with `tunnel http`",
-    "tunnels": "tunnels cannot be started from the file; start each with `tunnel http`",
-}
+NOT_YET = {"endpoints": "endpoints cannot be started from the file; write each below `tunnels`, or use `tunnel http`"}
 V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
 CONSOLE_UI = ("iftty", "true", "false")
 
@@ -41,6 +39,7 @@ class FileConfig:
         connect_url: The relay.
         connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
         console_ui: `iftty`, `true` or `false`.
+        tunnels: What `tunnel start` can start, in the file's order.
         warnings: For people, one line each.
     """
 
@@ -55,6 +54,7 @@ class FileConfig:
     log: str = ""
     log_format: str = ""
     log_level: str = ""
+    tunnels: tuple[FileTunnel, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -99,6 +99,7 @@ class _Reader:
         self._problems: list[str] = []
         self._warnings: list[str] = []
         self._said: dict[str, str] = {}
+        self._tunnels: tuple[FileTunnel, ...] = ()
 
     def read(self, top: Mapping) -> FileConfig:
         version = top.pop("version", None)
@@ -119,7 +120,9 @@ class _Reader:
                 self._problems.append(f"{self._path}:{line}: {what}")
         if self._problems:
             raise FileInvalid(self._problems)
-        return FileConfig(path=self._path, exists=True, warnings=tuple(self._warnings), **self._said)
+        return FileConfig(
+            path=self._path, exists=True, tunnels=self._tunnels, warnings=tuple(self._warnings), **self._said
+        )
 
     def _read_top(self, top: Mapping) -> None:
         for entry in top.values():
@@ -127,18 +130,28 @@ class _Reader:
                 self._read_agent(entry.value, is_v2=False)
             elif entry.key == "agent":
                 self._expect_empty(entry)
+            elif entry.key == "tunnels":
+                self._read_tunnels(entry, is_v2=False)
             else:
                 self._unknown(entry, "", is_v2=False)
 
     def _read_agent(self, mapping: Mapping, *, is_v2: bool) -> None:
         for entry in mapping.values():
             name = V2_NAMES.get(entry.key, entry.key) if is_v2 else entry.key
-            if name not in AGENT_KEYS:
+            if is_v2 and name == "tunnels":
+                self._read_tunnels(entry, is_v2=True)
+            elif name not in AGENT_KEYS:
                 self._unknown(entry, "" if is_v2 else "agent.", is_v2=is_v2)
             elif isinstance(entry.value, str):
                 self._said[name] = self._check(entry, name, entry.value)
             else:
                 self._expect_empty(entry)
+
+    def _read_tunnels(self, entry: Entry, *, is_v2: bool) -> None:
+        def tell_unknown(one: Entry, prefix: str, is_rule: bool) -> None:
+            self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
+
+        self._tunnels = read_tunnels(entry, self._problem, tell_unknown)
 
     def _check(self, entry: Entry, name: str, value: str) -> str:
         if name == "console_ui" and value not in CONSOLE_UI:
@@ -151,8 +164,8 @@ class _Reader:
         if entry.value:
             self._problem(entry, f"{entry.key} has a value of the wrong kind")
 
-    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool) -> None:
-        if entry.key in RESTRICTING:
+    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> None:
+        if entry.key in RESTRICTING or is_rule:
             self._problem(
                 entry, f"{prefix}{entry.key} restricts access and is not implemented here; use the flags instead"
             )

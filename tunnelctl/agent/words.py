@@ -16,6 +16,13 @@ OPEN_TO_THE_WORLD = {
 """Issuers where anybody can get an account: without a rule such a login keeps nobody out, and the words say so."""
 
 
+def who_may_visit_all(tunnels: Sequence[TunnelConfig]) -> str:
+    """As `who_may_visit`; of several tunnels each with its name."""
+    if len(tunnels) == 1:
+        return who_may_visit(tunnels[0])
+    return ". ".join(f"{tunnel.name}: {who_may_visit(tunnel)}" for tunnel in tunnels)
+
+
 def who_may_visit(tunnel: TunnelConfig) -> str:
     """One sentence without a full stop."""
     if tunnel.edge:

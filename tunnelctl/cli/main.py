@@ -11,6 +11,7 @@ from tunnelctl import __version__
 COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
     "tunnel": ("tunnelctl.cli.labelled:tunnel", "Serve an edge that is set up at the relay."),
+    "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
     "config": ("tunnelctl.cli.config:config", "Save an authtoken or API key, check the configuration file."),

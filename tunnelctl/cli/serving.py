@@ -1,4 +1,4 @@
-"""Run what a command line asked for, shown as it asked: what `tunnel http` and `tunnel tunnel` have in common."""
+"""Run what a command line asked for, shown as it asked: `tunnel http`, `tunnel tunnel` and `tunnel start` alike."""
 
 import os
 import sys
@@ -10,10 +10,12 @@ import click
 from tunnelctl.agent.oidcrules import is_named
 from tunnelctl.cli.exits import Exit, Failure, failure_of
 from tunnelctl.cli.records import LEVELS, STYLES, Style
-from tunnelctl.cli.settings import Settings, SettingsInvalid, TunnelFlags, resolve
+from tunnelctl.cli.settings import Settings, SettingsInvalid, StartFlags, TunnelFlags, resolve
 
 
-def serve(command: str, flags: TunnelFlags, given: dict[str, Any], *, checks_providers: bool = False) -> None:
+def serve(
+    command: str, flags: TunnelFlags | StartFlags, given: dict[str, Any], *, checks_providers: bool = False
+) -> None:
     """Serve until told to stop.
 
     Args:
@@ -42,7 +44,7 @@ def serve(command: str, flags: TunnelFlags, given: dict[str, Any], *, checks_pro
         raise failure
 
 
-def _settings(command: str, flags: TunnelFlags) -> Settings:
+def _settings(command: str, flags: TunnelFlags | StartFlags) -> Settings:
     try:
         return resolve(flags, environ=os.environ, stdin=sys.stdin)
     except SettingsInvalid as error:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
-from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import (
     DEFAULT_RELAY,
@@ -20,10 +19,12 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.hostnames import host_name, host_of_url, label
 from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.wire.messages import PolicySpec
 
@@ -35,20 +36,32 @@ ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelFlags:
-    """What `tunnel http` or `tunnel tunnel` was given; "" and None for what it was not.
+class LinkFlags:
+    """What any command that serves was given about the relay; "" and None for what it was not.
 
     Attributes:
-        authtoken, oidc_client_secret: Forms of a secret, see `secretforms`.
+        authtoken: Form of a secret, see `secretforms`.
         typed: Names of the parameters that stood on the command line itself.
         emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.
     """
 
-    address: str
     config_path: Path | None = None
     relay: str = ""
     relay_ca: str = ""
     authtoken: str = field(default="", repr=False)
+    typed: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelFlags(LinkFlags):
+    """What `tunnel http` or `tunnel tunnel` was given, or the file says of a tunnel.
+
+    Attributes:
+        oidc_client_secret: Form of a secret too.
+    """
+
+    address: str
     subdomain: str = ""
     domain: str = ""
     url: str = ""
@@ -61,8 +74,17 @@ class TunnelFlags:
     upstream_tls_verify: bool | None = None
     oidc_client_secret: str = field(default="", repr=False)
     rules: RuleOptions = field(default_factory=RuleOptions)
-    typed: frozenset[str] = frozenset()
-    emptied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFlags(LinkFlags):
+    """What `tunnel start` was given.
+
+    Attributes:
+        names: Tunnels of the file; empty for all of them.
+    """
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +115,7 @@ class SettingsInvalid(Exception):
         self.hint = hint
 
 
-def resolve(flags: TunnelFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
+def resolve(flags: TunnelFlags | StartFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
     """The settings that flags, environment and file make together.
 
     Raises:
@@ -105,7 +127,7 @@ def resolve(flags: TunnelFlags, *, environ: Mapping[str, str], stdin: TextIO) ->
 class _Resolver:
     """Gathers problems and notices on the way."""
 
-    def __init__(self, flags: TunnelFlags, environ: Mapping[str, str], stdin: TextIO) -> None:
+    def __init__(self, flags: TunnelFlags | StartFlags, environ: Mapping[str, str], stdin: TextIO) -> None:
         self._flags = flags
         self._environ = environ
         self._stdin = stdin
@@ -117,7 +139,6 @@ class _Resolver:
         flags = self._flags
         self._problems.extend(f"--{name.replace('_', '-')}: its value is empty" for name in sorted(flags.emptied))
         file = self._file()
-        upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
         relay_text, relay_from = self._first(("--relay", flags.relay), (f"{file.path}: connect_url", file.connect_url))
         relay = self._try(
             f"{relay_from}: ", lambda: parse_relay(relay_text or DEFAULT_RELAY), RelayAddress("http", "127.0.0.1", 8080)
@@ -127,17 +148,10 @@ class _Resolver:
         )
         token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
-        tunnel = replace(
-            self._joined() if flags.edge or flags.labels else self._published(),
-            upstream=upstream,
-            name=flags.name or COMMAND_LINE,
-            weight=flags.weight or 1,
-            metadata=flags.metadata,
-            verify_upstream=flags.upstream_tls_verify,
-        )
+        tunnels = (self._tunnel(flags),) if isinstance(flags, TunnelFlags) else self._tunnels(file, flags.names)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
-        agent = AgentConfig(relay=relay, tunnels=(tunnel,), token=token, relay_ca=relay_ca)
+        agent = AgentConfig(relay=relay, tunnels=tunnels, token=token, relay_ca=relay_ca)
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
 
     def _file(self) -> FileConfig:
@@ -155,19 +169,44 @@ class _Resolver:
         """The first value that was given, and where it comes from."""
         return next(((value, origin) for origin, value in sources if value), ("", sources[0][0]))
 
-    def _published(self) -> TunnelConfig:
-        """A tunnel with an address and rules of its own."""
-        flags = self._flags
-        if flags.weight is not None and not flags.pooling:
-            self._problems.append("--weight: needs --pooling-enabled, or an edge")
-        subdomain, host = self._names()
-        return TunnelConfig(
-            upstream=ANY_UPSTREAM, subdomain=subdomain, host=host, policy=self._policy(), pooling=flags.pooling
+    def _tunnels(self, file: FileConfig, names: tuple[str, ...]) -> tuple[TunnelConfig, ...]:
+        """Those of the file that were named, or all of them; what is wrong with one begins with its name."""
+        known = {one.name: one for one in file.tunnels}
+        if not known and not self._problems:
+            self._problems.append(f"{file.path}: there are no tunnels in it")
+        elif unknown := [name for name in names if name not in known]:
+            there = ", ".join(known)
+            self._problems += [f"{file.path}: no tunnel is called {name}; there are {there}" for name in unknown]
+        configs = []
+        for name in dict.fromkeys(names or known):
+            if name in known:
+                before, self._problems = self._problems, []
+                configs.append(self._tunnel(flags_of(known[name])))
+                self._problems = before + [f"{file.path}: tunnels.{name}: {problem}" for problem in self._problems]
+        return tuple(configs)
+
+    def _tunnel(self, flags: TunnelFlags) -> TunnelConfig:
+        upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
+        return replace(
+            self._joined(flags) if flags.edge or flags.labels else self._published(flags),
+            upstream=upstream,
+            name=flags.name or COMMAND_LINE,
+            weight=flags.weight or 1,
+            metadata=flags.metadata,
+            verify_upstream=flags.upstream_tls_verify,
         )
 
-    def _joined(self) -> TunnelConfig:
+    def _published(self, flags: TunnelFlags) -> TunnelConfig:
+        """A tunnel with an address and rules of its own."""
+        if flags.weight is not None and not flags.pooling:
+            self._problems.append("--weight: needs --pooling-enabled, or an edge")
+        subdomain, host = self._names(flags)
+        return TunnelConfig(
+            upstream=ANY_UPSTREAM, subdomain=subdomain, host=host, policy=self._policy(flags), pooling=flags.pooling
+        )
+
+    def _joined(self, flags: TunnelFlags) -> TunnelConfig:
         """A tunnel that serves edges. What would be lost there is a mistake, wherever it comes from."""
-        flags = self._flags
         named = {
             "subdomain": flags.subdomain,
             "domain": flags.domain,
@@ -183,8 +222,7 @@ class _Resolver:
         labels = parse_labels("--label", flags.labels, self._problems)
         return TunnelConfig(upstream=ANY_UPSTREAM, edge=flags.edge.strip(), labels=labels)
 
-    def _names(self) -> tuple[str | None, str | None]:
-        flags = self._flags
+    def _names(self, flags: TunnelFlags) -> tuple[str | None, str | None]:
         given = [name for name in ("subdomain", "domain", "url") if getattr(flags, name)]
         if len(given) > 1:
             self._problems.append(f"{' and '.join(f'--{name}' for name in given)}: only one of them names the address")
@@ -194,13 +232,13 @@ class _Resolver:
             return None, self._try("--domain: ", lambda: host_name(flags.domain), None)
         return (self._try("--subdomain: ", lambda: label(flags.subdomain), None) if flags.subdomain else None), None
 
-    def _policy(self) -> PolicySpec:
+    def _policy(self, flags: TunnelFlags) -> PolicySpec:
         secret = self._secret(
-            "--oidc-client-secret", self._flags.oidc_client_secret, is_typed="oidc_client_secret" in self._flags.typed
+            "--oidc-client-secret", flags.oidc_client_secret, is_typed="oidc_client_secret" in flags.typed
         )
-        rules = self._flags.rules
+        rules, is_typed = flags.rules, "basic_auth" in flags.typed
         pairs = tuple(
-            self._secret("--basic-auth", text, is_typed=True, stand_in="un:readable") for text in rules.basic_auth
+            self._secret("--basic-auth", text, is_typed=is_typed, stand_in="un:readable") for text in rules.basic_auth
         )
         try:
             return build_policy(replace(rules, oidc_client_secret=secret, basic_auth=pairs))
@@ -236,55 +274,22 @@ class _Resolver:
             return otherwise
 
 
-def host_of_url(text: str) -> str | None:
-    """The host that `https://demo.tun.example`, `demo.tun.example` or `https://` (any: None) asks for.
-
-    Raises:
-        AddressInvalid: It is no public address of an HTTP endpoint.
-    """
-    scheme, colon, rest = text.strip().partition("://")
-    if colon and scheme not in ("http", "https"):
-        raise AddressInvalid(f"{text}: only http:// and https:// addresses can be served")
-    authority = rest if colon else scheme
-    if not authority:
-        return None
-    try:
-        parts = urlsplit(f"//{authority}")
-        _ = parts.port  # accepted as we print it; the relay decides the port
-    except ValueError as error:
-        raise AddressInvalid(f"{text}: not an address ({error})") from None
-    if parts.path or parts.query or parts.fragment or "@" in authority:
-        raise AddressInvalid(f"{text}: a public address ends after the host")
-    return host_name(parts.hostname or "")
-
-
-def host_name(text: str) -> str:
-    """A whole host name, lower-case.
-
-    Raises:
-        AddressInvalid: It is none.
-    """
-    host = text.strip().lower().rstrip(".")
-    if not host or len(host) > 253 or not all(_is_label(part) for part in host.split(".")):
-        raise AddressInvalid(f"{text!r} is not a host name")
-    return host
-
-
-def label(text: str) -> str:
-    """One label of a host name, lower-case.
-
-    Raises:
-        AddressInvalid: It is none.
-    """
-    name = text.strip().lower()
-    if not _is_label(name):
-        raise AddressInvalid(f"{text!r} is not a name of letters, digits and inner hyphens, at most 63 long")
-    return name
-
-
-def _is_label(text: str) -> bool:
-    inner = text.replace("-", "")
-    return 0 < len(text) <= 63 and inner.isascii() and inner.isalnum() and text[0] != "-" and text[-1] != "-"
+def flags_of(tunnel: FileTunnel) -> TunnelFlags:
+    """The flags that would say the same as the file."""
+    return TunnelFlags(
+        address=tunnel.addr,
+        subdomain=tunnel.subdomain,
+        domain=tunnel.domain,
+        url=tunnel.url,
+        edge=tunnel.edge,
+        labels=tunnel.labels,
+        pooling=tunnel.pooling,
+        weight=tunnel.weight,
+        name=tunnel.name,
+        metadata=tunnel.metadata,
+        oidc_client_secret=tunnel.rules.oidc_client_secret,
+        rules=replace(tunnel.rules, oidc_client_secret=""),
+    )
 
 
 def typed_parameters(context: Any) -> frozenset[str]:

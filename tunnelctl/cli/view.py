@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.watcher import SilentWatcher, Started, Watcher, Watchers
-from tunnelctl.agent.words import who_may_visit
+from tunnelctl.agent.words import who_may_visit_all
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
 from tunnelctl.cli.records import Style, formatter
@@ -57,7 +57,7 @@ def can_draw(stream: Any) -> bool:
 @contextlib.contextmanager
 def opened(view: View, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]) -> Iterator[Watcher]:
     """The watcher that this view is; open while the body runs."""
-    let_in = "; ".join(who_may_visit(tunnel) for tunnel in config.tunnels)
+    let_in = who_may_visit_all(config.tunnels)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:
         if view.log:

@@ -1,0 +1,106 @@
+"""Tunnels of the configuration file."""
+
+import pytest
+
+from tunnelctl.agent.configfile import load
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.tunnelfile import INNER, OWN, RULES, FileTunnel
+from tunnelctl.agent.yamlfile import FileInvalid
+
+
+@pytest.fixture
+def tunnels(tmp_path):
+    """The tunnels of a file in which one has these lines."""
+
+    def read(lines, version=3):
+        path = tmp_path / "tunnel.yml"
+        path.write_text(f"version: {version}\ntunnels:\n  web:\n" + "".join(f"    {line}\n" for line in lines))
+        return load(path).tunnels
+
+    return read
+
+
+@pytest.fixture
+def problems(tunnels, tmp_path):
+    def read(*lines, version=3):
+        with pytest.raises(FileInvalid) as caught:
+            tunnels(lines, version)
+        return [problem.removeprefix(f"{tmp_path / 'tunnel.yml'}:") for problem in caught.value.problems]
+
+    return read
+
+
+def test_a_labelled_tunnel_is_read_as_ngrok_writes_it(tunnels):
+    (one,) = tunnels(["labels:", "  - edge=edghts_1", "  - team=shop", "addr: 8000", "metadata: blue", "weight: 3"])
+    assert one == FileTunnel(name="web", addr="8000", labels=("edge=edghts_1", "team=shop"), metadata="blue", weight=3)
+
+
+def test_a_tunnel_with_an_address_and_rules_of_its_own(tunnels):
+    (one,) = tunnels(
+        [
+            "addr: 8000", "proto: http", "hostname: demo.tun.example", "pooling_enabled: true", "host_header: rewrite",
+            "oidc: {issuer_url: '@work', allow_groups: [ops], allow_claims: [a=b]}",
+            "ip_restriction: {allow_cidrs: [10.0.0.0/8], deny_cidrs: [10.1.0.0/16]}",
+            "request_header: {add: ['A: 1'], remove: [B]}", "response_header: {add: ['C: 1'], remove: [D]}",
+        ]
+    )  # fmt: skip
+    assert (one.domain, one.pooling, one.edge) == ("demo.tun.example", True, "")
+    assert one.rules == RuleOptions(
+        oidc="@work", oidc_allow_group=("ops",), oidc_allow_claim=("a=b",), cidr_allow=("10.0.0.0/8",),
+        cidr_deny=("10.1.0.0/16",), request_add=("A: 1",), request_remove=("B",), response_add=("C: 1",),
+        response_remove=("D",), host_header="rewrite",
+    )  # fmt: skip
+
+
+def test_a_second_version_file_has_the_same_tunnels(tunnels):
+    (one,) = tunnels(["addr: 8000", "edge: shop"], version=2)
+    assert one.edge == "shop"
+
+
+def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(problems):
+    assert problems(
+        "colour: red", "oauth: {provider: google}", "ip_restriction: {allow: [x]}", "oidc:", "basic_auth: []",
+        "request_header: yes", "pooling_enabled: perhaps", "weight: 101", "labels: a=b", "proto: tcp", "metadata:",
+    ) == [
+        "4: unknown key tunnels.web.colour",
+        "5: tunnels.web.oauth restricts access and is not implemented here; use the flags instead",
+        "6: tunnels.web.ip_restriction.allow restricts access and is not implemented here; use the flags instead",
+        "7: tunnels.web.oidc has no value, or one of the wrong kind",
+        "8: basic_auth has no value",
+        "9: tunnels.web.request_header has no value, or one of the wrong kind",
+        "10: pooling_enabled has a value of the wrong kind",
+        "11: weight has a value of the wrong kind",
+        "12: labels has a value of the wrong kind",
+        "13: proto: only http tunnels can be served, not 'tcp'",
+        "14: metadata has no value",
+        "3: tunnels.web: addr is missing",
+    ]  # fmt: skip
+
+
+def test_row159_a_rule_that_is_not_known_is_an_error_in_a_second_version_file_too(problems):
+    assert "restricts access" in problems("addr: 80", "oidc: {issuer: https://acme.okta.com}", version=2)[0]
+
+
+def test_two_keys_for_one_thing_are_one_too_many(problems):
+    assert problems("addr: 80", "domain: a.example", "hostname: b.example") == [
+        "6: hostname says what another key has said already"
+    ]
+
+
+@pytest.mark.parametrize("text", ["tunnels: [a]", "tunnels: text", "tunnels: {web: 80}", "tunnels: {web: }"])
+def test_what_is_no_tunnel_is_an_error(text, tmp_path):
+    path = tmp_path / "tunnel.yml"
+    path.write_text(f"version: 3\n{text}\n")
+    with pytest.raises(FileInvalid, match="wrong kind"):
+        load(path)
+
+
+def test_every_key_fills_a_member_that_is_there():
+    assert {member for member, _ in OWN.values()} <= set(FileTunnel.__dataclass_fields__)
+    assert {member for member, _ in RULES.values()} <= set(RuleOptions.__dataclass_fields__)
+    assert {"oidc", "ip_restriction", "request_header", "response_header"} == INNER
+
+
+def test_row158_a_secret_in_the_file_does_not_show_in_a_traceback(tunnels):
+    (one,) = tunnels(["addr: 80", "oidc: {client_secret: sesame}", "basic_auth: ['a:sesame']"])
+    assert "sesame" not in repr(one)

@@ -1,0 +1,80 @@
+"""`tunnel start`: the file's tunnels, as the agent gets them."""
+
+import pytest
+
+from tunnelctl.agent.outcome import Stopped
+from tunnelctl.agent.words import who_may_visit_all
+from tunnelctl.cli.main import run
+
+FILE = """\
+version: 3
+agent: {authtoken: env:TOKEN, connect_url: https://tun.example}
+tunnels:
+  app:
+    addr: 3000
+    subdomain: demo
+    oidc: {issuer_url: "@work", allow_groups: [ops]}
+  shop:
+    addr: http://localhost:80
+    labels: [edge=edghts_1]
+    weight: 5
+"""
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """What the agent is started with; the file's text can be given."""
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
+    for name in ("CONFIG", "RELAY", "AUTHTOKEN"):
+        monkeypatch.delenv(f"TUNNELCTL_{name}", raising=False)
+    monkeypatch.setenv("TOKEN", "tok")
+    configs = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.oidc.checked_before_start", lambda *_: pytest.fail("a provider was asked"))
+
+    def start(*arguments, file=FILE):
+        (tmp_path / "tunnel.yml").write_text(file)
+        code = run(["start", "--log=false", *arguments])
+        return code, configs[-1] if configs else None
+
+    return start
+
+
+def test_all_tunnels_of_the_file_go_over_one_link(started):
+    code, config = started("--all")
+    assert (code, config.relay.url, config.token) == (0, "https://tun.example", "tok")
+    app, shop = config.tunnels
+    assert (app.name, app.subdomain, app.policy.oidc.issuer, app.policy.oidc.allow_groups) == (
+        "app", "demo", "@work", ("ops",),
+    )  # fmt: skip
+    assert (shop.name, shop.labels, shop.weight, shop.upstream.url) == (
+        "shop", (("edge", "edghts_1"),), 5, "http://localhost:80",
+    )  # fmt: skip
+    assert who_may_visit_all(config.tunnels) == (
+        "app: people who log in at @work and are in the group ops. "
+        "shop: whom each edge's rules let in; they are kept at the relay"
+    )
+
+
+def test_those_that_are_named_are_started_and_no_others(started):
+    _, config = started("shop", "shop")
+    assert [one.name for one in config.tunnels] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "said"),
+    [
+        ((), FILE, "name the tunnels to start, or give --all"),
+        (("shop", "--all"), FILE, "name the tunnels to start, or give --all"),
+        (("nope",), FILE, "no tunnel is called nope; there are app, shop"),
+        (("--all",), "version: 3\n", "there are no tunnels in it"),
+        (("--all", "--config=/no/such.yml"), FILE, "no such file"),
+        (("--all",), FILE + "    basic_auth: ['a:b']\n", "tunnels.shop: --basic-auth: not together with --label"),
+        (("--all",), FILE.replace("3000", "nowhere"), "tunnels.app: nowhere: no port"),
+        (("--all",), FILE.replace("env:TOKEN", "env:NOPE"), "authtoken: the environment variable NOPE is not set"),
+    ],
+)
+def test_row159_what_cannot_be_started_is_exit_code_2(started, arguments, file, said, capsys):
+    code, config = started(*arguments, file=file)
+    assert (code, config) == (2, None)
+    assert said in capsys.readouterr().err

@@ -1,0 +1,159 @@
+"""Tunnels of the configuration file, in ngrok's words: `tunnels:` and a name for each. Pure.
+
+A key that is not known here is an error, as everywhere in the file, and so is one without a value: an empty list of
+passwords is a restriction that somebody meant.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.yamlfile import Entry
+from tunnelctl.agent.yamlfile import Mapping as Entries
+
+Kind = Literal["text", "list", "switch", "number"]
+Tell = Callable[[Entry, str], None]
+"""Takes a problem with an entry."""
+TellUnknown = Callable[[Entry, str, bool], None]
+"""Takes a key that is not known, what leads to it, and whether that is a rule."""
+
+OWN: dict[str, tuple[str, Kind]] = {
+    "addr": ("addr", "text"),
+    "subdomain": ("subdomain", "text"),
+    "domain": ("domain", "text"),
+    "hostname": ("domain", "text"),
+    "url": ("url", "text"),
+    "labels": ("labels", "list"),
+    "edge": ("edge", "text"),
+    "pooling_enabled": ("pooling", "switch"),
+    "weight": ("weight", "number"),
+    "metadata": ("metadata", "text"),
+}
+"""Key of a tunnel to the member of `FileTunnel` that it fills."""
+RULES: dict[str, tuple[str, Kind]] = {
+    "basic_auth": ("basic_auth", "list"),
+    "host_header": ("host_header", "text"),
+    "oidc.issuer_url": ("oidc", "text"),
+    "oidc.client_id": ("oidc_client_id", "text"),
+    "oidc.client_secret": ("oidc_client_secret", "text"),
+    "oidc.scopes": ("oidc_scope", "list"),
+    "oidc.allow_emails": ("oidc_allow_email", "list"),
+    "oidc.allow_domains": ("oidc_allow_domain", "list"),
+    "oidc.allow_groups": ("oidc_allow_group", "list"),
+    "oidc.allow_claims": ("oidc_allow_claim", "list"),
+    "ip_restriction.allow_cidrs": ("cidr_allow", "list"),
+    "ip_restriction.deny_cidrs": ("cidr_deny", "list"),
+    "request_header.add": ("request_add", "list"),
+    "request_header.remove": ("request_remove", "list"),
+    "response_header.add": ("response_add", "list"),
+    "response_header.remove": ("response_remove", "list"),
+}
+"""The same for `RuleOptions`; a dot leads into a mapping."""
+TUNNEL_KEYS = (*OWN, "proto", *RULES)
+INNER = {key.partition(".")[0] for key in RULES if "." in key}
+"""Keys whose value is a mapping."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTunnel:
+    """One tunnel as the file has it; "", () and None for what it does not say.
+
+    Attributes:
+        rules: With the secrets' forms, not the secrets.
+    """
+
+    name: str
+    addr: str = ""
+    subdomain: str = ""
+    domain: str = ""
+    url: str = ""
+    labels: tuple[str, ...] = ()
+    edge: str = ""
+    pooling: bool = False
+    weight: int | None = None
+    metadata: str = ""
+    rules: RuleOptions = field(default_factory=RuleOptions)
+
+
+def read_tunnels(entry: Entry, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
+    """The tunnels of the `tunnels` entry.
+
+    Args:
+        tell: Takes what is wrong with a value.
+    """
+    if not entry.value:
+        return ()
+    if not isinstance(entry.value, dict):
+        tell(entry, "tunnels has a value of the wrong kind: it holds names, and below each what the tunnel is")
+        return ()
+    found = []
+    for one in entry.value.values():
+        if isinstance(one.value, dict):
+            found.append(_tunnel(one, one.value, tell, tell_unknown))
+        else:
+            tell(one, f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`")
+    return tuple(found)
+
+
+def _tunnel(entry: Entry, said: Entries, tell: Tell, tell_unknown: TellUnknown) -> FileTunnel:
+    own: dict[str, Any] = {}
+    rules: dict[str, Any] = {}
+    for path, one in _flat(said).items():
+        if path in OWN:
+            _fill(own, *OWN[path], one, tell)
+        elif path in RULES:
+            _fill(rules, *RULES[path], one, tell)
+        elif path == "proto":
+            _judge_proto(one, tell)
+        elif path in INNER:
+            tell(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
+        else:
+            above = path.rpartition(".")[0]
+            tell_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
+    if "addr" not in own:
+        tell(entry, f"tunnels.{entry.key}: addr is missing")
+    return FileTunnel(name=entry.key, rules=RuleOptions(**rules), **own)
+
+
+def _flat(said: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Every entry by its path; those inside a mapping that is known as one, one by one."""
+    flat: dict[str, Entry] = {}
+    for key, entry in said.items():
+        if key in INNER and isinstance(entry.value, dict) and entry.value:
+            flat |= {f"{key}.{name}": inner for name, inner in entry.value.items()}
+        else:
+            flat[key] = entry
+    return flat
+
+
+def _fill(members: dict[str, Any], member: str, kind: Kind, entry: Entry, tell: Tell) -> None:
+    value = entry.value
+    if value in (None, "", ()):
+        tell(entry, f"{entry.key} has no value")
+    elif member in members:
+        tell(entry, f"{entry.key} says what another key has said already")
+    elif (read := _read(kind, value)) is None:
+        tell(entry, f"{entry.key} has a value of the wrong kind")
+    else:
+        members[member] = read
+
+
+def _read(kind: Kind, value: Any) -> Any:
+    """The value, None when it is of another kind."""
+    if kind == "list":
+        return value if isinstance(value, tuple) and all(value) else None
+    if not isinstance(value, str):
+        return None
+    match kind:
+        case "switch":
+            return {"true": True, "false": False}.get(value.lower())
+        case "number":
+            return int(value) if value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= 100 else None
+        case _:
+            return value
+
+
+def _judge_proto(entry: Entry, tell: Tell) -> None:
+    if entry.value != "http":
+        tell(entry, f"proto: only http tunnels can be served, not {entry.value!r}")
