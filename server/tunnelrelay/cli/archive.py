@@ -13,7 +13,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 from sqlalchemy import Table
@@ -52,14 +52,20 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveWriter:
-    """Writes a backup. Nothing of it counts before `finish`."""
+    """Writes a backup, as a context. Nothing of it counts without `finish`."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`finish` closes it)
+        self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`__exit__` closes it)
         self._sha256: dict[str, str] = {}
         self._rows: dict[str, int] = {}
         self._piece = bytearray()
         self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._tar.close()
 
     def begin(self, table: Table) -> None:
         """What follows are rows of this table."""
@@ -89,7 +95,6 @@ class ArchiveWriter:
         """Writes the manifest: the backup is whole."""
         manifest = Manifest(format=FORMAT, schema=schema, release=release, at=at, rows=self._rows, sha256=self._sha256)
         self._add(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-        self._tar.close()
         return manifest
 
     def _add(self, name: str, content: bytes) -> None:

@@ -80,19 +80,19 @@ def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
 
 
 async def _write(store: SqlStore, keys_file: Path, sink: IO[bytes]) -> Manifest:
-    writer = ArchiveWriter(sink)
-    async with snapshot(store) as moment:
-        for table in TABLES:
-            writer.begin(table)
-            async for line in moment.lines(table):
-                writer.row(table, line)
-            writer.end(table)
-    # Later than the rows: a key that sealed one of them is in the files, one that is newer does no harm.
-    for name, path, _ in _key_files(keys_file):
-        if path.exists():
-            writer.member(f"keys/{name}", _read(path))
     now = time.time()
-    manifest = writer.finish(schema=HEAD, release=tunnelctl.__version__, at=str(when(now)))
+    with ArchiveWriter(sink) as writer:
+        async with snapshot(store) as moment:
+            for table in TABLES:
+                writer.begin(table)
+                async for line in moment.lines(table):
+                    writer.row(table, line)
+                writer.end(table)
+        # Later than the rows: a key that sealed one of them is in the files, one that is newer does no harm.
+        for name, path, _ in _key_files(keys_file):
+            if path.exists():
+                writer.member(f"keys/{name}", _read(path))
+        manifest = writer.finish(schema=HEAD, release=tunnelctl.__version__, at=str(when(now)))
     await store.add_audit([AuditRow(at=now, kind="backup.made", node=COMMAND)])
     return manifest
 
