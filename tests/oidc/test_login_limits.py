@@ -67,6 +67,15 @@ async def test_row127_very_many_addresses_meet_the_connections_limit_and_other_c
     assert (await door.start("203.0.113.99", id="conn-other")).status == 303
 
 
+async def test_row127_owners_who_name_one_provider_have_a_limit_each():
+    """The connection's id is the same for all of them: a flood at one's endpoint must not close the others'."""
+    door = Door(connection_burst=50)
+    for number in range(60):
+        await door.start(f"203.0.113.{number}", owner="ann", provider="prv_1")
+
+    assert (await door.start("203.0.113.99", owner="bob", provider="prv_1")).status == 303
+
+
 async def test_row127_what_one_address_is_refused_takes_nothing_from_the_others():
     door = Door(connection_burst=BURST + 1)
     await door.flood("203.0.113.7", 10 * BURST)

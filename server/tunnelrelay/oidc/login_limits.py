@@ -49,7 +49,7 @@ class LoginLimits:
         # The address first: what one address is refused must take nothing from the others at this connection.
         wait, limit = self._addresses.wait(address, now) if address else 0, "login_address"
         if not wait:
-            wait, limit = self._connections.wait(asking.connection.id, now), "login_connection"
+            wait, limit = self._connections.wait(asking.connection.share, now), "login_connection"
         if not wait:
             return None
         self._metrics.limited(limit)

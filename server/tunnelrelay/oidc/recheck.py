@@ -116,7 +116,7 @@ class Rechecks:
             self._not_asked(session, "internal error")
 
     async def _take_turn(self, session: Session) -> None:
-        turn = self._turns.setdefault(session.connection_id, asyncio.Semaphore(MAX_CALLS))
+        turn = self._turns.setdefault(session.connection.share, asyncio.Semaphore(MAX_CALLS))
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()

@@ -119,6 +119,11 @@ class Connection:
     owner: str = ""
     provider: str = ""
 
+    @property
+    def share(self) -> str:
+        """Whose turns and budgets its logins take: owners that name one provider have its id in common, not these."""
+        return f"{self.id} {self.owner}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIssuer:

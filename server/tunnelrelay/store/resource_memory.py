@@ -25,6 +25,10 @@ class MemoryCollection(Generic[R]):
         self._revised = revised
         self._rows: dict[str, R] = {}
 
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
     async def add(self, row: R) -> bool:
         """See `Collection.add`."""
         row = fitted(self._table, row)
