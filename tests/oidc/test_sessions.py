@@ -229,6 +229,17 @@ async def test_an_end_that_was_written_late_or_by_a_slow_clock_is_heard_all_the_
     assert world.find(browser) is None
 
 
+async def test_a_store_that_was_restored_ends_whoever_is_not_in_it_and_no_other() -> None:
+    world = World()
+    browser, other = await signed_in(world), await signed_in(world)
+    session = world.find(browser)
+    del world.store._sessions[session.id_digest]
+    await world.sessions.reread()
+    assert await world.current(browser) is None
+    assert await world.current(other)
+    assert world.ended == [session.id_digest]
+
+
 async def test_an_owner_or_operator_ends_all_that_are_meant_and_no_other() -> None:
     world = World()
     browser = await signed_in(world)
