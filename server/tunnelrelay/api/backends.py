@@ -7,7 +7,6 @@ from pydantic import Field
 
 from tunnelrelay.api.door import Call
 from tunnelrelay.api.values import (
-    PRINTABLE,
     Calling,
     Description,
     Given,
@@ -29,7 +28,7 @@ from tunnelrelay.store.resources import BackendRow
 PATH = "backends/tunnel_group"
 MAX_LABELS = 16
 
-_LabelText = Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
+_LabelText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
 Labels = Annotated[dict[_LabelText, _LabelText], Field(max_length=MAX_LABELS)]
 
 

@@ -16,7 +16,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.links import LOCAL_PREFIX, Links, base_urls
 from tunnelrelay.api.problem import problem
 from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import Inside
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.web.reading import field_values, inside_of
@@ -96,7 +96,7 @@ class Door:
             await problem(no.code, no.detail, inside.request_id, headers=headers)(scope, receive, guarded)
         except ManageError as error:
             # Nobody can tell whose key it is: the store is away.
-            answer = problem(error.code, error.message, inside.request_id, status=Kind.AWAY.value)
+            answer = problem(error.code, error.message, inside.request_id)
             await answer(scope, receive, guarded)
         else:
             await self._app(within, receiving, guarded)

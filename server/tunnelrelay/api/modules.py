@@ -15,7 +15,7 @@ Networks = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f.:/]+$")]],
     Field(max_length=MAX_NETWORKS),
 ]
-HeaderName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
 HeaderValue = Annotated[str, Field(max_length=4096, pattern=PRINTABLE)]
 Pair = Annotated[str, Field(min_length=3, max_length=256, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
 _Policies = Annotated[list[str], NotOffered("IP policies: list networks in `allow` and `deny`"), Field(max_length=0)]

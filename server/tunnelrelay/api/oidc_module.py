@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tunnelctl.wire.messages import OidcSpec
-from tunnelrelay.api.values import MAX_LIST, PRINTABLE, Filled, Given, Line, Seconds, Shown
+from tunnelrelay.api.values import MAX_LIST, PRINTABLE, Filled, Given, Line, ParamName, Seconds, Shown
 
 _DEFAULT = OidcSpec(issuer="", client_id="", client_secret="")
 MAX_RULES = 1000
@@ -70,7 +70,7 @@ class OidcModule(Given):
     groups_claim: Line = _DEFAULT.groups_claim
     email_verified: Verified = "claim"
     """When an address counts as verified."""
-    request_params: Annotated[dict[Filled, Line], Field(max_length=MAX_LIST)] = {}
+    request_params: Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)] = {}
     """Added to the authorization request: `acr_values`, `prompt`, `max_age` and the like."""
     require_acr: Texts = []
     callback: Callback = "relay"

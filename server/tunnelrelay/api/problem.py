@@ -1,6 +1,7 @@
 """What goes wrong, as programs read it: RFC 9457 with ngrok's members beside it."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
-from tunnelrelay.api.codes import CODES, Code
+from tunnelrelay.api.codes import CODES
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.web.reading import inside_of
 
@@ -43,25 +45,23 @@ def problem(
     request_id: str,
     *,
     fields: dict[str, str] | None = None,
-    status: int | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """The answer for a code of the table.
 
     Args:
         detail: For people; never anything that was sent.
-        status: Overrides the table's.
     """
-    row = CODES.get(code) or Code(status or 500, "Something went wrong")
+    row = CODES[code]
     known = dict(list((fields or {}).items())[:MAX_FIELDS])
     body = Problem(
         type=f"urn:tunnel:problem:{code}",
         title=row.title,
-        status=status or row.status,
+        status=row.status,
         detail=detail,
         instance=f"urn:tunnel:request:{request_id}",
         error_code=row.error_code(code),
-        status_code=status or row.status,
+        status_code=row.status,
         msg=detail,
         details={**known, "operation_id": request_id},
     )
@@ -76,7 +76,7 @@ async def of_manage(request: Request, error: ManageError) -> Response:
     """What the service layer refused."""
     detail = f"{error.message} {error.hint}".strip()
     headers = {"Retry-After": "5"} if error.kind is Kind.AWAY else None
-    return problem(error.code, detail, _id_of(request), fields=error.fields, status=error.kind.value, headers=headers)
+    return problem(error.code, detail, _id_of(request), fields=error.fields, headers=headers)
 
 
 async def of_validation(request: Request, error: RequestValidationError) -> Response:
@@ -93,7 +93,7 @@ async def of_validation(request: Request, error: RequestValidationError) -> Resp
 async def of_http(request: Request, error: HTTPException) -> Response:
     """Unknown paths and methods."""
     if error.status_code == 405:
-        headers = dict(error.headers or {})
+        headers = {"Allow": ", ".join(_methods(request))}
         return problem("method_not_allowed", "This method is not for this path.", _id_of(request), headers=headers)
     if error.status_code == 404:
         return problem("route_unknown", "There is nothing at this path.", _id_of(request))
@@ -105,11 +105,21 @@ async def of_failure(request: Request, _error: Exception) -> Response:
     return problem("internal_error", "The relay failed; its log says why.", _id_of(request))
 
 
+def _methods(request: Request) -> list[str]:
+    """What a path may be asked with; Starlette knows it of the first route that fits only."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted(set[str]().union(*(route.methods or () for route in fitting)))
+
+
 def _id_of(request: Request) -> str:
     return inside_of(request.scope).request_id
 
 
 def _name(loc: Sequence[Any]) -> str:
-    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; keys of the sender's are cut short."""
-    parts = [str(part)[:64] for part in loc if part != "body"]
+    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; what cannot be a field's name is the sender's, not ours."""
+    parts = [str(part) if _FIELD.fullmatch(str(part)) else "…" for part in loc if part not in ("body", "query")]
     return ".".join(parts) or "body"
+
+
+_FIELD = re.compile(r"[a-z0-9_]{1,40}")

@@ -19,6 +19,7 @@ from tunnelrelay.api.values import (
     Metadata,
     Owner,
     Page,
+    ParamName,
     Shown,
     Time,
     cut,
@@ -33,7 +34,7 @@ from tunnelrelay.manage.services import Services
 PATH = "providers"
 Name = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Owners = Annotated[list[Owner], Field(max_length=1000)]
-Params = Annotated[dict[Filled, Line], Field(max_length=MAX_LIST)]
+Params = Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)]
 CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared"]}, pattern="^(relay|shared)$")]
 
 

@@ -50,6 +50,7 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
     }
     document["security"] = [{"apiKey": []}]
     for name, schema in schemas.items():
+        _close(schema)
         if name.endswith("Change"):
             # What is absent stays as it is: there is no default.
             for field in schema["properties"].values():
@@ -57,7 +58,30 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _without_null(parameter["schema"])
             operation["responses"] |= {
                 status: {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS
             }
     return document
+
+
+def _close(schema: Any) -> None:
+    """Says of every map whose names have a form that it has no others; pydantic leaves it open."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for part in schema.values():
+            _close(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _close(part)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema: what stands in an address is a text, and may be absent, but never null."""
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    rest: dict[str, Any] = {name: value for name, value in schema.items() if name != "anyOf"}
+    return rest | kinds[0]

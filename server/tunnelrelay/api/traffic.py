@@ -58,10 +58,10 @@ class TrafficQuery(BaseModel):
 
     host: Host | None = None
     """Only requests for this host."""
-    status: Annotated[int, BeforeValidator(digits), Field(ge=1, le=5)] | None = None
+    status: Annotated[int, Field(ge=1, le=5), BeforeValidator(digits)] | None = None
     """Only answers of this class: 4 for 400 to 499."""
     verdict: Verdict | None = None
-    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=100)] = 100
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 100
 
 
 def _shown(row: TrafficRow) -> Request:

@@ -36,6 +36,7 @@ Description = Annotated[str, Field(max_length=MAX_DESCRIPTION, pattern=PRINTABLE
 Metadata = Annotated[str, Field(max_length=MAX_METADATA, pattern=TEXT, description="For your programs.")]
 Line = Annotated[str, Field(max_length=255, pattern=PRINTABLE)]
 Filled = Annotated[str, Field(min_length=1, max_length=255, pattern=PRINTABLE)]
+ParamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
 Id = Annotated[str, Path(pattern=ID, description="The resource's id.")]
 Reference = Annotated[str, Field(pattern=ID)]
@@ -148,7 +149,7 @@ class Page(BaseModel):
 
     before_id: Annotated[str, Field(pattern=ID)] | None = None
     """The list goes on behind this id, whether it still exists or not."""
-    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=100)] = 100
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 100
     """Items of one answer."""
 
     @property

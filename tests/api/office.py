@@ -1,0 +1,94 @@
+"""A relay's services and API on a store in memory, with people and keys, and nothing that listens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from starlette.types import ASGIApp
+
+from tests.api.asking import ADDRESS, Program
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.api.app import build_api
+from tunnelrelay.assembly import Parts, assemble
+from tunnelrelay.config import RelayConfig
+from tunnelrelay.config_values import ListenAddress
+from tunnelrelay.given import Given
+from tunnelrelay.manage.actor import Actor
+from tunnelrelay.manage.services import Services
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.store.memory import MemoryStore
+from tunnelrelay.store.resources import UserRow
+
+OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, via="command")
+
+
+def nowhere(_request: httpx.Request) -> httpx.Response:
+    """The answer of every provider: there is none."""
+    raise httpx.ConnectError("nobody is there")
+
+
+@dataclass
+class Clock:
+    """Unix time, turned by hand."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Office:
+    """See the module.
+
+    Attributes:
+        admin, member, outsider: Users; the last two are members of different owners.
+    """
+
+    parts: Parts
+    app: ASGIApp
+    store: MemoryStore
+    address: PublicAddress
+    clock: Clock
+    people: dict[str, UserRow] = field(default_factory=dict)
+
+    @property
+    def services(self) -> Services:
+        return self.parts.services
+
+    async def key(self, name: str, scopes: Sequence[str] = ("*",), expires_at: float | None = None) -> str:
+        """A key of somebody's."""
+        user = self.people[name]
+        made = await self.services.api_keys.create(OPERATOR, scopes=scopes, expires_at=expires_at, user_id=user.id)
+        return made[1]
+
+    async def program(self, name: str, *scopes: str) -> Program:
+        """A program with a key of somebody's."""
+        return Program(self.app, await self.key(name, scopes or ("*",)), address=self.address)
+
+
+async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Office:
+    """An office with `admin`, `member` (of the owner `team`) and `outsider` (of the owner `other`)."""
+    store, clock = MemoryStore(), Clock()
+    given = Given(
+        config=RelayConfig(domain=address.domain, http=ListenAddress("127.0.0.1", 0), data_dir=data_dir),
+        address=address,
+        store=store,
+        metrics=Metrics(),
+        access=AccessLog(lambda lines: None, is_on=False),
+        spawn=lambda work: work.close(),
+        clock=clock,
+        transport=httpx.MockTransport(nowhere),
+    )
+    parts = await assemble(given)
+    office = Office(parts, build_api(parts.services, address), store, address, clock)
+    for name, owner, role in (
+        ("admin", "default", "admin"),
+        ("member", "team", "member"),
+        ("outsider", "other", "member"),
+    ):
+        office.people[name] = await parts.services.users.create(OPERATOR, name, owner, role)
+        clock.now += 1
+    return office

@@ -1,0 +1,117 @@
+"""The whole schema, tried by schemathesis with a key of an administrator and one of a member: it must find nothing.
+
+`API_EXAMPLES=1000` tries longer; a part of a minute is for every run.
+"""
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.generation import GenerationMode
+
+from tests.api.asking import Program, through_ingress
+from tests.api.office import Office, open_office
+
+EXAMPLES = int(os.environ.get("API_EXAMPLES", "3"))
+MEANT = frozenset({"invalid", "not_supported"})
+"""Codes of what the schema allows and the words in it do not."""
+
+
+@schemathesis.check
+def nothing_that_the_schema_allows_is_malformed(_ctx: Any, response: Any, case: Any) -> None:
+    """What is made by the schema may be refused for what it means, but never for its form."""
+    is_good = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+    if is_good and response.status_code == 400:
+        code = response.json()["type"].rpartition(":")[2]
+        assert code in MEANT, response.text
+
+
+@pytest.fixture
+def office(tmp_path) -> Office:
+    return asyncio.run(open_office(tmp_path))
+
+
+@pytest.mark.timeout(0 if EXAMPLES > 3 else 120)
+@pytest.mark.parametrize("who", ["admin", "member"])
+def test_schemathesis_finds_nothing(office, who):
+    """Rows 140, 142, 146."""
+    key = asyncio.run(office.key(who))
+
+    failures = tried(office, key, {})
+
+    assert failures == []
+
+
+@pytest.mark.timeout(0 if EXAMPLES > 3 else 120)
+def test_schemathesis_finds_nothing_at_things_that_exist(office):
+    """Rows 140, 142, 146."""
+    key = asyncio.run(office.key("member"))
+    ids = asyncio.run(set_up(office, key))
+
+    failures = tried(office, key, ids)
+
+    assert failures == []
+
+
+def tried(office: Office, key: str, ids: dict[str, dict[str, str]]) -> list[str]:
+    """What schemathesis finds.
+
+    Args:
+        ids: Values of the parameters of paths; other paths, and whatever deletes, are left out when there are any.
+    """
+    told: dict[str, Any] = {
+        "headers": {"Authorization": f"Bearer {key}"},
+        "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
+        "continue-on-failure": True,
+        "checks": {
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "429"]},
+            "negative_data_rejection": {"expected-statuses": ["400", "403", "404", "405", "409", "413", "415", "429"]},
+        },
+    }
+    if ids:
+        told["operations"] = [{"include-path": path, "parameters": values} for path, values in ids.items()]
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", through_ingress(office.app, office.address), config=SchemathesisConfig.from_dict(told)
+    )
+    if ids:
+        schema = schema.include(path=list(ids)).exclude(method="DELETE")
+    return [failure for event in from_schema(schema).execute() for failure in failures_of(event)]
+
+
+def failures_of(event: Any) -> list[str]:
+    """What an event of the engine complains about."""
+    if isinstance(event, events.NonFatalError | events.FatalError):
+        return [repr(event)]
+    if not isinstance(event, events.ScenarioFinished):
+        return []
+    found = [check for checks in event.recorder.checks.values() for check in checks if check.failure_info is not None]
+    return [f"{check.name}: {check.failure_info.failure} {check.failure_info.code_sample}" for check in found]
+
+
+async def set_up(office: Office, key: str) -> dict[str, dict[str, str]]:
+    """One thing of each kind. Returns the parameters of the paths that lead to them."""
+    program = Program(office.app, key, address=office.address)
+
+    async def made(path: str, **body: Any) -> str:
+        answer = await program.ask("POST", path, body=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    group = await made("/backends/tunnel_group", labels={"app": "shop"})
+    edge = await made("/edges/https", hostports=["shop.tun.example:443"])
+    route = await made(f"/edges/https/{edge}/routes", match_type="path_prefix", match="/")
+    one = {
+        "/backends/tunnel_group/{id}": group,
+        "/edges/https/{id}": edge,
+        "/reserved_domains/{id}": await made("/reserved_domains", domain="kept"),
+        "/credentials/{id}": await made("/credentials"),
+        "/api_keys/{id}": await made("/api_keys"),
+        "/users/{id}": office.people["member"].id,
+    }
+    below = ("", "/oidc", "/backend", "/ip_restriction", "/request_headers", "/response_headers", "/jwt", "/basic_auth")
+    routes = {f"/edges/https/{{edge_id}}/routes/{{id}}{name}": {"edge_id": edge, "id": route} for name in below}
+    return {path: {"id": row} for path, row in one.items()} | routes
