@@ -14,7 +14,7 @@ from tunnelrelay import tokens
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import LOCAL_OWNER
 from tunnelrelay.ids import new_id
-from tunnelrelay.manage.actor import EVERYTHING, Actor
+from tunnelrelay.manage.actor import EVERYTHING, Access, Actor
 from tunnelrelay.manage.api_keys import BY_KEY, ApiKeys, actor_of
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.operators_oidc import OperatorsOidc
@@ -24,6 +24,7 @@ from tunnelrelay.observe.text import printable
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.store.resources import SignInRow, UserRow
 
+AREA = "users"
 WHAT = "sign-in"
 CODE_SECONDS = 3600.0
 """A code travels by terminal, chat or mail and is used at once; whoever finds it the next day gets nowhere."""
@@ -190,6 +191,7 @@ class SignIns:
 
     async def page(self, actor: Actor, user_id: str | None = None) -> list[SignInRow]:
         """The live sign-ins of somebody, the newest first: one's own, or anybody's for an administrator."""
+        self._ground.authorize(actor, AREA, Access.READ)
         whose = actor.user_id if user_id is None else user_id
         if whose != actor.user_id and not actor.is_admin:
             return []
