@@ -56,7 +56,7 @@ def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | NotHad:
     if join.edge:
         edge = edges.by_name(token.owner, join.edge)
         if edge is None:
-            hint = "the dashboard lists the edges, and so does: tunnel api edges-https list"
+            hint = "the dashboard lists the edges, and so does: tunnel api edges https list"
             return NotHad("edge_unknown", f"there is no edge {join.edge[:80]!r} of this owner", hint)
         labels = ((EDGE_LABEL, edge.id),)
     if not may_bind(token.acl, "", "", labels):
