@@ -29,12 +29,20 @@ EXCUSED = {
     "tunnelctl.wire.events:WasReset.code": "why a stream ended",
     "tunnelctl.wire.events:GoAwayReceived.code": "why a link ends",
     "tunnelctl.wire.messages:Refused.code": "why a tunnel was refused",
+    "tunnelrelay.agents.offers:NotHad.code": "an error's name",
+    "tunnelrelay.api.door:Refusal.code": "an error's name",
+    "tunnelrelay.config:RelayConfig.dashboard_oidc_client_secret": "of a type that does not print, or None",
+    "tunnelrelay.config_dashboard:DashboardSettings.dashboard_oidc_client_secret": "of a type that does not print",
+    "tunnelrelay.config_values:Setting.has_secret": "says whether there is one",
     "tunnelrelay.ingress.route:Unwanted.code": "an error's name",
+    "tunnelrelay.manage.providers:ProviderView.has_secret": "says whether there is one",
     "tunnelrelay.oidc.bearer:TokenRefused.code": "an error's name",
     "tunnelrelay.pages.errors:ErrorKind.code": "an error's name",
     "tunnelrelay.pages.page:Page.code": "an error's name",
     "tunnelrelay.policy.verdict:Deny.code": "an error's name",
     "tunnelrelay.store.base:SessionRow.sealed": "sealed by the key ring",
+    "tunnelrelay.store.resources:EdgeRow.sealed": "sealed by the key ring",
+    "tunnelrelay.store.resources:ProviderRow.sealed": "sealed by the key ring",
 }
 """`module:Class.field` to why its value is no secret."""
 
