@@ -1,4 +1,5 @@
-"""Two relay processes on one data directory, behind one address: what was used at one is used up at both.
+"""Two relay processes on one data directory, or on one PostgreSQL database with a directory each, behind one address:
+what was used at one is used up at both.
 
 Nothing stands in front of them here: the visitor says which of the two each request goes to.
 """
@@ -19,6 +20,7 @@ from tests.support.app_routes import SECRET, sample_app
 from tests.support.apps import App
 from tests.support.idp import CLIENT_ID, Provider, node_provider
 from tests.support.ports import free_port
+from tests.support.postgres import new_database
 from tests.support.stack import Stack, stacked, until
 from tests.support.visitor import NAVIGATION, LoopbackTransport, Visitor
 
@@ -102,12 +104,18 @@ class Guest(Visitor):
 CALLBACK, HANDOFF = "/oauth2/callback", "/_tunnel/oidc/cb"
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory) -> Iterator[Pair]:
+@pytest.fixture(scope="module", params=["directory", "postgresql"])
+def pair(request, tmp_path_factory) -> Iterator[Pair]:
     with ExitStack() as held:
-        port, data = free_port(), tmp_path_factory.mktemp("shared")
-        flags = ("--domain=tun.localhost", f"--public-url=http://*.tun.localhost:{port}")
-        relays = (held.enter_context(stacked(data, *flags)), held.enter_context(stacked(data, *flags)))
+        port, shared = free_port(), tmp_path_factory.mktemp("shared")
+        flags = ["--domain=tun.localhost", f"--public-url=http://*.tun.localhost:{port}"]
+        places = [shared, shared]
+        if request.param == "postgresql":
+            database = new_database(request.getfixturevalue("postgres"))
+            flags += [f"--database={database}", f"--keys-file={shared / 'keys.json'}"]
+            places = [tmp_path_factory.mktemp("relay"), tmp_path_factory.mktemp("relay")]
+        first, second = (held.enter_context(stacked(place, *flags)) for place in places)
+        relays = (first, second)
         sent = held.enter_context(listening())
         client = {"backchannel_logout_uri": sent.url}
         redirect_uris = [f"http://localhost:{port}{CALLBACK}"]
