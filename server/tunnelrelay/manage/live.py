@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
 from tunnelrelay.manage.ground import Ground
+from tunnelrelay.manage.reseal import reseal
 from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
@@ -60,6 +61,7 @@ class Live:
         self._heard: dict[str, list[Heard]] = {}
         self._turn = asyncio.Lock()
         self._is_deaf = False
+        self._sealed_by = ""
 
     def listen(self, kind: str, heard: Heard) -> None:
         """Have something done whenever this kind of row (or `tokens`) was changed, by whomever; also by this relay."""
@@ -136,6 +138,7 @@ class Live:
                     await self._load_edges()
             for kind in changed & self._heard.keys():
                 await self._tell(kind)
+            await self._reseal()
         except StoreError as error:
             if not self._is_deaf:
                 log.warning("it is not known what was changed, will ask again: %s", error)
@@ -143,6 +146,12 @@ class Live:
             return
         self._is_deaf = False
         self._seen = now
+
+    async def _reseal(self) -> None:
+        kid = self._ground.ring.sealing(self._ground.clock()).kid
+        if kid != self._sealed_by:
+            await reseal(self._ground, self._policies)
+            self._sealed_by = kid
 
     async def _tell(self, kind: str) -> None:
         for heard in self._heard.get(kind, ()):
