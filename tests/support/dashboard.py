@@ -1,6 +1,7 @@
 """Somebody who is signed in to a relay's dashboard: as an httpx client, or in a real browser.
 
-`async with signed_in(w) as admin: page = await admin.get("/edges")`
+`async with signed_in(w) as admin: page = await admin.get("/edges")` with a `World`; without a relay `async with
+InMemory().signed_in() as admin: ...`.
 """
 
 import re
@@ -11,8 +12,14 @@ from typing import Any
 import httpx
 from playwright.async_api import BrowserContext, Page
 
+from tests.support.managed import ADMIN, Managed
 from tests.support.world import World
+from tunnelctl.http1.head import parse_request
+from tunnelrelay.dashboard.app import dashboard
+from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.manage.actor import Actor
+from tunnelrelay.model import Inside, Peer
+from tunnelrelay.policy.classify import classify
 from tunnelrelay.store.resources import UserRow
 
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
@@ -21,15 +28,22 @@ _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 class DashboardClient:
     """A browser without a screen: keeps the cookie, and says what browsers say.
 
+    Args:
+        world: A relay; or give `http` and `origin`.
+
     Attributes:
         http: Sends nothing of its own but the Host; for what browsers would not do.
     """
 
-    def __init__(self, w: World) -> None:
-        address = w.relay.address
-        self.origin = address.url(address.dashboard_host)
-        host = self.origin.partition("://")[2]
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{w.port}", headers={"Host": host})
+    def __init__(self, world: World | None = None, *, http: httpx.AsyncClient | None = None, origin: str = "") -> None:
+        if world is not None:
+            address = world.relay.address
+            origin = address.url(address.dashboard_host)
+            host = origin.partition("://")[2]
+            http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}", headers={"Host": host})
+        assert http is not None
+        self.http = http
+        self.origin = origin
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Opens a page, as by a click on a page of the dashboard."""
@@ -102,3 +116,51 @@ async def browse_signed_in(w: World, context: BrowserContext, user: UserRow | No
     await page.get_by_role("navigation", name="Main").first.wait_for(state="attached")
     await page.goto(origin + path)
     return page
+
+
+class InMemory:
+    """The dashboard over services in memory, at `https://dashboard.tun.example`: no relay, no network.
+
+    Attributes:
+        app: What stands behind the ingress.
+    """
+
+    def __init__(self, managed: Managed | None = None) -> None:
+        self.managed = managed or Managed()
+        address = self.managed.ground.address
+        self.origin = address.url(address.dashboard_host)
+        self.deps = Deps(
+            address=address, services=self.managed.services, key=b"k" * 32, clock=self.managed.clock, provider="Acme"
+        )
+        self.app = dashboard(self.deps)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The app, told what the ingress would have found out."""
+        lines = b"".join(b"%b: %b\r\n" % field for field in scope["headers"])
+        path = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        head = parse_request(b"%b %b HTTP/1.1\r\n%b\r\n" % (scope["method"].encode(), path, lines))
+        host = self.managed.ground.address.dashboard_host
+        peer = Peer("203.0.113.9", 50_000)
+        inside = Inside(host=host, kind="dashboard", visit=classify(head), peer=peer, is_secure=True, request_id="r-1")
+        await self.app({**scope, "tunnel": inside}, receive, send)
+
+    @asynccontextmanager
+    async def stranger(self) -> AsyncIterator[DashboardClient]:
+        """Somebody who is not signed in."""
+        transport = httpx.ASGITransport(app=self, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=self.origin) as http:
+            yield DashboardClient(http=http, origin=self.origin)
+
+    @asynccontextmanager
+    async def signed_in(self, user: UserRow | None = None) -> AsyncIterator[DashboardClient]:
+        """The first administrator, or this user."""
+        sign_ins = self.managed.services.sign_ins
+        code = await (sign_ins.first_run("default") if user is None else sign_ins.invite(None, user.id))
+        async with self.stranger() as client:
+            answer = await client.sign_in(code or "")
+            assert answer.status_code == 303, answer.text
+            yield client
+
+    async def user(self, name: str, owner: str, role: str = "member") -> UserRow:
+        """A new user."""
+        return await self.managed.services.users.create(ADMIN, name, owner=owner, role=role)

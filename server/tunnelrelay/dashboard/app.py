@@ -11,15 +11,16 @@ from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.guard import Guard
 from tunnelrelay.dashboard.sign_in import SignIn
 from tunnelrelay.dashboard.views import AREAS
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.web.reading import inside_of
 
 _TITLES = {
-    Kind.INVALID: "That does not work",
-    Kind.FORBIDDEN: "You may not do this",
-    Kind.MISSING: "There is nothing here",
-    Kind.CONFLICT: "Something is in the way",
-    Kind.AWAY: "Not at the moment",
+    400: "That does not work",
+    403: "You may not do this",
+    404: "There is nothing here",
+    409: "Something is in the way",
+    429: "Too often",
+    503: "Not at the moment",
 }
 
 
@@ -44,11 +45,11 @@ def dashboard(deps: Deps) -> ASGIApp:
 async def _refused(request: Request, error: Exception) -> Response:
     """What the service layer would not do, and no page has told in its own words."""
     assert isinstance(error, ManageError)
-    return _problem(request, error.kind.value, _TITLES[error.kind], error.message, error.hint)
+    return _problem(request, error.kind.value, _TITLES[error.kind.value], error.message, error.hint)
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:
-    return _problem(request, 404, _TITLES[Kind.MISSING], "This page does not exist, or what it showed is gone.")
+    return _problem(request, 404, _TITLES[404], "This page does not exist, or what it showed is gone.")
 
 
 async def _not_allowed(_request: Request, _error: Exception) -> Response:
