@@ -11,6 +11,7 @@ from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.joining import MAX_LABELS, parse_labels
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.agent.ready import OTHER_AGENT
+from tunnelctl.agent.service import MAX_ADDRESSES
 from tunnelctl.wire.messages import Bind, Join, Refused, Unbind
 
 pytestmark = pytest.mark.timeout(10)
@@ -198,3 +199,17 @@ def test_labels_are_counted():
     problems = []
     parse_labels("--label", [f"n{number}=1" for number in range(MAX_LABELS + 1)], problems)
     assert problems == ["--label: 11 labels, 10 at most"]
+
+
+async def test_a_relay_that_names_addresses_without_end_is_asked_about_the_first_ones_only():
+    relay, diary, asked = FakeRelay(), Diary(), []
+    relay.on_join = lambda join: joined(join, *(f"https://e{number}.tun.example" for number in range(1000)))
+
+    async def probe(*args, **kwargs):
+        asked.append(args[1])
+        return ""
+
+    async with running(relay, diary, LABELLED, probe=probe):
+        for _ in range(MAX_ADDRESSES):
+            await diary.starts.get()
+    assert len(asked) == MAX_ADDRESSES

@@ -123,6 +123,13 @@ def test_what_has_no_content_prints_nothing(relay, capsys):
             "/credentials",
             {"acl": ["bind:pr-*"], "expires_at": "2027-01-31T12:00:00Z"},
         ),
+        (
+            "edge-modules https-edge-route-backend replace e r --module.enabled --module.backend-id=b".split(),
+            "PUT",
+            "/edges/https/e/routes/r/backend",
+            {"enabled": True, "backend_id": "b"},
+        ),
+        (["users", "update", "usr_1", "--disabled"], "PATCH", "/users/usr_1", {"disabled": True}),
         (["credentials", "update", "cr_1", "--expires-at="], "PATCH", "/credentials/cr_1", {"expires_at": None}),
         (["tunnel-sessions", "stop", "ts_1"], "POST", "/tunnel_sessions/ts_1/stop", None),
         (["users", "me"], "GET", "/me", None),

@@ -35,6 +35,9 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.stream import Stream
 
+MAX_ADDRESSES = 100
+"""Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
+
 
 class Offer:
     """A tunnel over all of its links.
@@ -93,7 +96,7 @@ class Offer:
         """The addresses that visitors come by, as the relay last said."""
         if self.bound is None:
             return ()
-        return self.bound.urls if self.config.is_joined else (self.bound.url,)
+        return self.bound.urls[:MAX_ADDRESSES] if self.config.is_joined else (self.bound.url,)
 
     @property
     def host(self) -> str:

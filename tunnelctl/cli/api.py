@@ -101,13 +101,20 @@ def command_of(operation: Operation) -> click.Command:
     def run(ctx: click.Context, /, **given: Any) -> None:
         _run(ctx, operation, given)
 
-    return click.Command(
+    return _Command(
         operation.verb,
         params=[*options, *_parameters(*ACCESS)],
         callback=run,
         help=f"{operation.words}\n\n{operation.method} {operation.path}",
         short_help=operation.words,
     )
+
+
+class _Command(click.Command):
+    """Takes the fields of a module as ngrok's command of this name spells them too: `--module.issuer`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [re.sub(r"^--module\.", "--", arg) for arg in args])
 
 
 @click.pass_context
@@ -132,8 +139,14 @@ api = Folder(
 def _option_of(field: Field) -> click.Option:
     names = [field.flag, field.parameter]
     words = f"{field.words} Repeatable." if field.is_repeated else field.words
+    rest: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.kind == "switch" else {}
     return click.Option(
-        names, multiple=field.is_repeated, type=_TYPES.get(field.kind), metavar=_METAVARS[field.kind], help=words
+        names,
+        multiple=field.is_repeated,
+        type=_TYPES.get(field.kind),
+        metavar=_METAVARS[field.kind],
+        help=words,
+        **rest,
     )
 
 
