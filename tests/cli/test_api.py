@@ -124,7 +124,10 @@ def test_what_has_no_content_prints_nothing(relay, capsys):
             {"acl": ["bind:pr-*"], "expires_at": "2027-01-31T12:00:00Z"},
         ),
         (
-            "edge-modules https-edge-route-backend replace e r --module.enabled --module.backend-id=b".split(),
+            [
+                *("edge-modules", "https-edge-route-backend", "replace", "e", "r"),
+                *("--module.enabled", "--module.backend-id=b"),
+            ],
             "PUT",
             "/edges/https/e/routes/r/backend",
             {"enabled": True, "backend_id": "b"},
