@@ -1,7 +1,10 @@
 """`/edges/https/{edge_id}/routes/{id}/…`: single modules of a route, to be replaced, read and deleted."""
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter
 
+from tunnelrelay.api import edge_shapes, edges
 from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules
 from tunnelrelay.api.edge_routes import ROUTES
 from tunnelrelay.api.edge_shapes import backend_of
@@ -22,7 +25,7 @@ from tunnelrelay.api.modules import (
 )
 from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
 from tunnelrelay.api.values import Calling, Id, needs
-from tunnelrelay.manage.problems import missing
+from tunnelrelay.manage.problems import Kind, ManageError, missing
 from tunnelrelay.manage.services import Services
 
 MODULES: tuple[tuple[str, type[GivenModule], type[ShownModule]], ...] = (
@@ -42,7 +45,20 @@ def routes(services: Services) -> APIRouter:
     for name, given, shape in MODULES:
         _add(router, services, name, given, shape)
     _add_backend(router, services)
+    for name, what in edge_shapes.FOREIGN.items():
+        router.put(f"{ROUTES}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
+    for name, what in edges.FOREIGN.items():
+        router.put(f"/{edge_shapes.PATH}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
     return router
+
+
+def _refusal(what: str) -> Callable[[], Awaitable[None]]:
+    """Answers who sets a module of ngrok's that there is none of: with the reason, not as if the path were wrong."""
+
+    async def refuse() -> None:
+        raise ManageError(Kind.INVALID, "not_supported", f"This relay does not have {what}.")
+
+    return refuse
 
 
 def _add(router: APIRouter, services: Services, name: str, given: type[GivenModule], shape: type[ShownModule]) -> None:

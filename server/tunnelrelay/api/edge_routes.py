@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from tunnelrelay.api.door import Call
 from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules, without_route
-from tunnelrelay.api.edge_shapes import PATH, EdgeRoute, route_of
+from tunnelrelay.api.edge_shapes import FOREIGN, PATH, EdgeRoute, route_of
 from tunnelrelay.api.module_table import secrets_without
 from tunnelrelay.api.modules import Backend, BasicAuth, GivenModule, Headers, HostHeader, IpRestriction, Jwt
 from tunnelrelay.api.oidc_module import OidcModule
@@ -24,14 +24,6 @@ from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.manage.services import Services
 
 ROUTES = f"/{PATH}/{{edge_id}}/routes"
-_CircuitBreaker = Annotated[None, NotOffered("circuit breakers")]
-_Compression = Annotated[None, NotOffered("compression at edges")]
-_WebhookVerification = Annotated[None, NotOffered("verification of webhooks")]
-_Oauth = Annotated[None, NotOffered("OAuth without OpenID: use the `oidc` module")]
-_Saml = Annotated[None, NotOffered("SAML")]
-_WebsocketTcpConverter = Annotated[None, NotOffered("conversion of WebSockets to TCP")]
-_UserAgentFilter = Annotated[None, NotOffered("filters of user agents")]
-_TrafficPolicy = Annotated[None, NotOffered("traffic policies")]
 
 
 def _only(*allowed: str) -> BeforeValidator:
@@ -63,14 +55,14 @@ class _Modules(Given):
     basic_auth: BasicAuth | None = None
     host_header: HostHeader | None = None
     """The Host that the app is sent; empty for the visitor's."""
-    circuit_breaker: _CircuitBreaker = None
-    compression: _Compression = None
-    webhook_verification: _WebhookVerification = None
-    oauth: _Oauth = None
-    saml: _Saml = None
-    websocket_tcp_converter: _WebsocketTcpConverter = None
-    user_agent_filter: _UserAgentFilter = None
-    traffic_policy: _TrafficPolicy = None
+    circuit_breaker: Annotated[None, NotOffered(FOREIGN["circuit_breaker"])] = None
+    compression: Annotated[None, NotOffered(FOREIGN["compression"])] = None
+    webhook_verification: Annotated[None, NotOffered(FOREIGN["webhook_verification"])] = None
+    oauth: Annotated[None, NotOffered(FOREIGN["oauth"])] = None
+    saml: Annotated[None, NotOffered(FOREIGN["saml"])] = None
+    websocket_tcp_converter: Annotated[None, NotOffered(FOREIGN["websocket_tcp_converter"])] = None
+    user_agent_filter: Annotated[None, NotOffered(FOREIGN["user_agent_filter"])] = None
+    traffic_policy: Annotated[None, NotOffered(FOREIGN["traffic_policy"])] = None
 
     def modules(self) -> dict[str, GivenModule]:
         """Those that are given, by name."""

@@ -11,17 +11,17 @@ from tunnelrelay.manage.edge_settings import MODULES
 from tunnelrelay.manage.edge_views import EdgeView
 
 PATH = "edges/https"
-FOREIGN = (
-    "circuit_breaker",
-    "compression",
-    "webhook_verification",
-    "oauth",
-    "saml",
-    "websocket_tcp_converter",
-    "user_agent_filter",
-    "traffic_policy",
-)
-"""Modules of ngrok's that there are none of here: always null."""
+FOREIGN = {
+    "circuit_breaker": "circuit breakers",
+    "compression": "compression at edges",
+    "webhook_verification": "verification of webhooks",
+    "oauth": "OAuth without OpenID: use the `oidc` module",
+    "saml": "SAML",
+    "websocket_tcp_converter": "conversion of WebSockets to TCP",
+    "user_agent_filter": "filters of user agents",
+    "traffic_policy": "traffic policies",
+}
+"""Modules of ngrok's that there are none of here, and what this relay does not have: always null."""
 
 
 class EdgeRoute(Shown):

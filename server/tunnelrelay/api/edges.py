@@ -31,8 +31,13 @@ HostPorts = Annotated[
     list[Annotated[str, Field(max_length=260, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")]],
     Field(max_length=1),
 ]
-_MutualTls = Annotated[None, NotOffered("client certificates at edges")]
-_Termination = Annotated[None, NotOffered("TLS settings of single edges; the operator sets them up")]
+FOREIGN = {
+    "mutual_tls": "client certificates at edges",
+    "tls_termination": "TLS settings of single edges; the operator sets them up",
+}
+"""Settings of ngrok's that there are none of here."""
+_MutualTls = Annotated[None, NotOffered(FOREIGN["mutual_tls"])]
+_Termination = Annotated[None, NotOffered(FOREIGN["tls_termination"])]
 
 
 class EdgeList(Shown):
