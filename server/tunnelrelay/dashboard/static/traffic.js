@@ -40,9 +40,18 @@
     if (target && target.matches(".drawer[popover]") && !target.matches(":popover-open")) target.showPopover();
   };
 
+  /* One listener for all rows, those that have come this very moment among them. */
+  const openRow = (event, link) => {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    htmx.ajax("GET", link.getAttribute("href"), { target: link.dataset.drawer, source: document.body });
+  };
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-pause]");
+    const link = event.target.closest("a[data-drawer]");
     if (button) pause(button);
+    if (link) openRow(event, link);
   });
   document.addEventListener("change", (event) => {
     const form = event.target.closest("form.filters");

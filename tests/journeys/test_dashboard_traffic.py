@@ -1,0 +1,254 @@
+"""What happens right now, seen in Chromium: pages that change by themselves while visitors, agents and people come and
+go. Everything runs in the test's own process but the browser."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.policy.making import oidc
+from tests.support.browser import browsing, screenshot
+from tests.support.dashboard import browse_signed_in
+from tests.support.raw_http import fetch
+from tests.support.scripted_agent import Asked, ScriptedAgent
+from tests.support.world import World, world
+from tunnelctl.wire.messages import Bound, PolicySpec
+from tunnelrelay.policy import cookies
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (375, 1280)
+
+
+@dataclass
+class Scene:
+    """A relay, and an administrator's browser at one of its pages.
+
+    Attributes:
+        noise: What the page complained about.
+    """
+
+    w: World
+    page: Page
+    noise: list[str]
+
+    async def agent(self, name: str, policy: PolicySpec | None = None) -> ScriptedAgent:
+        """An agent that publishes a name and answers whatever it is asked."""
+        agent = ScriptedAgent()
+        agent.answers = Asked.answer
+        await agent.connect(self.w.port)
+        bound = await agent.bind(name, policy=policy)
+        assert isinstance(bound, Bound), bound
+        return agent
+
+    async def visit(self, name: str, path: str = "/", fields: list[tuple[str, str]] | None = None) -> None:
+        """Somebody asks for something."""
+        await fetch(self.w.port, "GET", path, host=f"{name}.localhost", fields=fields)
+
+    async def signed_in(self, name: str, email: str) -> list[tuple[str, str]]:
+        """The fields of somebody who is signed in at an endpoint."""
+        connection = self.w.relay.registry.connection_of(f"{name}.localhost")
+        assert connection is not None
+        claims = {"sub": email, "email": email, "email_verified": True}
+        host = f"{name}.localhost"
+        sessions = self.w.relay.parts.sessions
+        cookie = await sessions.create(host, connection, issuer=connection.issuer, claims=claims)
+        return [("Cookie", f"{cookies.SESSION_PLAIN.decode()}={cookie.decode()}")]
+
+    async def open(self, path: str) -> None:
+        """Goes to a page, and notes that it must not be loaded again."""
+        address = self.w.relay.address
+        await self.page.goto(address.url(address.dashboard_host) + path)
+        await self.page.evaluate("window.isTheSame = true")
+
+    async def is_the_same(self) -> bool:
+        """Whether the page was not loaded again since."""
+        return bool(await self.page.evaluate("window.isTheSame === true"))
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with world(tmp_path) as w, browsing() as context:
+        page = await browse_signed_in(w, context)
+        noise: list[str] = []
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: noise.append("a dialog opened"))
+        yield Scene(w, page, noise)
+
+
+async def test_traffic_shows_requests_as_they_come_with_who_by_which_rule_and_which_tunnel(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",))))
+        await s.open("/traffic")
+        await expect(s.page.get_by_text("No requests yet")).to_be_visible()
+        await s.visit("demo", "/orders?token=s3cr3t", await s.signed_in("demo", "ann@acme.com"))
+
+        row = s.page.get_by_role("row").filter(has_text="/orders")
+        await expect(row).to_contain_text("ann@acme.com")
+        await expect(row).to_contain_text("domain acme.com")
+        await expect(row).to_contain_text("test")
+        await s.visit("demo", "/secret")
+        refused = s.page.get_by_role("row").filter(has_text="/secret")
+        await expect(refused).to_contain_text("401")
+        await expect(refused).to_contain_text("not signed in")
+        assert "s3cr3t" not in await s.page.content()
+        assert await s.is_the_same()
+        assert s.noise == []
+
+
+async def test_a_paused_list_stands_still_and_goes_on_with_what_came(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo")
+        await s.visit("demo", "/before")
+        await s.open("/traffic")
+        await s.page.get_by_role("button", name="Pause").click()
+        async with s.page.expect_event("console", lambda message: message.text == "held"):
+            await s.page.evaluate(
+                "document.addEventListener('htmx:sseBeforeMessage', (e) => e.detail.data.includes('/while') "
+                "&& console.log('held'))"
+            )
+            await s.visit("demo", "/while")
+        await expect(s.page.get_by_role("row").filter(has_text="/while")).to_have_count(0)
+        await s.page.get_by_role("button", name="Resume").click()
+        await expect(s.page.get_by_role("row").filter(has_text="/while")).to_be_visible()
+        await expect(s.page.get_by_role("row").filter(has_text="/before")).to_be_visible()
+
+
+async def test_requests_are_filtered_by_host_and_status_and_stay_so_while_more_come(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo")
+        await s.agent("other", PolicySpec(cidr_allow=("10.0.0.0/8",)))
+        await s.visit("demo", "/fine")
+        await s.visit("other", "/refused")
+        await s.open("/traffic")
+        await s.page.get_by_label("Status").select_option("4")
+        await s.page.wait_for_url("**/traffic?*status=4*")
+        await expect(s.page.get_by_role("row").filter(has_text="/refused")).to_be_visible()
+        await s.visit("demo", "/fine-too")
+        await s.visit("other", "/refused-too")
+        await expect(s.page.get_by_role("row").filter(has_text="/refused-too")).to_be_visible()
+        await expect(s.page.get_by_role("row").filter(has_text="/fine")).to_have_count(0)
+
+
+async def test_one_request_is_told_in_full_beside_the_list_and_by_keyboard(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo")
+        await s.visit("demo", "/orders")
+        await s.open("/traffic")
+        link = s.page.get_by_role("link", name="/orders")
+        await link.focus()
+        await s.page.keyboard.press("Enter")
+        drawer = s.page.get_by_role("dialog", name="Request")
+        await expect(drawer).to_contain_text("open to everybody")
+        await expect(drawer).to_contain_text("127.0.0.1")
+        await s.page.keyboard.press("Escape")
+        await expect(drawer).to_be_hidden()
+        assert await s.is_the_same()
+        assert s.noise == []
+
+
+async def test_hostile_paths_and_names_are_text_also_when_they_come_live(tmp_path: Path) -> None:
+    """Row 139."""
+    async with scene(tmp_path) as s:
+        agent = await s.agent("demo")
+        (tunnel,) = next(iter(s.w.relay.registry)).tunnels
+        tunnel.name = "<script>alert(1)</script>"
+        await s.open("/traffic")
+        await s.visit("demo", "/<img/src=x/onerror=alert(2)>")
+        row = s.page.get_by_role("row").filter(has_text="onerror=alert(2)")
+        await expect(row).to_contain_text("<script>alert(1)</script>")
+        await row.get_by_role("link").click()
+        await expect(s.page.get_by_role("dialog", name="Request")).to_contain_text("<script>alert(1)</script>")
+        assert await s.page.locator("main img, main script").count() == 0
+        assert s.noise == []
+        await agent.close()
+
+
+async def test_the_overview_counts_what_comes_online_and_tells_who_was_kept_out(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.open("/")
+        online = s.page.get_by_role("link", name="Tunnels online")
+        await expect(online).to_contain_text("0")
+        agent = await s.agent("demo", PolicySpec(cidr_allow=("10.0.0.0/8",)))
+        await expect(online).to_contain_text("1")
+        await s.visit("demo")
+        kept_out = s.page.get_by_role("region", name="Kept out")
+        await expect(kept_out).to_contain_text("the visitor's network may not come in")
+        await expect(s.page.get_by_role("img", name="Requests per second over the last 10 minutes")).to_be_visible()
+        await agent.close()
+        await expect(online).to_contain_text("0")
+        assert await s.is_the_same()
+        assert s.noise == []
+
+
+async def test_an_endpoint_says_at_once_that_its_tunnel_is_gone(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        agent = await s.agent("demo")
+        await s.open("/endpoints")
+        row = s.page.get_by_role("row").filter(has_text="demo.localhost")
+        await expect(row).to_contain_text("1 online")
+        await agent.vanish()
+        await expect(row).to_contain_text("Offline")
+        assert await s.is_the_same()
+        await row.get_by_role("link").click()
+        await expect(s.page.get_by_text("No tunnel is online")).to_be_visible()
+
+
+async def test_a_tunnel_is_drained_after_a_question_and_gets_no_more_requests(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo")
+        await s.open("/tunnels")
+        await s.page.get_by_role("row").filter(has_text="demo.localhost").get_by_role("link", name="test").click()
+        await s.page.get_by_role("button", name="Drain").click()
+        (tunnel,) = next(iter(s.w.relay.registry)).tunnels
+        assert not tunnel.is_draining
+        await s.page.get_by_role("dialog", name="Drain this tunnel?").get_by_role("button", name="Drain").click()
+        await expect(s.page.get_by_text("takes no new requests")).to_be_visible()
+        await expect(s.page.get_by_text("Draining", exact=True)).to_be_visible()
+        assert tunnel.is_draining
+
+
+async def test_an_agent_is_stopped_after_a_question_and_its_row_goes_away(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        agent = await s.agent("demo")
+        await s.open("/tunnels")
+        agents = s.page.get_by_role("region", name="Agents")
+        await agents.get_by_role("link", name="127.0.0.1").click()
+        await s.page.get_by_role("button", name="Stop").click()
+        await s.page.get_by_role("button", name="Stop the agent").click()
+        await expect(s.page.get_by_text("No agent is connected")).to_be_visible()
+        await agent.until(lambda: agent.closed)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_fits_a_phone_and_a_desk(tmp_path: Path, scheme: str) -> None:
+    async with scene(tmp_path) as s:
+        await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",), allow_groups=("admins", "staff"))))
+        await s.agent("a-name-as-long-as-people-give-to-their-branches-of-work")
+        for number in range(6):
+            await s.visit("demo", f"/{'very-long-' * 40}{number}")
+        (tunnel, *_) = s.w.relay.registry.tunnels()
+        endpoint = s.w.relay.registry.find("demo.localhost")
+        assert endpoint is not None
+        paths = {
+            "overview": "/",
+            "traffic": "/traffic",
+            "endpoints": "/endpoints",
+            "endpoint": f"/endpoints/{endpoint.id}",
+            "tunnels": "/tunnels",
+            "tunnel": f"/tunnels/{tunnel.id}",
+            "agent": f"/tunnels/agents/{tunnel.session}",
+        }
+        await s.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for name, path in paths.items():
+            for width in WIDTHS:
+                await s.page.set_viewport_size({"width": width, "height": 800})
+                await s.open(path)
+                await screenshot(s.page, f"dashboard-{name}-{width}-{scheme}")
+                beyond = await s.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert beyond <= 0, f"{name} at {width}"
+        assert s.noise == []
