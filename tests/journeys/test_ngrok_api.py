@@ -1,4 +1,4 @@
-"""The `ngrok-api` package from PyPI, given our base URL and nothing else, sets up a whole endpoint and takes it down."""
+"""The `ngrok-api` package from PyPI, given our base URL and nothing else, sets up an endpoint and takes it down."""
 
 import asyncio
 from collections.abc import AsyncIterator
