@@ -35,6 +35,7 @@ EXCUSED = {
     "tunnelrelay.config_dashboard:DashboardSettings.dashboard_oidc_client_secret": "of a type that does not print",
     "tunnelrelay.config_values:Setting.has_secret": "says whether there is one",
     "tunnelrelay.ingress.route:Unwanted.code": "an error's name",
+    "tunnelrelay.manage.edge_settings:Held.client_secret": "says whether there is one",
     "tunnelrelay.manage.providers:ProviderView.has_secret": "says whether there is one",
     "tunnelrelay.oidc.bearer:TokenRefused.code": "an error's name",
     "tunnelrelay.pages.errors:ErrorKind.code": "an error's name",

@@ -22,6 +22,10 @@ class NamedOidc(OidcSpec, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     provider: str
 
+    def __repr__(self) -> str:
+        """Never the secret."""
+        return f"NamedOidc(provider={self.provider!r}, issuer={self.issuer!r}, client_id={self.client_id!r})"
+
 
 Resolve = Callable[[str, OidcSpec], NamedOidc | str]
 """From an owner and a login that names a provider to the whole login, or to why it cannot be had."""
