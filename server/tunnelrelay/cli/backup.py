@@ -20,7 +20,7 @@ import click
 import tunnelctl
 from tunnelrelay import control
 from tunnelrelay.cli.archive import Archive, ArchiveError, ArchiveWriter, Manifest
-from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, check_user, demand_store, when, with_store
+from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, check_user, when, with_store
 from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import SigningKeys
@@ -44,7 +44,6 @@ SUFFIX = ".before-restore"
 
 def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None:
     """Writes the file, whole or not at all."""
-    demand_store(place)
     target = None if file == STREAM else Path(file)
     if target is None and sys.stdout.isatty():
         raise Misused("a backup is nothing to look at", "send it to a file or a program")

@@ -78,7 +78,7 @@ def with_store(
         if may_make:
             place.data_dir.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         else:
-            demand_store(place)
+            _demand_file(place)
         return asyncio.run(_opened(place, action, may_make=may_make, is_patient=is_patient))
     except OSError as problem:
         raise Failure(f"the data directory {place.data_dir} cannot be used: {problem.strerror}") from problem
@@ -87,6 +87,11 @@ def with_store(
 
 
 def demand_store(place: Place) -> None:
+    """Raises Failure when no relay ever kept anything here, or nothing can be kept now."""
+    with_store(place, lambda store: store.ping())
+
+
+def _demand_file(place: Place) -> None:
     """Raises Failure when no relay ever kept anything in this directory. Of a database, opening it tells."""
     if place.database is None and not (place.data_dir / FILE_NAME).exists():
         raise Failure(
