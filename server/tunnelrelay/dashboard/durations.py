@@ -2,16 +2,19 @@
 
 import re
 
-_PART = re.compile(r"(\d{1,9})\s*(d|h|m|min|s)?", re.IGNORECASE)
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "min": 60, "s": 1, "": 1}
+_PARTS = re.compile(r"([0-9]{1,9})\s*(d|h|min|m|s)\s*", re.IGNORECASE)
+_ALONE = re.compile(r"[0-9]{1,9}")
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "min": 60, "s": 1}
 
 
 def parse(text: str) -> int | None:
     """The seconds; None when it is no duration."""
     text = text.strip()
-    if not text or not re.fullmatch(rf"(?:{_PART.pattern}\s*)+", text, re.IGNORECASE):
+    if _ALONE.fullmatch(text):
+        return int(text)
+    if not text or _PARTS.sub("", text):
         return None
-    return sum(int(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(text))
+    return sum(int(number) * _SECONDS[unit.lower()] for number, unit in _PARTS.findall(text))
 
 
 def text(seconds: int) -> str:

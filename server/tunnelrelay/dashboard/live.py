@@ -41,8 +41,8 @@ def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) ->
 
 def event(name: str, data: str) -> str:
     """One event as it is sent."""
-    lines = "".join(f"data: {line}\n" for line in data.splitlines())
-    return f"event: {name}\n{lines or 'data:'}\n"
+    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+    return f"event: {name}\n{lines}\n"
 
 
 async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) -> AsyncIterator[str]:

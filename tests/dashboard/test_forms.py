@@ -1,0 +1,98 @@
+"""What people type, read: durations, forms, and the login that a form comes to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.dashboard import durations
+from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.views import oidc_form
+from tunnelrelay.dashboard.ways_in import own_path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1h 30m", 5400), ("1h30min", 5400), ("2D", 172_800), ("0s", 0)],
+)
+def test_a_duration_is_read_as_people_type_it(text, seconds):
+    assert durations.parse(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", " ", "soon", "1x", "-5", "1.5h", "h", "1h,30m", "\u0661h", "9" * 40])
+def test_what_is_no_duration_is_none(text):
+    assert durations.parse(text) is None
+
+
+@given(st.integers(0, 10**8))
+def test_a_duration_comes_back_as_it_was(seconds):
+    assert durations.parse(durations.text(seconds)) == seconds
+
+
+@given(st.text(max_size=600))
+def test_a_way_on_is_always_a_path_of_ours(text):
+    where = own_path(text)
+
+    assert where.startswith("/")
+    assert not where.startswith(("//", "/\\"))
+    assert where.isascii()
+    assert where.isprintable()
+
+
+def test_lines_and_words_are_taken_apart():
+    form = Form([("a", " x@y.example ,\r\n\r\n z@y.example"), ("b", "10.0.0.0/8, ::1\n127.0.0.1")])
+
+    assert form.lines("a") == ("x@y.example", "z@y.example")
+    assert form.words("b") == ("10.0.0.0/8", "::1", "127.0.0.1")
+    assert form.text("c") == ""
+    assert form.lines("c") == form.words("c") == ()
+
+
+def test_of_a_box_and_its_default_the_last_counts():
+    assert Form([("x", "0"), ("x", "1")]).has("x")
+    assert not Form([("x", "0")]).has("x")
+    assert not Form().has("x")
+
+
+def test_a_password_is_taken_as_it_was_typed():
+    assert Form([("p", " a b ")]).secret("p") == " a b "
+
+
+KEPT = OidcSpec(
+    issuer="https://login.acme.example",
+    client_id="shop",
+    client_secret="",
+    allow_groups=("staff",),
+    request_params=(("prompt", "login"),),
+    bearer=("api",),
+    allow_origins=("https://app.acme.example",),
+    callback="host",
+)
+
+
+def test_a_form_that_is_sent_as_it_came_changes_nothing_also_of_what_it_does_not_show():
+    form = Form(oidc_form.shown(KEPT).items())
+
+    typed = oidc_form.typed(form, KEPT)
+
+    assert typed.oidc == KEPT
+    assert typed.errors == {}
+
+
+def test_a_named_provider_is_given_nothing_that_is_its_own():
+    form = Form({**oidc_form.shown(KEPT), "provider": "@work", "client_secret": "x"}.items())
+
+    oidc = oidc_form.typed(form, KEPT).oidc
+
+    assert (oidc.issuer, oidc.client_id, oidc.client_secret, oidc.request_params) == ("@work", "", "", ())
+    assert oidc.allow_groups == ("staff",)
+
+
+def test_going_from_a_named_provider_to_ones_own_begins_with_nothing_of_the_former():
+    named = OidcSpec(issuer="@work", client_id="", client_secret="", allow_emails=("ann@acme.example",))
+    form = Form({**oidc_form.shown(named), "provider": "", "issuer": "https://x.example", "client_id": "c"}.items())
+
+    oidc = oidc_form.typed(form, named).oidc
+
+    assert (oidc.issuer, oidc.client_id) == ("https://x.example", "c")
+    assert oidc.allow_emails == ("ann@acme.example",)

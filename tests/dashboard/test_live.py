@@ -1,0 +1,138 @@
+"""What a page shows stays true without a reload, for as long as whoever looks is signed in, and no longer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.dashboard import DashboardClient, actor_for, signed_in
+from tests.support.world import World, world
+from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.observe.feed import MAX_OF_ONE
+from tunnelrelay.store.resources import UserRow
+
+HEADERS = {"Accept": "text/event-stream", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+
+
+class Events:
+    """An event stream that is open.
+
+    Attributes:
+        answer: The response.
+    """
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+
+    async def next(self) -> tuple[str, str]:
+        """The next event's name and text; ("", "") at the end."""
+        name, data = "", []
+        async for line in self._lines:
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data:"):
+                data.append(line.removeprefix("data:").removeprefix(" "))
+            elif not line and name:
+                return name, "\n".join(data)
+        return "", ""
+
+    async def until(self, name: str, text: str) -> None:
+        """Returns at an event of this name with this text in it."""
+        while True:
+            found, data = await self.next()
+            assert found, f"the stream ended before {name} said {text!r}"
+            if found == name and text in data:
+                return
+
+
+@asynccontextmanager
+async def following(client: DashboardClient, path: str) -> AsyncIterator[Events]:
+    async with client.http.stream("GET", path, headers=HEADERS, timeout=20.0) as answer:
+        yield Events(answer)
+
+
+async def first_admin(w: World) -> UserRow:
+    return (await w.relay.store.users.all(role="admin"))[0]
+
+
+async def make_edge(w: World) -> str:
+    services = w.relay.parts.services
+    return (await services.edges.create(actor_for(await first_admin(w)), NewEdge(host="shop"))).id
+
+
+async def test_tunnels_that_come_and_go_are_told(tmp_path: Path, app):
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        edge = await make_edge(w)
+        async with following(admin, f"/edges/{edge}/events") as events:
+            assert events.answer.headers["content-type"].startswith("text/event-stream")
+            assert events.answer.headers["cache-control"] == "no-store"
+            await events.until("tunnels", "No tunnel is online")
+            tunnel = w.agent(app.port, edge="shop")
+            await events.until("tunnels", "You have 1 tunnel online")
+            other = w.agent(app.port, labels=(("edge", edge),), policy=PolicySpec())
+            await events.until("tunnels", "You have 2 tunnels online")
+            await other.stop()
+            await events.until("tunnels", "You have 1 tunnel online")
+            await tunnel.stop()
+            await events.until("tunnels", "No tunnel is online")
+
+
+async def test_the_list_of_edges_is_told_too(tmp_path: Path):
+    async with world(tmp_path) as w, signed_in(w) as admin, following(admin, "/edges/events") as events:
+        await make_edge(w)
+        await events.until("rows", "shop.localhost")
+
+
+async def test_a_stream_ends_when_its_user_signs_out(tmp_path: Path):
+    """Row 145."""
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        edge = await make_edge(w)
+        async with following(admin, f"/edges/{edge}/events") as events:
+            await events.until("status", "Offline")
+            await admin.post("/sign-out")
+            await events.until("over", "")
+
+            assert await events.next() == ("", "")
+
+
+async def test_a_stream_ends_when_what_it_shows_is_gone(tmp_path: Path):
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        edge = await make_edge(w)
+        async with following(admin, f"/edges/{edge}/events") as events:
+            await events.until("status", "Offline")
+            await w.relay.parts.services.edges.delete(actor_for(await first_admin(w)), edge)
+            await events.until("over", "")
+
+
+async def test_streams_end_when_the_relay_stops_and_it_waits_for_none(tmp_path: Path):
+    async with world(tmp_path, drain_seconds=600.0) as w, signed_in(w) as admin:
+        edge = await make_edge(w)
+        async with following(admin, f"/edges/{edge}/events") as events:
+            await events.until("status", "Offline")
+            await w.relay.stop()
+            while (await events.next())[0]:
+                pass
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+async def test_no_other_origin_follows_anything(tmp_path: Path, site):
+    """Row 137."""
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        answer = await admin.http.get("/edges/events", headers={**HEADERS, "Sec-Fetch-Site": site})
+
+        assert answer.status_code == 403
+
+
+async def test_one_user_has_so_many_streams_and_no_more(tmp_path: Path):
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        feed, user = w.relay.parts.feed, await first_admin(w)
+        held = [feed.follow(["edges"], of=user.id) for _ in range(MAX_OF_ONE)]
+
+        answer = await admin.http.get("/edges/events", headers=HEADERS)
+
+        assert answer.status_code == 503
+        assert len(held) == MAX_OF_ONE
