@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.relay_cli.test_cli import running_relay
+from tests.support.postgres import PostgresServer
 from tests.support.processes import Child, python, run
 from tests.support.world import world
 from tunnelrelay.cli.main import cli
@@ -226,3 +227,14 @@ async def test_a_relay_says_where_its_dashboard_is(tmp_path: Path) -> None:
         assert await asyncio.to_thread(tell, tmp_path, Order(asks=True)) == about
     finally:
         await socket.stop()
+
+
+def test_an_administrator_is_made_in_a_postgresql_database(data_dir: Path, postgres: PostgresServer) -> None:
+    url = asyncio.run(postgres.database())
+
+    made = command("admin", "create", "--database", url)
+    listed = json.loads(command("admin", "list", "--json", "--database", url).stdout)
+
+    assert made.exit_code == 0, made.output
+    assert [user["name"] for user in listed] == ["admin"]
+    assert not (data_dir / FILE_NAME).exists()
