@@ -13,6 +13,7 @@ from tests.manage.test_edges import guarded, login, with_policy
 from tests.manage.test_providers import SECRET, WORK, by_name
 from tests.support.managed import ADMIN, ANN, Managed
 from tests.support.tunnels import fake_tunnel
+from tunnelrelay.manage.edge_settings import EdgeSettings
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.policy.rules import CLOSED, Policy
@@ -280,6 +281,25 @@ async def test_an_edge_of_a_newer_release_is_closed_not_opened(managed):
     await managed.live.reload()
 
     assert managed.policy(HOST) == CLOSED
+
+
+async def test_one_edge_that_nobody_foresaw_is_closed_and_stops_no_other(managed, monkeypatch, caplog):
+    """The boundary of an edge: every later change of every other edge must still act."""
+    made = await guarded(managed)
+    row = managed.store.edges._rows[made.id]
+    text = EdgeSettings(route=made.settings.route, disabled=("unheard_of",)).encode()
+    managed.store.edges._rows[made.id] = replace(row, settings=text, version=row.version + 1)
+    managed.store._revise("edges")
+
+    other = await guarded(managed, "other")
+    await managed.live.look()
+    await managed.live.reload()
+
+    assert managed.policy(HOST) == CLOSED
+    assert managed.policy("other.tun.example").connection is not None
+    assert (await managed.services.edges.get(ANN, made.id)).problem
+    assert (await managed.services.edges.get(ANN, other.id)).problem == ""
+    assert "an edge refuses everybody" in caplog.text
 
 
 def _noted(reads: list[str], call: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:

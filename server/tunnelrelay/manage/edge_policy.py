@@ -41,14 +41,17 @@ class EdgePolicies:
         """The reverse of `seal`.
 
         Raises:
-            Unreadable: The key is gone.
+            Unreadable: The key is gone, or a newer release sealed more than this one knows.
         """
         if not row.sealed:
             return EdgeSecrets()
         plain = self.ground.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
         if plain is None:
             raise Unreadable("its secrets cannot be opened: the key they were sealed with is gone")
-        return msgspec.msgpack.decode(plain, type=EdgeSecrets)
+        try:
+            return msgspec.msgpack.decode(plain, type=EdgeSecrets)
+        except msgspec.MsgspecError as error:
+            raise Unreadable("its secrets are of a form this release does not know") from error
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
         """What the row says.

@@ -196,14 +196,16 @@ class Live:
         return ((LABEL, row.id),) if not row.backend_id else group or ()
 
     def _put(self, row: EdgeRow, labels: Pairs, generation: int) -> None:
-        policy, problem = CLOSED, ""
-        is_sticky = False
+        policy, is_sticky, problem = CLOSED, False, ""
         try:
             policy = self._policies.policy_of(row)
             is_sticky = self._policies.settings(row).sticky
         except (Unreadable, PolicyInvalid) as error:
             problem = str(error)
             log.error("an edge refuses everybody: id=%s host=%s reason=%s", row.id, row.host, problem)
+        except Exception:  # the boundary of one edge: whatever is wrong with it closes it, and stops no other
+            policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
+            log.exception("an edge refuses everybody: id=%s host=%s", row.id, row.host)
         self._edges[row.id] = _Kept(row, labels, generation, problem)
         edge = LiveEdge(
             id=row.id,
