@@ -1,11 +1,13 @@
 import io
+from dataclasses import replace
 
 import pytest
 
 from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.agent.hostnames import host_name, host_of_url, label
 from tunnelctl.agent.options import FLAGS, RuleOptions
-from tunnelctl.cli.settings import SettingsInvalid, TunnelFlags, resolve
+from tunnelctl.cli.asked import StartFlags, TunnelFlags
+from tunnelctl.cli.settings import SettingsInvalid, resolve
 
 
 @pytest.fixture
@@ -165,6 +167,16 @@ def test_row159_a_rule_beside_an_edge_is_refused_and_not_lost(given, how, flag):
     assert said.endswith(f": not together with {flag}; an edge's rules are kept at the relay")
     assert said.partition(": ")[0].split(", ") == ["--subdomain", "--pooling-enabled", *FLAGS.values()]
     assert "tunnel api" in caught.value.hint
+
+
+@pytest.mark.parametrize("flags", [TunnelFlags(address="80", labels=("a=b",)), StartFlags()])
+def test_row159_a_login_that_a_variable_asks_for_is_refused_and_not_lost(flags, tmp_path):
+    path = tmp_path / "tunnel.yml"
+    path.write_text("version: 3\ntunnels: {web: {addr: 80}}\n")
+    environ = {"TUNNELCTL_OIDC": "https://acme.okta.com"}
+    with pytest.raises(SettingsInvalid, match="TUNNELCTL_OIDC: this command takes no --oidc") as caught:
+        resolve(replace(flags, config_path=path), environ=environ, stdin=io.StringIO())
+    assert caught.value.hint.startswith("unset it; ")
 
 
 @pytest.mark.parametrize("name", ["subdomain", "domain", "url"])

@@ -25,7 +25,7 @@ tunnels:
 def started(tmp_path, monkeypatch):
     """What the agent is started with; the file's text can be given."""
     monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
-    for name in ("CONFIG", "RELAY", "AUTHTOKEN"):
+    for name in ("CONFIG", "RELAY", "AUTHTOKEN", "OIDC"):
         monkeypatch.delenv(f"TUNNELCTL_{name}", raising=False)
     monkeypatch.setenv("TOKEN", "tok")
     configs = []

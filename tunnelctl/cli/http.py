@@ -6,9 +6,9 @@ from typing import Any, cast
 import click
 
 from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
+from tunnelctl.cli.asked import TunnelFlags, typed_parameters
 from tunnelctl.cli.flags import CONNECTION, LOGGING, TUNNEL, UPSTREAM, Decorator, many, option, with_options
 from tunnelctl.cli.serving import serve
-from tunnelctl.cli.settings import TunnelFlags, typed_parameters
 
 JWT_OPTIONS = {"jwt_issuer": JWT_ISSUER, "jwt_audience": JWT_AUDIENCE, "jwt_claim": JWT_CLAIM}
 JWT_ORDER = f"{__name__}.jwt_order"

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli.asked import TunnelFlags, typed_parameters
 from tunnelctl.cli.flags import CONNECTION, LOGGING, TUNNEL, UPSTREAM, with_options
 from tunnelctl.cli.serving import serve
-from tunnelctl.cli.settings import TunnelFlags, typed_parameters
 
 LABEL = click.option(
     "--label",

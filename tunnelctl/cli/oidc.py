@@ -11,8 +11,9 @@ import click
 
 from tunnelctl.agent.address import AddressInvalid, parse_relay
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.cli.asked import typed_parameters
 from tunnelctl.cli.exits import Exit, Failure, plain
-from tunnelctl.cli.settings import ON_THE_COMMAND_LINE, typed_parameters
+from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.cli.view import can_draw
 
 if TYPE_CHECKING:

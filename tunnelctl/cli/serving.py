@@ -8,9 +8,10 @@ from typing import Any, cast
 import click
 
 from tunnelctl.agent.oidcrules import is_named
+from tunnelctl.cli.asked import StartFlags, TunnelFlags
 from tunnelctl.cli.exits import Exit, Failure, failure_of
 from tunnelctl.cli.records import LEVELS, STYLES, Style
-from tunnelctl.cli.settings import Settings, SettingsInvalid, StartFlags, TunnelFlags, resolve
+from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
 
 
 def serve(

@@ -5,9 +5,8 @@ Flags and environment variables arrive here already merged (click does that, fla
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from dataclasses import dataclass, replace
+from typing import TextIO, TypeVar
 
 from tunnelctl.agent.address import (
     DEFAULT_RELAY,
@@ -21,70 +20,19 @@ from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
 from tunnelctl.agent.hostnames import host_name, host_of_url, label
 from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
-from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
-from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
+from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
 from tunnelctl.wire.messages import PolicySpec
 
 T = TypeVar("T")
 
 ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
 """Stands where there is none yet."""
+LOGIN_VARIABLE = "TUNNELCTL_OIDC"
+"""What somebody may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkFlags:
-    """What any command that serves was given about the relay; "" and None for what it was not.
-
-    Attributes:
-        authtoken: Form of a secret, see `secretforms`.
-        typed: Names of the parameters that stood on the command line itself.
-        emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.
-    """
-
-    config_path: Path | None = None
-    relay: str = ""
-    relay_ca: str = ""
-    authtoken: str = field(default="", repr=False)
-    typed: frozenset[str] = frozenset()
-    emptied: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelFlags(LinkFlags):
-    """What `tunnel http` or `tunnel tunnel` was given, or the file says of a tunnel.
-
-    Attributes:
-        oidc_client_secret: Form of a secret too.
-    """
-
-    address: str
-    subdomain: str = ""
-    domain: str = ""
-    url: str = ""
-    edge: str = ""
-    labels: tuple[str, ...] = ()
-    pooling: bool = False
-    weight: int | None = None
-    name: str = ""
-    metadata: str = ""
-    upstream_tls_verify: bool | None = None
-    oidc_client_secret: str = field(default="", repr=False)
-    rules: RuleOptions = field(default_factory=RuleOptions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartFlags(LinkFlags):
-    """What `tunnel start` was given.
-
-    Attributes:
-        names: Tunnels of the file; empty for all of them.
-    """
-
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +86,11 @@ class _Resolver:
     def resolve(self) -> Settings:
         flags = self._flags
         self._problems.extend(f"--{name.replace('_', '-')}: its value is empty" for name in sorted(flags.emptied))
+        if self._environ.get(LOGIN_VARIABLE) and (isinstance(flags, StartFlags) or flags.labels):
+            self._problems.append(
+                f"{LOGIN_VARIABLE}: this command takes no --oidc, and visitors would not have to log in"
+            )
+            self._hint = f"unset it; {HINT if isinstance(flags, TunnelFlags) else 'the file says who is let in'}"
         file = self._file()
         relay_text, relay_from = self._first(("--relay", flags.relay), (f"{file.path}: connect_url", file.connect_url))
         relay = self._try(
@@ -272,28 +225,3 @@ class _Resolver:
         except AddressInvalid as error:
             self._problems.append(f"{prefix}{error}")
             return otherwise
-
-
-def flags_of(tunnel: FileTunnel) -> TunnelFlags:
-    """The flags that would say the same as the file."""
-    return TunnelFlags(
-        address=tunnel.addr,
-        subdomain=tunnel.subdomain,
-        domain=tunnel.domain,
-        url=tunnel.url,
-        edge=tunnel.edge,
-        labels=tunnel.labels,
-        pooling=tunnel.pooling,
-        weight=tunnel.weight,
-        name=tunnel.name,
-        metadata=tunnel.metadata,
-        oidc_client_secret=tunnel.rules.oidc_client_secret,
-        rules=replace(tunnel.rules, oidc_client_secret=""),
-    )
-
-
-def typed_parameters(context: Any) -> frozenset[str]:
-    """Names of the parameters that stood on the command line, and not in the environment."""
-    return frozenset(
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    )

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli.asked import StartFlags, typed_parameters
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flags import CONNECTION, LOGGING, with_options
 from tunnelctl.cli.serving import serve
-from tunnelctl.cli.settings import StartFlags, typed_parameters
 
 
 @click.command(short_help="Start tunnels of the configuration file.")

@@ -1,0 +1,85 @@
+"""What a command that serves was asked for, as values, before anybody has judged it. What it makes is in `settings`."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.tunnelfile import FileTunnel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFlags:
+    """What any command that serves was given about the relay; "" and None for what it was not.
+
+    Attributes:
+        authtoken: Form of a secret, see `secretforms`.
+        typed: Names of the parameters that stood on the command line itself.
+        emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.
+    """
+
+    config_path: Path | None = None
+    relay: str = ""
+    relay_ca: str = ""
+    authtoken: str = field(default="", repr=False)
+    typed: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelFlags(LinkFlags):
+    """What `tunnel http` or `tunnel tunnel` was given, or the file says of a tunnel.
+
+    Attributes:
+        oidc_client_secret: Form of a secret too.
+    """
+
+    address: str
+    subdomain: str = ""
+    domain: str = ""
+    url: str = ""
+    edge: str = ""
+    labels: tuple[str, ...] = ()
+    pooling: bool = False
+    weight: int | None = None
+    name: str = ""
+    metadata: str = ""
+    upstream_tls_verify: bool | None = None
+    oidc_client_secret: str = field(default="", repr=False)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFlags(LinkFlags):
+    """What `tunnel start` was given.
+
+    Attributes:
+        names: Tunnels of the file; empty for all of them.
+    """
+
+    names: tuple[str, ...] = ()
+
+
+def flags_of(tunnel: FileTunnel) -> TunnelFlags:
+    """The flags that would say the same as the file."""
+    return TunnelFlags(
+        address=tunnel.addr,
+        subdomain=tunnel.subdomain,
+        domain=tunnel.domain,
+        url=tunnel.url,
+        edge=tunnel.edge,
+        labels=tunnel.labels,
+        pooling=tunnel.pooling,
+        weight=tunnel.weight,
+        name=tunnel.name,
+        metadata=tunnel.metadata,
+        oidc_client_secret=tunnel.rules.oidc_client_secret,
+        rules=replace(tunnel.rules, oidc_client_secret=""),
+    )
+
+
+def typed_parameters(context: Any) -> frozenset[str]:
+    """Names of the parameters that stood on the command line, and not in the environment."""
+    return frozenset(
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    )
