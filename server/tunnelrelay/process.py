@@ -53,11 +53,21 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
                "https": _text(relay.https), "admin": _text(relay.admin),
                "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
     )  # fmt: skip
+    _tell_redirect_uri(relay)
     await _greet(relay, config)
     await stopped.wait()
     log.info("relay stopping")
     await relay.stop()
     return 0
+
+
+def _tell_redirect_uri(relay: Relay) -> None:
+    """What to register at the operator's provider: between strangers' connections it is one of its own."""
+    oidc, address = relay.parts.services.sign_ins.oidc, relay.address
+    if oidc is not None:
+        connection = oidc.connection
+        uri = address.redirect_uri(connection.callback, connection.id, address.dashboard_host)
+        log.info("dashboard login ready", extra={"issuer": connection.issuer, "redirect_uri": uri})
 
 
 async def _greet(relay: Relay, config: RelayConfig) -> None:

@@ -58,6 +58,7 @@ async def test_a_list_goes_on_behind_the_last_handle(office: Office) -> None:
     first = await office.logins.page(OPERATOR, limit=2)
     second = await office.logins.page(OPERATOR, limit=2, before=first[-1].id)
     assert [login.subject for login in (*first, *second)] == ["alice", "bob", "alice"]
+    assert await office.logins.page(OPERATOR, before="0" * 16) == []
 
 
 async def test_what_has_run_out_is_not_shown(office: Office) -> None:

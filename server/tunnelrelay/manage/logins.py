@@ -62,13 +62,16 @@ class Logins:
 
         Args:
             email: Whole and exact, in whatever case.
-            before: The last handle of the page before; one that is gone begins anew.
+            before: The last handle of the page before. Behind one that is gone there is nothing: whoever reads on
+                begins anew.
         """
         self.ground.authorize(actor, AREA, Access.READ)
         with self.ground.asking():
             found = await self._found(actor, host, email)
         handles = [handle(row) for row in found]
-        start = handles.index(before) + 1 if before in handles else 0
+        if before is not None and before not in handles:
+            return []
+        start = 0 if before is None else handles.index(before) + 1
         return [_view(row) for row in found[start : start + page_size(limit)]]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
