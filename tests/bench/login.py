@@ -7,7 +7,7 @@ on one relay and their windows alternate, so that what the machine does in betwe
 import contextlib
 import http.client
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -20,6 +20,7 @@ from tests.bench.procs import Proc, free_port
 from tests.bench.traffic import Window, request_figures
 
 GUARDED = "guarded"
+CLIENT, SECRET = "bench", "bench-secret"
 PAIRS = 3
 """How often the two windows alternate: a difference of a tenth drowns in the noise of a single pair."""
 MAX_STEPS = 12
@@ -30,27 +31,37 @@ NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-De
 
 def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
     """CPU per ten thousand requests without a login, with a live session, and their ratio."""
-    with _provider(lab) as issuer, open_session(lab, peer, lab.files_port) as session:
+    with provider(lab) as issuer, open_session(lab, peer, lab.files_port) as session:
         port = session.door.port
-        options = ("--oidc", issuer, "--oidc-client-id", "bench", "--oidc-client-secret", "bench-secret")
-        extra = agent_command(port, lab.files_port, GUARDED, *options)
+        extra = agent_command(port, lab.files_port, GUARDED, *guard_flags(issuer))
         guarded = door_of_name(port, GUARDED)
         session.clients.append(Proc(extra.words, session.folder / "guarded.log", extra.env))
         # Without a session, a program is told to sign in: the tunnel is up and guarded.
         procs.seconds_until_answer(port, guarded.host, loads.SMALL, READY_SECONDS, status=401)
-        cookie = log_in(guarded)
-        pairs = [_pair(session, guarded, cookie, seconds) for _ in range(PAIRS)]
+        doors = [(session.door, ""), (guarded, log_in(guarded))]
+        pairs = [side_by_side(session, doors, seconds) for _ in range(PAIRS)]
     plain, live = (statistics.median(pair[i][0] for pair in pairs) for i in (0, 1))
     noise = max(window[1].noise for pair in pairs for window in pair)
     errors = sum(window[2] for pair in pairs for window in pair)
     return Window({"open": plain, "live": live, "times": live / plain}, errors, noise)
 
 
-def _pair(session: Session, guarded: Door, cookie: str, seconds: float) -> tuple[tuple[float, Spent, int], ...]:
-    """An open window and one with the session's cookie, side by side."""
-    doors = (session.door, ()), (guarded, ("-H", f"Cookie: {cookie}"))
+def guard_flags(issuer: str) -> tuple[str, ...]:
+    """The agent's flags that put a login before its tunnel."""
+    return ("--oidc", issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET)
+
+
+def side_by_side(
+    session: Session, doors: Sequence[tuple[Door, str]], seconds: float
+) -> tuple[tuple[float, Spent, int], ...]:
+    """One window at each door, one after another.
+
+    Args:
+        doors: With the Cookie value to send along, "" for none.
+    """
     windows = []
-    for door, words in doors:
+    for door, cookie in doors:
+        words = ("-H", f"Cookie: {cookie}") if cookie else ()
 
         def action(door: Door = door, words: tuple[str, ...] = words) -> WrkResult:
             return loads.run_wrk(door, loads.SMALL, CONNECTIONS, seconds, *words)
@@ -61,10 +72,10 @@ def _pair(session: Session, guarded: Door, cookie: str, seconds: float) -> tuple
 
 
 @contextlib.contextmanager
-def _provider(lab: Lab) -> Iterator[str]:
+def provider(lab: Lab) -> Iterator[str]:
     """A local OpenID provider; yields its issuer."""
     port = free_port()
-    log = lab.folder / "provider.log"
+    log = lab.fresh_folder("provider") / "provider.log"
     command = Command((program("oidc-provider-mock"), "--host", "127.0.0.1", "--port", str(port)))
     proc = Proc(command.words, log)
     try:

@@ -189,6 +189,39 @@ METRICS: tuple[Metric, ...] = (
         digits=2,
         targets=(AtMost(1.10),),
     ),
+    Metric(
+        name="edge.open", title="small GET beside an edge, no login: CPU per 10k", unit="s", is_relative=False, digits=2
+    ),
+    Metric(
+        name="edge.agent",
+        title="small GET, live session at an agent's own login: CPU per 10k",
+        unit="s",
+        is_relative=False,
+        digits=2,
+    ),
+    Metric(
+        name="edge.lone",
+        title="small GET, live session at an edge with one tunnel: CPU per 10k",
+        unit="s",
+        is_relative=False,
+        digits=2,
+    ),
+    Metric(
+        name="edge.two",
+        title="small GET, live session at an edge with two tunnels: CPU per 10k",
+        unit="s",
+        is_relative=False,
+        digits=2,
+    ),
+    Metric(name="edge.times", title="cost of an edge's policy", unit="×", is_relative=False, digits=2),
+    Metric(
+        name="edge.beside",
+        title="an edge's policy beside an agent's own",
+        unit="×",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(1.10),),
+    ),
     Metric(name="memory.relay", title="server with one idle tunnel", unit="MB", is_relative=False, digits=1),
     Metric(
         name="memory.tunnel",

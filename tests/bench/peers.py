@@ -175,6 +175,12 @@ def agent_command(port: int, upstream: int, name: str, *more: str) -> Command:
     return ours("tunnelctl", *words, "--log", "false", *more)
 
 
+def edge_agent_command(port: int, upstream: int, edge: str) -> Command:
+    """Our agent as one of those that serve an edge, silent."""
+    words = ("http", f"http://127.0.0.1:{upstream}", "--relay", f"http://127.0.0.1:{port}", "--edge", edge)
+    return ours("tunnelctl", *words, "--log", "false")
+
+
 def door_of_name(port: int, name: str) -> Door:
     """The door of a tunnel with that subdomain."""
     return Door(port, f"{name}.localhost:{port}")

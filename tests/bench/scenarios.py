@@ -7,7 +7,7 @@ Two kinds: a `LoadScenario` puts load on a tunnel that is already up and shares 
 import dataclasses
 from collections.abc import Callable
 
-from tests.bench import lifecycle, login, traffic
+from tests.bench import edge, lifecycle, login, traffic
 from tests.bench.lab import Lab, Session
 from tests.bench.plan import Peer
 from tests.bench.traffic import Window
@@ -64,6 +64,7 @@ LOADS: tuple[LoadScenario, ...] = (
 
 LIVES: tuple[LifeScenario, ...] = (
     LifeScenario(name="session", measure=login.session_check, seconds=3, only_ours=True),
+    LifeScenario(name="edge", measure=edge.edge_policy, seconds=3, only_ours=True),
     LifeScenario(name="start", measure=lifecycle.start),
     LifeScenario(name="recover", measure=lifecycle.recover_after(1.0)),
     LifeScenario(name="recover_late", measure=lifecycle.recover_after(5.0)),
