@@ -195,6 +195,7 @@ async def _ground(given: Given) -> _Ground:
         registry.expect(name.host, name.owner, name.generation)
     keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock)
     feed = Feed()
+    registry.on_change = lambda owner: feed.publish(f"tunnels:{owner}")
     return _Ground(
         keys=keys,
         audit=audit,

@@ -356,3 +356,19 @@ def test_health_changes_once_and_says_since_when(case):
     case.registry.heal(tunnel)
     assert (tunnel.health.is_good, tunnel.health.since) == (True, case.unix)
     assert (case.registry.unhealthy_count, case.registry.tunnel_count) == (0, 1)
+
+
+def test_whoever_shows_tunnels_hears_of_each_that_comes_leaves_drains_or_ails():
+    registry = Registry(clock=lambda: 0.0, monotonic=lambda: 0.0)
+    heard: list[str] = []
+    registry.on_change = heard.append
+    tunnel = fake_tunnel("ann")
+
+    registry.claim(tunnel, "demo.tun.example", Policy())
+    registry.ail(tunnel, "no_answer")
+    registry.ail(tunnel, "no_answer")
+    registry.heal(tunnel)
+    registry.drain(tunnel.id)
+    registry.release("demo.tun.example", tunnel.claim, on_purpose=True)
+
+    assert heard == ["ann"] * 5

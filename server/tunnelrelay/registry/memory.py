@@ -43,6 +43,9 @@ class Registry:
     Args:
         clock: Unix time, for what people read.
         monotonic: Seconds, for how long a name has been lost.
+
+    Attributes:
+        on_change: Told an owner of whose tunnels one came, left, began to drain, or is no longer as well as it was.
     """
 
     def __init__(self, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
@@ -54,6 +57,7 @@ class Registry:
         self._lost: dict[str, float] = {}
         self._claims = 0
         self._began = monotonic()
+        self.on_change: Callable[[str], None] = lambda owner: None
 
     def find(self, host: str) -> Endpoint | None:
         """The endpoint at a canonical host; None when nobody serves it or did a moment ago."""
@@ -128,10 +132,12 @@ class Registry:
         self._claims += 1
         tunnel.claim = self._claims
         self._tunnels[tunnel.id] = tunnel
+        self.on_change(tunnel.owner)
 
     def dismiss(self, tunnel: Tunnel) -> None:
         """A tunnel is gone."""
         self._tunnels.pop(tunnel.id, None)
+        self.on_change(tunnel.owner)
 
     def drain(self, tunnel_id: str) -> bool:
         """Give a tunnel no more requests; those it has go on. False when there is no such tunnel."""
@@ -139,6 +145,7 @@ class Registry:
         if tunnel is None:
             return False
         tunnel.is_draining = True
+        self.on_change(tunnel.owner)
         for host in tunnel.hosts:
             if (endpoint := self._endpoints.get(host)) is not None:
                 endpoint.serve_by(endpoint.tunnels)
@@ -148,12 +155,14 @@ class Registry:
         """A tunnel's upstream does not answer: others get its requests."""
         if tunnel.health.is_good:
             tunnel.health = Health(False, reason, self._clock())
+            self.on_change(tunnel.owner)
             log.info("tunnel unhealthy owner=%s name=%s id=%s reason=%s", tunnel.owner, tunnel.name, tunnel.id, reason)
 
     def heal(self, tunnel: Tunnel) -> None:
         """A tunnel's upstream answers again."""
         if not tunnel.health.is_good:
             tunnel.health = Health(True, since=self._clock())
+            self.on_change(tunnel.owner)
             log.info("tunnel healthy again owner=%s name=%s id=%s", tunnel.owner, tunnel.name, tunnel.id)
             for host in tunnel.hosts:
                 if (endpoint := self._endpoints.get(host)) is not None:
