@@ -74,7 +74,9 @@ class DashboardSettings:
         issuer, "Issuer of the OpenID provider by which people sign in to the dashboard.", shape="URL"
     )
     dashboard_oidc_client_id: str | None = setting(
-        plain, "The dashboard's client id at that provider. The redirect URI to register there is logged at the start.", shape="ID"
+        plain,
+        "The dashboard's client id at that provider. The redirect URI to register there is logged at the start.",
+        shape="ID",
     )
     dashboard_oidc_client_secret: Secret | None = setting(
         secret,
