@@ -1,0 +1,222 @@
+"""The dashboard as people meet it: a phone, a desk, light and dark, the keyboard, no script; and with hostile words."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Page, expect
+
+from tests.pages.test_style import TEXT, contrast
+from tests.support.app_routes import sample_app
+from tests.support.browser import browsing, screenshot
+from tests.support.dashboard import actor_for, browse_signed_in, code_of
+from tests.support.world import World, world
+from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.manage.provider_settings import ProviderSettings
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+PHONE, DESK, NARROWEST = (375, 720), (1280, 800), (320, 568)
+HOSTILE = "\"><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>" + "long-" * 20
+PATHS = ("/edges", "/edges/new", "{edge}", "{edge}/oidc", "{edge}/ip-restriction", "{edge}/basic-auth", "{edge}/x")
+
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+COLOURS = """() => [...document.querySelectorAll('h1, h2, h3, p, dt, dd, td, th, label, a, button, span, code, li')]
+    .filter(e => e.checkVisibility() && !e.closest('.aside, [popover], :disabled') && e.innerText.trim()
+        && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())).map(e => {
+    const canvas = document.createElement('canvas').getContext('2d')
+    const see = colour => { canvas.fillStyle = colour; return canvas.fillStyle }
+    let under = e
+    while (under.parentElement && getComputedStyle(under).backgroundColor === 'rgba(0, 0, 0, 0)')
+        under = under.parentElement
+    return [see(getComputedStyle(e).color), see(getComputedStyle(under).backgroundColor), e.innerText] })"""
+NAMELESS = """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a, summary')]
+    .filter(e => e.checkVisibility() && !(e.labels && e.labels.length) && !e.innerText.trim()
+        && !e.getAttribute('aria-label')).map(e => e.outerHTML)"""
+TARGETS = """() => [...document.querySelectorAll('button, summary, a.button, nav a')].filter(e => e.checkVisibility())
+    .map(e => [e.innerText, e.getBoundingClientRect().height]).filter(([, height]) => height < 36)"""
+SAME_IDS = "() => { const ids = [...document.querySelectorAll('[id]')].map(e => e.id); "
+SAME_IDS += "return ids.filter((id, n) => ids.indexOf(id) !== n) }"
+
+
+class Desk:
+    """A signed-in browser before a relay with things to show.
+
+    Attributes:
+        edge: The path of an edge with hostile words and two tunnels.
+        said: What the browser complained about: errors, and what the policy did not let load.
+    """
+
+    def __init__(self, w: World, context: BrowserContext, page: Page, edge: str) -> None:
+        self.w = w
+        self.context = context
+        self.page = page
+        self.edge = edge
+        self.origin = w.relay.address.url(w.relay.address.dashboard_host)
+        self.said: list[str] = []
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda message: self.said.append(message.text) if message.type == "error" else None)
+
+    async def open(self, path: str, size: tuple[int, int] = DESK, scheme: str = "light") -> Page:
+        await self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await self.page.goto(self.origin + path.format(edge=self.edge))
+        return self.page
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    data: Path = tmp_path_factory.mktemp("relay")
+    with sample_app() as app:
+        async with world(data) as w, browsing() as context:
+            page = await browse_signed_in(w, context, path="/edges")
+            services = w.relay.parts.services
+            admin = actor_for((await w.relay.store.users.all(role="admin"))[0])
+            edge = await services.edges.create(admin, NewEdge(host="shop", description=HOSTILE))
+            settings = ProviderSettings(issuer="https://login.acme.example", client_id="relay")
+            await services.providers.create(admin, "work", settings, "client-secret-of-work", description=HOSTILE)
+            await services.edges.create(admin, NewEdge(host="docs"))
+            for name in ("shop-1", HOSTILE[:60]):
+                w.agent(app.port, edge="shop", name=name)
+            yield Desk(w, context, page, f"/edges/{edge.id}")
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK, NARROWEST], ids=["phone", "desk", "narrowest"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_nothing_sticks_out_and_everything_has_a_name(desk: Desk, path, size):
+    page = await desk.open(path, size)
+
+    assert await page.evaluate(FITS)
+    assert await page.evaluate(NAMELESS) == []
+    assert await page.evaluate(SAME_IDS) == []
+    if size == PHONE:
+        assert await page.evaluate(TARGETS) == []
+    landmarks = [await page.get_by_role(role).count() for role in ("main", "heading")]
+    assert landmarks[0] == 1
+    assert await page.get_by_role("heading", level=1).count() + (path == "{edge}/x") == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [*PATHS, "/sign-in"])
+async def test_every_word_can_be_read(desk: Desk, path, scheme):
+    page = await desk.open(path, DESK, scheme)
+
+    for colour, ground, words in await page.evaluate(COLOURS):
+        assert contrast(colour, ground) >= TEXT, (words, colour, ground)
+
+
+async def test_hostile_words_do_nothing_and_nothing_breaks_the_policy(desk: Desk):
+    """Row 139."""
+    desk.said.clear()
+    for path in PATHS[:-1]:
+        page = await desk.open(path)
+        await page.wait_for_load_state()
+        assert await page.evaluate("window.hit") is None, path
+    page = await desk.open("{edge}")
+    await expect(page.get_by_role("heading", name="You have 2 tunnels online")).to_be_visible()
+    await expect(page.locator("#tunnels")).to_contain_text("<script>window.hit")
+    await page.get_by_role("link", name="Edit the description").click()
+    await expect(page.get_by_label("Description")).to_have_value(HOSTILE)
+
+    assert await page.evaluate("window.hit") is None
+    assert desk.said == []
+
+
+async def test_pictures_are_taken(desk: Desk):
+    for name, path in (("edges", "/edges"), ("edge", "{edge}"), ("oidc", "{edge}/oidc"), ("new", "/edges/new")):
+        for size in (PHONE, DESK):
+            for scheme in ("light", "dark"):
+                page = await desk.open(path, size, scheme)
+                await page.wait_for_load_state()
+                assert (await screenshot(page, f"dashboard-{name}-{size[0]}-{scheme}")).stat().st_size > 5_000
+
+
+async def test_the_keyboard_finds_the_content_and_the_navigation(desk: Desk):
+    page = await desk.open("/edges")
+
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.textContent") == "Skip to content"
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.textContent.trim()") == "New edge"
+    await page.keyboard.press("g")
+    await page.keyboard.press("o")
+
+    await page.wait_for_url(desk.origin + "/")
+
+
+async def test_a_dialog_asks_waits_for_the_name_and_can_be_left(desk: Desk):
+    page = await desk.open("{edge}")
+
+    await page.get_by_role("button", name="Delete edge").first.click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("textbox")).to_be_focused()
+    await expect(dialog.get_by_role("button", name="Delete edge")).to_be_disabled()
+    await dialog.get_by_role("textbox").fill("shop.localhost")
+    await expect(dialog.get_by_role("button", name="Delete edge")).to_be_enabled()
+    await page.keyboard.press("Escape")
+
+    await expect(dialog).to_be_hidden()
+
+
+async def test_what_is_focused_stays_so_when_the_figures_change(desk: Desk):
+    page = await desk.open("{edge}")
+    button = page.locator("#tunnels button").first
+    await button.focus()
+    name = await button.get_attribute("id")
+    await page.evaluate("""() => { window.swaps = 0
+        document.addEventListener('htmx:sseMessage', () => { window.swaps += 1 }) }""")
+
+    await desk.w.relay.parts.services.edges.update(
+        actor_for((await desk.w.relay.store.users.all(role="admin"))[0]), desk.edge.rpartition("/")[2], metadata="x"
+    )
+    agent = desk.w.agent(1, edge="shop", name="third")
+    await expect(page.get_by_role("heading", name="You have 3 tunnels online")).to_be_visible()
+    await agent.stop()
+    await expect(page.get_by_role("heading", name="You have 2 tunnels online")).to_be_visible()
+
+    assert await page.evaluate("document.activeElement.id") == name
+
+
+async def test_without_a_script_a_phone_has_its_menu_and_forms_work(desk: Desk):
+    cookies = await desk.context.cookies()
+    assert desk.context.browser is not None
+    plain = await desk.context.browser.new_context(
+        java_script_enabled=False, viewport={"width": PHONE[0], "height": PHONE[1]}
+    )
+    try:
+        await plain.add_cookies(cookies)  # type: ignore[arg-type]
+        page = await plain.new_page()
+        await page.goto(f"{desk.origin}/edges/new")
+        await page.locator("summary").click()
+        await page.get_by_role("link", name="Edges").first.click()
+        await page.get_by_role("link", name="docs.localhost").click()
+        await page.get_by_role("link", name="Edit the description").click()
+        await page.get_by_label("Description").fill("written without a script")
+        await page.get_by_role("button", name="Save").click()
+
+        await expect(page.locator("#description")).to_contain_text("written without a script")
+        assert await page.locator(".copy").first.is_visible() is False
+    finally:
+        await plain.close()
+
+
+async def test_the_code_of_a_link_leaves_the_address_bar_and_the_history(desk: Desk):
+    """Row 145."""
+    user = (await desk.w.relay.store.users.all(role="admin"))[0]
+    code = await code_of(desk.w, user)
+    asked: list[str] = []
+    page = await desk.context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+
+    await page.goto(f"{desk.origin}/sign-in#code={code}")
+    await expect(page.get_by_label("One-time code")).to_have_value(code)
+
+    assert page.url == f"{desk.origin}/sign-in"
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url(f"{desk.origin}/")
+    await page.go_back()
+    assert "code=" not in page.url
+    assert not [url for url in asked if code in url]
+    await page.close()
