@@ -20,7 +20,7 @@ OPERATOR = Actor(user_id="", name="operator", owner="local", is_admin=True, via=
 
 @dataclass
 class Desk:
-    """Somebody with an administrator's key, at a relay that asks agents for no token."""
+    """Somebody with an administrator's key, at a relay that asks agents for no token unless a test says otherwise."""
 
     world: World
     capsys: pytest.CaptureFixture[str]
@@ -43,12 +43,12 @@ class Desk:
 
 @pytest.fixture
 async def desk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> AsyncIterator[Desk]:
     monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
     for name in ("CONFIG", "RELAY_CA", "API_URL"):
         monkeypatch.delenv(f"TUNNELCTL_{name}", raising=False)
-    async with world(tmp_path / "data") as w:
+    async with world(tmp_path / "data", **getattr(request, "param", {})) as w:
         services = w.relay.parts.services
         user = await services.users.create(OPERATOR, "ann", "local", "admin")
         _, key = await services.api_keys.create(OPERATOR, user_id=user.id)
@@ -150,3 +150,33 @@ async def test_all_pages_of_a_list_are_one(desk):
     listed = await desk.api("users", "list", "--all", "--limit=1")
     assert [user["name"] for user in listed["users"]] == ["eve", "bob", "ann"]
     assert listed["next_page_uri"] is None
+
+
+async def test_a_joined_tunnel_is_back_after_the_relay_was_started_again(desk, app):
+    edge, _ = await desk.edge("shop")
+    tunnel = await desk.world.tunnel(app.port, labels=(("edge", edge),))
+    await desk.world.relay.stop()
+    await desk.world.start_relay()
+    await tunnel.until_started()
+    assert tunnel.host == f"shop.localhost:{desk.world.port}"
+    assert (await tunnel.fetch("GET", "/status/200")).status == 200
+
+
+async def test_a_tunnel_waits_while_its_edge_has_no_route_and_ends_when_a_new_link_finds_no_edge(desk, app):
+    edge, route = await desk.edge("shop")
+    tunnel = await desk.world.tunnel(app.port, edge="shop")
+    await desk.api("edges", "https-routes", "delete", edge, route)
+    assert (await tunnel.diary.starts.get()).url == ""
+    await desk.api("edges", "https", "delete", edge)
+    (session,) = (await desk.api("tunnel-sessions", "list"))["tunnel_sessions"]
+    await desk.api("tunnel-sessions", "restart", session["id"])
+    assert isinstance(await tunnel.running, Invalid)
+
+
+@pytest.mark.parametrize("desk", [{"multi_tenant": True}], indirect=True)
+async def test_a_credential_that_may_not_join_is_told_so(desk, app):
+    await desk.edge("shop")
+    made = await desk.api("credentials", "create", "--acl=bind:pr-*")
+    outcome = await desk.world.agent(app.port, edge="shop", token=made["token"]).running
+    assert isinstance(outcome, NotAllowed)
+    assert outcome.hint
