@@ -34,7 +34,10 @@ class Scene:
         self.now = START
         self.store = Fragile()
         self.audit = Audit(clock=lambda: self.now, key=b"k" * 32, node="relay:443")
-        self.keeper = AuditKeeper(self.audit, self.store, keep_days=90, clock=lambda: self.now)
+        self.told = []
+        self.keeper = AuditKeeper(
+            self.audit, self.store, keep_days=90, clock=lambda: self.now, publish=self.told.append
+        )
 
     async def kinds(self):
         return [row.kind for row in reversed(await self.store.audit())]
@@ -43,6 +46,19 @@ class Scene:
 @pytest.fixture
 def scene():
     return Scene()
+
+
+async def test_whoever_looks_is_told_once_events_can_be_read_and_not_before(scene):
+    scene.audit.record("login.ok", owner="ann")
+    scene.audit.record("login.ok", owner="ann")
+    scene.store.is_away = True
+    await scene.keeper.flush()
+    assert scene.told == []
+
+    scene.store.is_away = False
+    await scene.keeper.flush()
+
+    assert scene.told == ["audit:ann"]
 
 
 async def test_an_event_is_kept_with_all_it_says(scene):

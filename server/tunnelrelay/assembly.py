@@ -193,8 +193,8 @@ async def _ground(given: Given) -> _Ground:
     audit = Audit(clock=given.clock, key=digest_key, node=_node(address), owner_of=registry.owner_of)
     for name in await given.store.names(given.clock() - LOST_SECONDS):
         registry.expect(name.host, name.owner, name.generation)
-    keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock)
     feed = Feed()
+    keeper = AuditKeeper(audit, given.store, keep_days=config.audit_days, clock=given.clock, publish=feed.publish)
     registry.on_change = lambda owner: feed.publish(f"tunnels:{owner}")
     return _Ground(
         keys=keys,

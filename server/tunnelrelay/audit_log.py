@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from tunnelrelay.observe.audit import Audit, AuditEvent
+from tunnelrelay.observe.feed import Publish
 from tunnelrelay.store.base import AuditRow, Store, StoreError
 
 log = logging.getLogger("tunnelrelay.audit")
@@ -35,13 +36,23 @@ class AuditKeeper:
     Args:
         keep_days: Older events are deleted.
         clock: Unix time.
+        publish: Is told of `audit:<owner>` once an event can be read; see `observe.feed`.
     """
 
-    def __init__(self, audit: Audit, store: Store, *, keep_days: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        audit: Audit,
+        store: Store,
+        *,
+        keep_days: float,
+        clock: Callable[[], float],
+        publish: Publish = lambda topic: None,
+    ) -> None:
         self._audit = audit
         self._store = store
         self._keep_seconds = keep_days * DAY
         self._clock = clock
+        self._publish = publish
         self._is_away = False
         self._next_ping = self._next_purge = 0.0
 
@@ -73,6 +84,8 @@ class AuditKeeper:
                 self._audit.give_back(events)
                 log.warning("audit events not written, will try again: %s", error)
                 return
+            for owner in {event.owner for event in events}:
+                self._publish(f"audit:{owner}")
 
     async def _look(self) -> None:
         try:

@@ -161,11 +161,12 @@ def test_each_owner_of_a_batch_is_told_once() -> None:
             told.append(topic)
 
     traffic = log(feed=Heard())
-    for owner in ("ann", "bob", "ann"):
-        traffic.add(seen(owner))
+    traffic.tell_who("r2", Identity(issuer="i", subject="s"), "")
+    for number, owner in enumerate(("ann", "bob", "ann")):
+        traffic.add(seen(owner, request_id=f"r{number}"))
     traffic.digest()
     traffic.digest()
-    assert sorted(told) == ["traffic:ann", "traffic:bob"]
+    assert sorted(told) == ["sessions:ann", "traffic:ann", "traffic:bob"]
 
 
 async def test_the_loops_own_clock_counts_a_batch() -> None:

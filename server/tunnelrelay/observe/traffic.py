@@ -58,7 +58,7 @@ class TrafficLog:
 
     Args:
         clock: Unix time.
-        feed: Is told `traffic:<owner>` for each owner in a batch.
+        feed: Is told `traffic:<owner>` for each owner in a batch, and `sessions:<owner>` when somebody signed in.
         call_later: The event loop's by default; tests turn their own clock.
     """
 
@@ -112,10 +112,12 @@ class TrafficLog:
         for (owner, host, tunnel, second, outcome, bucket), count in Counter(map(_class_of, batch)).items():
             for series in self._series(owner, host, tunnel):
                 series.add(second, outcome, bucket, count)
-        owners = {seen.owner for seen in batch}
+        topics = {f"traffic:{seen.owner}" for seen in batch}
+        if self._signed_in:
+            topics |= {f"sessions:{seen.owner}" for seen in batch if seen.exchange.request_id in self._signed_in}
         self._keep(batch)
-        for owner in owners:
-            self._feed.publish(f"traffic:{owner}")
+        for topic in topics:
+            self._feed.publish(topic)
 
     def recent(self, owner: str | None = None) -> Iterator[Seen]:
         """The last requests, newest first.
