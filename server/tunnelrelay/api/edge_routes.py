@@ -92,21 +92,18 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
     @router.post(ROUTES, status_code=201, **needs("edges:write"))
     async def create_https_edge_route(call: Calling, edge_id: Id, body: NewRoute) -> EdgeRoute:
         """Makes the route, with all of its modules at once: it is never more open than they say."""
-        view = await edges.get(call.actor, edge_id)
-        if view.settings.route is not None:
-            raise ManageError(Kind.CONFLICT, "route_exists", "This edge has its one route already.", "Change that one.")
         now = clock()
         route = RouteSettings(
-            id=new_id("route", now),
-            created_at=now,
-            description=body.description,
-            metadata=body.metadata,
+            id=new_id("route", now), created_at=now, description=body.description, metadata=body.metadata
         )
 
         def made(settings: EdgeSettings) -> EdgeSettings:
+            if settings.route is not None:
+                told = "This edge has its one route already."
+                raise ManageError(Kind.CONFLICT, "route_exists", told, "Change that one.")
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
-        return await _changed(services, call, view, body, made)
+        return await _changed(services, call, edge_id, None, body, made)
 
     @router.get(f"{ROUTES}/{{id}}", **needs("edges:read"))
     async def get_https_edge_route(call: Calling, edge_id: Id, id: Id) -> EdgeRoute:
@@ -124,7 +121,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
             route = msgspec.structs.replace(settings.route, **texts)
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
-        return await _changed(services, call, view, body, changed)
+        return await _changed(services, call, edge_id, view.row.version, body, changed)
 
     @router.delete(f"{ROUTES}/{{id}}", status_code=204, **needs("edges:write"))
     async def delete_https_edge_route(call: Calling, edge_id: Id, id: Id) -> None:
@@ -137,11 +134,11 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
     return router
 
 
-async def _changed(services: Services, call: Call, view: EdgeView, body: _Modules, change: Change) -> EdgeRoute:
+async def _changed(
+    services: Services, call: Call, edge_id: str, version: int | None, body: _Modules, change: Change
+) -> EdgeRoute:
     """Writes the route and its modules, then who serves it: the rules stand before anybody is served."""
-    view = await services.edges.set_policy(
-        call.actor, view.row.id, change, secrets_with(body.modules()), version=view.row.version
-    )
+    view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()), version=version)
     if body.backend is not None:
         view = await set_backend(services, call, view, body.backend)
     return _shown(call, view)

@@ -195,7 +195,7 @@ def routes(services: Services) -> APIRouter:
         """Ends an agent's link; the agent comes back with a new one. Its process goes on."""
         tunnels.stop_session(call.actor, id, is_restart=True)
 
-    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
+    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], status_code=204, **needs("edges:read"))
     async def update_tunnel_session(call: Calling, id: Id) -> None:
         """Always refused: agents are updated by who installed them."""
         tunnels.session(call.actor, id)
