@@ -337,9 +337,11 @@ class AgentSession:
                     desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
             return
         (host,) = tunnel.hosts
+        if desk.registry.tunnel(tunnel.id) is None:
+            return  # a newer claim has taken its place
         if not desk.registry.release(host, tunnel.claim, on_purpose=on_purpose):
-            return
-        if on_purpose:
+            log.info("tunnel left its pool owner=%s host=%s", self.owner, host)
+        elif on_purpose:
             desk.names.given_up(host, self.owner)
             log.info("tunnel unbound owner=%s host=%s", self.owner, host)
         else:

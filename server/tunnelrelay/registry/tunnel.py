@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunnelctl.link.link import StreamOwner
@@ -89,6 +89,7 @@ class Tunnel:
         open: Exchanges it has now.
         credit: For its turn among equals; see `balance`.
         health: See `Health`.
+        proof: What names its agent without the instance id itself (`tunnelctl.agent.ready.proof`).
         is_draining: It gets no new requests; those it has go on.
     """
 
@@ -120,11 +121,10 @@ class Tunnel:
     credit: int = 0
     health: Health = HEALTHY
     is_draining: bool = False
+    proof: bytes = field(init=False)
 
-    @property
-    def proof(self) -> bytes:
-        """What names its agent without the instance id itself (`tunnelctl.agent.ready.proof`)."""
-        return hashlib.sha256(b"tunnel ready " + self.agent.encode()).hexdigest().encode()
+    def __post_init__(self) -> None:
+        self.proof = hashlib.sha256(b"tunnel ready " + self.agent.encode()).hexdigest().encode()
 
     @property
     def label(self) -> str:
