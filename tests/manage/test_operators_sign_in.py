@@ -11,10 +11,14 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 import pytest
 
+from tests.oidc.test_logout_token import HONEST
+from tests.oidc.test_tokens import sign
 from tests.oidc.world import CLIENT_ID, CLIENT_SECRET, ISSUER, LyingProvider
+from tests.support.apps import App
 from tests.support.dashboard import DashboardClient
 from tests.support.world import World, world
 from tunnelctl.secret import Secret
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.relay import Relay, StartError
 
 NAVIGATION = {
@@ -110,6 +114,70 @@ async def test_an_administrator_by_the_provider_makes_the_first_link_worthless(
         assert await sign_ins.first_run("local") is None
         client.http.cookies.clear()
         assert (await client.sign_in(code)).status_code == 403
+
+
+async def test_a_provider_that_says_somebody_signed_out_ends_their_sign_in_here(
+    tmp_path: Path, provider: LyingProvider
+) -> None:
+    """Row 144."""
+    async with relay(tmp_path, provider) as (w, client):
+        await come_back(w, client, provider)
+        assert (await client.get("/edges")).status_code == 200
+        now = int(time.time())
+        claims = {name: value for name, value in HONEST.items() if name != "sid"}
+        token = sign({**claims, "iat": now, "exp": now + 60}, typ="logout+jwt")
+
+        host = {"Host": f"localhost:{w.port}"}
+        told = await client.http.post("/oauth2/backchannel-logout", data={"logout_token": token}, headers=host)
+
+        assert told.status_code == 200
+        assert (await client.get("/edges")).status_code == 303
+
+
+async def test_row144_what_was_begun_for_the_dashboard_ends_nowhere_else(
+    tmp_path: Path, provider: LyingProvider, app: App
+) -> None:
+    """Row 144."""
+    async with relay(tmp_path, provider) as (w, client):
+        spec = OidcSpec(issuer=ISSUER, client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+        tunnel = await w.tunnel(app.port, subdomain="evil", policy=PolicySpec(oidc=spec))
+        begun = await client.http.get("/_tunnel/login", headers=NAVIGATION)
+        params = urlencode(provider.authorize(begun.headers["location"]))
+        callback = {"Host": f"localhost:{w.port}"}
+        handed = await client.http.get(f"/oauth2/callback?{params}", headers=NAVIGATION | callback)
+        target = urlsplit(handed.headers["location"])
+
+        stolen = await client.http.get(f"{target.path}?{target.query}", headers=NAVIGATION | {"Host": tunnel.host})
+
+        assert stolen.status_code == 400
+        assert (await client.get("/edges")).status_code == 303
+        cookies = dict(client.http.cookies)
+        assert "tunnel" not in cookies
+
+
+async def test_row144_a_login_at_an_app_with_the_same_client_is_none_at_the_dashboard(
+    tmp_path: Path, provider: LyingProvider, app: App
+) -> None:
+    """Row 144."""
+    async with relay(tmp_path, provider) as (w, client):
+        spec = OidcSpec(issuer=ISSUER, client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+        tunnel = await w.tunnel(app.port, subdomain="app", policy=PolicySpec(oidc=spec))
+        there = {"Host": tunnel.host}
+        begun = await client.http.get("/", headers=NAVIGATION | there)
+        params = urlencode(provider.authorize(begun.headers["location"]))
+        callback = {"Host": f"localhost:{w.port}"}
+        handed = await client.http.get(f"/oauth2/callback?{params}", headers=NAVIGATION | callback)
+        target = urlsplit(handed.headers["location"])
+        done = await client.http.get(f"{target.path}?{target.query}", headers=NAVIGATION | there)
+        assert done.status_code == 303, done.text
+        session = dict(re.findall(r"(tunnel)=([\w-]{43})", str(done.headers.get_list("set-cookie"))))
+        assert session
+
+        client.http.cookies.clear()
+        answer = await client.get("/edges", Cookie=f"tunnel={session['tunnel']}")
+
+        assert answer.status_code == 303
+        assert await w.relay.store.users.all() == []
 
 
 async def test_without_a_provider_the_dashboard_s_host_has_no_login(tmp_path: Path) -> None:
