@@ -82,12 +82,3 @@ class EdgePolicies:
             is_local=ground.address.is_local,
             resolve=self.resolve,
         )
-
-    def policy_of(self, row: EdgeRow) -> Policy:
-        """The policy of an edge as it lies in the store.
-
-        Raises:
-            Unreadable: See `open` and `settings`.
-            PolicyInvalid: What was valid once is no longer, as a named provider is gone.
-        """
-        return self.compile(self.settings(row), self.open(row), owner=row.owner)

@@ -277,7 +277,8 @@ class Edges:
         if names_provider(oidc):
             found = self.views.policies.resolve(owner, oidc)
             if isinstance(found, str):
-                return [Finding(topic="provider", level="error", found=found.partition(": ")[2])]
+                fix = "ask the relay's administrator which providers there are for you"
+                return [Finding(topic="provider", level="error", found=found.partition(": ")[2], fix=fix)]
             oidc = found
         elif row is not None and not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))

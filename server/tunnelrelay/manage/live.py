@@ -7,11 +7,12 @@ replaced by ones that refuse everybody; an edge is never open because something 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
+from tunnelrelay.manage.edge_settings import EdgeSettings, names_provider
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.reseal import reseal
 from tunnelrelay.policy.compile import PolicyInvalid
@@ -28,7 +29,8 @@ LOOK_EVERY = 2.0
 LABEL = "edge"
 """Name of the label every edge can be joined by, with its id: who serves it when it has no tunnel group."""
 
-Heard = Callable[[], Awaitable[None]]
+TOPICS = {"tokens": "credentials", "api_keys": "credentials", "backends": "edges"}
+"""What pages follow of some kinds of rows; of the others it is the kind itself. See `observe.feed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,14 @@ class _Kept:
     """An edge as it was applied, to apply it anew without the store when a provider changes.
 
     Attributes:
+        is_named: Its login names a provider.
         problem: Why everybody is refused; "" when all is well.
     """
 
     row: EdgeRow
     labels: Pairs
     generation: int
+    is_named: bool
     problem: str = ""
 
 
@@ -58,14 +62,9 @@ class Live:
         self._policies = policies
         self._edges: dict[str, _Kept] = {}
         self._seen: dict[str, int] = {}
-        self._heard: dict[str, list[Heard]] = {}
         self._turn = asyncio.Lock()
         self._is_deaf = False
         self._sealed_by = ""
-
-    def listen(self, kind: str, heard: Heard) -> None:
-        """Have something done whenever this kind of row (or `tokens`) was changed, by whomever; also by this relay."""
-        self._heard.setdefault(kind, []).append(heard)
 
     def edges_of(self, owner: str) -> int:
         """How many edges an owner has."""
@@ -93,8 +92,7 @@ class Live:
         """The same for a store that may have become another one: nothing of what was known counts."""
         self._edges.clear()
         await self.load()
-        for kind in self._heard:
-            await self._tell(kind)
+        self._tell(self._seen)
 
     # After a change of this relay's
 
@@ -136,8 +134,7 @@ class Live:
                     await self._load_providers()
                 if changed & {"edges", "backends"}:
                     await self._load_edges()
-            for kind in changed & self._heard.keys():
-                await self._tell(kind)
+            self._tell(changed)
             await self._reseal()
         except StoreError as error:
             if not self._is_deaf:
@@ -153,16 +150,17 @@ class Live:
             await reseal(self._ground, self._policies)
             self._sealed_by = kid
 
-    async def _tell(self, kind: str) -> None:
-        for heard in self._heard.get(kind, ()):
-            await heard()
+    def _tell(self, kinds: Iterable[str]) -> None:
+        for kind in kinds:
+            self._ground.publish(TOPICS.get(kind, kind))
 
     # The inside
 
     async def _load_providers(self) -> None:
         self._catalog.load(await self._ground.store.providers.all())
-        for kept in list(self._edges.values()):
+        for kept in [kept for kept in self._edges.values() if kept.is_named]:
             self._put(kept.row, kept.labels, kept.generation)
+            await asyncio.sleep(0)  # each takes a fraction of a millisecond, and there may be thousands
         self._recompile_tunnels()
 
     async def _load_edges(self) -> None:
@@ -196,17 +194,18 @@ class Live:
         return ((LABEL, row.id),) if not row.backend_id else group or ()
 
     def _put(self, row: EdgeRow, labels: Pairs, generation: int) -> None:
-        policy, is_sticky, problem = CLOSED, False, ""
+        policy, problem, settings = CLOSED, "", EdgeSettings()
         try:
-            policy = self._policies.policy_of(row)
-            is_sticky = self._policies.settings(row).sticky
+            settings = self._policies.settings(row)
+            policy = self._policies.compile(settings, self._policies.open(row), owner=row.owner)
         except (Unreadable, PolicyInvalid) as error:
             problem = str(error)
             log.error("an edge refuses everybody: id=%s host=%s reason=%s", row.id, row.host, problem)
         except Exception:  # the boundary of one edge: whatever is wrong with it closes it, and stops no other
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
             log.exception("an edge refuses everybody: id=%s host=%s", row.id, row.host)
-        self._edges[row.id] = _Kept(row, labels, generation, problem)
+        oidc = settings.policy.oidc
+        self._edges[row.id] = _Kept(row, labels, generation, oidc is not None and names_provider(oidc), problem)
         edge = LiveEdge(
             id=row.id,
             owner=row.owner,
@@ -214,7 +213,7 @@ class Live:
             generation=generation,
             policy=policy,
             labels=labels,
-            sticky=is_sticky,
+            sticky=settings.sticky,
         )
         if edge != self._table.get(row.id):
             self._table.put(edge)
