@@ -56,6 +56,13 @@ class TestPasswords:
 
 
 class TestConnection:
+    def test_what_a_session_could_not_be_kept_with_is_refused(self):
+        assert problems(oidc=oidc(client_id="c" * 1025)) == [
+            "oidc: the client id has 1025 characters, expected at most 1024"
+        ]
+        assert "has 2049 characters" in problems(oidc=oidc(issuer="https://" + "i" * 2041))[0]
+        policy(oidc=oidc(client_id="c" * 1024))
+
     def test_the_same_settings_give_the_same_ids_after_a_restart(self):
         assert policy(oidc=oidc()).connection == policy(oidc=oidc()).connection
 

@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import String
 
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
+from tunnelrelay.oidc.tokens import MAX_SUBJECT
+from tunnelrelay.policy.connections import MAX_CLIENT_ID, MAX_ISSUER
 from tunnelrelay.store.base import AuditRow, Store, UnstorableError, Whose
 from tunnelrelay.store.resources import SignInRow, UserRow
+from tunnelrelay.store.schema import sessions
 
 NO_TEXT = ["nul\x00", "half \ud800 a pair"]
 USER = UserRow(id="usr_1", owner="ann", created_at=1.0, updated_at=1.0, name="Ann", key="usr_1")
@@ -46,6 +50,12 @@ async def test_what_tells_people_and_things_apart_is_kept_whole_or_refused(store
     assert await store.load_session(SESSION.key) is None
     assert await store.all_names() == []
     assert await store.users.all() == [USER]
+
+
+def test_whatever_a_login_is_made_of_can_be_kept() -> None:
+    lengths = {column.name: column.type.length for column in sessions.c if isinstance(column.type, String)}
+    assert (lengths["issuer"], lengths["client_id"]) == (MAX_ISSUER, MAX_CLIENT_ID)
+    assert lengths["subject"] >= MAX_SUBJECT
 
 
 async def test_a_refused_text_is_not_in_what_is_said_about_it(store: Store) -> None:

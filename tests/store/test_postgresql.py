@@ -285,6 +285,20 @@ async def test_a_database_that_is_not_there_is_a_clear_error(postgres: PostgresS
         await PostgresqlStore.open(DatabaseUrl(postgres.url("none")))
 
 
+async def test_a_database_that_cannot_hold_every_text_is_refused(postgres: PostgresServer) -> None:
+    await postgres.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(StoreError, match="needs a database in UTF8"):
+        await PostgresqlStore.open(DatabaseUrl(postgres.url("latin")))
+
+
+async def test_of_several_servers_the_one_that_writes_is_taken(url: str, postgres: PostgresServer) -> None:
+    address = f"127.0.0.1:{postgres.port}"
+    several = url.replace(address, f"127.0.0.1:1,{address}") + "?target_session_attrs=read-write"
+    store = await PostgresqlStore.open(DatabaseUrl(several))
+    await store.ping()
+    await store.close()
+
+
 async def test_a_failure_shows_nothing_of_what_was_sent(pair: Pair) -> None:
     await pair[0].add_token(TOKEN, b"digest-canary-digest-canary-dige")
     with pytest.raises(StoreError) as caught:

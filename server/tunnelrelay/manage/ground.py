@@ -16,7 +16,7 @@ from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.tokens import owner_problem
 
 MAX_PAGE = 1000
@@ -109,9 +109,12 @@ class Ground:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Around calls of the store: one that is away becomes a `ManageError` of kind AWAY."""
+        """Around calls of the store: one that is away becomes a `ManageError` of kind AWAY, a text that no database can
+        keep one of kind INVALID."""
         try:
             yield
+        except UnstorableError as error:
+            raise invalid({error.field: error.problem}) from error
         except StoreError as error:
             raise ManageError(
                 Kind.AWAY, "store_away", "The relay's database does not answer at the moment.", "Try again."
@@ -161,9 +164,7 @@ def _short(values: Mapping[str, object]) -> str:
     """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are told."""
     texts = {name: _value(value) for name, value in values.items() if value not in (None, "", [], (), {})}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
-    return (
-        text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
-    )
+    return text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
 
 
 def _value(value: object) -> object:

@@ -23,6 +23,8 @@ MIN_RECHECK = 10
 """Seconds. More often than this is a load on the provider that no owner can mean."""
 MIN_LOCAL_RECHECK = 1
 """The same at a relay that serves its own machine only: whoever tries things out there may want to see them happen."""
+MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
+"""Characters. A session is kept with both."""
 ID_LENGTH = 26
 """Characters of base32, 130 bits: no two connections ever meet."""
 
@@ -41,6 +43,8 @@ def compile_connection(
     for flag, text in (("client id", spec.client_id), ("client secret", spec.client_secret)):
         if not text.strip() or not text.isprintable():
             problems.append(f"oidc: the {flag} is empty or has control characters")
+    if len(spec.client_id) > MAX_CLIENT_ID:
+        problems.append(f"oidc: the client id has {len(spec.client_id)} characters, expected at most {MAX_CLIENT_ID}")
     for flag, seconds in (("idle", spec.idle_seconds), ("max", spec.max_seconds)):
         if not 1 <= seconds <= MAX_SESSION:
             problems.append(f"oidc: {flag} session duration is {seconds} s, must be 1 to {MAX_SESSION}")
@@ -121,6 +125,8 @@ def issuer_problems(issuer: str, setting: str) -> list[str]:
 
     Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled.
     """
+    if len(issuer) > MAX_ISSUER:
+        return [f"{setting}: the issuer has {len(issuer)} characters, expected at most {MAX_ISSUER}"]
     if not issuer.isascii() or not issuer.isprintable() or set(issuer) & set(' \\"<>'):
         return [f"{setting}: the issuer {issuer[:128]!r} is not a URL"]
     try:

@@ -36,7 +36,17 @@ class StoreError(Exception):
 
 
 class UnstorableError(StoreError):
-    """A text is too long, or is no text, to every database. The store is well; asking again is of no use."""
+    """A text is too long, or is no text, to every database. The store is well; asking again is of no use.
+
+    Attributes:
+        field: Which one.
+        problem: What is wrong with it, without what it says.
+    """
+
+    def __init__(self, table: str, field: str, problem: str) -> None:
+        super().__init__(f"`{field}` in `{table}` cannot be kept: it {problem}")
+        self.field = field
+        self.problem = problem
 
 
 class StoreTooNewError(StoreError):

@@ -102,6 +102,8 @@ async def _upgrade(engine: AsyncEngine, url: DatabaseUrl, *, may_make: bool) -> 
                 return
             if found is None and not may_make:
                 raise StoreError(f"{url} holds no relay's data")
+            if (encoding := (await connection.execute(text("SHOW server_encoding"))).scalar_one()) != "UTF8":
+                raise StoreError(f"{url} keeps text as {encoding}; a relay needs a database in UTF8")
             for setting in ("statement_timeout", "lock_timeout"):
                 await connection.execute(text(f"SET LOCAL {setting} = '{int(PATIENT_SECONDS)}s'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})

@@ -63,9 +63,10 @@ def fitted_text(column: Column[Any], text: str) -> str:
     if column.info.get(CUT):
         return (text if can_be_kept(text) else text.encode(errors="replace").decode().replace("\0", "?"))[:length]
     if not can_be_kept(text):
-        raise UnstorableError(f"{column} cannot be kept: it holds characters that are no text")
+        raise UnstorableError(column.table.name, column.name, "holds characters that are no text")
     if length is not None and len(text) > length:
-        raise UnstorableError(f"{column} cannot be kept: it has {len(text)} characters, expected at most {length}")
+        problem = f"has {len(text)} characters, expected at most {length}"
+        raise UnstorableError(column.table.name, column.name, problem)
     return text
 
 
