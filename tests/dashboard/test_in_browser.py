@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 PHONE, DESK, NARROWEST = (375, 720), (1280, 800), (320, 568)
 HOSTILE = "\"><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>" + "long-" * 20
-PATHS = ("/edges", "/edges/new", "{edge}", "{edge}/oidc", "{edge}/ip-restriction", "{edge}/basic-auth", "{edge}/x")
+PATHS = ("/edges", "/edges/new", "{edge}", "{edge}/oidc", "{edge}/ip-restriction", "{edge}/basic-auth", "/account", "{edge}/x")
 
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 COLOURS = """() => [...document.querySelectorAll('h1, h2, h3, p, dt, dd, td, th, label, a, button, span, code, li')]

@@ -9,6 +9,7 @@ SAID = {
     "released": "Released.",
     "draining": "Draining: it takes no new requests and finishes those it has.",
     "disconnected": "Disconnected.",
+    "ended": "Signed out there.",
     "removed": "Removed. It holds from the next request on.",
     "signed_out": "You are signed out.",
     "over": "Your session is over. Sign in again to go on.",

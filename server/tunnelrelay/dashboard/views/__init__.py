@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.views import (
+    account,
     edge,
     edge_modules,
     edge_oidc,
@@ -25,5 +26,6 @@ AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
     edge_modules.routes,
     endpoints.routes,
     tunnels.routes,
+    account.routes,
 )
 """What gives the paths of each."""

@@ -1,0 +1,30 @@
+"""Who one is here, and in which browsers one is signed in: each can be signed out from any other."""
+
+import hashlib
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelrelay.dashboard.asked import Asked, does, shows
+from tunnelrelay.dashboard.deps import Deps
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [shows("/account", _show), does("/account/sign-ins/{id}/revoke", _revoke)]
+
+
+async def _show(asked: Asked) -> Response:
+    services = asked.deps.services
+    sign_ins = await services.sign_ins.page(asked.actor)
+    own_key = hashlib.sha256(asked.session).digest()
+    return asked.page(
+        "account.html",
+        user=await services.users.me(asked.actor),
+        sign_ins=[(row, row.key == own_key) for row in sign_ins],
+    )
+
+
+async def _revoke(asked: Asked) -> Response:
+    await asked.deps.services.sign_ins.revoke(asked.actor, asked.named("id"))
+    return asked.go("/account", said="ended")

@@ -1,0 +1,54 @@
+"""One's own sign-ins: shown, and ended from any browser."""
+
+from tests.support.dashboard import DashboardClient, InMemory
+from tests.support.managed import ADMIN
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+async def with_agent(house: InMemory, client: DashboardClient, user_id: str, agent: str) -> None:
+    """Signs in a browser that calls itself so."""
+    client.http.headers["User-Agent"] = agent
+    code = await house.managed.services.sign_ins.invite(None, user_id)
+    assert (await client.sign_in(code)).status_code == 303
+
+
+async def test_one_sees_where_one_is_signed_in_and_ends_it_there(house, admin):
+    """Row 145."""
+    user = (await house.managed.store.users.all())[0]
+    async with house.stranger() as phone:
+        await with_agent(house, phone, user.id, "Phone")
+        page = await admin.get("/account")
+        assert "Phone" in page.text
+        assert page.text.count("This browser") == 1
+        rows = await house.managed.services.sign_ins.page(ADMIN, user.id)
+        other = next(row for row in rows if row.agent == "Phone")
+
+        await admin.post(f"/account/sign-ins/{other.id}/revoke")
+
+        assert (await phone.get("/account")).status_code == 303
+        assert (await admin.get("/account")).status_code == 200
+
+
+async def test_what_a_browser_calls_itself_is_text(house, admin):
+    """Row 139."""
+    user = (await house.managed.store.users.all())[0]
+    async with house.stranger() as other:
+        await with_agent(house, other, user.id, HOSTILE)
+
+    page = (await admin.get("/account")).text
+
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+
+
+async def test_a_member_ends_nobody_elses_sign_in_and_sees_none(house, admin):
+    """Row 138."""
+    root = (await house.managed.store.users.all())[0]
+    (theirs,) = await house.managed.services.sign_ins.page(ADMIN, root.id)
+    async with house.signed_in(await house.user("ann", "ann")) as ann:
+        assert theirs.id not in (await ann.get("/account")).text
+        answer = await ann.post(f"/account/sign-ins/{theirs.id}/revoke")
+
+    assert answer.status_code == 404
+    assert (await admin.get("/account")).status_code == 200
