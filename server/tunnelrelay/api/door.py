@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -110,6 +111,7 @@ class Door:
         if path == SCHEMA_PATH:
             return within, receive
         actor = await self._authenticate(scope, inside)
+        _refuse_doubles(scope)
         within["tunnel.call"] = Call(actor=actor, links=links)
         return within, await _strict_body(scope, receive)
 
@@ -143,6 +145,13 @@ class Door:
         if text.startswith("tt_"):
             raise _unknown("key_of_agent", "This is an agent's token; the API takes API keys, which begin with ta_.")
         raise _unknown("key_unknown", "This API key is unknown, revoked or expired.")
+
+
+def _refuse_doubles(scope: Scope) -> None:
+    """Of two values for one parameter one would be ignored, and which one depends on the reader."""
+    names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+    if len(set(names)) != len(names):
+        raise Refusal("request_invalid", "A parameter of the query stands there twice.")
 
 
 def _bearer(values: list[bytes]) -> str:
