@@ -136,6 +136,22 @@ def test_requests_can_be_asked_for_by_host_by_status_and_by_how_they_ended(s: Sc
     assert len(ids(limit=2)) == 2
 
 
+def test_people_are_counted_once_and_only_where_they_came_in(s: Scene) -> None:
+    program = Program(
+        id_digest=b"",
+        identity=Identity(issuer="i", subject="ci"),
+        version="",
+        expires_at=0,
+        checked_until=0,
+        fields=b"",
+    )
+    s.saw(by=program, user="ci")
+    s.saw(by=program, user="ci")
+    s.saw(user="", request_id="nobody")
+    s.saw("bob", by=program, user="bobs-ci")
+    assert (s.traffic.people(ANN), s.traffic.people(ADMIN)) == (1, 2)
+
+
 def test_a_tunnels_share_is_its_part_of_what_those_beside_it_served(s: Scene) -> None:
     for tunnel in ("tn_1", "tn_1", "tn_1", "tn_2"):
         s.saw(tunnel=tunnel, at=NOW - 5)

@@ -130,9 +130,8 @@ class Traffic:
         for seen in self._log.recent(actor.only_owner):
             if host not in (None, seen.exchange.host) or status not in (None, seen.exchange.status // 100):
                 continue
-            row = _row(seen)
-            if verdict in (None, row.verdict):
-                rows.append(row)
+            if verdict in (None, _verdict(seen)):
+                rows.append(_row(seen))
                 if len(rows) >= min(limit, MAX_RECENT):
                     break
         return rows
@@ -148,6 +147,11 @@ class Traffic:
             if seen.exchange.request_id == request_id:
                 return _row(seen)
         raise missing("request")
+
+    def people(self, actor: Actor) -> int:
+        """How many people and programs with a name are among the last requests that came in."""
+        self._ground.authorize(actor, "traffic", Access.READ)
+        return len({seen.exchange.user for seen in self._log.recent(actor.only_owner) if seen.session is not None})
 
     def series(self, actor: Actor, host: str | None = None) -> Shown:
         """The figures of a host, or of everything the actor may see."""
@@ -220,7 +224,6 @@ class Changes:
 
 def _row(seen: Seen) -> TrafficRow:
     exchange = seen.exchange
-    verdict, rule = _verdict(seen)
     return TrafficRow(
         id=exchange.request_id,
         at=exchange.at,
@@ -233,8 +236,8 @@ def _row(seen: Seen) -> TrafficRow:
         peer=exchange.peer,
         user=exchange.user,
         email=exchange.email,
-        verdict=verdict,
-        rule=rule,
+        verdict=_verdict(seen),
+        rule=_rule(seen),
         tunnel=seen.tunnel,
         agent=exchange.agent,
         error=exchange.error,
@@ -245,19 +248,37 @@ def _row(seen: Seen) -> TrafficRow:
     )
 
 
-def _verdict(seen: Seen) -> tuple[Verdict, str]:
-    """Whether the visitor came in, and by what."""
-    exchange, policy = seen.exchange, seen.policy if isinstance(seen.policy, Policy) else None
-    if isinstance(seen.session, Session) and policy is not None:
-        return "let in", let_in_person(policy, msgspec.json.decode(seen.session.claims))
-    if isinstance(seen.session, Program) and policy is not None:
-        return "let in", let_in_program(policy, seen.session.identity.issuer)
-    if seen.login:
-        return ("let in", "signed in") if seen.login == "ok" else ("kept out", not_admitted(seen.login))
-    if reason := kept_out(exchange.error):
-        return "kept out", reason
+def _verdict(seen: Seen) -> Verdict:
+    """Whether the visitor came in. Cheap: a list may ask it of every request there is."""
+    exchange = seen.exchange
+    if seen.session is not None or seen.login == "ok":
+        return "let in"
+    if seen.login or kept_out(exchange.error):
+        return "kept out"
     if seen.tunnel:
-        return "let in", let_in_anybody(policy)
-    if exchange.status == 303 and policy is not None and policy.connection is not None:
-        return "sent to sign in", "not signed in"
-    return "neither", ""
+        return "let in"
+    policy = seen.policy
+    if exchange.status == 303 and isinstance(policy, Policy) and policy.connection is not None:
+        return "sent to sign in"
+    return "neither"
+
+
+def _rule(seen: Seen) -> str:
+    """By what the visitor came in, or did not."""
+    policy = seen.policy if isinstance(seen.policy, Policy) else None
+    if seen.login:
+        return "signed in" if seen.login == "ok" else not_admitted(seen.login)
+    match seen.session:
+        case Session() as session if policy is not None:
+            return let_in_person(policy, msgspec.json.decode(session.claims))
+        case Program() as program if policy is not None:
+            return let_in_program(policy, program.identity.issuer)
+    match _verdict(seen):
+        case "let in":
+            return let_in_anybody(policy)
+        case "kept out":
+            return kept_out(seen.exchange.error)
+        case "sent to sign in":
+            return kept_out("login_required")
+        case "neither":
+            return ""

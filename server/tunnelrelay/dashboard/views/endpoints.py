@@ -10,6 +10,8 @@ from tunnelrelay.dashboard.asked import Asked, shows
 from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.deps import Deps
 
+TOPICS = ("tunnels", "edges")
+"""What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay."""
 LAST = 8
 """Requests on an endpoint's own page."""
 
@@ -32,7 +34,7 @@ async def _list_events(asked: Asked) -> Response:
     async def rows() -> str:
         return asked.written("endpoints/rows.html", **_all(asked))
 
-    return live.stream(asked, ("tunnels", "edges", "traffic"), {"rows": rows})
+    return live.stream(asked, TOPICS, {"rows": rows})
 
 
 async def _one(asked: Asked) -> Response:
@@ -43,7 +45,7 @@ async def _one_events(asked: Asked) -> Response:
     async def now() -> str:
         return asked.written("endpoints/now.html", **_shown(asked))
 
-    return live.stream(asked, ("tunnels", "edges", "traffic"), {"now": now})
+    return live.stream(asked, TOPICS, {"now": now})
 
 
 def _all(asked: Asked) -> dict[str, Any]:

@@ -44,17 +44,18 @@ async def _overview(asked: Asked) -> Response:
     services = asked.deps.services
     edges = await services.edges.page(asked.actor, limit=1)
     is_new = not edges and not services.tunnels.endpoints(asked.actor)
-    return asked.page("overview/page.html", is_new=is_new, relay_url=_relay_url(asked), **_shown(asked))
+    return asked.page("overview/page.html", is_new=is_new, relay_url=_relay_url(asked), **_now(asked), **_lists(asked))
 
 
 async def _events(asked: Asked) -> Response:
-    def piece(name: str) -> live.Render:
-        async def render() -> str:
-            return asked.written(f"overview/{name}.html", **_shown(asked))
+    async def now() -> str:
+        return asked.written("overview/now.html", **_now(asked))
 
-        return render
+    async def lists() -> str:
+        return asked.written("overview/lists.html", **_lists(asked))
 
-    return live.stream(asked, ("traffic", "tunnels", "edges"), {name: piece(name) for name in ("now", "lists")})
+    # What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay.
+    return live.stream(asked, ("tunnels", "edges"), {"now": now, "lists": lists})
 
 
 def _relay_url(asked: Asked) -> str:
@@ -63,11 +64,13 @@ def _relay_url(asked: Asked) -> str:
     return address.url(address.domain)
 
 
-def _shown(asked: Asked) -> dict[str, Any]:
+def _now(asked: Asked) -> dict[str, Any]:
+    return {"charts": charts(asked.deps.services.traffic.series(asked.actor)), "online": _online(asked)}
+
+
+def _lists(asked: Asked) -> dict[str, Any]:
     traffic = asked.deps.services.traffic
     return {
-        "charts": charts(traffic.series(asked.actor)),
-        "online": _online(asked),
         "busiest": _busiest(traffic.by_host(asked.actor)),
         "kept_out": traffic.recent(asked.actor, verdict="kept out", limit=FEW),
         "rate": rate,
@@ -85,7 +88,7 @@ def _online(asked: Asked) -> Online:
         unwell=sum(not tunnel.is_healthy for tunnel in all_tunnels),
         draining=sum(tunnel.is_draining for tunnel in all_tunnels),
         agents=len(tunnels.sessions(asked.actor)),
-        people=len({row.user for row in asked.deps.services.traffic.recent(asked.actor, verdict="let in") if row.user}),
+        people=asked.deps.services.traffic.people(asked.actor),
     )
 
 
