@@ -13,6 +13,7 @@ from tunnelrelay.manage.actor import EVERYTHING, SCOPES, Access, Actor
 from tunnelrelay.manage.credentials import expiry_problem
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.manage.sign_in_rows import BY_KEY
 from tunnelrelay.manage.users import ADMIN
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 
@@ -187,10 +188,6 @@ class ApiKeys:
         now = self.ground.clock()
         if row.last_used_at is None or now - row.last_used_at >= TOUCH_SECONDS:
             await self.ground.store.api_keys.touch(row.id, "last_used_at", now)
-
-
-BY_KEY = "by_key"
-"""Kind of a sign-in that was begun with an API key: it must not outlive it."""
 
 
 def actor_of(user: UserRow, *, via: str, peer: str, request_id: str, key: ApiKeyRow | None = None) -> Actor:

@@ -12,6 +12,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, page_size
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import UserRow
 from tunnelrelay.tokens import owner_problem
 
@@ -156,7 +157,7 @@ class Users:
     async def has_admin(self) -> bool:
         """Whether an enabled administrator is left."""
         with self.ground.asking():
-            return await self._has_admin()
+            return await has_enabled_admin(self.ground.store)
 
     # The inside
 
@@ -178,20 +179,21 @@ class Users:
         two relays at once, and only what is looked at behind the write tells."""
         users = self.ground.store.users
         ceases = is_enabled_admin(before) and not is_enabled_admin(after)
-        if ceases and not await self._has_admin(but=before.id):
+        if ceases and not await has_enabled_admin(self.ground.store, but=before.id):
             raise _last_admin()
         written = replace(after, version=before.version + 1, updated_at=self.ground.clock())
         if not await users.replace(written):
             if after.name != before.name and await users.find(name=after.name) is not None:
                 raise _name_taken()
             raise changed_meanwhile("user")
-        if ceases and not await self._has_admin():
+        if ceases and not await has_enabled_admin(self.ground.store):
             await users.replace(replace(before, version=written.version + 1))
             raise _last_admin()
 
-    async def _has_admin(self, but: str = "") -> bool:
-        admins = await self.ground.store.users.all(role=ADMIN, disabled_at=None)
-        return any(admin.id != but for admin in admins)
+
+async def has_enabled_admin(store: Store, but: str = "") -> bool:
+    """Whether anybody, `but` this one, may manage everything now. Raises StoreError."""
+    return any(admin.id != but for admin in await store.users.all(role=ADMIN, disabled_at=None))
 
 
 def is_enabled_admin(row: UserRow) -> bool:
