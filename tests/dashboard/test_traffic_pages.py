@@ -1,5 +1,6 @@
 """Overview, traffic, endpoints and tunnels without a browser: whose they are, and that nothing in them is believed."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,6 +82,35 @@ async def test_another_owners_things_do_not_exist_for_a_member_whatever_he_does(
         assert (await eve.post(f"{session}/stop")).status_code == 404
         assert agent.closed is None
         assert (await fetch(w.port, "GET", "/", host="demo.localhost")).status == 200
+
+
+async def first_events(client: DashboardClient, path: str, count: int) -> str:
+    """What an event stream says first."""
+    told = ""
+    async with (
+        asyncio.timeout(10),
+        client.http.stream("GET", path, headers={"Sec-Fetch-Site": "same-origin"}) as answer,
+    ):
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            told += line + "\n"
+            if told.count("\n\n") >= count:
+                break
+    return told
+
+
+async def test_a_members_event_streams_tell_nothing_of_another_owners(tmp_path: Path) -> None:
+    """Row 138."""
+    async with world(tmp_path) as w, published(w, "secret-name"), stranger(w) as eve:
+        await fetch(w.port, "GET", "/secret-path", host="secret-name.localhost")
+        for path, count in (("/overview", 2), ("/traffic", 1), ("/endpoints", 1), ("/tunnels", 2)):
+            told = await first_events(eve, f"{path}/events", count)
+            assert told.count("event: ") == count
+            assert "secret" not in told, path
+        endpoint, tunnel, session, _ = ids(w)
+        for known in (endpoint, tunnel, session):
+            unknown = re.sub(r"[^/]+$", "none", known)
+            assert await first_events(eve, f"{known}/events", 1) == await first_events(eve, f"{unknown}/events", 1)
 
 
 async def test_who_may_see_them_sees_them(tmp_path: Path) -> None:
