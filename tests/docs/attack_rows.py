@@ -165,6 +165,18 @@ CHAPTERS: dict[str, dict[int, str]] = {
         135: "Error texts that would tell what answers in the network",
         136: "Addresses that two parsers read differently",
     },
+    "Dashboard and API": {
+        138: "Things of another owner, by their ids, in lists and in filters",
+        139: "Words that would run in a page, or in a spreadsheet",
+        140: "Database commands in filters, orders and page tokens",
+        141: "Secrets in what pages and answers show",
+        142: "Fields, roles and scopes that somebody gives himself",
+        143: "The first start, codes that are guessed, and answers that tell who exists",
+        144: "The dashboard's own login, and accounts linked by an e-mail address",
+        145: "API keys in addresses, and deleted ones that still open something",
+        146: "Bodies and patterns that cost time, and addresses built from the Host",
+        147: "Cookies that could be read in two ways",
+    },
     "Command line and configuration": {
         156: "Secrets in process lists and shell history",
         157: "Files with secrets that others can read or replace",
