@@ -1,5 +1,6 @@
 """Edges: what people set up is checked, kept, told, and in force before the call returns."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -520,3 +521,31 @@ async def test_an_administrator_sets_edges_up_for_others(managed):
 
     assert (await managed.services.edges.get(ANN, made.id)).row.owner == "ann"
     assert (await managed.services.domains.page(ANN))[0].owner == "ann"
+
+
+async def test_no_change_can_make_passwords_forgotten(managed):
+    """What says that an edge has passwords is not the change's to say: without it, lost secrets would open the edge."""
+    made = await edge(managed)
+    secrets = EdgeSecrets(basic_auth=("visitor:open-sesame",))
+    await managed.services.edges.set_policy(ANN, made.id, lambda old: old, secrets)
+
+    kept = await managed.services.edges.set_policy(ANN, made.id, lambda old: EdgeSettings(route=old.route))
+
+    assert kept.held.users == ("visitor",)
+    assert len(managed.policy("demo.tun.example").basic) == 1
+
+
+async def test_a_user_has_two_tests_under_way_at_most_and_others_have_theirs(managed):
+    managed.provider.gate = asyncio.Event()
+    mine = [asyncio.create_task(managed.services.edges.test_provider(ANN, oidc())) for _ in range(2)]
+    while len(managed.provider.asked) < 2:  # noqa: ASYNC110 (two turns of the loop)
+        await asyncio.sleep(0)
+
+    with pytest.raises(ManageError) as refused:
+        await managed.services.edges.test_provider(ANN, oidc())
+    theirs = asyncio.create_task(managed.services.edges.test_provider(BOB, oidc()))
+    managed.provider.gate.set()
+    await asyncio.gather(*mine, theirs)
+
+    assert refused.value.kind is Kind.BUSY
+    assert await managed.services.edges.test_provider(ANN, oidc())

@@ -335,7 +335,7 @@ class Edges:
         """The row with other modules. Raises `ManageError` INVALID."""
         old, kept = self._settings(row), self.views.secrets(row)
         new = change(old)
-        new = msgspec.structs.replace(new, policy=without_secrets(new.policy))
+        new = msgspec.structs.replace(new, policy=without_secrets(new.policy), users=old.users)
         if new.route is None:
             given = EdgeSecrets(client_secret="", basic_auth=())
         secrets = given.over(kept).needed_by(new.policy)
