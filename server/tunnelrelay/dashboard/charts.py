@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from tunnelrelay.dashboard.render import milliseconds
-from tunnelrelay.manage.traffic import Shown
-from tunnelrelay.observe.series import Figures
+from tunnelrelay.manage.traffic import Figures, Shown
 
 HEIGHT = 100
 """Units of the drawing; it is stretched to whatever room there is."""

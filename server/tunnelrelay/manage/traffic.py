@@ -12,8 +12,9 @@ import msgspec
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError, missing
+from tunnelrelay.observe import series as counted
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
-from tunnelrelay.observe.series import SPAN_SECONDS, Figures, Series
+from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
@@ -27,6 +28,8 @@ STEP_SECONDS = 5
 SHARE_SECONDS = 60
 """Over which a tunnel's share of the requests is told: what was long ago says nothing of the balance now."""
 
+Figures = counted.Figures
+"""What a stretch of time comes to, for those above this floor."""
 Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 OWNED_TOPICS = frozenset(
     {"edges", "domains", "credentials", "providers", "users", "tunnels", "traffic", "sessions", "audit"}

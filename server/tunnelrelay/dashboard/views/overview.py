@@ -10,7 +10,7 @@ from tunnelrelay.dashboard import live
 from tunnelrelay.dashboard.asked import Asked, shows
 from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.deps import Deps
-from tunnelrelay.observe.series import Figures
+from tunnelrelay.manage.traffic import Figures
 
 FEW = 6
 """Lines of the short lists: what fits beside the charts without scrolling."""
