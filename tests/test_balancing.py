@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 from tests.support.app_routes import ROUTES
 from tests.support.apps import App, Exchange, running
 from tests.support.edges import put_edge, tunnels_of, until
-from tests.support.raw_http import Response, connect, fetch
+from tests.support.raw_http import Response, connect, fetch, request_bytes
 from tests.support.world import World, world
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
@@ -24,6 +25,8 @@ NAMES = ("a", "b", "c")
 HOST = "shop.localhost"
 MANY = 30
 SWAPS = 50
+RESET = struct.pack("ii", 1, 0)
+"""Has a socket that is closed cut its connection."""
 
 
 @pytest.fixture
@@ -179,6 +182,36 @@ async def test_requests_wait_for_agents_that_come_back_after_the_relay_was_resta
 
     assert (await get(w)).text == "a"
     assert tunnel.outcome is None
+
+
+async def test_whatever_becomes_of_requests_none_stays_counted(w, apps):
+    """Else a tunnel would seem busy for ever, and get less and less."""
+    await serve(w, apps["a"].port, apps["b"].port)
+    requests = [
+        request_bytes("GET", "/cut", host=HOST),
+        request_bytes("GET", "/garbage", host=HOST),
+        request_bytes("GET", "/hang-up", host=HOST),
+        request_bytes("HEAD", "/who", host=HOST),
+        request_bytes("POST", "/who", host=HOST, fields=[("Content-Length", "100000")], body=b"a part"),
+        request_bytes("POST", "/upload", host=HOST, fields=[("Transfer-Encoding", "chunked")], body=b"zzz\r\n"),
+        request_bytes("GET", "/late", host=HOST),
+        request_bytes("GET", "/upgrade", host=HOST, fields=[("Connection", "Upgrade"), ("Upgrade", "echo")]),
+        request_bytes("GET", "/who", host=HOST) * 20,
+    ]
+    served = tunnels_of(w.relay, put_edge(w.relay))
+
+    def begun() -> int:
+        return sum(tunnel.requests for tunnel in served)
+
+    for data in requests * 2:
+        before = begun()
+        async with connect(w.port) as visitor:
+            await visitor.send(data)
+            await until(lambda before=before: begun() > before)
+            visitor.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    await until(lambda: [tunnel.open for tunnel in served] == [0, 0])
+
+    assert await counted(w, 10) == {"a": 5, "b": 5}
 
 
 # Pools

@@ -22,11 +22,29 @@ def in_service(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> lis
 
 
 def choose(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> Tunnel | None:
-    """The tunnel for one more request; None when none takes any now."""
-    ready = [tunnel for tunnel in in_service(tunnels, tried) if tunnel.link.can_open]
-    if len(ready) < 2:
-        return ready[0] if ready else None
-    return _in_turn(_idlest(ready))
+    """The tunnel for one more request; None when none takes any now.
+
+    Once over all of `in_service` that take one more, as every request at a shared address comes by here. Loads are
+    compared by products, so that no rounding decides.
+    """
+    best: list[Tunnel] = []
+    is_any_well = False
+    for tunnel in tunnels:
+        if tunnel.is_draining or (tried and tunnel in tried):
+            continue
+        is_well = tunnel.health.is_good
+        if is_well and not is_any_well:
+            is_any_well, best = True, []  # the others do not count any more
+        if is_well is not is_any_well or not tunnel.link.can_open:
+            continue
+        more = tunnel.open * best[0].weight - best[0].open * tunnel.weight if best else -1
+        if more < 0:
+            best = [tunnel]
+        elif not more:
+            best.append(tunnel)
+    if len(best) < 2:
+        return best[0] if best else None
+    return _in_turn(best)
 
 
 def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] = ()) -> Tunnel | None:
@@ -37,19 +55,13 @@ def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] =
     return None
 
 
-def _idlest(tunnels: Sequence[Tunnel]) -> list[Tunnel]:
-    """Those with the least open requests for their weight: products compared, so that no rounding decides."""
-    least = tunnels[0]
-    for tunnel in tunnels:
-        if tunnel.open * least.weight < least.open * tunnel.weight:
-            least = tunnel
-    return [tunnel for tunnel in tunnels if tunnel.open * least.weight == least.open * tunnel.weight]
-
-
 def _in_turn(equals: Sequence[Tunnel]) -> Tunnel:
     """Equals take turns by weight, evenly mixed (nginx's smooth weighted round robin): 3 to 1 gives A A B A."""
+    chosen, total = equals[0], 0
     for tunnel in equals:
         tunnel.credit += tunnel.weight
-    chosen = max(equals, key=lambda tunnel: tunnel.credit)
-    chosen.credit -= sum(tunnel.weight for tunnel in equals)
+        total += tunnel.weight
+        if tunnel.credit > chosen.credit:
+            chosen = tunnel
+    chosen.credit -= total
     return chosen

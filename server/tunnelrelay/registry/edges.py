@@ -164,16 +164,15 @@ class EdgeTable:
         endpoint.policy = edge.policy
         endpoint.is_sticky = edge.sticky
         endpoint.label = f"{edge.owner}/{host.partition('.')[0]}"
-        before = endpoint.tunnels
+        before = dict.fromkeys(endpoint.tunnels)
         now = tuple(each for each in self._joined.get(edge.owner, {}).values() if _carries(each, edge))
         self._registry.serve_edge(endpoint, now)
         for tunnel in now:
             if tunnel not in before:
                 tunnel.hosts += (host,)
                 yield tunnel
-        for tunnel in before:
-            if tunnel not in now:
-                yield _without(tunnel, host)
+        for tunnel in before.keys() - set(now):
+            yield _without(tunnel, host)
 
     def _close(self, edge: LiveEdge) -> tuple[Tunnel, ...]:
         """An edge has no host any more. Returns who served it."""
