@@ -280,6 +280,28 @@ async def test_an_edge_of_a_newer_release_is_closed_not_opened(managed):
     assert managed.policy(HOST) == CLOSED
 
 
+async def test_a_change_that_was_written_before_the_store_went_away_acts_with_the_next_look(managed):
+    made = await guarded(managed)
+    store, replaced = managed.store, managed.store.edges.replace
+    read = store.edges.get
+
+    async def away(_id):
+        raise StoreError("gone")
+
+    async def last_act(row):
+        store.edges.get = away
+        return await replaced(row)
+
+    store.edges.replace = last_act
+    with pytest.raises(ManageError) as refused:
+        await managed.services.edges.set_policy(ANN, made.id, login(allow_groups=("a",)))
+    store.edges.get = read
+    await managed.live.look()
+
+    assert refused.value.kind is Kind.AWAY
+    assert managed.policy(HOST).connection.rules.groups == {"a"}
+
+
 async def test_one_edge_that_nobody_foresaw_is_closed_and_stops_no_other(managed, monkeypatch, caplog):
     """The boundary of an edge: every later change of every other edge must still act."""
     made = await guarded(managed)

@@ -97,7 +97,11 @@ class Live:
     # After a change of this relay's
 
     async def edge_changed(self, edge_id: str) -> None:
-        """An edge was made, changed or deleted in the store."""
+        """An edge was made, changed or deleted in the store.
+
+        Raises:
+            StoreError: The store went away since; the next look applies what was written.
+        """
         async with self._turn:
             row = await self._ground.store.edges.get(edge_id)
             if row is None:
