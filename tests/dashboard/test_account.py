@@ -1,8 +1,13 @@
 """One's own sign-ins: shown, and ended from any browser."""
 
+import pytest
+
 from tests.support.dashboard import DashboardClient, InMemory
 from tests.support.managed import ADMIN
+from tunnelrelay.dashboard.views.account import browser_of
 
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Version/18.1 Safari/604.1"
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -52,3 +57,11 @@ async def test_a_member_ends_nobody_elses_sign_in_and_sees_none(house, admin):
 
     assert answer.status_code == 404
     assert (await admin.get("/account")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [(CHROME, "Chrome on Linux"), (IPHONE, "Safari on iPhone"), ("curl/8.5.0", "curl/8.5.0"), ("", "unknown")],
+)
+def test_a_browser_is_called_as_people_call_it(agent, said):
+    assert browser_of(agent) == said

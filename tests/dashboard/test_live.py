@@ -10,6 +10,7 @@ import pytest
 from tests.support.dashboard import DashboardClient, actor_for, signed_in
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
+from tunnelrelay.dashboard import live
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.observe.feed import MAX_OF_ONE
 from tunnelrelay.store.resources import UserRow
@@ -136,3 +137,25 @@ async def test_one_user_has_so_many_streams_and_no_more(tmp_path: Path):
 
         assert answer.status_code == 503
         assert len(held) == MAX_OF_ONE
+
+
+async def test_a_stream_with_nothing_to_say_says_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "PING_SECONDS", 0.0)
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.001)
+    async with world(tmp_path) as w, signed_in(w) as admin, following(admin, "/edges/events") as events:
+        async for line in events.answer.aiter_lines():
+            if line.startswith(":"):
+                break
+        else:
+            pytest.fail("the stream ended")
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", "a\r\nevent: over\r\ndata: x", "a\rdata: b", "a\u2028b"])
+def test_no_text_ends_its_event_or_begins_another(text):
+    """Row 139."""
+    lines = live.event("rows", text).split("\n")
+
+    assert lines[0] == "event: rows"
+    assert lines[-2:] == ["", ""]
+    assert all(line.startswith("data: ") for line in lines[1:-2])
+    assert "\r" not in "".join(lines)

@@ -8,6 +8,7 @@ response's own, which the server cancels when the browser goes or the relay stop
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 from starlette.responses import Response, StreamingResponse
@@ -24,6 +25,11 @@ PING_SECONDS = 15.0
 OVER = "over"
 """The event that says that there is nothing to see here any more; the page loads itself anew then."""
 
+_TIMES = re.compile(r"(<time [^>]*>)[^<]*")
+"""How long ago something was changes all the time; the page tells that by itself."""
+_HEADERS = {"X-Accel-Buffering": "no"}
+"""Asks an nginx in front of the relay to pass on events as they come."""
+
 Render = Callable[[], Awaitable[str]]
 
 
@@ -36,7 +42,7 @@ def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) ->
             gone, or no longer theirs.
     """
     changes = asked.deps.services.traffic.follow(asked.actor, *topics)
-    return StreamingResponse(_events(asked, changes, pieces), media_type="text/event-stream")
+    return StreamingResponse(_events(asked, changes, pieces), media_type="text/event-stream", headers=_HEADERS)
 
 
 def event(name: str, data: str) -> str:
@@ -53,8 +59,8 @@ async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) 
         while await _is_signed_in(asked):
             for name, render in pieces.items():
                 written = await render()
-                if shown.get(name) != written:
-                    shown[name] = written
+                if shown.get(name) != (said := _TIMES.sub(r"\1", written)):
+                    shown[name] = said
                     spoke_at = now()
                     yield event(name, written)
             if now() - spoke_at >= PING_SECONDS:

@@ -8,6 +8,17 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.asked import Asked, does, shows
 from tunnelrelay.dashboard.deps import Deps
 
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+"""What a User-Agent has in it and what people call that; the first that fits, as each claims to be those behind it."""
+
 
 def routes(deps: Deps) -> list[Route]:
     """See `views.AREAS`."""
@@ -21,10 +32,17 @@ async def _show(asked: Asked) -> Response:
     return asked.page(
         "account.html",
         user=await services.users.me(asked.actor),
-        sign_ins=[(row, row.key == own_key) for row in sign_ins],
+        sign_ins=[(row, browser_of(row.agent), row.key == own_key) for row in sign_ins],
     )
 
 
 async def _revoke(asked: Asked) -> Response:
     await asked.deps.services.sign_ins.revoke(asked.actor, asked.named("id"))
     return asked.go("/account", said="ended")
+
+
+def browser_of(agent: str) -> str:
+    """A browser's own description, as people say it; itself when it is none that is known."""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    return f"{browser} on {system}" if browser and system else browser or agent[:80] or "unknown"
