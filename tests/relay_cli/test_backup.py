@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,6 +20,7 @@ from sqlalchemy import select
 from tests.store.test_contract import SESSION
 from tests.store.test_contract_resources import ROWS
 from tests.support.postgres import PostgresServer, new_database
+from tests.support.processes import environment
 from tunnelrelay.cli import archive
 from tunnelrelay.cli.main import cli
 from tunnelrelay.config_database import DatabaseUrl
@@ -173,6 +176,16 @@ def test_a_backup_that_fails_leaves_no_file(relay: Relay, tmp_path: Path) -> Non
     assert relay.run("backup", str(tmp_path / "no" / "where")).exit_code == 1
     assert Relay(tmp_path / "other").run("backup", str(tmp_path / "new")).exit_code == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_disk_that_is_full_is_named_as_such(relay: Relay) -> None:
+    with Path("/dev/full").open("wb") as full:
+        args = [sys.executable, "-m", "tunnelrelay", "backup", "-", *relay.flags]
+        done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, text=True, env=environment({}))
+    assert done.returncode == 1
+    assert "the backup cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
 
 
 def test_it_goes_through_pipes(relay: Relay, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ArchiveWriter:
     """Writes a backup, as a context. Nothing of it counts without `finish`."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`__exit__` closes it)
         self._sha256: dict[str, str] = {}
         self._rows: dict[str, int] = {}

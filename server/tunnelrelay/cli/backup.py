@@ -5,6 +5,7 @@ transaction, the key files after them, and relays are told. It is also the way f
 """
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -51,7 +52,7 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
         raise Failure(f"{target} exists already", "give another name, or --force to replace it")
     try:
         with contextlib.nullcontext(sys.stdout.buffer) if target is None else _draft(target, is_forced) as sink:
-            manifest = with_store(place, lambda store: _write(store, keys_file, sink), is_patient=True)
+            manifest = with_store(place, lambda store: _write(store, keys_file, _Sink(sink)), is_patient=True)
     except FileExistsError as problem:
         raise Failure(f"{target} exists already", "give another name, or --force to replace it") from problem
     except OSError as problem:
@@ -78,7 +79,33 @@ def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
 # Writing
 
 
-async def _write(store: SqlStore, keys_file: Path, sink: IO[bytes]) -> Manifest:
+class _Sink(io.RawIOBase):
+    """Where a backup is written. What goes wrong there is not taken for the store's doing."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        """As files do."""
+        with _writing():
+            return self._file.write(data)
+
+    def settle(self) -> None:
+        """What a buffer holds back fails here, and not when it is too late to say so."""
+        with _writing():
+            self._file.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise Failure(f"the backup cannot be written: {problem.strerror}") from problem
+
+
+async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
     now = time.time()
     with ArchiveWriter(sink) as writer:
         async with snapshot(store) as moment:
@@ -92,6 +119,7 @@ async def _write(store: SqlStore, keys_file: Path, sink: IO[bytes]) -> Manifest:
             if path.exists():
                 writer.member(f"keys/{name}", _read(path))
         manifest = writer.finish(schema=HEAD, release=tunnelctl.__version__, at=str(when(now)))
+    sink.settle()
     await store.add_audit([AuditRow(at=now, kind="backup.made", node=COMMAND)])
     return manifest
 

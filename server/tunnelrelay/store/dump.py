@@ -113,7 +113,9 @@ async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any
 async def _lock(connection: AsyncConnection) -> None:
     """Holds off every writer. Readers go on seeing what was there before."""
     if connection.dialect.name == "postgresql":
-        names = ", ".join(f'"{table.name}"' for table in TABLES)
+        # As relays come to them, names first and revisions last: neither then waits for the other for ever.
+        order = sorted(TABLES, key=lambda table: (table is schema.revisions, table is not schema.names, table.name))
+        names = ", ".join(f'"{table.name}"' for table in order)
         await connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
     else:
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
