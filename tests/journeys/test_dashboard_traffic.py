@@ -10,8 +10,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.policy.making import oidc
-from tests.support.browser import browsing, screenshot
+from tests.support.browser import browsing, screenshot, sign_in
 from tests.support.dashboard import browse_signed_in
+from tests.support.idp import CLIENT_ID, CLIENT_SECRET, mock_provider
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.world import World, world
@@ -166,6 +167,31 @@ async def test_hostile_paths_and_names_are_text_also_when_they_come_live(tmp_pat
         assert await s.page.locator("main img, main script").count() == 0
         assert s.noise == []
         await agent.close()
+
+
+async def test_a_login_that_no_rule_admits_is_told_with_who_it_was_and_one_that_is_with_its_rule(
+    tmp_path: Path,
+) -> None:
+    with mock_provider() as idp:
+        async with scene(tmp_path) as s:
+            login = oidc(
+                issuer=idp.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, allow_emails=("alice@example.com",)
+            )
+            await s.agent("demo", PolicySpec(oidc=login))
+            await s.open("/traffic")
+            assert s.page.context.browser is not None
+            for who in ("mallory", "alice"):
+                visitors = await s.page.context.browser.new_context()
+                page = await visitors.new_page()
+                await page.goto(f"http://demo.localhost:{s.w.port}/home")
+                await sign_in(page, who)
+                await page.wait_for_load_state()
+            refused = s.page.get_by_role("row").filter(has_text="mallory@elsewhere.test")
+            await expect(refused).to_contain_text("no rule names their e-mail address")
+            admitted = s.page.get_by_role("row").filter(has_text="/home").filter(has_text="alice@example.com")
+            await expect(admitted).to_contain_text("email alice@example.com")
+            sent = s.page.get_by_role("row").filter(has_text="sent to sign in")
+            await expect(sent).to_have_count(2)
 
 
 async def test_the_overview_counts_what_comes_online_and_tells_who_was_kept_out(tmp_path: Path) -> None:
