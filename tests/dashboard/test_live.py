@@ -100,6 +100,20 @@ async def test_a_stream_ends_when_its_user_signs_out(tmp_path: Path):
             assert await events.next() == ("", "")
 
 
+async def test_a_stream_ends_when_its_user_is_no_administrator_any_more(tmp_path: Path):
+    """Row 138."""
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        root = actor_for(await first_admin(w))
+        users = w.relay.parts.services.users
+        other = await users.create(root, "other", owner="ann", role="admin")
+        async with signed_in(w, other) as demoted, following(demoted, "/edges/events") as events:
+            await make_edge(w)
+            await events.until("rows", "shop.localhost")
+            await users.update(root, other.id, role="member")
+            await events.until("over", "")
+        assert (await admin.get("/edges")).status_code == 200
+
+
 async def test_a_stream_ends_when_what_it_shows_is_gone(tmp_path: Path):
     async with world(tmp_path) as w, signed_in(w) as admin:
         edge = await make_edge(w)

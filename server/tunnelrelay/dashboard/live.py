@@ -84,4 +84,6 @@ async def _change_or_look(changes: Changes) -> None:
 
 
 async def _is_signed_in(asked: Asked) -> bool:
-    return await who(asked.deps, asked.request.scope) is not None
+    """Whether they are still who they were: whoever is no administrator any more sees less from now on."""
+    now = await who(asked.deps, asked.request.scope)
+    return now is not None and now.actor == asked.actor
