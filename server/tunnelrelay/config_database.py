@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 SCHEMES = ("postgresql", "postgres")
 MAX_URL = 4096
@@ -32,8 +32,8 @@ class DatabaseUrl:
         hosts = [_host(place) for place in where.split(",")]
         is_told_elsewhere = "service" in query or "PGSERVICE" in os.environ
         self.is_local = not is_told_elsewhere and all(_is_local(host) for host in hosts)
-        user = f"{unquote(parts.username)}@" if parts.username else ""
-        self._shown = f"postgresql://{user}{','.join(hosts)}{unquote(parts.path)}"
+        user = f"{parts.username}@" if parts.username else ""
+        self._shown = f"postgresql://{user}{','.join(quote(host) for host in hosts)}{parts.path}"
 
     def reveal(self) -> str:
         """The whole URL, for the one place that connects."""

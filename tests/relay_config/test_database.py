@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tunnelrelay.config import load_config, load_database
 from tunnelrelay.config_database import DatabaseUrl, database_url
@@ -90,3 +92,21 @@ def test_only_this_machine_is_spared_encryption(url: str, is_local: bool) -> Non
 def test_a_host_of_the_environment_is_no_more_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example")
     assert not DatabaseUrl("postgresql:///tunnel").is_local
+
+
+@given(st.text() | st.text().map("postgresql://".__add__) | st.from_regex(r"postgres(ql)?://[^/]*/.*", fullmatch=True))
+def test_whatever_is_given_is_read_or_refused(text: str) -> None:
+    assume(not text.startswith(("env:", "file:")))
+    try:
+        url = database_url(text)
+    except ValueError:
+        return
+    assert url is None or url.reveal() == text
+
+
+@given(st.text("abcXYZ0123456789-._~!$&'()*+,;=%3A", min_size=8, max_size=40))
+def test_a_password_is_never_printed(password: str) -> None:
+    url = DatabaseUrl(f"postgresql://relay:{password}@db.example/tunnel?password={password}")
+    assert url.has_password
+    assert str(url) == "postgresql://relay@db.example/tunnel"
+    assert password not in repr(url)
