@@ -13,12 +13,14 @@ from tests.manage.test_edges import guarded, login, with_policy
 from tests.manage.test_providers import SECRET, WORK, by_name
 from tests.support.managed import ADMIN, ANN, Managed
 from tests.support.tunnels import fake_tunnel
+from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.manage.edge_settings import EdgeSettings
-from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.manage.edges import Change, NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.policy.rules import CLOSED, Policy
-from tunnelrelay.store.base import StoreError
+from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.store.memory import MemoryStore
+from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.store import SqliteStore
 
 HOST = "demo.tun.example"
@@ -29,16 +31,20 @@ def managed() -> Managed:
     return Managed()
 
 
-@pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, SqliteStore]]:
-    """The same file, opened by two relays."""
-    pair = await SqliteStore.open(tmp_path / "relay.db"), await SqliteStore.open(tmp_path / "relay.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
+    """The same database, opened by two relays."""
+    if request.param == "postgresql":
+        url = DatabaseUrl(await request.getfixturevalue("postgres").database())
+        pair: tuple[Store, Store] = await PostgresqlStore.open(url), await PostgresqlStore.open(url)
+    else:
+        pair = await SqliteStore.open(tmp_path / "relay.db"), await SqliteStore.open(tmp_path / "relay.db")
     yield pair
     for store in pair:
         await store.close()
 
 
-def two_relays(stores: tuple[SqliteStore, SqliteStore]) -> tuple[Managed, Managed]:
+def two_relays(stores: tuple[Store, Store]) -> tuple[Managed, Managed]:
     """Relays that share a store and their keys."""
     here = Managed(store=stores[0])
     return here, Managed(store=stores[1], ring=here.ring, clock=here.clock)
@@ -180,6 +186,29 @@ async def test_a_store_that_was_replaced_takes_along_what_was_not_in_it(managed)
 
     assert managed.registry.find(HOST) is None
     assert managed.table.get(made.id) is None
+
+
+async def test_two_relays_that_change_one_edge_at_once_lose_no_change(stores):
+    """Each is a comparison and swap: whoever was slower makes the change anew of what is there then."""
+    here, there = two_relays(stores)
+    made = await guarded(here)
+    await there.live.load()
+
+    def and_group(name: str) -> Change:
+        def change(old: EdgeSettings) -> EdgeSettings:
+            return login(allow_groups=(*old.policy.oidc.allow_groups, name))(old)
+
+        return change
+
+    turns = [(relay, f"{number}-{at}") for number in range(4) for at, relay in enumerate((here, there))]
+    for first, second in zip(turns[::2], turns[1::2], strict=True):
+        pair = (relay.services.edges.set_policy(ANN, made.id, and_group(name)) for relay, name in (first, second))
+        await asyncio.gather(*pair)
+    for relay in (here, there):
+        await relay.live.look()
+
+    assert here.policy(HOST).connection.rules.groups == {name for _, name in turns}
+    assert there.policy(HOST) == here.policy(HOST)
 
 
 async def test_two_changes_that_overtake_each_other_leave_the_newer_one_in_force(managed):
