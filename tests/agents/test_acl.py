@@ -1,5 +1,7 @@
 """What a token may bind."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,19 @@ def test_a_joining_tunnel_needs_every_label_it_carries():
     assert not may_bind(("bind:edge=edghts_1",), "", "", (("edge", "edghts_2"),))
 
 
-@pytest.mark.parametrize("rule", ["bind:*", "bind:*.tun.example", "bind:app=*", "bind:app"])
+@pytest.mark.parametrize("rule", ["bind:edge=*", "bind:edge=edghts_*", "bind:edge=*_1", "bind:edge=**"])
+def test_a_star_stands_for_any_part_of_a_labels_value(rule):
+    assert may_bind((rule,), "", "", (("edge", "edghts_1"),))
+    assert not may_bind((rule,), "", "", (("zone", "edghts_1"),))
+    assert not may_bind((rule,), "edge", "edge")
+    assert acl_problem(rule) == ""
+
+
+def test_a_label_that_is_a_star_is_only_a_star():
+    assert not may_bind(("bind:app=web",), "", "", (("app", "*"),))
+
+
+@pytest.mark.parametrize("rule", ["bind:*", "bind:*.tun.example", "bind:app", "bind:*=web", "bind:*=*", "bind:a*=web"])
 def test_a_pattern_of_hosts_admits_no_labels(rule):
     assert not may_bind((rule,), "", "", WEB)
 
@@ -53,6 +67,18 @@ def test_a_pattern_of_hosts_admits_no_labels(rule):
 )  # fmt: skip
 def test_what_is_no_rule_is_said_to_be_none(rule):
     assert acl_problem(rule)
+
+
+def test_a_pattern_of_many_stars_costs_no_more_than_another():
+    assert not may_bind(("bind:app=" + "a*" * 200 + "b",), "", "", (("app", "a" * 256),))
+    assert not may_bind(("bind:" + "a*" * 120 + "b",), f"{'a' * 63}.tun.example", "a" * 63)
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_stars_mean_what_they_mean_in_file_names(pattern, value):
+    if pattern and value:
+        admitted = may_bind((f"bind:app={pattern}",), "", "", (("app", value),))
+        assert admitted == fnmatchcase(value, pattern)
 
 
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)

@@ -3,7 +3,8 @@
     *                        everything
     bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
     bind:pr-*                the same for the name under the relay's domain
-    bind:edge=edghts_2abc    a label; an edge that is joined by its name counts as its label `edge`
+    bind:edge=edghts_2abc    a label, `*` standing for any part of its value; an edge that is joined by its name counts
+                             as its label `edge`
 
 No rules: everything the owner may. A rule that is none of these allows nothing.
 """
@@ -32,7 +33,7 @@ def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[s
     targets = [rule.removeprefix(PREFIX) for rule in rules if rule.startswith(PREFIX)]
     carried = tuple(labels)
     if carried:
-        return all(f"{name}={value}" in targets for name, value in carried)
+        return all(any(_carries(target, name, value) for target in targets) for name, value in carried)
     return bool(host) and any(_admits(target, host, label) for target in targets)
 
 
@@ -57,5 +58,31 @@ def _admits(target: str, host: str, label: str) -> bool:
     """Whether a pattern of a host, or of a name under the domain, matches. `*` never reaches over a dot."""
     if "=" in target:
         return False
-    parts = (re.escape(part) for part in target.lower().split("*"))
-    return re.fullmatch("[^.]*".join(parts), host if "." in target else label) is not None
+    patterns, labels = target.lower().split("."), host.split(".") if "." in target else [label]
+    return len(patterns) == len(labels) and all(map(_matches, patterns, labels))
+
+
+def _carries(target: str, name: str, value: str) -> bool:
+    """Whether a rule on labels allows this one."""
+    allowed, is_label, pattern = target.partition("=")
+    return bool(is_label) and allowed == name and _matches(pattern, value)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether the whole text is as the pattern says, `*` standing for anything.
+
+    By hand: owners write the patterns and choose the texts, and a regular expression of many stars takes for ever.
+    """
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == text
+    *middle, last = rest
+    at, end = len(first), len(text) - len(last)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in middle:  # each at its first place: that leaves the most for those that follow
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
