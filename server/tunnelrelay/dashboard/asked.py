@@ -35,9 +35,9 @@ class Asked:
     request: Request
     deps: Deps
     actor: Actor
-    session: bytes
+    session: bytes = field(repr=False)
     by_provider: bool
-    token: str
+    token: str = field(repr=False)
     areas: tuple[Group, ...]
     form: Form = field(default_factory=Form)
 

@@ -1,7 +1,7 @@
 """Who is signed in, by a request's cookies: ours, or that of the operator's OpenID provider on this host."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelrelay.dashboard import cookie
@@ -21,7 +21,7 @@ class Who:
     """
 
     actor: Actor
-    session: bytes
+    session: bytes = field(repr=False)
     by_provider: bool = False
 
 
