@@ -8,7 +8,8 @@ from tunnelrelay.api.module_table import secrets_of, taken
 from tunnelrelay.api.modules import Backend, GivenModule
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.problems import missing
+from tunnelrelay.manage.edges import Change
+from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.manage.services import Services
 
 
@@ -22,6 +23,20 @@ async def route_view(services: Services, call: Call, edge_id: str, route_id: str
     if view.settings.route is None or view.settings.route.id != route_id:
         raise missing("route")
     return view
+
+
+def on_route(route_id: str, change: Change) -> Change:
+    """A change of the settings as they are when it is made, which only has a meaning while this is the edge's route.
+
+    Two programs can so change different modules at the same time. Raises `ManageError` MISSING.
+    """
+
+    def changed(settings: EdgeSettings) -> EdgeSettings:
+        if settings.route is None or settings.route.id != route_id:
+            raise missing("route")
+        return change(settings)
+
+    return changed
 
 
 def take_modules(settings: EdgeSettings, modules: dict[str, GivenModule], host_header: str | None) -> EdgeSettings:
@@ -56,6 +71,27 @@ def with_backend(settings: EdgeSettings, backend: Backend) -> EdgeSettings:
     return msgspec.structs.replace(settings, backend_enabled=backend.enabled, sticky=backend.sticky)
 
 
+async def check_group(services: Services, call: Call, edge_id: str, backend: Backend) -> None:
+    """Looks before anything is written whether the edge can be served by this tunnel group.
+
+    Raises:
+        ManageError: INVALID when there is no such one of the edge's owner.
+    """
+    if backend.backend_id is None:
+        return
+    view = await services.edges.get(call.actor, edge_id)
+    try:
+        group = await services.backends.get(call.actor, backend.backend_id)
+    except ManageError as error:
+        raise _no_group() if error.kind is Kind.MISSING else error from error
+    if group.owner != view.row.owner:
+        raise _no_group()
+
+
+def _no_group() -> ManageError:
+    return invalid({"backend.backend_id": "there is no such tunnel group"})
+
+
 async def set_backend(services: Services, call: Call, view: EdgeView, backend: Backend) -> EdgeView:
     """Has an edge served by what the module says.
 
@@ -65,6 +101,4 @@ async def set_backend(services: Services, call: Call, view: EdgeView, backend: B
         view = await services.edges.set_backend(call.actor, view.row.id, backend.backend_id)
     if with_backend(view.settings, backend) == view.settings:
         return view
-    return await services.edges.set_policy(
-        call.actor, view.row.id, lambda settings: with_backend(settings, backend), version=view.row.version
-    )
+    return await services.edges.set_policy(call.actor, view.row.id, lambda settings: with_backend(settings, backend))

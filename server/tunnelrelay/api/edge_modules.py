@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter
 
 from tunnelrelay.api import edge_shapes, edges
-from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules
+from tunnelrelay.api.edge_changes import on_route, route_view, secrets_with, set_backend, take_modules
 from tunnelrelay.api.edge_routes import ROUTES
 from tunnelrelay.api.edge_shapes import backend_of
 from tunnelrelay.api.module_table import secrets_without, shown, without
@@ -66,15 +66,9 @@ def _add(router: APIRouter, services: Services, name: str, given: type[GivenModu
     title = name.replace("_", " ")
 
     async def replace(call: Calling, edge_id: Id, id: Id, body: GivenModule) -> ShownModule:
-        view = await route_view(services, call, edge_id, id)
         modules = {name: body}
-        changed = await services.edges.set_policy(
-            call.actor,
-            edge_id,
-            lambda settings: take_modules(settings, modules, None),
-            secrets_with(modules),
-            version=view.row.version,
-        )
+        change = on_route(id, lambda settings: take_modules(settings, modules, None))
+        changed = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(modules))
         # One that says nothing is the same as none: it is shown as it was given.
         return shown(changed.settings, changed.held, name) or shape.model_validate(body.model_dump())
 
@@ -86,10 +80,8 @@ def _add(router: APIRouter, services: Services, name: str, given: type[GivenModu
         return found
 
     async def delete(call: Calling, edge_id: Id, id: Id) -> None:
-        await route_view(services, call, edge_id, id)
-        await services.edges.set_policy(
-            call.actor, edge_id, lambda settings: without(settings, name), secrets_without(name)
-        )
+        change = on_route(id, lambda settings: without(settings, name))
+        await services.edges.set_policy(call.actor, edge_id, change, secrets_without(name))
 
     replace.__annotations__["body"] = given
     router.add_api_route(

@@ -10,7 +10,15 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tunnelrelay.api.door import Call
-from tunnelrelay.api.edge_changes import route_view, secrets_with, set_backend, take_modules, without_route
+from tunnelrelay.api.edge_changes import (
+    check_group,
+    on_route,
+    route_view,
+    secrets_with,
+    set_backend,
+    take_modules,
+    without_route,
+)
 from tunnelrelay.api.edge_shapes import FOREIGN, PATH, EdgeRoute, route_of
 from tunnelrelay.api.module_table import secrets_without
 from tunnelrelay.api.modules import Backend, BasicAuth, GivenModule, Headers, HostHeader, IpRestriction, Jwt
@@ -87,7 +95,6 @@ class RouteChange(_Modules):
 def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["https_edge_routes"])
-    edges = services.edges
 
     @router.post(ROUTES, status_code=201, **needs("edges:write"))
     async def create_https_edge_route(call: Calling, edge_id: Id, body: NewRoute) -> EdgeRoute:
@@ -103,7 +110,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
                 raise ManageError(Kind.CONFLICT, "route_exists", told, "Change that one.")
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
-        return await _changed(services, call, edge_id, None, body, made)
+        return await _changed(services, call, edge_id, body, made)
 
     @router.get(f"{ROUTES}/{{id}}", **needs("edges:read"))
     async def get_https_edge_route(call: Calling, edge_id: Id, id: Id) -> EdgeRoute:
@@ -113,32 +120,29 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
     @router.patch(f"{ROUTES}/{{id}}", **needs("edges:write"))
     async def update_https_edge_route(call: Calling, edge_id: Id, id: Id, body: RouteChange) -> EdgeRoute:
         """Changes what is given; a module that is given takes the place of the one there was."""
-        view = await route_view(services, call, edge_id, id)
         texts = body.model_dump(exclude_unset=True, include={"description", "metadata"})
 
         def changed(settings: EdgeSettings) -> EdgeSettings:
-            assert settings.route is not None  # the version says that it is what was just read
+            assert settings.route is not None  # `on_route` has looked
             route = msgspec.structs.replace(settings.route, **texts)
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
-        return await _changed(services, call, edge_id, view.row.version, body, changed)
+        return await _changed(services, call, edge_id, body, on_route(id, changed))
 
     @router.delete(f"{ROUTES}/{{id}}", status_code=204, **needs("edges:write"))
     async def delete_https_edge_route(call: Calling, edge_id: Id, id: Id) -> None:
         """Deletes the route and its modules. The edge serves nobody then."""
-        view = await route_view(services, call, edge_id, id)
-        await edges.set_policy(
-            call.actor, edge_id, without_route, secrets_without("basic_auth"), version=view.row.version
-        )
+        change = on_route(id, without_route)
+        await services.edges.set_policy(call.actor, edge_id, change, secrets_without("basic_auth"))
 
     return router
 
 
-async def _changed(
-    services: Services, call: Call, edge_id: str, version: int | None, body: _Modules, change: Change
-) -> EdgeRoute:
+async def _changed(services: Services, call: Call, edge_id: str, body: _Modules, change: Change) -> EdgeRoute:
     """Writes the route and its modules, then who serves it: the rules stand before anybody is served."""
-    view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()), version=version)
+    if body.backend is not None:
+        await check_group(services, call, edge_id, body.backend)
+    view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()))
     if body.backend is not None:
         view = await set_backend(services, call, view, body.backend)
     return _shown(call, view)
