@@ -27,8 +27,8 @@ MAX_KEPT = 2000
 MAX_OWNERS = 500
 """Owners whose last requests are kept: each of them keeps four at the very least."""
 MAX_SERIES = 500
-"""Hosts with figures, and as many owners and tunnels. At 24 kB each 36 MB at the very most. When there are more, the owner
-who has the most gives what was used the longest ago."""
+"""Hosts with figures, and as many owners and tunnels. At 24 kB each 36 MB at the very most. When there are more, the
+owner who has the most gives what was used the longest ago."""
 PROBE_PATH = "/_tunnel/ready"
 """Agents ask themselves for this through the relay to know that they are reachable: nobody's visit."""
 MAX_WORD = 64
