@@ -339,8 +339,9 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> 
 
 def _dashboard_deps(given: Given, ground: _Ground, services: Services) -> Deps:
     key = ground.keys.ring.digest_key("dashboard")
-    provider = urlsplit(given.config.dashboard_oidc or "").hostname or ""
-    return Deps(address=given.address, services=services, key=key, clock=given.clock, provider=provider)
+    issuer = given.config.dashboard_oidc or ""
+    provider = urlsplit(issuer).hostname or ""
+    return Deps(address=given.address, services=services, key=key, clock=given.clock, provider=provider, issuer=issuer)
 
 
 def _api(services: Services, address: PublicAddress) -> ASGIApp:

@@ -166,7 +166,8 @@ async def test_with_a_provider_its_button_leads_to_the_login_and_back(stranger):
     page = await stranger.get("/sign-in?next=/edges")
 
     assert "Sign in with Acme" in page.text
-    assert 'href="/_tunnel/login?next=%2Fedges"' in page.text
+    target = "iss=https%3A%2F%2Flogin.acme.example&amp;target_link_uri=https%3A%2F%2Fdashboard.tun.example%2Fedges"
+    assert f'href="/_tunnel/login?{target}"' in page.text
 
 
 @pytest.mark.parametrize("said", ["<script>alert(1)</script>", "Your relay was hacked, call 555", "saved\u2603"])

@@ -130,7 +130,12 @@ class InMemory:
         address = self.managed.ground.address
         self.origin = address.url(address.dashboard_host)
         self.deps = Deps(
-            address=address, services=self.managed.services, key=b"k" * 32, clock=self.managed.clock, provider="Acme"
+            address=address,
+            services=self.managed.services,
+            key=b"k" * 32,
+            clock=self.managed.clock,
+            provider="Acme",
+            issuer="https://login.acme.example",
         )
         self.app = dashboard(self.deps)
 

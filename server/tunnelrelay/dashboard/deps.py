@@ -20,6 +20,7 @@ class Deps:
         key: Keys the CSRF tokens; the same on every relay of one store.
         clock: Unix time.
         provider: How the operator's OpenID provider is called on the button of the sign-in page; "" without one.
+        issuer: Its issuer, as the operator wrote it.
     """
 
     address: PublicAddress
@@ -27,6 +28,7 @@ class Deps:
     key: bytes
     clock: Callable[[], float]
     provider: str = ""
+    issuer: str = ""
 
     @property
     def origin(self) -> str:

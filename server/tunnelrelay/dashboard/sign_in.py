@@ -73,15 +73,17 @@ class SignIn:
         self, wanted: str, *, said: str = "", problem: ManageError | None = None, status: int = 200
     ) -> HTMLResponse:
         where = own_path(wanted)
-        provider = self.deps.provider
+        deps = self.deps
+        # As if the provider had started it: the one way to say where a login leads.
+        login = {"iss": deps.issuer, "target_link_uri": deps.origin + where}
         html = render.written(
             "sign_in.html",
             next=where,
             said=said,
             problem=problem,
-            provider=provider,
-            login=f"{LOGIN}?{urlencode({'next': where})}" if provider else "",
-            domain=self.deps.address.domain,
+            provider=deps.provider,
+            login=f"{LOGIN}?{urlencode(login)}",
+            domain=deps.address.domain,
         )
         return HTMLResponse(html, status)
 
