@@ -9,6 +9,7 @@ from tests.support.edges import put_edge, tunnels_of, until
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec, Refused, Unbind
+from tunnelrelay.agents.offers import MAX_TOLD
 from tunnelrelay.relay import Relay
 from tunnelrelay.tokens import create
 
@@ -62,6 +63,31 @@ async def test_a_tunnel_that_no_edge_wants_waits_and_hears_when_one_comes_and_go
         local.parts.edges.drop(edge.id)
         await agent.until(lambda: len(agent.said) == 4)
         assert agent.said[-1].urls == ()
+
+
+async def test_a_tunnel_of_very_many_edges_serves_all_of_them_and_is_told_of_some(local):
+    many = (("app", "many"),)
+    edges = [put_edge(local, f"many-{number}", f"edghts_many_{number}", labels=many) for number in range(1000)]
+    async with agent_of(local) as agent:
+        bound = await agent.join(("app", "many"))
+
+        assert len(bound.urls) == MAX_TOLD
+        assert all(len(tunnels_of(local, edge)) == 1 for edge in edges)
+    for edge in edges:
+        local.parts.edges.drop(edge.id)
+
+
+async def test_an_edge_that_is_changed_again_and_again_makes_one_message_of_news(local):
+    async with agent_of(local) as agent:
+        await agent.join(("app", "flip"))
+        for number in range(100):
+            labels = (("app", "flip"),) if number % 2 else ()
+            put_edge(local, "flip", "edghts_flip", labels=labels)
+        await agent.until(lambda: len(agent.said) == 3)
+        await agent.round_trip()
+
+        assert len(agent.said) == 3
+        assert agent.said[-1].host == "flip.localhost"
 
 
 async def test_an_edge_that_does_not_exist_is_refused_with_a_hint(local):

@@ -25,6 +25,7 @@ from tunnelrelay.agents.callbacks import callback_problem
 from tunnelrelay.agents.changes import changes
 from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
+from tunnelrelay.agents.news import News
 from tunnelrelay.agents.offers import NotHad, bound_of, labels_of, make_tunnel, not_allowed, weight_problem
 from tunnelrelay.agents.shares import MAX_OWNERS_NAMES
 from tunnelrelay.ids import new_id
@@ -73,6 +74,7 @@ class AgentSession:
         self._on_closed = on_closed
         self._agent = ""
         self._asking: dict[int, Bind] = {}
+        self._news = News(self._tell)
         self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
         self.link: Link
         self._timer: asyncio.TimerHandle | None = None
@@ -309,7 +311,7 @@ class AgentSession:
         else:
             tunnel = self._tunnel(join)
             tunnel.labels = labels
-            tunnel.moved = lambda hosts: self._tell(tunnel)
+            tunnel.moved = lambda hosts: self._news.soon(tunnel)
             self.tunnels[join.tunnel] = tunnel
             hosts = desk.edges.join(tunnel)
             for host in hosts or ("",):
@@ -332,6 +334,7 @@ class AgentSession:
         reason = "unbound" if on_purpose else "link_lost"
         if tunnel.labels:
             hosts = tunnel.hosts
+            self._news.forget(tunnel)
             if desk.edges.leave(tunnel):
                 for host in hosts or ("",):
                     desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
