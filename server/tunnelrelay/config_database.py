@@ -33,7 +33,7 @@ class DatabaseUrl:
         is_told_elsewhere = "service" in query or "PGSERVICE" in os.environ
         self.is_local = not is_told_elsewhere and all(_is_local(host) for host in hosts)
         user = f"{parts.username}@" if parts.username else ""
-        self._shown = f"postgresql://{user}{','.join(quote(host) for host in hosts)}{parts.path}"
+        self._shown = f"postgresql://{user}{','.join(quote(host, safe=':') for host in hosts)}{parts.path}"
 
     def reveal(self) -> str:
         """The whole URL, for the one place that connects."""

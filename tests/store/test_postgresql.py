@@ -238,6 +238,19 @@ async def test_a_server_that_falls_silent_is_not_waited_for(
     await mute.stop()
 
 
+async def test_a_store_closes_though_its_server_has_fallen_silent(
+    url: str, postgres: PostgresServer, impatient: None
+) -> None:
+    mute = Mute(postgres.port)
+    await mute.start()
+    store = await PostgresqlStore.open(DatabaseUrl(url.replace(str(postgres.port), str(mute.port))))
+    await asyncio.gather(*(store.tokens() for _ in range(8)))
+    mute.passes.clear()
+    async with asyncio.timeout(20 * SHORT):
+        await store.close()
+    await mute.stop()
+
+
 async def test_somebody_elses_lock_is_not_waited_for(url: str, impatient: None) -> None:
     store = await PostgresqlStore.open(DatabaseUrl(url))
     other = await asyncpg.connect(url)

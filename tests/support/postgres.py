@@ -41,7 +41,8 @@ class PostgresServer:
 
     Attributes:
         folder: Owned by the user it runs as: PostgreSQL does not run as root.
-        host: What URLs name; `127.0.0.1` unless a test says otherwise.
+        bin: Where its programs are.
+        settings: More of `postgresql.conf`, from the next start on.
     """
 
     folder: Path
@@ -86,7 +87,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def stop(self, *, at_once: bool = True) -> None:
-        """Ends it: cutting every connection, or as if the power had failed (`at_once`)."""
+        """Ends it, cutting every connection; `at_once` as if the power had failed."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)
             self._process.wait(START_SECONDS)

@@ -4,7 +4,9 @@ Each transaction is READ COMMITTED. What relays must not do behind each other's 
 one that locks the row it is about; see `engine.py` for how long anything may take.
 """
 
+import asyncio
 from typing import Any, Self
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import Connection, text
@@ -19,6 +21,8 @@ from tunnelrelay.store.sql_store import SqlStore
 
 MAX_CONNECTIONS = 8
 """Of one relay. A transaction takes milliseconds; PostgreSQL takes 100 connections unless told otherwise."""
+RECYCLE_SECONDS = 600
+"""How old a connection gets. What stands in between forgets one that was idle for longer, and tells neither end."""
 PATIENT_SECONDS = 600.0
 """How long a statement of a migration, a backup or a restore may take."""
 ADVISORY_LOCK = 0x74756E6E656C
@@ -40,18 +44,32 @@ class PostgresqlStore(SqlStore):
             StoreTooNewError: A newer release wrote it.
             StoreError: It cannot be reached or upgraded, or has no tables.
         """
-        engine = _engine(url, PATIENT_SECONDS if is_patient else BUSY_SECONDS)
+        connections: WeakSet[Any] = WeakSet()
+        engine = _engine(url, PATIENT_SECONDS if is_patient else BUSY_SECONDS, connections)
         try:
             await _upgrade(engine, url, may_make=may_make)
         except BaseException:
             await engine.dispose()
             raise
-        return cls(engine)
+        return cls(engine, connections)
+
+    def __init__(self, engine: AsyncEngine, connections: WeakSet[Any]) -> None:
+        super().__init__(engine)
+        self._connections = connections
+
+    async def close(self) -> None:
+        """See `Store.close`. All at once: a server that has fallen silent would be waited for once a connection."""
+        await asyncio.gather(*map(_close, list(self._connections)))
+        await super().close()
 
 
-def _engine(url: DatabaseUrl, seconds: float) -> AsyncEngine:
+def _engine(url: DatabaseUrl, seconds: float, connections: WeakSet[Any]) -> AsyncEngine:
+    """An engine that keeps in `connections` what it has opened."""
+
     async def connect() -> Any:
-        return await _connect(url, seconds)
+        connection = await _connect(url, seconds)
+        connections.add(connection)
+        return connection
 
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -59,6 +77,8 @@ def _engine(url: DatabaseUrl, seconds: float) -> AsyncEngine:
         pool_size=MAX_CONNECTIONS,
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
+        pool_recycle=RECYCLE_SECONDS,
+        pool_use_lifo=True,  # one or two stay busy; the others grow old and are replaced
         hide_parameters=True,  # error texts are logged; digests, addresses and sealed records are not
     )
 
@@ -87,6 +107,14 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as problem:
         raise StoreError(f"{url} cannot be reached: {_said(problem)}") from None
+
+
+async def _close(connection: Any) -> None:
+    """Says good-bye, if that is possible soon."""
+    try:
+        await connection.close(timeout=BUSY_SECONDS)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        connection.terminate()
 
 
 def _said(problem: Exception) -> str:
