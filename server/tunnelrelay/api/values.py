@@ -43,7 +43,14 @@ Reference = Annotated[str, Field(pattern=ID)]
 Owner = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@+][A-Za-z0-9._@+-]*$", description="Whose it is.")
 ]
-Seconds = Annotated[int, Field(ge=0, le=31_536_000, description="Seconds.")]
+
+
+def _whole(value: Any) -> Any:
+    """`60.0` is a whole number in JSON, which has one kind of number only."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Seconds = Annotated[int, Field(ge=0, le=31_536_000, description="Seconds."), BeforeValidator(_whole)]
 
 T = TypeVar("T")
 
