@@ -4,23 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
 
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import JSON, Connection
 
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
 from tests.support.postgres import PostgresServer, postgres_server
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.store import engine as engines
-from tunnelrelay.store import postgresql, upgrade
-from tunnelrelay.store.base import StoreError, StoreTooNewError, Whose
+from tunnelrelay.store import postgresql
+from tunnelrelay.store.base import StoreError, Whose
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.resources import DomainRow
-from tunnelrelay.store.schema import metadata
 
 SHORT = 0.3
 """Stands for `BUSY_SECONDS` in tests that wait for it."""
@@ -323,73 +318,3 @@ async def test_a_failure_shows_nothing_of_what_was_sent(pair: Pair) -> None:
     with pytest.raises(StoreError) as caught:
         await pair[0].use_once("text-canary", 1.0)  # type: ignore[arg-type]
     assert "canary" not in str(caught.value)
-
-
-# Migrations
-
-
-async def test_relays_that_start_together_on_an_empty_database_make_its_tables_once(postgres: PostgresServer) -> None:
-    url = DatabaseUrl(await postgres.empty_database())
-    stores = await asyncio.gather(*(PostgresqlStore.open(url) for _ in range(4)))
-    await stores[0].add_token(TOKEN, DIGEST)
-    assert await stores[3].tokens() == [TOKEN]
-    for store in stores:
-        await store.close()
-
-
-async def test_a_database_without_tables_is_left_so_by_whoever_only_looks(postgres: PostgresServer) -> None:
-    url = await postgres.empty_database()
-    with pytest.raises(StoreError, match="holds no relay's data"):
-        await PostgresqlStore.open(DatabaseUrl(url), may_make=False)
-    connection = await asyncpg.connect(url)
-    assert await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
-    await connection.close()
-
-
-async def test_a_database_of_a_newer_release_is_refused_and_left_alone(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreTooNewError, match="newer tunnelrelay"):
-        await PostgresqlStore.open(DatabaseUrl(url))
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
-    await connection.close()
-
-
-async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(postgres: PostgresServer) -> None:
-    url = await postgres.empty_database()
-    connection = await asyncpg.connect(url)
-    await connection.execute("CREATE TABLE revisions (in_the_way int)")  # the last one the migrations make
-    with pytest.raises(StoreError, match="cannot be upgraded"):
-        await PostgresqlStore.open(DatabaseUrl(url))
-    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    assert [row["tablename"] for row in rows] == ["revisions"]
-    await connection.execute("DROP TABLE revisions")
-    await (await PostgresqlStore.open(DatabaseUrl(url))).close()
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == upgrade.HEAD
-    await connection.close()
-
-
-async def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
-    def differs(*about: Any) -> bool | None:
-        """PostgreSQL cannot compare JSON: two defaults of that type by their text, others as usual."""
-        column, found, wanted = about[2], about[3], about[5]
-        return found.partition("::")[0] != wanted if found and isinstance(column.type, JSON) else None
-
-    def differences(connection: Connection) -> list[object]:
-        options = {"compare_type": True, "compare_server_default": differs}
-        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
-
-    store = await PostgresqlStore.open(DatabaseUrl(url))
-    async with store.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
-    await store.close()
-
-
-async def test_short_texts_sort_by_their_bytes(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    rows = await connection.fetch(
-        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND"
-        " data_type = 'character varying' AND collation_name IS DISTINCT FROM 'C' AND table_name <> 'alembic_version'"
-    )
-    assert rows == []
-    await connection.close()

@@ -44,14 +44,9 @@ class PostgresqlStore(SqlStore):
             StoreTooNewError: A newer release wrote it.
             StoreError: It cannot be reached or upgraded, or has no tables.
         """
+        await _upgrade(url, may_make=may_make)
         connections: WeakSet[Any] = WeakSet()
-        engine = _engine(url, PATIENT_SECONDS if is_patient else BUSY_SECONDS, connections)
-        try:
-            await _upgrade(engine, url, may_make=may_make)
-        except BaseException:
-            await engine.dispose()
-            raise
-        return cls(engine, connections)
+        return cls(_engine(url, PATIENT_SECONDS if is_patient else BUSY_SECONDS, connections), connections)
 
     def __init__(self, engine: AsyncEngine, connections: WeakSet[Any]) -> None:
         super().__init__(engine)
@@ -123,22 +118,31 @@ def _said(problem: Exception) -> str:
     return str(problem).partition("\nDETAIL")[0] or type(problem).__name__
 
 
-async def _upgrade(engine: AsyncEngine, url: DatabaseUrl, *, may_make: bool) -> None:
+async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
+    """On a connection of its own: a migration, also another relay's, may take longer than anything else."""
+    engine = _engine(url, PATIENT_SECONDS, WeakSet())
     try:
         async with engine.begin() as connection:
-            if (found := await _revision(connection)) == upgrade.HEAD:
-                return
-            if found is None and not may_make:
-                raise StoreError(f"{url} holds no relay's data")
-            if (encoding := (await connection.execute(text("SHOW server_encoding"))).scalar_one()) != "UTF8":
-                raise StoreError(f"{url} keeps text as {encoding}; a relay needs a database in UTF8")
-            for setting in ("statement_timeout", "lock_timeout"):
-                await connection.execute(text(f"SET LOCAL {setting} = '{int(PATIENT_SECONDS)}s'"))
+            async with asyncio.timeout(BUSY_SECONDS):
+                if await _is_up_to_date(connection, url, may_make=may_make):
+                    return
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
             if (found := await _revision(connection)) != upgrade.HEAD:
                 await connection.run_sync(_migrate, found, str(url))
     except (SQLAlchemyError, OSError) as problem:
         raise StoreError(f"{url} cannot be upgraded to schema {upgrade.HEAD}: {told(problem)}") from None
+    finally:
+        await engine.dispose()
+
+
+async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_make: bool) -> bool:
+    """Whether nothing is to be done. Raises StoreError when nothing may be."""
+    found = await _revision(connection)
+    if found is None and not may_make:
+        raise StoreError(f"{url} holds no relay's data")
+    if found is None and (encoding := (await connection.execute(text("SHOW server_encoding"))).scalar_one()) != "UTF8":
+        raise StoreError(f"{url} keeps text as {encoding}; a relay needs a database in UTF8")
+    return found == upgrade.HEAD
 
 
 def _migrate(connection: Connection, found: str | None, name: str) -> None:
