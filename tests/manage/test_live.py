@@ -188,6 +188,24 @@ async def test_a_store_that_was_replaced_takes_along_what_was_not_in_it(managed)
     assert managed.table.get(made.id) is None
 
 
+async def test_a_reload_that_the_store_interrupts_is_made_up_for_by_the_next_look():
+    """Until then everything stays in force, and after it a provider's change acts on every edge again."""
+    managed = Managed(store=AwayStore())
+    provider = await managed.services.providers.create(ADMIN, "work", WORK, SECRET)
+    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    await managed.services.edges.set_policy(ANN, made.id, by_name())
+    managed.store.is_away = True
+    with pytest.raises(StoreError):
+        await managed.live.reload()
+    assert managed.policy(HOST).connection is not None
+    managed.store.is_away = False
+
+    await managed.live.look()
+    await managed.services.providers.update(ADMIN, provider.id, owners=("bob",))
+
+    assert managed.policy(HOST) == CLOSED
+
+
 async def test_two_relays_that_change_one_edge_at_once_lose_no_change(stores):
     """Each is a comparison and swap: whoever was slower makes the change anew of what is there then."""
     here, there = two_relays(stores)

@@ -84,13 +84,19 @@ class Live:
             StoreError: The store cannot be read.
         """
         async with self._turn:
-            self._seen = await self._ground.store.revisions()
+            now = await self._ground.store.revisions()
             await self._load_providers()
             await self._load_edges()
+            self._seen = now
 
     async def reload(self) -> None:
-        """The same for a store that may have become another one: nothing of what was known counts."""
+        """The same for a store that may have become another one: nothing of what was known counts.
+
+        Raises:
+            StoreError: The store cannot be read; the next look tries again.
+        """
         self._edges.clear()
+        self._seen = {}
         await self.load()
         self._tell(self._seen)
 
