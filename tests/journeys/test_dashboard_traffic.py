@@ -1,6 +1,7 @@
 """What happens right now, seen in Chromium: pages that change by themselves while visitors, agents and people come and
 go. Everything runs in the test's own process but the browser."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -208,6 +209,18 @@ async def test_the_overview_counts_what_comes_online_and_tells_who_was_kept_out(
         await agent.close()
         await expect(online).to_contain_text("0")
         assert await s.is_the_same()
+        assert s.noise == []
+
+
+async def test_pointing_at_a_chart_tells_that_moments_figures(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        await s.open("/")
+        chart = s.page.get_by_role("img", name="Requests per second over the last 10 minutes")
+        await expect(chart).to_contain_text("0 in 10 min")
+        await chart.locator("svg").hover()
+        await expect(chart).to_contain_text(re.compile(r"\d\d:\d\d:\d\d: 0\.0 /s"))
+        await s.page.mouse.move(0, 0)
+        await expect(chart).to_contain_text("0 in 10 min")
         assert s.noise == []
 
 

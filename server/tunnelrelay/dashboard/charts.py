@@ -1,11 +1,12 @@
 """Lines over the last ten minutes as SVG: what is drawn, and the same in words for whoever does not see it. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from tunnelrelay.dashboard.render import milliseconds
-from tunnelrelay.manage.traffic import Figures, Shown
+from tunnelrelay.manage.traffic import STEP_SECONDS, Figures, Shown
 
 HEIGHT = 100
 """Units of the drawing; it is stretched to whatever room there is."""
@@ -39,6 +40,8 @@ class Chart:
         top: What the drawing's upper edge stands for.
         words: What is drawn, in words.
         width: Units of the drawing.
+        values: What each point stands for, by the lines' labels, as JSON; for whoever points at one.
+        began_at: Unix time of the first point.
     """
 
     title: str
@@ -49,6 +52,9 @@ class Chart:
     words: str
     lines: tuple[Line, ...]
     width: int
+    values: str
+    began_at: float
+    step: int = STEP_SECONDS
 
 
 def charts(shown: Shown) -> tuple[Chart, Chart, Chart]:
@@ -83,6 +89,8 @@ def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
         words=f"Requests per second over the last 10 minutes: now {rate(minute.rate)}, at most {rate(most)}.",
         lines=(_line("Requests", "main", rates, top, filled=True),),
         width=len(points) - 1,
+        values=_told({"Requests": rates}),
+        began_at=points[0].at,
     )
 
 
@@ -106,6 +114,8 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
             _line("Failed", "bad", failed, top, filled=True),
         ),
         width=len(points) - 1,
+        values=_told({"Failed": failed, "Refused": refused}),
+        began_at=points[0].at,
     )
 
 
@@ -126,7 +136,15 @@ def _times(points: Sequence[Figures], minute: Figures) -> Chart:
             _line("Median", "main", [point.p50 for point in points], top, filled=True),
         ),
         width=len(points) - 1,
+        values=_told({"Median": [point.p50 for point in points], "95 %": [point.p95 for point in points]}),
+        began_at=points[0].at,
     )
+
+
+def _told(values: Mapping[str, Sequence[float | None]]) -> str:
+    """The points as JSON, no more exact than the chart."""
+    short = {label: [None if x is None else float(f"{x:.3g}") for x in line] for label, line in values.items()}
+    return json.dumps(short, separators=(",", ":"))
 
 
 def _line(label: str, kind: str, values: Sequence[float | None], top: float, *, filled: bool = False) -> Line:

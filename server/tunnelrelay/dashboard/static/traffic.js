@@ -11,8 +11,7 @@
 
   const pause = (button) => {
     const target = document.querySelector(button.dataset.pause);
-    const isPaused = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", isPaused);
+    const isPaused = !target.hasAttribute("data-paused");
     button.querySelector("span").textContent = isPaused ? "Resume" : "Pause";
     target.toggleAttribute("data-paused", isPaused);
     if (!isPaused && held.has(target)) swap(target, held.get(target));
@@ -27,10 +26,11 @@
     held.set(target, event.detail.data);
   };
 
+  const clock = (at) => [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+
   const tellClocks = () => {
     for (const time of document.querySelectorAll("time[data-clock]")) {
-      const at = new Date(time.dateTime);
-      const text = [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+      const text = clock(new Date(time.dateTime));
       if (time.textContent !== text) time.textContent = text;
     }
   };
@@ -47,6 +47,40 @@
     htmx.ajax("GET", link.getAttribute("href"), { target: link.dataset.drawer, source: document.body });
   };
 
+  /* Pointing at a chart tells that moment's figures. */
+  const worded = (value, unit) => {
+    if (value === null) return "–";
+    if (unit === "/s") return `${value < 10 ? value.toFixed(1) : Math.round(value)} /s`;
+    if (unit === "%") return `${(value * 100).toFixed(1)} %`;
+    return value < 1 ? `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms` : `${value.toFixed(1)} s`;
+  };
+  const pointAt = (event) => {
+    const plot = event.target.closest(".chart-plot");
+    if (!plot) return;
+    const chart = plot.closest(".chart");
+    const box = plot.querySelector("svg").getBoundingClientRect();
+    const lines = Object.entries(JSON.parse(chart.dataset.values));
+    const last = lines[0][1].length - 1;
+    const index = Math.min(last, Math.max(0, Math.round(((event.clientX - box.left) / box.width) * last)));
+    const at = clock(new Date((Number(chart.dataset.began) + index * Number(chart.dataset.step)) * 1000));
+    const told = lines.map(([label, values]) => `${lines.length > 1 ? `${label} ` : ""}${worded(values[index], chart.dataset.unit)}`);
+    const aside = chart.querySelector(".chart-aside");
+    aside.dataset.was ??= aside.textContent;
+    aside.textContent = `${at}: ${told.join(", ")}`;
+    let mark = plot.querySelector(".chart-mark");
+    if (!mark) plot.append((mark = Object.assign(document.createElement("span"), { className: "chart-mark" })));
+    mark.style.left = `${(index / last) * 100}%`;
+  };
+  const pointAway = (event) => {
+    const chart = event.target.matches && event.target.matches(".chart-plot") && event.target.closest(".chart");
+    if (!chart) return;
+    const aside = chart.querySelector(".chart-aside");
+    if (aside.dataset.was !== undefined) aside.textContent = aside.dataset.was;
+    chart.querySelectorAll(".chart-mark").forEach((mark) => mark.remove());
+  };
+
+  document.addEventListener("pointermove", pointAt);
+  document.addEventListener("pointerleave", pointAway, true);
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-pause]");
     const link = event.target.closest("a[data-drawer]");
