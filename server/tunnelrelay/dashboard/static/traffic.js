@@ -54,6 +54,13 @@
     if (unit === "%") return `${(value * 100).toFixed(1)} %`;
     return value < 1 ? `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms` : `${value.toFixed(1)} s`;
   };
+  const part = (plot, name) => {
+    const found = plot.querySelector(`.${name}`);
+    if (found) return found;
+    const made = Object.assign(document.createElement("span"), { className: name });
+    plot.append(made);
+    return made;
+  };
   const pointAt = (event) => {
     const plot = event.target.closest(".chart-plot");
     if (!plot) return;
@@ -64,19 +71,12 @@
     const index = Math.min(last, Math.max(0, Math.round(((event.clientX - box.left) / box.width) * last)));
     const at = clock(new Date((Number(chart.dataset.began) + index * Number(chart.dataset.step)) * 1000));
     const told = lines.map(([label, values]) => `${lines.length > 1 ? `${label} ` : ""}${worded(values[index], chart.dataset.unit)}`);
-    const aside = chart.querySelector(".chart-aside");
-    aside.dataset.was ??= aside.textContent;
-    aside.textContent = `${at}: ${told.join(", ")}`;
-    let mark = plot.querySelector(".chart-mark");
-    if (!mark) plot.append((mark = Object.assign(document.createElement("span"), { className: "chart-mark" })));
-    mark.style.left = `${(index / last) * 100}%`;
+    part(plot, "chart-read").textContent = `${at} ${told.join(", ")}`;
+    part(plot, "chart-mark").style.left = `${(index / last) * 100}%`;
   };
   const pointAway = (event) => {
-    const chart = event.target.matches && event.target.matches(".chart-plot") && event.target.closest(".chart");
-    if (!chart) return;
-    const aside = chart.querySelector(".chart-aside");
-    if (aside.dataset.was !== undefined) aside.textContent = aside.dataset.was;
-    chart.querySelectorAll(".chart-mark").forEach((mark) => mark.remove());
+    if (!event.target.matches || !event.target.matches(".chart-plot")) return;
+    event.target.querySelectorAll(".chart-mark, .chart-read").forEach((found) => found.remove());
   };
 
   document.addEventListener("pointermove", pointAt);
