@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.policy.rules import Policy
@@ -261,3 +263,53 @@ def test_a_drained_tunnel_gets_no_more_requests_of_any_edge(case):
     assert [case.endpoint(host).only for host in (HOST, OTHER)] == [staying, staying]
     assert leaving in case.serving()
     assert not case.registry.drain("tn_unknown")
+
+
+# Whatever happens
+
+OWNERS, HOSTS, KINDS = ("ann", "bob"), (HOST, OTHER, None), ((), WEB, (("app", "api"),), (*WEB, ("zone", "a")))
+steps = st.one_of(
+    st.tuples(
+        st.just("put"), st.integers(1, 3), st.sampled_from(OWNERS), st.sampled_from(HOSTS), st.sampled_from(KINDS)
+    ),
+    st.tuples(st.just("drop"), st.integers(1, 3)),
+    st.tuples(st.just("join"), st.sampled_from(OWNERS), st.integers(1, 3), st.sampled_from(KINDS[1:])),
+    st.tuples(st.just("leave"), st.integers(0, 20)),
+    st.tuples(st.just("claim"), st.sampled_from(OWNERS), st.sampled_from(HOSTS[:2])),
+)
+
+
+@given(st.lists(steps, max_size=30))
+def test_tunnels_and_edges_agree_on_who_serves_what_and_nobody_serves_a_strangers(script):
+    case, joined = Case(), []
+    for step, *what in script:
+        if step == "put":
+            number, owner, host, labels = what
+            case.put(f"edghts_{number}", owner=owner, host=host, labels=labels)
+        elif step == "drop":
+            case.table.drop(f"edghts_{what[0]}")
+        elif step == "join":
+            owner, number, labels = what
+            joined.append(case.join(owner, number=number, labels=labels))
+        elif step == "leave" and joined:
+            case.table.leave(joined[what[0] % len(joined)])
+        elif step == "claim":
+            case.registry.claim(fake_tunnel(what[0]), what[1], Policy())
+
+        here = {tunnel for tunnel in joined if case.registry.tunnel(tunnel.id) is tunnel}
+        for edge in case.table:
+            wanted = {
+                tunnel
+                for tunnel in here
+                if edge.host and edge.labels and tunnel.owner == edge.owner and set(edge.labels) <= set(tunnel.labels)
+            }
+            assert {tunnel for tunnel in here if edge.host in tunnel.hosts} == wanted
+            if edge.host is not None:
+                assert case.endpoint(edge.host).edge == edge.id
+                assert case.serving(edge.host) == wanted
+        hosts = {edge.host for edge in case.table}
+        assert all(set(tunnel.hosts) <= hosts for tunnel in joined)
+        assert all(endpoint.edge == "" or endpoint.host in hosts for endpoint in case.registry)
+        assert [case.registry.held_by(owner) for owner in OWNERS] == [
+            sum(endpoint.owner == owner for endpoint in case.registry) for owner in OWNERS
+        ]

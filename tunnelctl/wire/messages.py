@@ -190,8 +190,8 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
         redirect_uri: What to register at the OpenID provider; None without `oidc`.
         generation: Grows with every claim of this name.
         id: The tunnel's id in the relay's API.
-        urls: Addresses of the edges it serves now, after `Join`, 50 at most; `url` and `host` are the first one's, or
-            "" while there is none.
+        urls: Addresses of the edges it serves now, after `Join`; `url` and `host` are the first one's, or "" while
+            there is none.
     """
 
     tunnel: int

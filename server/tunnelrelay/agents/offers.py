@@ -20,9 +20,6 @@ MAX_LABEL = 256
 """Characters of a label's name, and of its value."""
 MAX_METADATA, MAX_UPSTREAM = 4096, 256
 """Characters kept of what is only for people; ngrok takes as much metadata."""
-MAX_TOLD = 50
-"""Addresses an agent is told of one tunnel. It may serve more: an owner can have a thousand edges with the same labels,
-and they would not fit into one message."""
 EDGE_LABEL = "edge"
 """Name of the label, with an edge's id, by which any edge without a tunnel group is joined."""
 
@@ -119,7 +116,7 @@ def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Boun
         generation=tunnel.claim,
         redirect_uri=redirect_uri(registry.connection_of(host), host, address) if host else None,
         id=tunnel.id,
-        urls=tuple(address.url(each) for each in tunnel.hosts[:MAX_TOLD]),
+        urls=tuple(address.url(each) for each in tunnel.hosts),
     )
 
 

@@ -12,6 +12,10 @@ from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 
+MAX_SERVED = 100
+"""Edges one tunnel serves, the first that match. An owner can have a thousand with the same labels, and as many tunnels
+that carry them: each that came or went would stop the relay for a moment, and none could be told of all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveEdge:
@@ -115,6 +119,8 @@ class EdgeTable:
         mine[tunnel.claim] = tunnel
         for edge_id in self._of_owner.get(tunnel.owner, ()):
             edge = self._edges[edge_id]
+            if len(tunnel.hosts) >= MAX_SERVED:
+                break
             if edge.host is not None and _carries(tunnel, edge):
                 endpoint = self._registry.find(edge.host)
                 assert endpoint is not None  # an edge with a host has its endpoint for as long
@@ -135,8 +141,8 @@ class EdgeTable:
         for host in tunnel.hosts:
             endpoint = self._registry.find(host)
             if endpoint is not None:
-                others = tuple(each for each in endpoint.tunnels if each is not tunnel)
-                self._registry.serve_edge(endpoint, others)
+                at = endpoint.tunnels.index(tunnel)
+                self._registry.serve_edge(endpoint, endpoint.tunnels[:at] + endpoint.tunnels[at + 1 :])
         tunnel.hosts = ()
         return True
 
@@ -165,7 +171,9 @@ class EdgeTable:
         endpoint.is_sticky = edge.sticky
         endpoint.label = f"{edge.owner}/{host.partition('.')[0]}"
         before = dict.fromkeys(endpoint.tunnels)
-        now = tuple(each for each in self._joined.get(edge.owner, {}).values() if _carries(each, edge))
+        joined = self._joined.get(edge.owner, {}).values()
+        has_room = (each for each in joined if each in before or len(each.hosts) < MAX_SERVED)
+        now = tuple(each for each in has_room if _carries(each, edge))
         self._registry.serve_edge(endpoint, now)
         for tunnel in now:
             if tunnel not in before:

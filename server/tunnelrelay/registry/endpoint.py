@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from itertools import islice
 
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry import balance
@@ -82,7 +83,7 @@ class Endpoint:
     def serve_by(self, tunnels: Collection[Tunnel]) -> None:
         """These tunnels serve it from now on. Also to be called when one of them begins to drain."""
         self.tunnels = tuple(tunnels)
-        running = [tunnel for tunnel in self.tunnels if not tunnel.is_draining]
+        running = list(islice((tunnel for tunnel in self.tunnels if not tunnel.is_draining), 2))
         self.only = running[0] if len(running) == 1 and not self.is_sticky else None
         if self._held and self.can_take():
             self.wake()
