@@ -26,7 +26,7 @@ from tunnelrelay.api import (
     users,
 )
 from tunnelrelay.api.door import SCHEMA_PATH, Door
-from tunnelrelay.api.schema import describe
+from tunnelrelay.api.schema import describe, methods_at
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.services import Services
 
@@ -72,6 +72,7 @@ def build_routes(services: Services, address: PublicAddress) -> FastAPI:
     for resource in RESOURCES:
         app.include_router(resource.routes(services))
     schema = describe(app, address)
+    app.state.methods_at = methods_at(schema)
 
     @app.get(SCHEMA_PATH, include_in_schema=False)
     async def get_schema() -> JSONResponse:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
 
 from tunnelrelay.api.codes import CODES
 from tunnelrelay.manage.problems import Kind, ManageError
@@ -93,7 +92,9 @@ async def of_validation(request: Request, error: RequestValidationError) -> Resp
 async def of_http(request: Request, error: HTTPException) -> Response:
     """Unknown paths and methods."""
     if error.status_code == 405:
-        headers = {"Allow": ", ".join(_methods(request))}
+        # Starlette tells the methods of the first route that fits only.
+        allowed = request.app.state.methods_at(request.scope["path"])
+        headers = {"Allow": ", ".join(allowed)} if allowed else dict(error.headers or {})
         return problem("method_not_allowed", "This method is not for this path.", _id_of(request), headers=headers)
     if error.status_code == 404:
         return problem("route_unknown", "There is nothing at this path.", _id_of(request))
@@ -103,13 +104,6 @@ async def of_http(request: Request, error: HTTPException) -> Response:
 async def of_failure(request: Request, _error: Exception) -> Response:
     """Our fault: the caller gets the request's id, the log the rest."""
     return problem("internal_error", "The relay failed; its log says why.", _id_of(request))
-
-
-def _methods(request: Request) -> list[str]:
-    """What a path may be asked with; Starlette knows it of the first route that fits only."""
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
-    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return sorted(set[str]().union(*(route.methods or () for route in fitting)))
 
 
 def _id_of(request: Request) -> str:

@@ -1,5 +1,7 @@
 """The API's OpenAPI document: FastAPI's, with our problems in place of its validation errors."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -64,6 +66,19 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
                 status: {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS
             }
     return document
+
+
+def methods_at(document: dict[str, Any]) -> Callable[[str], list[str]]:
+    """A function that tells with which methods a path may be asked."""
+    known = [
+        (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), [method.upper() for method in operations])
+        for path, operations in document["paths"].items()
+    ]
+
+    def methods(path: str) -> list[str]:
+        return sorted(method for form, methods in known if form.fullmatch(path) for method in methods)
+
+    return methods
 
 
 def _close(schema: Any) -> None:
