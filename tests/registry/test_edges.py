@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
-from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
 from tunnelrelay.registry.memory import Registry, Taken
 from tunnelrelay.registry.tunnel import Tunnel
 
@@ -221,6 +221,17 @@ def test_no_name_is_not_the_name_of_an_edge_without_a_host(case):
 
     assert case.table.by_name("ann", "") is None
     assert case.registry.find(HOST) is None
+
+
+def test_an_edge_is_served_by_so_many_tunnels_and_no_more_whichever_came_first(case):
+    """Row 125."""
+    case.put()
+    for number in range(MAX_SHARED + 5):
+        case.join(agent=f"a{number}")
+    assert len(case.serving()) == MAX_SHARED
+
+    case.put("edghts_2", host=OTHER)
+    assert len(case.serving(OTHER)) == MAX_SHARED
 
 
 # Waiting

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.endpoint import MAX_HELD, Endpoint
+from tunnelrelay.registry.endpoint import MAX_HELD, MAX_SHARED, Endpoint
 from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, Registry, Taken
 from tunnelrelay.registry.tunnel import Tunnel
 
@@ -340,6 +340,15 @@ def test_another_owner_is_refused_whatever_it_would_share(case):
     case.claim(pooling=True)
 
     assert case.claim(owner="bob", agent="b1", pooling=True) == Taken(HOST)
+
+
+def test_a_pool_is_full_some_day_and_an_agent_that_comes_back_still_has_its_place(case):
+    """Row 125."""
+    for number in range(MAX_SHARED):
+        assert isinstance(case.claim(agent=f"a{number}", pooling=True, number=1), Tunnel)
+
+    assert case.claim(agent="late", pooling=True) == Taken(HOST, "full")
+    assert isinstance(case.claim(agent="a7", pooling=True, number=1), Tunnel)
 
 
 # Health

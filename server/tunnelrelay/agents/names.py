@@ -96,5 +96,7 @@ def why_refused(taken: Taken) -> tuple[str, str, str]:
         case "rules":
             hint = "start every agent of a shared address with the same rules, or stop the others first"
             return "policy_invalid", f"the rules differ from those of the agents that share {host} already", hint
+        case "full":
+            return "too_many", f"as many tunnels share {host} as can", "serve it by fewer, or by another name too"
         case _:
             assert_never(taken.why)

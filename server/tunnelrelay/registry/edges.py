@@ -7,8 +7,10 @@ here it is a compiled policy, a host and labels. Everything is synchronous: a ch
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tunnelrelay.policy.rules import Connection, Policy
+from tunnelrelay.registry.endpoint import MAX_SHARED
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 
@@ -124,6 +126,8 @@ class EdgeTable:
             if edge.host is not None and _carries(tunnel, edge):
                 endpoint = self._registry.find(edge.host)
                 assert endpoint is not None  # an edge with a host has its endpoint for as long
+                if len(endpoint.tunnels) >= MAX_SHARED:
+                    continue
                 self._registry.serve_edge(endpoint, (*endpoint.tunnels, tunnel))
                 tunnel.hosts += (edge.host,)
         for each in older:
@@ -173,7 +177,7 @@ class EdgeTable:
         before = dict.fromkeys(endpoint.tunnels)
         joined = self._joined.get(edge.owner, {}).values()
         has_room = (each for each in joined if each in before or len(each.hosts) < MAX_SERVED)
-        now = tuple(each for each in has_room if _carries(each, edge))
+        now = tuple(islice((each for each in has_room if _carries(each, edge)), MAX_SHARED))
         self._registry.serve_edge(endpoint, now)
         for tunnel in now:
             if tunnel not in before:

@@ -11,6 +11,9 @@ from tunnelrelay.registry.tunnel import Tunnel
 MAX_HELD = 256
 """Requests of one endpoint that may wait for its agent. Each holds a visitor's connection and what was read of it."""
 
+MAX_SHARED = 256
+"""Tunnels that serve one endpoint: each request looks at all of them, some 60 microseconds for so many."""
+
 
 class Endpoint:
     """A name that is served, or was a moment ago, or is an edge's.

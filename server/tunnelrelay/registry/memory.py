@@ -14,7 +14,7 @@ from typing import Literal
 
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.rules import Connection, Policy
-from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
 from tunnelrelay.registry.tunnel import Health, Tunnel
 
 log = logging.getLogger("tunnelrelay.registry")
@@ -30,11 +30,11 @@ class Taken:
 
     Attributes:
         why: It belongs to another `owner`, or to an `edge`; others of the owner `pool` there, or one serves it `alone`;
-            or they pool, and the new one's `rules` are not theirs.
+            or they pool, and the new one's `rules` are not theirs, or they are too many already (`full`).
     """
 
     host: str
-    why: Literal["owner", "edge", "pool", "alone", "rules"] = "owner"
+    why: Literal["owner", "edge", "pool", "alone", "rules", "full"] = "owner"
 
 
 class Registry:
@@ -315,4 +315,6 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
     # An address shared by several must not be as open as the most careless of them.
     if tunnel.pooling and others and policy != endpoint.policy:
         return Taken(host, "rules")
+    if tunnel.pooling and len(others) >= MAX_SHARED:
+        return Taken(host, "full")
     return None
