@@ -76,7 +76,7 @@ def _objects(schema: dict[str, Any]) -> str:
     for name, told in sorted(schema["components"]["schemas"].items()):
         if name.endswith("List"):
             continue
-        rows = ["| field | type | |", "| --- | --- | --- |"]
+        rows = ["| field | type | |", "| --- | --- | --- |"] if told["properties"] else []
         required = told.get("required", ()) if name in _given(schema) else ()
         for field, kind in told["properties"].items():
             meaning = _line(kind.get("description", ""))

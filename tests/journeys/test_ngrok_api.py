@@ -138,6 +138,38 @@ async def test_the_package_from_pypi_sets_up_an_edge_that_asks_for_a_login(w: Wo
     assert await asyncio.wait_for(tunnel.running, 10) is not None
 
 
+async def test_everything_the_package_lists_it_can_get_and_agents_can_be_stopped(w: World, app: App):
+    api = await client_of(w, "ann", "team")
+    credential = await asyncio.to_thread(api.credentials.create)
+    tunnel = await w.tunnel(app.port, token=credential.token, subdomain="demo")
+
+    def tried() -> None:
+        for resource in (api.tunnels, api.tunnel_sessions, api.endpoints, api.credentials, api.api_keys):
+            listed = list(resource.list())
+            assert [resource.get(one.id) for one in listed] == listed != []
+        endpoint = next(iter(api.endpoints.list()))
+        assert (endpoint.type, endpoint.tunnel.id) == ("ephemeral", next(iter(api.tunnels.list())).id)
+        changed = api.credentials.update(credential.id, description="a laptop", acl=["bind:demo.localhost"])
+        assert (changed.description, changed.acl, changed.token) == ("a laptop", ["bind:demo.localhost"], None)
+        key = api.api_keys.create(description="a script")
+        assert api.api_keys.update(key.id, metadata="m").description == "a script"
+        script = ngrok.Client(key.token, api.http_client.base_url)
+        assert list(script.edges.https.list()) == []
+        api.api_keys.delete(key.id)
+        with pytest.raises(ngrok.Error) as refused:
+            script.edges.https.list()
+        assert refused.value.http_status_code == 401
+
+    await asyncio.to_thread(tried)
+    await tunnel.until_started()  # with the new ACL its link was opened anew
+    sessions = await asyncio.to_thread(lambda: list(api.tunnel_sessions.list()))
+    with pytest.raises(ngrok.Error, match="does not update agents"):
+        await asyncio.to_thread(api.tunnel_sessions.update, sessions[0].id)
+    await asyncio.to_thread(api.tunnel_sessions.stop, sessions[0].id)
+
+    assert await asyncio.wait_for(tunnel.running, 10) is not None
+
+
 async def test_lists_go_on_over_pages_until_their_end(w: World):
     api = await client_of(w, "ann", "team")
 

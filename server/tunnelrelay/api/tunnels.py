@@ -85,6 +85,10 @@ class TunnelSessionList(Shown):
     next_page_uri: str | None
 
 
+class Done(Shown):
+    """Nothing more is to be said: an empty object, as ngrok's Python package cannot take an answer without one."""
+
+
 def _refs(links: Links, path: str, ids: tuple[str, ...]) -> list[Ref]:
     return [Ref(id=id, uri=links.to(path, id)) for id in ids]
 
@@ -185,18 +189,20 @@ def routes(services: Services) -> APIRouter:
         """One agent's link."""
         return _session(call.links, tunnels.session(call.actor, id))
 
-    @router.post(f"/{SESSIONS}/{{id}}/stop", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
-    async def stop_tunnel_session(call: Calling, id: Id) -> None:
+    @router.post(f"/{SESSIONS}/{{id}}/stop", tags=["tunnel_sessions"], **needs("edges:write"))
+    async def stop_tunnel_session(call: Calling, id: Id) -> Done:
         """Ends an agent's link and tells the agent to stop."""
         tunnels.stop_session(call.actor, id)
+        return Done()
 
-    @router.post(f"/{SESSIONS}/{{id}}/restart", tags=["tunnel_sessions"], status_code=204, **needs("edges:write"))
-    async def restart_tunnel_session(call: Calling, id: Id) -> None:
+    @router.post(f"/{SESSIONS}/{{id}}/restart", tags=["tunnel_sessions"], **needs("edges:write"))
+    async def restart_tunnel_session(call: Calling, id: Id) -> Done:
         """Ends an agent's link; the agent comes back with a new one. Its process goes on."""
         tunnels.stop_session(call.actor, id, is_restart=True)
+        return Done()
 
-    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], status_code=204, **needs("edges:read"))
-    async def update_tunnel_session(call: Calling, id: Id) -> None:
+    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], **needs("edges:read"))
+    async def update_tunnel_session(call: Calling, id: Id) -> Done:
         """Always refused: agents are updated by who installed them."""
         tunnels.session(call.actor, id)
         raise ManageError(
