@@ -161,6 +161,31 @@ async def test_a_key_may_do_what_its_scopes_say_and_no_more(place, everything):
     assert wrong == {}
 
 
+async def test_only_a_key_that_may_do_everything_signs_somebody_in(place):
+    """Row 138."""
+    nearly = await place.key("admin", [f"{area}:write" for area in AREAS])
+    path = f"/users/{place.people['admin'].id}/invitations"
+
+    refused = await place.ask(nearly, "POST", path)
+    granted = await place.ask(await place.key("admin"), "POST", path)
+
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "ERR_TUNNEL_SCOPE_MISSING")
+    assert granted.json()["url"].startswith(f"http://dashboard.localhost:{place.w.port}/sign-in#code=")
+
+
+async def test_a_key_makes_no_key_that_may_do_more_than_itself(place):
+    """Rows 138, 142."""
+    narrow = await place.key("admin", ["credentials:write"])
+
+    wide = await place.ask(narrow, "POST", "/api_keys", {"scopes": ["*"]})
+    other = await place.ask(narrow, "POST", "/api_keys", {"scopes": ["edges:read"]})
+    same = await place.ask(narrow, "POST", "/api_keys", {"scopes": ["credentials:read"]})
+    me = await place.ask(same.json()["token"], "GET", "/me")
+
+    assert (wide.status_code, other.status_code, same.status_code) == (400, 400, 201)
+    assert (me.status_code, me.json()["scopes"]) == (200, ["credentials:read"])
+
+
 async def test_reading_scopes_are_enough_to_read(place, everything):
     keys = {area: await place.key("admin", [f"{area}:read"]) for area in AREAS}
     wrong = {}
