@@ -10,6 +10,7 @@ from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.manage.provider_settings import ProviderSettings
 
 SECRET = "s3cret-that-nobody-sees-again"
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"
@@ -335,8 +336,9 @@ async def test_labels_are_quoted_for_the_shell(house, admin):
     assert "tunnel tunnel --label 'team=a b; rm -rf ~' http://localhost:80" in page
 
 
-PATHS = ("", "/oidc", "/description", "/events", "/ip-restriction", "/request-headers", "/basic-auth", "/stickiness")
-CHANGES = ("/oidc", "/oidc/test", "/oidc/remove", "/description", "/delete", "/ip-restriction", "/basic-auth/remove")
+MODULES = ("/oidc", "/ip-restriction", "/request-headers", "/basic-auth", "/stickiness")
+PATHS = ("", "/events", "/description", "/domain", "/tunnel-group", *MODULES)
+CHANGES = ("/description", "/domain", "/tunnel-group", "/delete", "/oidc/test", "/oidc/remove", *MODULES)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -406,3 +408,58 @@ async def test_whatever_others_say_is_text(house, admin):
         assert "alert(1)" not in read.scripts
         assert not read.names & {"img", "iframe", "object", "style", "base"}
         assert not [name for name in read.attributes if name.startswith("on") or name == "style"]
+
+
+async def test_an_edge_is_moved_to_another_name_and_the_former_one_stays_reserved(house, admin):
+    edge = await made(house)
+    assert "shop.tun.example" in (await admin.get(f"/edges/{edge}/domain")).text
+
+    taken = await admin.post(f"/edges/{edge}/domain", {"host": "new", "name": "api"})
+    assert taken.status_code == 400
+    await admin.post(f"/edges/{edge}/domain", {"host": "new", "name": "store"})
+
+    assert [row.host for row in await house.managed.store.edges.all()] == ["store.tun.example"]
+    assert house.managed.policy("shop.tun.example") is None
+    assert 'value="shop.tun.example"' in (await admin.get(f"/edges/{edge}/domain")).text
+
+
+async def test_a_tunnel_group_is_chosen_by_its_labels_and_never_changed_under_another_edge(house, admin):
+    first, second = await made(house), await made(house, "docs")
+    typed = {"labels": "team=web\nzone=eu"}
+
+    await admin.post(f"/edges/{first}/tunnel-group", typed)
+    await admin.post(f"/edges/{second}/tunnel-group", typed)
+    assert len(await house.managed.store.backends.all()) == 1
+    await admin.post(f"/edges/{second}/tunnel-group", {"labels": "team=docs"})
+
+    assert "--label team=web --label zone=eu" in text_of((await admin.get(f"/edges/{first}")).text)
+    assert "team=docs" in (await admin.get(f"/edges/{second}/tunnel-group")).text
+    await admin.post(f"/edges/{first}/tunnel-group", {"labels": ""})
+    assert f"edge={first}" in (await admin.get(f"/edges/{first}")).text
+
+
+@pytest.mark.parametrize("labels", ["team", "=web", "team=", "a=1\na=2", "<script>alert(1)"])
+async def test_labels_that_are_none_are_told(house, admin, labels):
+    edge = await made(house)
+
+    answer = await admin.post(f"/edges/{edge}/tunnel-group", {"labels": labels})
+
+    assert answer.status_code == 400
+    assert "field-error" in answer.text
+    assert "<script>alert" not in answer.text
+
+
+async def test_a_named_provider_is_chosen_without_a_secret(house, admin):
+    """Row 141."""
+    edge = await made(house)
+    settings = ProviderSettings(issuer="https://login.acme.example", client_id="relay")
+    await house.managed.services.providers.create(ADMIN, "work", settings, SECRET)
+
+    form = await admin.get(f"/edges/{edge}/oidc")
+    assert 'value="@work"' in form.text
+    answer = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "provider": "@work"})
+
+    assert answer.status_code == 303, text_of(answer.text)
+    page = await admin.get(f"/edges/{edge}")
+    assert "@work · 2 rules let visitors in" in text_of(page.text)
+    assert SECRET not in page.text + form.text

@@ -23,6 +23,8 @@ PATHS = (
     "/edges",
     "/edges/new",
     "{edge}",
+    "{edge}/domain",
+    "{edge}/tunnel-group",
     "{edge}/oidc",
     "{edge}/ip-restriction",
     "{edge}/request-headers",

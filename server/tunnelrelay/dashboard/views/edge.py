@@ -56,7 +56,7 @@ async def _page(
     delete_error: str = "",
     status: int = 200,
 ) -> Response:
-    labels = await _labels(asked, edge)
+    labels = await labels_of(asked, edge)
     return asked.page(
         "edges/edge.html",
         status=status,
@@ -77,7 +77,7 @@ async def _events(asked: Asked) -> Response:
 
     async def tunnels() -> str:
         now = await edge_of(asked)
-        labels = await _labels(asked, now)
+        labels = await labels_of(asked, now)
         return asked.written("edges/tunnels.html", edge=now, labels=labels, serving=_serving(asked, now))
 
     async def status() -> str:
@@ -155,7 +155,7 @@ def _serving(asked: Asked, edge: EdgeView) -> list[Serving]:
     return [Serving(tunnel, figures[tunnel.id]) for tunnel in tunnels]
 
 
-async def _labels(asked: Asked, edge: EdgeView) -> Pairs:
+async def labels_of(asked: Asked, edge: EdgeView) -> Pairs:
     """What a tunnel must carry to serve the edge."""
     if not edge.row.backend_id:
         return ((OWN_LABEL, edge.id),)
