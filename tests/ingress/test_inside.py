@@ -1,6 +1,8 @@
 """Streams of the relay's own pages through the ingress: they last, they wait for their reader, they end."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -109,5 +111,9 @@ async def test_a_page_is_told_that_its_visitor_has_gone(tmp_path: Path):
         w.relay.ingress.inside = Inside(app)
         async with connect(w.port) as visitor:
             await greeted(visitor)
+            # A reset; with a mere end of what it sends, a visitor may still listen for a while.
+            sock = visitor.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            visitor.writer.transport.abort()
 
-        await app.is_over.wait()
+            await app.is_over.wait()
