@@ -50,7 +50,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelrelay.store tunnelrelay.policy "
     "tunnelrelay.manage tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelctl.secret tunnelrelay.manage tunnelrelay.web "
-    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy",
+    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 

@@ -14,6 +14,7 @@ _TYPES = {
     "app.js": "text/javascript; charset=utf-8",
     "htmx.js": "text/javascript; charset=utf-8",
     "sse.js": "text/javascript; charset=utf-8",
+    "lists.css": "text/css; charset=utf-8",
     "traffic.css": "text/css; charset=utf-8",
     "traffic.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",

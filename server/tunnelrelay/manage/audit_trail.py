@@ -8,6 +8,8 @@ from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.store.base import AuditRow
 
 AREA = "audit"
+MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
+"""Every kind of event there is, and what it means, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

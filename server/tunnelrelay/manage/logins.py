@@ -66,13 +66,14 @@ class Logins:
                 begins anew.
         """
         self.ground.authorize(actor, AREA, Access.READ)
+        size = page_size(limit)
         with self.ground.asking():
-            found = await self._found(actor, host, email)
+            found = await self._found(actor, host, email, MAX_LOOKED_AT if before is not None else size)
         handles = [handle(row) for row in found]
         if before is not None and before not in handles:
             return []
         start = 0 if before is None else handles.index(before) + 1
-        return [_view(row) for row in found[start : start + page_size(limit)]]
+        return [_view(row) for row in found[start : start + size]]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
         """One login.
@@ -109,6 +110,32 @@ class Logins:
                 via=actor.via,
             )
 
+    async def revoke_all(self, actor: Actor, host: str) -> int:
+        """Ends every login at a host, as `revoke` does one. Returns how many there were.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING for a host that is not theirs, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        with ground.asking():
+            if not actor.is_admin and host not in await self.hosts_of(actor.owner):
+                raise missing("host")
+            now = ground.clock()
+            ended = await ground.store.revoke_sessions(Whose(host=host, live_at=now), now)
+            await self.hear()
+        if ended:
+            ground.audit.record(
+                "session.revoke",
+                host=host,
+                actor=actor.user_id,
+                peer=actor.peer,
+                request_id=actor.request_id,
+                via=actor.via,
+                count=str(len(ended)),
+            )
+        return len(ended)
+
     async def delete(self, actor: Actor, login_id: str) -> None:
         """The same, as other services call it."""
         await self.revoke(actor, login_id)
@@ -120,15 +147,17 @@ class Logins:
         hosts |= {row.host for row in await store.domains.all(owner=owner)}
         return hosts | {row.host for row in await store.edges.all(owner=owner) if row.host is not None}
 
-    async def _found(self, actor: Actor, host: str | None, email: str | None) -> list[SignedIn]:
+    async def _found(
+        self, actor: Actor, host: str | None, email: str | None, limit: int = MAX_LOOKED_AT
+    ) -> list[SignedIn]:
         live = Whose(host=host, email=None if email is None else email.lower(), live_at=self.ground.clock())
         if actor.is_admin:
-            return await self.ground.store.sessions(live, limit=MAX_LOOKED_AT)
+            return await self.ground.store.sessions(live, limit=limit)
         theirs = await self.hosts_of(actor.owner)
         meant = theirs if host is None else theirs & {host}
         found: list[SignedIn] = []
         for each in sorted(meant):
-            room = MAX_LOOKED_AT - len(found)
+            room = min(limit, MAX_LOOKED_AT - len(found))
             found += await self.ground.store.sessions(replace(live, host=each), limit=room) if room > 0 else []
         return sorted(found, key=lambda row: -row.last_seen)
 

@@ -7,15 +7,22 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.views import (
     account,
+    api_keys,
+    audit,
+    credentials,
+    domains,
     edge,
     edge_modules,
     edge_oidc,
     edge_setup,
     edges,
     endpoints,
+    logins,
     overview,
+    providers,
     traffic,
     tunnels,
+    users,
 )
 
 AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
@@ -29,5 +36,12 @@ AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
     endpoints.routes,
     tunnels.routes,
     account.routes,
+    domains.routes,
+    logins.routes,
+    providers.routes,
+    credentials.routes,
+    api_keys.routes,
+    users.routes,
+    audit.routes,
 )
 """What gives the paths of each."""

@@ -1,0 +1,32 @@
+"""When something that was made is to stop being good, as people choose it from a list. Pure."""
+
+from tunnelrelay.manage.problems import invalid
+
+KEEP = "keep"
+NEVER = "never"
+_DAY = 86_400.0
+_DAYS = {"1d": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}
+OPTIONS: tuple[tuple[str, str], ...] = (
+    (NEVER, "Never"),
+    ("1d", "In a day"),
+    ("7d", "In 7 days"),
+    ("30d", "In 30 days"),
+    ("90d", "In 90 days"),
+    ("365d", "In a year"),
+)
+"""What is offered for something new."""
+CHANGES: tuple[tuple[str, str], ...] = ((KEEP, "As it is"), *OPTIONS)
+"""What is offered for something there is."""
+
+
+def expires_at(choice: str, now: float) -> float | None:
+    """The Unix time from which on it is no longer good; None for never.
+
+    Raises:
+        ManageError: INVALID for what was not offered: it must not come to mean "never".
+    """
+    if choice == NEVER:
+        return None
+    if choice not in _DAYS:
+        raise invalid({"expires_at": "choose one of these"})
+    return now + _DAYS[choice] * _DAY

@@ -1,0 +1,102 @@
+"""The audit log: what happened, to what, by whom; what it said before and says now; and all of it as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelrelay.dashboard.asked import Asked, shows
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.listing import address, listing
+from tunnelrelay.dashboard.views.audit_event import Shown, row_of, shown
+from tunnelrelay.manage.audit_trail import MEANINGS
+
+MAX_USERS = 1000
+"""Users whose names are known to the page."""
+MAX_EXPORTED = 10_000
+"""Events of one file: a few megabytes. Whoever wants more asks for less time, or the API."""
+EXPORT_PAGE = 1000
+MAX_EVENT_ID = 2**62
+SINCE: tuple[tuple[str, str, float], ...] = (
+    ("", "Whenever", 0.0),
+    ("1h", "Last hour", 3600.0),
+    ("1d", "Last day", 86_400.0),
+    ("7d", "Last 7 days", 7 * 86_400.0),
+    ("30d", "Last 30 days", 30 * 86_400.0),
+)
+COLUMNS = ("time", "event", "reason", "host", "owner", "actor", "from", "person", "request", "relay", "details")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [shows("/audit", _list), shows("/audit/export.csv", _export)]
+
+
+async def _list(asked: Asked) -> Response:
+    filters = _filters(asked)
+    events = await listing(asked, lambda before, limit: _events(asked, _event_id(before), limit), **filters)
+    return asked.page(
+        "audit/list.html",
+        page=events,
+        filters=filters,
+        is_filtered=any(filters.values()),
+        kinds=sorted(MEANINGS),
+        since=[(key, text) for key, text, _ in SINCE],
+        export=address("/audit/export.csv", **filters),
+    )
+
+
+async def _export(asked: Asked) -> Response:
+    """The same events in a file, up to `MAX_EXPORTED`."""
+    found: list[Shown] = []
+    while len(found) < MAX_EXPORTED:
+        events = await _events(asked, found[-1].id if found else None, EXPORT_PAGE)
+        found += events
+        if len(events) < EXPORT_PAGE:
+            break
+    headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
+    return Response(table([COLUMNS, *map(row_of, found)]), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """Rows as CSV that is safe to open in a spreadsheet: a cell that would be a formula is made a text (row 139)."""
+    text = io.StringIO()
+    csv.writer(text).writerows([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+async def _events(asked: Asked, before: int | None, limit: int) -> list[Shown]:
+    services, filters = asked.deps.services, _filters(asked)
+    lasting = next(seconds for key, _, seconds in SINCE if key == filters["since"])
+    rows = await services.audit.page(
+        asked.actor,
+        since=asked.deps.clock() - lasting if lasting else 0.0,
+        before=before,
+        host=filters["host"] or None,
+        kind=filters["kind"] or None,
+        limit=limit,
+    )
+    users = await services.users.page(asked.actor, limit=MAX_USERS)
+    names = {user.id: user.name for user in users}
+    return [shown(row, names) for row in rows]
+
+
+def _filters(asked: Asked) -> dict[str, str]:
+    """What the address asks for; what makes no sense is left out."""
+    kind, since = asked.query("kind"), asked.query("since")
+    return {
+        "kind": kind if kind in MEANINGS else "",
+        "host": asked.query("host").lower(),
+        "since": since if since in {key for key, _, _ in SINCE} else "",
+    }
+
+
+def _event_id(text: str | None) -> int | None:
+    """The id an address names; what is none is before everything."""
+    if text is None:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    return min(number, MAX_EVENT_ID)

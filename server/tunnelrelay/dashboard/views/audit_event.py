@@ -1,0 +1,140 @@
+"""One audit event as people read it. Pure."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunnelrelay.dashboard.render import stamp
+from tunnelrelay.manage.audit_trail import MEANINGS
+from tunnelrelay.store.base import AuditRow
+
+TIMES = frozenset({"expires_at", "until"})
+"""Values that are Unix times."""
+NAMES = ("name", "id", "user")
+"""Details that say what an event is about when no host does, the best first."""
+MAX_YEAR_SECONDS = 253_402_300_800.0
+"""The year 10000: no time that can be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one value said, and says now; "" for nothing."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An event for the page.
+
+    Attributes:
+        about: What it was about, in a word.
+        actor: Whose doing it was, by name where that is known; "" when nobody's.
+        actor_id: The same one's id.
+        person: Digest of the visitor; "" for none.
+        details: What else is known, by name.
+        is_changed: Whether there was something before: a change, and no beginning or end.
+    """
+
+    id: int
+    at: float
+    kind: str
+    meaning: str
+    reason: str
+    host: str
+    owner: str
+    about: str
+    actor: str
+    actor_id: str
+    peer: str
+    person: str
+    request_id: str
+    node: str
+    details: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
+
+
+def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
+    """An event as it is kept.
+
+    Args:
+        names: Of users, by id.
+    """
+    details = _object(row.details)
+    before, after = _object(details.pop("before", "")), _object(details.pop("after", ""))
+    texts = {name: _text(name, value) for name, value in details.items()}
+    about = row.host or next((texts[name] for name in NAMES if texts.get(name)), "")
+    return Shown(
+        id=row.id,
+        at=row.at,
+        kind=row.kind,
+        meaning=MEANINGS.get(row.kind, ""),
+        reason=row.reason,
+        host=row.host,
+        owner=row.owner,
+        about=names.get(about, about),
+        actor=names.get(row.actor, row.actor),
+        actor_id=row.actor,
+        peer=row.peer,
+        person=row.subject,
+        request_id=row.request_id,
+        node=row.node,
+        details=tuple((name, text) for name, text in texts.items() if text),
+        changes=_changes(before, after),
+    )
+
+
+def row_of(event: Shown) -> tuple[str, ...]:
+    """The event's line in a file, as `audit.COLUMNS` has them."""
+    said = dict(event.details)
+    for change in event.changes:
+        said[change.name] = f"{change.before} -> {change.after}"
+    return (
+        stamp(event.at),
+        event.kind,
+        event.reason,
+        event.host,
+        event.owner,
+        event.actor,
+        event.peer,
+        event.person,
+        event.request_id,
+        event.node,
+        json.dumps(said, ensure_ascii=False) if said else "",
+    )
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[Change, ...]:
+    names = dict.fromkeys((*before, *after))
+    return tuple(
+        Change(name=name, before=_text(name, before.get(name)), after=_text(name, after.get(name))) for name in names
+    )
+
+
+def _object(value: object) -> dict[str, Any]:
+    """A JSON object; one that was cut, or is none, says nothing that could be told apart."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) and value else {}
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _text(name: str, value: Any) -> str:
+    match value:
+        case None | "" | [] | {}:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int() | float() if name in TIMES and 0 < value < MAX_YEAR_SECONDS:
+            return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))
+        case list() if all(isinstance(each, str) for each in value):
+            return ", ".join(value)
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)

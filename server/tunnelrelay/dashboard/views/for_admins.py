@@ -1,0 +1,14 @@
+"""What only administrators see: pages whose form the service layer would refuse to everybody else anyway."""
+
+from tunnelrelay.dashboard.asked import Asked
+from tunnelrelay.manage.problems import Kind, ManageError
+
+
+def for_admins(asked: Asked) -> None:
+    """Goes on for administrators.
+
+    Raises:
+        ManageError: FORBIDDEN for everybody else.
+    """
+    if not asked.actor.is_admin:
+        raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")

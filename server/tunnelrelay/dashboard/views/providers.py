@@ -1,0 +1,160 @@
+"""Named providers: registered once by an administrator, tried out, and named by owners as `@work`."""
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tunnelctl.oidc.findings import Finding
+from tunnelrelay.dashboard.asked import Asked, does, shows
+from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.listing import listing
+from tunnelrelay.dashboard.views import provider_form
+from tunnelrelay.dashboard.views.edge_oidc import version_of
+from tunnelrelay.dashboard.views.for_admins import for_admins
+from tunnelrelay.dashboard.views.provider_form import Typed
+from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.manage.problems import Kind, ManageError, invalid
+from tunnelrelay.manage.providers import ProviderView
+from tunnelrelay.policy.named import SIGN
+
+PATH = "/providers/{id}"
+MAX_EDGES = 1000
+"""Edges looked through for those that name a provider."""
+
+
+def routes(deps: Deps) -> list[Route]:
+    """See `views.AREAS`."""
+    return [
+        shows("/providers", _list),
+        shows("/providers/new", _new),
+        does("/providers/new", _create),
+        does("/providers/test", _test),
+        shows(PATH, _show),
+        does(PATH, _save),
+        does(f"{PATH}/test", _test),
+        does(f"{PATH}/delete", _delete),
+    ]
+
+
+async def _list(asked: Asked) -> Response:
+    providers = asked.deps.services.providers
+    page = await listing(asked, lambda before, limit: providers.page(asked.actor, before=before, limit=limit))
+    return asked.page("providers/list.html", page=page)
+
+
+async def _new(asked: Asked) -> Response:
+    for_admins(asked)
+    return await _page(asked, None, provider_form.shown(None))
+
+
+async def _create(asked: Asked) -> Response:
+    for_admins(asked)
+    form, typed = asked.form, provider_form.typed(asked.form)
+    try:
+        if typed.errors:
+            raise invalid(typed.errors)
+        provider = await asked.deps.services.providers.create(
+            asked.actor,
+            form.text("name"),
+            typed.settings,
+            form.secret("client_secret"),
+            owners=form.words("owners"),
+            description=form.text("description"),
+        )
+    except ManageError as error:
+        return await _page(asked, None, typed, error=error)
+    return asked.go(f"/providers/{provider.id}", said="created")
+
+
+async def _show(asked: Asked) -> Response:
+    provider = await _provider(asked)
+    return await _page(asked, provider, provider_form.shown(provider))
+
+
+async def _save(asked: Asked) -> Response:
+    """A secret that is left empty keeps the one there is."""
+    for_admins(asked)
+    provider = await _provider(asked)
+    form, typed = asked.form, provider_form.typed(asked.form)
+    try:
+        if typed.errors:
+            raise invalid(typed.errors)
+        await asked.deps.services.providers.update(
+            asked.actor,
+            provider.id,
+            settings=typed.settings,
+            client_secret=form.secret("client_secret") or None,
+            owners=form.words("owners"),
+            description=form.text("description"),
+            version=version_of(asked),
+        )
+    except ManageError as error:
+        return await _page(asked, provider, typed, error=error)
+    return asked.go(f"/providers/{provider.id}", said="saved")
+
+
+async def _test(asked: Asked) -> Response:
+    """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
+    for_admins(asked)
+    provider = await _provider(asked) if "id" in asked.request.path_params else None
+    typed = provider_form.typed(asked.form)
+    error, findings = None, list[Finding]()
+    try:
+        if typed.errors:
+            raise invalid(typed.errors)
+        findings = await asked.deps.services.providers.test(
+            asked.actor, typed.settings, asked.form.secret("client_secret"), provider.id if provider else None
+        )
+    except ManageError as refused:
+        error = refused
+    if asked.by_htmx:
+        return asked.part("edges/findings.html", findings=findings, error=error)
+    return await _page(asked, provider, typed, error=error, findings=findings)
+
+
+async def _delete(asked: Asked) -> Response:
+    try:
+        await asked.deps.services.providers.delete(asked.actor, asked.named("id"))
+    except ManageError as error:
+        if error.kind is not Kind.CONFLICT:
+            raise
+        provider = await _provider(asked)
+        return await _page(asked, provider, provider_form.shown(provider), error=error)
+    return asked.go("/providers", said="deleted")
+
+
+async def _provider(asked: Asked) -> ProviderView:
+    """The provider that the path names. Raises `ManageError` MISSING."""
+    return await asked.deps.services.providers.get(asked.actor, asked.named("id"))
+
+
+async def _page(
+    asked: Asked,
+    provider: ProviderView | None,
+    typed: Typed,
+    *,
+    error: ManageError | None = None,
+    findings: list[Finding] | None = None,
+) -> Response:
+    errors = dict(error.fields) if error else {}
+    if error is not None and error.code == "name_taken":
+        errors["name"] = error.message
+    return asked.page(
+        "providers/one.html" if provider else "providers/new.html",
+        status=error.kind.value if error else 200,
+        provider=provider,
+        edges=await _edges_with(asked, provider) if provider else [],
+        texts=typed.texts,
+        error=error,
+        errors=errors,
+        others=[text for name, text in errors.items() if name not in provider_form.SHOWN],
+        has_hidden_error=not provider_form.FOLDED.isdisjoint(errors),
+        findings=findings or [],
+        has_secret=provider is not None and provider.has_secret,
+    )
+
+
+async def _edges_with(asked: Asked, provider: ProviderView) -> list[EdgeView]:
+    """The edges that name it: those that the actor may know of."""
+    edges = await asked.deps.services.edges.page(asked.actor, limit=MAX_EDGES)
+    name = SIGN + provider.row.name
+    return [edge for edge in edges if edge.settings.policy.oidc and edge.settings.policy.oidc.issuer == name]
