@@ -12,11 +12,12 @@ from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.relay import Relay, StartError
+from tunnelrelay.tokens import has_good_token
 
 log = logging.getLogger("tunnelrelay")
 
 
-def run(config: RelayConfig) -> int:
+def run_relay(config: RelayConfig) -> int:
     """Run a relay until SIGINT or SIGTERM. Returns the exit code."""
     logs = Logs(config.log_format, config.log_level)
     try:
@@ -47,6 +48,8 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
     for warning in config.warnings:
         log.warning("%s", warning)
+    if config.needs_tokens and not await has_good_token(relay.store):
+        log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
     log.info(
         "relay ready",
         extra={"url": relay.address.url("*." + relay.address.domain), "http": _text(relay.http),

@@ -201,6 +201,38 @@ def test_administrators_are_listed(data_dir: Path) -> None:
     assert "ann" in command("admin", "list").stdout
 
 
+def test_a_key_is_made_for_a_user_and_its_text_alone_is_printed(data_dir: Path) -> None:
+    command("admin", "create", "--name", "ann")
+
+    made = command("admin", "key", "--name", "ann", "--scope", "edges:write", "--expires", "30d")
+
+    assert re.fullmatch(r"ta_[0-9A-Za-z]{43}\n", made.stdout)
+    assert made.stdout.strip() not in made.stderr
+    assert "api_key.created" in kept(data_dir)[1]
+
+
+def test_a_key_as_json_says_what_it_may_do(data_dir: Path) -> None:
+    command("admin", "create")
+
+    made = json.loads(command("admin", "key", "--json").stdout)
+
+    assert (made["user"], made["scopes"], made["expires_at"]) == ("admin", ["*"], None)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(("--name", "nobody"), 1), (("--scope", "everything"), 1), (("--expires", "soon"), 2)],
+)
+def test_a_key_that_cannot_be_is_not_made(data_dir: Path, args: tuple[str, ...], code: int) -> None:
+    command("admin", "create")
+
+    made = command("admin", "key", *args)
+
+    assert made.exit_code == code
+    assert made.stdout == ""
+    assert "api_key.created" not in kept(data_dir)[1]
+
+
 def test_as_json_the_link_is_a_member(data_dir: Path) -> None:
     made = json.loads(command("admin", "create", "--json").stdout)
 

@@ -1,4 +1,4 @@
-"""What the `tunnelrelay admin` commands do: make an administrator, or a new link for somebody, and list them.
+"""What the `tunnelrelay admin` commands do: make an administrator, a new link or an API key, and list them.
 
 Everything is written to the store, with and without a running relay. A relay that runs here is only asked what its
 dashboard's address is: flags it was started with are known to nobody else.
@@ -6,7 +6,7 @@ dashboard's address is: flags it was started with are known to nobody else.
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -14,10 +14,11 @@ import click
 from tunnelrelay import control
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.audit_log import row_of
-from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
+from tunnelrelay.cli.audit import seconds
+from tunnelrelay.cli.store import COMMAND, Failure, Place, Result, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.config import RelayConfig
-from tunnelrelay.manage.actor import Actor
+from tunnelrelay.manage.actor import EVERYTHING, Actor
 from tunnelrelay.manage.api_keys import ApiKeys
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import ManageError
@@ -26,7 +27,7 @@ from tunnelrelay.manage.users import ADMIN, Users
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import Store
-from tunnelrelay.store.resources import UserRow
+from tunnelrelay.store.resources import ApiKeyRow, UserRow
 from tunnelrelay.tokens import DEFAULT_OWNER
 
 ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=COMMAND)
@@ -47,6 +48,15 @@ class Dashboard:
     is_guessed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """Those of the service layer that these commands need."""
+
+    users: Users
+    api_keys: ApiKeys
+    sign_ins: SignIns
+
+
 def create(
     place: Place, config: RelayConfig, name: str, owner: str | None, email: str, is_link: bool, *, as_json: bool
 ) -> None:
@@ -59,14 +69,14 @@ def create(
     there = _dashboard(place, config)
 
     async def action(store: Store) -> tuple[UserRow, str]:
-        async def done(users: Users, sign_ins: SignIns) -> tuple[UserRow, str]:
+        async def done(services: _Services) -> tuple[UserRow, str]:
             known = await store.users.find(name=name)
             if is_link and known is None:
                 raise Failure(f"there is no user called {name}", "tunnelrelay admin list")
             if not is_link and known is not None:
                 raise Failure(f"there is a user called {name} already", "--link for a new link, or another --name")
-            user = known or await users.create(ACTOR, name, owner or there.owner, ADMIN, email)
-            return user, await sign_ins.invite(None, user.id)
+            user = known or await services.users.create(ACTOR, name, owner or there.owner, ADMIN, email)
+            return user, await services.sign_ins.invite(None, user.id)
 
         return await _managing(store, done)
 
@@ -79,6 +89,37 @@ def create(
     click.echo(link)
     if there.is_guessed:
         click.echo("hint: no relay runs here; at another address than this one, the link is as good", err=True)
+
+
+def make_key(place: Place, name: str, scopes: Sequence[str], description: str, expires: str, *, as_json: bool) -> None:
+    """Makes an API key for a user; the key alone goes to stdout, so that a script can catch it.
+
+    Args:
+        scopes: Of `manage.actor.SCOPES`; none for everything.
+        expires: How long it is good, as in 30d; "" for ever.
+    """
+    ends = time.time() + seconds(expires) if expires else None
+
+    async def action(store: Store) -> tuple[UserRow, tuple[ApiKeyRow, str]]:
+        async def done(services: _Services) -> tuple[UserRow, tuple[ApiKeyRow, str]]:
+            user = await store.users.find(name=name)
+            if user is None:
+                raise Failure(f"there is no user called {name}", f"tunnelrelay admin create --name {name}")
+            made = await services.api_keys.create(
+                ACTOR, user_id=user.id, scopes=scopes or (EVERYTHING,), description=description, expires_at=ends
+            )
+            return user, made
+
+        return await _managing(store, done)
+
+    user, (row, text) = with_store(place, action)
+    if as_json:
+        record = {"id": row.id, "user": user.name, "scopes": row.scopes, "expires_at": when(row.expires_at)}
+        click.echo(json.dumps({"key": text, **record}, indent=2))
+        return
+    click.echo(f"API key {row.id} of {user.role} {user.name}, kept as a digest; it is not shown again:", err=True)
+    click.echo(text)
+    click.echo("hint: for `tunnel api`: tunnel config add-api-key KEY, or TUNNELCTL_API_KEY", err=True)
 
 
 def show(place: Place, *, as_json: bool) -> None:
@@ -96,9 +137,7 @@ def show(place: Place, *, as_json: bool) -> None:
         click.echo(f"no administrators in {place}", err=True)
 
 
-async def _managing(
-    store: Store, action: Callable[[Users, SignIns], Awaitable[tuple[UserRow, str]]]
-) -> tuple[UserRow, str]:
+async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Result]]) -> Result:
     """What `action` does with the services on this store; its events are kept."""
     audit = Audit(clock=time.time, node=COMMAND)
     ground = Ground(
@@ -111,7 +150,8 @@ async def _managing(
         cool_seconds=0.0,
     )
     try:
-        return await action(Users.on(ground), SignIns(ground, ApiKeys(ground)))
+        keys = ApiKeys(ground)
+        return await action(_Services(Users.on(ground), keys, SignIns(ground, keys)))
     except ManageError as error:
         raise Failure(error.message, error.hint) from error
     finally:

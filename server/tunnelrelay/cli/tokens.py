@@ -65,16 +65,6 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
         raise Failure(f"owner {owner} has no good token", "tunnelrelay token list")
 
 
-def demand_token(place: Place) -> None:
-    """Raises Failure when no agent could connect: a public relay starts with a token or not at all."""
-    if not with_store(place, tokens.has_good_token, may_make=True):
-        with_database = "" if place.database is None else ", with the same --database"
-        raise Failure(
-            f"others can reach this relay, and there is no token in {place} that an agent could connect with",
-            f"tunnelrelay token create --owner NAME --data-dir {place.data_dir}" + with_database,
-        )
-
-
 def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
     """More fields of the token. Raises Failure for what cannot be."""
     try:

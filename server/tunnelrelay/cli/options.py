@@ -1,0 +1,113 @@
+"""Options that several commands have in common, and how a command of the data directory is run."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from tunnelrelay.config import SETTINGS, RelayConfig, load_data_dir, load_database, load_keys_file
+from tunnelrelay.config_sources import ConfigError, flag_name
+
+FAILED = 1
+USAGE = 2
+
+Command = Callable[..., None]
+
+
+def config_option(command: Command) -> Command:
+    """Where the configuration lies."""
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar="TUNNELRELAY_CONFIG",
+        help="TOML file with settings of the same names, as in `tls_cert`. Variable: TUNNELRELAY_CONFIG.",
+    )(command)
+
+
+def setting_options(command: Command) -> Command:
+    """One option for each setting. Click reads none of them: all mistakes are told together, whatever their source."""
+    for name, known in reversed(SETTINGS.items()):
+        command = click.option(
+            flag_name(name), name, metavar=known.shape, multiple=known.is_list, help=_help(name), default=None
+        )(command)
+    return command
+
+
+def _help(name: str) -> str:
+    field = RelayConfig.__dataclass_fields__[name]
+    default = field.default
+    if name == "data_dir":
+        return f"{SETTINGS[name].doc} [default: the platform's data directory, or systemd's state directory]"
+    repeat = " May be given several times." if SETTINGS[name].is_list else ""
+    shown = f"{default:g}" if isinstance(default, float) else default
+    return f"{SETTINGS[name].doc}{repeat}" + (f" [default: {shown}]" if shown else "")
+
+
+def store_options(command: Command) -> Command:
+    """What the commands that read or change what a relay keeps have in common."""
+    return place_options(click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command))
+
+
+def place_options(command: Command) -> Command:
+    """Where a relay keeps what it keeps."""
+    shape = SETTINGS["database"].shape
+    command = click.option("--database", metavar=shape, help="The relay's database; as for `serve`.")(command)
+    command = click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`.")(command)
+    return config_option(command)
+
+
+def keys_options(command: Command) -> Command:
+    """What the commands that read or change the keys have in common."""
+    return store_options(keys_file_option(command))
+
+
+def keys_file_option(command: Command) -> Command:
+    """Where the keys lie."""
+    return click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
+
+
+# Running
+
+
+def keys_file(where: dict[str, Any]) -> Path:
+    """Where the key ring lies, by flags, environment and configuration."""
+    flags = {name: where[name] for name in ("data_dir", "keys_file")}
+    file: Path = loaded(load_keys_file, where["config_file"], flags)
+    return file
+
+
+def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
+    """Says what happened and what to do, and exits."""
+    click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    sys.exit(code)
+
+
+def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
+    """Does a command at the place its options name; a failure is told and ends the process."""
+    from tunnelrelay.cli.store import Failure, Place
+
+    data_dir = loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
+    database = loaded(load_database, where["config_file"], {"database": where["database"]})
+    try:
+        action(Place(data_dir, database), *args, **{name: where[name] for name in ("as_json",) if name in where})
+    except Failure as failure:
+        fail(str(failure), failure.hint, failure.code)
+
+
+def loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:
+    """The configuration, or every mistake and exit code 2."""
+    file = None if config_file is None else Path(config_file)
+    try:
+        return load(flags=flags, env=os.environ, file=file)
+    except ConfigError as error:
+        count = len(error.problems)
+        lines = [f"error: the relay's configuration has {count} mistake{'s'[: count > 1]}"]
+        for problem in error.problems:
+            lines.append(f"  {problem.origin}: {problem.message}")
+            lines += [f"    hint: {problem.hint}"] if problem.hint else []
+        click.echo("\n".join(lines), err=True)
+        sys.exit(USAGE)
