@@ -49,8 +49,8 @@ MAY_USE: dict[str, str] = {
     # The store's rows only: what is in them is shown, asking for them is for `manage`.
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelrelay.store tunnelrelay.policy "
     "tunnelrelay.manage tunnelrelay.web",
-    "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelctl.secret tunnelrelay.manage tunnelrelay.web "
-    "tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
+    "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelctl.secret tunnelrelay.manage "
+    "tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 

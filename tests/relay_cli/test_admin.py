@@ -112,6 +112,13 @@ def test_row143_a_restart_prints_another_link_and_the_old_one_is_void(serve: Cal
     assert sign_in(port, new).status_code == 303
 
 
+def test_a_public_relay_without_a_token_starts_and_says_how_to_make_one(serve: Callable[..., Child]) -> None:
+    relay = serve("--public-url", "https://*.tun.example")
+
+    relay.wait_for(lambda line: "no agent can connect yet" in line and "tunnelrelay token create" in line)
+    relay.wait_for(lambda line: "relay ready" in line)
+
+
 def test_two_relays_that_start_at_once_make_one_administrator(serve: Callable[..., Child], tmp_path: Path) -> None:
     relays = [serve(), serve()]
     links = [link_of(relay) for relay in relays]

@@ -180,19 +180,6 @@ def test_every_mistake_is_told_at_once_with_its_origin_and_exit_code_2(
     assert "--http: `nowhere` is no address" in result.stderr
 
 
-def test_a_public_relay_refuses_to_start_without_a_token(data_dir: Path) -> None:
-    result = run("serve", "--http", "0.0.0.0:0")
-    assert result.exit_code == 1
-    assert f"hint: tunnelrelay token create --owner NAME --data-dir {data_dir}" in result.stderr
-
-
-@pytest.mark.usefixtures("data_dir")
-def test_revoked_tokens_do_not_let_a_public_relay_start() -> None:
-    run("token", "create")
-    run("token", "revoke", "--owner", "default")
-    assert run("serve", "--http", "0.0.0.0:0").exit_code == 1
-
-
 def test_token_commands_work_beside_a_configuration_that_flags_complete(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text('data_dir = "state"\nhttps = ":443"\n')  # the certificate comes as a flag of serve

@@ -107,7 +107,9 @@ KINDS: dict[str, Kind] = {
     "backend.updated": Kind("Somebody changed a tunnel group; other tunnels may serve its edges from then on."),
     "backend.deleted": Kind("Somebody deleted a tunnel group."),
     "provider.created": Kind("An administrator registered a named provider."),
-    "provider.updated": Kind("An administrator changed a named provider; every endpoint that names it goes by it at once."),
+    "provider.updated": Kind(
+        "An administrator changed a named provider; every endpoint that names it goes by it at once."
+    ),
     "provider.deleted": Kind("An administrator deleted a named provider; endpoints that name it refuse everybody."),
     "tunnel.drained": Kind("Somebody told a tunnel to take no new requests."),
     "tunnel.stopped": Kind("Somebody ended an agent's link."),
