@@ -174,10 +174,11 @@ class Providers:
             row = await self._row(actor, provider_id)
             users = [edge.host or edge.id for edge in await ground.store.edges.all() if _names(edge, row.name)]
             if users:
+                others = f" and {len(users) - 1} more" if len(users) > 1 else ""
                 raise ManageError(
                     Kind.CONFLICT,
                     "in_use",
-                    f"{len(users)} edges name @{row.name}, {users[0]} for one.",
+                    f"Edges log in by @{row.name}: {users[0]}{others}.",
                     "Give them another login first.",
                 )
             if await ground.store.providers.delete(provider_id) is None:

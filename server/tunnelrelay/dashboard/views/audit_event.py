@@ -12,8 +12,8 @@ from tunnelrelay.store.base import AuditRow
 
 TIMES = frozenset({"expires_at", "until"})
 """Values that are Unix times."""
-NAMES = ("name", "id", "user")
-"""Details that say what an event is about when no host does, the best first."""
+NAMES = ("name", "description", "id", "user")
+"""What says what an event is about when no host does, the best first."""
 MAX_YEAR_SECONDS = 253_402_300_800.0
 """The year 10000: no time that can be written."""
 
@@ -37,7 +37,8 @@ class Shown:
         actor_id: The same one's id.
         person: Digest of the visitor; "" for none.
         details: What else is known, by name.
-        is_changed: Whether there was something before: a change, and no beginning or end.
+        had: Whether the thing was there before.
+        has: Whether it is there now.
     """
 
     id: int
@@ -56,6 +57,8 @@ class Shown:
     node: str
     details: tuple[tuple[str, str], ...]
     changes: tuple[Change, ...]
+    had: bool
+    has: bool
 
 
 def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
@@ -65,9 +68,11 @@ def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
         names: Of users, by id.
     """
     details = _object(row.details)
+    had, has = "before" in details, "after" in details
     before, after = _object(details.pop("before", "")), _object(details.pop("after", ""))
     texts = {name: _text(name, value) for name, value in details.items()}
-    about = row.host or next((texts[name] for name in NAMES if texts.get(name)), "")
+    called = before | after | {name: text for name, text in texts.items() if text}
+    about = row.host or next((_text(name, called[name]) for name in NAMES if called.get(name)), "")
     return Shown(
         id=row.id,
         at=row.at,
@@ -83,8 +88,10 @@ def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
         person=row.subject,
         request_id=row.request_id,
         node=row.node,
-        details=tuple((name, text) for name, text in texts.items() if text),
-        changes=_changes(before, after),
+        details=tuple((name, names.get(text, text)) for name, text in texts.items() if text),
+        changes=_changes(before, after, names),
+        had=had,
+        has=has,
     )
 
 
@@ -108,11 +115,13 @@ def row_of(event: Shown) -> tuple[str, ...]:
     )
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[Change, ...]:
-    names = dict.fromkeys((*before, *after))
-    return tuple(
-        Change(name=name, before=_text(name, before.get(name)), after=_text(name, after.get(name))) for name in names
-    )
+def _changes(before: dict[str, Any], after: dict[str, Any], names: Mapping[str, str]) -> tuple[Change, ...]:
+    def said(name: str, side: dict[str, Any]) -> str:
+        text = _text(name, side.get(name))
+        return names.get(text, text)
+
+    both = dict.fromkeys((*before, *after))
+    return tuple(Change(name=name, before=said(name, before), after=said(name, after)) for name in both)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""The audit log in the dashboard: who did what, before and after; by whose it is; and as a file that runs nothing."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.dashboard.test_edges import HOSTILE, Elements
+from tests.support.dashboard import InMemory
+from tunnelrelay.dashboard.views import audit, audit_event
+from tunnelrelay.store.base import AuditRow
+
+
+async def happened(house: InMemory, **more: object) -> None:
+    """An event that is kept already."""
+    row: dict[str, object] = {"at": house.managed.clock(), "kind": "domain.updated", "host": "red.tun.example"}
+    await house.managed.store.add_audit([AuditRow(**(row | more))])  # type: ignore[arg-type]
+
+
+async def test_a_log_without_events_says_what_would_be_there(admin):
+    assert "Nothing has happened yet" in (await admin.get("/audit")).text
+
+
+async def test_an_event_says_who_did_it_and_what_it_said_before_and_says_now(house, admin):
+    root = (await house.managed.store.users.all())[0]
+    details = {"id": "tok_1", "before": '{"acl":["bind:a"]}', "after": '{"acl":["bind:a","bind:b"],"expires_at":0.5}'}
+    await happened(house, kind="token.updated", host="", actor=root.id, details=json.dumps(details))
+
+    page = (await admin.get("/audit")).text
+
+    assert f'href="/users/{root.id}"' in page
+    assert "token.updated" in page
+    assert "tok_1" in page
+    assert "<del><bdi>bind:a</bdi></del>" in page
+    assert "<ins><bdi>bind:a, bind:b</bdi></ins>" in page
+    assert "1970-01-01 00:00 UTC" in page
+
+
+async def test_events_are_found_by_kind_host_and_time_and_nonsense_finds_all(house, admin):
+    await happened(house, at=house.managed.clock() - 90_000, request_id="long-ago")
+    await happened(house, kind="edge.created", host="blue.tun.example", request_id="of-blue")
+
+    async def found(query: str) -> set[str]:
+        page = (await admin.get(f"/audit?{query}")).text
+        return {name for name in ("long-ago", "of-blue") if name in page}
+
+    assert await found("kind=edge.created") == {"of-blue"}
+    assert await found("host=RED.tun.example") == {"long-ago"}
+    assert await found("since=1d") == {"of-blue"}
+    assert await found("kind=nonsense&since=nonsense") == {"long-ago", "of-blue"}
+    assert await found("host=nowhere") == set()
+    assert await found("host=%25&kind=edge.%25") == set()
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "9" * 18, "9" * 40, "1e3", "1;drop table audit", "%00"])
+async def test_a_page_that_cannot_be_is_no_error(house, admin, before):
+    """Row 140."""
+    await happened(house)
+
+    assert (await admin.get(f"/audit?before={before}")).status_code == 200
+
+
+async def test_a_long_log_has_pages_the_newest_first(house, admin):
+    for number in range(60):
+        await happened(house, request_id=f"r{number:03}")
+
+    first = await admin.get("/audit?kind=domain.updated")
+    where = first.text.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+    second = await admin.get(where)
+
+    assert first.text.index("r059") < first.text.index("r010")
+    assert "r009" not in first.text
+    assert "r009" in second.text
+    assert "kind=domain.updated" in where
+
+
+async def test_a_member_sees_and_exports_what_is_his_owners_only(house, admin):
+    """Row 138."""
+    await happened(house, owner="ann", request_id="of-ann")
+    await happened(house, owner="bob", request_id="of-bob", host="blue.tun.example")
+    paths = ("/audit", "/audit?host=blue.tun.example", "/audit/export.csv", "/audit/export.csv?host=blue.tun.example")
+    async with house.signed_in(await house.user("ann", "ann")) as ann:
+        texts = [(await ann.get(path)).text for path in paths]
+
+    assert ["of-ann" in text for text in texts] == [True, False, True, False]
+    assert not any("of-bob" in text for text in texts)
+
+
+async def test_the_file_has_what_the_page_has(house, admin):
+    root = (await house.managed.store.users.all())[0]
+    details = json.dumps({"before": '{"description":"a"}', "after": '{"description":"b"}'})
+    await happened(house, actor=root.id, details=details)
+    await happened(house, kind="edge.created")
+
+    answer = await admin.get("/audit/export.csv?kind=domain.updated")
+    header, row = csv.reader(io.StringIO(answer.text))
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    said = dict(zip(header, row, strict=True))
+    assert (said["event"], said["actor"], said["host"]) == ("domain.updated", root.name, "red.tun.example")
+    assert json.loads(said["details"]) == {"description": "a -> b"}
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=1), min_size=1))
+def test_no_cell_of_a_file_is_a_formula_and_none_is_lost(rows):
+    """Row 139."""
+    read = list(csv.reader(io.StringIO(audit.table(rows), newline="")))
+
+    assert [len(row) for row in read] == [len(row) for row in rows]
+    for row, was in zip(read, rows, strict=True):
+        for cell, text in zip(row, was, strict=True):
+            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+            assert cell.removeprefix("'") == text or cell == text
+
+
+LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+NAMES = st.sampled_from(["before", "after", "expires_at", "name", "id"]) | st.text()
+DETAILS = st.dictionaries(NAMES, VALUES | VALUES.map(json.dumps))
+
+
+@given(st.text() | DETAILS.map(json.dumps))
+def test_whatever_the_details_are_they_are_shown_as_texts(details):
+    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=details), {})
+
+    changed = [text for change in event.changes for text in (change.name, change.before, change.after)]
+    assert all(isinstance(text, str) for text in (event.about, *changed, *audit_event.row_of(event)))
+
+
+async def test_what_visitors_providers_and_owners_say_is_text(house, admin):
+    """Row 139."""
+    details = json.dumps({HOSTILE: HOSTILE, "after": json.dumps({HOSTILE: HOSTILE})})
+    await happened(house, reason=HOSTILE, host=HOSTILE, owner=HOSTILE, peer=HOSTILE, details=details)
+
+    page = (await admin.get("/audit")).text
+
+    read = Elements(page)
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
+    assert not read.names & {"img", "iframe", "style"}
+    assert not [name for name in read.attributes if name.startswith("on") or name == "style"]
