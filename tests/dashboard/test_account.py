@@ -65,3 +65,13 @@ async def test_a_member_ends_nobody_elses_sign_in_and_sees_none(house, admin):
 )
 def test_a_browser_is_called_as_people_call_it(agent, said):
     assert browser_of(agent) == said
+
+
+async def test_signing_out_everywhere_ends_every_browser_of_ones_own_and_nobody_elses(house, admin):
+    """Rows 138, 145."""
+    user = await house.user("ann", "ann")
+    async with house.signed_in(user) as laptop, house.signed_in(user) as phone:
+        answer = await laptop.post("/account/sign-out-everywhere")
+
+        assert answer.headers["location"] == "/sign-in?said=signed_out"
+        assert [(await one.get("/account")).status_code for one in (laptop, phone, admin)] == [303, 303, 200]

@@ -1,5 +1,6 @@
 """The dashboard as people meet it: a phone, a desk, light and dark, the keyboard, no script; and with hostile words."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, expect
 
+from tests.dashboard.test_logins import session
 from tests.pages.test_style import TEXT, contrast
 from tests.support.app_routes import sample_app
 from tests.support.browser import browsing, screenshot
 from tests.support.dashboard import actor_for, browse_signed_in, code_of
 from tests.support.world import World, world
+from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.provider_settings import ProviderSettings
 
@@ -31,6 +34,24 @@ PATHS = (
     "{edge}/basic-auth",
     "{edge}/stickiness",
     "/account",
+    "/domains",
+    "/domains/new",
+    "{domain}",
+    "/credentials",
+    "/credentials/new",
+    "{token}",
+    "/api-keys",
+    "/api-keys/new",
+    "{key}",
+    "/users",
+    "/users/new",
+    "{user}",
+    "/providers",
+    "/providers/new",
+    "{provider}",
+    "/logins",
+    "/logins?host=shop.localhost",
+    "/audit",
     "{edge}/x",
 )
 
@@ -58,14 +79,16 @@ class Desk:
 
     Attributes:
         edge: The path of an edge with hostile words and two tunnels.
+        others: Paths of other things with hostile words, by what they are.
         said: What the browser complained about: errors, and what the policy did not let load.
     """
 
-    def __init__(self, w: World, context: BrowserContext, page: Page, edge: str) -> None:
+    def __init__(self, w: World, context: BrowserContext, page: Page, edge: str, others: dict[str, str]) -> None:
         self.w = w
         self.context = context
         self.page = page
         self.edge = edge
+        self.others = others
         self.origin = w.relay.address.url(w.relay.address.dashboard_host)
         self.said: list[str] = []
         page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -74,7 +97,7 @@ class Desk:
     async def open(self, path: str, size: tuple[int, int] = DESK, scheme: str = "light") -> Page:
         await self.page.set_viewport_size({"width": size[0], "height": size[1]})
         await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await self.page.goto(self.origin + path.format(edge=self.edge))
+        await self.page.goto(self.origin + path.format(edge=self.edge, **self.others))
         return self.page
 
 
@@ -88,11 +111,31 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
             admin = actor_for((await w.relay.store.users.all(role="admin"))[0])
             edge = await services.edges.create(admin, NewEdge(host="shop", description=HOSTILE))
             settings = ProviderSettings(issuer="https://login.acme.example", client_id="relay")
-            await services.providers.create(admin, "work", settings, "client-secret-of-work", description=HOSTILE)
+            work = await services.providers.create(
+                admin, "work", settings, "client-secret-of-work", description=HOSTILE
+            )
             await services.edges.create(admin, NewEdge(host="docs"))
             for name in ("shop-1", HOSTILE[:60]):
                 w.agent(app.port, edge="shop", name=name)
-            yield Desk(w, context, page, f"/edges/{edge.id}")
+            others = await set_up(w, admin) | {"provider": f"/providers/{work.id}"}
+            yield Desk(w, context, page, f"/edges/{edge.id}", others)
+
+
+async def set_up(w: World, admin: Actor) -> dict[str, str]:
+    """Something with hostile words in every list. Returns the paths of their pages."""
+    services = w.relay.parts.services
+    domain = await services.domains.reserve(admin, "kept", HOSTILE)
+    token, _ = await services.credentials.create(admin, description=HOSTILE, acl=[f"bind:x={HOSTILE}", "bind:pr-*"])
+    key, _ = await services.api_keys.create(admin, description=HOSTILE, scopes=["edges:write", "audit:read"])
+    user = await services.users.create(admin, HOSTILE[:100], owner="o" * 64, email=f"{'x' * 64}@acme.example")
+    for who in ("alice", HOSTILE):
+        await w.relay.store.save_session(session("shop.localhost", who, now=time.time(), email=""))
+    return {
+        "domain": f"/domains/{domain.id}",
+        "token": f"/credentials/{token.id}",
+        "key": f"/api-keys/{key.id}",
+        "user": f"/users/{user.id}",
+    }
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK, NARROWEST], ids=["phone", "desk", "narrowest"])

@@ -22,7 +22,11 @@ _SYSTEMS = (
 
 def routes(deps: Deps) -> list[Route]:
     """See `views.AREAS`."""
-    return [shows("/account", _show), does("/account/sign-ins/{id}/revoke", _revoke)]
+    return [
+        shows("/account", _show),
+        does("/account/sign-ins/{id}/revoke", _revoke),
+        does("/account/sign-out-everywhere", _leave_everywhere),
+    ]
 
 
 async def _show(asked: Asked) -> Response:
@@ -39,6 +43,15 @@ async def _show(asked: Asked) -> Response:
 async def _revoke(asked: Asked) -> Response:
     await asked.deps.services.sign_ins.revoke(asked.actor, asked.named("id"))
     return asked.go("/account", said="ended")
+
+
+async def _leave_everywhere(asked: Asked) -> Response:
+    """Ends every sign-in of the actor's by a code or a key, this one last."""
+    sign_ins = asked.deps.services.sign_ins
+    own_key = hashlib.sha256(asked.session).digest()
+    for row in sorted(await sign_ins.page(asked.actor), key=lambda row: row.key == own_key):
+        await sign_ins.revoke(asked.actor, row.id)
+    return asked.go("/sign-in?said=signed_out")
 
 
 def browser_of(agent: str) -> str:
