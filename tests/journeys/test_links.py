@@ -77,15 +77,6 @@ def test_a_newer_agent_of_the_same_owner_supersedes_the_older_which_exits_5(stac
     assert older.child.wait() == 5
 
 
-def test_a_public_relay_refuses_to_start_without_a_token(tmp_path):
-    relay = processes.run(
-        "tunnelrelay", "serve", f"--http=127.0.0.1:{free_port()}", *PUBLIC, f"--data-dir={tmp_path / 'data'}"
-    )
-
-    assert relay.returncode != 0
-    assert "tunnelrelay token create" in relay.output
-
-
 @pytest.fixture
 def public(tmp_path):
     """A relay that demands tokens, and one token each of Ann's and Bob's."""
