@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import processes
-from tests.support.ports import free_port
 from tests.support.raw_http import fetch
 from tests.support.stack import is_listening, stacked, until
 
