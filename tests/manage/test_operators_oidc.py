@@ -140,9 +140,34 @@ async def test_another_role_at_the_provider_is_the_role_of_the_next_request() ->
     (event,) = scene.office.events("user.updated")
     assert (event.reason, event.details["before"], event.details["after"]) == (
         "oidc",
-        '{"role":"admin"}',
-        '{"role":"member"}',
+        '{"role":"admin","owner":"default"}',
+        f'{{"role":"member","owner":"{again.owner}"}}',
     )
+
+
+async def test_row142_who_is_no_administrator_any_more_does_not_keep_what_administrators_own() -> None:
+    """Rows 138, 142."""
+    scene = Scene()
+    admin = await scene.actor(await scene.signed_in(groups=["admins"]))
+    assert admin is not None
+    token, _ = await scene.office.credentials.create(admin)
+
+    member = await scene.actor(await scene.signed_in(groups=["staff"]))
+
+    assert member is not None
+    assert member.owner != admin.owner
+    assert await scene.office.credentials.page(member) == []
+    with pytest.raises(ManageError) as refused:
+        await scene.office.credentials.revoke(member, token.id)
+    assert refused.value.kind is Kind.MISSING
+
+
+async def test_an_owner_of_their_own_stays_whatever_the_role() -> None:
+    scene = Scene(dashboard_owner_claim="team")
+    for groups in (["staff"], ["admins"], ["staff"]):
+        actor = await scene.actor(await scene.signed_in(groups=groups, team="red"))
+        assert actor is not None
+        assert actor.owner == "red"
 
 
 async def test_who_loses_the_group_is_out_once_the_provider_was_asked_again() -> None:

@@ -112,7 +112,7 @@ class OperatorsOidc:
             if user is None or user.disabled_at is not None:
                 return None
             if user.role != role:
-                user = await self._with_role(user, role)
+                user = await self._with_role(user, role, claims)
             now = self.ground.clock()
             if user is not None and (user.last_seen_at is None or now - user.last_seen_at >= TOUCH_SECONDS):
                 await users.touch(user.id, "last_seen_at", now)
@@ -145,17 +145,20 @@ class OperatorsOidc:
                 return known  # another relay, or another tab, was faster
         return None
 
-    async def _with_role(self, user: UserRow, role: str) -> UserRow | None:
-        """The user with the role the provider gives now; None when somebody else changes them at this moment."""
+    async def _with_role(self, user: UserRow, role: str, claims: Claims) -> UserRow | None:
+        """The user with the role the provider gives now; None when somebody else changes them at this moment.
+
+        Whoever is no administrator any more does not keep what administrators set up as his own.
+        """
         now = self.ground.clock()
-        changed = replace(user, role=role, version=user.version + 1, updated_at=now)
+        is_demoted = role == MEMBER and user.owner == self.default_owner
+        owner = self._owner_of(claims, role, user.key) if is_demoted else user.owner
+        changed = replace(user, role=role, owner=owner, version=user.version + 1, updated_at=now)
         if not await self.ground.store.users.replace(changed):
             again = await self.ground.store.users.get(user.id)
             return again if again is not None and again.disabled_at is None and again.role == role else None
-        before, after = {"role": user.role}, {"role": role}
-        self.ground.record(
-            None, "user.updated", id=user.id, owner=user.owner, before=before, after=after, reason="oidc"
-        )
+        before, after = {"role": user.role, "owner": user.owner}, {"role": role, "owner": owner}
+        self.ground.record(None, "user.updated", id=user.id, owner=owner, before=before, after=after, reason="oidc")
         return changed
 
     def _owner_of(self, claims: Claims, role: str, key: str) -> str:
