@@ -7,7 +7,7 @@ import pytest
 from tests.manage.people import OPERATOR, Office
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.registry.memory import LOST_SECONDS
-from tunnelrelay.store.base import SessionRow
+from tunnelrelay.store.base import SessionRow, SignedIn, Whose
 from tunnelrelay.store.resources import EdgeRow
 
 RED, BLUE = "red.tun.example", "blue.tun.example"
@@ -129,3 +129,24 @@ async def test_a_revoked_login_has_ended_and_is_heard_of_at_once(office: Office)
     assert (event.kind, event.host, event.actor) == ("session.revoke", RED, ann.user_id)
     assert event.person == office.audit.person("https://idp.acme.example", "bob")
     assert "bob" not in repr(event)
+
+
+async def test_row146_a_page_asks_the_store_once_however_many_names_its_reader_holds(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 146."""
+    ann = await office.actor("ann", owner="red")
+    for number in range(30):
+        await office.domains.reserve(ann, f"red-{number}")
+    asked: list[Whose | None] = []
+    answer = office.store.sessions
+
+    async def counting(whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
+        asked.append(whose)
+        return await answer(whose, limit=limit)
+
+    monkeypatch.setattr(office.store, "sessions", counting)
+    found = await office.logins.page(ann)
+
+    assert [(login.host, login.subject) for login in found] == [(RED, "bob"), (RED, "alice")]
+    assert len(asked) == 1

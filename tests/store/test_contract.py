@@ -196,8 +196,19 @@ async def test_of_more_sessions_than_may_be_kept_those_used_longest_ago_are_ende
     assert await store.load_session(SESSION.key)
 
 
+async def test_the_sessions_of_several_hosts_are_found_with_one_question(store: Store) -> None:
+    rows = [replace(SESSION, key=bytes([number]) * 32, host=f"{number}.localhost") for number in range(3)]
+    for row in rows:
+        await store.save_session(row)
+    two = Whose(hosts=frozenset({"0.localhost", "2.localhost", "none.localhost"}))
+    assert {found.key for found in await store.sessions(two)} == {rows[0].key, rows[2].key}
+    assert await store.sessions(replace(two, host="1.localhost")) == []
+    assert await store.sessions(replace(two, live_at=SESSION.expires_at)) == []
+
+
 async def test_nobody_in_particular_is_never_everybody(store: Store) -> None:
     await store.save_session(SESSION)
+    assert await store.sessions(Whose(hosts=frozenset())) == []
     assert await store.sessions(Whose()) == []
     assert await store.end_sessions(Whose(), 150.0) == []
     assert await store.end_oldest(Whose(), 0, 150.0) == []

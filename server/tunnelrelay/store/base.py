@@ -106,6 +106,7 @@ class Whose:
     """Which sessions are meant: those for which everything given holds. Nothing given means none at all.
 
     Attributes:
+        hosts: Those at any of these hosts; none of them when it is empty.
         sid: As in `SessionRow`.
         live_at: Those that have not run out by then; given alone it means everybody who is signed in.
     """
@@ -118,6 +119,7 @@ class Whose:
     email: str | None = None
     sid: bytes | None = None
     client_id: str | None = None
+    hosts: frozenset[str] | None = None
     live_at: float | None = None
 
 

@@ -338,4 +338,5 @@ def _by_age(rows: list[SessionRow]) -> list[SessionRow]:
 def _is_meant(row: SessionRow, whose: Whose) -> bool:
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
     is_live = row.expires_at > given.pop("live_at", -inf) if given else False
-    return is_live and all(getattr(row, name) == value for name, value in given.items())
+    is_there = row.host in given.pop("hosts", (row.host,))
+    return is_live and is_there and all(getattr(row, name) == value for name, value in given.items())

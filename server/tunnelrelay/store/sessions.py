@@ -143,6 +143,8 @@ def _meant(whose: Whose) -> ColumnElement[bool] | None:
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
     if not given:
         return None
-    live_at = given.pop("live_at", None)
+    live_at, hosts = given.pop("live_at", None), given.pop("hosts", None)
     conditions = [is_equal(sessions.c[name], value) for name, value in given.items()]
+    if hosts is not None:
+        conditions.append(sessions.c.host.in_(sorted(hosts)))
     return and_(*conditions, *([] if live_at is None else [sessions.c.expires_at > live_at]))
