@@ -6,6 +6,7 @@ import pytest
 
 from tests.manage.people import OPERATOR, Office, acting
 from tunnelrelay import tokens
+from tunnelrelay.manage import credentials
 from tunnelrelay.manage.problems import Kind, ManageError
 
 
@@ -142,3 +143,20 @@ async def test_a_key_without_the_scope_reads_and_writes_nothing(office: Office) 
         with pytest.raises(ManageError) as refused:
             await attempt
         assert refused.value.code == "scope_missing"
+
+
+async def test_a_member_s_owner_has_so_many_tokens(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "MAX_TOKENS", 2)
+    ann, other = await office.actor("ann", owner="red"), await office.actor("bob", owner="blue")
+    for _ in range(2):
+        await office.credentials.create(ann)
+
+    with pytest.raises(ManageError) as refused:
+        await office.credentials.create(ann)
+
+    assert (refused.value.kind, refused.value.code) == (Kind.CONFLICT, "too_many")
+    await office.credentials.create(other)
+    await office.credentials.create(OPERATOR, owner="red")
+    for token in await office.credentials.page(ann):
+        await office.credentials.revoke(ann, token.id)
+    await office.credentials.create(ann)

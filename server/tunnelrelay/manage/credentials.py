@@ -11,11 +11,13 @@ from tunnelrelay import tokens
 from tunnelrelay.agents.acl import acl_problem
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
-from tunnelrelay.manage.problems import invalid, missing
+from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.model import Token
 
 AREA = "credentials"
 WHAT = "credential"
+MAX_TOKENS = 1000
+"""Of one owner: more than anybody's agents need, and a bound on what a member can fill the store with."""
 MAX_RULES = 100
 """Of one ACL. Every bind is held against all of them."""
 
@@ -51,7 +53,7 @@ class Credentials:
             owner: Whose agents connect with it; None for the actor's own, anybody else only for administrators.
 
         Raises:
-            ManageError: FORBIDDEN, INVALID, AWAY.
+            ManageError: FORBIDDEN, INVALID, CONFLICT when a member's owner has too many, AWAY.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE)
@@ -69,6 +71,13 @@ class Credentials:
             user_id=actor.user_id,
         )
         with ground.asking():
+            if (
+                not actor.is_admin
+                and len(await ground.store.token_page(owner=whose, before=None, limit=MAX_TOKENS)) >= MAX_TOKENS
+            ):
+                raise ManageError(
+                    Kind.CONFLICT, "too_many", f"An owner has at most {MAX_TOKENS} tokens.", "Revoke some."
+                )
             await ground.store.add_token(token, tokens.digest(text))
         ground.record(actor, "token.created", owner=whose, id=token.id, after=said(token))
         return token, text
