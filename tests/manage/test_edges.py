@@ -485,6 +485,25 @@ async def test_an_owner_has_only_so_many_edges(managed, monkeypatch):
     assert MAX_EDGES >= 100
 
 
+async def test_all_edges_of_an_owner_together_are_only_so_large(managed, monkeypatch):
+    """Each relay keeps all of them compiled: a thousand of the largest would be gigabytes."""
+    monkeypatch.setattr("tunnelrelay.manage.edges.MAX_OWNERS_BYTES", 4000)
+    edges = managed.services.edges
+    first, second = await edge(managed, "one"), await edge(managed, "two")
+    bobs = await edge(managed, "bobs", BOB)
+    large = with_policy(cidr_allow=tuple(f"10.0.{number}.0/24" for number in range(200)))
+
+    await edges.set_policy(ANN, first.id, large)
+    with pytest.raises(ManageError) as refused:
+        await edges.set_policy(ANN, second.id, large)
+    await edges.set_policy(BOB, bobs.id, large)
+    monkeypatch.setattr("tunnelrelay.manage.edges.MAX_OWNERS_BYTES", 100)
+    smaller = await edges.set_policy(ANN, first.id, with_policy(cidr_allow=("10.0.0.0/8",)))
+
+    assert refused.value.fields.keys() == {"policy"}
+    assert smaller.settings.policy.cidr_allow == ("10.0.0.0/8",)
+
+
 async def test_tests_of_providers_are_limited_for_each_user(managed):
     for _ in range(10):
         await managed.services.edges.test_provider(ANN, oidc())

@@ -14,6 +14,7 @@ from tests.manage.test_providers import SECRET, WORK, by_name
 from tests.support.managed import ADMIN, ANN, Managed
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.manage.edge_policy import EdgePolicies
 from tunnelrelay.manage.edge_settings import EdgeSettings
 from tunnelrelay.manage.edges import Change, NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
@@ -125,6 +126,31 @@ async def test_a_look_without_news_reads_nothing_but_the_revisions(managed):
     await managed.live.look()
 
     assert reads == []
+
+
+async def test_rules_that_did_not_change_are_neither_read_nor_compiled_anew(managed, monkeypatch):
+    """A tenant's thousand large edges: each change of any edge or group would hold up everybody on every relay."""
+    group = await managed.services.backends.create(ANN, [("app", "web")])
+    for number in range(3):
+        made = await guarded(managed, f"demo{number}")
+        await managed.services.edges.set_backend(ANN, made.id, group.id)
+    await managed.live.look()
+    work: list[str] = []
+    for name in ("compile", "settings"):
+        done = getattr(EdgePolicies, name)
+        monkeypatch.setattr(
+            EdgePolicies, name, lambda *args, _name=name, _done=done, **more: work.append(_name) or _done(*args, **more)
+        )
+
+    await managed.services.backends.update(ANN, group.id, labels=[("app", "shop")])
+    by_group = list(work)
+    await managed.services.backends.update(ADMIN, group.id, description="of the shop")
+    work.clear()
+    await managed.live.look()
+
+    assert "compile" not in by_group
+    assert work == []
+    assert managed.registry.find("demo0.tun.example").policy.connection is not None
 
 
 async def test_an_edge_that_did_not_change_is_not_put_anew(managed):

@@ -16,10 +16,18 @@ PURPOSE = "edge"
 MAX_SECRETS = 32 * 1024
 """Bytes of an edge's secrets: some hundreds of passwords."""
 MAX_SEALED = 2 * MAX_SECRETS
+MAX_OWNERS_BYTES = 4 * 1024 * 1024
+"""Of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads them whenever any edge
+has changed, and what they are compiled to is forty times as much."""
 
 
 class Unreadable(Exception):
     """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. It must not open."""
+
+
+def size_of(row: EdgeRow) -> int:
+    """Characters and bytes of what an edge is; see `MAX_OWNERS_BYTES`."""
+    return len(row.settings) + len(row.sealed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
-from tunnelrelay.manage.edge_policy import MAX_SECRETS, Unreadable
+from tunnelrelay.manage.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
 from tunnelrelay.manage.edge_settings import (
     EdgeSecrets,
     EdgeSettings,
@@ -356,7 +356,10 @@ class Edges:
         if fields:
             raise invalid(fields)
         sealed = row.sealed if secrets == kept else self.views.policies.seal(row.id, secrets)
-        return replace(row, settings=new.encode(), sealed=sealed)
+        changed = replace(row, settings=new.encode(), sealed=sealed)
+        if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self.live.bytes_of(row.owner, but=row.id)):
+            raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})
+        return changed
 
     def _settings(self, row: EdgeRow) -> EdgeSettings:
         """What is to be changed: never something that cannot be read, as a change would lose the rest of it."""

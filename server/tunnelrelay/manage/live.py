@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tunnelrelay.manage.catalog import Catalog
-from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
+from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable, size_of
 from tunnelrelay.manage.edge_settings import EdgeSettings, names_provider
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.reseal import reseal
@@ -38,12 +38,13 @@ class _Kept:
     """An edge as it was applied, to apply it anew without the store when a provider changes.
 
     Attributes:
+        group: Labels of its tunnel group, as they were read; None without one.
         is_named: Its login names a provider.
         problem: Why everybody is refused; "" when all is well.
     """
 
     row: EdgeRow
-    labels: Pairs
+    group: Pairs | None
     generation: int
     is_named: bool
     problem: str = ""
@@ -69,6 +70,11 @@ class Live:
     def edges_of(self, owner: str) -> int:
         """How many edges an owner has."""
         return sum(kept.row.owner == owner for kept in self._edges.values())
+
+    def bytes_of(self, owner: str, *, but: str = "") -> int:
+        """How much an owner's edges are, without the one with the id `but`."""
+        rows = (kept.row for kept in self._edges.values())
+        return sum(size_of(row) for row in rows if row.owner == owner and row.id != but)
 
     def problem_of(self, edge_id: str) -> str:
         """Why an edge refuses everybody; "" when it does not."""
@@ -169,7 +175,7 @@ class Live:
     async def _load_providers(self) -> None:
         self._catalog.load(await self._ground.store.providers.all())
         for kept in [kept for kept in self._edges.values() if kept.is_named]:
-            self._put(kept.row, kept.labels, kept.generation)
+            self._put(kept.row, kept.group, kept.generation)
             await asyncio.sleep(0)  # each takes a fraction of a millisecond, and there may be thousands
         self._recompile_tunnels()
 
@@ -180,34 +186,32 @@ class Live:
         groups = {row.id: row.labels for row in await self._ground.store.backends.all()}
         for row in rows:
             kept = self._edges.get(row.id)
-            labels = self._labels(row, groups.get(row.backend_id))
-            if kept is None or (kept.row, kept.labels) != (row, labels):
-                self._put(row, labels, await self._generation(row))
+            group = groups.get(row.backend_id)
+            if kept is None or (kept.row, kept.group) != (row, group):
+                self._put(row, group, await self._generation(row))
+                await asyncio.sleep(0)
 
     async def _apply(self, row: EdgeRow) -> None:
         group = await self._ground.store.backends.get(row.backend_id) if row.backend_id else None
-        labels = self._labels(row, group.labels if group is not None else None)
-        self._put(row, labels, await self._generation(row))
+        self._put(row, group.labels if group is not None else None, await self._generation(row))
 
     async def _generation(self, row: EdgeRow) -> int:
         name = await self._ground.store.name(row.host) if row.host is not None else None
         return name.generation if name is not None else 1
 
-    def _labels(self, row: EdgeRow, group: Pairs | None) -> Pairs:
+    def _labels(self, row: EdgeRow, settings: EdgeSettings, group: Pairs | None) -> Pairs:
         """What the edge's tunnels carry; nothing, which no tunnel matches, when nobody is to serve it."""
-        try:
-            settings = self._policies.settings(row)
-        except Unreadable:
-            return ()
         if settings.route is None or not settings.backend_enabled:
             return ()
         return ((LABEL, row.id),) if not row.backend_id else group or ()
 
-    def _put(self, row: EdgeRow, labels: Pairs, generation: int) -> None:
+    def _put(self, row: EdgeRow, group: Pairs | None, generation: int) -> None:
         policy, problem, settings = CLOSED, "", EdgeSettings()
         try:
             settings = self._policies.settings(row)
-            policy = self._policies.compile(settings, self._policies.open(row), owner=row.owner)
+            policy = self._compiled_before(row) or self._policies.compile(
+                settings, self._policies.open(row), owner=row.owner
+            )
         except (Unreadable, PolicyInvalid) as error:
             problem = str(error)
             log.error("an edge refuses everybody: id=%s host=%s reason=%s", row.id, row.host, problem)
@@ -215,19 +219,26 @@ class Live:
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
             log.exception("an edge refuses everybody: id=%s host=%s", row.id, row.host)
         oidc = settings.policy.oidc
-        self._edges[row.id] = _Kept(row, labels, generation, oidc is not None and names_provider(oidc), problem)
+        self._edges[row.id] = _Kept(row, group, generation, oidc is not None and names_provider(oidc), problem)
         edge = LiveEdge(
             id=row.id,
             owner=row.owner,
             host=row.host,
             generation=generation,
             policy=policy,
-            labels=labels,
+            labels=self._labels(row, settings, group),
             sticky=settings.sticky,
         )
         if edge != self._table.get(row.id):
             self._table.put(edge)
         self._publish(row)
+
+    def _compiled_before(self, row: EdgeRow) -> Policy | None:
+        """The policy this very row was compiled to, which takes long for a large one; None to compile it anew."""
+        kept, edge = self._edges.get(row.id), self._table.get(row.id)
+        if kept is None or edge is None or kept.row != row or kept.is_named or kept.problem:
+            return None
+        return edge.policy
 
     def _drop(self, edge_id: str) -> None:
         kept = self._edges.pop(edge_id, None)

@@ -52,6 +52,7 @@ class EdgeTable:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._edges: dict[str, LiveEdge] = {}
+        self._wanted: dict[str, frozenset[tuple[str, str]]] = {}
         self._of_owner: dict[str, dict[str, None]] = {}
         self._joined: dict[str, dict[int, Tunnel]] = {}
         self.warm: Callable[[Connection], None] = lambda connection: None
@@ -89,6 +90,7 @@ class EdgeTable:
         """An edge is new, or was changed. Its new rules hold from the next request on, and for what is under way."""
         moved = self._clear(edge)
         self._edges[edge.id] = edge
+        self._wanted[edge.id] = frozenset(edge.labels)
         self._of_owner.setdefault(edge.owner, {})[edge.id] = None
         if edge.host is not None:
             moved.update(self._open(edge, edge.host))
@@ -102,6 +104,7 @@ class EdgeTable:
         edge = self._edges.pop(edge_id, None)
         if edge is None:
             return
+        del self._wanted[edge_id]
         del self._of_owner[edge.owner][edge_id]
         if not self._of_owner[edge.owner]:
             del self._of_owner[edge.owner]
@@ -119,11 +122,15 @@ class EdgeTable:
         older = [each for each in mine.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
         self._registry.admit(tunnel)
         mine[tunnel.claim] = tunnel
+        carried, all_wanted = frozenset(tunnel.labels), self._wanted
         for edge_id in self._of_owner.get(tunnel.owner, ()):
-            edge = self._edges[edge_id]
+            wanted = all_wanted[edge_id]
+            if not wanted or not wanted <= carried:
+                continue
             if len(tunnel.hosts) >= MAX_SERVED:
                 break
-            if edge.host is not None and _carries(tunnel, edge):
+            edge = self._edges[edge_id]
+            if edge.host is not None:
                 endpoint = self._registry.find(edge.host)
                 assert endpoint is not None  # an edge with a host has its endpoint for as long
                 if len(endpoint.tunnels) >= MAX_SHARED:
@@ -177,7 +184,9 @@ class EdgeTable:
         before = dict.fromkeys(endpoint.tunnels)
         joined = self._joined.get(edge.owner, {}).values()
         has_room = (each for each in joined if each in before or len(each.hosts) < MAX_SERVED)
-        now = tuple(islice((each for each in has_room if _carries(each, edge)), MAX_SHARED))
+        wanted = self._wanted[edge.id]
+        matching = (each for each in has_room if wanted and wanted.issubset(each.labels))
+        now = tuple(islice(matching, MAX_SHARED))
         self._registry.serve_edge(endpoint, now)
         for tunnel in now:
             if tunnel not in before:
@@ -194,11 +203,6 @@ class EdgeTable:
         tunnels = endpoint.tunnels
         self._registry.drop_edge(endpoint.host, edge.id)
         return tuple(_without(tunnel, endpoint.host) for tunnel in tunnels)
-
-
-def _carries(tunnel: Tunnel, edge: LiveEdge) -> bool:
-    """Whether a tunnel of the edge's owner is one of those it looks for."""
-    return bool(edge.labels) and set(edge.labels) <= set(tunnel.labels)
 
 
 def _without(tunnel: Tunnel, host: str) -> Tunnel:
