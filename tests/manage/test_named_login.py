@@ -2,17 +2,20 @@
 nothing of one owner's logins is good at another's."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.manage.test_providers import by_name, named
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.managed import ADMIN, ANN, BOB
+from tests.support.scripted_agent import ScriptedAgent
 from tests.support.visitor import Visitor, page_url
 from tests.support.world import World, world
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import PolicySpec, Refused
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.store.base import NameRow
 
 
 @pytest.fixture
@@ -108,3 +111,32 @@ async def test_a_changed_rule_acts_on_a_visitor_who_is_signed_in(w, app, mock_id
         await services.edges.set_policy(ANN, made.id, by_name())
 
     assert (before.status_code, after.status_code) == (200, 401)
+
+
+async def test_an_owner_who_loses_a_provider_while_the_store_is_asked_for_a_name_does_not_serve_by_it(
+    w, mock_idp, monkeypatch
+):
+    """Row 130."""
+    provider = await register(w, mock_idp, owners=("ann",))
+    _, token = await w.relay.parts.services.credentials.create(ANN)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    claim = w.relay.store.claim_name
+
+    async def slow(*args: Any, **more: Any) -> NameRow:
+        asked.set()
+        await go_on.wait()
+        return await claim(*args, **more)
+
+    monkeypatch.setattr(w.relay.store, "claim_name", slow)
+    agent = ScriptedAgent()
+    await agent.connect(w.relay.http[1], token=token)
+    answer = asyncio.create_task(agent.bind("late", policy=PolicySpec(oidc=named())))
+    await asked.wait()
+    await w.relay.parts.services.providers.update(ADMIN, provider.id, owners=("bob",))
+    go_on.set()
+    refused = await answer
+    await agent.close()
+
+    assert isinstance(refused, Refused)
+    assert refused.code == "policy_invalid"
+    assert w.relay.registry.find("late.localhost") is None

@@ -32,7 +32,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
-from tunnelrelay.policy.named import is_named
+from tunnelrelay.policy.named import names_provider
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import Taken
 from tunnelrelay.registry.tunnel import Tunnel
@@ -194,10 +194,8 @@ class AgentSession:
     def _bind_at(self, bind: Bind, host: str) -> None:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
         desk = self._desk
-        try:
-            policy = self._policy(bind)
-        except PolicyInvalid as error:
-            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
+        policy = self._policy_or_refuse(bind)
+        if policy is None:
             return
         if problem := weight_problem(bind):
             self._refuse(bind, "policy_invalid", problem)
@@ -211,6 +209,13 @@ class AgentSession:
         elif self._may_ask(bind):
             self._asking[bind.tunnel] = bind
             desk.spawn(self._ask(bind, host, policy))
+
+    def _policy_or_refuse(self, bind: Bind) -> Policy | None:
+        try:
+            return self._policy(bind)
+        except PolicyInvalid as error:
+            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
+            return None
 
     def _policy(self, bind: Bind) -> Policy:
         """What guards the endpoint, by the providers there are now. Raises `PolicyInvalid`."""
@@ -240,7 +245,7 @@ class AgentSession:
         desk.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
         return False
 
-    async def _ask(self, bind: Bind, host: str, policy: Policy) -> None:
+    async def _ask(self, bind: Bind, host: str, policy: Policy | None) -> None:
         """A name that is new here: the store decides between owners, also between those of two relays."""
         row, names = None, self._desk.names
         try:
@@ -257,20 +262,24 @@ class AgentSession:
             hint = "nothing to do: the agent tries again by itself; the relay's operator finds more in its log"
             self._refuse(bind, "try_later", f"the relay cannot look up {host} at the moment", hint)
         elif is_ours:
-            self._claim(bind, host, policy, row.generation)
+            if names_provider(bind.policy):  # which may be this owner's to name no more
+                policy = self._policy_or_refuse(bind)
+            if policy is None:
+                names.given_up(host, self.owner)
+            else:
+                self._claim(bind, host, policy, row.generation)
         else:
             self._refuse_taken(bind, row)
 
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
         desk = self._desk
-        known = desk.registry.find(host)
-        former = known.policy if known is not None else None
+        former = known.policy if (known := desk.registry.find(host)) is not None else None
         tunnel = desk.registry.claim(self._tunnel(bind), host, policy, generation)
         if isinstance(tunnel, Taken):
             self._refuse_held(bind, tunnel)
             return
         self.tunnels[bind.tunnel] = tunnel
-        if bind.policy.oidc is not None and is_named(bind.policy.oidc):
+        if names_provider(bind.policy):
             tunnel.recompile = lambda: self._policy(bind)
         for connection in policy.providers():
             desk.warm(connection)
@@ -364,13 +373,12 @@ class AgentSession:
             self._refuse(offer, "name_taken", message, hint or OTHER_NAME)
 
     def _refuse_offer(self, offer: Bind | Join, refused: NotHad, host: str = "") -> None:
-        desk = self._desk
-        desk.audit.record("name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer)
+        self._desk.audit.record("name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer)
         self._refuse(offer, refused.code, refused.message, refused.hint)
 
     def _refuse_held(self, bind: Bind, taken: Taken) -> None:
-        desk = self._desk
         code, message, hint = why_refused(taken)
+        desk = self._desk
         desk.audit.record("name.refused", reason=taken.why, host=taken.host, owner=self.owner, peer=self.link.peer)
         self._refuse(bind, code, message, hint)
 

@@ -6,7 +6,7 @@ to a `NamedOidc`, which is compiled like any other. Nothing that comes over the 
 
 from collections.abc import Callable
 
-from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
 
 SIGN = "@"
 """What a name begins with; no issuer does."""
@@ -34,6 +34,11 @@ Resolve = Callable[[str, OidcSpec], NamedOidc | str]
 def is_named(spec: OidcSpec) -> bool:
     """Whether a login names a provider instead of describing one."""
     return spec.issuer.startswith(SIGN)
+
+
+def names_provider(spec: PolicySpec) -> bool:
+    """Whether an endpoint's rules hang on what a provider is at the moment."""
+    return spec.oidc is not None and is_named(spec.oidc)
 
 
 def knows_none(_owner: str, spec: OidcSpec) -> NamedOidc | str:
