@@ -53,11 +53,11 @@ async def confirm(page: Page, button: str, answer: str) -> None:
     await page.get_by_role("dialog").get_by_role("button", name=answer, exact=True).click()
 
 
-def run(command: str, *more: str, **variables: str) -> Child:
+def run(command: str, *more: str) -> Child:
     """Runs a `tunnel` command of a page to its end."""
     program, *args = shlex.split(command)
     assert program == "tunnel"
-    return processes.run("tunnelctl", *args, *more, env=variables)
+    return processes.run("tunnelctl", *args, *more)
 
 
 @pytest.mark.parametrize("stack", [["--multi-tenant=true"]], indirect=True, ids=["tokens are asked for"])
@@ -91,7 +91,7 @@ async def test_an_authtoken_is_shown_once_serves_what_it_may_and_is_cut_off_when
     assert tunnel.child.wait() == 3
 
 
-async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_deleted(page: Page):
+async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_deleted(page: Page, tmp_path: Path):
     await go(page, "API keys")
     await page.get_by_role("link", name="New API key").first.click()
     await page.get_by_label("Description").fill("Deploy pipeline")
@@ -100,14 +100,15 @@ async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_de
     await page.get_by_role("button", name="Create API key").click()
     await expect(page.get_by_text(ONCE)).to_be_visible()
     text = await copied(page, "Copy the API key")
-    variable, command = await copied(page, "Copy the variable"), await copied(page, "Copy the command")
+    setting, command = await copied(page, "Copy the setting"), await copied(page, "Copy the command")
     curl = await copied(page, "Copy the curl command")
     await screenshot(page, "dashboard-api-key")
 
-    assert variable == f"export TUNNELCTL_API_KEY={text}"
-    listed = run(command, TUNNELCTL_API_KEY=text)
+    file = f"--config={tmp_path / 'tunnel.yml'}"
+    assert run(setting, file).returncode == 0
+    listed = run(command, file)
     assert listed.returncode == 0, listed.output
-    assert run(command.replace("edges https", "users"), TUNNELCTL_API_KEY=text).returncode != 0
+    assert run(command.replace("edges https", "users"), file).returncode != 0
     asked = Child("curl", [require_tool("curl"), "-s", *shlex.split(curl)[1:]])
     assert asked.wait() == 0
     assert '"https_edges":[]' in asked.output
@@ -117,7 +118,7 @@ async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_de
     assert text not in await page.content()
     await confirm(page, "Delete", "Delete the key")
     await expect(page.get_by_text("No API keys yet")).to_be_visible()
-    assert run(command, TUNNELCTL_API_KEY=text).returncode != 0
+    assert run(command, file).returncode != 0
 
 
 async def test_a_provider_is_tried_out_registered_and_named_without_its_secret(page: Page, stack: Stack, app: App):
