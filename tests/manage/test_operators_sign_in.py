@@ -88,6 +88,22 @@ async def test_an_administrator_signs_in_by_the_operator_s_provider_and_out_agai
         assert (await client.get("/edges")).status_code == 303
 
 
+async def test_who_came_by_a_link_and_by_the_provider_is_led_out_of_both(
+    tmp_path: Path, provider: LyingProvider
+) -> None:
+    async with relay(tmp_path, provider) as (w, client):
+        await come_back(w, client, provider)
+        assert (await client.get("/edges")).status_code == 200
+        (user,) = await w.relay.store.users.all()
+        sign_ins = w.relay.parts.services.sign_ins
+        assert (await client.sign_in(await sign_ins.invite(None, user.id))).status_code == 303
+
+        left = await client.post("/sign-out")
+
+        assert left.headers["location"] == "/_tunnel/logout"
+        assert "tunnel-dashboard=;" in left.headers["set-cookie"]
+
+
 async def test_who_has_no_value_of_the_claim_gets_the_login_s_own_refusal(
     tmp_path: Path, provider: LyingProvider
 ) -> None:

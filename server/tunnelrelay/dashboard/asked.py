@@ -26,7 +26,6 @@ class Asked:
 
     Attributes:
         session: The cookie's value.
-        by_provider: See `Who`.
         token: The CSRF token of this session's forms.
         form: What a POST has sent; empty for a GET.
         areas: What the navigation shows.
@@ -36,7 +35,6 @@ class Asked:
     deps: Deps
     actor: Actor
     session: bytes = field(repr=False)
-    by_provider: bool
     token: str = field(repr=False)
     areas: tuple[Group, ...]
     form: Form = field(default_factory=Form)

@@ -95,7 +95,6 @@ class Guard:
             deps=self._deps,
             actor=signed_in.actor,
             session=signed_in.session,
-            by_provider=signed_in.by_provider,
             token=token,
             areas=self._areas[signed_in.actor.is_admin],
             form=form or Form(),

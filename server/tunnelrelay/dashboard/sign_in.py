@@ -20,6 +20,7 @@ from tunnelrelay.dashboard.form import Form, read_form
 from tunnelrelay.dashboard.said import said
 from tunnelrelay.dashboard.ways_in import SIGN_IN, own_path
 from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.oidc.cookies import CookieJar
 from tunnelrelay.web.reading import field_values, inside_of, query_params
 
 SIGN_OUT = "/sign-out"
@@ -62,8 +63,11 @@ class SignIn:
 
     async def _leave(self, asked: Asked) -> Response:
         """Ends the sign-in; one by the provider ends on that provider's own page, which asks once more."""
-        await self.deps.services.sign_ins.sign_out(asked.session.decode("ascii"))
-        where = LOGOUT if asked.by_provider else f"{SIGN_IN}?said=signed_out"
+        sign_ins = self.deps.services.sign_ins
+        await sign_ins.sign_out(asked.session.decode("ascii"))
+        theirs = CookieJar(self.deps.address.is_secure).session_in(field_values(asked.request.scope, b"cookie"))
+        # Who has come both ways would be in again with the next click, and was told to be out.
+        where = LOGOUT if sign_ins.oidc is not None and theirs is not None else f"{SIGN_IN}?said=signed_out"
         answer = Response(status_code=303, headers={"Location": where})
         # What this host has kept in the browser goes too; cookies are not named, for that would empty the siblings.
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -17,12 +17,10 @@ class Who:
 
     Attributes:
         session: The value of the cookie that says so: what CSRF tokens are made of.
-        by_provider: It is the operator's OpenID provider's word; signing out is its affair then.
     """
 
     actor: Actor
     session: bytes = field(repr=False)
-    by_provider: bool = False
 
 
 async def who(deps: Deps, scope: Mapping[str, Any]) -> Who | None:
@@ -44,4 +42,4 @@ async def who(deps: Deps, scope: Mapping[str, Any]) -> Who | None:
     if sign_ins.oidc is None or theirs is None:
         return None
     actor = await sign_ins.oidc.actor_of(cookies, peer=inside.peer.host, request_id=inside.request_id)
-    return None if actor is None else Who(actor, theirs, by_provider=True)
+    return None if actor is None else Who(actor, theirs)
