@@ -1,4 +1,4 @@
-"""The examples of README.md and of the quick start do what the pages say, with real programs on free ports."""
+"""The examples of README.md and of some guides do what the pages say, with real programs on free ports."""
 
 import os
 import re
@@ -15,7 +15,8 @@ from tests.support.processes import Child
 from tests.support.tools import ROOT, require_tool
 from tests.support.visitor import Visitor
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "guides" / "quick-start.md"]
+GUIDES = ROOT / "docs" / "guides"
+PAGES = [ROOT / "README.md", *(GUIDES / f"{name}.md" for name in ("quick-start", "edges", "named-provider"))]
 PORTS = ("8080", "8081", "3000", "9400")
 """The usual ports, which the pages speak of and which may be taken on this machine."""
 
