@@ -88,7 +88,7 @@ def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
         person=row.subject,
         request_id=row.request_id,
         node=row.node,
-        details=tuple((name, names.get(text, text)) for name, text in texts.items() if text),
+        details=tuple((name, text if name == "id" else names.get(text, text)) for name, text in texts.items() if text),
         changes=_changes(before, after, names),
         had=had,
         has=has,
