@@ -91,6 +91,7 @@ class Tunnel:
         health: See `Health`.
         proof: What names its agent without the instance id itself (`tunnelctl.agent.ready.proof`).
         is_draining: It gets no new requests; those it has go on.
+        label: `owner/name`, for the access log.
     """
 
     id: str
@@ -122,11 +123,8 @@ class Tunnel:
     health: Health = HEALTHY
     is_draining: bool = False
     proof: bytes = field(init=False)
+    label: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.proof = hashlib.sha256(b"tunnel ready " + self.agent.encode()).hexdigest().encode()
-
-    @property
-    def label(self) -> str:
-        """`owner/name`, for the access log."""
-        return f"{self.owner}/{self.name}"
+        self.label = f"{self.owner}/{self.name}"
