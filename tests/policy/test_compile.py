@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.making import head, oidc, policy, problems
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
-from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
+from tunnelrelay.policy.compile import MAX_NETWORKS, PolicyInvalid, compile_policy
 from tunnelrelay.policy.headers import request_block
 
 
@@ -305,3 +305,12 @@ def test_a_policy_that_is_refused_is_never_returned():
     with pytest.raises(PolicyInvalid) as caught:
         compile_policy(PolicySpec(cidr_allow=("x",)), upstream="http://localhost:1", owner="a", key=b"k" * 32)
     assert caught.value.problems
+
+
+def test_there_are_only_so_many_networks_in_both_lists_together():
+    """Every request is compared with all of them, and an owner's thousand endpoints keep them in memory."""
+    many = tuple(f"10.{number // 256}.{number % 256}.0/24" for number in range(MAX_NETWORKS))
+
+    assert len(policy(cidr_allow=many).cidr_allow) == MAX_NETWORKS
+    with pytest.raises(PolicyInvalid, match=f"{MAX_NETWORKS + 1} networks"):
+        policy(cidr_allow=many, cidr_deny=("192.0.2.0/24",))

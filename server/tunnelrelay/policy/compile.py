@@ -24,6 +24,9 @@ from tunnelrelay.policy.words import words_for
 _HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _MAPPED = IPv6Network("::ffff:0:0/96")
+MAX_NETWORKS = 1000
+"""Of both lists together. Every request is compared with them, and each takes half a kilobyte for as long as the
+endpoint is there."""
 
 
 class PolicyInvalid(Exception):
@@ -61,6 +64,8 @@ def compile_policy(
     """
     problems: list[str] = []
     spec = _with_provider(spec, owner, resolve)
+    if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
+        raise PolicyInvalid([f"cidr_allow: {count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"])
     oidc = spec.oidc
     if oidc is not None and spec.basic_auth:
         problems.append("a password and an OpenID login cannot guard the same endpoint: use one of them")
