@@ -100,6 +100,22 @@ async def test_a_stream_ends_when_its_user_signs_out(tmp_path: Path):
             assert await events.next() == ("", "")
 
 
+async def test_row146_a_stream_rests_after_much_work_whatever_changes_and_ends_with_its_user_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Row 146."""
+    monkeypatch.setattr(live, "REST_FACTOR", 1e9)
+    monkeypatch.setattr(live, "MAX_REST_SECONDS", 1e9)
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.001)
+    async with world(tmp_path) as w, signed_in(w) as admin, following(admin, "/edges/events") as events:
+        assert (await events.next())[0] == "rows"
+        await make_edge(w)
+        assert "shop.localhost" in (await admin.get("/edges")).text
+        await admin.post("/sign-out")
+
+        assert await events.next() == ("over", "")
+
+
 async def test_a_stream_ends_when_its_user_is_no_administrator_any_more(tmp_path: Path):
     """Row 138."""
     async with world(tmp_path) as w, signed_in(w) as admin:

@@ -20,6 +20,9 @@ from tunnelrelay.manage.traffic import Changes
 
 LOOK_SECONDS = 2.0
 """How often it is looked at what nothing tells of: figures, and whether the session is still good (5 s, row 145)."""
+REST_FACTOR, MAX_REST_SECONDS = 50.0, 5.0
+"""A stream rests so many times as long as its pieces took to write: the relay's visitors wait meanwhile, and whoever
+has a thousand endpoints, and changes them all the time, must not have them wait for him."""
 PING_SECONDS = 15.0
 """How long a stream may be silent: proxies close what says nothing for 30 to 60 s."""
 OVER = "over"
@@ -54,11 +57,14 @@ def event(name: str, data: str) -> str:
 async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) -> AsyncIterator[str]:
     now = asyncio.get_running_loop().time
     shown: dict[str, str] = {}
-    spoke_at = now()
+    spoke_at = rests_until = now()
     try:
         while await _is_signed_in(asked):
-            for name, render in pieces.items():
+            took = 0.0
+            for name, render in pieces.items() if now() >= rests_until else ():
+                began = now()
                 written = await render()
+                took += now() - began
                 if shown.get(name) != (said := _TIMES.sub(r"\1", written)):
                     shown[name] = said
                     spoke_at = now()
@@ -66,7 +72,10 @@ async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) 
             if now() - spoke_at >= PING_SECONDS:
                 spoke_at = now()
                 yield ": still here\n\n"
-            await _change_or_look(changes)
+            rests_until = max(rests_until, now() + min(REST_FACTOR * took, MAX_REST_SECONDS))
+            rest = min(max(0.0, rests_until - now()), LOOK_SECONDS)
+            await asyncio.sleep(rest)
+            await _change_or_look(changes, LOOK_SECONDS - rest)
         yield event(OVER, "")
     except ManageError:
         yield event(OVER, "")
@@ -74,10 +83,10 @@ async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) 
         changes.close()
 
 
-async def _change_or_look(changes: Changes) -> None:
-    """Returns when something has changed, and after `LOOK_SECONDS` whatever happens."""
+async def _change_or_look(changes: Changes, seconds: float) -> None:
+    """Returns when something has changed, and after so many seconds whatever happens."""
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(seconds):
             await anext(aiter(changes), None)
     except TimeoutError:
         return

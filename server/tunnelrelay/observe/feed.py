@@ -22,8 +22,9 @@ GAP_SECONDS = 0.3
 """Between two wake-ups of one follower: people see no difference, and a page is not made anew for each request."""
 MAX_FOLLOWERS = 1000
 """Open pages that are kept up to date, of the whole relay. Each costs a connection and a few kilobytes."""
-MAX_OF_ONE = 60
-"""Of one user, so that no member can use up what the administrators watch their relay with."""
+MAX_OF_ONE = 20
+"""Of one user, so that no member can use up what the administrators watch their relay with, or the relay's time. Tabs
+that nobody looks at do not count: they rest."""
 
 Publish = Callable[[str], None]
 """What tells of changes: `Feed.publish`."""
