@@ -32,6 +32,7 @@ BY_ID: dict[str, Try] = {
     "logins.get": lambda o, who, ids: o.logins.get(who, ids["login"]),
     "logins.revoke": lambda o, who, ids: o.logins.revoke(who, ids["login"]),
     "logins.delete": lambda o, who, ids: o.logins.delete(who, ids["login"]),
+    "logins.revoke_all": lambda o, who, ids: o.logins.revoke_all(who, ids["host"]),
     "sign_ins.invite": lambda o, who, ids: o.sign_ins.invite(who, ids["user"]),
     "sign_ins.revoke": lambda o, who, ids: o.sign_ins.revoke(who, ids["sign_in"]),
 }
@@ -87,6 +88,7 @@ class Scene:
             "key": (await office.keys.create(ann))[0].id,
             "token": (await office.credentials.create(ann, acl=("bind:x",)))[0].id,
             "domain": domain.id,
+            "host": domain.host,
             "login": (await office.logins.page(ann))[0].id,
             "sign_in": (await office.sign_ins.page(ann))[0].id,
         }
