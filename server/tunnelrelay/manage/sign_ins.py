@@ -31,6 +31,9 @@ BURST_ATTEMPTS, ATTEMPTS_PER_SECOND = 10, 1 / 30
 and a code that leaked cannot be raced for by a thousand requests."""
 VIA = "dashboard"
 FIRST_NAME = "admin"
+FIRST_LEASE, FIRST_SECONDS = b"first administrator", 30.0
+"""Only one code at a time, at whichever relay, may make the first administrator: two that ask whether there is one
+before either has made one would both do."""
 SIGN_IN_PATH = "/sign-in"
 
 
@@ -236,9 +239,15 @@ class SignIns:
     async def _first_admin(self, owner: str) -> UserRow | None:
         """The administrator that the first code makes; None when there is one meanwhile, or another code was faster."""
         store, now = self._ground.store, self._ground.clock()
-        if await has_enabled_admin(store):
+        if not await store.lease(FIRST_LEASE, now, now + FIRST_SECONDS):
             return None
-        user_id = new_id("user", now)
+        try:
+            return None if await has_enabled_admin(store) else await self._make_first(owner, now)
+        finally:
+            await store.give_back(FIRST_LEASE)
+
+    async def _make_first(self, owner: str, now: float) -> UserRow | None:
+        store, user_id = self._ground.store, new_id("user", now)
         name = FIRST_NAME if await store.users.find(name=FIRST_NAME) is None else user_id
         user = UserRow(id=user_id, owner=owner, created_at=now, updated_at=now, name=name, key=user_id, role=ADMIN)
         if not await store.users.add(user):
