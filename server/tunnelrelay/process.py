@@ -1,6 +1,7 @@
 """The relay as a process: starts it, waits for a signal, stops it."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -58,6 +59,10 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
     )  # fmt: skip
     _tell_redirect_uri(relay)
     await _greet(relay, config)
+    # What was made so far lives as long as the relay. Collections that walked all of it took 35 ms at a time, which one
+    # request in a hundred felt at full load (p99 of small requests 38 ms with, 3 ms without).
+    gc.collect()
+    gc.freeze()
     await stopped.wait()
     log.info("relay stopping")
     await relay.stop()

@@ -1,6 +1,7 @@
 """An app that is made when it is first asked for: importing a large one would make every start of a relay slower."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,4 +25,5 @@ class LateApp:
             async with self._turn:
                 if self._app is None:
                     self._app = await asyncio.to_thread(self._make)
+                    gc.freeze()  # as in `process.py`: it lives as long as the relay, and is never walked again
         await self._app(scope, receive, send)
