@@ -6,6 +6,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.async_api import Page
@@ -23,6 +24,7 @@ DOCS_IMAGES = ROOT / "docs" / "images"
 NAMES = ("dashboard-edge", "dashboard-traffic")
 PATHS = ("/", "/cart", "/orders/1041", "/orders/1042", "/assets/shop.css", "/api/stock")
 VISITS = 60
+AGENTS = ("laptop", "build-7")
 
 
 async def take(folder: Path) -> None:
@@ -32,18 +34,22 @@ async def take(folder: Path) -> None:
             page = await browse_signed_in(w, context)
             await page.set_viewport_size({"width": 1280, "height": 860})
             await page.emulate_media(color_scheme="light", reduced_motion="reduce")
-            edge_id = await _stage(w)
-            for name, path in zip(NAMES, (f"/edges/{edge_id}", "/traffic"), strict=True):
-                await _open(w, page, path)
-                await page.screenshot(path=folder / f"{name}.png")
+            agents = [ScriptedAgent() for _ in AGENTS]
+            try:
+                edge_id = await _stage(w, agents)
+                for name, path in zip(NAMES, (f"/edges/{edge_id}", "/traffic"), strict=True):
+                    await _open(w, page, path)
+                    await page.screenshot(path=folder / f"{name}.png")
+            finally:
+                for agent in agents:
+                    await agent.close()
 
 
-async def _stage(w: World) -> str:
-    """An edge with two tunnels and visitors. Returns its id."""
+async def _stage(w: World, agents: Sequence[ScriptedAgent]) -> str:
+    """An edge that these serve, and visitors. Returns its id."""
     admin = actor_for((await w.relay.store.users.all(role="admin"))[0])
     edge = await w.relay.parts.services.edges.create(admin, NewEdge(host="shop.localhost", description="The shop"))
-    for name in ("laptop", "build-7"):
-        agent = ScriptedAgent()
+    for name, agent in zip(AGENTS, agents, strict=True):
         agent.answers = Asked.answer
         await agent.connect(w.port)
         bound = await agent.say(Join(tunnel=1, name=name, upstream="http://localhost:3000", edge=edge.row.id))

@@ -4,7 +4,7 @@ go. Everything runs in the test's own process but the browser."""
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,15 +31,18 @@ class Scene:
 
     Attributes:
         noise: What the page complained about.
+        agents: Those that were started; they end with the scene.
     """
 
     w: World
     page: Page
     noise: list[str]
+    agents: list[ScriptedAgent] = field(default_factory=list)
 
     async def agent(self, name: str, policy: PolicySpec | None = None) -> ScriptedAgent:
         """An agent that publishes a name and answers whatever it is asked."""
         agent = ScriptedAgent()
+        self.agents.append(agent)
         agent.answers = Asked.answer
         await agent.connect(self.w.port)
         bound = await agent.bind(name, policy=policy)
@@ -79,7 +82,12 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         page.on("console", lambda message: noise.append(message.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("dialog", lambda dialog: noise.append("a dialog opened"))
-        yield Scene(w, page, noise)
+        s = Scene(w, page, noise)
+        try:
+            yield s
+        finally:
+            for agent in s.agents:
+                await agent.close()
 
 
 async def test_traffic_shows_requests_as_they_come_with_who_by_which_rule_and_which_tunnel(tmp_path: Path) -> None:
