@@ -208,6 +208,7 @@ class Relay:
             await asyncio.sleep(0.05)
         acceptor.close()
         ingress.close()
+        await ingress.inside.close()
         await asyncio.sleep(0)
 
     async def _close(self) -> None:

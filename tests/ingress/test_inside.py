@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.world import World, world
+from tunnelrelay.ingress import inside
 from tunnelrelay.ingress.ingress import NO_DEADLINE
 from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.visit import Visit
@@ -103,6 +106,36 @@ async def test_a_stream_ends_whole_and_at_once_when_the_relay_stops(tmp_path: Pa
 
             assert await visitor.rest() == b"0\r\n\r\n"
         await app.is_over.wait()
+
+
+async def test_a_page_that_hears_nothing_of_the_end_is_over_when_the_relay_has_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inside, "CLOSE_SECONDS", (0.0, 60.0))
+    steps: list[str] = []
+
+    async def deaf(scope: Any, receive: Any, send: Send) -> None:
+        try:
+            await begin(send)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # gives something back
+            steps.append("the page is over")
+
+    async with world(tmp_path, drain_seconds=600.0) as w:
+        w.relay.ingress.inside = Inside(deaf)
+        close = w.relay.store.close
+
+        async def noted() -> None:
+            steps.append("the store is closed")
+            await close()
+
+        monkeypatch.setattr(w.relay.store, "close", noted)
+        async with connect(w.port) as visitor:
+            await greeted(visitor)
+            await w.relay.stop()
+
+        assert steps == ["the page is over", "the store is closed"]
 
 
 async def test_a_page_is_told_that_its_visitor_has_gone(tmp_path: Path):

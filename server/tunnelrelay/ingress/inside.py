@@ -27,6 +27,10 @@ MAX_OWN_BODY = 64 * 1024
 """Bytes of request body the relay's own pages take; a login form needs a few hundred."""
 
 
+CLOSE_SECONDS = (1.0, 5.0)
+"""For what the app does once its visitors are gone, and once it is cancelled: to give a database connection back."""
+
+
 class Inside:
     """Opens exchanges with the app."""
 
@@ -71,6 +75,14 @@ class Inside:
         self._is_draining = True
         for inward in list(self._event_streams):
             inward.finish()
+
+    async def close(self) -> None:
+        """Returns once the app does nothing more, which is cancelled if need be: it uses what the relay closes next."""
+        for seconds in CLOSE_SECONDS:
+            if tasks := self._state.tasks.copy():
+                _, late = await asyncio.wait(tasks, timeout=seconds)
+                for task in late:
+                    task.cancel()
 
     def stream_began(self, inward: "Inward") -> None:
         """A page's event stream: it ends with its visitor, or with the relay."""
