@@ -140,7 +140,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.patch(f"/{PATH}/{{id}}", **needs("credentials:write"))
     async def update_credential(call: Calling, id: Id, body: CredentialChange) -> Credential:
-        """Changes what is given; agents that are connected keep what they have bound."""
+        """Changes what is given; with another ACL, agents that came with it are connected anew under it."""
         changes: dict[str, Any] = body.model_dump(exclude_unset=True)
         if "acl" in changes:
             changes["acl"] = tuple(changes["acl"])

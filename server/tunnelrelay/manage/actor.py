@@ -53,6 +53,10 @@ class Actor:
         """Whose things they may see: a value for a store's `owner` filter; None for everybody's."""
         return None if self.is_admin else self.owner
 
+    def owner_filter(self, asked: str | None) -> str | None:
+        """The same for a list of which only one owner's things are asked for; nothing widens a member's."""
+        return asked if self.is_admin else self.owner
+
     def owns(self, owner: str) -> bool:
         """Whether something of this owner is theirs to see and change."""
         return self.is_admin or owner == self.owner

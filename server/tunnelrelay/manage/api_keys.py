@@ -12,7 +12,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import EVERYTHING, SCOPES, Access, Actor
 from tunnelrelay.manage.credentials import expiry_problem
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
-from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.manage.sign_in_rows import BY_KEY
 from tunnelrelay.manage.users import ADMIN
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
@@ -101,11 +101,9 @@ class ApiKeys:
                 description=before.description if description is None else description,
                 metadata=before.metadata if metadata is None else metadata,
             )
-            if after == before:
+            after = await ground.written(ground.store.api_keys, before, after, WHAT)
+            if after is before:
                 return before
-            after = replace(after, version=before.version + 1, updated_at=ground.clock())
-            if not await ground.store.api_keys.replace(after):
-                raise changed_meanwhile(WHAT)
         ground.record(actor, "api_key.updated", id=after.id, owner=after.owner, before=said(before), after=said(after))
         return after
 

@@ -35,7 +35,7 @@ class AuditTrail:
             since: Unix time of the oldest wanted.
             before: Only those with an id below, to read on.
             kind: One of `observe.audit.KINDS`.
-            owner: Only this one's. A member gets his own, whoever is asked for.
+            owner: Only this one's. A member who asks for another's gets none.
 
         Raises:
             ManageError: FORBIDDEN, AWAY.
@@ -50,6 +50,6 @@ class AuditTrail:
                 before=before,
                 host=host,
                 kind=kind,
-                owner=actor.only_owner or owner,
+                owner=actor.owner_filter(owner),
                 limit=page_size(limit),
             )

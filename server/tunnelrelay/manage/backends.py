@@ -89,11 +89,9 @@ class Backends:
                 description=before.description if description is None else description,
                 metadata=before.metadata if metadata is None else metadata,
             )
-            if after == before:
+            after = await ground.written(ground.store.backends, before, after, WHAT)
+            if after is before:
                 return before
-            after = replace(after, version=before.version + 1, updated_at=ground.clock())
-            if not await ground.store.backends.replace(after):
-                raise changed_meanwhile(WHAT)
             ground.record(
                 actor, "backend.updated", id=after.id, owner=after.owner, before=said(before), after=said(after)
             )
@@ -129,7 +127,7 @@ class Backends:
         """Groups, the newest first.
 
         Args:
-            owner: Only this one's. A member gets his own, whoever is asked for.
+            owner: Only this one's. A member who asks for another's gets none.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.READ)
@@ -137,7 +135,7 @@ class Backends:
             return []
         with ground.asking():
             return await ground.store.backends.page(
-                owner=actor.only_owner or owner, before=before, limit=page_size(limit)
+                owner=actor.owner_filter(owner), before=before, limit=page_size(limit)
             )
 
     async def get(self, actor: Actor, backend_id: str) -> BackendRow:

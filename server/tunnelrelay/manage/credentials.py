@@ -147,14 +147,14 @@ class Credentials:
         """Tokens that are not revoked, the newest first; those whose time is over are among them.
 
         Args:
-            owner: Only this one's. A member gets his own, whoever is asked for.
+            owner: Only this one's. A member who asks for another's gets none.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.READ)
         if owner is not None and not actor.owns(owner):
             return []
         with ground.asking():
-            return await ground.store.token_page(owner=actor.only_owner or owner, before=before, limit=page_size(limit))
+            return await ground.store.token_page(owner=actor.owner_filter(owner), before=before, limit=page_size(limit))
 
     async def get(self, actor: Actor, token_id: str) -> Token:
         """One token that is not revoked.

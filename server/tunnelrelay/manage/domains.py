@@ -12,7 +12,7 @@ from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
-from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid
+from tunnelrelay.manage.problems import Kind, ManageError, invalid
 from tunnelrelay.store.resources import DomainRow
 
 AREA = "domains"
@@ -94,11 +94,9 @@ class Domains:
                 description=before.description if description is None else description,
                 metadata=before.metadata if metadata is None else metadata,
             )
-            if after == before:
+            after = await ground.written(ground.store.domains, before, after, WHAT)
+            if after is before:
                 return before
-            after = replace(after, version=before.version + 1, updated_at=ground.clock())
-            if not await ground.store.domains.replace(after):
-                raise changed_meanwhile(WHAT)
         ground.record(
             actor,
             "domain.updated",
@@ -139,7 +137,7 @@ class Domains:
         """Domains, the newest first.
 
         Args:
-            owner: Only this one's. A member gets his own, whoever is asked for.
+            owner: Only this one's. A member who asks for another's gets none.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.READ)
@@ -147,7 +145,7 @@ class Domains:
             return []
         with ground.asking():
             return await ground.store.domains.page(
-                owner=actor.only_owner or owner, before=before, limit=page_size(limit)
+                owner=actor.owner_filter(owner), before=before, limit=page_size(limit)
             )
 
     async def get(self, actor: Actor, domain_id: str) -> DomainRow:

@@ -218,14 +218,14 @@ class Edges:
         """Edges, the newest first.
 
         Args:
-            owner: Only this one's. A member gets his own, whoever is asked for.
+            owner: Only this one's. A member who asks for another's gets none.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.READ)
         if owner is not None and not actor.owns(owner):
             return []
         with ground.asking():
-            rows = await ground.store.edges.page(owner=actor.only_owner or owner, before=before, limit=page_size(limit))
+            rows = await ground.store.edges.page(owner=actor.owner_filter(owner), before=before, limit=page_size(limit))
         return [self.views.view(row) for row in rows]
 
     async def get(self, actor: Actor, edge_id: str) -> EdgeView:

@@ -7,16 +7,17 @@ of: what is another owner's does not exist for a member. Next: `services.py`.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.manage.actor import Access, Actor
-from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
+from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
+from tunnelrelay.store.resources import Collection, R
 from tunnelrelay.tokens import owner_problem
 
 MAX_PAGE = 1000
@@ -119,6 +120,20 @@ class Ground:
             raise ManageError(
                 Kind.AWAY, "store_away", "The relay's database does not answer at the moment.", "Try again."
             ) from error
+
+    async def written(self, rows: Collection[R], before: R, after: R, what: str) -> R:
+        """Writes a changed row over what it was. Returns it as it is now: `before` itself when nothing has changed.
+
+        Raises:
+            ManageError: CONFLICT when somebody else changed it meanwhile.
+            StoreError: See `asking`.
+        """
+        if after == before:
+            return before
+        after = replace(after, version=before.version + 1, updated_at=self.clock())
+        if not await rows.replace(after):
+            raise changed_meanwhile(what)
+        return after
 
     def record(
         self,

@@ -144,11 +144,9 @@ class Providers:
                 metadata=before.metadata if metadata is None else metadata,
             )
             after = self._with_secret(before, after, client_secret)
-            if after == before:
+            after = await ground.written(ground.store.providers, before, after, WHAT)
+            if after is before:
                 return self._view(actor, before)
-            after = replace(after, version=before.version + 1, updated_at=ground.clock())
-            if not await ground.store.providers.replace(after):
-                raise changed_meanwhile(WHAT)
             ground.record(
                 actor,
                 "provider.updated",
