@@ -3,6 +3,9 @@
 import sys
 from importlib.util import find_spec
 
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.program import run_program
+
 NEEDED = (
     "aiosqlite",
     "alembic",
@@ -19,18 +22,16 @@ NEEDED = (
 
 
 def main() -> None:
-    """Runs the command line, or says what to install: the command comes with the agent, its libraries do not."""
+    """Run the command line, or say what to install: the command comes with the agent, its libraries do not."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        sys.stderr.write(
-            f"error: the relay's libraries are not installed (missing: {', '.join(missing)})\n"
-            "hint: pip install 'tunnelctl[server]'\n"
-        )
-        sys.exit(1)
+        what = f"the relay's libraries are not installed (missing: {', '.join(missing)})"
+        Failure(Exit.FAILED, [what], "pip install 'tunnelctl[server]'").show()
+        sys.exit(Exit.FAILED)
 
     from tunnelrelay.cli.main import cli  # only now: it needs some of them
 
-    cli(prog_name="tunnelrelay")
+    sys.exit(run_program(cli, "tunnelrelay"))
 
 
 if __name__ == "__main__":

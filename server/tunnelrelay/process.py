@@ -8,6 +8,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
@@ -19,33 +20,40 @@ log = logging.getLogger("tunnelrelay")
 
 
 def run_relay(config: RelayConfig) -> int:
-    """Run a relay until SIGINT or SIGTERM. Returns the exit code."""
+    """Run a relay until SIGINT or SIGTERM. Returns the exit code.
+
+    Raises:
+        Failure: It cannot start. Where the log is JSON the log says so, for programs read it, and nothing is raised.
+    """
     logs = Logs(config.log_format, config.log_level)
     try:
-        return _runner(_serve(config, logs))
+        _runner(_serve(config, logs))
+    except StartError as error:
+        if config.log_format == "json":
+            log.error("the relay cannot start", extra={"error": str(error), "hint": error.hint})
+            return int(Exit.FAILED)
+        raise Failure(Exit.FAILED, [f"the relay cannot start: {error}"], error.hint) from error
     finally:
         logs.close()
+    return 0
 
 
-def _runner(main: Coroutine[Any, Any, int]) -> int:
+def _runner(main: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
     except ImportError:  # not on Windows
-        return asyncio.run(main)
-    return uvloop.run(main)
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
-async def _serve(config: RelayConfig, logs: Logs) -> int:
+async def _serve(config: RelayConfig, logs: Logs) -> None:
     relay = Relay(config, access=logs.access)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    try:
-        await relay.start()
-    except StartError as error:
-        log.error("the relay cannot start: %s", error)
-        return 1
+    await relay.start()
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
     for warning in config.warnings:
         log.warning("%s", warning)
@@ -66,7 +74,6 @@ async def _serve(config: RelayConfig, logs: Logs) -> int:
     await stopped.wait()
     log.info("relay stopping")
     await relay.stop()
-    return 0
 
 
 def _tell_redirect_uri(relay: Relay) -> None:

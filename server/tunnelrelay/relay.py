@@ -37,7 +37,15 @@ RESTART_SECONDS = 1.0
 
 
 class StartError(Exception):
-    """The relay cannot start; the text is for the operator."""
+    """The relay cannot start; the text is for the operator.
+
+    Attributes:
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Relay:

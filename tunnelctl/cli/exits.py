@@ -1,16 +1,31 @@
-"""Exit codes, and the errors people see: what happened, on whose side, and what to do."""
+"""Exit codes, and the one shape of error of both programs: what happened, and what to do.
 
+    error: --https 0.0.0.0:443: another program listens there already (nginx, process 812)
+    hint: stop it, or give another address with --https
+
+`Failure` is the error, raised by commands of both; `program.py` writes it and ends the process.
+"""
+
+import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import IO, Any, assert_never
+from typing import IO, Any
 
 import click
 
-from tunnelctl.agent.outcome import Failed, Invalid, NameTaken, NoRelay, NotAllowed, Outcome, Stopped
+MIN_WIDTH = 40
+"""Columns. On a narrower terminal lines are as long as they are: cut into single words they could not be read."""
+_GLUE = "\0"
+"""Stands for a space that no line may break at."""
+_COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Exit(IntEnum):
-    """Exit codes of `tunnel` that mean an error; 0 is that it was asked to stop, or did its work."""
+    """Exit codes of both programs that mean an error; 0 is that it was asked to stop, or did its work."""
 
     FAILED = 1
     """It could not be done."""
@@ -22,59 +37,70 @@ class Exit(IntEnum):
     """What answers at the relay's address is no relay. (A tunnel's relay that does not answer is tried again
     for ever; `tunnel api` tries once.)"""
     NAME_TAKEN = 5
-    """The address belongs to somebody else, or another agent has taken it over."""
+    """The address belongs to another owner, or another agent has taken it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One problem of several, with a hint of its own.
+
+    Attributes:
+        hint: "" when the hint of the whole error is enough.
+    """
+
+    text: str
+    hint: str = ""
 
 
 class Failure(click.ClickException):
-    """Ends the command with an error in the house's form.
+    """Ends the command with an error.
 
     Args:
+        code: What the process exits with.
         problems: What is wrong, one sentence each; an `error:` line for each.
-        hint: What to do about it, "" when nothing comes to mind.
+        hint: What to do about them. "" when each of the problems has a hint of its own.
     """
 
-    def __init__(self, code: Exit, problems: Sequence[str], hint: str = "") -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, code: Exit, problems: Sequence[str | Mistake], hint: str = "") -> None:
+        self.mistakes = tuple(Mistake(one) if isinstance(one, str) else one for one in problems)
+        super().__init__("; ".join(one.text for one in self.mistakes))
         self.code = int(code)
-        self.problems = problems
+        self.problems = [one.text for one in self.mistakes]
         self.hint = hint
 
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click reads it where it runs a command by itself
+        """See `code`."""
+        return self.code
+
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to stderr."""
-        for problem in self.problems:
-            click.echo(f"error: {plain(problem)}", file=file, err=True)
+        """Write it to stderr. A hint that several problems share is written once, behind the last of them."""
+        hints = [*(one.hint for one in self.mistakes), self.hint]
+        for at, problem in enumerate(self.problems):
+            say("error", problem, file)
+            if hints[at] and hints[at] != hints[at + 1]:
+                say("hint", hints[at], file)
         if self.hint:
-            click.echo(f"hint: {plain(self.hint)}", file=file, err=True)
+            say("hint", self.hint, file)
 
 
-def failure_of(outcome: Outcome, relay: str) -> Failure | None:
-    """The error that an agent's outcome is, None when it was asked to stop."""
-    match outcome:
-        case Stopped():
-            return None
-        case NotAllowed(message, hint):
-            return Failure(Exit.NOT_ALLOWED, [f"the relay at {relay} does not allow this: {message}"], hint)
-        case NameTaken(message, hint):
-            return Failure(Exit.NAME_TAKEN, [message], hint)
-        case Invalid(message, hint):
-            return Failure(Exit.USAGE, [f"the relay cannot do what was asked: {message}"], hint)
-        case NoRelay(message, hint):
-            return Failure(Exit.NO_RELAY, [f"there is no relay at {relay}: {message}"], hint)
-        case Failed(message, hint):
-            return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint)
-        case _:
-            assert_never(outcome)
+def say(label: str, text: str, file: IO[Any] | None = None) -> None:
+    """Write `error: …`, `warning: …` or `hint: …` to stderr; on a terminal in colour, and folded to its width."""
+    stream = sys.stderr if file is None else file
+    if stream is None:
+        return  # a process without stderr
+    text = plain(text)
+    is_terminal = _is_terminal(stream)
+    if is_terminal:
+        text = _folded(text, shutil.get_terminal_size().columns, len(label) + 2)
+    if is_terminal and has_colour():
+        label = click.style(label, fg=_COLOURS[label], bold=True)
+    click.echo(f"{label}: {text}", file=stream, color=True)
 
 
-def show_usage_error(error: click.ClickException) -> None:
-    """Click's own errors, in the same form; a group without a command is answered with its help."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
-        return
-    click.echo(f"error: {plain(error.format_message())}", err=True)
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        click.echo(f"hint: {context.command_path} --help lists what it takes", err=True)
+def has_colour() -> bool:
+    """Whether a terminal may be written to in colour (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def plain(text: str) -> str:
@@ -82,3 +108,20 @@ def plain(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def _is_terminal(stream: IO[Any]) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _folded(text: str, columns: int, indent: int) -> str:
+    """The text in lines of a terminal. What stands in backticks is to be copied, so no line breaks inside."""
+    if columns < MIN_WIDTH:
+        return text
+    parts = text.split("`")
+    glued = "`".join(part.replace(" ", _GLUE) if at % 2 else part for at, part in enumerate(parts))
+    lines = textwrap.wrap(glued, columns - indent - 1, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines).replace(_GLUE, " ")

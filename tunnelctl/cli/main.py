@@ -72,22 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (see `exits.Exit`)."""
-    try:
-        code = tunnel.main(
-            args=list(arguments) if arguments is not None else None, prog_name="tunnel", standalone_mode=False
-        )
-        return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        from tunnelctl.cli.exits import Failure, show_usage_error
+    from tunnelctl.cli.ngrok import NGROK
+    from tunnelctl.cli.program import run_program
 
-        if isinstance(error, Failure):
-            error.show()
-            return error.code
-        show_usage_error(error)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 0  # asked to stop before there was anything to stop
-    except BrokenPipeError:
-        # Whoever read our output went away. Python would complain once more when it flushes at exit.
-        sys.stdout = sys.stderr = None
-        return 1
+    return run_program(tunnel, "tunnel", arguments, foreign=NGROK)

@@ -3,13 +3,14 @@
 import os
 import sys
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 import click
 
 from tunnelctl.agent.oidcrules import is_named
+from tunnelctl.agent.outcome import Failed, Invalid, NameTaken, NoRelay, NotAllowed, Outcome, Stopped
 from tunnelctl.cli.asked import StartFlags, TunnelFlags
-from tunnelctl.cli.exits import Exit, Failure, failure_of
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.records import LEVELS, STYLES, Style
 from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
 
@@ -75,3 +76,22 @@ def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
     if problems:
         raise Failure(Exit.USAGE, problems)
     return cast(Style, style), level
+
+
+def failure_of(outcome: Outcome, relay: str) -> Failure | None:
+    """The error that an agent's outcome is, None when it was asked to stop."""
+    match outcome:
+        case Stopped():
+            return None
+        case NotAllowed(message, hint):
+            return Failure(Exit.NOT_ALLOWED, [f"the relay at {relay} does not allow this: {message}"], hint)
+        case NameTaken(message, hint):
+            return Failure(Exit.NAME_TAKEN, [message], hint)
+        case Invalid(message, hint):
+            return Failure(Exit.USAGE, [f"the relay cannot do what was asked: {message}"], hint)
+        case NoRelay(message, hint):
+            return Failure(Exit.NO_RELAY, [f"there is no relay at {relay}: {message}"], hint)
+        case Failed(message, hint):
+            return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint)
+        case _:
+            assert_never(outcome)

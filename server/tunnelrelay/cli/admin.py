@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import click
 
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay import control
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.audit_log import row_of
 from tunnelrelay.cli.audit import seconds
-from tunnelrelay.cli.store import COMMAND, Failure, Place, Result, when, with_store
+from tunnelrelay.cli.store import COMMAND, Place, Result, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.manage.actor import EVERYTHING, Actor
@@ -72,9 +73,11 @@ def create(
         async def done(services: _Services) -> tuple[UserRow, str]:
             known = await store.users.find(name=name)
             if is_link and known is None:
-                raise Failure(f"there is no user called {name}", "tunnelrelay admin list")
+                raise Failure(Exit.FAILED, [f"there is no user called {name}"], "tunnelrelay admin list")
             if not is_link and known is not None:
-                raise Failure(f"there is a user called {name} already", "--link for a new link, or another --name")
+                raise Failure(
+                    Exit.FAILED, [f"there is a user called {name} already"], "--link for a new link, or another --name"
+                )
             user = known or await services.users.create(ACTOR, name, owner or there.owner, ADMIN, email)
             return user, await services.sign_ins.invite(None, user.id)
 
@@ -104,7 +107,9 @@ def make_key(place: Place, name: str, scopes: Sequence[str], description: str, e
         async def done(services: _Services) -> tuple[UserRow, tuple[ApiKeyRow, str]]:
             user = await store.users.find(name=name)
             if user is None:
-                raise Failure(f"there is no user called {name}", f"tunnelrelay admin create --name {name}")
+                raise Failure(
+                    Exit.FAILED, [f"there is no user called {name}"], f"tunnelrelay admin create --name {name}"
+                )
             made = await services.api_keys.create(
                 ACTOR, user_id=user.id, scopes=scopes or (EVERYTHING,), description=description, expires_at=ends
             )
@@ -153,7 +158,7 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
         keys = ApiKeys(ground)
         return await action(_Services(Users.on(ground), keys, SignIns(ground, keys)))
     except ManageError as error:
-        raise Failure(error.message, error.hint) from error
+        raise Failure(Exit.FAILED, [error.message], error.hint) from error
     finally:
         await store.add_audit([row_of(event) for event in audit.take()])
 

@@ -19,9 +19,10 @@ from typing import IO, Any
 import click
 
 import tunnelctl
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay import control
 from tunnelrelay.cli.archive import Archive, ArchiveError, ArchiveWriter, Manifest
-from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, check_user, when, with_store
+from tunnelrelay.cli.store import COMMAND, Place, check_user, when, with_store
 from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import SigningKeys
@@ -47,16 +48,18 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
     """Writes the file, whole or not at all."""
     target = None if file == STREAM else Path(file)
     if target is None and sys.stdout.isatty():
-        raise Misused("a backup is nothing to look at", "send it to a file or a program")
+        raise Failure(Exit.USAGE, ["a backup is nothing to look at"], "send it to a file or a program")
     if target is not None and target.exists() and not is_forced:
-        raise Failure(f"{target} exists already", "give another name, or --force to replace it")
+        raise Failure(Exit.FAILED, [f"{target} exists already"], "give another name, or --force to replace it")
     try:
         with contextlib.nullcontext(sys.stdout.buffer) if target is None else _draft(target, is_forced) as sink:
             manifest = with_store(place, lambda store: _write(store, keys_file, _Sink(sink)), is_patient=True)
     except FileExistsError as problem:
-        raise Failure(f"{target} exists already", "give another name, or --force to replace it") from problem
+        raise Failure(
+            Exit.FAILED, [f"{target} exists already"], "give another name, or --force to replace it"
+        ) from problem
     except OSError as problem:
-        raise Failure(f"{file} cannot be written: {problem.strerror}") from problem
+        raise Failure(Exit.FAILED, [f"{file} cannot be written: {problem.strerror}"]) from problem
     click.echo(f"backed up {_told(manifest)} of {place} to {file}", err=True)
     if not any(name.startswith("keys/") for name in manifest.sha256):
         click.echo(f"warning: without keys: there are none in {keys_file}", err=True)
@@ -66,14 +69,14 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
 def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
     """Puts what is in the file in the place of what the relay keeps."""
     if file == STREAM and not is_sure:
-        raise Misused("nobody can be asked while the backup comes from there", "give --yes")
+        raise Failure(Exit.USAGE, ["nobody can be asked while the backup comes from there"], "give --yes")
     try:
         with _opened(file) as source:
             _restore(place, keys_file, Archive(source), is_sure=is_sure)
     except ArchiveError as problem:
-        raise Failure(f"{problem}; nothing was changed") from problem
+        raise Failure(Exit.FAILED, [f"{problem}; nothing was changed"]) from problem
     except SecretFileError as problem:
-        raise Failure(str(problem)) from problem
+        raise Failure(Exit.FAILED, [str(problem)]) from problem
 
 
 # Writing
@@ -102,7 +105,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise Failure(f"the backup cannot be written: {problem.strerror}") from problem
+        raise Failure(Exit.FAILED, [f"the backup cannot be written: {problem.strerror}"]) from problem
 
 
 async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
@@ -149,7 +152,8 @@ def _restore(place: Place, keys_file: Path, archive: Archive, *, is_sure: bool) 
     manifest = archive.manifest
     if manifest.schema != HEAD:
         raise Failure(
-            f"the backup is of tunnelrelay {manifest.release} (schema {manifest.schema}), this one restores {HEAD}",
+            Exit.FAILED,
+            [f"the backup is of tunnelrelay {manifest.release} (schema {manifest.schema}), this one restores {HEAD}"],
             f"restore it with tunnelrelay {manifest.release}, then start this release: it upgrades the database",
         )
     archive.demand_rows()
@@ -196,15 +200,17 @@ def _put(path: Path, content: bytes) -> None:
                 replace_private_file(path.with_name(path.name + SUFFIX), read_private_file(path))
             replace_private_file(path, content)
     except (OSError, SecretFileError) as problem:
-        raise Failure(f"the rows are restored, but {path} is not: {problem}", "restore once more") from problem
+        raise Failure(
+            Exit.FAILED, [f"the rows are restored, but {path} is not: {problem}"], "restore once more"
+        ) from problem
 
 
 def _ask(place: Place, manifest: Manifest) -> None:
     if not sys.stdin.isatty():
-        raise Misused("this replaces everything the relay keeps, and nobody can be asked", "give --yes")
+        raise Failure(Exit.USAGE, ["this replaces everything the relay keeps, and nobody can be asked"], "give --yes")
     click.echo(f"This replaces everything in {place} by the backup of {manifest.at}: {_told(manifest)}.", err=True)
     if not click.confirm("Go on?", err=True):
-        raise Failure("nothing was changed")
+        raise Failure(Exit.FAILED, ["nothing was changed"])
 
 
 def _tell(place: Place) -> str:
@@ -212,7 +218,8 @@ def _tell(place: Place) -> str:
         done = control.tell(place.data_dir, control.Order(restored=True))
     except control.ControlError as problem:
         raise Failure(
-            f"restored, but {problem}",
+            Exit.FAILED,
+            [f"restored, but {problem}"],
             "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
         ) from problem
     return "no relay is running here" if done is None else "relays that run here were told"
@@ -227,7 +234,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
                 shutil.copyfileobj(sys.stdin.buffer, source)
             yield source
     except OSError as problem:
-        raise Failure(f"{file} cannot be read: {problem.strerror}") from problem
+        raise Failure(Exit.FAILED, [f"{file} cannot be read: {problem.strerror}"]) from problem
 
 
 def _key_files(keys_file: Path) -> tuple[tuple[str, Path, Callable[[bytes], object]], ...]:
@@ -242,7 +249,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_private_file(path)
     except SecretFileError as problem:
-        raise Failure(str(problem)) from problem
+        raise Failure(Exit.FAILED, [str(problem)]) from problem
 
 
 def _told(manifest: Manifest) -> str:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import click
 
-from tunnelrelay.cli.store import COMMAND, Failure, Place, check_user, demand_store, when, with_store
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelrelay.cli.store import COMMAND, Place, check_user, demand_store, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
@@ -85,14 +86,14 @@ def _guarded(keys_file: Path, action: Callable[[], Result]) -> Result:
     """What `action` returns; a file that root has written anew would lock its user's relay out."""
     check_user(keys_file)
     if not keys_file.exists():
-        raise Failure(f"there are no keys in {keys_file}", "a relay makes them when it starts")
+        raise Failure(Exit.FAILED, [f"there are no keys in {keys_file}"], "a relay makes them when it starts")
     try:
         return action()
     except KeyRefused as problem:
         hint = "tunnelrelay keys list; the newest key can go a day after: tunnelrelay keys rotate"
-        raise Failure(str(problem), hint) from problem
+        raise Failure(Exit.FAILED, [str(problem)], hint) from problem
     except SecretFileError as problem:
-        raise Failure(str(problem)) from problem
+        raise Failure(Exit.FAILED, [str(problem)]) from problem
 
 
 def _signing(keys_file: Path) -> KeyFile[SigningKeys]:

@@ -3,7 +3,6 @@
 Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 failed, 2 usage or configuration.
 """
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -52,7 +51,7 @@ def serve(config_file: str | None, **flags: object) -> None:
     config: RelayConfig = loaded(load_config, config_file, flags)
     from tunnelrelay.process import run_relay
 
-    sys.exit(run_relay(config))
+    click.get_current_context().exit(run_relay(config))
 
 
 @cli.group()

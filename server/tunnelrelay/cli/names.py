@@ -5,7 +5,8 @@ import time
 
 import click
 
-from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.registry.memory import LOST_SECONDS
 from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
@@ -34,14 +35,16 @@ async def _release_in(store: Store, name: str) -> NameRow:
     found = [row for row in await store.all_names() if name in (row.host, row.host.partition(".")[0])]
     if len(found) != 1:
         known = f"more than one name is called {name}: give it whole" if found else f"nobody ever had the name {name}"
-        raise Failure(known, "tunnelrelay name list")
+        raise Failure(Exit.FAILED, [known], "tunnelrelay name list")
     row = found[0]
     if _state(row) == "held":
         hint = "stop its agent and try again later"
         if any(token.revoked_at is None for token in await store.tokens(row.owner)):  # agents of `local` have none
             hint += f"; to make it stop: tunnelrelay token revoke --owner {row.owner}"
         raise Failure(
-            f"{row.host} is {row.owner}'s: it is served, or was in the last {LOST_SECONDS / 60:.0f} minutes", hint
+            Exit.FAILED,
+            [f"{row.host} is {row.owner}'s: it is served, or was in the last {LOST_SECONDS / 60:.0f} minutes"],
+            hint,
         )
     freed = await store.free_name(row.host)
     assert freed is not None  # names are never deleted

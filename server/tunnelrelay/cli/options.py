@@ -1,18 +1,17 @@
 """Options that several commands have in common, and how a command of the data directory is run."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelrelay.config import SETTINGS, RelayConfig, load_data_dir, load_database, load_keys_file
 from tunnelrelay.config_sources import ConfigError, flag_name
 
-FAILED = 1
-USAGE = 2
+CONFIG_HINT = "tunnelrelay serve --help lists all settings, docs/reference/configuration.md explains them"
 
 Command = Callable[..., None]
 
@@ -80,34 +79,28 @@ def keys_file(where: dict[str, Any]) -> Path:
     return file
 
 
-def fail(message: str, hint: str = "", code: int = FAILED) -> NoReturn:
-    """Says what happened and what to do, and exits."""
-    click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
-    sys.exit(code)
-
-
 def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    """Does a command at the place its options name; a failure is told and ends the process."""
-    from tunnelrelay.cli.store import Failure, Place
+    """Do a command at the place its options name.
+
+    Raises:
+        Failure: It cannot be done.
+    """
+    from tunnelrelay.cli.store import Place
 
     data_dir = loaded(load_data_dir, where["config_file"], {"data_dir": where["data_dir"]})
     database = loaded(load_database, where["config_file"], {"database": where["database"]})
-    try:
-        action(Place(data_dir, database), *args, **{name: where[name] for name in ("as_json",) if name in where})
-    except Failure as failure:
-        fail(str(failure), failure.hint, failure.code)
+    action(Place(data_dir, database), *args, **{name: where[name] for name in ("as_json",) if name in where})
 
 
 def loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:
-    """The configuration, or every mistake and exit code 2."""
+    """What `load` finds.
+
+    Raises:
+        Failure: With every mistake of the configuration, whatever its source.
+    """
     file = None if config_file is None else Path(config_file)
     try:
         return load(flags=flags, env=os.environ, file=file)
     except ConfigError as error:
-        count = len(error.problems)
-        lines = [f"error: the relay's configuration has {count} mistake{'s'[: count > 1]}"]
-        for problem in error.problems:
-            lines.append(f"  {problem.origin}: {problem.message}")
-            lines += [f"    hint: {problem.hint}"] if problem.hint else []
-        click.echo("\n".join(lines), err=True)
-        sys.exit(USAGE)
+        mistakes = [Mistake(f"{one.origin}: {one.message}", one.hint) for one in error.problems]
+        raise Failure(Exit.USAGE, mistakes, CONFIG_HINT) from error

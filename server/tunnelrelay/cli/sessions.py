@@ -13,8 +13,9 @@ from pathlib import Path
 
 import click
 
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay import control
-from tunnelrelay.cli.store import COMMAND, Failure, Place, when, with_store
+from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
@@ -60,7 +61,8 @@ def revoke(
         done = control.tell(place.data_dir, control.Order(sessions_ended=True))
     except control.ControlError as problem:
         raise Failure(
-            f"ended, but {problem}",
+            Exit.FAILED,
+            [f"ended, but {problem}"],
             "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
         ) from problem
     live = "no relay is running here" if done is None else "what they had open is closed"
@@ -127,7 +129,7 @@ def _named(rows: list[SignedIn], name: str) -> SignedIn:
     meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
     if len(meant) != 1:
         many = "means more than one session" if meant else "is no session's id"
-        raise Failure(f"`{name[:64]}` {many}; nothing was ended", "tunnelrelay session list")
+        raise Failure(Exit.FAILED, [f"`{name[:64]}` {many}; nothing was ended"], "tunnelrelay session list")
     return meant[0]
 
 

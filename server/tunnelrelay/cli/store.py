@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.opening import open_store
@@ -39,22 +40,6 @@ class Place:
         return str(self.data_dir if self.database is None else self.database)
 
 
-class Failure(Exception):
-    """The command cannot be done. Carries what the operator can do about it, and the exit code."""
-
-    code = 1
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class Misused(Failure):
-    """What was typed cannot be meant."""
-
-    code = 2
-
-
 def with_store(
     place: Place,
     action: Callable[[SqlStore], Awaitable[Result]],
@@ -81,9 +66,11 @@ def with_store(
             _demand_file(place)
         return asyncio.run(_opened(place, action, may_make=may_make, is_patient=is_patient))
     except OSError as problem:
-        raise Failure(f"the data directory {place.data_dir} cannot be used: {problem.strerror}") from problem
+        raise Failure(
+            Exit.FAILED, [f"the data directory {place.data_dir} cannot be used: {problem.strerror}"]
+        ) from problem
     except StoreError as problem:
-        raise Failure(str(problem), _hint(place)) from problem
+        raise Failure(Exit.FAILED, [str(problem)], _hint(place)) from problem
 
 
 def demand_store(place: Place) -> None:
@@ -95,7 +82,8 @@ def _demand_file(place: Place) -> None:
     """Raises Failure when no relay ever kept anything in this directory. Of a database, opening it tells."""
     if place.database is None and not (place.data_dir / FILE_NAME).exists():
         raise Failure(
-            f"there is no relay data in {place}",
+            Exit.FAILED,
+            [f"there is no relay data in {place}"],
             "give the relay's own directory by --data-dir, or its --database; "
             "`tunnelrelay token create` or `serve` makes a new one",
         )
@@ -134,4 +122,6 @@ def check_user(path: Path) -> None:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
         name = f"#{owner}"
-    raise Failure(f"{path} belongs to user {name}", f"run the same command as that user: sudo -u '{name}' …")
+    raise Failure(
+        Exit.FAILED, [f"{path} belongs to user {name}"], f"run the same command as that user: sudo -u '{name}' …"
+    )

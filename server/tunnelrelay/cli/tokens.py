@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay import control, tokens
 from tunnelrelay.agents.acl import acl_problem
 from tunnelrelay.cli.audit import seconds
-from tunnelrelay.cli.store import COMMAND, Failure, Misused, Place, when, with_store
+from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.manage.ground import check_texts
 from tunnelrelay.manage.problems import ManageError
@@ -26,7 +27,7 @@ def create(place: Place, owner: str, description: str, acl: Sequence[str], expir
         expires: How long it is good, as in 30d; "" for ever.
     """
     if problem := tokens.owner_problem(owner):
-        raise Failure(f"`{owner}` cannot be an owner: {problem}")
+        raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"])
     wishes = _wishes(description, acl, expires)
     text, token = with_store(place, lambda store: _create_in(store, owner, wishes), may_make=True)
     if as_json:
@@ -56,13 +57,14 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
     untold = [problem for token in found if (problem := _tell(place, token))]
     if untold:
         raise Failure(
-            f"revoked, but {untold[0]}",
+            Exit.FAILED,
+            [f"revoked, but {untold[0]}"],
             "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
         )
     if unknown:
-        raise Failure(f"there is no token {', '.join(unknown)}", "tunnelrelay token list")
+        raise Failure(Exit.FAILED, [f"there is no token {', '.join(unknown)}"], "tunnelrelay token list")
     if not found:
-        raise Failure(f"owner {owner} has no good token", "tunnelrelay token list")
+        raise Failure(Exit.FAILED, [f"owner {owner} has no good token"], "tunnelrelay token list")
 
 
 def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
@@ -70,10 +72,10 @@ def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any
     try:
         check_texts(description=description)
     except ManageError as error:
-        raise Failure(error.message) from error
+        raise Failure(Exit.FAILED, [error.message]) from error
     problems = [problem for rule in acl if (problem := acl_problem(rule))]
     if problems:
-        raise Misused("; ".join(problems))
+        raise Failure(Exit.USAGE, ["; ".join(problems)])
     return {
         "description": description,
         "acl": tuple(acl),
