@@ -18,13 +18,10 @@ from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.known_providers import Busy
 from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.redeem import ABOUT_THE_TOKEN, OtherSubject, Tokens, granted
+from tunnelrelay.oidc.redeem import ABOUT_THE_TOKEN, ABOUT_THE_VISITOR, OtherSubject, Tokens, granted
 from tunnelrelay.oidc.session import Grant, claims_in, with_id_token, with_tokens
 from tunnelrelay.oidc.tokens import TokenInvalid
 from tunnelrelay.policy.rules import Claims, Connection
-
-_OVER = frozenset({"invalid_grant", "interaction_required", "login_required", "consent_required"})
-"""Errors of a token endpoint that speak of the visitor. All others speak of the client, or of the provider itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +114,10 @@ class Asker:
             return Unasked(error.detail, self.grant, isinstance(error, Busy))
 
     async def _refresh(self, metadata: Metadata) -> Outcome:
-        answer = await self._providers.refresh(self._connection, metadata, self.grant.refresh_token)
+        answer = await self._providers.refresh(self._connection, self.grant.refresh_token)
         if answer.status != 200:
             error = answer.content.get("error")
-            if isinstance(error, str) and error in _OVER:
+            if isinstance(error, str) and error in ABOUT_THE_VISITOR:
                 return Over(error)
             # It says nothing of the token, which is sent again: see the module's docstring.
             return Unasked(f"the token endpoint answered {answer.status}", self.grant)
@@ -139,10 +136,10 @@ class Asker:
     async def _refreshed_claims(self, metadata: Metadata, tokens: Tokens) -> Claims | Over | None:
         """What the new tokens say; None when they say nothing about the visitor (Core section 12.2 allows that)."""
         if not tokens.id_token:
-            told = await self._userinfo(metadata, tokens) if metadata.userinfo_endpoint else None
+            told = await self._userinfo(tokens) if metadata.userinfo_endpoint else None
             return None if told is _KEPT_OUT or told is _NOT_FOR_US else told
         claims = await self._providers.claims(
-            self._connection, metadata, tokens, nonce=self.grant.nonce, code="", is_refresh=True
+            self._connection, tokens, nonce=self.grant.nonce, code="", is_refresh=True
         )
         if claims["sub"] != self._subject:
             return Over("other_subject")
@@ -158,19 +155,19 @@ class Asker:
         has_expired = grant.access_until and not is_known_good
         if not metadata.userinfo_endpoint or not grant.access_token or has_expired:
             return Mute()
-        told = await self._userinfo(metadata, Tokens(id_token="", access_token=grant.access_token))
+        told = await self._userinfo(Tokens(id_token="", access_token=grant.access_token))
         if told is _NOT_FOR_US or (told is _KEPT_OUT and not is_known_good):
             return Mute()  # the latter at the end of a time that nobody told us, as far as we know
         if isinstance(told, Over):
             return told
         return Vouched(None if told is None else normalised(told, self._connection), grant)
 
-    async def _userinfo(self, metadata: Metadata, tokens: Tokens) -> Claims | Over | None:
+    async def _userinfo(self, tokens: Tokens) -> Claims | Over | None:
         """The ID token's claims with userinfo's, which are newer, over them.
 
         None when nobody knows any more which claims came from the ID token: it was too long to be kept.
         """
-        answer = await self._providers.userinfo(self._connection, metadata, tokens)
+        answer = await self._providers.userinfo(self._connection, tokens)
         if answer.status == 401:
             return _KEPT_OUT
         if answer.status == 403 and answer.content.get("error") == "insufficient_scope":

@@ -64,7 +64,7 @@ def check_bearer_token(
         now: Unix time.
 
     Raises:
-        KeyUnknown: No key fits its header.
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
         TokenInvalid: Anything else.
     """
     with strictly():

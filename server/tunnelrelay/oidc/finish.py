@@ -193,8 +193,8 @@ class Finisher:
             self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
             return declined(handoff, owner, asking.request_id, fields)
         try:
+            claims, grant = await self._identify(arrival)
             metadata = await self._providers.metadata(asking.connection)
-            claims, grant = await self._identify(arrival, metadata)
         except (SignInTooOld, SignInTooWeak) as error:
             return await self._step_up(arrival, error, fields)
         except ProviderError as error:
@@ -202,7 +202,7 @@ class Finisher:
             return provider_failed(error, asking.host, asking.request_id, owner=owner, fields=fields)
         return await self._admit(arrival, metadata, claims, grant, fields)
 
-    async def _identify(self, arrival: _Arrival, metadata: Metadata) -> tuple[Claims, Grant]:
+    async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
         """The checked claims of whoever the code stands for, and what to ask the provider with again.
 
         Raises:
@@ -212,14 +212,13 @@ class Finisher:
         transaction, connection = arrival.transaction, arrival.asking.connection
         tokens = await self._providers.redeem(
             connection,
-            metadata,
             code=arrival.handoff.code,
             verifier=transaction.verifier,
             redirect_uri=transaction.redirect_uri,
         )
         try:
             claims = await self._providers.claims(
-                connection, metadata, tokens, nonce=transaction.nonce, code=arrival.handoff.code
+                connection, tokens, nonce=transaction.nonce, code=arrival.handoff.code
             )
         except (SignInTooOld, SignInTooWeak):
             raise

@@ -22,10 +22,15 @@ FRESH_SECONDS = 3600.0
 """Metadata and keys are read again after this."""
 STALE_SECONDS = 24 * 3600.0
 """And kept this long when that fails: a provider's short outage is no reason to forget where it was."""
-FAILED_SECONDS = 30.0
-"""A failure is remembered this long, so that a flood of visitors does not become a flood at the provider."""
+MIN_FAILED_SECONDS, MAX_FAILED_SECONDS = 1.0, 30.0
+"""How long a failed read is remembered, so that a flood of visitors does not become a flood at the provider: as long as
+the read took, at least the one; twice as long after each further failure, up to the other. A provider that was started
+a moment after its tunnel is found by the next visitor, and one that is away for long is called twice a minute."""
 KEYS_AGAIN_SECONDS = 60.0
-"""At most one fetch of keys in this time for tokens whose key is unknown: random `kid`s must not turn into calls."""
+"""After documents were read before their time and that helped nothing, they are not read so again for this long:
+tokens that a stranger makes up must not turn into calls. A re-read that helped costs nothing: the provider did change,
+and may change again within the minute. Worst case for one connection: four calls a minute for tokens (two for those of
+logins, two for those that strangers send) and one for endpoints that do not answer."""
 MAX_PROVIDERS = 1_000
 """Of all owners. Beyond that the one goes that was not used for the longest time; it is fetched again when needed."""
 MAX_OWNERS_PROVIDERS = 250
@@ -47,50 +52,84 @@ class Busy(ProviderError):
 
 
 class Document(Generic[T]):
-    """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight."""
+    """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight.
 
-    __slots__ = ("_failure", "_lock", "_value", "asked_at", "read_at", "tried_at")
+    Attributes:
+        value: What was read last, however old; None when there is nothing to go by.
+    """
+
+    __slots__ = ("_failed_seconds", "_failure", "_lock", "_read_at", "_retry_at", "value")
 
     def __init__(self) -> None:
-        self._value: T | None = None
+        self.value: T | None = None
         self._failure: ProviderError | None = None
+        self._failed_seconds = 0.0
         self._lock = asyncio.Lock()
-        self.read_at = self.tried_at = self.asked_at = float("-inf")
+        self._read_at = self._retry_at = float("-inf")
 
     async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
         """The document, read when it is not known or no longer fresh. Raises ProviderError."""
-        if self._value is not None and clock() - self.read_at < FRESH_SECONDS:
-            return self._value
+        if self.value is not None and clock() - self._read_at < FRESH_SECONDS:
+            return self.value
         async with self._lock:
-            await self._refresh(read, clock())
-        if self._value is None:
+            if self.value is None or clock() - self._read_at >= FRESH_SECONDS:
+                await self._read(read, clock)
+        if self.value is None:
             assert self._failure is not None
             raise self._failure
-        return self._value
+        return self.value
 
-    async def get_newer(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
-        """The document, read again unless that was tried a moment ago. Raises ProviderError."""
+    async def read_again(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> bool:
+        """Reads it before its time. False when that failed, now or a moment ago; then the old one is kept."""
         async with self._lock:
-            if clock() - self.asked_at >= KEYS_AGAIN_SECONDS:
-                self.asked_at = clock()
-                self.read_at = min(self.read_at, clock() - FRESH_SECONDS)
-                await self._refresh(read, clock())
-        return await self.get(read, clock)
+            await self._read(read, clock)
+        return self._failure is None
 
-    async def _refresh(self, read: Callable[[], Awaitable[T]], now: float) -> None:
-        is_fresh = self._value is not None and now - self.read_at < FRESH_SECONDS
-        has_just_failed = self._failure is not None and now - self.tried_at < FAILED_SECONDS
-        if is_fresh or has_just_failed:
+    async def _read(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> None:
+        """Reads, unless that failed a moment ago."""
+        began = clock()
+        if began < self._retry_at:
             return
-        self.tried_at = now
         try:
-            self._value, self._failure, self.read_at = await read(), None, now
+            self.value, self._read_at = await read(), began
+            self._failure, self._failed_seconds, self._retry_at = None, 0.0, float("-inf")
         except ProviderError as error:
             self._failure = error
-            if isinstance(error, Busy):
-                self.tried_at = now - FAILED_SECONDS + BUSY_SECONDS
-            if now - self.read_at > STALE_SECONDS:
-                self._value = None
+            self._retry_at = self._next_try(began, clock(), error)
+            if began - self._read_at > STALE_SECONDS:
+                self.value = None
+
+    def _next_try(self, began: float, failed: float, error: ProviderError) -> float:
+        if isinstance(error, Busy):
+            return began + BUSY_SECONDS
+        longer = max(MIN_FAILED_SECONDS, failed - began, 2 * self._failed_seconds)
+        self._failed_seconds = min(longer, MAX_FAILED_SECONDS)
+        return failed + self._failed_seconds
+
+
+class Rereads:
+    """When documents may be read before their time, for one reason: see `KEYS_AGAIN_SECONDS`.
+
+    Attributes:
+        turn: Held by the caller that reads; the others wait, and take what it found.
+    """
+
+    __slots__ = ("_not_before", "turn")
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self._not_before = float("-inf")
+
+    def begin(self, now: float) -> bool:
+        """Whether they may be read now; then not again for `KEYS_AGAIN_SECONDS`, unless `forgive` says otherwise."""
+        if now < self._not_before:
+            return False
+        self._not_before = now + KEYS_AGAIN_SECONDS
+        return True
+
+    def forgive(self) -> None:
+        """The re-read helped, or it failed and the failure itself is remembered."""
+        self._not_before = float("-inf")
 
 
 class Known:
@@ -99,15 +138,28 @@ class Known:
     Attributes:
         calls: Turns to call it.
         owners_calls: Turns of the owner's calls, whomever they go to.
+        login_rereads: For tokens that the provider itself gave, over TLS, for a login or a session.
+        stranger_rereads: For tokens that anybody may have sent. Apart, so that a flood of made-up ones does not keep a
+            login from noticing that the provider changed its keys.
+        endpoint_rereads: For endpoints that do not answer as they should.
     """
 
-    __slots__ = ("calls", "keys", "metadata", "owners_calls")
+    __slots__ = (
+        "calls",
+        "endpoint_rereads",
+        "keys",
+        "login_rereads",
+        "metadata",
+        "owners_calls",
+        "stranger_rereads",
+    )
 
     def __init__(self, owners_calls: asyncio.Semaphore) -> None:
         self.owners_calls = owners_calls
         self.metadata: Document[Metadata] = Document()
         self.keys: Document[KeySet] = Document()
         self.calls = asyncio.Semaphore(MAX_CALLS)
+        self.login_rereads, self.stranger_rereads, self.endpoint_rereads = Rereads(), Rereads(), Rereads()
 
 
 class KnownProviders:

@@ -50,7 +50,7 @@ def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str,
     sessions for ever.
 
     Raises:
-        KeyUnknown: No key fits its header.
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
         TokenInvalid: Anything else; an ID token above all, which has a `nonce` and no `events`.
     """
     with strictly():

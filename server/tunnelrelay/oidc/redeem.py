@@ -21,6 +21,14 @@ ABOUT_THE_TOKEN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
 )
 """Claims that speak of the token and not of the person: never taken from userinfo, never kept."""
+ABOUT_THE_VISITOR = frozenset(
+    {
+        *("invalid_grant", "interaction_required", "login_required", "consent_required"),
+        *("invalid_token", "insufficient_scope"),  # of a userinfo endpoint (RFC 6750 section 3.1)
+    }
+)
+"""Errors of an endpoint that speak of the visitor, or of what was given for them. All others speak of the client, or of
+the provider itself."""
 _KNOWN_ERRORS = frozenset(
     {"invalid_client", "invalid_grant", "invalid_request", "unauthorized_client", "invalid_scope"}
 )

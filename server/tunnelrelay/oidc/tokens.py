@@ -45,8 +45,17 @@ class SignInTooWeak(TokenInvalid):
     """The visitor signed in by another method than the owner asks for (`acr`)."""
 
 
-class KeyUnknown(TokenInvalid):
-    """No key of the set fits: the provider may have changed keys since they were fetched."""
+class ProviderChanged(TokenInvalid):
+    """The known keys did not sign this token. The provider may have changed them since they were fetched, and may have
+    given a new key the name (`kid`) of an old one."""
+
+
+class KeyUnknown(ProviderChanged):
+    """No key of the set fits."""
+
+
+class AlgorithmUnknown(ProviderChanged):
+    """The provider's metadata does not list the algorithm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +88,7 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
     """The claims of a token that passed every check.
 
     Raises:
-        KeyUnknown: No key fits its header.
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
         TokenInvalid: Anything else.
     """
     with strictly():
@@ -101,7 +110,7 @@ def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, An
     algorithm of `ALGORITHMS` will do, clients are registered for one that need not be that of ID tokens.
 
     Raises:
-        KeyUnknown: No key fits its header.
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
         TokenInvalid: Anything else.
     """
     with strictly():
@@ -122,7 +131,7 @@ def signed_claims(
         kinds: What the header's `typ` may be, lower-case. One that is absent stands for `jwt`.
 
     Raises:
-        KeyUnknown: No key fits its header.
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
         TokenInvalid: Anything else.
     """
     with strictly():
@@ -162,13 +171,15 @@ def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: fro
     Keys or places of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are the sender's own word and are ignored.
     """
     algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or algorithm not in algorithms:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenInvalid("its signature algorithm is not accepted")
     if "crit" in header or "b64" in header:
         raise TokenInvalid("its header demands extensions")
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in kinds:
         raise TokenInvalid("its `typ` is that of another kind of token")
+    if algorithm not in algorithms:
+        raise AlgorithmUnknown("its signature algorithm is none that the provider says it uses")
     return algorithm
 
 
@@ -182,7 +193,7 @@ def _check_signature(header: dict[str, Any], algorithm: str, signature: bytes, s
     # `EdDSA` (RFC 8037) over an Ed25519 key is what RFC 9864 calls `Ed25519`.
     method = JWSRegistry.algorithms["Ed25519" if algorithm == "EdDSA" else algorithm]
     if not method.verify(signed, signature, key.key):
-        raise TokenInvalid("its signature is wrong")
+        raise ProviderChanged("its signature is wrong")
 
 
 def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
