@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import head, oidc, policy
+from tunnelctl.http1.fields import loose_name
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelrelay.policy.headers import make_private, request_block, response_block
-from tunnelrelay.policy.names import canonical
 from tunnelrelay.policy.rules import Policy
 
 OPEN = policy()
@@ -182,7 +182,7 @@ class TestRequests:
         block = sent(request, identity=WHO)
         assert block.endswith(FORWARDED + WHO)
         assert block.startswith(b"GET / HTTP/1.1\r\nHost: app.tun.example\r\n")
-        names = [canonical(line.partition(b":")[0]) for line in block.split(b"\r\n")[1:-1]]
+        names = [loose_name(line.partition(b":")[0]) for line in block.split(b"\r\n")[1:-1]]
         assert names.count(b"x-tunnel-user") == names.count(b"x-tunnel-email") == names.count(b"x-forwarded-for") == 1
         assert b"remote-user" not in names
         assert b"connection" not in names

@@ -40,9 +40,19 @@ FORBIDDEN_IN_TRAILERS = HOP_BY_HOP | {
 }
 """Fields that frame, route, authenticate or forward (RFC 9110 section 6.5.1); so do all `X-…-` identity names."""
 
+_LOOSE = bytes(byte if chr(byte).isalnum() else 0x2D for byte in bytes(range(128)).lower()) + b"-" * 128
 _FORBIDDEN_PREFIXES = (b"x-tunnel-", b"x-auth-", b"x-forwarded-", b"x-real-", b"ngrok-auth-", b"tunnel-", b"remote-")
 _LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
 """One way to match only: with a second for each line, a bad last one costs two to the power of their number."""
+
+
+def loose_name(name: bytes) -> bytes:
+    """A field name as the loosest reader behind us compares it: without case, and with one byte for all punctuation.
+
+    CGI, WSGI and Rack make a variable of it: `-` becomes `_` in all, `.` in PHP, and in lighttpd every byte that is no
+    letter or digit, so that `X-Tunnel.User` and `X-Tunnel-User` are one variable there.
+    """
+    return name.translate(_LOOSE)
 
 
 def to_lines(fields: list[Field]) -> bytes:
@@ -65,7 +75,7 @@ def from_lines(lines: bytes) -> list[Field]:
 
 def safe_trailers(fields: list[Field]) -> list[Field]:
     """The trailers that may be passed on: a trailer must never act as a header would."""
-    return [(name, value) for name, value in fields if _may_trail(name.lower().replace(b"_", b"-"))]
+    return [(name, value) for name, value in fields if _may_trail(loose_name(name))]
 
 
 def _may_trail(name: bytes) -> bool:

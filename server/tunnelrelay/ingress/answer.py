@@ -5,11 +5,12 @@ the framing that follows from the request and from what was promised, and a prom
 connection without a clean end (RFC 9112 section 8).
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from tunnelctl.http1.body import encode_trailers
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.fields import from_lines, safe_trailers, to_lines
+from tunnelctl.http1.fields import Field, to_lines
 from tunnelctl.http1.head import RequestHead, ResponseHead, parse_response
 from tunnelrelay.model import Reply
 from tunnelrelay.policy.headers import response_block
@@ -92,15 +93,14 @@ class Framing:
             raise HttpError("agent_bad_response", "a body where none may be")
         return (data,)
 
-    def end(self, trailers: bytes = b"") -> bytes:
+    def end(self, trailers: Sequence[Field] = ()) -> bytes:
         """What ends the body.
 
         Raises:
-            HttpError: Less came than was promised, or the trailers are no field lines.
+            HttpError: Less came than was promised.
         """
         if self.mode == CHUNKED:
-            lines = to_lines(safe_trailers(from_lines(trailers))) if trailers else b""
-            return encode_trailers(lines)
+            return encode_trailers(to_lines(list(trailers)))
         if self.remaining:
             raise HttpError("agent_bad_response", f"{self.remaining} bytes less than its Content-Length")
         return b""

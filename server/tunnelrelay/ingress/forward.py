@@ -4,7 +4,7 @@ import logging
 
 from tunnelctl.http1.body import Field
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.fields import safe_trailers, to_lines
+from tunnelctl.http1.fields import from_lines, to_lines
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
@@ -14,8 +14,7 @@ from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.route import is_probe
 from tunnelrelay.ingress.seams import Visitor
-from tunnelrelay.policy.headers import request_block
-from tunnelrelay.policy.names import canonical, is_spoofable
+from tunnelrelay.policy.headers import request_block, request_trailers, response_trailers
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.tunnel import Tunnel
 
@@ -115,7 +114,7 @@ class Forward:
         """The request is complete. What a visitor may not say as a header it may not say as a trailer either."""
         self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
-            told = [(name, value) for name, value in safe_trailers(trailers) if not is_spoofable(canonical(name))]
+            told = request_trailers(self._visit.request.head, trailers, policy=self._policy) if trailers else trailers
             self._tunnel.link.end(self._stream, to_lines(told))
 
     def backlog(self) -> int:
@@ -204,7 +203,7 @@ class Forward:
         assert framing is not None
         self._write_head()
         try:
-            tail = framing.end(trailers)
+            tail = framing.end(response_trailers(from_lines(trailers), policy=self._policy) if trailers else [])
         except HttpError as error:
             self._refuse(error)
             return

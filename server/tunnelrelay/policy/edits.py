@@ -7,10 +7,11 @@ or speaks for the relay is not theirs: it would be a way around the rules for wh
 import re
 from collections.abc import Callable
 
+from tunnelctl.http1.fields import loose_name
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.headers import make_private, spare_neighbours
-from tunnelrelay.policy.names import canonical, is_for_front_servers, is_framing, is_spoofable
+from tunnelrelay.policy.names import is_for_front_servers, is_framing, is_relays
 from tunnelrelay.policy.rules import Edit
 
 MAX_ADDED = 8 * 1024
@@ -21,12 +22,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REQUEST_OWN = frozenset({b"host", b"expect"})
 
 AddValue = Callable[[bytes, bytes], bytes | None]
-"""Takes a canonical name and a value; returns what to add, None when it must not be added."""
+"""Takes a loose name and a value; returns what to add, None when it must not be added."""
 
 
 def compile_request_edit(edit: HeaderEdit, problems: list[str]) -> Edit:
     """Returns the changes to requests; what is wrong with them is appended to `problems`."""
-    return _compile(edit, "request", lambda name: name in _REQUEST_OWN or is_spoofable(name), _as_it_is, problems)
+    return _compile(edit, "request", lambda name: name in _REQUEST_OWN or is_relays(name), _as_it_is, problems)
 
 
 def compile_response_edit(edit: HeaderEdit, *, private: bool, problems: list[str]) -> Edit:
@@ -78,7 +79,7 @@ def _check_name(raw: str, where: str, is_reserved: Callable[[bytes], bool], prob
     if not _NAME.fullmatch(raw):
         problems.append(f"{where} header {raw[:64]!r}: not a header name")
         return b""
-    name = canonical(raw.encode())
+    name = loose_name(raw.encode())
     if is_framing(name) or is_reserved(name):
         problems.append(f"{where} header {raw}: the relay sets or removes this one itself")
         return b""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tunnelctl.http1.fields import loose_name, safe_trailers
 from tunnelrelay.policy import cookies, names
-from tunnelrelay.policy.names import FORGED, HARMLESS, REQUEST, RESPONSE, canonical
+from tunnelrelay.policy.names import FORGED, HARMLESS, REQUEST, RESPONSE
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -45,12 +46,9 @@ def request_block(
         spent: Names of fields that were for the relay alone, lower-case.
         forged: Is given the names of fields that only the relay may send and the visitor sent nevertheless.
     """
-    unwanted = policy.request_edit.remove
+    unwanted = _unwanted(head, policy)
     if spent:
         unwanted = unwanted | spent
-    if head.connection not in HARMLESS:
-        # Host is not the visitor's to take away: what was judged for one host must arrive for that host.
-        unwanted = unwanted | {canonical(token) for token in head.connection_tokens()} - {b"host", b"te"}
     target = head.target if head.target[:1] == b"/" else _origin_form(head.target)
     parts = [head.method, b" ", target, b" HTTP/1.1\r\n"]
     if policy.host_header is not None:
@@ -68,6 +66,20 @@ def request_block(
     if upgrade:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
     return b"".join(parts)
+
+
+def request_trailers(head: RequestHead, trailers: list[Field], *, policy: Policy) -> list[Field]:
+    """Returns the trailers to send to the upstream: those that would be sent on as headers, and may be trailers."""
+    unwanted = _unwanted(head, policy)
+    kept = safe_trailers(_without(trailers, unwanted) if unwanted else trailers)
+    return [field for field in kept if not REQUEST[field[0]]]
+
+
+def response_trailers(trailers: list[Field], *, policy: Policy) -> list[Field]:
+    """Returns the trailers to send to the visitor."""
+    unwanted = policy.response_edit.remove
+    kept = safe_trailers(_without(trailers, unwanted) if unwanted else trailers)
+    return [field for field in kept if not RESPONSE[field[0]]]
 
 
 def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: bytes, upgrade: bytes = b"") -> bytes:
@@ -187,12 +199,21 @@ def _origin_form(target: bytes) -> bytes:
     return slash + path or b"/"
 
 
+def _unwanted(head: RequestHead, policy: Policy) -> frozenset[bytes]:
+    """Loose names that the owner removes from requests, or that the visitor says are for one hop."""
+    removed = policy.request_edit.remove
+    if head.connection in HARMLESS:
+        return removed
+    # Host is not the visitor's to take away: what was judged for one host must arrive for that host.
+    return removed | {loose_name(token) for token in head.connection_tokens()} - {b"host", b"te"}
+
+
 def _without_named(fields: list[Field]) -> list[Field]:
     """Without the Connection fields and what they name (RFC 9110 section 7.6.1)."""
-    values = [value for name, value in fields if canonical(name) == b"connection"]
-    named = {canonical(token.strip()) for value in values for token in value.split(b",")}
+    values = [value for name, value in fields if loose_name(name) == b"connection"]
+    named = {loose_name(token.strip()) for value in values for token in value.split(b",")}
     return _without(fields, named | {b"connection"})
 
 
 def _without(fields: list[Field], unwanted: AbstractSet[bytes]) -> list[Field]:
-    return [field for field in fields if canonical(field[0]) not in unwanted]
+    return [field for field in fields if loose_name(field[0]) not in unwanted]

@@ -1,6 +1,14 @@
-"""What a field name means to the relay, in a request and in a response. The tables; headers.py applies them."""
+"""What a field name means to the relay, in a request and in a response. The tables; headers.py applies them.
 
-from tunnelctl.http1.fields import HOP_BY_HOP
+Names are compared as the loosest program behind us reads them (`loose_name`): PHP, CGI, WSGI and Rack see one variable
+where HTTP has many names. docs/reference/headers.md shows the table to people, and a test compares both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from tunnelctl.http1.fields import HOP_BY_HOP, loose_name
 from tunnelrelay.policy.memo import Memo
 
 MAX_NAME = 64
@@ -13,60 +21,144 @@ SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA = ra
 _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
 """Written anew for each hop. `Trailer` announces what is passed on (RFC 9110 section 6.6.2)."""
 
-_SPOOFABLE = frozenset(
-    {
-        b"forwarded",
-        b"x-real-ip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"true-client-ip",
-        b"cf-connecting-ip",
-        b"remote-user",
-        b"remote-name",
-        b"remote-email",
-        b"remote-groups",
-        b"x-original-url",
-        b"x-original-uri",
-        b"x-original-host",
-        b"x-original-method",
-        b"x-rewrite-url",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-    }
-)
-"""Where a request comes from, who sent it, and what it "really" asks for: apps behind a proxy believe these."""
 
-_SPOOFABLE_PREFIXES = (
-    b"x-tunnel-",
-    b"ngrok-auth-",
-    b"x-forwarded-",
-    b"x-auth-request-",
-    b"x-remote-",
-    b"cf-access-",
-    b"x-authentik-",
-    b"x-pomerium-",
-    b"x-webauth-",
-    b"x-amzn-oidc-",
-    b"x-goog-authenticated-",
-    b"x-goog-iap-",
-    b"x-ms-client-principal",
-)
-"""Identity as this and other proxies assert it. An app moved here from another proxy still believes that one's."""
+class Group(Enum):
+    """What an app would believe of a field, and whether it is a forgery when a visitor sends it."""
 
-_HOPS = frozenset(
-    {
-        b"forwarded",
-        b"x-real-ip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"true-client-ip",
-        b"cf-connecting-ip",
-        b"x-original-host",
-        *(b"x-forwarded-" + name for name in (b"for", b"proto", b"host", b"port", b"server", b"scheme", b"by", b"ssl")),
-    }
+    ADDRESS = "where a request comes from, under which scheme and host"
+    """Proxies on a visitor's way write these in good faith: taken out without a word."""
+    IDENTITY = "who sent it"
+    TARGET = "what it really asks for"
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """A request field that only the relay may tell an app. It is taken out of what visitors send.
+
+    Attributes:
+        pattern: A loose name; one `*` at its begin or end stands for any bytes.
+        written_by: Which software writes it, for people.
+        is_relays: An owner's header rules may not name it either.
+    """
+
+    pattern: bytes
+    group: Group
+    written_by: str
+    is_relays: bool = False
+
+
+def _rows(group: Group, written_by: str, patterns: bytes, *, is_relays: bool = False) -> tuple[Believed, ...]:
+    return tuple(Believed(pattern, group, written_by, is_relays) for pattern in patterns.split())
+
+
+BELIEVED: tuple[Believed, ...] = (
+    *_rows(Group.ADDRESS, "this relay", b"x-forwarded-for* x-forwarded-proto* x-forwarded-host*", is_relays=True),
+    *_rows(
+        Group.ADDRESS,
+        "proxies in general",
+        b"x-forwarded-port x-forwarded-server x-forwarded-scheme x-forwarded-by x-forwarded-ssl forwarded x-real-ip"
+        b" x-client-ip x-cluster-client-ip x-original-host",
+        is_relays=True,
+    ),
+    *_rows(
+        Group.ADDRESS,
+        "proxies in general",
+        b"*client-ip *clientip *connecting-ip *originating-ip *real-ip *remote-ip *user-ip *src-ip x-real-*"
+        b" x-remote-addr x-remote-host x-remote-port x-forwarded forwarded-for front-end-https https x-https x-scheme"
+        b" x-url-scheme x-host x-http-host-override x-original-forwarded-for x-proxyuser-ip",
+    ),
+    *_rows(Group.ADDRESS, "Cloudflare, Akamai", b"cf-connecting-ip true-client-ip", is_relays=True),
+    *_rows(Group.ADDRESS, "Cloudflare", b"cf-connecting-* cf-pseudo-ipv4 cf-visitor"),
+    *_rows(Group.ADDRESS, "Fastly", b"fastly-ssl"),
+    *_rows(Group.ADDRESS, "Fly.io", b"fly-forwarded-*"),
+    *_rows(Group.ADDRESS, "Amazon CloudFront", b"cloudfront-viewer-address cloudfront-forwarded-proto"),
+    *_rows(Group.ADDRESS, "Azure", b"x-azure-socketip x-arr-ssl"),
+    *_rows(Group.ADDRESS, "Vercel, Netlify", b"x-vercel-forwarded-* x-vercel-proxied-* x-nf-client-connection-ip"),
+    *_rows(Group.ADDRESS, "WebLogic", b"wl-proxy-ssl"),
+    *_rows(Group.ADDRESS, "Envoy", b"x-envoy-external-address"),
+    *_rows(Group.IDENTITY, "this relay", b"x-tunnel-*", is_relays=True),
+    *_rows(Group.IDENTITY, "ngrok", b"ngrok-auth-*", is_relays=True),
+    *_rows(Group.IDENTITY, "oauth2-proxy, Traefik", b"x-forwarded-* x-auth-request-*", is_relays=True),
+    *_rows(
+        Group.IDENTITY,
+        "Authelia, Apache",
+        b"remote-user remote-name remote-email remote-groups x-remote-*",
+        is_relays=True,
+    ),
+    *_rows(Group.IDENTITY, "Authelia, CGI", b"remote-*"),
+    *_rows(Group.IDENTITY, "Cloudflare Access", b"cf-access-*", is_relays=True),
+    *_rows(Group.IDENTITY, "authentik", b"x-authentik-*", is_relays=True),
+    *_rows(Group.IDENTITY, "Pomerium", b"x-pomerium-*", is_relays=True),
+    *_rows(Group.IDENTITY, "Grafana, Gitea and others behind a proxy", b"x-webauth-*", is_relays=True),
+    *_rows(Group.IDENTITY, "AWS load balancers", b"x-amzn-oidc-*", is_relays=True),
+    *_rows(Group.IDENTITY, "AWS load balancers", b"x-amzn-mtls-*"),
+    *_rows(Group.IDENTITY, "Google Identity-Aware Proxy", b"x-goog-authenticated-* x-goog-iap-*", is_relays=True),
+    *_rows(Group.IDENTITY, "Google App Engine, API Gateway", b"x-appengine-* x-apigateway-api-userinfo"),
+    *_rows(Group.IDENTITY, "Google Cloud Endpoints", b"x-endpoint-api-userinfo"),
+    *_rows(Group.IDENTITY, "Azure App Service", b"x-ms-client-principal*", is_relays=True),
+    *_rows(Group.IDENTITY, "Azure App Service, Front Door", b"x-ms-token-* x-arr-clientcert x-azure-fdid"),
+    *_rows(Group.IDENTITY, "Tailscale", b"tailscale-*"),
+    *_rows(Group.IDENTITY, "Vouch", b"x-vouch-*"),
+    *_rows(Group.IDENTITY, "Teleport", b"teleport-jwt-assertion"),
+    *_rows(
+        Group.IDENTITY,
+        "Kong, APISIX",
+        b"x-consumer-* x-credential-* x-authenticated-* x-anonymous-consumer x-userinfo",
+    ),
+    *_rows(Group.IDENTITY, "WSO2", b"x-jwt-assertion"),
+    *_rows(
+        Group.IDENTITY,
+        "Louketo (Keycloak Gatekeeper)",
+        b"x-auth-userid x-auth-username x-auth-subject x-auth-email x-auth-groups x-auth-roles",
+    ),
+    *_rows(Group.IDENTITY, "mod_auth_openidc, mod_auth_mellon, Shibboleth", b"oidc-* mellon-* shib-*"),
+    *_rows(
+        Group.IDENTITY, "SiteMinder, WebSEAL", b"sm-user sm-userdn smuser iv-user iv-groups iv-creds iv-remote-address"
+    ),
+    *_rows(Group.IDENTITY, "Oracle and WebLogic", b"oam-remote-user proxy-remote-user wl-proxy-client-cert"),
+    *_rows(Group.IDENTITY, "Apache NiFi", b"x-proxiedentitieschain"),
+    *_rows(
+        Group.IDENTITY,
+        "proxies that check client certificates (RFC 9440)",
+        b"client-cert* ssl-client-* x-ssl-* x-tls-client-* x-client-cert* x-client-verify* x-client-dn x-client-s-dn",
+    ),
+    *_rows(
+        Group.TARGET,
+        "IIS, nginx, Symfony",
+        b"x-original-url x-original-uri x-original-method x-rewrite-url",
+        is_relays=True,
+    ),
+    *_rows(
+        Group.TARGET,
+        "clients that cannot send every method",
+        b"x-http-method x-http-method-override x-method-override",
+        is_relays=True,
+    ),
+    *_rows(Group.TARGET, "proxies that take a prefix off the path", b"x-original-* x-script-name x-ingress-path"),
+    *_rows(Group.TARGET, "Envoy", b"x-envoy-*"),
+    *_rows(Group.TARGET, "Next.js, to itself", b"x-middleware-subrequest*"),
+    *_rows(Group.TARGET, "nginx, to Rack", b"x-sendfile-type x-accel-mapping"),
+    *_rows(Group.TARGET, "attackers: CGI makes `HTTP_PROXY` of it", b"proxy"),
 )
-"""Those that proxies on a visitor's way write in good faith. Every other spoofable field from a visitor is a try."""
+"""Every field of this kind that the relay knows. Other names are the app's: a visitor may send them."""
+
+
+class _Patterns:
+    """Many patterns as one look-up."""
+
+    def __init__(self, rows: Iterable[Believed]) -> None:
+        patterns = [row.pattern for row in rows]
+        self._names = frozenset(patterns)
+        self._prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith(b"*"))
+        self._endings = tuple(pattern[1:] for pattern in patterns if pattern.startswith(b"*"))
+
+    def match(self, name: bytes) -> bool:
+        return name in self._names or name.startswith(self._prefixes) or name.endswith(self._endings)
+
+
+_SPOOFABLE = _Patterns(BELIEVED)
+_RELAYS = _Patterns(row for row in BELIEVED if row.is_relays)
+_ADDRESS = _Patterns(row for row in BELIEVED if row.group is Group.ADDRESS)
 
 _FOR_FRONT_SERVERS = frozenset(
     {
@@ -86,30 +178,33 @@ HARMLESS = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b
 """Values of `Connection` that name no field beyond those dropped anyway."""
 
 
-def canonical(name: bytes) -> bytes:
-    """A field name as CGI, WSGI and their heirs read it: case and `_` against `-` make no difference."""
-    return name.lower().replace(b"_", b"-")
-
-
 def is_spoofable(name: bytes) -> bool:
-    """Says whether a canonical name would tell an upstream what only the relay may tell it."""
-    return name in _SPOOFABLE or name.startswith(_SPOOFABLE_PREFIXES)
+    """Says whether a loose name would tell an upstream what only the relay may tell it.
+
+    `HTTP_X_FORWARDED_FOR` is what CGI calls `X-Forwarded-For`; Java and .NET code asks for a field of that name too.
+    """
+    return _SPOOFABLE.match(name) or (name.startswith(b"http-") and _SPOOFABLE.match(name[5:]))
+
+
+def is_relays(name: bytes) -> bool:
+    """Says whether a loose name of a request is not for an owner's header rules either."""
+    return _RELAYS.match(name)
 
 
 def is_framing(name: bytes) -> bool:
-    """Says whether a canonical name frames the message or belongs to one hop."""
+    """Says whether a loose name frames the message or belongs to one hop."""
     return name in _FRAMING
 
 
 def is_for_front_servers(name: bytes) -> bool:
-    """Says whether a canonical response name is not an upstream's to send."""
+    """Says whether a loose response name is not an upstream's to send."""
     return name in _FOR_FRONT_SERVERS
 
 
 def _request_kind(name: bytes) -> int:
     if name == b"te":
         return TE
-    if name in _FRAMING or name in _HOPS:
+    if name in _FRAMING or _ADDRESS.match(name.removeprefix(b"http-")):
         return DROP
     if is_spoofable(name):
         return FORGED
@@ -131,6 +226,6 @@ def _response_kind(name: bytes) -> int:
     }.get(name, KEEP)
 
 
-REQUEST = Memo(lambda name: _request_kind(canonical(name)), max_bytes=MAX_NAME)
-RESPONSE = Memo(lambda name: _response_kind(canonical(name)), max_bytes=MAX_NAME)
+REQUEST = Memo(lambda name: _request_kind(loose_name(name)), max_bytes=MAX_NAME)
+RESPONSE = Memo(lambda name: _response_kind(loose_name(name)), max_bytes=MAX_NAME)
 """What each spelling of a field name means, learnt on first sight."""
