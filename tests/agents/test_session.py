@@ -14,7 +14,7 @@ from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
 from tunnelctl.wire.messages import Bind, Bound, Hello, OidcSpec, PolicySpec, Refused, Unbind, Welcome
-from tunnelrelay.agents.session import BURST_BINDS, MAX_TUNNELS
+from tunnelrelay.agents.session import BURST_BINDS, MAX_REFUSAL, MAX_TUNNELS
 from tunnelrelay.config import load_config
 from tunnelrelay.relay import Relay
 from tunnelrelay.store.base import NameRow, StoreError
@@ -81,6 +81,35 @@ async def test_an_owner_may_have_the_provider_answer_at_an_endpoint_with_a_name(
     assert bound.redirect_uri == f"http://chosen.localhost:{port_of(local)}/_tunnel/oidc/callback"
     assert isinstance(refused, Refused)
     assert (refused.code, "--subdomain" in refused.hint) == ("policy_invalid", True)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        PolicySpec(cidr_allow=tuple(f"not a network {number}" for number in range(2_000))),
+        PolicySpec(cidr_allow=tuple("\x01" * 60 + str(number) for number in range(150))),
+        PolicySpec(basic_auth=("no password",) * 3_000),
+    ],
+    ids=["many", "escaped", "passwords"],
+)
+async def test_a_refusal_for_thousands_of_problems_names_the_first_and_reaches_the_agent(local, policy, caplog):
+    agent = await agent_of(local)
+    refused = await agent.bind("problems", policy=policy)
+    await agent.close()
+
+    assert isinstance(refused, Refused)
+    assert refused.code == "policy_invalid"
+    assert len(refused.message) <= MAX_REFUSAL
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("name", ["x" * 60_000, "\x01" * 9_000, "é" * 25_000], ids=["long", "escaped", "utf-8"])
+async def test_a_refused_name_of_any_length_is_answered(local, name):
+    agent = await agent_of(local)
+    refused = await agent.bind(name)
+    await agent.close()
+
+    assert isinstance(refused, Refused)
 
 
 FIRST_WORDS = {

@@ -1,6 +1,7 @@
 """Every limit has its attacker here, and every rule of order somebody who breaks it. All bytes are written by hand."""
 
 import tracemalloc
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -179,9 +180,44 @@ def test_a_flood_of_pings_from_one_who_does_not_read_is_refused() -> None:
 
 def test_pings_of_one_who_reads_are_answered_for_ever() -> None:
     session = Session(opens=False)
-    for _ in range(5000):
-        session.receive_data(frame(PING, 0, b"12345678"), 1.0)
+    for number in range(5000):
+        session.receive_data(frame(PING, 0, b"12345678"), number / 100)
         assert session.data_to_send(1024) == frame(PONG, 0, b"12345678")
+
+
+def test_questions_faster_than_allowed_are_refused_though_the_answers_are_read() -> None:
+    """Row 116."""
+    message = b'{"type":"unbind","tunnel":1}'
+    for asked in (frame(PING, 0, b"12345678"), frame(CONTROL, 0, message), frame(OPTIONAL | 40, 0, b"")):
+        session = Session(opens=False)
+        for _ in range(Limits().max_link_frame_burst):
+            session.receive_data(asked, 1.0)
+            session.data_to_send(1024)
+        with pytest.raises(WireError) as caught:
+            session.receive_data(asked, 1.0)
+        assert caught.value.code is Code.LIMIT
+
+
+@given(st.lists(st.sampled_from(["data", "head", "end", "ping", "window"]), max_size=30), st.data())
+def test_frames_read_a_few_at_a_time_say_the_same_as_all_at_once(kinds: list[str], data: st.DataObject) -> None:
+    frames = {
+        "data": frame(DATA, 1, b"some bytes"),
+        "head": frame(OPEN_FIN, 2, REQUEST),
+        "end": frame(DATA_FIN, 1, b"last"),
+        "ping": frame(PING, 0, b"12345678"),
+        "window": frame(WINDOW, 1, pack_window(100)),
+    }
+    chunk = OPENED + b"".join(frames[kind] for kind in kinds)
+    whole, few = Session(opens=False), Session(opens=False)
+    with suppress(WireError):
+        whole.receive_data(chunk, 1.0)
+    with suppress(WireError):
+        few.receive_data(chunk, 1.0, 1)
+        while few.is_behind:
+            most = data.draw(st.integers(1, 4))
+            assert few.receive_data(b"", 1.0, most) <= most
+    assert [repr(event) for event in few.events()] == [repr(event) for event in whole.events()]
+    assert repr(few.error) == repr(whole.error)
 
 
 def test_rapid_reset_by_the_opener_ends_the_link() -> None:

@@ -2,19 +2,23 @@
 
 All frames queued in one turn of the event loop, and in the look at the sockets after it, leave in one websocket
 message, and nothing more is handed to the transport than it has nearly drained: what waits, waits in the session, where
-sending is fair, and not in a buffer where a download stands before everybody else. Opening the websocket is `dial`'s
-work on the agent's side and `accept`'s on the relay's.
+sending is fair, and not in a buffer where a download stands before everybody else. One turn reads a bounded number of
+the peer's frames (`pacing`); what is left waits, unread, for the next turn. Opening the websocket is `dial`'s work on
+the agent's side and `accept`'s on the relay's.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.protocol import Event, State
 from websockets.protocol import Protocol as WebSocket
 
+from tunnelctl.bounds import Bound
+from tunnelctl.link.pacing import IDLE_FRAMES_PER_SECOND, MAX_FRAMES_PER_TURN, MAX_IDLE_FRAMES, FramePacer
 from tunnelctl.link.tcp import tune
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import (
@@ -28,6 +32,7 @@ from tunnelctl.wire.events import (
     WasReset,
     Writable,
 )
+from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
@@ -44,6 +49,41 @@ less would cost a wake-up for every few frames."""
 MAX_UNSENT = 1024 * 1024
 """Bytes of websocket answers and our own messages in front of a peer that asks and does not read. Ours alone stay well
 below it, as the session's are only taken while the socket drains."""
+BOUNDS = (
+    Bound(
+        name="bytes of a link that wait to be read",
+        limit=2 * MAX_RECEIVED,
+        unit="bytes",
+        per="link",
+        when_full="the socket is not read: at most one read of 256 KiB and one message that is not here whole are kept",
+        worst_bytes=2 * MAX_RECEIVED,
+        holds=("Link._unread", "Link._frames"),
+    ),
+    Bound(
+        name="bytes handed to a link's socket ahead of the peer",
+        limit=MAX_UNSENT,
+        unit="bytes",
+        per="link",
+        when_full="the link is ended with LIMIT",
+        worst_bytes=MAX_UNSENT,
+    ),
+    Bound(
+        name="frames read in one turn of the loop",
+        limit=MAX_FRAMES_PER_TURN,
+        unit="frames",
+        per="link",
+        when_full="the rest is read in the next turn",
+        worst_bytes=0,
+    ),
+    Bound(
+        name="websocket frames that carry nothing",
+        limit=MAX_IDLE_FRAMES,
+        unit="frames",
+        per="link",
+        when_full="the link is ended with LIMIT",
+        worst_bytes=0,
+    ),
+)
 CLOSE_TIMEOUT = 2.0
 HEARTBEAT = 5.0
 """Seconds between PINGs; a link that has been silent for three of them is dead, so half-open ones last 15 s at most."""
@@ -106,6 +146,11 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._is_paused = False
         self._is_flush_due = False
+        self._pacer = FramePacer()
+        self._idle = Bucket(rate=IDLE_FRAMES_PER_SECOND, burst=MAX_IDLE_FRAMES)
+        self._unread = b""
+        self._frames: deque[Event] = deque()
+        self._is_behind = False
         self._timer: asyncio.TimerHandle | None = None
         self._ending: tuple[Code, str] | None = None
         self._is_closed = False
@@ -129,8 +174,7 @@ class Link(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
         self._beat()
-        for event in early:
-            self._message(cast(Frame, event))
+        self._frames.extend(early)
         self.data_received(data)
 
     # Commands
@@ -248,16 +292,48 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the websocket."""
-        ws = self._ws
-        ws.receive_data(data) if data else None
-        for event in ws.events_received():
-            self._message(cast(Frame, event))
+        if self._is_behind:
+            self._unread += data
+            return
+        if self.is_open and self._pacer.is_one_message(data):  # as nearly every read is
+            ws = self._ws
+            ws.receive_data(data)
+            for event in ws.events_received():
+                self._read_message(event, MAX_FRAMES_PER_TURN)
+            self._end_turn()
+        else:
+            self._unread = data
+            self._take_turn()
+
+    # The inside
+
+    def _take_turn(self) -> None:
+        """Read at most `MAX_FRAMES_PER_TURN` of the frames that have come."""
+        if self._is_closed:
+            return
+        frames_left = MAX_FRAMES_PER_TURN
+        while self.is_open and frames_left > 0:
+            if self.session.is_behind:
+                frames_left -= self._read_frames(b"", frames_left)
+            elif self._frames:
+                frames_left -= self._read_message(self._frames.popleft(), frames_left)
+            elif self._unread:
+                frames_left -= self._cut_messages(frames_left)
+            else:
+                break
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Tell the owners of what was read, answer, and see to what is left."""
         self._dispatch()
+        ws = self._ws
         if ws.writes:
             self._write_out()
             if self._transport.get_write_buffer_size() > MAX_UNSENT:
                 self._abort(Code.LIMIT, "the peer asks without reading our answers")
-        if self.is_open and ws.state is not State.OPEN:
+        if self._is_behind or self.session.is_behind or self._frames or self._unread:
+            self._set_behind(self.is_open and bool(self.session.is_behind or self._frames or self._unread))
+        if ws.state is not State.OPEN and self.is_open and not self._is_behind:
             # Closed by the peer, or no websocket any more (then `ws` has said so in its close frame).
             if ws.parser_exc is not None:
                 self._ending = self._ending or (Code.PROTOCOL, str(ws.parser_exc))
@@ -265,17 +341,57 @@ class Link(asyncio.Protocol):
         if not self._is_flush_due and self.session.has_data_to_send:
             self._schedule()
 
-    # The inside
+    def _set_behind(self, is_behind: bool) -> None:
+        """While frames wait for the next turn, nothing more is taken from the socket."""
+        if is_behind:
+            self._loop.call_soon(self._take_turn)
+        if is_behind is self._is_behind:
+            return
+        self._is_behind = is_behind
+        if self._transport.is_closing():
+            return
+        if is_behind:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
-    def _message(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
-            try:
-                self.session.receive_data(cast(bytes, frame.data), self._loop.time())
-            except WireError as error:
-                log.warning("link broken by peer=%s error=%s", self.peer, error)
-                self.close(error.code, error.detail)
-        elif frame.opcode is Opcode.TEXT:
-            self.close(Code.PROTOCOL, "a text message")
+    def _cut_messages(self, max_frames: int) -> int:
+        """Read websocket frames out of the unread bytes. Returns how many of them carry nothing; the others wait."""
+        data, ws, pacer = self._unread, self._ws, self._pacer
+        size = pacer.cut(data, max_frames)
+        self._unread = data[size:]
+        idle, pacer.idle = pacer.idle, 0
+        if idle and not self._idle.add(self._loop.time(), idle):
+            self._fail(WireError(Code.LIMIT, "too many websocket frames that carry nothing"))
+            return idle
+        ws.receive_data(data if size == len(data) else data[:size])
+        self._frames.extend(ws.events_received())
+        if ws.state is not State.OPEN:
+            self._unread = b""
+        return idle
+
+    def _read_message(self, message: Any, max_frames: int) -> int:
+        """Hand a websocket frame's payload to the session. Returns how many frames that were, itself among them."""
+        opcode = message.opcode
+        if opcode is Opcode.BINARY or opcode is Opcode.CONT:
+            return 1 + self._read_frames(message.data, max_frames)
+        if opcode is Opcode.TEXT:
+            self._fail(WireError(Code.PROTOCOL, "a text message"))
+        return 1
+
+    def _read_frames(self, data: bytes, max_frames: int) -> int:
+        try:
+            return self.session.receive_data(data, self._loop.time(), max_frames)
+        except WireError as error:
+            self._fail(error)
+            return max_frames
+
+    def _fail(self, error: WireError) -> None:
+        """The peer broke a rule: the link ends, what it has sent besides is not read."""
+        log.warning("link broken by peer=%s error=%s", self.peer, error)
+        self._unread = b""
+        self._frames.clear()
+        self.close(error.code, error.detail)
 
     def _dispatch(self) -> None:
         """Hand the session's events to who they concern. One owner's fault ends its stream only."""
@@ -332,7 +448,7 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         """One message per turn; what does not fit waits for the next turn, or for the socket to drain."""
         self._is_flush_due = False
-        if self._is_paused or not self.is_open:
+        if self._is_paused or not self.is_open or self._ws.state is not State.OPEN:
             return
         data = self.session.data_to_send(MAX_MESSAGE)
         if not data:

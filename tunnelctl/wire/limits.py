@@ -34,6 +34,13 @@ class Limits:
     """PINGs and CONTROL messages taken while nothing of ours could be sent. A peer that asks and does not read would
     otherwise fill our memory with answers (CVE-2019-9512)."""
 
+    max_link_frames_per_second: float = 200.0
+    """PINGs, CONTROL messages and skipped optional frames, over time. They have no flow control, and each may cost a
+    JSON decode. An agent that binds all its tunnels and asks for the round trip sends less than one a second."""
+
+    max_link_frame_burst: int = 4096
+    """The same, at once: every edge of a relay that comes back tells the agent its addresses."""
+
     heartbeat_seconds: float = 5.0
     """How often each side sends a PING."""
 
@@ -55,10 +62,10 @@ class Bucket:
         self._level = 0.0
         self._at = 0.0
 
-    def add(self, now: float) -> bool:
-        """Count one event. Returns False when the bucket has run over."""
+    def add(self, now: float, count: int = 1) -> bool:
+        """Count events. Returns False when the bucket has run over."""
         self._drain(now)
-        self._level += 1
+        self._level += count
         return self._level <= self._burst
 
     def room(self, now: float) -> int:

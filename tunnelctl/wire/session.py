@@ -45,11 +45,14 @@ from tunnelctl.wire.frames import (
     unpack_go_away,
 )
 from tunnelctl.wire.heartbeat import PING_SIZE
-from tunnelctl.wire.limits import Limits
+from tunnelctl.wire.limits import Bucket, Limits
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.receiver import Receiver
 from tunnelctl.wire.stream import Stream
 from tunnelctl.wire.window import Budget
+
+MAX_FRAMES_AT_ONCE: Final = 1 << 30
+"""As many frames as a chunk has: for callers that do not share a loop with others."""
 
 _decode: Final = msgspec.json.Decoder[Message](Message).decode
 _unpack_header: Final = HEADER.unpack_from
@@ -60,15 +63,20 @@ class Session(Receiver):
 
     Attributes:
         last_received: When bytes last came, by the caller's clock.
+        is_behind: Frames are left that `receive_data` did not read, as it had read `max_frames`.
         error: The violation that ended the session; None while it goes on.
     """
 
-    __slots__ = ("_orphans", "_partial", "_wanted", "error", "last_received")
+    __slots__ = ("_link_frames", "_orphans", "_partial", "_wanted", "error", "is_behind", "last_received")
 
     def __init__(self, *, opens: bool, limits: Limits | None = None, budget: Budget | None = None) -> None:
         super().__init__(opens=opens, limits=limits, budget=budget)
         self._partial = bytearray()
         self._wanted = 0
+        self.is_behind = False
+        self._link_frames = Bucket(
+            rate=self._limits.max_link_frames_per_second, burst=self._limits.max_link_frame_burst
+        )
         self._orphans: tuple[Stream, ...] = ()
         self.last_received = 0.0
         self.error: WireError | None = None
@@ -94,7 +102,9 @@ class Session(Receiver):
         if self.error is None:
             super().go_away(code, reason)
 
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
+    def receive_data(
+        self, data: bytes | bytearray | memoryview, now: float, max_frames: int = MAX_FRAMES_AT_ONCE
+    ) -> int:
         """Take bytes of the peer, in any chunks.
 
         Whole frames in a `bytes` chunk are not copied: events of large DATA hold views of it. After a violation, bytes
@@ -103,36 +113,48 @@ class Session(Receiver):
         Args:
             data: Must not be changed afterwards.
             now: Seconds, of a clock that never goes back.
+            max_frames: How many to read now. Those left are read by the next calls, which may bring no bytes.
+
+        Returns:
+            How many frames were read.
 
         Raises:
             WireError: The peer broke a rule; `code` says which.
         """
         if self.error is not None:
-            return
+            return 0
         self._now = self.last_received = now
         if self._partial:
             self._partial += data
             if len(self._partial) < self._wanted:
-                return
+                return 0
             data, self._partial = self._partial, bytearray()
         try:
-            done = self._read_frames(data if type(data) is bytes else memoryview(data).toreadonly())
+            done, frames = self._read_frames(data if type(data) is bytes else memoryview(data).toreadonly(), max_frames)
         except WireError as error:
             self._fail(error)
             raise
         if done < len(data):
             self._partial += data[done:]
+        return frames
 
-    def _read_frames(self, data: bytes | memoryview) -> int:
-        """Read the whole frames at the start of `data`. Returns how many bytes they are."""
-        position, size = 0, len(data)
+    def _read_frames(self, data: bytes | memoryview, max_frames: int) -> tuple[int, int]:
+        """Read the whole frames at the start of `data`. Returns how many bytes, and how many frames, they are."""
+        position, size, frames = 0, len(data), 0
         find = self._streams.get
+        self.is_behind = False
         while size - position >= HEADER_SIZE:
+            if frames == max_frames:
+                self.is_behind = True
+                self._wanted = 0
+                break
+            frames += 1
             word, number = _unpack_header(data, position)
             start = position + HEADER_SIZE
             end = start + (word & LENGTH_MASK)
             if end > size or end - start > MAX_PAYLOAD:
                 self._want(end - start)
+                frames -= 1
                 break
             position = end
             first = word >> 24 & ~OPTIONAL
@@ -151,9 +173,10 @@ class Session(Receiver):
                 self._read_reset(stream, bytes(data[start:end]))
             else:
                 _skip_unknown(word >> 24)
+                self._count_link_frame()
         else:
             self._wanted = HEADER_SIZE
-        return position
+        return position, frames
 
     def _want(self, length: int) -> None:
         """A frame is not here whole. Refused by its length alone, before anything is kept for it."""
@@ -172,6 +195,7 @@ class Session(Receiver):
                 raise WireError(Code.PROTOCOL, f"stream {number} was never opened")
         elif first not in _LINK_READERS:
             _skip_unknown(byte)
+            self._count_link_frame()
         elif number:
             raise WireError(Code.PROTOCOL, f"frame {first} on stream {number}")
         else:
@@ -200,6 +224,11 @@ class Session(Receiver):
         self._unsent_answers += 1
         if self._unsent_answers > self._limits.max_unsent_answers:
             raise WireError(Code.LIMIT, "the peer asks without reading our answers")
+        self._count_link_frame()
+
+    def _count_link_frame(self) -> None:
+        if not self._link_frames.add(self._now):
+            raise WireError(Code.LIMIT, "too many PINGs, messages and optional frames")
 
     def _read_go_away(self, byte: int, payload: bytes) -> None:
         code, last_stream, reason = unpack_go_away(payload)
@@ -215,6 +244,7 @@ class Session(Receiver):
     def _fail(self, error: WireError) -> None:
         """Leave just the GOAWAY to send. The streams' owners are told by whoever calls `close`."""
         self.error = error
+        self.is_behind = False
         self._orphans = super().close()
         self._scheduler.clear()
         super().go_away(error.code, error.detail)

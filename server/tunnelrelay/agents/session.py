@@ -48,6 +48,11 @@ BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
 STOPPED = "stopped from the relay's dashboard or API"
+MAX_PROBLEMS = 20
+"""Problems of one bind that its refusal names: the first ones are corrected first."""
+MAX_REFUSAL, MAX_HINT = 6_000, 1_000
+"""Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped, so that a
+refusal always fits into one message of the link, whatever the agent's settings say."""
 
 
 class AgentSession:
@@ -214,7 +219,9 @@ class AgentSession:
         try:
             return self._policy(bind)
         except PolicyInvalid as error:
-            self._refuse(bind, "policy_invalid", "; ".join(error.problems), "correct the flags and start again")
+            more = len(error.problems) - MAX_PROBLEMS
+            told = [*error.problems[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+            self._refuse(bind, "policy_invalid", "; ".join(told), "correct the flags and start again")
             return None
 
     def _policy(self, bind: Bind) -> Policy:
@@ -390,10 +397,16 @@ class AgentSession:
 
     def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:
         log.info("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, code)
+        message, hint = shortened(message, MAX_REFUSAL), shortened(hint, MAX_HINT)
         self.link.send(Refused(tunnel=offer.tunnel, code=code, message=message, hint=hint))
 
     def _no_hello(self) -> None:
         self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """The text, cut with an ellipsis when it is longer than `max_chars`."""
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
 def _is_instance(agent: str) -> bool:
