@@ -216,6 +216,27 @@ async def test_the_schema_is_for_everybody_and_names_the_public_address(tmp_path
     assert answer.json()["security"] == [{"apiKey": []}]
 
 
+async def test_the_schema_is_written_once_and_not_sent_to_who_has_it(office, monkeypatch):
+    monkeypatch.setattr(json, "dumps", None)
+    stranger = Program(office.app)
+    first = await stranger.ask("GET", "/openapi.json", headers={"Accept-Encoding": "identity"})
+    packed = await stranger.ask("GET", "/openapi.json", headers={"Accept-Encoding": "br, gzip"})
+    again = await stranger.ask("GET", "/openapi.json", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    other = await stranger.ask("GET", "/openapi.json", headers={"If-None-Match": '"other"'})
+
+    assert first.json() == packed.json() == other.json()
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert int(packed.headers["content-length"]) < int(first.headers["content-length"]) / 5
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert first.headers.get_list("cache-control") == ["public, max-age=3600"]
+
+
+async def test_the_schema_is_only_read(office):
+    answers = [await Program(office.app).ask(method, "/openapi.json") for method in ("POST", "PUT", "DELETE")]
+
+    assert {(answer.status_code, answer.headers["allow"]) for answer in answers} == {(405, "GET, HEAD")}
+
+
 def test_a_relay_starts_without_the_api_in_memory():
     code = "import sys, tunnelrelay.relay, tunnelrelay.cli.main as _; print({'fastapi', 'pydantic'} & set(sys.modules))"
 

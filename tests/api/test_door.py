@@ -55,7 +55,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def door(keys, now) -> Door:
-    return Door(echo, address=ADDRESS, keys=keys, monotonic=lambda: now[0])
+    return Door(echo, address=ADDRESS, keys=keys, schema=echo, monotonic=lambda: now[0])
 
 
 async def test_a_good_key_is_let_in_and_the_app_knows_whose_it_is(door, keys):
@@ -208,6 +208,22 @@ async def test_a_body_has_an_end(door):
     assert answer.status_code == 413
 
 
+async def test_a_body_is_not_read_before_the_key_is_found_good(door):
+    """A stranger's large or endless body costs the relay nothing."""
+
+    async def endless():
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    headers = {"Content-Type": "application/json"}
+    answers = [
+        await Program(door, key).client.post("/credentials", content=endless(), headers=headers)
+        for key in ("", "ta_wrong", "tt_an-agents")
+    ]
+
+    assert [answer.status_code for answer in answers] == [401] * 3
+
+
 async def test_a_good_body_reaches_the_app_as_it_was_sent(door):
     answer = await Program(door, GOOD).ask("POST", "/credentials", body={"description": "ä"})
 
@@ -225,7 +241,7 @@ async def test_no_answer_is_kept_or_shown_by_a_browser(door, key):
 
 
 async def test_a_local_relay_leads_on_where_it_was_asked(keys):
-    door = Door(echo, address=LOCAL, keys=keys)
+    door = Door(echo, address=LOCAL, keys=keys, schema=echo)
 
     plain = await Program(door, GOOD, address=LOCAL).ask("GET", "/tunnels")
     prefixed = await Program(door, GOOD, address=LOCAL).ask("GET", "/_tunnel/api/tunnels")

@@ -4,7 +4,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from tunnelrelay.address import PublicAddress
@@ -25,8 +24,8 @@ from tunnelrelay.api import (
     tunnels,
     users,
 )
-from tunnelrelay.api.door import SCHEMA_PATH, Door
-from tunnelrelay.api.schema import describe, methods_at
+from tunnelrelay.api.door import Door
+from tunnelrelay.api.schema import SchemaPage, describe, methods_at
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.services import Services
 
@@ -51,7 +50,10 @@ RESOURCES = (
 
 def build_api(services: Services, address: PublicAddress) -> ASGIApp:
     """The app to be called for requests of the host kind `api`, whose scope has what the ingress found out."""
-    return Door(build_routes(services, address), address=address, keys=services.api_keys)
+    app = build_routes(services, address)
+    schema = describe(app, address)
+    app.state.methods_at = methods_at(schema)
+    return Door(app, address=address, keys=services.api_keys, schema=SchemaPage(schema))
 
 
 def build_routes(services: Services, address: PublicAddress) -> FastAPI:
@@ -71,13 +73,6 @@ def build_routes(services: Services, address: PublicAddress) -> FastAPI:
     )
     for resource in RESOURCES:
         app.include_router(resource.routes(services))
-    schema = describe(app, address)
-    app.state.methods_at = methods_at(schema)
-
-    @app.get(SCHEMA_PATH, include_in_schema=False)
-    async def get_schema() -> JSONResponse:
-        return JSONResponse(schema)
-
     return app
 
 

@@ -36,7 +36,8 @@ FIELDS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""On every answer: answers hold what only the key's holder may see, and no browser is to make a page of them."""
+"""On every answer that does not say otherwise: answers hold what only the key's holder may see, and no browser is to
+make a page of them."""
 
 
 class Authenticates(Protocol):
@@ -67,6 +68,7 @@ class Door:
     """See the module. An ASGI app around the one that has the routes.
 
     Args:
+        schema: Answers at `SCHEMA_PATH`, for anybody.
         monotonic: Seconds.
     """
 
@@ -76,9 +78,11 @@ class Door:
         *,
         address: PublicAddress,
         keys: Authenticates,
+        schema: ASGIApp,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._schema = schema
         self._keys = keys
         self._bases = base_urls(address)
         self._address = address
@@ -91,7 +95,7 @@ class Door:
         inside = inside_of(scope)
         guarded = _with_fields(send)
         try:
-            within, receiving = await self._admit(scope, receive, inside)
+            app, within, receiving = await self._admit(scope, receive, inside)
         except Refusal as no:
             headers = dict(no.headers or {})
             await problem(no.code, no.detail, inside.request_id, headers=headers)(scope, receive, guarded)
@@ -100,20 +104,20 @@ class Door:
             answer = problem(error.code, error.message, inside.request_id)
             await answer(scope, receive, guarded)
         else:
-            await self._app(within, receiving, guarded)
+            await app(within, receiving, guarded)
 
-    async def _admit(self, scope: Scope, receive: Receive, inside: Inside) -> tuple[Scope, Receive]:
-        """The request as the app behind gets it."""
+    async def _admit(self, scope: Scope, receive: Receive, inside: Inside) -> tuple[ASGIApp, Scope, Receive]:
+        """Which app answers, and the request as that app gets it. The body is read after the key was found good."""
         self._refuse_other_sites(scope)
         prefix, path = self._split(scope["path"])
         links = Links(self._bases[prefix], self._address)
         within: Scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
         if path == SCHEMA_PATH:
-            return within, receive
+            return self._schema, within, receive
         actor = await self._authenticate(scope, inside)
         _refuse_doubles(scope)
         within["tunnel.call"] = Call(actor=actor, links=links)
-        return within, await _strict_body(scope, receive)
+        return self._app, within, await _strict_body(scope, receive)
 
     def _split(self, path: str) -> tuple[str, str]:
         if LOCAL_PREFIX in self._bases and path.startswith(LOCAL_PREFIX + "/"):
@@ -209,7 +213,9 @@ def _replay(first: Message, receive: Receive | None = None) -> Receive:
 def _with_fields(send: Send) -> Send:
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *FIELDS]}
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            message = {**message, "headers": [*headers, *(pair for pair in FIELDS if pair[0] not in names)]}
         await send(message)
 
     return sending
