@@ -29,8 +29,8 @@ MAY_USE: dict[str, str] = {
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",
-    "tunnelrelay.address": "tunnelrelay.model",
-    "tunnelrelay.config": "tunnelrelay.address tunnelctl.secret",
+    "tunnelrelay.address": "tunnelrelay.model tunnelctl.wire",
+    "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.secret",
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,

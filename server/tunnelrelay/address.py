@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tunnelctl.wire.texts import NAME_PATTERN
+
 MAX_HOST = 253
 HOST_CALLBACK_PATH = "/_tunnel/oidc/callback"
 """Where providers send visitors back to on an endpoint's own host, for owners who register that."""
@@ -17,7 +19,7 @@ CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
 """The callback host's pages for providers: back from a login, back from a logout, and where logout tokens go."""
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(NAME_PATTERN)
 _HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
 
 

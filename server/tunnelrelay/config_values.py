@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tunnelctl.wire.texts import NAME_PATTERN
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_OWNER_LENGTH = 64
 MAX_DOMAIN_LENGTH = 190
 """A host name has at most 253 characters; a label of 63 and its dot must fit in front of the domain."""
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(NAME_PATTERN)
 
 
 class ListenAddress(NamedTuple):

@@ -8,11 +8,13 @@ import pytest
 from tests.agent.fakes import Diary, FakeRelay, joined, joined_nothing, make_agent
 from tunnelctl.agent.address import UpstreamAddress
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.joining import MAX_LABELS, parse_labels
+from tunnelctl.agent.joining import parse_labels
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.agent.ready import OTHER_AGENT
 from tunnelctl.agent.service import MAX_ADDRESSES
 from tunnelctl.wire.messages import Bind, Join, Refused, Unbind
+from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.texts import MAX_LABELS
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -184,21 +186,20 @@ def test_labels_are_names_and_values_as_they_were_written():
 def test_what_is_no_label_is_refused_without_reaching_the_terminal(text):
     problems = []
     assert parse_labels("--label", [text], problems) == ()
-    assert len(problems) == 1
-    assert problems[0].startswith("--label: ")
-    assert "\x1b" not in problems[0]
+    assert [problem.field for problem in problems] == ["--label"]
+    assert "\x1b" not in problems[0].text
 
 
 def test_a_label_with_two_values_is_refused():
     problems = []
     parse_labels("--label", ["a=1", "b=1", "a=2"], problems)
-    assert problems == ["--label: a has more than one value"]
+    assert problems == [Problem("--label", "a has more than one value")]
 
 
 def test_labels_are_counted():
     problems = []
     parse_labels("--label", [f"n{number}=1" for number in range(MAX_LABELS + 1)], problems)
-    assert problems == ["--label: 11 labels, 10 at most"]
+    assert problems == [Problem("--label", f"{MAX_LABELS + 1} labels, {MAX_LABELS} at most")]
 
 
 async def test_a_relay_that_names_addresses_without_end_is_asked_about_the_first_ones_only():

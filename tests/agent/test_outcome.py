@@ -1,40 +1,78 @@
 """What refusals say to the person at the terminal."""
 
+import msgspec
 import pytest
 
-from tunnelctl.agent.outcome import FLAGS, Invalid, judge_refusal
+from tunnelctl.agent.options import RELAYS_NAMES
+from tunnelctl.agent.outcome import Invalid, judge_refusal
+from tunnelctl.agent.tunnelfile import KEYS, TUNNEL_KEYS
 from tunnelctl.cli.http import http
-from tunnelctl.wire.messages import PolicySpec, Refused
+from tunnelctl.cli.labelled import tunnel
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, Refused
+from tunnelctl.wire.problem import Problem
+
+TYPED = "a; b; jwt: x@y"
+"""Looks like the beginning of another problem."""
 
 
-def refusal(code: str, message: str) -> str:
-    outcome = judge_refusal(Refused(tunnel=1, code=code, message=message, hint=""))
+def refusal(code: str, message: str, *problems: Problem, keys=None) -> str:
+    refused = Refused(tunnel=1, code=code, message=message, problems=problems)
+    outcome = judge_refusal(refused, keys or {})
     assert isinstance(outcome, Invalid)
     return outcome.message
 
 
-@pytest.mark.parametrize(
-    ("message", "shown"),
-    [
-        ("jwt: an issuer is named twice", "--jwt-issuer: an issuer is named twice"),
-        (
-            "oidc: the client id is empty; cidr_deny: 'x' is none",
-            "--oidc: the client id is empty; --cidr-deny: 'x' is none",
-        ),
-        ("oidc: 'a; b: c' is not a scope", "--oidc: 'a; b: c' is not a scope"),
-        ("request header X-Up: the relay sets this", "request header X-Up: the relay sets this"),
-        ("a jwt: too many", "a jwt: too many"),
-    ],
-)
-def test_a_refused_policy_is_told_by_the_flags_that_were_typed(message: str, shown: str) -> None:
-    assert refusal("policy_invalid", message) == shown
+def settings() -> set[str]:
+    """Every setting a relay may name."""
+    inner = {"oidc": OidcSpec, "jwt": JwtSpec, "request_headers": HeaderEdit, "response_headers": HeaderEdit}
+    names = {"weight", "labels", "oidc", "jwt"}
+    for name in PolicySpec.__struct_fields__:
+        names |= {f"{name}.{part}" for part in inner[name].__struct_fields__} if name in inner else {name}
+    return names
+
+
+def test_a_refused_policy_is_told_by_the_flags_that_were_typed() -> None:
+    problems = (Problem("oidc.allow_emails", repr(TYPED)), Problem("cidr_deny", "'x' is none"))
+
+    shown = refusal("policy_invalid", "oidc: as older agents read it", *problems)
+
+    assert shown == f"--oidc-allow-email: {TYPED!r}; --cidr-deny: 'x' is none"
+
+
+def test_a_tunnel_of_the_file_is_told_by_its_keys() -> None:
+    problems = (Problem("oidc.client_id", "is empty"), Problem("oidc.max_seconds", "is 0 s"))
+
+    shown = refusal("policy_invalid", "", *problems, keys=KEYS)
+
+    assert shown == "oidc.client_id: is empty; --oidc-max-session-duration: is 0 s"
+
+
+@pytest.mark.parametrize("message", ["jwt: an issuer is named twice", f"oidc: {TYPED!r} is not a scope"])
+def test_an_older_relay_names_no_settings_and_is_told_as_it_says_it(message: str) -> None:
+    assert refusal("policy_invalid", message) == message
 
 
 def test_other_refusals_are_told_as_the_relay_says_them() -> None:
     assert refusal("name_invalid", "oidc: is no name") == "oidc: is no name"
 
 
-def test_the_parts_are_the_policys_and_the_flags_exist() -> None:
-    flags = {option for parameter in http.params for option in parameter.opts}
-    assert set(FLAGS) <= set(PolicySpec.__struct_fields__)
-    assert set(FLAGS.values()) <= flags
+def test_every_setting_a_relay_may_name_has_a_flag_or_key_that_exists() -> None:
+    flags = {option for command in (http, tunnel) for parameter in command.params for option in parameter.opts}
+
+    assert set(RELAYS_NAMES) == settings()
+    assert set(RELAYS_NAMES.values()) <= flags
+    assert set(KEYS.values()) <= set(TUNNEL_KEYS)
+
+
+def test_agents_of_earlier_releases_read_a_refusal_with_problems() -> None:
+    class OldRefused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
+        tunnel: int
+        code: str
+        message: str
+        hint: str = ""
+
+    new = Refused(tunnel=1, code="policy_invalid", message="m", problems=(Problem("oidc.issuer", "t"),))
+    old = OldRefused(tunnel=1, code="policy_invalid", message="m")
+
+    assert msgspec.json.decode(msgspec.json.encode(new), type=OldRefused) == old
+    assert msgspec.json.decode(msgspec.json.encode(old), type=Refused).problems == ()

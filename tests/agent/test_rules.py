@@ -15,7 +15,7 @@ LOGIN = {"oidc": "https://acme.okta.com", "oidc_client_id": "id", "oidc_client_s
 def problems(**options):
     with pytest.raises(RulesInvalid) as caught:
         build_policy(RuleOptions(**options))
-    return caught.value.problems
+    return [str(problem) for problem in caught.value.problems]
 
 
 def test_no_options_make_the_empty_policy():

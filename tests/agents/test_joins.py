@@ -9,6 +9,7 @@ from tests.support.edges import put_edge, tunnels_of, until
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec, Refused, Unbind
+from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
 from tunnelrelay.registry.edges import MAX_SERVED
 from tunnelrelay.relay import Relay
 from tunnelrelay.tokens import create
@@ -107,9 +108,9 @@ async def test_an_edge_that_does_not_exist_is_refused_with_a_hint(local):
         ((WEB,), "shop", 1),
         ((("", "x"),), "", 1),
         ((("a", ""),), "", 1),
-        ((("a", "x" * 257),), "", 1),
+        ((("a", "x" * (MAX_LABEL + 1)),), "", 1),
         ((("a\n", "x"),), "", 1),
-        (tuple((f"n{number}", "x") for number in range(11)), "", 1),
+        (tuple((f"n{number}", "x") for number in range(MAX_LABELS + 1)), "", 1),
         ((WEB,), "", 0),
         ((WEB,), "", 101),
     ],

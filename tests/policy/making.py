@@ -36,5 +36,5 @@ def problems(**spec: Any) -> list[str]:
     try:
         policy(**spec)
     except PolicyInvalid as invalid:
-        return invalid.problems
+        return [str(problem) for problem in invalid.problems]
     return []

@@ -1,5 +1,6 @@
 """What an agent is told to do, as values. Where they come from is the command line's and `configfile`'s business."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
@@ -27,6 +28,7 @@ class TunnelConfig:
         metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
             this machine, where self-signed certificates are the norm and nobody sits in between.
+        keys: From a flag to the key of the configuration file that stands for it; empty for a tunnel that was typed.
     """
 
     upstream: UpstreamAddress
@@ -40,6 +42,7 @@ class TunnelConfig:
     weight: int = 1
     metadata: str = ""
     verify_upstream: bool | None = None
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_joined(self) -> bool:

@@ -4,20 +4,22 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from tunnelctl.wire.problem import Problem
+
 T = TypeVar("T")
 
 MAX_DURATION = 365 * 24 * 3600
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
-def each(flag: str, texts: Iterable[str], parse: Callable[[str], T], problems: list[str]) -> tuple[T, ...]:
+def each(flag: str, texts: Iterable[str], parse: Callable[[str], T], problems: list[Problem]) -> tuple[T, ...]:
     """What the texts mean; each that means nothing becomes a problem."""
     values: list[T] = []
     for text in texts:
         try:
             values.append(parse(text))
         except ValueError as error:
-            problems.append(f"{flag}: {error}")
+            problems.append(Problem(flag, str(error)))
     return tuple(values)
 
 

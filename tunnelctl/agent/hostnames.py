@@ -1,8 +1,10 @@
 """Public names as people ask for them: one label, a whole host, or a URL. Pure."""
 
+import re
 from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import AddressInvalid
+from tunnelctl.wire.texts import NAME_PATTERN
 
 
 def host_of_url(text: str) -> str | None:
@@ -52,5 +54,4 @@ def label(text: str) -> str:
 
 
 def _is_label(text: str) -> bool:
-    inner = text.replace("-", "")
-    return 0 < len(text) <= 63 and inner.isascii() and inner.isalnum() and text[0] != "-" and text[-1] != "-"
+    return re.fullmatch(NAME_PATTERN, text) is not None

@@ -7,22 +7,21 @@ never publish an app more open than was asked.
 from collections.abc import Iterable
 
 from tunnelctl.agent.flagvalues import each
+from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.texts import MAX_LABELS, label_problem
 
-MAX_LABELS = 10
-"""Of one tunnel: more than any tunnel group asks for."""
-MAX_LABEL = 256
-"""Characters of a label's name, and of its value."""
 KEPT_AT_THE_RELAY = "an edge's rules are kept at the relay"
 HINT = "set the rules on the edge: in the dashboard, or with `tunnel api edge-modules`"
 
 
-def parse_labels(flag: str, texts: Iterable[str], problems: list[str]) -> tuple[tuple[str, str], ...]:
+def parse_labels(flag: str, texts: Iterable[str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
     """The labels, each `NAME=VALUE`; what is wrong is appended to `problems`."""
     labels = each(flag, texts, _label, problems)
     names = [name for name, _ in labels]
-    problems.extend(f"{flag}: {name} has more than one value" for name in sorted(set(names)) if names.count(name) > 1)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems.extend(Problem(flag, f"{name} has more than one value") for name in twice)
     if len(labels) > MAX_LABELS:
-        problems.append(f"{flag}: {len(labels)} labels, {MAX_LABELS} at most")
+        problems.append(Problem(flag, f"{len(labels)} labels, {MAX_LABELS} at most"))
     return labels
 
 
@@ -31,6 +30,6 @@ def _label(text: str) -> tuple[str, str]:
     name, value = name.strip(), value.strip()
     if not equals or not name or not value:
         raise ValueError(f"{text!r} is not NAME=VALUE, as in edge=edghts_2abc")
-    if max(len(name), len(value)) > MAX_LABEL or not text.isprintable():
-        raise ValueError(f"{text[:40]!r} is longer than {MAX_LABEL} characters, or holds one that cannot be shown")
+    if problem := label_problem(name, value):
+        raise ValueError(f"{text[:40]!r}: {problem}")
     return name, value

@@ -8,6 +8,8 @@ from tunnelctl.agent.address import is_loopback
 from tunnelctl.agent.flagvalues import duration_or_never, each, name_value, not_empty, one_of, parse_duration
 from tunnelctl.agent.options import OIDC_FLAGS, RuleOptions
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.texts import NAME_PATTERN
 
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
@@ -20,7 +22,7 @@ _OF_THE_PROVIDER = (
     "oidc_callback",
 )
 """Options that tell how to speak with a provider: of one that the relay knows by name, the relay's operator does."""
-_NAME = re.compile(r"@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(f"@{NAME_PATTERN}")
 
 _LISTS = (
     ("allow_emails", "oidc_allow_email", lambda text: _email(text)),
@@ -44,10 +46,11 @@ _SINGLES = (
 """Member of the spec, option, and how its text is read. What is not given keeps the spec's own default."""
 
 
-def oidc_spec(options: RuleOptions, problems: list[str]) -> OidcSpec | None:
+def oidc_spec(options: RuleOptions, problems: list[Problem]) -> OidcSpec | None:
     """The spec, None without `--oidc`; what is wrong is appended to `problems`."""
     if not options.oidc:
-        problems.extend(f"{flag}: needs --oidc ISSUER" for name, flag in OIDC_FLAGS.items() if getattr(options, name))
+        lone = [flag for name, flag in OIDC_FLAGS.items() if getattr(options, name)]
+        problems.extend(Problem(flag, "needs --oidc ISSUER") for flag in lone)
         return None
     _judge_client(options, problems)
     members: dict[str, Any] = {}
@@ -79,24 +82,26 @@ def is_named(issuer: str) -> bool:
 def issuer(text: str) -> str:
     """An issuer as it may be asked for. Raises ValueError when it cannot be one (Discovery section 4.1)."""
     parts = urlsplit(text)
+    if "@" in text:  # not repeated: what stands before it may be a password
+        raise ValueError("an issuer has no user or password in it (OpenID Connect Discovery section 4.1)")
     is_plain = text.isascii() and text.isprintable() and " " not in text
     if not is_plain or parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{text!r} is not an issuer's URL like https://acme.okta.com")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"{text}: an issuer is reached over https (plain http only on this machine)")
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"{text}: an issuer has no query, fragment or user (OpenID Connect Discovery section 4.1)")
+    if parts.query or parts.fragment:
+        raise ValueError("an issuer has no query or fragment (OpenID Connect Discovery section 4.1)")
     return text
 
 
-def _judge_client(options: RuleOptions, problems: list[str]) -> None:
+def _judge_client(options: RuleOptions, problems: list[Problem]) -> None:
     """The client's options are all needed, or, at a provider that the relay knows by name, all its operator's."""
     given = [OIDC_FLAGS[name] for name in _OF_THE_PROVIDER if getattr(options, name)]
     if is_named(options.oidc):
-        problems.extend(f"{flag}: not together with --oidc={options.oidc}; the relay knows it" for flag in given)
+        problems.extend(Problem(flag, f"not together with --oidc={options.oidc}; the relay knows it") for flag in given)
     else:
         needed = ("--oidc-client-id", "--oidc-client-secret")
-        problems.extend(f"{flag}: missing, --oidc needs it" for flag in needed if flag not in given)
+        problems.extend(Problem(flag, "missing, --oidc needs it") for flag in needed if flag not in given)
 
 
 def _issuer_or_name(text: str) -> str:

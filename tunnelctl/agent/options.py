@@ -41,6 +41,45 @@ FLAGS = {
 }
 """Every option and its flag."""
 
+RELAYS_NAMES = {
+    "oidc": "--oidc",
+    "oidc.issuer": "--oidc",
+    "oidc.client_id": "--oidc-client-id",
+    "oidc.client_secret": "--oidc-client-secret",
+    "oidc.scopes": "--oidc-scope",
+    "oidc.allow_emails": "--oidc-allow-email",
+    "oidc.allow_domains": "--oidc-allow-domain",
+    "oidc.allow_groups": "--oidc-allow-group",
+    "oidc.allow_claims": "--oidc-allow-claim",
+    "oidc.idle_seconds": "--oidc-idle-session-duration",
+    "oidc.max_seconds": "--oidc-max-session-duration",
+    "oidc.recheck_seconds": "--oidc-userinfo-refresh-interval",
+    "oidc.on_recheck_error": "--oidc-refresh-error",
+    "oidc.groups_claim": "--oidc-groups-claim",
+    "oidc.email_verified": "--oidc-email-verified",
+    "oidc.request_params": "--oidc-request-param",
+    "oidc.require_acr": "--oidc-require-acr",
+    "oidc.callback": "--oidc-callback",
+    "oidc.bearer": "--oidc-bearer",
+    "oidc.allow_origins": "--oidc-cross-site",
+    "oidc.allow_preflight": "--oidc-allow-cors-preflight",
+    "jwt": JWT_ISSUER,
+    "jwt.issuer": JWT_ISSUER,
+    "jwt.audience": JWT_AUDIENCE,
+    "jwt.claims": JWT_CLAIM,
+    "basic_auth": "--basic-auth",
+    "cidr_allow": "--cidr-allow",
+    "cidr_deny": "--cidr-deny",
+    "host_header": "--host-header",
+    "request_headers.add": "--request-header-add",
+    "request_headers.remove": "--request-header-remove",
+    "response_headers.add": "--response-header-add",
+    "response_headers.remove": "--response-header-remove",
+    "weight": "--weight",
+    "labels": "--label",
+}
+"""What a relay calls a setting in a refusal, and the flag that was typed for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleOptions:

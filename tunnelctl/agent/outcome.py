@@ -1,24 +1,15 @@
 """How an agent's run, or one link of it, can end. All are values: none of them is a surprise."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from tunnelctl.agent.options import RELAYS_NAMES
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Refused, Superseded
 
-FLAGS = {
-    "oidc": "--oidc",
-    "jwt": "--jwt-issuer",
-    "basic_auth": "--basic-auth",
-    "cidr_allow": "--cidr-allow",
-    "cidr_deny": "--cidr-deny",
-    "host_header": "--host-header",
-}
-"""What a relay calls a part of the policy (the fields of `PolicySpec`), and the flag that was typed for it."""
-_PARTS = re.compile(rf"(^|; )({'|'.join(FLAGS)})(?=: )")
-"""Where a relay's refusal begins to tell of another part: its problems come joined by semicolons."""
+NO_KEYS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +101,12 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
             assert_never(failure.kind)
 
 
-def judge_refusal(refused: Refused) -> Outcome | Trouble:
-    """What it means that the relay will not bind a tunnel."""
+def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> Outcome | Trouble:
+    """What it means that the relay will not bind a tunnel.
+
+    Args:
+        keys: From a flag to the key of the configuration file that stood for it, for a tunnel of such a file.
+    """
     match refused.code:
         case "name_taken":
             return NameTaken(refused.message, refused.hint or "choose another name with --subdomain")
@@ -120,7 +115,7 @@ def judge_refusal(refused: Refused) -> Outcome | Trouble:
         case "edge_unknown":
             return Invalid(refused.message, refused.hint or "`tunnel api edges https list` lists your edges")
         case "policy_invalid":
-            return Invalid(_as_typed(refused.message), refused.hint)
+            return Invalid(_as_typed(refused, keys), refused.hint)
         case "not_allowed":
             return NotAllowed(refused.message, refused.hint or "`tunnel api credentials list` shows what it may bind")
         case "try_later":
@@ -150,9 +145,13 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
             return Trouble(reason or "the relay closed the link")
 
 
-def _as_typed(message: str) -> str:
-    """The relay's problems with a policy, under the flags that people know."""
-    return _PARTS.sub(lambda match: f"{match[1]}{FLAGS[match[2]]}", message)
+def _as_typed(refused: Refused, keys: Mapping[str, str]) -> str:
+    """The relay's problems with the settings, under the names people gave them by. An older relay names no settings."""
+    named = []
+    for problem in refused.problems:
+        flag = RELAYS_NAMES.get(problem.field, problem.field)
+        named.append(f"{keys.get(flag, flag)}: {problem.text}")
+    return "; ".join(named) or refused.message
 
 
 def _token_hint(status: int) -> str:

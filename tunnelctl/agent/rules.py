@@ -12,6 +12,7 @@ from tunnelctl.agent.jwtrules import jwt_specs
 from tunnelctl.agent.oidcrules import oidc_spec
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
+from tunnelctl.wire.problem import Problem, joined
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A field name, RFC 9110 section 5.6.2."""
@@ -21,11 +22,11 @@ class RulesInvalid(ValueError):
     """Mistakes in the options.
 
     Attributes:
-        problems: One sentence each, beginning with the flag.
+        problems: Each names the flag it is about.
     """
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(joined(problems))
         self.problems = problems
 
 
@@ -35,7 +36,7 @@ def build_policy(options: RuleOptions) -> PolicySpec:
     Raises:
         RulesInvalid: With every mistake.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     policy = PolicySpec(
         oidc=oidc_spec(options, problems),
         jwt=jwt_specs(options, problems),
@@ -47,7 +48,7 @@ def build_policy(options: RuleOptions) -> PolicySpec:
         response_headers=_edit("response", options.response_add, options.response_remove, problems),
     )
     if options.oidc and options.basic_auth:
-        problems.append("--basic-auth: not together with --oidc; visitors prove who they are in one way")
+        problems.append(Problem("--basic-auth", "not together with --oidc; visitors prove who they are in one way"))
     if problems:
         raise RulesInvalid(problems)
     return policy
@@ -72,15 +73,15 @@ def _network(text: str) -> str:
     raise ValueError(f"{text} names a host inside a network; did you mean {widened}?")
 
 
-def _host_header(text: str, problems: list[str]) -> str | None:
+def _host_header(text: str, problems: list[Problem]) -> str | None:
     if text in ("", "preserve"):
         return None
     if not text.isascii() or not text.isprintable() or " " in text:
-        problems.append(f"--host-header: {text!r} cannot stand in a header")
+        problems.append(Problem("--host-header", f"{text!r} cannot stand in a header"))
     return text
 
 
-def _edit(which: str, add: tuple[str, ...], remove: tuple[str, ...], problems: list[str]) -> HeaderEdit:
+def _edit(which: str, add: tuple[str, ...], remove: tuple[str, ...], problems: list[Problem]) -> HeaderEdit:
     names = tuple(name for group in remove for name in group.split(","))
     return HeaderEdit(
         add=each(f"--{which}-header-add", add, _field, problems),

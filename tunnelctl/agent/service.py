@@ -168,7 +168,8 @@ class Service:
             case Bound(tunnel=number) if number in self._offers:
                 self._note_bound(self._offers[number], message)
             case Refused():
-                self._finish(judge_refusal(message))
+                offer = self._offers.get(message.tunnel)
+                self._finish(judge_refusal(message, offer.config.keys if offer is not None else {}))
             case Superseded(tunnel=number) if number in self._offers:
                 self._finish(judge_superseded(message, self._offers[number].host))
             case _:

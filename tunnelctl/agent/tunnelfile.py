@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunnelctl.agent.options import RuleOptions
+from tunnelctl.agent.options import FLAGS, RuleOptions
 from tunnelctl.agent.yamlfile import Entry
 from tunnelctl.agent.yamlfile import Mapping as Entries
 
@@ -50,6 +50,8 @@ RULES: dict[str, tuple[str, Kind]] = {
     "response_header.remove": ("response_remove", "list"),
 }
 """The same for `RuleOptions`; a dot leads into a mapping."""
+KEYS = {FLAGS[option]: key for key, (option, _) in RULES.items()} | {"--weight": "weight", "--label": "labels"}
+"""From a flag to the key that stands for it here."""
 TUNNEL_KEYS = (*OWN, "proto", *RULES)
 INNER = {key.partition(".")[0] for key in RULES if "." in key}
 """Keys whose value is a mapping."""

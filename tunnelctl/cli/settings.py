@@ -20,11 +20,14 @@ from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
 from tunnelctl.agent.hostnames import host_name, host_of_url, label
 from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
+from tunnelctl.agent.outcome import NO_KEYS
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.agent.tunnelfile import KEYS
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
 from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.problem import Problem
 
 T = TypeVar("T")
 
@@ -134,14 +137,19 @@ class _Resolver:
         for name in dict.fromkeys(names or known):
             if name in known:
                 before, self._problems = self._problems, []
-                configs.append(self._tunnel(flags_of(known[name])))
+                configs.append(replace(self._tunnel(flags_of(known[name]), KEYS), keys=KEYS))
                 self._problems = before + [f"{file.path}: tunnels.{name}: {problem}" for problem in self._problems]
         return tuple(configs)
 
-    def _tunnel(self, flags: TunnelFlags) -> TunnelConfig:
+    def _tunnel(self, flags: TunnelFlags, keys: Mapping[str, str] = NO_KEYS) -> TunnelConfig:
+        """One tunnel.
+
+        Args:
+            keys: From a flag to what people wrote instead of it, where that was a key of the file.
+        """
         upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
         return replace(
-            self._joined(flags) if flags.edge or flags.labels else self._published(flags),
+            self._joined(flags) if flags.edge or flags.labels else self._published(flags, keys),
             upstream=upstream,
             name=flags.name or COMMAND_LINE,
             weight=flags.weight or 1,
@@ -149,13 +157,17 @@ class _Resolver:
             verify_upstream=flags.upstream_tls_verify,
         )
 
-    def _published(self, flags: TunnelFlags) -> TunnelConfig:
+    def _published(self, flags: TunnelFlags, keys: Mapping[str, str]) -> TunnelConfig:
         """A tunnel with an address and rules of its own."""
         if flags.weight is not None and not flags.pooling:
             self._problems.append("--weight: needs --pooling-enabled, or an edge")
         subdomain, host = self._names(flags)
         return TunnelConfig(
-            upstream=ANY_UPSTREAM, subdomain=subdomain, host=host, policy=self._policy(flags), pooling=flags.pooling
+            upstream=ANY_UPSTREAM,
+            subdomain=subdomain,
+            host=host,
+            policy=self._policy(flags, keys),
+            pooling=flags.pooling,
         )
 
     def _joined(self, flags: TunnelFlags) -> TunnelConfig:
@@ -172,7 +184,9 @@ class _Resolver:
             this = "--edge" if flags.edge else "--label"
             self._problems.append(f"{', '.join(lost)}: not together with {this}; {KEPT_AT_THE_RELAY}")
             self._hint = HINT
-        labels = parse_labels("--label", flags.labels, self._problems)
+        problems: list[Problem] = []
+        labels = parse_labels("--label", flags.labels, problems)
+        self._problems += map(str, problems)
         return TunnelConfig(upstream=ANY_UPSTREAM, edge=flags.edge.strip(), labels=labels)
 
     def _names(self, flags: TunnelFlags) -> tuple[str | None, str | None]:
@@ -185,7 +199,7 @@ class _Resolver:
             return None, self._try("--domain: ", lambda: host_name(flags.domain), None)
         return (self._try("--subdomain: ", lambda: label(flags.subdomain), None) if flags.subdomain else None), None
 
-    def _policy(self, flags: TunnelFlags) -> PolicySpec:
+    def _policy(self, flags: TunnelFlags, keys: Mapping[str, str]) -> PolicySpec:
         secret = self._secret(
             "--oidc-client-secret", flags.oidc_client_secret, is_typed="oidc_client_secret" in flags.typed
         )
@@ -196,7 +210,7 @@ class _Resolver:
         try:
             return build_policy(replace(rules, oidc_client_secret=secret, basic_auth=pairs))
         except RulesInvalid as error:
-            self._problems.extend(error.problems)
+            self._problems += [f"{keys.get(one.field, one.field)}: {one.text}" for one in error.problems]
             return PolicySpec()
 
     def _secret(self, what: str, text: str, *, is_typed: bool, stand_in: str = "unreadable") -> str:

@@ -7,6 +7,8 @@ so `PolicySpec` and what it holds refuse unknown fields.
 
 import msgspec
 
+from tunnelctl.wire.problem import Problem
+
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "tunnel.v1"
 
@@ -211,12 +213,14 @@ class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
             `try_later`: the same wish may be granted in a moment.
         message: What is wrong, for people.
         hint: What to do about it.
+        problems: What `message` says, by setting, where it is about settings; none from relays of earlier releases.
     """
 
     tunnel: int
     code: str
     message: str
     hint: str = ""
+    problems: tuple[Problem, ...] = ()
 
 
 class Unbind(msgspec.Struct, tag="unbind", frozen=True, kw_only=True):

@@ -1,10 +1,12 @@
 """What an agent's offer comes to: whether it can be had at all, and the tunnel that is made of it."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tunnelctl.wire.messages import Bind, Bound, Join
+from tunnelctl.wire.problem import MAX_PROBLEMS, Problem, first_ones, joined
+from tunnelctl.wire.texts import EDGE_LABEL, MAX_LABEL, MAX_LABELS, MAX_METADATA, label_problem
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.acl import may_bind
 from tunnelrelay.agents.callbacks import redirect_uri
@@ -14,28 +16,32 @@ from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.registry.tunnel import MAX_WEIGHT, Carrier, Pairs, Tunnel
 
-MAX_LABELS = 10
-"""Of one tunnel: more than any tunnel group asks for."""
-MAX_LABEL = 256
-"""Characters of a label's name, and of its value."""
-MAX_METADATA, MAX_UPSTREAM = 4096, 256
-"""Characters kept of what is only for people; ngrok takes as much metadata."""
-EDGE_LABEL = "edge"
-"""Name of the label, with an edge's id, by which any edge without a tunnel group is joined."""
+MAX_UPSTREAM = 256
+"""Characters kept of an upstream's address, which is only for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotHad:
-    """The offer cannot be taken: a code of `Refused`, a message and a hint for people."""
+    """The offer cannot be taken: a code of `Refused`, a message and a hint for people, and what is wrong by setting."""
 
     code: str
     message: str
     hint: str = ""
+    problems: tuple[Problem, ...] = ()
 
 
-def weight_problem(offer: Bind | Join) -> str:
-    """Why a tunnel cannot have this weight, "" when it can."""
-    return "" if 1 <= offer.weight <= MAX_WEIGHT else f"weight: {offer.weight} is not between 1 and {MAX_WEIGHT}"
+def policy_invalid(problems: Sequence[Problem], hint: str = "") -> NotHad:
+    """What the agent asked for cannot be had because of its settings."""
+    told, more = first_ones(problems), len(problems) - MAX_PROBLEMS
+    message = joined(told) + (f"; and {more} more" if more > 0 else "")
+    return NotHad("policy_invalid", message, hint, told)
+
+
+def weight_problem(offer: Bind | Join) -> Problem | None:
+    """Why a tunnel cannot have this weight, None when it can."""
+    if 1 <= offer.weight <= MAX_WEIGHT:
+        return None
+    return Problem("weight", f"{offer.weight} is not between 1 and {MAX_WEIGHT}")
 
 
 def not_allowed(token: Token, host: str, address: PublicAddress) -> NotHad | None:
@@ -48,11 +54,12 @@ def not_allowed(token: Token, host: str, address: PublicAddress) -> NotHad | Non
 def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | NotHad:
     """The labels that a joining tunnel carries. An edge that is named stands for its own label."""
     labels = join.labels
-    if bool(labels) == bool(join.edge) or len(labels) > MAX_LABELS or not all(_is_label(*label) for label in labels):
-        message = f"labels: either an edge, or 1 to {MAX_LABELS} labels of at most {MAX_LABEL} printable characters"
-        return NotHad("policy_invalid", message)
+    is_label = not any(label_problem(*label) for label in labels)
+    if bool(labels) == bool(join.edge) or len(labels) > MAX_LABELS or not is_label:
+        text = f"either an edge, or 1 to {MAX_LABELS} labels of at most {MAX_LABEL} printable characters"
+        return policy_invalid([Problem("labels", text)])
     if problem := weight_problem(join):
-        return NotHad("policy_invalid", problem)
+        return policy_invalid([problem])
     if join.edge:
         edge = edges.by_name(token.owner, join.edge)
         if edge is None:
@@ -123,10 +130,6 @@ def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Boun
 def mark_of(key: bytes, agent: str, number: int) -> bytes:
     """What stands for a tunnel in a visitor's cookie: the same when its agent comes back, and no instance id."""
     return hmac.digest(key, f"{agent}\n{number}".encode(), "sha256")[:12].hex().encode()
-
-
-def _is_label(name: str, value: str) -> bool:
-    return bool(name) and bool(value) and max(len(name), len(value)) <= MAX_LABEL and (name + value).isprintable()
 
 
 def _allowed(token: Token) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from tunnelctl import __version__
@@ -20,13 +20,22 @@ from tunnelctl.wire.messages import (
     Unbind,
     Welcome,
 )
+from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.agents.callbacks import callback_problem
 from tunnelrelay.agents.changes import changes
 from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
 from tunnelrelay.agents.news import News
-from tunnelrelay.agents.offers import NotHad, bound_of, labels_of, make_tunnel, not_allowed, weight_problem
+from tunnelrelay.agents.offers import (
+    NotHad,
+    bound_of,
+    labels_of,
+    make_tunnel,
+    not_allowed,
+    policy_invalid,
+    weight_problem,
+)
 from tunnelrelay.agents.shares import MAX_OWNERS_NAMES
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
@@ -48,11 +57,10 @@ BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
 STOPPED = "stopped from the relay's dashboard or API"
-MAX_PROBLEMS = 20
-"""Problems of one bind that its refusal names: the first ones are corrected first."""
 MAX_REFUSAL, MAX_HINT = 6_000, 1_000
-"""Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped, so that a
-refusal always fits into one message of the link, whatever the agent's settings say."""
+"""Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped; the problems
+by setting beside them are at most 14 kB (`tunnelctl.wire.problem`). So a refusal always fits into one message of the
+link (64 KiB), whatever the agent's settings say."""
 
 
 class AgentSession:
@@ -203,10 +211,10 @@ class AgentSession:
         if policy is None:
             return
         if problem := weight_problem(bind):
-            self._refuse(bind, "policy_invalid", problem)
+            self._refuse_settings(bind, [problem])
             return
         if problem := callback_problem(bind):
-            self._refuse(bind, "policy_invalid", problem, "choose a name with --subdomain")
+            self._refuse_settings(bind, [problem], "choose a name with --subdomain")
             return
         endpoint = desk.registry.find(host)
         if endpoint is not None:
@@ -219,9 +227,7 @@ class AgentSession:
         try:
             return self._policy(bind)
         except PolicyInvalid as error:
-            more = len(error.problems) - MAX_PROBLEMS
-            told = [*error.problems[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
-            self._refuse(bind, "policy_invalid", "; ".join(told), "correct the flags and start again")
+            self._refuse_settings(bind, error.problems, "correct the flags and start again")
             return None
 
     def _policy(self, bind: Bind) -> Policy:
@@ -381,7 +387,10 @@ class AgentSession:
 
     def _refuse_offer(self, offer: Bind | Join, refused: NotHad, host: str = "") -> None:
         self._desk.audit.record("name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer)
-        self._refuse(offer, refused.code, refused.message, refused.hint)
+        self._send_refusal(offer, refused)
+
+    def _refuse_settings(self, offer: Bind | Join, problems: Sequence[Problem], hint: str = "") -> None:
+        self._send_refusal(offer, policy_invalid(problems, hint))
 
     def _refuse_held(self, bind: Bind, taken: Taken) -> None:
         code, message, hint = why_refused(taken)
@@ -396,9 +405,12 @@ class AgentSession:
         self._refuse(bind, "name_taken", message, hint)
 
     def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:
-        log.info("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, code)
-        message, hint = shortened(message, MAX_REFUSAL), shortened(hint, MAX_HINT)
-        self.link.send(Refused(tunnel=offer.tunnel, code=code, message=message, hint=hint))
+        self._send_refusal(offer, NotHad(code, message, hint))
+
+    def _send_refusal(self, offer: Bind | Join, no: NotHad) -> None:
+        log.info("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, no.code)
+        message, hint = shortened(no.message, MAX_REFUSAL), shortened(no.hint, MAX_HINT)
+        self.link.send(Refused(tunnel=offer.tunnel, code=no.code, message=message, hint=hint, problems=no.problems))
 
     def _no_hello(self) -> None:
         self.link.close(Code.PROTOCOL, f"no hello in {HELLO_SECONDS:.0f} s")

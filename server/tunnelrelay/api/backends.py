@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
 from tunnelrelay.api.door import Call
 from tunnelrelay.api.values import (
     Calling,
@@ -26,9 +27,7 @@ from tunnelrelay.manage.tunnels import TunnelView
 from tunnelrelay.store.resources import BackendRow
 
 PATH = "backends/tunnel_group"
-MAX_LABELS = 16
-
-_LabelText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
+_LabelText = Annotated[str, Field(pattern=rf"^[^\x00-\x1f\x7f]{{1,{MAX_LABEL}}}$")]
 Labels = Annotated[dict[_LabelText, _LabelText], Field(max_length=MAX_LABELS)]
 
 

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from tunnelctl.wire.texts import NAME_PATTERN
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.oidc_module import Secret, Texts, Verified
 from tunnelrelay.api.values import (
@@ -32,7 +33,7 @@ from tunnelrelay.manage.providers import ProviderView
 from tunnelrelay.manage.services import Services
 
 PATH = "providers"
-Name = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, Field(max_length=63, pattern=rf"^{NAME_PATTERN}$")]
 Owners = Annotated[list[Owner], Field(max_length=1000)]
 Params = Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)]
 CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared"]}, pattern="^(relay|shared)$")]

@@ -19,10 +19,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from starlette.requests import Request
 
+from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.api.door import Call
 
-MAX_DESCRIPTION, MAX_METADATA = 255, 4096
-"""Characters, as many as ngrok takes."""
 MAX_LIST = 100
 """Entries of the longest list a request may hold."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tunnelctl.wire.texts import MAX_LABELS, label_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
@@ -12,9 +13,6 @@ from tunnelrelay.store.resources import BackendRow, Pairs
 
 AREA = "edges"
 WHAT = "tunnel group"
-MAX_LABELS = 16
-MAX_LABEL = 255
-"""Characters of a label's name, and of its value."""
 MAX_BACKENDS = 1000
 """Of one owner."""
 
@@ -163,7 +161,6 @@ def checked_labels(labels: Iterable[tuple[str, str]]) -> Pairs:
     if len({name for name, _ in pairs}) != len(pairs):
         raise invalid({"labels": "a label is given twice"})
     for name, value in pairs:
-        texts = (name, value)
-        if not all(0 < len(text) <= MAX_LABEL and text.isprintable() for text in texts) or "=" in name:
-            raise invalid({"labels": f"{name[:40]!r} is no name=value of up to {MAX_LABEL} characters each"})
+        if problem := label_problem(name, value):
+            raise invalid({"labels": f"{name[:40]!r}: {problem}"})
     return tuple(pairs)

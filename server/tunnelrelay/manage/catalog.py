@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.provider_settings import ProviderSettings, merged
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.named import SIGN, NamedOidc
@@ -40,7 +41,7 @@ class Catalog:
         """These are all there are. One that cannot be read is kept as unusable: whoever names it is refused."""
         self._by_name = {row.name: self._read(row) for row in rows}
 
-    def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | str:
+    def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:
         """The whole login for an owner who names a provider, or why there is none; see `policy.named.Resolve`.
 
         A provider the owner may not name is as unknown as none.
@@ -48,9 +49,9 @@ class Catalog:
         name = asked.issuer.removeprefix(SIGN)
         known = self._by_name.get(name)
         if known is None and name in self._by_name:
-            return f"oidc: the provider @{name} cannot be used: its client secret cannot be read"
+            return Problem("oidc.issuer", f"the provider @{name} cannot be used: its client secret cannot be read")
         if known is None or not may_name(known.row, owner):
-            return f"oidc: there is no provider @{name[:64]} that this owner may name"
+            return Problem("oidc.issuer", f"there is no provider @{name[:64]} that this owner may name")
         return merged(asked, known.settings, provider=known.row.id, client_secret=known.client_secret)
 
     def _read(self, row: ProviderRow) -> _Known | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.config_dashboard import DashboardSettings
 from tunnelrelay.manage.operators_oidc import OWNER, Roles
 from tunnelrelay.oidc.answer import Endpoints
@@ -100,10 +101,12 @@ def dashboard_login(settings: DashboardSettings, *, key: bytes, is_local: bool) 
         max_seconds=MAX_SECONDS,
         recheck_seconds=RECHECK_SECONDS,
     )
-    problems: list[str] = [] if spec.allow_groups else ["no value of the role claim lets anybody in"]
+    problems: list[Problem] = []
+    if not spec.allow_groups:
+        problems.append(Problem("oidc.allow_groups", "no value of the role claim lets anybody in"))
     connection = compile_connection(spec, owner=OWNER, key=key, problems=problems, is_local=is_local)
     if problems:
-        raise DashboardLoginError("the dashboard's OpenID provider: " + "; ".join(problems))
+        raise DashboardLoginError("the dashboard's OpenID provider: " + joined(problems))
     roles = Roles(
         admins=frozenset(settings.dashboard_admin),
         members=frozenset(settings.dashboard_member),

@@ -1,10 +1,9 @@
 """What guards an edge and who serves it, as it is kept: settings without secrets, and the secrets beside them. Pure.
 
-A module that is off (`disabled`) keeps its settings and guards nothing. Which texts a compiled policy's problems belong
-to is told here too, so that API and dashboard can mark the field. Next: `edges.py`.
+A module that is off (`disabled`) keeps its settings and guards nothing. What the API calls the settings of a policy
+stands here too, so that API and dashboard mark the field a problem is about. Next: `edges.py`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
+from tunnelctl.wire.problem import Problem
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "oidc": ("oidc",),
@@ -25,36 +25,18 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 MAX_SETTINGS = 64 * 1024
 """Bytes of an edge's settings: every relay keeps those of all edges in memory."""
 _NOTHING = PolicySpec()
-_FIELDS = tuple(
-    (re.compile(pattern), name)
-    for pattern, name in (
-        (r"^oidc: with @\S+ the (client id|scopes|groups claim|email verified|callback) ", "oidc"),
-        (r"^oidc: with @\S+ the client secret ", "oidc.client_secret"),
-        (r"^oidc: the client id", "oidc.client_id"),
-        (r"^oidc: the client secret", "oidc.client_secret"),
-        (r"^oidc: idle session", "oidc.inactivity_timeout"),
-        (r"^oidc: max session", "oidc.maximum_duration"),
-        (r"^oidc: the provider would be asked", "oidc.auth_check_interval"),
-        (r"^oidc: .*is not a scope", "oidc.scopes"),
-        (r"^oidc: .*e-mail address", "oidc.allow_emails"),
-        (r"^oidc: .*is not a domain", "oidc.allow_domains"),
-        (r"^oidc: an allowed group", "oidc.allow_groups"),
-        (r"^oidc: .*claim rule", "oidc.allow_claims"),
-        (r"^oidc: (on_recheck_error|email_verified|callback) ", r"oidc.\1"),
-        (r"^oidc: the groups claim", "oidc.groups_claim"),
-        (r"^oidc: .*acr value", "oidc.require_acr"),
-        (r"^oidc: .*(request parameter|response_mode|max_age)", "oidc.request_params"),
-        (r"^oidc: .*is not an origin", "oidc.allow_origins"),
-        (r"^oidc: .*(audience|signs tokens)", "oidc.bearer"),
-        (r"^oidc: .*(issuer|provider @|lets every Microsoft)", "oidc.issuer"),
-        (r"^cidr_(allow|deny): ", r"ip_restriction.\1"),
-        (r"^(jwt|oidc|basic_auth|host_header): ", r"\1"),
-        (r"^(request|response)[ _]header", r"\1_headers"),
-        (r"OpenID login", "oidc"),
-        (r"password", "basic_auth"),
-    )
-)
-"""Which field a problem of `compile_policy` is about; the first that fits."""
+_API_NAMES = {
+    "cidr_allow": "ip_restriction.allow",
+    "cidr_deny": "ip_restriction.deny",
+    "jwt.issuer": "jwt",
+    "jwt.audience": "jwt",
+    "jwt.claims": "jwt",
+    "oidc.idle_seconds": "oidc.inactivity_timeout",
+    "oidc.max_seconds": "oidc.maximum_duration",
+    "oidc.recheck_seconds": "oidc.auth_check_interval",
+    "oidc.allow_preflight": "oidc.options_passthrough",
+}
+"""Settings of a `PolicySpec` that the API calls by another name; it has one field for all issuers of tokens."""
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,13 +168,12 @@ def module_problems(settings: EdgeSettings) -> dict[str, str]:
     return fields
 
 
-def by_field(problems: Iterable[str]) -> dict[str, str]:
-    """The problems of a policy, by the field each is about."""
+def by_field(problems: Iterable[Problem]) -> dict[str, str]:
+    """The problems of a policy, by the names that the API has for their fields."""
     fields: dict[str, str] = {}
     for problem in problems:
-        name = next((match.expand(name) for form, name in _FIELDS if (match := form.search(problem))), "policy")
-        text = problem.partition(": ")[2] if re.match(r"\w+: ", problem) else problem
-        fields[name] = f"{fields[name]}; {text}" if name in fields else text
+        name = _API_NAMES.get(problem.field, problem.field)
+        fields[name] = f"{fields[name]}; {problem.text}" if name in fields else problem.text
     return fields
 
 

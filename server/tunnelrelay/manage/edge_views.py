@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, Held, names_provider, summary
 from tunnelrelay.manage.ground import Ground
@@ -86,7 +87,7 @@ class EdgeViews:
         if oidc is None:
             return None
         whole = self.policies.resolve(row.owner, oidc) if names_provider(oidc) else oidc
-        if isinstance(whole, str):
+        if isinstance(whole, Problem):
             return None
         return redirect_uri(self.ground, whole, owner=row.owner, host=row.host or "")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
@@ -276,9 +277,9 @@ class Edges:
         owner = row.owner if row is not None else actor.owner
         if names_provider(oidc):
             found = self.views.policies.resolve(owner, oidc)
-            if isinstance(found, str):
+            if isinstance(found, Problem):
                 fix = "ask the relay's administrator which providers there are for you"
-                return [Finding(topic="provider", level="error", found=found.partition(": ")[2], fix=fix)]
+                return [Finding(topic="provider", level="error", found=found.text, fix=fix)]
             oidc = found
         elif row is not None and not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))

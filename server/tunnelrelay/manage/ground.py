@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
@@ -22,9 +23,6 @@ from tunnelrelay.tokens import owner_problem
 
 MAX_PAGE = 1000
 """Rows of one page, whatever is asked for: a page is made in memory."""
-MAX_DESCRIPTION = 255
-MAX_METADATA = 4096
-"""Bytes of what owners write to things, as ngrok's API has them."""
 TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
 """What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
 MAX_VALUE = 300

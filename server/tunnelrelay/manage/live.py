@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tunnelctl.wire.texts import EDGE_LABEL
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable, size_of
 from tunnelrelay.manage.edge_settings import EdgeSettings, names_provider
@@ -26,8 +27,6 @@ log = logging.getLogger("tunnelrelay.manage")
 
 LOOK_EVERY = 2.0
 """Seconds between two looks whether another relay or a command has changed something: it acts within 5 s."""
-LABEL = "edge"
-"""Name of the label every edge can be joined by, with its id: who serves it when it has no tunnel group."""
 
 TOPICS = {"tokens": "credentials", "api_keys": "credentials", "backends": "edges"}
 """What pages follow of some kinds of rows; of the others it is the kind itself. See `observe.feed`."""
@@ -203,7 +202,7 @@ class Live:
         """What the edge's tunnels carry; nothing, which no tunnel matches, when nobody is to serve it."""
         if settings.route is None or not settings.backend_enabled:
             return ()
-        return ((LABEL, row.id),) if not row.backend_id else group or ()
+        return ((EDGE_LABEL, row.id),) if not row.backend_id else group or ()
 
     def _put(self, row: EdgeRow, group: Pairs | None, generation: int) -> None:
         policy, problem, settings = CLOSED, "", EdgeSettings()

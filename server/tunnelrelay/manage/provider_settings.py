@@ -9,11 +9,13 @@ import re
 import msgspec
 
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.texts import NAME_PATTERN
 from tunnelrelay.policy.named import NamedOidc
 
 OWNERS_PARAMS = frozenset({"max_age", "acr_values", "prompt"})
 """Request parameters an owner may add: they ask for a stronger or fresher login of the same client, no more."""
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(NAME_PATTERN)
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +48,7 @@ def name_problem(name: str) -> str:
     return "" if _NAME.fullmatch(name) else "a name has a-z, 0-9 and hyphens inside, at most 63 characters"
 
 
-def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | str:
+def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | Problem:
     """The whole login, or what the owner asks for that is not the owner's to say.
 
     Args:
@@ -54,26 +56,27 @@ def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client
         provider: The provider's id.
     """
     if problem := _not_the_owners(asked, settings):
-        return f"oidc: with {asked.issuer[:64]} {problem}"
+        return Problem(f"oidc.{problem[0]}", f"with {asked.issuer[:64]} {problem[1]}")
     rest = {name: getattr(asked, name) for name in OidcSpec.__struct_fields__}
     ours = {name: getattr(settings, name) for name in ProviderSettings.__struct_fields__}
     ours["request_params"] = (*settings.request_params, *asked.request_params)
     return NamedOidc(**(rest | ours | {"client_secret": client_secret}), provider=provider)
 
 
-def _not_the_owners(asked: OidcSpec, settings: ProviderSettings) -> str:
+def _not_the_owners(asked: OidcSpec, settings: ProviderSettings) -> tuple[str, str] | None:
+    """The member of the spec that is not the owner's to say, and why; None when there is none."""
     given = [
         name
         for name in ("client_id", "client_secret", "scopes", "groups_claim", "email_verified", "callback")
         if getattr(asked, name) != _AS_BY_DEFAULT[name]
     ]
     if given:
-        return f"the {given[0].replace('_', ' ')} is the provider's, and not to be given"
+        return given[0], f"the {given[0].replace('_', ' ')} is the provider's, and not to be given"
     taken = {name for name, _ in settings.request_params}
     for name, _ in asked.request_params:
         if name not in OWNERS_PARAMS or name in taken:
-            return f"the request parameter {name[:64]!r} is the provider's, and not to be given"
-    return ""
+            return "request_params", f"the request parameter {name[:64]!r} is the provider's, and not to be given"
+    return None
 
 
 _AS_BY_DEFAULT = {

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError
@@ -56,13 +57,13 @@ class ProviderTests:
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests are under way.", "Try again in a moment.")
         if wait := self._limit.wait(actor.user_id, self.ground.clock()):
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests.", f"Try again in {wait} s.")
-        problems: list[str] = []
+        problems: list[Problem] = []
         ground = self.ground
         compile_connection(
             oidc, owner=owner, key=ground.policy_key, problems=problems, is_local=ground.address.is_local
         )
         if problems:
-            return [Finding(topic="settings", level="error", found=problem.partition(": ")[2]) for problem in problems]
+            return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
         self._running[actor.user_id] += 1
         try:
             return await self.ask(

@@ -11,6 +11,7 @@ import msgspec
 
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.catalog import may_name, open_secret, seal_secret
@@ -250,7 +251,7 @@ class Providers:
 
     def _check(self, row: ProviderRow, settings: ProviderSettings, client_secret: str) -> None:
         """What would keep every login from being compiled. Raises `ManageError` INVALID."""
-        problems: list[str] = []
+        problems: list[Problem] = []
         ground = self.ground
         compile_connection(
             _whole(settings, row.id, client_secret),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.model import Visit
 from tunnelrelay.policy.connections import digest, issuer_problems, without_client
 from tunnelrelay.policy.rules import (
@@ -37,7 +38,7 @@ MAX_TEXT = 512
 
 
 def compile_bearer(
-    spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes, problems: list[str]
+    spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes, problems: list[Problem]
 ) -> Bearer | None:
     """Returns which tokens open the endpoint, None for none; what is wrong is appended to `problems`.
 
@@ -48,11 +49,11 @@ def compile_bearer(
     """
     issuers: list[TokenIssuer] = []
     if connection is not None and connection.bearer:
-        problems += _audience_problems("oidc", connection.bearer)
+        problems += _audience_problems("oidc.bearer", connection.bearer)
         problems += _too_wide_for_programs(connection)
         issuers.append(TokenIssuer(connection=connection, audiences=connection.bearer))
     if len(spec.jwt) > MAX_ISSUERS:
-        problems.append(f"jwt: {len(spec.jwt)} issuers, at most {MAX_ISSUERS}")
+        problems.append(Problem("jwt.issuer", f"{len(spec.jwt)} issuers, at most {MAX_ISSUERS}"))
     issuers.extend(_extra(jwt, owner=owner, key=key, problems=problems) for jwt in spec.jwt[:MAX_ISSUERS])
     problems += _said_twice(spec)
     if not issuers:
@@ -93,18 +94,17 @@ def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: byte
     return Allow.NAMED
 
 
-def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> TokenIssuer:
-    problems += issuer_problems(spec.issuer, "jwt")
-    problems += _audience_problems("jwt", (spec.audience,))
+def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[Problem]) -> TokenIssuer:
+    problems += issuer_problems(spec.issuer, "jwt.issuer")
+    problems += _audience_problems("jwt.audience", (spec.audience,))
     if len(spec.claims) > MAX_CLAIM_RULES:
-        problems.append(f"jwt: {len(spec.claims)} claim rules, at most {MAX_CLAIM_RULES}")
-    problems += [problem for name, value in spec.claims for problem in _claim_problems(name, value)]
+        problems.append(Problem("jwt.claims", f"{len(spec.claims)} claim rules, at most {MAX_CLAIM_RULES}"))
+    texts = [text for name, value in spec.claims if (text := _claim_problem(name, value))]
+    problems += [Problem("jwt.claims", text) for text in texts]
     shared = shared_issuer(spec.issuer)
     if shared is not None and not narrows(spec.claims, shared):
-        problems.append(
-            f"jwt: {spec.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
-            f"{shared.example}"
-        )
+        text = f"{spec.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
+        problems.append(Problem("jwt.claims", text + shared.example))
     values: dict[str, set[str]] = {}
     for name, value in spec.claims:
         values.setdefault(name, set()).add(value)
@@ -115,7 +115,7 @@ def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[str]) -> Tok
     )
 
 
-def _too_wide_for_programs(connection: Connection) -> list[str]:
+def _too_wide_for_programs(connection: Connection) -> list[Problem]:
     """Of a shared issuer everybody gets tokens for any audience, without the owner's client having a part in it."""
     shared, rules = shared_issuer(connection.issuer), connection.rules
     if shared is None:
@@ -125,36 +125,36 @@ def _too_wide_for_programs(connection: Connection) -> list[str]:
     by_email = bool(rules.emails or rules.domains) and not rules.domains & SHARED_DOMAINS
     if by_claims or by_email or (shared.groups and rules.groups):
         return []
-    return [
-        f"oidc: {connection.issuer} signs tokens for {shared.who}, for any audience: to take tokens of it, say who may "
+    text = (
+        f"{connection.issuer} signs tokens for {shared.who}, for any audience: to take tokens of it, say who may "
         f"come in, with an e-mail or domain rule or a claim rule such as {shared.example}"
-    ]
+    )
+    return [Problem("oidc.bearer", text)]
 
 
-def _said_twice(spec: PolicySpec) -> list[str]:
+def _said_twice(spec: PolicySpec) -> list[Problem]:
     """One issuer, one set of rules: else a token refused by the stricter one would be let in by the other."""
     issuers = [jwt.issuer.rstrip("/") for jwt in spec.jwt]
     if spec.oidc is not None and spec.oidc.issuer.rstrip("/") in issuers:
-        return ["jwt: this issuer is the login's own: its tokens are taken with an audience for bearers there"]
-    return ["jwt: an issuer is named twice"] if len(set(issuers)) != len(issuers) else []
+        text = "this issuer is the login's own: its tokens are taken with an audience for bearers there"
+        return [Problem("jwt.issuer", text)]
+    return [Problem("jwt.issuer", "an issuer is named twice")] if len(set(issuers)) != len(issuers) else []
 
 
-def _audience_problems(where: str, audiences: Iterable[str]) -> list[str]:
+def _audience_problems(field: str, audiences: Iterable[str]) -> list[Problem]:
     audiences = list(audiences)
-    problems = [f"{where}: more than {MAX_AUDIENCES} audiences"] if len(audiences) > MAX_AUDIENCES else []
-    return problems + [f"{where}: {text[:64]!r} is no audience" for text in audiences if not _is_text(text)]
+    problems = [Problem(field, f"more than {MAX_AUDIENCES} audiences")] if len(audiences) > MAX_AUDIENCES else []
+    return problems + [Problem(field, f"{text[:64]!r} is no audience") for text in audiences if not _is_text(text)]
 
 
-def _claim_problems(name: str, value: str) -> list[str]:
+def _claim_problem(name: str, value: str) -> str:
     if not _is_text(name) or not _is_text(value):
-        return [f"jwt: the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value, or is too long"]
+        return f"the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value, or is too long"
     if "*" in value:
-        return [
-            f"jwt: the claim rule {name[:64]}={value[:64]}: values are compared exactly, `*` stands for nothing else"
-        ]
+        return f"the claim rule {name[:64]}={value[:64]}: values are compared exactly, `*` stands for nothing else"
     if name == "email" and verified_email({"email": value, "email_verified": True}) != value:
-        return [f"jwt: {value[:128]!r} is not an e-mail address in lower case"]
-    return []
+        return f"{value[:128]!r} is not an e-mail address in lower case"
+    return ""
 
 
 def _is_text(text: str) -> bool:

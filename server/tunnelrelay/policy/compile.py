@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
@@ -33,11 +34,11 @@ class PolicyInvalid(Exception):
     """The policy asked for cannot be had.
 
     Attributes:
-        problems: Everything that is wrong with it, each a sentence for the owner.
+        problems: Everything that is wrong with it.
     """
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(joined(problems))
         self.problems = problems
 
 
@@ -62,15 +63,17 @@ def compile_policy(
     Raises:
         PolicyInvalid: With every problem at once.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     spec = _with_provider(spec, owner, resolve)
     if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
-        raise PolicyInvalid([f"cidr_allow: {count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"])
+        text = f"{count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"
+        raise PolicyInvalid([Problem("cidr_allow", text)])
     oidc = spec.oidc
     if oidc is not None and spec.basic_auth:
-        problems.append("a password and an OpenID login cannot guard the same endpoint: use one of them")
+        text = "a password and an OpenID login cannot guard the same endpoint: use one of them"
+        problems.append(Problem("oidc", text))
     if spec.jwt and spec.basic_auth:
-        problems.append("a password and tokens come in the same header field: use one of them")
+        problems.append(Problem("basic_auth", "a password and tokens come in the same header field: use one of them"))
     basic_key = hmac.digest(key, b"basic-auth", "sha256")
     connection = (
         None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems, is_local=is_local)
@@ -100,22 +103,22 @@ def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec
     if spec.oidc is None or not is_named(spec.oidc):
         return spec
     found = resolve(owner, spec.oidc)
-    if isinstance(found, str):
+    if isinstance(found, Problem):
         raise PolicyInvalid([found])
     return msgspec.structs.replace(spec, oidc=found)
 
 
-def _networks(flag: str, texts: Iterable[str], problems: list[str]) -> tuple[Network, ...]:
+def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> tuple[Network, ...]:
     networks: list[Network] = []
     for text in texts:
         try:
             network = ip_network(text)
         except ValueError:
-            problems.append(f"{flag}: {text[:64]!r} is not a network{_network_hint(text)}")
+            problems.append(Problem(field, f"{text[:64]!r} is not a network{_network_hint(text)}"))
             continue
         if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
             # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.
-            problems.append(f"{flag}: {text!r} stands for IPv4 addresses: write the IPv4 network")
+            problems.append(Problem(field, f"{text!r} stands for IPv4 addresses: write the IPv4 network"))
         networks.append(network)
     return tuple(networks)
 
@@ -127,23 +130,24 @@ def _network_hint(text: str) -> str:
         return " such as 10.0.0.0/8 or 2001:db8::/32"
 
 
-def _passwords(pairs: Iterable[str], key: bytes, problems: list[str]) -> frozenset[bytes]:
+def _passwords(pairs: Iterable[str], key: bytes, problems: list[Problem]) -> frozenset[bytes]:
     digests = set()
     for number, pair in enumerate(pairs, 1):
         user, _, password = pair.partition(":")
         if not user or not password or not pair.isprintable():
-            problems.append(f"basic_auth: pair {number} is not USER:PASSWORD")  # never the pair itself: it is a secret
+            # Never the pair itself: it is a secret.
+            problems.append(Problem("basic_auth", f"pair {number} is not USER:PASSWORD"))
             continue
         digests.add(hmac.digest(key, pair.encode(), "sha256"))
     return frozenset(digests)
 
 
-def _host_header(asked: str | None, upstream: str, problems: list[str]) -> bytes | None:
+def _host_header(asked: str | None, upstream: str, problems: list[Problem]) -> bytes | None:
     if asked is None:
         return None
     host = _upstream_host(upstream) if asked == "rewrite" else asked
     if not _HOST_HEADER.fullmatch(host):
-        problems.append(f"host_header: {host[:64]!r} is not a host name")
+        problems.append(Problem("host_header", f"{host[:64]!r} is not a host name"))
         return None
     return host.encode()
 

@@ -13,6 +13,7 @@ import httpx
 
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.policy.login_wishes import login_wishes
 from tunnelrelay.policy.named import NamedOidc
 from tunnelrelay.policy.rules import Connection, Rules, verified_email
@@ -36,24 +37,29 @@ _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
 def compile_connection(
-    spec: OidcSpec, *, owner: str, key: bytes, problems: list[str], is_local: bool = False
+    spec: OidcSpec, *, owner: str, key: bytes, problems: list[Problem], is_local: bool = False
 ) -> Connection:
     """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
-    problems += issuer_problems(spec.issuer, "oidc")
-    for flag, text in (("client id", spec.client_id), ("client secret", spec.client_secret)):
+    problems += issuer_problems(spec.issuer, "oidc.issuer")
+    for name, field, text in (
+        ("client id", "oidc.client_id", spec.client_id),
+        ("client secret", "oidc.client_secret", spec.client_secret),
+    ):
         if not text.strip() or not text.isprintable():
-            problems.append(f"oidc: the {flag} is empty or has control characters")
+            problems.append(Problem(field, f"the {name} is empty or has control characters"))
     if len(spec.client_id) > MAX_CLIENT_ID:
-        problems.append(f"oidc: the client id has {len(spec.client_id)} characters, expected at most {MAX_CLIENT_ID}")
-    for flag, seconds in (("idle", spec.idle_seconds), ("max", spec.max_seconds)):
+        text = f"the client id has {len(spec.client_id)} characters, expected at most {MAX_CLIENT_ID}"
+        problems.append(Problem("oidc.client_id", text))
+    for name, field, seconds in (
+        ("idle", "oidc.idle_seconds", spec.idle_seconds),
+        ("max", "oidc.max_seconds", spec.max_seconds),
+    ):
         if not 1 <= seconds <= MAX_SESSION:
-            problems.append(f"oidc: {flag} session duration is {seconds} s, must be 1 to {MAX_SESSION}")
+            problems.append(Problem(field, f"{name} session duration is {seconds} s, must be 1 to {MAX_SESSION}"))
     least = MIN_LOCAL_RECHECK if is_local else MIN_RECHECK
     if not (spec.recheck_seconds == 0 or least <= spec.recheck_seconds <= MAX_SESSION):
-        problems.append(
-            f"oidc: the provider would be asked again every {spec.recheck_seconds} s; it must be 0 (never) or "
-            f"{least} to {MAX_SESSION}"
-        )
+        text = f"the provider would be asked again every {spec.recheck_seconds} s; it must be 0 (never) or "
+        problems.append(Problem("oidc.recheck_seconds", f"{text}{least} to {MAX_SESSION}"))
     rules = _rules(spec, problems)
     scopes = _scopes(spec, problems)
     wishes = login_wishes(spec, problems)
@@ -120,51 +126,61 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     return b32encode(hmac.digest(key, message, "sha256")).decode().lower()[:ID_LENGTH]
 
 
-def issuer_problems(issuer: str, setting: str) -> list[str]:
-    """Returns what is wrong with an issuer, each beginning with `setting`.
+def issuer_problems(issuer: str, field: str) -> list[Problem]:
+    """Returns what is wrong with an issuer that stands in this field: one problem at most.
 
     Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled.
     """
+    text = _issuer_problem(issuer)
+    return [Problem(field, text)] if text else []
+
+
+def _issuer_problem(issuer: str) -> str:
     if len(issuer) > MAX_ISSUER:
-        return [f"{setting}: the issuer has {len(issuer)} characters, expected at most {MAX_ISSUER}"]
+        return f"the issuer has {len(issuer)} characters, expected at most {MAX_ISSUER}"
+    shown = repr(issuer[:128])
+    if "@" in issuer:
+        return "the issuer has a user or a password in it"  # never what it is: it may be a secret
     if not issuer.isascii() or not issuer.isprintable() or set(issuer) & set(' \\"<>'):
-        return [f"{setting}: the issuer {issuer[:128]!r} is not a URL"]
+        return f"the issuer {shown} is not a URL"
     try:
         url = httpx.URL(issuer)
     except httpx.InvalidURL:
-        return [f"{setting}: the issuer {issuer[:128]!r} is not a URL"]
+        return f"the issuer {shown} is not a URL"
     if url.scheme not in ("https", "http") or not url.host or not 1 <= (url.port or 443) <= 65_535:
-        return [f"{setting}: the issuer {issuer[:128]!r} is not an https:// address"]
-    if url.userinfo or "?" in issuer or "#" in issuer or "@" in issuer:
-        return [f"{setting}: the issuer {issuer[:128]!r} has a user, a query or a fragment"]
+        return f"the issuer {shown} is not an https:// address"
+    if "?" in issuer or "#" in issuer:
+        return "the issuer has a query or a fragment"
     if url.host == "login.microsoftonline.com" and (tenant := _MANY_TENANTS.match(url.path)):
-        return [
-            f"{setting}: '/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
-        ]
-    return []
+        return f"'/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
+    return ""
 
 
-def _scopes(spec: OidcSpec, problems: list[str]) -> tuple[str, ...]:
-    problems += [f"oidc: {scope[:64]!r} is not a scope" for scope in spec.scopes if not _SCOPE.fullmatch(scope)]
+def _scopes(spec: OidcSpec, problems: list[Problem]) -> tuple[str, ...]:
+    wrong = [scope for scope in spec.scopes if not _SCOPE.fullmatch(scope)]
+    problems += [Problem("oidc.scopes", f"{scope[:64]!r} is not a scope") for scope in wrong]
     return tuple(dict.fromkeys((*_DEFAULT_SCOPES, *spec.scopes)))
 
 
-def _rules(spec: OidcSpec, problems: list[str]) -> Rules:
+def _rules(spec: OidcSpec, problems: list[Problem]) -> Rules:
     emails = [text.strip().lower() for text in spec.allow_emails]
     domains = [text.strip().lower().removeprefix("@") for text in spec.allow_domains]
     problems += [
-        f"oidc: {email[:128]!r} is not an e-mail address (for a whole domain, use a domain rule)"
+        Problem(
+            "oidc.allow_emails", f"{email[:128]!r} is not an e-mail address (for a whole domain, use a domain rule)"
+        )
         for email in emails
         if not email or "*" in email or verified_email({"email": email, "email_verified": True}) != email
     ]
     problems += [
-        f"oidc: {domain[:128]!r} is not a domain (no wildcards; international ones as xn--...)"
+        Problem("oidc.allow_domains", f"{domain[:128]!r} is not a domain (no wildcards; international ones as xn--...)")
         for domain in domains
         if not _DOMAIN.fullmatch(domain)
     ]
     if any(not group.strip() for group in spec.allow_groups):
-        problems.append("oidc: an allowed group is empty")
-    problems += [problem for name, value in spec.allow_claims for problem in _claim_problems(name, value)]
+        problems.append(Problem("oidc.allow_groups", "an allowed group is empty"))
+    wrong = [text for name, value in spec.allow_claims if (text := _claim_problem(name, value))]
+    problems += [Problem("oidc.allow_claims", text) for text in wrong]
     return Rules(
         emails=frozenset(emails),
         domains=frozenset(domains),
@@ -173,12 +189,12 @@ def _rules(spec: OidcSpec, problems: list[str]) -> Rules:
     )
 
 
-def _claim_problems(name: str, value: str) -> list[str]:
+def _claim_problem(name: str, value: str) -> str:
     if not name.strip() or not value:
-        return [f"oidc: the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value"]
+        return f"the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value"
     if name == "email":
-        return ["oidc: a claim rule on email would not check that it is verified: use an e-mail or domain rule"]
-    return []
+        return "a claim rule on email would not check that it is verified: use an e-mail or domain rule"
+    return ""
 
 
 def _canonical_wishes(spec: OidcSpec) -> list[str]:

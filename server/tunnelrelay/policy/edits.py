@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tunnelctl.http1.fields import loose_name
 from tunnelctl.wire.messages import HeaderEdit
+from tunnelctl.wire.problem import Problem
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.headers import make_private, spare_neighbours
 from tunnelrelay.policy.names import is_for_front_servers, is_framing, is_relays
@@ -25,12 +26,16 @@ AddValue = Callable[[bytes, bytes], bytes | None]
 """Takes a loose name and a value; returns what to add, None when it must not be added."""
 
 
-def compile_request_edit(edit: HeaderEdit, problems: list[str]) -> Edit:
+def compile_request_edit(edit: HeaderEdit, problems: list[Problem]) -> Edit:
     """Returns the changes to requests; what is wrong with them is appended to `problems`."""
-    return _compile(edit, "request", lambda name: name in _REQUEST_OWN or is_relays(name), _as_it_is, problems)
+
+    def is_ours(name: bytes) -> bool:
+        return name in _REQUEST_OWN or is_relays(name)
+
+    return _compile(edit, "request_headers", is_ours, _as_it_is, problems)
 
 
-def compile_response_edit(edit: HeaderEdit, *, private: bool, problems: list[str]) -> Edit:
+def compile_response_edit(edit: HeaderEdit, *, private: bool, problems: list[Problem]) -> Edit:
     """Returns the changes to responses; what is wrong with them is appended to `problems`.
 
     Args:
@@ -45,7 +50,7 @@ def compile_response_edit(edit: HeaderEdit, *, private: bool, problems: list[str
             return tidy if spare_neighbours(tidy) == tidy else None
         return make_private(value) if name == b"cache-control" and private else value
 
-    return _compile(edit, "response", is_for_front_servers, admit, problems)
+    return _compile(edit, "response_headers", is_for_front_servers, admit, problems)
 
 
 def _as_it_is(_name: bytes, value: bytes) -> bytes:
@@ -53,47 +58,48 @@ def _as_it_is(_name: bytes, value: bytes) -> bytes:
 
 
 def _compile(
-    edit: HeaderEdit, where: str, is_reserved: Callable[[bytes], bool], admit: AddValue, problems: list[str]
+    edit: HeaderEdit, part: str, is_reserved: Callable[[bytes], bool], admit: AddValue, problems: list[Problem]
 ) -> Edit:
-    remove = [name for raw in edit.remove if (name := _check_name(raw, where, is_reserved, problems))]
+    field = f"{part}.add"
+    remove = [name for raw in edit.remove if (name := _check_name(raw, f"{part}.remove", is_reserved, problems))]
     adds, lines = [], []
     for raw, text in edit.add:
-        name = _check_name(raw, where, is_reserved, problems)
-        value = _check_value(raw, text, where, problems)
+        name = _check_name(raw, field, is_reserved, problems)
+        value = _check_value(raw, text, field, problems)
         if not name or value is None:
             continue
         admitted = admit(name, value)
         if admitted is None:
-            problems.append(
-                f"{where} header {raw}: its value is the relay's to say, or reaches beyond the endpoint's host"
-            )
+            text = f"{raw}: its value is the relay's to say, or reaches beyond the endpoint's host"
+            problems.append(Problem(field, text))
             continue
         adds.append(name)
         lines.append(b"%b: %b\r\n" % (raw.encode(), admitted))
     if sum(map(len, lines)) > MAX_ADDED:
-        problems.append(f"{where} headers: {sum(map(len, lines))} bytes to add, at most {MAX_ADDED}")
+        problems.append(Problem(field, f"{sum(map(len, lines))} bytes to add, at most {MAX_ADDED}"))
     return Edit(frozenset(remove), b"".join(lines), frozenset(adds))
 
 
-def _check_name(raw: str, where: str, is_reserved: Callable[[bytes], bool], problems: list[str]) -> bytes:
+def _check_name(raw: str, field: str, is_reserved: Callable[[bytes], bool], problems: list[Problem]) -> bytes:
     if not _NAME.fullmatch(raw):
-        problems.append(f"{where} header {raw[:64]!r}: not a header name")
+        problems.append(Problem(field, f"{raw[:64]!r} is not a header name"))
         return b""
     name = loose_name(raw.encode())
     if is_framing(name) or is_reserved(name):
-        problems.append(f"{where} header {raw}: the relay sets or removes this one itself")
+        problems.append(Problem(field, f"{raw}: the relay sets or removes this one itself"))
         return b""
     return name
 
 
-def _check_value(raw: str, text: str, where: str, problems: list[str]) -> bytes | None:
+def _check_value(raw: str, text: str, field: str, problems: list[Problem]) -> bytes | None:
     if _CONTROL.search(text):
-        problems.append(f"{where} header {raw[:64]!r}: the value has a control character")
+        problem = "the value has a control character"
     elif "${" in text:
-        problems.append(f"{where} header {raw[:64]!r}: values are sent as they are; '${{...}}' is not expanded")
+        problem = "values are sent as they are; '${...}' is not expanded"
     else:
         try:
             return text.strip(" \t").encode()
         except UnicodeEncodeError:
-            problems.append(f"{where} header {raw[:64]!r}: the value is not text")
+            problem = "the value is not text"
+    problems.append(Problem(field, f"{raw[:64]!r}: {problem}"))
     return None

@@ -7,6 +7,7 @@ to a `NamedOidc`, which is compiled like any other. Nothing that comes over the 
 from collections.abc import Callable
 
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
+from tunnelctl.wire.problem import Problem
 
 SIGN = "@"
 """What a name begins with; no issuer does."""
@@ -27,7 +28,7 @@ class NamedOidc(OidcSpec, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return f"NamedOidc(provider={self.provider!r}, issuer={self.issuer!r}, client_id={self.client_id!r})"
 
 
-Resolve = Callable[[str, OidcSpec], NamedOidc | str]
+Resolve = Callable[[str, OidcSpec], NamedOidc | Problem]
 """From an owner and a login that names a provider to the whole login, or to why it cannot be had."""
 
 
@@ -41,6 +42,6 @@ def names_provider(spec: PolicySpec) -> bool:
     return spec.oidc is not None and is_named(spec.oidc)
 
 
-def knows_none(_owner: str, spec: OidcSpec) -> NamedOidc | str:
+def knows_none(_owner: str, spec: OidcSpec) -> NamedOidc | Problem:
     """Resolves nothing: for relays and tests without named providers."""
-    return f"oidc: there is no provider {spec.issuer[:64]} that this owner may name"
+    return Problem("oidc.issuer", f"there is no provider {spec.issuer[:64]} that this owner may name")

@@ -1,0 +1,122 @@
+"""Whatever an owner typed, the setting that is blamed is the one that is wrong."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.policy.making import KEY, oidc
+from tunnelctl.agent.oidcrules import oidc_spec
+from tunnelctl.agent.options import OIDC_FLAGS, RELAYS_NAMES, RuleOptions
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, Refused
+from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
+from tunnelrelay.agents.offers import policy_invalid
+from tunnelrelay.manage.edge_settings import by_field
+from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
+
+WORDS = st.sampled_from(
+    [
+        *("audience", "max_age", "; jwt: ", "oidc: ", " claim rule ", "response_mode", "password", "signs tokens"),
+        *("issuer ", "is not an origin", "is not a scope", "idle session", "host_header: ", "cidr_deny: x", "@work"),
+    ]
+)
+MISLEADING = st.lists(WORDS | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=5).map("".join)
+"""Texts with words of other settings and of messages in them."""
+JWT = JwtSpec(issuer="https://ci.example", audience="a")
+
+WRONG = {
+    "oidc.issuer": lambda text: PolicySpec(oidc=oidc(issuer=f"ftp://{text}")),
+    "oidc.client_id": lambda text: PolicySpec(oidc=oidc(client_id=text + "\n")),
+    "oidc.client_secret": lambda text: PolicySpec(oidc=oidc(client_secret=text + "\n")),
+    "oidc.scopes": lambda text: PolicySpec(oidc=oidc(scopes=(text + " ",))),
+    "oidc.allow_emails": lambda text: PolicySpec(oidc=oidc(allow_emails=(text + "*",))),
+    "oidc.allow_domains": lambda text: PolicySpec(oidc=oidc(allow_domains=(text + "*",))),
+    "oidc.allow_claims": lambda text: PolicySpec(oidc=oidc(allow_claims=((text, ""),))),
+    "oidc.on_recheck_error": lambda text: PolicySpec(oidc=oidc(on_recheck_error=text + "!")),
+    "oidc.groups_claim": lambda text: PolicySpec(oidc=oidc(groups_claim=text + " ")),
+    "oidc.request_params": lambda text: PolicySpec(oidc=oidc(request_params=((text + " ", "x"),))),
+    "oidc.require_acr": lambda text: PolicySpec(oidc=oidc(require_acr=(text + " ",))),
+    "oidc.callback": lambda text: PolicySpec(oidc=oidc(callback=text + "!")),
+    "oidc.bearer": lambda text: PolicySpec(oidc=oidc(bearer=(text + "\n",))),
+    "oidc.allow_origins": lambda text: PolicySpec(oidc=oidc(allow_origins=("https://a?" + text,))),
+    "cidr_allow": lambda text: PolicySpec(cidr_allow=(text + "/x",)),
+    "cidr_deny": lambda text: PolicySpec(cidr_deny=(text + "/x",)),
+    "basic_auth": lambda text: PolicySpec(basic_auth=(text.replace(":", "") + ":",)),
+    "host_header": lambda text: PolicySpec(host_header=text + "!"),
+    "jwt.issuer": lambda text: PolicySpec(jwt=(msgspec.structs.replace(JWT, issuer=f"ftp://{text}"),)),
+    "jwt.audience": lambda text: PolicySpec(jwt=(msgspec.structs.replace(JWT, audience=text + "\n"),)),
+    "jwt.claims": lambda text: PolicySpec(jwt=(msgspec.structs.replace(JWT, claims=((text, "*"),)),)),
+    "request_headers.add": lambda text: PolicySpec(request_headers=HeaderEdit(add=((text + " ", "x"),))),
+    "request_headers.remove": lambda text: PolicySpec(request_headers=HeaderEdit(remove=(text + " ",))),
+    "response_headers.add": lambda text: PolicySpec(response_headers=HeaderEdit(add=(("X-A", text + "\n"),))),
+}
+"""Setting -> a policy in which only that one is wrong, whatever the text."""
+
+
+def problems_of(spec: PolicySpec) -> list[Problem]:
+    with pytest.raises(PolicyInvalid) as caught:
+        compile_policy(spec, upstream="http://localhost:3000", owner="ann", key=KEY)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("field", WRONG)
+@given(text=MISLEADING)
+def test_the_relay_blames_the_setting_that_is_wrong(field, text):
+    problems = problems_of(WRONG[field](text))
+
+    assert {problem.field for problem in problems} == {field}
+    assert len(by_field(problems)) == 1
+    assert field in RELAYS_NAMES
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ("ftp://audience.acme.example", "oidc.issuer"),
+        ("ftp://max_age.acme.example", "oidc.issuer"),
+        ("ftp://acme.example/ claim rule", "oidc.issuer"),
+        ("https://acme.example/?jwt: x", "oidc.issuer"),
+    ],
+)
+def test_an_issuer_is_blamed_whatever_words_are_in_it(typed, field):
+    assert [problem.field for problem in problems_of(PolicySpec(oidc=oidc(issuer=typed)))] == [field]
+
+
+def test_a_duration_has_its_own_field_in_the_api():
+    problems = problems_of(PolicySpec(oidc=oidc(idle_seconds=0, max_seconds=0, recheck_seconds=1)))
+
+    assert set(by_field(problems)) == {
+        "oidc.inactivity_timeout",
+        "oidc.maximum_duration",
+        "oidc.auth_check_interval",
+    }
+
+
+@given(text=MISLEADING, name=st.sampled_from(["oidc_idle", "oidc_max", "oidc_recheck", "oidc_callback"]))
+def test_the_agent_blames_the_flag_that_is_wrong(text, name):
+    options = {"oidc": "https://a.example", "oidc_client_id": "c", "oidc_client_secret": "s", name: text + "!"}
+    problems: list[Problem] = []
+
+    oidc_spec(RuleOptions(**options), problems)
+
+    assert {problem.field for problem in problems} == {OIDC_FLAGS[name]}
+
+
+@given(st.lists(st.text(), max_size=3 * MAX_PROBLEMS))
+def test_a_refusal_fits_into_a_message_whatever_was_typed(texts):
+    refused = policy_invalid([Problem("oidc.allow_emails", repr(text) * 100) for text in texts], "hint")
+    message = Refused(
+        tunnel=1, code=refused.code, message=refused.message, hint=refused.hint, problems=refused.problems
+    )
+
+    assert len(msgspec.json.encode(message)) < 32 * 1024
+
+
+@pytest.mark.parametrize("issuer", ["https://u:hush-hush@a", "ftp://u:hush-hush@a", "https://u:hush hush@a"])
+def test_what_stands_before_the_at_sign_of_an_issuer_is_not_repeated(issuer):
+    told = problems_of(PolicySpec(oidc=oidc(issuer=issuer)))
+    local: list[Problem] = []
+    oidc_spec(RuleOptions(oidc=issuer, oidc_client_id="c", oidc_client_secret="s"), local)
+
+    assert "hush" not in f"{told} {local}"
+    assert [problem.field for problem in (*told, *local)] == ["oidc.issuer", "--oidc"]
