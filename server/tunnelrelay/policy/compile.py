@@ -19,15 +19,15 @@ from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
 from tunnelrelay.policy.login_wishes import origins_of
 from tunnelrelay.policy.named import Resolve, is_named, knows_none
-from tunnelrelay.policy.rules import Network, Policy
+from tunnelrelay.policy.networks import Network, Networks
+from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.words import words_for
 
 _HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _MAPPED = IPv6Network("::ffff:0:0/96")
 MAX_NETWORKS = 1000
-"""Of both lists together. Every request is compared with them, and each takes half a kilobyte for as long as the
-endpoint is there."""
+"""Of both lists together. Each takes half a kilobyte for as long as the endpoint is there."""
 
 
 class PolicyInvalid(Exception):
@@ -108,7 +108,7 @@ def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec
     return msgspec.structs.replace(spec, oidc=found)
 
 
-def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> tuple[Network, ...]:
+def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> Networks:
     networks: list[Network] = []
     for text in texts:
         try:
@@ -120,7 +120,7 @@ def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> tupl
             # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.
             problems.append(Problem(field, f"{text!r} stands for IPv4 addresses: write the IPv4 network"))
         networks.append(network)
-    return tuple(networks)
+    return Networks(networks)
 
 
 def _network_hint(text: str) -> str:

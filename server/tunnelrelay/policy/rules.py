@@ -7,16 +7,19 @@ headers.py. Nothing here reads a request.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Literal
 
 from tunnelctl.secret import Secret
+from tunnelrelay.policy.networks import Networks
 
-Network = IPv4Network | IPv6Network
 Claims = Mapping[str, object]
 
 _EMAIL = re.compile(r"[!-?A-~]+@[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
 """One `@`, printable ASCII, a domain of LDH labels. Anything cleverer has been read two ways by two parsers before."""
+
+NO_NETWORKS = Networks()
+"""No rule on networks."""
 
 MAX_EMAIL = 254
 """RFC 5321 section 4.5.3.1.3: no deliverable address is longer."""
@@ -195,8 +198,8 @@ class Policy:
             visitor's answer for another. b"" when everybody gets the same.
     """
 
-    cidr_allow: tuple[Network, ...] = ()
-    cidr_deny: tuple[Network, ...] = ()
+    cidr_allow: Networks = NO_NETWORKS
+    cidr_deny: Networks = NO_NETWORKS
     basic: frozenset[bytes] = field(default=frozenset(), repr=False)
     basic_key: bytes = field(default=b"", repr=False)
     connection: Connection | None = None
@@ -225,7 +228,9 @@ class Policy:
         return (*of_people, *(issuer.connection for issuer in issuers if not issuer.is_of_login))
 
 
-CLOSED = Policy(cidr_deny=(ip_network("0.0.0.0/0"), ip_network("::/0")), words="nobody", refusal="endpoint_closed")
+CLOSED = Policy(
+    cidr_deny=Networks((ip_network("0.0.0.0/0"), ip_network("::/0"))), words="nobody", refusal="endpoint_closed"
+)
 """Stands in for rules that were asked for and cannot be had at the moment: everybody is refused, nothing is open."""
 
 

@@ -99,9 +99,9 @@ def network_allows(policy: Policy, peer_ip: str) -> bool:
         address = ip_address(peer_ip)
     except ValueError:
         return False
-    if any(address in network for network in policy.cidr_deny):
+    if address in policy.cidr_deny:
         return False
-    return not policy.cidr_allow or any(address in network for network in policy.cidr_allow)
+    return not policy.cidr_allow or address in policy.cidr_allow
 
 
 def has_password(policy: Policy, head: RequestHead) -> bool:

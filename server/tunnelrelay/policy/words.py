@@ -5,7 +5,8 @@ An owner who mistyped a rule finds out here, so the words are made from the comp
 
 from collections.abc import Iterable
 
-from tunnelrelay.policy.rules import Bearer, Network, Policy, Rules, TokenIssuer
+from tunnelrelay.policy.networks import Networks
+from tunnelrelay.policy.rules import Bearer, Policy, Rules, TokenIssuer
 
 
 def words_for(policy: Policy) -> str:
@@ -65,5 +66,5 @@ def _one_of(names: Iterable[str]) -> str:
     return " or ".join(sorted(names))
 
 
-def _listed(networks: tuple[Network, ...]) -> str:
+def _listed(networks: Networks) -> str:
     return ", ".join(str(network) for network in networks)

@@ -1,0 +1,56 @@
+"""A set of IP networks that is asked for every request: one binary search, however many networks there are."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Network = IPv4Network | IPv6Network
+
+
+class Networks:
+    """Networks as their owner listed them, with a quick answer to whether an address is in one of them.
+
+    A list of networks that overlap or touch is searched as the fewest ranges that cover the same addresses. A set of
+    1,000 networks takes some 300 kB, most of it the networks as listed.
+    """
+
+    __slots__ = ("_listed", "_v4", "_v6")
+
+    def __init__(self, listed: Iterable[Network] = ()) -> None:
+        self._listed = tuple(listed)
+        self._v4 = _ranges(each for each in self._listed if each.version == 4)
+        self._v6 = _ranges(each for each in self._listed if each.version == 6)
+
+    def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
+        starts, ends = self._v4 if address.version == 4 else self._v6
+        number = int(address)
+        place = bisect_right(starts, number) - 1
+        return place >= 0 and number <= ends[place]
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Networks) and self._listed == other._listed
+
+    def __hash__(self) -> int:
+        return hash(self._listed)
+
+    def __repr__(self) -> str:
+        return f"Networks({[str(each) for each in self._listed]})"
+
+
+def _ranges(networks: Iterable[Network]) -> tuple[list[int], list[int]]:
+    """First and last addresses, as ascending numbers, of the fewest ranges that cover the networks."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for first, last in sorted((int(each.network_address), int(each.broadcast_address)) for each in networks):
+        if ends and first <= ends[-1] + 1:
+            ends[-1] = max(ends[-1], last)
+        else:
+            starts.append(first)
+            ends.append(last)
+    return starts, ends
