@@ -23,14 +23,15 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.http1": "",
     "tunnelctl.oidc": "",
     "tunnelctl.secret": "",
+    "tunnelctl.nearest": "",
     "tunnelctl.link": "tunnelctl.wire",
-    "tunnelctl.agent": f"{SHARED} tunnelctl.oidc",
-    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret",
+    "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
+    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret tunnelctl.nearest",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",
     "tunnelrelay.address": "tunnelrelay.model tunnelctl.wire",
-    "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.secret",
+    "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.secret tunnelctl.nearest",
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,
@@ -71,6 +72,7 @@ TOP = {
     "tunnelrelay.provider_check",
     "tunnelrelay.relay",
     "tunnelrelay.signing_in",
+    "tunnelrelay.start_problems",
 }
 """What wires the parts together may import every floor, and no floor may import it."""
 

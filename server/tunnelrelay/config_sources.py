@@ -3,12 +3,13 @@
 Whatever cannot be a setting is an error, never skipped: a misspelt key that restricts access must not open the relay.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tunnelctl.nearest import nearest
 
 PREFIX = "TUNNELRELAY_"
 MAX_FILE_SIZE = 1 << 20
@@ -123,13 +124,20 @@ def _read_toml(file: Path, problems: list[Problem]) -> dict[str, object]:
         with file.open("rb") as stream:
             data = stream.read(MAX_FILE_SIZE + 1)
         if len(data) > MAX_FILE_SIZE:
-            problems.append(Problem(str(file), f"the file has more than {MAX_FILE_SIZE} bytes"))
+            problems.append(
+                Problem(str(file), f"the file has more than {MAX_FILE_SIZE} bytes", "is it the relay's configuration?")
+            )
             return {}
         return tomllib.loads(data.decode())
     except OSError as problem:
-        problems.append(Problem(str(file), f"the file cannot be read: {problem.strerror}"))
-    except ValueError as problem:  # not UTF-8, or not TOML
-        problems.append(Problem(str(file), f"the file is not TOML: {problem}"))
+        why = (problem.strerror or type(problem).__name__).lower()
+        hint = "name the file with --config or TUNNELRELAY_CONFIG; the relay's user must be able to read it"
+        problems.append(Problem(str(file), f"the file cannot be read: {why}", hint))
+    except UnicodeDecodeError:
+        problems.append(Problem(str(file), "the file is not UTF-8 text", "is it the relay's configuration?"))
+    except ValueError as problem:  # names line and column
+        hint = 'a line is `name = "value"`, as in `domain = "tun.example"`'
+        problems.append(Problem(str(file), f"the file is not TOML: {problem}", hint))
     return {}
 
 
@@ -138,5 +146,5 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _nearest(name: str, names: Collection[str], spell: Callable[[str], str]) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
-    return f"did you mean `{spell(near[0])}`?" if near else ""
+    near = nearest(name, names)
+    return f"did you mean `{spell(near)}`?" if near is not None else ""

@@ -27,6 +27,7 @@ MAX_LINE = 4096
 """Requests are some 30 bytes."""
 TIMEOUT_SECONDS = 5.0
 """For one whole request, on both sides."""
+UNTOLD_HINT = "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted"
 MAX_CONNECTIONS = 8
 MAX_PATH = 100
 """A socket's path has at most 104 (macOS) to 108 bytes (Linux)."""
@@ -40,7 +41,15 @@ OnRestored = Callable[[], Awaitable[None]]
 
 
 class ControlError(Exception):
-    """A relay is there and did not do as asked, or the socket cannot be made."""
+    """A relay is there and did not do as asked, or the socket cannot be made.
+
+    Attributes:
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,7 +122,10 @@ class ControlSocket:
         try:
             listener = _bind(self._path)
         except OSError as problem:
-            raise ControlError(f"{self._path} cannot be made: {problem}") from problem
+            why = (problem.strerror or str(problem)).lower()
+            raise ControlError(
+                f"the control socket {self._path} cannot be made: {why}", "let the relay's user write there"
+            ) from problem
         self._inode = self._path.stat().st_ino
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
 
@@ -187,7 +199,8 @@ def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:
             with connection.makefile("rb") as lines:
                 return msgspec.json.decode(lines.readline(MAX_LINE), type=Done)
     except (OSError, msgspec.MsgspecError) as problem:
-        raise ControlError(f"the relay behind {path} did not answer: {problem}") from problem
+        why = (problem.strerror or str(problem)).lower() if isinstance(problem, OSError) else "not understood"
+        raise ControlError(f"the relay behind {path} did not answer: {why}", UNTOLD_HINT) from problem
 
 
 def _is_answered(path: Path) -> bool:

@@ -13,7 +13,8 @@ from tunnelrelay.config import RelayConfig
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
-from tunnelrelay.relay import Relay, StartError
+from tunnelrelay.relay import Relay
+from tunnelrelay.start_problems import StartError
 from tunnelrelay.tokens import has_good_token
 
 log = logging.getLogger("tunnelrelay")
@@ -57,6 +58,8 @@ async def _serve(config: RelayConfig, logs: Logs) -> None:
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
     for warning in config.warnings:
         log.warning("%s", warning)
+    for what, hint in relay.misgivings:
+        log.warning("%s", what, extra={"hint": hint})
     if config.needs_tokens and not await has_good_token(relay.store):
         log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
     log.info(

@@ -15,6 +15,7 @@ from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_values import ListenAddress
 from tunnelrelay.control import ControlError
 from tunnelrelay.given import Given
+from tunnelrelay.ingress.certificate_check import CertificateError
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
 from tunnelrelay.ingress.listen import Certificate, bind, listen
 from tunnelrelay.manage.dashboard_login import DashboardLoginError
@@ -23,6 +24,7 @@ from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.registry.memory import Registry
+from tunnelrelay.start_problems import StartError, of_address, of_data_dir
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.store.opening import open_store
 
@@ -36,18 +38,6 @@ RESTART_SECONDS = 1.0
 """Before background work that failed begins anew: short beside the 5 s in which a revocation holds."""
 
 
-class StartError(Exception):
-    """The relay cannot start; the text is for the operator.
-
-    Attributes:
-        hint: What to do about it.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 class Relay:
     """One relay. Its background work runs as tasks between `start` and `stop`.
 
@@ -59,6 +49,7 @@ class Relay:
     Attributes:
         address: The public face; known once started, as the port may be the system's choice.
         http, https, admin: Addresses it truly listens on, None for those that are off.
+        misgivings: What browsers will hold against its certificate, each with what to do.
         parts: What it consists of, once started.
     """
 
@@ -82,6 +73,7 @@ class Relay:
         self.metrics = Metrics()
         self.http: tuple[str, int] | None = None
         self.https: tuple[str, int] | None = None
+        self.misgivings: list[tuple[str, str]] = []
         self.admin: tuple[str, int] | None = None
         self.address: PublicAddress
         self.store: Store
@@ -112,9 +104,18 @@ class Relay:
         """
         try:
             await self._start()
-        except (OSError, StoreError, SecretFileError, ControlError, DashboardLoginError) as error:
+        except SecretFileError as error:
             await self.stop()
-            raise StartError(str(error)) from error
+            raise StartError(error.message, error.hint) from error
+        except (StoreError, ControlError, DashboardLoginError, CertificateError) as error:
+            await self.stop()
+            raise StartError(str(error), error.hint) from error
+        except OSError as error:
+            await self.stop()
+            raise of_data_dir(self._config.data_dir, error) from error
+        except StartError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop listening, let what runs finish for `drain_seconds`, then close everything."""
@@ -133,12 +134,13 @@ class Relay:
     async def _start(self) -> None:
         config = self._config
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plain = self._bind(config.http)
-        secure = self._bind(config.https)
+        plain = self._bind("--http", config.http)
+        secure = self._bind("--https", config.https)
         self.http, self.https = _name(plain), _name(secure)
         certificate = None
         if config.tls_cert is not None and config.tls_key is not None:
-            certificate = Certificate(config.tls_cert, config.tls_key)
+            certificate = Certificate(config.tls_cert, config.tls_key, config.domain)
+            self.misgivings = certificate.misgivings
         self.address = _public_address(config, self.http, self.https)
         self.store = await open_store(config.database, config.data_dir)
         self.parts = parts = await assemble(self._given())
@@ -151,11 +153,14 @@ class Relay:
             self._servers.append(await listen(parts.ingress, secure, certificate))
         await self._start_admin()
 
-    def _bind(self, address: ListenAddress | None) -> socket.socket | None:
+    def _bind(self, flag: str, address: ListenAddress | None) -> socket.socket | None:
         """A socket that is closed again should the relay not get as far as listening."""
         if address is None:
             return None
-        bound = bind(*address)
+        try:
+            bound = bind(*address)
+        except OSError as error:
+            raise of_address(flag, address, error) from error
         self._bound.append(bound)
         return bound
 
@@ -181,9 +186,10 @@ class Relay:
             self.admin = await admin.start()
             self._admin = admin
         except OSError as error:
+            problem = of_address("--admin", config.admin, error)
             if "admin" in config.given:
-                raise
-            log.warning("no metrics and health checks: address=%s error=%s", config.admin, error)
+                raise problem from error
+            log.warning("no metrics and health checks", extra={"error": str(problem), "hint": problem.hint})
 
     # Running
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tunnelctl.cli.http import http
 from tunnelctl.cli.main import COMMANDS
-from tunnelctl.cli.nearest import distance, nearest
+from tunnelctl.nearest import distance, nearest
 
 FLAGS = [name for option in http.params for name in option.opts if name.startswith("--")]
 WORDS = st.text("abcdefgh-_", max_size=12)

@@ -20,7 +20,8 @@ from tests.support.world import World, world
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.process import _tell_redirect_uri
-from tunnelrelay.relay import Relay, StartError
+from tunnelrelay.relay import Relay
+from tunnelrelay.start_problems import StartError
 
 NAVIGATION = {
     "Accept": "text/html",

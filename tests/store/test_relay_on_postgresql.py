@@ -14,7 +14,8 @@ from tunnelrelay import tokens
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.config_values import ListenAddress
-from tunnelrelay.relay import Relay, StartError
+from tunnelrelay.relay import Relay
+from tunnelrelay.start_problems import StartError
 from tunnelrelay.store.base import StoreError
 
 

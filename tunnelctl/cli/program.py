@@ -10,7 +10,7 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.nearest import nearest
+from tunnelctl.nearest import nearest
 
 TRACEBACK_VARIABLE = "TUNNEL_TRACEBACK"
 """Set by those who look for a fault of ours: then Python's own words come behind the error."""

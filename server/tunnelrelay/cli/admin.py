@@ -73,10 +73,16 @@ def create(
         async def done(services: _Services) -> tuple[UserRow, str]:
             known = await store.users.find(name=name)
             if is_link and known is None:
-                raise Failure(Exit.FAILED, [f"there is no user called {name}"], "tunnelrelay admin list")
+                raise Failure(
+                    Exit.FAILED,
+                    [f"there is no user called {name}"],
+                    "`tunnelrelay admin list` lists administrators, the dashboard all users",
+                )
             if not is_link and known is not None:
                 raise Failure(
-                    Exit.FAILED, [f"there is a user called {name} already"], "--link for a new link, or another --name"
+                    Exit.FAILED,
+                    [f"there is a user called {name} already"],
+                    "give --link for a new link, or another --name",
                 )
             user = known or await services.users.create(ACTOR, name, owner or there.owner, ADMIN, email)
             return user, await services.sign_ins.invite(None, user.id)
@@ -108,7 +114,9 @@ def make_key(place: Place, name: str, scopes: Sequence[str], description: str, e
             user = await store.users.find(name=name)
             if user is None:
                 raise Failure(
-                    Exit.FAILED, [f"there is no user called {name}"], f"tunnelrelay admin create --name {name}"
+                    Exit.FAILED,
+                    [f"there is no user called {name}"],
+                    f"make one: `tunnelrelay admin create --name {name}`",
                 )
             made = await services.api_keys.create(
                 ACTOR, user_id=user.id, scopes=scopes or (EVERYTHING,), description=description, expires_at=ends
@@ -158,7 +166,9 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
         keys = ApiKeys(ground)
         return await action(_Services(Users.on(ground), keys, SignIns(ground, keys)))
     except ManageError as error:
-        raise Failure(Exit.FAILED, [error.message], error.hint) from error
+        raise Failure(
+            Exit.FAILED, [error.message], error.hint or "tunnelrelay admin create --help lists what it takes"
+        ) from error
     finally:
         await store.add_audit([row_of(event) for event in audit.take()])
 

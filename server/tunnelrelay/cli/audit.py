@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.nearest import nearest
 from tunnelrelay.cli.store import Place, when, with_store
 from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.observe.text import printable, quoted
@@ -22,7 +23,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def show(place: Place, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
     """Lists events, oldest first, so that the latest stands above the prompt."""
     if kind is not None and kind not in KINDS:
-        raise Failure(Exit.USAGE, [f"there is no kind of event called `{kind}`"], f"one of: {', '.join(KINDS)}")
+        raise Failure(Exit.USAGE, [f"there is no kind of event called `{kind}`"], _hint(kind))
     start = time.time() - seconds(since) if since else 0.0
     found = with_store(place, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
     found.reverse()
@@ -34,11 +35,16 @@ def show(place: Place, since: str, host: str | None, kind: str | None, limit: in
         click.echo(f"no such events in {place}", err=True)
 
 
+def _hint(kind: str) -> str:
+    near = nearest(kind, KINDS)
+    return f"did you mean `{near}`?" if near is not None else f"it is one of {', '.join(KINDS)}"
+
+
 def seconds(text: str) -> float:
     """`90s`, `15m`, `1h`, `7d` as seconds."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:
-        raise Failure(Exit.USAGE, [f"`{text}` is no length of time"], "as in 90s, 15m, 1h or 7d")
+        raise Failure(Exit.USAGE, [f"`{text}` is no length of time"], "write it as 90s, 15m, 1h or 7d")
     return int(match[1]) * UNITS[match[2]]
 
 

@@ -5,6 +5,7 @@ transaction, the key files after them, and relays are told. It is also the way f
 """
 
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -33,6 +34,7 @@ from tunnelrelay.oidc.secret_files import (
     read_private_file,
     replace_private_file,
 )
+from tunnelrelay.start_problems import in_words
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.dump import TABLES, replace_all, snapshot
 from tunnelrelay.store.sql_store import SqlStore
@@ -48,7 +50,11 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
     """Writes the file, whole or not at all."""
     target = None if file == STREAM else Path(file)
     if target is None and sys.stdout.isatty():
-        raise Failure(Exit.USAGE, ["a backup is nothing to look at"], "send it to a file or a program")
+        raise Failure(
+            Exit.USAGE,
+            ["a backup cannot be written to a terminal"],
+            "name a file, or send it on: `tunnelrelay backup - > FILE`",
+        )
     if target is not None and target.exists() and not is_forced:
         raise Failure(Exit.FAILED, [f"{target} exists already"], "give another name, or --force to replace it")
     try:
@@ -59,7 +65,7 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
             Exit.FAILED, [f"{target} exists already"], "give another name, or --force to replace it"
         ) from problem
     except OSError as problem:
-        raise Failure(Exit.FAILED, [f"{file} cannot be written: {problem.strerror}"]) from problem
+        raise _file_failure(f"{file} cannot be written", problem) from problem
     click.echo(f"backed up {_told(manifest)} of {place} to {file}", err=True)
     if not any(name.startswith("keys/") for name in manifest.sha256):
         click.echo(f"warning: without keys: there are none in {keys_file}", err=True)
@@ -69,14 +75,19 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
 def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
     """Puts what is in the file in the place of what the relay keeps."""
     if file == STREAM and not is_sure:
-        raise Failure(Exit.USAGE, ["nobody can be asked while the backup comes from there"], "give --yes")
+        raise Failure(
+            Exit.USAGE,
+            ["standard input is the backup, so that nothing can be asked"],
+            "give --yes to go on without a question",
+        )
     try:
         with _opened(file) as source:
             _restore(place, keys_file, Archive(source), is_sure=is_sure)
     except ArchiveError as problem:
-        raise Failure(Exit.FAILED, [f"{problem}; nothing was changed"]) from problem
+        hint = "give a file that `tunnelrelay backup` wrote; an older one, if this one is damaged"
+        raise Failure(Exit.FAILED, [f"{problem}; nothing was changed"], hint) from problem
     except SecretFileError as problem:
-        raise Failure(Exit.FAILED, [str(problem)]) from problem
+        raise Failure(Exit.FAILED, [problem.message], problem.hint) from problem
 
 
 # Writing
@@ -105,7 +116,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise Failure(Exit.FAILED, [f"the backup cannot be written: {problem.strerror}"]) from problem
+        raise _file_failure("the backup cannot be written", problem) from problem
 
 
 async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
@@ -200,17 +211,22 @@ def _put(path: Path, content: bytes) -> None:
                 replace_private_file(path.with_name(path.name + SUFFIX), read_private_file(path))
             replace_private_file(path, content)
     except (OSError, SecretFileError) as problem:
+        why = problem.message if isinstance(problem, SecretFileError) else in_words(problem)
         raise Failure(
-            Exit.FAILED, [f"the rows are restored, but {path} is not: {problem}"], "restore once more"
+            Exit.FAILED,
+            [f"the rows are restored, but {path} is not: {why}"],
+            "make room or put the rights right, then restore once more",
         ) from problem
 
 
 def _ask(place: Place, manifest: Manifest) -> None:
     if not sys.stdin.isatty():
-        raise Failure(Exit.USAGE, ["this replaces everything the relay keeps, and nobody can be asked"], "give --yes")
+        raise Failure(
+            Exit.USAGE, ["this replaces everything the relay keeps, and there is no terminal to ask"], "give --yes"
+        )
     click.echo(f"This replaces everything in {place} by the backup of {manifest.at}: {_told(manifest)}.", err=True)
     if not click.confirm("Go on?", err=True):
-        raise Failure(Exit.FAILED, ["nothing was changed"])
+        raise Failure(Exit.FAILED, ["nothing was changed: the answer was no"], "answer y, or give --yes")
 
 
 def _tell(place: Place) -> str:
@@ -220,7 +236,7 @@ def _tell(place: Place) -> str:
         raise Failure(
             Exit.FAILED,
             [f"restored, but {problem}"],
-            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+            control.UNTOLD_HINT,
         ) from problem
     return "no relay is running here" if done is None else "relays that run here were told"
 
@@ -234,7 +250,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
                 shutil.copyfileobj(sys.stdin.buffer, source)
             yield source
     except OSError as problem:
-        raise Failure(Exit.FAILED, [f"{file} cannot be read: {problem.strerror}"]) from problem
+        raise _file_failure(f"{file} cannot be read", problem) from problem
 
 
 def _key_files(keys_file: Path) -> tuple[tuple[str, Path, Callable[[bytes], object]], ...]:
@@ -249,7 +265,12 @@ def _read(path: Path) -> bytes:
     try:
         return read_private_file(path)
     except SecretFileError as problem:
-        raise Failure(Exit.FAILED, [str(problem)]) from problem
+        raise Failure(Exit.FAILED, [problem.message], problem.hint) from problem
+
+
+def _file_failure(what: str, problem: OSError) -> Failure:
+    hint = "make room there, or name another file" if problem.errno == errno.ENOSPC else "name another file"
+    return Failure(Exit.FAILED, [f"{what}: {problem.strerror or problem}"], hint)
 
 
 def _told(manifest: Manifest) -> str:

@@ -86,14 +86,18 @@ def _guarded(keys_file: Path, action: Callable[[], Result]) -> Result:
     """What `action` returns; a file that root has written anew would lock its user's relay out."""
     check_user(keys_file)
     if not keys_file.exists():
-        raise Failure(Exit.FAILED, [f"there are no keys in {keys_file}"], "a relay makes them when it starts")
+        raise Failure(
+            Exit.FAILED,
+            [f"there are no keys in {keys_file}"],
+            "a relay makes them when it starts; name its own with --keys-file or --data-dir",
+        )
     try:
         return action()
     except KeyRefused as problem:
-        hint = "tunnelrelay keys list; the newest key can go a day after: tunnelrelay keys rotate"
+        hint = "`tunnelrelay keys list` lists them; the newest can go a day after `tunnelrelay keys rotate`"
         raise Failure(Exit.FAILED, [str(problem)], hint) from problem
     except SecretFileError as problem:
-        raise Failure(Exit.FAILED, [str(problem)]) from problem
+        raise Failure(Exit.FAILED, [problem.message], problem.hint) from problem
 
 
 def _signing(keys_file: Path) -> KeyFile[SigningKeys]:

@@ -35,7 +35,7 @@ async def _release_in(store: Store, name: str) -> NameRow:
     found = [row for row in await store.all_names() if name in (row.host, row.host.partition(".")[0])]
     if len(found) != 1:
         known = f"more than one name is called {name}: give it whole" if found else f"nobody ever had the name {name}"
-        raise Failure(Exit.FAILED, [known], "tunnelrelay name list")
+        raise Failure(Exit.FAILED, [known], "`tunnelrelay name list` lists them all")
     row = found[0]
     if _state(row) == "held":
         hint = "stop its agent and try again later"

@@ -103,4 +103,4 @@ def loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, o
         return load(flags=flags, env=os.environ, file=file)
     except ConfigError as error:
         mistakes = [Mistake(f"{one.origin}: {one.message}", one.hint) for one in error.problems]
-        raise Failure(Exit.USAGE, mistakes, CONFIG_HINT) from error
+        raise Failure(Exit.USAGE, mistakes, "" if all(one.hint for one in mistakes) else CONFIG_HINT) from error

@@ -63,7 +63,7 @@ def revoke(
         raise Failure(
             Exit.FAILED,
             [f"ended, but {problem}"],
-            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+            control.UNTOLD_HINT,
         ) from problem
     live = "no relay is running here" if done is None else "what they had open is closed"
     click.echo(f"ended {len(ended)} session{'s'[: len(ended) != 1]}; {live}", err=True)
@@ -129,7 +129,9 @@ def _named(rows: list[SignedIn], name: str) -> SignedIn:
     meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
     if len(meant) != 1:
         many = "means more than one session" if meant else "is no session's id"
-        raise Failure(Exit.FAILED, [f"`{name[:64]}` {many}; nothing was ended"], "tunnelrelay session list")
+        raise Failure(
+            Exit.FAILED, [f"`{name[:64]}` {many}; nothing was ended"], "`tunnelrelay session list` lists them"
+        )
     return meant[0]
 
 

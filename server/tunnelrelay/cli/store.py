@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.start_problems import of_data_dir
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.opening import open_store
 from tunnelrelay.store.sql_store import SqlStore
@@ -66,11 +67,10 @@ def with_store(
             _demand_file(place)
         return asyncio.run(_opened(place, action, may_make=may_make, is_patient=is_patient))
     except OSError as problem:
-        raise Failure(
-            Exit.FAILED, [f"the data directory {place.data_dir} cannot be used: {problem.strerror}"]
-        ) from problem
+        told = of_data_dir(place.data_dir, problem)
+        raise Failure(Exit.FAILED, [str(told)], told.hint) from problem
     except StoreError as problem:
-        raise Failure(Exit.FAILED, [str(problem)], _hint(place)) from problem
+        raise Failure(Exit.FAILED, [str(problem)], problem.hint or _hint(place)) from problem
 
 
 def demand_store(place: Place) -> None:

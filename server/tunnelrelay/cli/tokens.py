@@ -27,7 +27,7 @@ def create(place: Place, owner: str, description: str, acl: Sequence[str], expir
         expires: How long it is good, as in 30d; "" for ever.
     """
     if problem := tokens.owner_problem(owner):
-        raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"])
+        raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"], "give another name with --owner")
     wishes = _wishes(description, acl, expires)
     text, token = with_store(place, lambda store: _create_in(store, owner, wishes), may_make=True)
     if as_json:
@@ -59,12 +59,12 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
         raise Failure(
             Exit.FAILED,
             [f"revoked, but {untold[0]}"],
-            "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted",
+            control.UNTOLD_HINT,
         )
     if unknown:
-        raise Failure(Exit.FAILED, [f"there is no token {', '.join(unknown)}"], "tunnelrelay token list")
+        raise Failure(Exit.FAILED, [f"there is no token {', '.join(unknown)}"], "`tunnelrelay token list` lists them")
     if not found:
-        raise Failure(Exit.FAILED, [f"owner {owner} has no good token"], "tunnelrelay token list")
+        raise Failure(Exit.FAILED, [f"owner {owner} has no good token"], "`tunnelrelay token list` lists them")
 
 
 def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
@@ -72,10 +72,10 @@ def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any
     try:
         check_texts(description=description)
     except ManageError as error:
-        raise Failure(Exit.FAILED, [error.message]) from error
+        raise Failure(Exit.FAILED, [error.message], error.hint or "give a shorter --description") from error
     problems = [problem for rule in acl if (problem := acl_problem(rule))]
     if problems:
-        raise Failure(Exit.USAGE, ["; ".join(problems)])
+        raise Failure(Exit.USAGE, problems, "a rule is like bind:pr-* or bind:*.tun.example")
     return {
         "description": description,
         "acl": tuple(acl),

@@ -1,11 +1,13 @@
 """Listening sockets: plain and TLS, with certificate files that are read again when they change."""
 
 import asyncio
+import datetime
 import logging
 import socket
 import ssl
 from pathlib import Path
 
+from tunnelrelay.ingress.certificate_check import CertificateError, check_files, misgivings
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.visit import Visit
 
@@ -18,15 +20,23 @@ HANDSHAKE_SECONDS = 10.0
 class Certificate:
     """A certificate and key from files, as a TLS context that follows them.
 
+    Args:
+        domain: What it should be for; "" leaves that to the caller.
+
+    Attributes:
+        misgivings: What browsers will hold against it, each with what to do.
+
     Raises:
-        OSError, ssl.SSLError: The files cannot be used (at the start; later ones are logged and the old ones kept).
+        CertificateError: The files cannot be used (at the start; later ones are logged and the old ones kept).
     """
 
-    def __init__(self, cert: Path, key: Path) -> None:
+    def __init__(self, cert: Path, key: Path, domain: str = "") -> None:
         self._cert = cert
         self._key = key
+        self._domain = domain
+        self.misgivings = self._checked()
         self.context = _server_context()
-        self.context.load_cert_chain(cert, key)
+        _load(self.context, cert, key)
         self.context.sni_callback = _remember_name
         self._seen = self._stamp()
 
@@ -37,13 +47,23 @@ class Certificate:
             return
         try:
             # Tried apart first: a context that took the certificate and not the key would refuse every handshake.
-            _server_context().load_cert_chain(self._cert, self._key)
-            self.context.load_cert_chain(self._cert, self._key)
-        except (OSError, ssl.SSLError) as error:
-            log.error("new certificate not usable, the old one stays: file=%s error=%s", self._cert, error)
+            self.misgivings = self._checked()
+            _load(_server_context(), self._cert, self._key)
+            _load(self.context, self._cert, self._key)
+        except CertificateError as error:
+            log.error(
+                "new certificate not usable, the old one stays",
+                extra={"file": str(self._cert), "error": str(error), "hint": error.hint},
+            )
         else:
-            log.info("certificate reloaded file=%s", self._cert)
+            log.info("certificate reloaded", extra={"file": str(self._cert)})
+            for what, hint in self.misgivings:
+                log.warning("%s", what, extra={"file": str(self._cert), "hint": hint})
         self._seen = stamp
+
+    def _checked(self) -> list[tuple[str, str]]:
+        chain = check_files(self._cert, self._key)
+        return misgivings(chain, self._domain, datetime.datetime.now(datetime.UTC))
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
@@ -81,6 +101,18 @@ async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate
         ssl=certificate.context if certificate is not None else None,
         ssl_handshake_timeout=HANDSHAKE_SECONDS if is_secure else None,
     )
+
+
+def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Raises CertificateError for what OpenSSL refuses though it could be read: a key that is too short, for one."""
+    try:
+        context.load_cert_chain(cert, key, password="")  # a prompt for one would halt the relay
+    except ssl.SSLError as error:
+        why = (error.reason or "not usable").replace("_", " ").lower()
+        hint = "make a new key and certificate: RSA with 2048 bits, or P-256"
+        raise CertificateError(f"OpenSSL refuses --tls-cert {cert}: {why}", hint) from error
+    except OSError as error:
+        raise CertificateError(f"--tls-cert {cert} cannot be read: {error.strerror}", "try again") from error
 
 
 def _server_context() -> ssl.SSLContext:

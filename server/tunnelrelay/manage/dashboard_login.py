@@ -26,6 +26,8 @@ visitors, because administrators may change everything."""
 class DashboardLoginError(Exception):
     """The settings cannot be used; the text is for the operator."""
 
+    hint = "put the settings that begin with `dashboard` right; docs/reference/configuration.md tells what each means"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardLogin:

@@ -30,7 +30,7 @@ AHEAD_SECONDS = 86_400.0
 KEEP_SECONDS = 86_400.0
 """How long a key is published after another one signs: far longer than an assertion lives."""
 MAX_KEYS = 100
-_HINT = "hint: move it away and a new one is made"
+_HINT = "move it away and a new one is made"
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             is_good = False
         if not is_good:
-            raise SecretFileError(f"{FILE_NAME} holds no private P-256 keys; {_HINT}")
+            raise SecretFileError("there are no private P-256 keys in it", _HINT)
         return cls(tuple(sorted(found.keys, key=lambda item: item.signs_from)))
 
     @classmethod
@@ -220,9 +220,9 @@ def _from_old(path: Path) -> SigningKeys | None:
     try:
         key = ECKey.import_key(read_private_file(path))
     except ValueError as error:
-        raise SecretFileError(f"{path} holds no private key; {_HINT}") from error
+        raise SecretFileError(f"{path} holds no private key", _HINT) from error
     if not _is_private_p256(key):
-        raise SecretFileError(f"{path} holds no private P-256 key; {_HINT}")
+        raise SecretFileError(f"{path} holds no private P-256 key", _HINT)
     return SigningKeys((SigningKey.of(key, 0.0),))
 
 

@@ -38,6 +38,7 @@ SETTLE_SECONDS = 60.0
 """A new master opens from the start and seals only this much later: every relay on the file has read it by then."""
 KEEP_SECONDS = 30 * 86_400.0
 """How long a master opens once another one seals: as long as the longest session, which it may have sealed."""
+_HINT = "restore it from a backup; without one, move it away: a new one is made and visitors sign in again"
 MAX_MASTERS = 1000
 
 
@@ -86,7 +87,7 @@ class KeyRing:
 
     def __init__(self, root: bytes, masters: tuple[Master, ...], *, clock: Callable[[], float] = time.time) -> None:
         if len(root) != KEY_BYTES or not masters or any(len(master.secret) != KEY_BYTES for master in masters):
-            raise SecretFileError("a key ring holds a root and at least one key, each of 32 bytes")
+            raise SecretFileError("a key ring holds a root and at least one key, each of 32 bytes", _HINT)
         self._root = root
         self._clock = clock
         self.masters = tuple(sorted(masters, key=lambda master: master.created))
@@ -109,9 +110,12 @@ class KeyRing:
         try:
             stored = msgspec.json.decode(text, type=_RingFile)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SecretFileError("this is not a key ring (damaged, or another file)") from error
+            raise SecretFileError("this is not a key ring (damaged, or another file)", _HINT) from error
         if stored.version != 1:
-            raise SecretFileError(f"key ring version {stored.version} is newer than this release knows")
+            raise SecretFileError(
+                f"key ring version {stored.version} is newer than this release knows",
+                "run the release that wrote it, or a newer one",
+            )
         return cls(stored.root, stored.masters, clock=clock)
 
     @classmethod
@@ -217,7 +221,7 @@ class KeyRing:
             SecretFileError: It is another ring: digests, which live long, would no longer fit.
         """
         if other._root != self._root:
-            raise SecretFileError("the key ring was replaced by another one; hint: restart the relay to take it")
+            raise SecretFileError("the key ring was replaced by another one", "restart the relay to take it")
         self.masters = other.masters
         self._by_kid = other._by_kid
         self._ciphers = {named: cipher for named, cipher in self._ciphers.items() if named[0] in self._by_kid}

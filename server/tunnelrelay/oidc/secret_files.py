@@ -1,6 +1,7 @@
 """Files that hold keys: readable by nobody else, written whole or not at all, changed by one process at a time."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -16,7 +17,17 @@ LOCK_SECONDS = 5.0
 
 
 class SecretFileError(Exception):
-    """A file of secrets cannot be used; the text says why and what to do."""
+    """A file of secrets cannot be used; the text says why.
+
+    Attributes:
+        message: What is wrong. As text an error is its message and its hint: that is how the log has it.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; hint: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
 
 
 class Keys(Protocol):
@@ -68,7 +79,11 @@ class KeyFile(Generic[_Keys]):
             SecretFileError: When the file cannot be read, others may read it, or it holds no such keys.
         """
         stamp = _stamp(self.path)  # taken first: a change between the two is seen the next time
-        keys = self._parse(read_private_file(self.path))
+        content = read_private_file(self.path)
+        try:
+            keys = self._parse(content)
+        except SecretFileError as error:
+            raise SecretFileError(f"{self.path}: {error.message}", error.hint) from error
         self._seen = stamp
         return keys
 
@@ -101,7 +116,7 @@ class KeyFile(Generic[_Keys]):
                     replace_private_file(self.path, after.dump())
                     self._seen = _stamp(self.path)
         except OSError as error:
-            raise SecretFileError(f"cannot change {self.path}: {error.strerror}") from error
+            raise SecretFileError(f"cannot change {self.path}: {_words(error)}", _hint(error)) from error
         return before, after
 
 
@@ -116,11 +131,11 @@ def read_private_file(path: Path) -> bytes:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SecretFileError(f"cannot read {path}: {error.strerror}") from error
+        raise SecretFileError(f"cannot read {path}: {_words(error)}", _hint(error)) from error
     if os.name == "posix" and mode & 0o077:
-        raise SecretFileError(f"{path} can be read by others (mode {mode:04o}); hint: chmod 600 {path}")
+        raise SecretFileError(f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
     if len(content) > MAX_BYTES:
-        raise SecretFileError(f"{path} is larger than {MAX_BYTES} bytes")
+        raise SecretFileError(f"{path} is larger than {MAX_BYTES} bytes", "is it the right file?")
     return content
 
 
@@ -166,11 +181,25 @@ def locked(path: Path) -> Iterator[None]:
         deadline = time.monotonic() + LOCK_SECONDS
         while not _has_locked(descriptor):
             if time.monotonic() > deadline:
-                raise SecretFileError(f"{path} is being changed by another process; hint: try again")
+                raise SecretFileError(f"{path} is being changed by another process", "try again")
             time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _hint(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT:
+            return "a relay makes it when it starts: is --keys-file or --data-dir the relay's?"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room on this disk"
+        case _:
+            return "run it as the user the relay runs as"
 
 
 def _has_locked(descriptor: int) -> bool:

@@ -32,7 +32,15 @@ FREED_AT = -1e15
 
 
 class StoreError(Exception):
-    """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed)."""
+    """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed).
+
+    Attributes:
+        hint: What an operator can do about it, "" when that is as for any database.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class UnstorableError(StoreError):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Table, false
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tunnelrelay.store.base import StoreError
@@ -64,9 +65,13 @@ def told(problem: Exception) -> str:
     """What went wrong, without what was sent: PostgreSQL quotes keys in its details, asyncpg arguments."""
     if isinstance(problem, TimeoutError):
         return "the database did not answer in time"
-    cause = problem.orig.__cause__ if isinstance(problem, DBAPIError) and problem.orig is not None else None
+    if isinstance(problem, PoolTimeout):
+        return "no connection to the database became free in time"
+    if not isinstance(problem, DBAPIError) or problem.orig is None:
+        return type(problem).__name__ if isinstance(problem, SQLAlchemyError) else str(problem)
+    cause = problem.orig.__cause__
     if cause is None:
-        return str(problem)
+        return str(problem.orig)  # without the statement, which `str(problem)` has in it
     if getattr(cause, "severity", None) is None or not cause.args:
         return type(cause).__name__  # not the server's words
     return f"{type(cause).__name__}: {cause.args[0]}"

@@ -28,6 +28,7 @@ def migrate(connection: Connection, found: str | None, head: str, *, name: str) 
     config.set_main_option("path_separator", "os")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
-        raise StoreTooNewError(f"{name} was written by a newer tunnelrelay (schema {found}, this one knows {head})")
+        what = f"{name} was written by a newer tunnelrelay (schema {found}, this one knows {head})"
+        raise StoreTooNewError(what, "run the newer release again, or restore a backup that this one wrote")
     config.attributes["connection"] = connection
     command.upgrade(config, head)

@@ -5,6 +5,9 @@ one that locks the row it is about; see `engine.py` for how long anything may ta
 """
 
 import asyncio
+import os
+import socket
+import ssl
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -101,7 +104,8 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
             },
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as problem:
-        raise StoreError(f"{url} cannot be reached: {_said(problem)}") from None
+        why, hint = _why(problem)
+        raise StoreError(f"{url} cannot be reached: {why}", hint) from None
 
 
 async def _close(connection: Any) -> None:
@@ -112,10 +116,33 @@ async def _close(connection: Any) -> None:
         connection.terminate()
 
 
-def _said(problem: Exception) -> str:
-    if isinstance(problem, TimeoutError):
-        return "it did not answer in time"
-    return str(problem).partition("\nDETAIL")[0] or type(problem).__name__
+def _why(problem: Exception) -> tuple[str, str]:
+    """What keeps us from connecting, and what to do about it. Never what was sent: it may hold the password."""
+    words = str(problem).partition("\nDETAIL")[0] or type(problem).__name__
+    match problem:
+        case TimeoutError():
+            return "it did not answer in time", "does the server run, and does a firewall let this machine reach it?"
+        case ConnectionRefusedError():
+            return "nothing listens there (connection refused)", "start the server, or put host and port right"
+        case socket.gaierror():
+            return "there is no host of this name", "put the host right; this machine must be able to look it up"
+        case asyncpg.InvalidPasswordError():
+            return words, "put the password right, in the file or variable that --database names"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return words, "make the user (`createuser`), and let it in from this machine (pg_hba.conf)"
+        case asyncpg.InvalidCatalogNameError():
+            return words, "make the database: `createdb --encoding UTF8 --template template0 --owner USER NAME`"
+        case asyncpg.TooManyConnectionsError():
+            return words, f"a relay takes {MAX_CONNECTIONS} connections: raise the server's max_connections"
+        case ssl.SSLError():
+            why = f"TLS failed: {getattr(problem, 'verify_message', None) or problem.reason or 'not usable'}".lower()
+            return why, "name the authority with sslrootcert=FILE in the URL, or say sslmode"
+        case FileNotFoundError():
+            return "there is no such socket or file", "start the server, or put host and files in the URL right"
+        case OSError():
+            return (os.strerror(problem.errno) if problem.errno else words).lower(), "put host and port right"
+        case _:
+            return words, "put the URL right, as `postgresql://user@host/name`"
 
 
 async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
@@ -130,7 +157,8 @@ async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
             if (found := await _revision(connection)) != upgrade.HEAD:
                 await connection.run_sync(_migrate, found, str(url))
     except (SQLAlchemyError, OSError) as problem:
-        raise StoreError(f"{url} cannot be upgraded to schema {upgrade.HEAD}: {told(problem)}") from None
+        what = f"{url} cannot be upgraded to schema {upgrade.HEAD}: {told(problem)}"
+        raise StoreError(what, "let the user make tables there: it should own the database") from None
     finally:
         await engine.dispose()
 
@@ -139,9 +167,13 @@ async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_m
     """Whether nothing is to be done. Raises StoreError when nothing may be."""
     found = await _revision(connection)
     if found is None and not may_make:
-        raise StoreError(f"{url} holds no relay's data")
+        raise StoreError(
+            f"{url} holds no relay's data",
+            "name the relay's database; `tunnelrelay serve` makes the tables of a new one",
+        )
     if found is None and (encoding := (await connection.execute(text("SHOW server_encoding"))).scalar_one()) != "UTF8":
-        raise StoreError(f"{url} keeps text as {encoding}; a relay needs a database in UTF8")
+        what = f"{url} keeps text as {encoding}; a relay needs a database in UTF8"
+        raise StoreError(what, "make one with `createdb --encoding UTF8 --template template0 NAME`")
     return found == upgrade.HEAD
 
 

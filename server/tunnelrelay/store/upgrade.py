@@ -4,6 +4,7 @@ A relay and a `token` command may open the same new file at the same moment: a l
 the other wait. Blocking code, run in a thread.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -32,8 +33,29 @@ def upgrade(path: Path) -> None:
             _make_private(path)
             if (found := _revision(path)) != HEAD:
                 _migrate(path, found)
-    except (OSError, sqlite3.Error) as problem:
-        raise StoreError(f"{path} cannot be opened: {problem}") from problem
+    except OSError as problem:
+        why = (problem.strerror or type(problem).__name__).lower()
+        raise StoreError(f"{path} cannot be opened: {why}", _hint_of(problem)) from problem
+    except sqlite3.Error as problem:
+        raise StoreError(f"{path} cannot be opened: {problem}", sqlite_hint(problem)) from problem
+
+
+def sqlite_hint(problem: BaseException) -> str:
+    """What to do about an error of SQLite's."""
+    words = str(problem)
+    if "not a database" in words or "malformed" in words:
+        return "restore a backup (`tunnelrelay restore`); is it the relay's file at all?"
+    if "locked" in words or "busy" in words:
+        return "another program has the file locked: stop it, a copy or an editor of databases for one"
+    if "full" in words:
+        return "make room on this disk"
+    return "let the relay's user read and write the file, and the directory it is in"
+
+
+def _hint_of(problem: OSError) -> str:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on this disk"
+    return "let the relay's user read and write the data directory (`chown`), or give another with --data-dir"
 
 
 @contextmanager
@@ -67,7 +89,7 @@ def _revision(path: Path) -> str | None:
 
 def _migrate(path: Path, found: str | None) -> None:
     from sqlalchemy import URL, create_engine, event
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
@@ -80,4 +102,6 @@ def _migrate(path: Path, found: str | None) -> None:
         with engine.begin() as connection:
             migrate(connection, found, HEAD, name=str(path))
     except SQLAlchemyError as problem:
-        raise StoreError(f"{path} cannot be upgraded to schema {HEAD}: {problem}") from problem
+        cause = problem.orig if isinstance(problem, DBAPIError) and problem.orig is not None else problem
+        what = f"{path} cannot be upgraded to schema {HEAD}: {cause}"
+        raise StoreError(what, sqlite_hint(cause)) from problem
