@@ -286,7 +286,9 @@ class AgentSession:
 
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
         desk = self._desk
-        former = known.policy if (known := desk.registry.find(host)) is not None else None
+        known = desk.registry.find(host)
+        # What another owner's rules were there is not told to this one, not even by a digest.
+        former = known.policy if known is not None and known.owner == self.owner else None
         tunnel = desk.registry.claim(self._tunnel(bind), host, policy, generation)
         if isinstance(tunnel, Taken):
             self._refuse_held(bind, tunnel)

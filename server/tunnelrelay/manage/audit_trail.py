@@ -1,15 +1,27 @@
-"""What happened: the audit events as the store keeps them. A member sees those about what is his owner's."""
+"""What happened: the audit events as the store keeps them. A member sees those about what is his owner's.
 
-from dataclasses import dataclass
+An event about a member's thing can hold facts of another owner: who had a name before, which other owners may use a
+provider, from which address an administrator works. Members read it without them (`for_member`).
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, page_size
-from tunnelrelay.observe.audit import KINDS
+from tunnelrelay.observe.audit import CHANGES, KINDS
 from tunnelrelay.store.base import AuditRow
 
 AREA = "audit"
 MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
 """Every kind of event there is, and what it means, in one line."""
+MAX_COLLEAGUES = 1000
+"""Users of a member's owner that are looked up to tell who is a colleague. What users beyond these did is shown to
+members without the address it came from."""
+OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset({"former", "sessions"})}
+"""By kind of event, a former owner's details: who that was, and how many of its visitors were signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ class AuditTrail:
         if (owner is not None and not actor.owns(owner)) or (kind is not None and kind not in KINDS):
             return []
         with ground.asking():
-            return await ground.store.audit(
+            rows = await ground.store.audit(
                 since=since,
                 before=before,
                 host=host,
@@ -53,3 +65,44 @@ class AuditTrail:
                 owner=actor.owner_filter(owner),
                 limit=page_size(limit),
             )
+            if actor.is_admin or not rows:
+                return rows
+            colleagues = await ground.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
+        ids = frozenset(user.id for user in colleagues)
+        return [for_member(row, actor.owner, ids) for row in rows]
+
+
+def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditRow:
+    """An event about what is this owner's, without what it tells of other owners.
+
+    Args:
+        colleagues: Ids of the owner's users.
+    """
+    known = _object(row.details)
+    is_colleagues = not row.actor or row.actor in colleagues
+    hidden = OF_FORMER_OWNER.get(row.kind, frozenset()) | (frozenset() if is_colleagues else {"api_key"})
+    details = {name: text for name, text in known.items() if name not in hidden}
+    for side in CHANGES & details.keys():
+        details[side] = json.dumps(_own(_object(details[side]), owner), separators=(",", ":"), ensure_ascii=False)
+    told = replace(row, details=json.dumps(details, separators=(",", ":"), ensure_ascii=False))
+    return told if is_colleagues else replace(told, peer="", request_id="")
+
+
+def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """One side of a change, with no other owner named in it."""
+    own: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "owners" and isinstance(value, list):
+            own[name] = [each for each in value if each == owner]
+        elif name not in ("owner", "owners") or value == owner:
+            own[name] = value
+    return own
+
+
+def _object(text: object) -> dict[str, Any]:
+    """A JSON object as events hold it; nothing for what is none, or was cut."""
+    try:
+        parsed = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

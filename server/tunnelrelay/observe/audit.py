@@ -71,7 +71,10 @@ KINDS: dict[str, Kind] = {
     "connection.changed": Kind("An owner changed the provider, client or secret of an endpoint.", SOME, "owner"),
     "tunnel.bound": Kind("An agent began to serve an endpoint.", SOME, "owner"),
     "tunnel.unbound": Kind("An agent stopped serving an endpoint.", SOME, "owner"),
-    "name.changed_hands": Kind("A host name went to another owner; everything of the former one ended."),
+    "name.changed_hands": Kind(
+        "A host name went to another owner; everything of the former one ended. Who that was, and how many were signed "
+        "in, only administrators read."
+    ),
     "name.freed": Kind("An operator ended a name's cool-down; its next owner may be anybody."),
     "name.refused": Kind("An agent asked for a name it may not have.", FEW, "owner"),
     "token.refused": Kind("An agent came with an authtoken that is unknown or revoked.", FEW),
