@@ -1,5 +1,8 @@
 """Figures of the last ten minutes: right to the second, and never larger."""
 
+from collections import Counter
+from sys import getsizeof
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +64,47 @@ def test_a_clock_that_was_put_back_spoils_nothing() -> None:
     series.add(NOW, OTHER, 0, 7)
     series.add(NOW - SPAN_SECONDS, OTHER, 0)
     assert series.figures(NOW, 1, 1)[0].requests == 7
+
+
+def test_a_series_is_as_large_as_the_time_in_which_something_was_counted() -> None:
+    once, busy = Series(), Series()
+    once.add(NOW, OTHER, 0)
+    for second in range(3 * SPAN_SECONDS):
+        busy.add(NOW + second, OTHER, 0)
+
+    assert size_of(once) < 2_000
+    assert size_of(busy) < 28_000
+
+
+@given(st.lists(st.integers(-700, 700), max_size=60), st.integers(0, 600))
+def test_a_series_counts_each_second_of_the_last_ten_minutes_whatever_the_order(seconds: list[int], idle: int) -> None:
+    series, counted = Series(), Counter[int]()
+    latest = -SPAN_SECONDS - 700
+    for second in seconds:
+        if second > latest - SPAN_SECONDS:
+            counted[second] += 1
+        latest = max(latest, second)
+        series.add(NOW + second, OTHER, 0)
+    now = max(latest, -SPAN_SECONDS) + idle
+    series.forget(NOW + now)
+
+    shown = {int(each.at) - NOW: each.requests for each in series.figures(NOW + now, SPAN_SECONDS, 1) if each.requests}
+    assert shown == {second: count for second, count in counted.items() if now - SPAN_SECONDS < second <= now}
+
+
+def test_a_series_that_was_busy_and_is_idle_gives_its_memory_back() -> None:
+    series = Series()
+    for second in range(SPAN_SECONDS):
+        series.add(NOW + second, OTHER, 0)
+    series.forget(NOW + 2 * SPAN_SECONDS)
+
+    assert size_of(series) < 4_000
+
+
+def size_of(series: Series) -> int:
+    """Bytes of a series and what it keeps."""
+    blocks = series._blocks
+    return getsizeof(series) + getsizeof(blocks) + sum(getsizeof(key) + getsizeof(each) for key, each in blocks.items())
 
 
 def test_a_second_with_more_than_can_be_counted_stays_at_the_most() -> None:

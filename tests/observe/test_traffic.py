@@ -9,6 +9,7 @@ from tests.observe.test_access import Clock, exchange
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH
 from tunnelrelay.observe.feed import Feed
+from tunnelrelay.observe.series import SPAN_SECONDS
 from tunnelrelay.observe.traffic import (
     DIGEST_SECONDS,
     MAX_KEPT,
@@ -97,6 +98,21 @@ def test_more_owners_than_there_is_room_for_leave_each_of_the_last_some() -> Non
     assert len(list(traffic.recent())) <= MAX_KEPT
     assert len(list(traffic.recent("owner0"))) == 0
     assert len(list(traffic.recent(f"owner{MAX_OWNERS + 49}"))) == MAX_KEPT // MAX_OWNERS
+
+
+def test_what_is_idle_gives_the_memory_of_its_figures_back() -> None:
+    now = NOW + 1
+    traffic = TrafficLog(lambda: now, call_later=Clock().call_later)
+    for second in range(SPAN_SECONDS):
+        traffic.add(seen(host="was-busy.localhost", tunnel="tn_1", at=NOW - second))
+    traffic.digest()
+    now += 2 * SPAN_SECONDS
+    traffic.add(seen(host="other.localhost", tunnel="tn_2", at=now))
+    traffic.digest()
+    idle, other = traffic.hosts.find("was-busy.localhost"), traffic.hosts.find("other.localhost")
+    assert idle is not None
+    assert other is not None
+    assert (len(idle._blocks), len(other._blocks)) == (0, 1)
 
 
 def test_queries_and_secrets_are_not_kept_and_long_paths_are_cut() -> None:

@@ -15,6 +15,9 @@ OTHER, CLIENT_ERROR, SERVER_ERROR = range(3)
 UNTIMED = -1
 """The class of a request whose time says nothing: a websocket that was open for an hour was not slow."""
 
+BLOCK_SECONDS = 20
+"""Seconds whose counts are allocated together: 640 bytes. A host visited once costs one block, a busy one 31."""
+
 _COUNTS = 3
 _WIDTH = _COUNTS + len(SECONDS_BOUNDS) + 1
 _MOST = 0xFFFF
@@ -53,13 +56,16 @@ class Figures:
 
 
 class Series:
-    """Counts by second, in a ring: 24 kB whatever is counted."""
+    """Counts by second. Memory is taken for the times in which something was counted, and at most 28 kB.
 
-    __slots__ = ("_counts", "_seconds", "latest")
+    Attributes:
+        latest: Unix time of the newest second with a count; 0 when nothing has been counted.
+    """
+
+    __slots__ = ("_blocks", "latest")
 
     def __init__(self) -> None:
-        self._seconds = array("q", bytes(8 * SPAN_SECONDS))
-        self._counts = array("H", bytes(2 * SPAN_SECONDS * _WIDTH))
+        self._blocks: dict[int, array[int]] = {}
         self.latest = 0
 
     def add(self, second: int, outcome: int, bucket: int, count: int = 1) -> None:
@@ -70,20 +76,26 @@ class Series:
             outcome: `OTHER`, `CLIENT_ERROR` or `SERVER_ERROR`.
             bucket: As `bucket_of` gives it, or `UNTIMED`.
         """
-        slot = second % SPAN_SECONDS
-        start = slot * _WIDTH
-        counts = self._counts
-        if self._seconds[slot] != second:
-            if self._seconds[slot] > second:
-                return  # the clock was put back by more than is remembered
-            self._seconds[slot] = second
-            counts[start : start + _WIDTH] = _EMPTY
+        if second <= self.latest - SPAN_SECONDS:
+            return  # the clock was put back by more than is remembered
         self.latest = max(self.latest, second)
+        number, place = divmod(second, BLOCK_SECONDS)
+        counts = self._blocks.get(number)
+        if counts is None:
+            self.forget(self.latest)
+            counts = self._blocks[number] = array("H", _EMPTY)
+        start = place * _WIDTH
         _increase(counts, start, count)
         if outcome:
             _increase(counts, start + outcome, count)
         if bucket != UNTIMED:
             _increase(counts, start + _COUNTS + bucket, count)
+
+    def forget(self, now: float) -> None:
+        """Give back the memory of what is older than `SPAN_SECONDS`."""
+        oldest = (int(now) - SPAN_SECONDS + 1) // BLOCK_SECONDS
+        for number in [number for number in self._blocks if number < oldest]:
+            del self._blocks[number]
 
     def figures(self, now: float, seconds: int, step: int) -> list[Figures]:
         """The last `seconds`, in stretches of `step` seconds, oldest first. The last one ends with the present second.
@@ -99,12 +111,12 @@ class Series:
 
     def _over(self, start: int, length: int) -> Figures:
         sums = [0] * _WIDTH
-        # Most of a large relay's hosts are idle at any time.
-        for second in range(start, start + length) if start <= self.latest else ():
-            slot = second % SPAN_SECONDS
-            if self._seconds[slot] == second:
-                at = slot * _WIDTH
-                sums = [a + b for a, b in zip(sums, self._counts[at : at + _WIDTH], strict=True)]
+        for second in range(max(start, self.latest - SPAN_SECONDS + 1), min(start + length, self.latest + 1)):
+            number, place = divmod(second, BLOCK_SECONDS)
+            counts = self._blocks.get(number)
+            if counts is not None:
+                at = place * _WIDTH
+                sums = [a + b for a, b in zip(sums, counts[at : at + _WIDTH], strict=True)]
         requests, refused, failed = sums[:_COUNTS]
         p50, p95 = (quantile(sums[_COUNTS:], share) for share in (0.5, 0.95))
         return Figures(at=start, seconds=length, requests=requests, refused=refused, failed=failed, p50=p50, p95=p95)
@@ -136,4 +148,4 @@ def _increase(counts: "array[int]", index: int, count: int) -> None:
     counts[index] = min(_MOST, counts[index] + count)
 
 
-_EMPTY = array("H", bytes(2 * _WIDTH))
+_EMPTY = bytes(2 * _WIDTH * BLOCK_SECONDS)
