@@ -7,6 +7,7 @@ from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.messages import Bind, Bound, Refused
 from tunnelrelay.agents import session, shares
+from tunnelrelay.agents.accept import SHORTEST_WAIT
 from tunnelrelay.agents.shares import (
     BURST_NEW_NAMES,
     MAX_LINKS,
@@ -70,6 +71,7 @@ async def test_with_ever_new_tokens_an_owner_opens_no_more_links_and_others_do(t
         with pytest.raises(DialFailed) as caught:
             await opened(relay, "mallory")
         assert (caught.value.status, relay.metrics.counts["limited"]) == (503, {"owner_links": 1})
+        assert caught.value.wait == SHORTEST_WAIT
         assert isinstance(await (await opened(relay, "ann")).bind("app"), Bound)
         await links[0].close()
         await links[1].round_trip()

@@ -19,7 +19,7 @@ from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 
 CONNECT_PATH = "/_tunnel/connect"
-MAX_WAIT = 60
+MAX_WAIT = 300
 """Seconds a relay can keep an agent away by `Retry-After`: whoever answers there may be wrong, or somebody else."""
 Kind = Literal["unreachable", "refused", "protocol"]
 

@@ -79,7 +79,7 @@ class Incoming(VisitorConnection):
         """A whole head was read."""
 
     @abstractmethod
-    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+    def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
 
     @abstractmethod

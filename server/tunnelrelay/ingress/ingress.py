@@ -134,7 +134,7 @@ class Ingress:
         """An agent asks for a link."""
         return self._acceptor.accept(visit, visit.request.head, block, ahead)
 
-    def error(self, code: str, request: Request, *, detail: str = "") -> Reply:
+    def error(self, code: str, request: Request, *, detail: str = "", retry_after: int = 0) -> Reply:
         """An error as whoever sent the request can read it."""
         with speaking(chosen(request.head.get(b"accept-language"))):
             return error_reply(
@@ -143,6 +143,7 @@ class Ingress:
                 host=request.host,
                 wants_html=wants_html(request.head),
                 detail=detail,
+                retry_after=retry_after,
             )
 
     def too_large(self, request: Request, sni: str | None) -> Reply:

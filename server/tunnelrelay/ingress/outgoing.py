@@ -63,10 +63,10 @@ class Outgoing(Incoming):
         self.transport.write(written + body)
         self.response_done(keeps_alive=not closes, error=error)
 
-    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+    def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
         self._carried = None
-        self.reply(self.ingress.error(code, self.request, detail=detail), code, closes=closes)
+        self.reply(self.ingress.error(code, self.request, detail=detail, retry_after=retry_after), code, closes=closes)
 
     def refuse_too_large(self, head: RequestHead) -> None:
         """See `toolarge`."""

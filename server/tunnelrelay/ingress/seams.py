@@ -71,7 +71,7 @@ class Visitor(Protocol):
     def break_off(self, code: str) -> None:
         """The response cannot be completed."""
 
-    def fail(self, code: str, *, detail: str = "", closes: bool = False) -> None:
+    def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
 
     def can_go_elsewhere(self) -> bool:

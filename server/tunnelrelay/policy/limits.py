@@ -80,6 +80,34 @@ class Buckets:
         return 0 if bucket.take(now) else bucket.seconds()
 
 
+class Turns:
+    """When each of those that are turned away is to come again, so that they come one after the other.
+
+    Args:
+        per_second: How many of a share come in a second.
+        shortest, longest: Seconds one is kept away at least and at most. With more than `per_second * longest` waiting,
+            they come more often than that.
+    """
+
+    def __init__(self, per_second: float, *, shortest: int, longest: int) -> None:
+        self._per_second = per_second
+        self._shortest = shortest
+        self._longest = longest
+        self._next: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._next)
+
+    def next(self, share: str, now: float) -> int:
+        """Takes the next turn of a share. Returns in how many seconds it is."""
+        at = max(self._next.pop(share, 0.0) + 1 / self._per_second, now + self._shortest)
+        at = min(at, now + self._longest)
+        if len(self._next) >= MAX_KEYS:
+            del self._next[next(iter(self._next))]
+        self._next[share] = at  # the end of the dict is the one used last
+        return math.ceil(at - now)
+
+
 def address_key(host: str) -> str:
     """Whom an address belongs to, as limits count; "" for who is not limited.
 
