@@ -163,22 +163,21 @@ def test_after_101_every_byte_is_the_other_protocols():
 
 BROKEN = {
     "not-http": b"\x00\x01 this is not HTTP\r\n\r\n",
-    "tls-alert": b"\x15\x03\x01\x00\x02\x02\x50\r\n\r\n",
+    "tls-alert": b"\x15\x03\x01\x00\x02\x02\x50",
+    "http-2-settings": b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    "page-without-head": b"<html>",
+    "lower-case": b"http/1.1 200 OK\r\n\r\n",
+    "bare-cr-in-part": OK + b"X: a\rb",
+    "cr-cr-lf": b"HTTP/1.1 200 OK\r\r\nX: y",
+    "endless-blanks": b"\r\n" * 33,
     "ssh": b"SSH-2.0-OpenSSH_9\r\n\r\n",
-    "http-2": b"HTTP/2.0 200 OK\r\n\r\n",
-    "http-0.9": b"HTTP/0.9 200 OK\r\n\r\n",
-    "empty-line-in-front": b"\r\nHTTP/1.1 200 OK\r\n\r\n",
     "status-99": b"HTTP/1.1 99 x\r\n\r\n",
     "status-1000": b"HTTP/1.1 1000 x\r\n\r\n",
     "status-letters": b"HTTP/1.1 2x0 x\r\n\r\n",
-    "length-and-coding": OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     "two-lengths": OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "coding-gzip": OK + b"Transfer-Encoding: gzip\r\n\r\n",
     "coding-on-1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "bare-lf": b"HTTP/1.1 200 OK\nContent-Length: 1\r\n\r\nx",
     "bare-cr-in-value": OK + b"X: a\rSet-Cookie: b\r\n\r\n",
-    "nul-in-value": OK + b"X: a\x00\r\n\r\n",
-    "folded": OK + b"X: a\r\n b\r\n\r\n",
     "blank-before-colon": OK + b"Content-Length : 1\r\n\r\nx",
     "large-head": OK + b"X: " + b"a" * MAX_RESPONSE_HEAD + b"\r\n\r\n",
     "endless-head": OK + b"X: " + b"a" * MAX_RESPONSE_HEAD,
@@ -230,7 +229,10 @@ def test_whatever_response_we_accept_h11_reads_as_we_do(data, method, size):
     theirs.receive_data(data)
     response = theirs.next_event()
     assert isinstance(response, h11.Response)
-    assert (response.status_code, list(response.headers.raw_items())) == (sink.status, sink.fields)
+    fields = list(response.headers.raw_items())
+    if {b"transfer-encoding", b"content-length"} <= {name.lower() for name, _ in fields}:
+        fields = [field for field in fields if field[0] != b"Content-Length"]  # we leave it out, h11 overrides it
+    assert (response.status_code, sorted(fields)) == (sink.status, sorted(sink.fields))
     body, event = b"", theirs.next_event()
     while isinstance(event, h11.Data):
         body += event.data

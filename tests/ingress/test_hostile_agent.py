@@ -28,7 +28,7 @@ BAD_HEADS = {
     "no-line-end": (200, b"A: b"),
     "status-0": (0, b""),
     "status-99": (99, b""),
-    "status-600": (600, b""),
+    "status-1000": (1000, b""),
     "status-1000": (1000, b""),
     "status-65535": (65535, b""),
     "unasked-101": (101, b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),

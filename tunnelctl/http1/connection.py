@@ -1,10 +1,14 @@
-"""Reads responses from an upstream's byte stream, Sans-I/O: one at a time, interim ones first."""
+"""Reads responses from an upstream's byte stream, Sans-I/O: one at a time, interim ones first.
+
+The upstream is the owner's own app and is read leniently (see `lenient`); what the sink gets is in the strict form.
+"""
 
 from typing import Protocol
 
-from tunnelctl.http1.body import ChunkedDecoder, CloseDecoder, Decoder, Field, LengthDecoder, Piece
+from tunnelctl.http1.body import CloseDecoder, Decoder, Field, LengthDecoder, Piece
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead, parse_response
+from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead
+from tunnelctl.http1.lenient import LenientChunkedDecoder, check_part, head_end, read_response, skip_blanks
 
 MAX_INTERIM = 20
 """1xx responses before the final one; more is a broken or hostile upstream."""
@@ -29,7 +33,7 @@ class ResponseReader:
     """The responses on one connection.
 
     Attributes:
-        is_reusable: The last response is complete and the upstream will take another request.
+        is_reusable: The last response is complete, surely so, and the upstream will take another request.
         is_idle: No response is awaited.
         has_begun: A byte of the awaited response has arrived.
     """
@@ -42,6 +46,7 @@ class ResponseReader:
         "_kept",
         "_method",
         "_sink",
+        "_was_mended",
         "has_begun",
         "is_idle",
     )
@@ -55,6 +60,7 @@ class ResponseReader:
         self._interim = self._interim_bytes = 0
         self._method = b""
         self._sink: ResponseSink | None = None
+        self._was_mended = False
 
     @property
     def is_reusable(self) -> bool:
@@ -68,6 +74,7 @@ class ResponseReader:
         self.is_idle = False
         self.has_begun = False
         self._interim = self._interim_bytes = 0
+        self._was_mended = False
 
     def feed(self, data: bytes) -> None:
         """Take what arrived; the sink is told.
@@ -97,15 +104,22 @@ class ResponseReader:
         if self._kept:
             data = self._kept + data
             self._kept = b""
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            if len(data) > MAX_RESPONSE_HEAD:
-                raise HttpError("bad_request", f"a head over {MAX_RESPONSE_HEAD} bytes")
+        if not data.startswith(b"HTTP/"):
+            rest = skip_blanks(data)
+            if not rest:
+                self._kept = data
+                return b""
+            data = rest
+        end = head_end(data)
+        if end < 0:
+            check_part(data)
             self._kept = data
             return b""
         if end > MAX_RESPONSE_HEAD:
             raise HttpError("bad_request", f"a head of {end} bytes, at most {MAX_RESPONSE_HEAD}")
-        self._take(parse_response(data[:end]))
+        head, was_mended = read_response(data[:end])
+        self._was_mended |= was_mended
+        self._take(head)
         return data[end:]
 
     def _take(self, head: ResponseHead) -> None:
@@ -117,7 +131,7 @@ class ResponseReader:
                 raise HttpError("bad_request", "too many interim responses")
             self._sink.head_received(head, False)
             return
-        self._keep_alive = head.keep_alive
+        self._keep_alive = head.keep_alive and not self._was_mended
         decoder = self._decoder_for(head)
         if decoder.is_done:
             self.is_idle = True
@@ -133,7 +147,7 @@ class ResponseReader:
         if self._method == b"HEAD" or head.status in (204, 304):
             return LengthDecoder(0)
         if head.is_chunked:
-            return ChunkedDecoder()
+            return LenientChunkedDecoder()
         if head.content_length is not None:
             return LengthDecoder(head.content_length)
         self._keep_alive = False
@@ -150,6 +164,8 @@ class ResponseReader:
             return b""
         for piece in pieces[:-1]:
             sink.body(piece, False)
+        if type(decoder) is LenientChunkedDecoder and decoder.was_mended:
+            self._keep_alive = False
         self._finish(pieces[-1] if pieces else b"", decoder.trailers)
         return decoder.rest
 

@@ -113,7 +113,7 @@ def read_head(status: int, lines: bytes) -> ResponseHead:
         HttpError: `agent_bad_response`.
     """
     try:
-        if not 100 <= status <= 599:
+        if not 100 <= status <= 999:
             raise HttpError("bad_request", f"status {status}")
         return parse_response(b"HTTP/1.1 %d \r\n%b\r\n" % (status, lines))
     except HttpError as error:
