@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
 from tests.link.ends import Owner, User, linked
 from tests.support.ports import free_port
 from tunnelctl.agent.exchange import QUEUE_HIGH, Exchange
@@ -41,9 +43,11 @@ class Service:
         self.port = 0
         self.connections = 0
         self.heads: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+        self.writers.append(writer)
         self.connections += 1
         task = asyncio.ensure_future(self._converse(script, reader, writer))
         self._tasks.add(task)
@@ -59,6 +63,13 @@ class Service:
         head = await reader.readuntil(b"\r\n\r\n")
         self.heads.append(head)
         return head
+
+    async def closed(self) -> None:
+        """Returns once every script has ended, and its connection with it."""
+        await asyncio.gather(*self._tasks)
+        for writer in self.writers:
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -97,6 +108,15 @@ class Scene:
         owner = self.ask(head, **kwargs)
         await owner.until(lambda: owner.is_ended or owner.reset is not None)
         return owner
+
+    async def under_way(self) -> Exchange:
+        """The one exchange there is, once the service has it."""
+        async with asyncio.timeout(10):
+            while True:
+                found = [stream.owner for stream in self.agent_link.session.streams]
+                if found and self.service.writers and found[0]._connection is not None:
+                    return found[0]
+                await asyncio.sleep(0)
 
     async def settled(self, measure: Callable[[], object]) -> None:
         """Returns once `measure()` stays the same over a round trip of the link, twice."""
@@ -267,6 +287,100 @@ async def test_an_idle_connection_on_which_the_service_talks_is_not_used_again()
         assert s.service.connections == 2
 
 
+POST = b"POST / HTTP/1.1\r\nHost: demo\r\nContent-Length: %d\r\n"
+FORGED = b"GET /admin HTTP/1.1\r\nHost: demo\r\nX-Tunnel-User: boss\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "framing"),
+    [
+        (POST % len(FORGED), BODY_LENGTH),
+        (b"POST / HTTP/1.1\r\nHost: demo\r\nExpect: 100-continue\r\nContent-Length: %d\r\n" % len(FORGED), BODY_LENGTH),
+        (b"POST / HTTP/1.1\r\nHost: demo\r\nTransfer-Encoding: chunked\r\n", BODY_CHUNKED),
+        (b"GET / HTTP/1.1\r\nHost: demo\r\nContent-Length: %d\r\n" % len(FORGED), BODY_LENGTH),
+        (b"HEAD / HTTP/1.1\r\nHost: demo\r\nContent-Length: %d\r\n" % len(FORGED), BODY_LENGTH),
+    ],
+    ids=["post", "expect", "chunked", "get", "head"],
+)
+@pytest.mark.parametrize("is_warm", [False, True])
+async def test_a_body_that_the_app_leaves_unread_is_never_the_next_request(head, framing, is_warm):
+    service = Service()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await service.head(reader)
+            writer.write(OK if not head.startswith(b"HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+            if b"Connection: close" in head:
+                return
+
+    service._scripts.append(script)
+    async with scene(service=service) as s:
+        if is_warm:
+            await s.answer()
+        owner = s.ask(head, framing=framing, fin=False)
+        s.send(owner, FORGED, fin=True)
+        await owner.until(lambda: owner.is_ended)
+        await s.answer()
+
+        assert [line.partition(b" HTTP")[0] for line in service.heads][is_warm:] == [
+            head.partition(b" HTTP")[0],
+            b"GET /",
+        ]
+        assert service.heads[is_warm].endswith(b"\r\nConnection: close\r\n\r\n")
+
+
+async def test_what_a_request_without_a_body_leaves_behind_is_used_again_and_a_request_with_one_takes_its_own():
+    async with scene(always_ok) as s:
+        for _ in range(3):
+            await s.answer()
+            owner = s.ask(POST % 3, framing=BODY_LENGTH, fin=False)
+            s.send(owner, b"abc", fin=True)
+            await owner.until(lambda owner=owner: owner.is_ended)
+
+        assert s.service.connections == 4
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: demo\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        (GET, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
+        (GET, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+    ids=["head", "304", "204"],
+)
+async def test_a_body_that_comes_late_where_none_may_be_is_never_the_next_answer(head, answer):
+    asked, said = asyncio.Event(), asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers(answer)(reader, writer)
+        await asked.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        said.set()
+
+    async with scene(late, always_ok) as s:
+        first = await s.answer(head)
+        owner = s.ask()
+        asked.set()
+        await owner.until(lambda: owner.is_ended or owner.reset is not None)
+        await asyncio.wait_for(said.wait(), 10)
+
+        assert (status(first), bytes(owner.data)) == (unpack_head(first.heads[-1])[0], b"ok")
+
+
+async def test_an_answer_that_waits_unread_on_an_idle_connection_is_not_taken_for_the_next_ones():
+    """Both the unasked answer and the next request are here before the loop looks: the request must not win."""
+    async with scene(always_ok) as s:
+        await s.answer()
+        s.service.writers[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        taken = s.upstream._take(True)  # before the loop turns
+        owner = await s.answer()
+
+        assert taken is None
+        assert bytes(owner.data) == b"ok"
+        assert s.service.connections == 2
+
+
 # Whose fault
 
 
@@ -416,6 +530,71 @@ async def test_trailers_and_interim_heads_come_through():
 
         assert [unpack_head(head)[0] for head in owner.heads] == [103, 200]
         assert owner.is_ended
+
+
+def cutting(answer: bytes, *, ends_first: bool) -> Script:
+    """Answers an upload, and closes without having read it: the system cuts the connection behind the answer."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        transport = writer.transport
+        transport.pause_reading()
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(answer)
+        if ends_first:
+            writer.write_eof()
+
+    return script
+
+
+@pytest.mark.parametrize("loop_reads_first", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "ends_first", "is_whole"),
+    [
+        (b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", False, True),
+        (b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", True, True),
+        (b"HTTP/1.0 413 Too Large\r\n\r\nbig", True, True),
+        (b"HTTP/1.0 413 Too Large\r\n\r\nbig", False, False),  # who knows what was cut off
+        (b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\nbig", True, False),
+    ],
+    ids=["counted", "counted-ended", "until-the-end", "until-the-cut", "cut-short"],
+)
+async def test_what_an_app_answered_before_it_cut_the_connection_is_passed_on(
+    answer, ends_first, is_whole, loop_reads_first
+):
+    async with scene(cutting(answer, ends_first=ends_first)) as s:
+        owner = s.ask(POST % 1_000_000, framing=BODY_LENGTH, fin=False)
+        exchange = await s.under_way()
+        if not loop_reads_first:
+            exchange._connection.transport.pause_reading()
+        await s.service.closed()
+        s.send(owner, b"x" * 1000)
+        await owner.until(lambda: owner.is_ended or owner.reset is not None)
+
+        assert (status(owner), bytes(owner.data)) == (413, b"big")
+        assert owner.is_ended == is_whole
+        assert s.upstream._idle == []
+
+
+async def test_a_service_that_ends_in_the_middle_and_reads_nothing_more_is_not_waited_for():
+    over = asyncio.Event()
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+        writer.write_eof()
+        await over.wait()
+
+    async with scene(half) as s:
+        owner = s.ask(POST % (8 * MIB), framing=BODY_LENGTH, fin=False)
+        s.send(owner, b"x" * 8 * MIB, fin=True)
+        await owner.until(lambda: owner.reset is not None)
+        over.set()
+
+        assert owner.reset is Code.UPSTREAM_BROKEN
+        assert s.done[0].reason == "it closed the connection mid-response"
 
 
 # Backpressure
@@ -579,6 +758,48 @@ async def test_a_service_that_ends_its_half_first_still_hears_the_visitor():
         s.send(owner, b"last words", fin=True)
 
         assert await asyncio.wait_for(heard.get(), 10) == b"last words"
+
+
+async def test_what_comes_before_the_switch_waits_for_it():
+    seen, answer = asyncio.Queue(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await answer.wait()
+        seen.put_nowait(bytes(reader._buffer))
+        writer.write(SWITCHED)
+        writer.write(await reader.readexactly(len(FORGED)))
+
+    async with scene(script) as s:
+        owner = s.ask(UPGRADE, kind=TYPE_UPGRADE, fin=False)
+        s.send(owner, FORGED[:10])
+        s.send(owner, FORGED[10:])
+        await s.settled(lambda: len(s.agent_link.session.streams))
+        answer.set()
+        await owner.until(lambda: len(owner.data) == len(FORGED))
+
+        assert (seen.get_nowait(), bytes(owner.data)) == (b"", FORGED)
+        s.relay.link.reset(owner.stream, Code.CANCELLED)
+
+
+async def test_what_was_meant_for_another_protocol_does_not_reach_an_app_that_stays_with_http():
+    service = Service()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await service.head(reader)
+            writer.write(OK)
+
+    service._scripts.append(script)
+    async with scene(service=service) as s:
+        owner = s.ask(UPGRADE, kind=TYPE_UPGRADE, fin=False)
+        s.send(owner, FORGED)
+        s.relay.link.end(owner.stream)
+        await owner.until(lambda: owner.is_ended)
+        await s.answer()
+
+        assert [head.partition(b" HTTP")[0] for head in service.heads] == [b"GET /ws", b"GET /"]
+        assert service.connections == 2
 
 
 async def test_an_upgrade_that_is_refused_is_an_ordinary_answer():

@@ -29,7 +29,6 @@ BAD_HEADS = {
     "status-0": (0, b""),
     "status-99": (99, b""),
     "status-1000": (1000, b""),
-    "status-1000": (1000, b""),
     "status-65535": (65535, b""),
     "unasked-101": (101, b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
     "101-bad-fields": (101, b"X: \x00\r\n"),

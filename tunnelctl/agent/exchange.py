@@ -18,6 +18,8 @@ from tunnelctl.wire.stream import Stream
 
 QUEUE_HIGH = 256 * 1024
 """Bytes of response waiting for credit before the service is no longer read."""
+CLOSE = b"Connection: close\r\n\r\n"
+"""Ends the head of a request whose connection carries no other (see `Exchange.is_last`)."""
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
 _STATUS = Struct(">H")
 
@@ -42,12 +44,17 @@ class Exchange:
         code: Why it failed, None when it did not.
         seconds: Duration once it is over.
         is_sent: The whole request has been handed to the connection.
+        is_last: The connection carries no other exchange after this one. So it is with a request that has a body: an
+            app may answer without reading it (Python's `http.server` does), and would take the body for the next
+            request, with whatever identity it claims. `Connection: close` tells the app not to look for one. No answer
+            shows that a body was read: an app that ignores it sends the same. And so it is with an answer that may be
+            followed by a body where none belongs: that would be read as the next answer.
         is_over: Nothing more will happen.
     """
 
     __slots__ = (
         "_body", "_connection", "_holds_credit", "_is_chunked", "_link", "_on_done", "_owed", "_stream", "_trailers",
-        "code", "head", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
+        "code", "head", "is_last", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
         "reason", "seconds", "started", "status", "target",
     )  # fmt: skip
 
@@ -57,7 +64,7 @@ class Exchange:
         self._on_done = on_done
         self._connection: Carrier | None = None
         self._is_chunked = opened.framing == BODY_CHUNKED
-        self._body: list[Piece] | None = None  # what came before there was a connection
+        self._body: list[Piece] | None = None  # what came before it could be written
         self._trailers = b""
         self._owed = 0
         self._holds_credit = False
@@ -65,6 +72,7 @@ class Exchange:
         self.method, self.target = opened.head.split(b" ", 2)[:2]
         self.is_upgrade = opened.type == TYPE_UPGRADE
         self.is_sent = fin
+        self.is_last = not fin or self._is_chunked or self.method == b"HEAD"
         self.is_repeatable = fin and self.method in _REPEATABLE
         self.is_tunnelled = False
         self.is_over = False
@@ -79,11 +87,9 @@ class Exchange:
         self._connection = connection
         connection.exchange = self
         connection.reader.start(self.method, self)
-        connection.transport.write(self.head + b"\r\n")
-        if self._body is not None:
-            body, self._body = self._body, None
-            for data in body:
-                self._write(data)
+        connection.transport.write(self.head + (CLOSE if self.is_last and not self.is_upgrade else b"\r\n"))
+        if not self.is_upgrade:
+            self._write_waiting()
         if self.is_sent and self._is_chunked:
             connection.transport.write(encode_trailers(self._trailers))
 
@@ -94,7 +100,8 @@ class Exchange:
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body, or of an upgraded connection's bytes."""
-        if self._connection is None:
+        if self._connection is None or (self.is_upgrade and not self.is_tunnelled):
+            # An app that does not switch protocols would read what comes before its answer as the next request.
             self._body = self._body or []
             self._body.append(bytes(data))
         elif data:
@@ -138,9 +145,13 @@ class Exchange:
             self.is_tunnelled = head.status == 101 and self.is_upgrade
             if head.status == 101 and not self.is_upgrade:
                 raise HttpError("bad_request", "it switched protocols unasked")
+            if head.status in (204, 304) and (head.is_chunked or head.content_length):
+                self.is_last = True
         self._link.send_head(self._stream, _STATUS.pack(head.status) + head.lines, fin)
-        if self.is_tunnelled and self.is_sent and self._connection is not None:
-            self._end_our_half(self._connection)  # the visitor had ended its half before the switch
+        if self.is_tunnelled and self._connection is not None:
+            self._write_waiting()
+            if self.is_sent:
+                self._end_our_half(self._connection)  # the visitor had ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
         """See `ResponseSink.body`."""
@@ -201,10 +212,18 @@ class Exchange:
             connection.transport.close()
         self.finish_if_done()
 
+    def _write_waiting(self) -> None:
+        if self._body is not None:
+            body, self._body = self._body, None
+            for data in body:
+                self._write(data)
+
     def _write(self, data: Piece) -> None:
         connection = self._connection
         assert connection is not None
-        if self._is_chunked:
+        if connection.transport.is_closing():
+            pass  # the service is gone, and the connection's end is about to say so
+        elif self._is_chunked:
             connection.transport.writelines(encode_chunk(data))
         else:
             connection.transport.write(data)

@@ -7,8 +7,12 @@ relay turns into a 502), never an exception.
 
 import asyncio
 import logging
+import select
+import socket
 import ssl
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from tunnelctl.agent.exchange import Exchange, OnDone
@@ -29,6 +33,9 @@ FRESH_SECONDS = 1.0
 """A request that must not be sent twice only gets a connection used this recently: local servers close idle ones after
 as little as two seconds, and losing that race would lose the request."""
 WRITE_HIGH = 64 * 1024
+READ_BYTES = 256 * 1024
+"""Read at once of what an app had answered before it cut the connection. All of it is at most what the kernel keeps for
+one connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
 TRY_SECONDS = 4.0
 """For the relay's probe; it waits for an answer a little longer than this."""
 
@@ -65,7 +72,7 @@ class Upstream:
         """
         exchange = Exchange(link, stream, opened, fin, on_done)
         stream.owner = exchange
-        connection = self._take(exchange.is_repeatable)
+        connection = None if exchange.is_last and not exchange.is_upgrade else self._take(exchange.is_repeatable)
         if connection is not None:
             exchange.begin(connection)
         else:
@@ -97,7 +104,7 @@ class Upstream:
     def give_back(self, connection: "_Connection") -> None:
         """Keep a connection for the next exchange."""
         connection.idle_since = self._loop.time()
-        connection.is_fresh = False
+        connection.settle_down()
         connection.transport.resume_reading()  # the last exchange may have stopped it, and is done with it
         if len(self._idle) < MAX_IDLE and not self._is_closed:
             self._idle.append(connection)
@@ -113,12 +120,14 @@ class Upstream:
 
     def _take(self, is_repeatable: bool) -> "_Connection | None":
         """The connection used last: it is the least likely to be closing."""
-        if not self._idle:
-            return None
-        if not is_repeatable and self._idle[-1].idle_since < self._loop.time() - FRESH_SECONDS:
-            return None
-        connection = self._idle.pop()
-        return connection if not connection.transport.is_closing() else self._take(is_repeatable)
+        while self._idle:
+            if not is_repeatable and self._idle[-1].idle_since < self._loop.time() - FRESH_SECONDS:
+                return None
+            connection = self._idle.pop()
+            if connection.is_quiet():
+                return connection
+            connection.transport.abort()
+        return None
 
     async def _connect(self, exchange: Exchange) -> None:
         connection = _Connection(self)
@@ -161,9 +170,13 @@ class Upstream:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to the service, idle or with one exchange."""
+    """One connection to the service, idle or with one exchange.
 
-    __slots__ = ("exchange", "idle_since", "is_fresh", "reader", "transport", "upstream")
+    Attributes:
+        is_fresh: It has carried no exchange yet.
+    """
+
+    __slots__ = ("_socket", "_watch", "exchange", "idle_since", "is_fresh", "reader", "transport", "upstream")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -171,11 +184,31 @@ class _Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
         self.is_fresh = True
+        self._socket: socket.socket | None = None  # a second hold on it, see `_read_last_words`
+        self._watch: Callable[[], object] | None = None
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        if transport.get_extra_info("sslcontext") is None:
+            with suppress(OSError):  # too many files are open: what it would have saved is lost then
+                self._socket = transport.get_extra_info("socket").dup()
+                self._socket.setblocking(False)
+
+    def settle_down(self) -> None:
+        """It is idle, and will carry further exchanges."""
+        self.is_fresh = False
+        if self._watch is None:
+            self._watch = watch_for_bytes(self.transport.get_extra_info("socket").fileno())
+            self._let_go()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since it became idle, not even what the loop has not read yet.
+
+        Bytes nobody asked for would be taken for the answer to the next request, another visitor's.
+        """
+        return not self.transport.is_closing() and self._watch is not None and not self._watch()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -188,26 +221,25 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         exchange = self.exchange
-        if exchange is not None and exchange.is_tunnelled:
+        if exchange is None:
+            return False
+        if exchange.is_tunnelled:
             self.reader.eof()
             exchange.finish_if_done()
             return True  # the visitor's half may go on
+        # Judged now: the close that follows waits until the service has read what it was sent, which it may never do.
+        self._end(exchange, is_clean=True)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange = self.exchange
-        if exchange is None:
+        if self.exchange is None:
             self.upstream.forget(self)
-        elif exc is None and self.reader.eof():  # a reset ends no body, not even one that lasts until the close
-            self._settle()
-        elif not self.is_fresh and not self.reader.has_begun and exchange.is_repeatable:
-            # The keep-alive race: the service closed while the request was on its way (RFC 9112 section 9.3.1).
-            self.exchange = None
-            self.upstream.connect(exchange)
         else:
-            self._fail(
-                "it closed the connection " + ("mid-response" if self.reader.has_begun else "without a response")
-            )
+            if exc is not None:
+                self._read_last_words()
+            if self.exchange is not None:
+                self._end(self.exchange, is_clean=exc is None or ended_before(exc))
+        self._let_go()
 
     def pause_writing(self) -> None:
         if self.exchange is not None:
@@ -230,16 +262,67 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
             return
         self.exchange = None
-        if not exchange.is_sent:
+        if not exchange.is_sent or self.transport.get_write_buffer_size():
             self.transport.abort()  # it may never read the rest, which a close would wait for
-        elif self.reader.is_reusable and not self.transport.is_closing():
+        elif self.reader.is_reusable and not exchange.is_last and not self.transport.is_closing():
             self.upstream.give_back(self)
         else:
             self.transport.close()
         exchange.over()
+
+    def _end(self, exchange: Exchange, *, is_clean: bool) -> None:
+        """The service says no more."""
+        if is_clean and self.reader.eof():  # a reset ends no body, not even one that lasts until the close
+            self._settle()
+        elif not self.is_fresh and not self.reader.has_begun and exchange.is_repeatable:
+            # The keep-alive race: the service closed while the request was on its way (RFC 9112 section 9.3.1).
+            self.exchange = None
+            self.upstream.connect(exchange)
+        else:
+            self._fail(
+                "it closed the connection " + ("mid-response" if self.reader.has_begun else "without a response")
+            )
+
+    def _read_last_words(self) -> None:
+        """Take what the service had answered before it cut the connection.
+
+        A service that refuses an upload answers and closes without reading the rest, and its system cuts the
+        connection. The answer is here all the same, but when the next write meets the cut first, the loop's transport
+        gives the connection up and does not look for it. (Over TLS it is lost then: what is here is not decrypted.)
+        """
+        while self._socket is not None and self.exchange is not None:
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            self.data_received(data)
+
+    def _let_go(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _fail(self, reason: str) -> None:
         exchange, self.exchange = self.exchange, None
         self.transport.abort()
         if exchange is not None:
             exchange.fail(Code.UPSTREAM_BROKEN, reason)
+
+
+def watch_for_bytes(number: int) -> Callable[[], object]:
+    """Returns a function that says whether the socket with this number has something to read, or its end."""
+    if sys.platform == "win32":
+        return lambda: select.select([number], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return lambda: poll.poll(0)
+
+
+def ended_before(cut: Exception) -> bool:
+    """Whether a service had ended what it sent before the cut that a write met, so that all of it is here.
+
+    Linux alone tells: a write meets EPIPE where the end (FIN) came before the reset, and ECONNRESET where it did not.
+    """
+    return sys.platform == "linux" and isinstance(cut, BrokenPipeError)
