@@ -121,6 +121,7 @@ def text_line(exchange: Exchange) -> bytes:
 def json_line(exchange: Exchange) -> bytes:
     """The record for programs. Empty fields are left out."""
     exchange.path = clean_path(exchange.path)
+    exchange.seconds = round(exchange.seconds, 6)
     try:
         encoded = _encode(exchange)
     except UnicodeEncodeError:  # a lone surrogate in what a visitor sent; one record must not cost the batch

@@ -199,5 +199,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """JSON keeps numbers; all else is text that passes the redactor."""
-    return value if isinstance(value, bool | int | float) or value is None else redact(str(value))
+    """JSON keeps numbers, to the millionth; all else is text that passes the redactor."""
+    if isinstance(value, float):
+        return round(value, 6)
+    return value if isinstance(value, bool | int) or value is None else redact(str(value))

@@ -263,7 +263,6 @@ class Finisher:
         await self._end_presented(asking)
         kept = claims_to_keep(claims, connection)
         cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
-        log.info("login done: host=%s request_id=%s issuer=%s", host, asking.request_id, issuer)
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.transaction.return_path)
         fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))

@@ -126,7 +126,6 @@ class Login:
         """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies."""
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, str):
-            log.info("login refused at the callback: request_id=%s reason=%s", request_id, answer)
             self._audit.record("login.error", reason=answer, peer=peer.host, request_id=request_id)
             return pages.login_page(answer, request_id=request_id)
         blob = seal_blob(self._ring, answer.host, answer)

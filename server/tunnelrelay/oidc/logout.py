@@ -156,7 +156,6 @@ class Logout:
             issuer=session.identity.issuer,
             **asking.about(),
         )
-        log.info("signed out: host=%s request_id=%s", asking.host, asking.request_id)
         if metadata is None:
             return self._signed_out(asking.host)
         if grant.refresh_token and metadata.revocation_endpoint:

@@ -64,7 +64,6 @@ def not_admitted(
 ) -> Ended:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
-    log.info("login not admitted: host=%s request_id=%s rule=%s", asking.host, asking.request_id, refusal.reason)
     page = pages.not_admitted(
         request_id=asking.request_id,
         host=asking.host,

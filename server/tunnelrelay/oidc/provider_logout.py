@@ -99,7 +99,6 @@ class ProviderLogout:
             return Reply(200, (_NO_STORE,))
         # Not by the path: that is the sender's, who must not choose whose limit of events it falls under.
         for known_id, reason in reasons.items() or [("", "unknown")]:
-            log.info("back-channel logout refused: request_id=%s reason=%s", request_id, reason)
             self._audit.record(
                 "backchannel.refused", reason=reason, connection=known_id, peer=peer, request_id=request_id
             )
