@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.program import run_program
+from tunnelctl.stdio import open_missing
 
 NEEDED = (
     "aiosqlite",
@@ -23,6 +24,7 @@ NEEDED = (
 
 def main() -> None:
     """Run the command line, or say what to install: the command comes with the agent, its libraries do not."""
+    open_missing()
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         what = f"the relay's libraries are not installed (missing: {', '.join(missing)})"

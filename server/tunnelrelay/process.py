@@ -1,18 +1,23 @@
 """The relay as a process: starts it, waits for a signal, stops it."""
 
 import asyncio
+import contextlib
 import gc
+import json
 import logging
-import signal
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Any
 
 from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.signals import stopped_by_signals
+from tunnelctl.stdio import when_reader_leaves
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
+from tunnelrelay.observe.text import timestamp
 from tunnelrelay.relay import Relay
 from tunnelrelay.start_problems import StartError
 from tunnelrelay.tokens import has_good_token
@@ -21,10 +26,11 @@ log = logging.getLogger("tunnelrelay")
 
 
 def run_relay(config: RelayConfig) -> int:
-    """Run a relay until SIGINT or SIGTERM. Returns the exit code.
+    """Run a relay until it is asked to stop. Returns the exit code.
 
     Raises:
         Failure: It cannot start. Where the log is JSON the log says so, for programs read it, and nothing is raised.
+        BrokenPipeError: Nothing reads its log any more.
     """
     logs = Logs(config.log_format, config.log_level)
     try:
@@ -52,8 +58,22 @@ async def _serve(config: RelayConfig, logs: Logs) -> None:
     relay = Relay(config, access=logs.access)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    has_reader = True
+
+    def lose_reader() -> None:
+        nonlocal has_reader
+        has_reader = False
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(stopped.set)
+
+    when_reader_leaves(sys.stderr.fileno(), lose_reader)
+    with stopped_by_signals(stopped.set):
+        await _run(relay, config, logs, stopped)
+    if not has_reader:
+        raise BrokenPipeError
+
+
+async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.Event) -> None:
     await relay.start()
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
     for warning in config.warnings:
@@ -69,7 +89,7 @@ async def _serve(config: RelayConfig, logs: Logs) -> None:
                "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
     )  # fmt: skip
     _tell_redirect_uri(relay)
-    await _greet(relay, config)
+    await _greet(relay, config, logs)
     # What was made so far lives as long as the relay. Collections that walked all of it took 35 ms at a time, which one
     # request in a hundred felt at full load (p99 of small requests 38 ms with, 3 ms without).
     gc.collect()
@@ -88,9 +108,12 @@ def _tell_redirect_uri(relay: Relay) -> None:
         log.info("dashboard login ready", extra={"issuer": connection.issuer, "redirect_uri": uri})
 
 
-async def _greet(relay: Relay, config: RelayConfig) -> None:
-    """A link for the first administrator, while there is none. Not through the log, which goes to more places than the
-    terminal and keeps no secret; whoever starts the relay with its log in a file finds the link beside it."""
+async def _greet(relay: Relay, config: RelayConfig, logs: Logs) -> None:
+    """Write a link for the first administrator to stderr, while there is none.
+
+    Past the log's redactor, which would take the link for the secret that it is; in a log of JSON as a record of it, so
+    that a program can read every line.
+    """
     try:
         code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
     except ManageError as error:
@@ -98,7 +121,12 @@ async def _greet(relay: Relay, config: RelayConfig) -> None:
         return
     if code is not None:
         said = "no administrator yet: this link makes the first one, once and within an hour"
-        print(f"{said}:\n  {sign_in_link(relay.address, code)}", file=sys.stderr, flush=True)
+        link = sign_in_link(relay.address, code)
+        if config.log_format == "json":
+            record = {"time": timestamp(time.time()), "level": "warning", "logger": log.name, "msg": said, "link": link}
+            logs.writer.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        else:
+            logs.writer.write(f"{said}:\n  {link}\n".encode())
 
 
 def _text(name: tuple[str, int] | None) -> str:

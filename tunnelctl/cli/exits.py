@@ -38,6 +38,8 @@ class Exit(IntEnum):
     for ever; `tunnel api` tries once.)"""
     NAME_TAKEN = 5
     """The address belongs to another owner, or another agent has taken it over."""
+    OUTPUT_CLOSED = 141
+    """Nothing reads the output any more: what a shell reports (128 + SIGPIPE) of programs such as `yes | head -1`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def run_program(
     except BrokenPipeError:
         # The reader of our output went away. Python would complain once more when it flushes at exit.
         sys.stdout = sys.stderr = None
-        return 1
+        return Exit.OUTPUT_CLOSED
 
 
 def _run(command: click.Command, name: str, arguments: Sequence[str] | None, foreign: Foreign) -> int:
@@ -63,6 +63,12 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
         return _told(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
     except (click.Abort, KeyboardInterrupt):
         return 0  # asked to stop before there was anything to stop
+    except BrokenPipeError:
+        raise
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click makes exit code 1 of it
+            raise error.__context__ from None
+        raise
     except OSError as error:
         return _told(system_failure(error))
     except Exception as error:  # the last boundary: a fault of ours is told in the same shape too

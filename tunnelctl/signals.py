@@ -1,0 +1,32 @@
+"""Stop a program when it is asked to: the signals for that, for the agent and the relay alike."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""SIGHUP says that the terminal was closed: the program ends with it."""
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` in the running event loop for each of `STOP_SIGNALS` while the body runs.
+
+    A signal that the program was started with as ignored stays ignored: by that `nohup` says that the end of the
+    terminal is not meant for it, and a shell that runs scripts says the same of Ctrl-C to its background jobs.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in numbers:
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
