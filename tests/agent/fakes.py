@@ -9,7 +9,7 @@ from typing import Any
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, Surroundings
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.watcher import SilentWatcher, Started
+from tunnelctl.agent.watcher import SilentWatcher, Started, Waiting
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_EXCHANGE, pack_open
@@ -24,10 +24,11 @@ class FakeLink:
         self.sent: list[Message] = []
         self.frames: list[tuple[Any, ...]] = []
         self.is_open = True
+        self.is_leaving = False
         self.closed_with: Code | None = None
         self.on_send: Callable[[Message], None] = lambda message: None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, is_optional: bool = False) -> None:
         self.sent.append(message)
         self.on_send(message)
 
@@ -39,6 +40,9 @@ class FakeLink:
 
     def reset(self, stream: Any, code: Code, reason: str = "") -> None:
         self.frames.append(("reset", code))
+
+    def go_away(self, code: Code, reason: str = "") -> None:
+        self.is_leaving = True
 
     def close(self, code: Code, reason: str = "") -> None:
         if self.is_open:
@@ -131,6 +135,8 @@ class Diary(SilentWatcher):
     drains: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
     unreadies: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     waits: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    apps: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    ends: "asyncio.Queue[tuple[str, str]]" = field(default_factory=asyncio.Queue)
     lefts: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
 
     def connected(self, relay: str, owner: str) -> None:
@@ -140,8 +146,14 @@ class Diary(SilentWatcher):
         self.words.append(f"started {tunnel.url}")
         self.starts.put_nowait(tunnel)
 
-    def waiting(self, name: str, reason: str) -> None:
-        self.waits.put_nowait(reason)
+    def waiting(self, tunnel: Waiting) -> None:
+        self.waits.put_nowait(tunnel.reason)
+
+    def app(self, upstream: str, reason: str) -> None:
+        self.apps.put_nowait(reason)
+
+    def ended(self, name: str, message: str) -> None:
+        self.ends.put_nowait((name, message))
 
     def left(self, name: str, url: str) -> None:
         self.lefts.put_nowait(url)
@@ -178,11 +190,13 @@ def make_agent(
     sleep: Callable[[float], Awaitable[None]] = no_wait,
     port: int = 9,
     tunnel: TunnelConfig | None = None,
+    tunnels: tuple[TunnelConfig, ...] | None = None,
     **config: Any,
 ) -> Agent:
-    tunnel = tunnel or TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo")
+    if tunnels is None:
+        tunnels = (tunnel or TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo"),)
     return Agent(
-        AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=(tunnel,), **config),
+        AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=tunnels, **config),
         diary,
         Surroundings(dial=relay.dial, probe=probe, clock=clock, random=random, sleep=sleep),  # type: ignore[arg-type]
     )

@@ -82,11 +82,13 @@ async def test_it_says_that_no_edge_has_its_labels_yet_and_starts_at_the_first_t
     relay, diary = FakeRelay(), Diary()
     relay.on_join = joined_nothing
     async with running(relay, diary, LABELLED):
-        assert await diary.waits.get() == "no edge has these labels yet; visitors come as soon as one does"
-        assert (await diary.starts.get()).url == ""
+        waiting = await diary.waits.get()
+        assert diary.starts.empty()
         (link,) = relay.links
         link.user.on_message(joined(sent(link, Join), "https://shop.tun.example"))
         assert (await diary.starts.get()).url == "https://shop.tun.example"
+    assert waiting.startswith("no edge of owner ann asks for the labels ")
+    assert diary.starts.empty()
     assert diary.lefts.empty()
 
 

@@ -16,6 +16,8 @@ INSTANCE = "ab" * 16
 
 
 class FakeUpstream:
+    problem = None
+
     def __init__(self):
         self.served = []
 

@@ -73,8 +73,8 @@ async def test_an_edge_is_made_joined_guarded_and_opened_without_a_restart(desk,
 
 async def test_a_tunnel_waits_for_an_edge_that_looks_for_its_labels(desk, app):
     tunnel = desk.world.agent(app.port, labels=(("app", "shop"), ("stage", "live")))
-    assert (await tunnel.diary.starts.get()).url == ""
-    assert "waiting: no edge has these labels yet; visitors come as soon as one does" in tunnel.diary.events
+    waiting = await tunnel.diary.waits.get()
+    assert waiting.reason.startswith(f"no edge of owner {waiting.owner} asks for the labels app=shop, stage=live yet")
 
     group = await desk.api("backends", "tunnel-group", "create", "--labels=app=shop")
     edge, route = await desk.edge("shop")
@@ -83,7 +83,7 @@ async def test_a_tunnel_waits_for_an_edge_that_looks_for_its_labels(desk, app):
     assert (await tunnel.fetch("GET", "/status/200")).status == 200
 
     await desk.api("edges", "https", "delete", edge)
-    assert (await tunnel.diary.starts.get()).url == ""
+    await tunnel.diary.waits.get()
     assert f"left: {tunnel.url}" in tunnel.diary.events
 
 
@@ -166,7 +166,7 @@ async def test_a_tunnel_waits_while_its_edge_has_no_route_and_ends_when_a_new_li
     edge, route = await desk.edge("shop")
     tunnel = await desk.world.tunnel(app.port, edge="shop")
     await desk.api("edges", "https-routes", "delete", edge, route)
-    assert (await tunnel.diary.starts.get()).url == ""
+    assert (await tunnel.diary.waits.get()).edge == "shop"
     await desk.api("edges", "https", "delete", edge)
     (session,) = (await desk.api("tunnel-sessions", "list"))["tunnel_sessions"]
     await desk.api("tunnel-sessions", "restart", session["id"])

@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from tests.cli.fakes import exchange
-from tunnelctl.agent.watcher import Started
+from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.logs import REPEAT_SECONDS, LibraryHandler, Log, LogWatcher
 from tunnelctl.cli.records import as_json
 from tunnelctl.wire.errors import Code
@@ -43,15 +43,13 @@ def test_a_tunnel_that_serves_edges_is_logged_with_its_labels_and_where_it_has_n
     heard = Heard()
     labels = (("edge", "edghts_1"), ("b", "2"))
     heard.watcher.started(Started(name="n", upstream="u", url="https://a.example", labels=labels))
-    heard.watcher.started(Started(name="n", upstream="u", url="", labels=labels))
-    heard.watcher.waiting("n", "no edge has these labels yet")
+    heard.watcher.waiting(Waiting(name="n", upstream="u", owner="ann", labels=labels, reason="no edge of owner ann"))
     heard.watcher.left("n", "https://a.example")
-    first, second, waiting, left = heard.records
+    first, waiting, left = heard.records
     assert (first["msg"], first["url"], first["labels"]) == ("started tunnel", "https://a.example", "edge=edghts_1,b=2")
-    assert (second["msg"], second["url"]) == ("started tunnel", "")
-    assert (waiting["lvl"], waiting["msg"], waiting["err"]) == (
-        "warn", "waiting for an edge", "no edge has these labels yet",
-    )  # fmt: skip
+    assert (waiting["lvl"], waiting["msg"]) == ("warn", "waiting for an edge")
+    assert (waiting["owner"], waiting["labels"]) == ("ann", "edge=edghts_1,b=2")
+    assert waiting["err"] == "no edge of owner ann"
     assert (left["msg"], left["url"]) == ("stopped serving an edge", "https://a.example")
 
 

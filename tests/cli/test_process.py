@@ -10,8 +10,11 @@ import socket
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
+
+from tunnelctl.cli.exits import Exit
 
 pytestmark = [
     pytest.mark.timeout(30),
@@ -104,16 +107,74 @@ async def test_json_records_on_stdout_and_nothing_on_stderr(environment, nobody)
     assert err == b""
 
 
-async def test_a_reader_that_goes_away_does_not_end_the_agent(environment, nobody):
+@pytest.mark.parametrize("log", ["--log=stdout", "--log=stderr"])
+async def test_an_agent_whose_logs_reader_goes_away_ends_as_a_shell_reports_sigpipe(environment, nobody, log):
+    """It writes nothing at that moment, and is not asked to stop either."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "http", "3000", nobody, "--log=stdout", "--log-level=debug",
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        *COMMAND, "http", "3000", nobody, log, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    number, stream = (1, process.stdout) if log == "--log=stdout" else (2, process.stderr)
+    await stream.readline()
+    process._transport.get_pipe_transport(number).close()
+    assert await process.wait() == Exit.OUTPUT_CLOSED
+    if number == 1:
+        assert b"Traceback" not in await process.stderr.read()
+
+
+async def test_a_log_that_is_a_named_pipe_without_a_reader_any_more_ends_it_too(environment, nobody, tmp_path):
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "http", "3000", nobody, f"--log={pipe}", env=environment, stderr=subprocess.PIPE
+    )
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_reader(reader, heard.set)
+    await heard.wait()
+    asyncio.get_running_loop().remove_reader(reader)
+    os.close(reader)
+    assert await process.wait() == Exit.OUTPUT_CLOSED
+    assert b"Traceback" not in await process.stderr.read()
+
+
+def ignores(pid, number):
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:")]
+    return bool(mask >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT"])
+async def test_a_signal_that_was_ignored_at_the_start_stays_ignored(environment, nobody, name):
+    """As under nohup, and in a background job of a shell that runs a script."""
+    ignored = getattr(signal, name)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "http", "3000", nobody, "--log-level=debug", env=environment, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN),
     )  # fmt: skip
-    await process.stdout.readline()
-    process._transport.get_pipe_transport(1).close()
+    await process.stderr.readline()
+    process.send_signal(ignored)
+    assert ignores(process.pid, ignored)
+    for _ in range(3):  # it goes on dialling
+        assert await process.stderr.readline()
+    process.kill() if ignored is signal.SIGTERM else process.terminate()
+    assert await process.wait() == (-signal.SIGKILL if ignored is signal.SIGTERM else 0)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-", "<&- 2>&-"])
+async def test_it_runs_with_any_of_its_standard_streams_closed(environment, tmp_path, closed):
+    """And none of its sockets gets the number of a stream: what is meant for stderr would be sent to the relay."""
+    dialled = asyncio.Queue()
+    server = await asyncio.start_server(lambda reader, writer: dialled.put_nowait((reader, writer)), "127.0.0.1", 0)
+    relay = f"--relay=http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    command = " ".join([*COMMAND, "http", "3000", relay, "--log-level=debug"])
+    process = await asyncio.create_subprocess_shell(f"exec {command} {closed}", env=environment)
+    reader, writer = await dialled.get()
+    assert (await reader.readline()).startswith(b"GET /_tunnel/connect ")
+    assert not any("socket" in os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3))
     process.terminate()
     assert await process.wait() == 0
-    assert b"Traceback" not in await process.stderr.read()
+    writer.close()
+    server.close()
 
 
 async def test_version_into_a_closed_pipe_is_no_traceback(environment):

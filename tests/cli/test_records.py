@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.cli.records import as_json, as_logfmt, as_term, formatter, quoted
+from tunnelctl.cli.records import as_coloured, as_json, as_logfmt, as_term, formatter, quoted
 
 AT = 1_700_000_000.123456789
 
@@ -63,9 +63,16 @@ def test_a_json_records_time_is_utc_with_nanoseconds():
 
 
 def test_the_terminals_form_is_for_terminals_only():
-    assert formatter("term", is_terminal=True) is as_term
-    assert formatter("term", is_terminal=False) is as_logfmt
-    assert formatter("json", is_terminal=True) is as_json
+    assert formatter("term", is_terminal=True, has_colours=True) is as_coloured
+    assert formatter("term", is_terminal=True, has_colours=False) is as_term
+    assert formatter("term", is_terminal=False, has_colours=True) is as_logfmt
+    assert formatter("json", is_terminal=True, has_colours=True) is as_json
+
+
+def test_only_the_coloured_form_sends_escape_sequences():
+    plain, coloured = (form(AT, "warn", "x", {}) for form in (as_term, as_coloured))
+    assert coloured.replace("\x1b[33m", "").replace("\x1b[0m", "") == plain
+    assert "\x1b" not in plain
 
 
 def test_a_visitor_cannot_write_to_the_terminal():

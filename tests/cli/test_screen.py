@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.screen import Screen as WholeScreen
 
 from tests.cli.fakes import exchange
-from tunnelctl.agent.watcher import Started
+from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.screen import Screen
 from tunnelctl.wire.errors import Code
 
@@ -44,11 +44,10 @@ def test_an_online_tunnel_says_where_it_is_and_who_is_let_in(screen):
 
 def test_a_tunnel_without_an_edge_says_so_until_one_comes(screen):
     screen.connected("r", "ann")
-    screen.waiting("n", "no edge has these labels yet; visitors come as soon as one does")
-    screen.started(Started(name="n", upstream="http://localhost:80", url=""))
+    screen.waiting(Waiting(name="n", upstream="http://localhost:80", owner="ann", reason="no edge of owner ann yet"))
     shown = lines(screen, width=120)
-    assert "Session Status                online" in shown
-    assert "Forwarding                    no edge has these labels yet; visitors come as soon as one does" in shown
+    assert "Session Status                waiting for an edge" in shown
+    assert "Forwarding                    no edge of owner ann yet" in shown
     screen.started(Started(name="n", upstream="http://localhost:80", url="https://shop.tun.example"))
     shown = lines(screen, width=120)
     assert "Forwarding                    https://shop.tun.example -> http://localhost:80" in shown

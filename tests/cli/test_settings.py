@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tunnelctl.agent.address import AddressInvalid
-from tunnelctl.agent.hostnames import host_name, host_of_url, label
+from tunnelctl.agent.hostnames import host_name, label, parse_public_url
 from tunnelctl.agent.options import FLAGS, RuleOptions
 from tunnelctl.cli.asked import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
@@ -105,7 +105,7 @@ def test_the_address_is_asked_for(given, flags, subdomain, host):
 )
 def test_what_is_no_public_address(text):
     with pytest.raises(AddressInvalid):
-        host_of_url(text)
+        parse_public_url(text)
 
 
 @pytest.mark.parametrize("text", ["", "-a", "a-", "a_b", "a.b", "é", "a" * 64])

@@ -25,7 +25,7 @@ def test_where_words_go(log, console_ui, is_terminal, view):
 
 
 def test_the_address_is_printed_once_and_again_only_if_it_changes(capsys):
-    printer = UrlPrinter()
-    for url in ("", "https://a.example", "https://a.example", "https://b.example"):
+    printer = UrlPrinter(lambda: None)
+    for url in ("https://a.example", "https://a.example", "https://b.example"):
         printer.started(Started(name="n", upstream="u", url=url))
     assert capsys.readouterr().out == "https://a.example\nhttps://b.example\n"

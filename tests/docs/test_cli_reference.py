@@ -127,14 +127,17 @@ def test_the_exit_codes_are_the_codes():
 
 def test_the_log_messages_are_the_codes():
     from tests.cli.fakes import exchange
-    from tunnelctl.agent.watcher import Started
+    from tunnelctl.agent.watcher import Started, Waiting
 
     heard = Heard("info", let_in="anyone")
     watcher = heard.watcher
     watcher.lost("x", 0.1)
     watcher.connected("r", "o")
     watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="r", labels=(("a", "b"),)))
-    watcher.waiting("n", "x")
+    watcher.waiting(Waiting(name="n", upstream="u", owner="o", labels=(("a", "b"),), edge="e", reason="x"))
+    watcher.app("u", "x")
+    watcher.app("u", "")
+    watcher.ended("n", "x")
     watcher.left("n", "https://a")
     watcher.unready("https://a", "x")
     watcher.exchange(exchange())

@@ -161,7 +161,7 @@ def test_the_codes_the_okta_guide_explains_exist() -> None:
 
 
 def test_the_exit_codes_are_the_programs() -> None:
-    table = re.findall(r"^\| (\d) \| ", (DOCS / "guides/quick-start.md").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| (\d+) \| ", (DOCS / "guides/quick-start.md").read_text(), re.MULTILINE)
     assert [int(code) for code in table] == [0, *map(int, Exit)]
 
 

@@ -18,7 +18,7 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.agent.watcher import Started
+from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_values import ListenAddress
@@ -41,6 +41,7 @@ class Diary:
     exchanges: list[Exchange] = field(default_factory=list)
     lost_for: list[str] = field(default_factory=list)
     starts: "asyncio.Queue[Started]" = field(default_factory=asyncio.Queue)
+    waits: "asyncio.Queue[Waiting]" = field(default_factory=asyncio.Queue)
 
     def connecting(self, relay: str) -> None:
         self.events.append("connecting")
@@ -55,8 +56,15 @@ class Diary:
         self.events.append("started")
         self.starts.put_nowait(tunnel)
 
-    def waiting(self, name: str, reason: str) -> None:
-        self.events.append(f"waiting: {reason}")
+    def waiting(self, tunnel: Waiting) -> None:
+        self.events.append(f"waiting: {tunnel.reason}")
+        self.waits.put_nowait(tunnel)
+
+    def app(self, upstream: str, reason: str) -> None:
+        self.events.append(f"app: {reason}")
+
+    def ended(self, name: str, message: str) -> None:
+        self.events.append(f"ended: {name}: {message}")
 
     def left(self, name: str, url: str) -> None:
         self.events.append(f"left: {url}")

@@ -3,8 +3,9 @@
 START HERE. `Agent.run` is one loop over links; what happens on one link is in `service`, how an exchange reaches the
 local service in `upstream`, what an end means in `outcome`, and how long to wait in `backoff`.
 
-Tasks: `run` owns the loop over links and the waiting for `stop`; the loop owns, in the background, the readiness
-probes of the link that serves and the draining of links whose relay went away. All end before `run` returns.
+Tasks: `run` owns the loop over links, the look-outs for the local services and the waiting for `stop`; the loop owns,
+in the background, the readiness probes of the link that serves and the draining of links whose relay went away. All end
+before `run` returns.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from tunnelctl.agent.outcome import GoingAway, LinkEnd, Outcome, Stopped, Troubl
 from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Offer, Service
 from tunnelctl.agent.upstream import Upstream
-from tunnelctl.agent.watcher import Started, Watcher
+from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.agent.words import why_no_address
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
@@ -99,10 +100,8 @@ class Agent:
 
     async def run(self) -> Outcome:
         """Serve until told to stop, refused, or superseded. The relay being away is none of these."""
-        offers = {
-            number: Offer(number, config, open_upstream(config))
-            for number, config in enumerate(self._config.tunnels, 1)
-        }
+        offers = {number: self._offer(number, config) for number, config in enumerate(self._config.tunnels, 1)}
+        watching = [asyncio.create_task(offer.upstream.watch()) for offer in offers.values()]
         serving = asyncio.create_task(self._keep_serving(offers))
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -113,10 +112,21 @@ class Agent:
             await self._leave()
             return Stopped()
         finally:
-            await _end({serving, stopping})
+            await _end({serving, stopping, *watching})
             await self._close(self._services)
             for offer in offers.values():
                 offer.upstream.close()
+
+    def _offer(self, number: int, config: TunnelConfig) -> Offer:
+        """A tunnel, whose local service's coming and going is told to people and to the relay."""
+
+        def tell(problem: str) -> None:
+            self._watcher.app(config.upstream.url, problem)
+            for service in self._services:
+                service.report(offer)
+
+        offer = Offer(number, config, open_upstream(config, tell))
+        return offer
 
     # One link after the other
 
@@ -157,7 +167,7 @@ class Agent:
         return end if is_steady else Trouble(f"the relay goes away: {end.reason}")
 
     async def _greet(self, service: Service) -> LinkEnd | None:
-        """None when every tunnel is bound."""
+        """None when the relay has answered every offer, and there is something to serve or nothing was offered."""
         config = self._config
         try:
             link = await self._world.dial(
@@ -178,26 +188,25 @@ class Agent:
         return None if service.bound.done() else Trouble("the relay did not answer the greeting in time")
 
     async def _serve(self, service: Service, offers: dict[int, Offer]) -> LinkEnd:
-        proving = [self._in_background(self._prove_all(offer)) for offer in offers.values()]
+        proving = [self._in_background(self._prove_all(offer, service.owner)) for offer in offers.values()]
         try:
             return await service.over
         finally:
             await _end(proving)
 
-    async def _prove_all(self, offer: Offer) -> None:
+    async def _prove_all(self, offer: Offer, owner: str) -> None:
         """Prove every address the tunnel serves, and every one that comes later: edges come and go, tunnels stay."""
         proving: dict[str, asyncio.Task[None]] = {}
         try:
-            while True:
+            while offer.end is None:
                 offer.moved.clear()
                 urls = offer.urls
                 for url in sorted(offer.told.difference(urls)):
                     self._watcher.left(offer.config.name, url)
                 offer.told = frozenset(urls)
                 await _end([proving.pop(url) for url in tuple(proving) if url not in urls])
-                if not urls:
-                    self._watcher.waiting(offer.config.name, why_no_address(offer.config))
-                    self._tell_started(offer, "")
+                if offer.bound is not None and not urls:
+                    self._tell_waiting(offer, owner)
                 for url in urls:
                     if url not in proving:
                         proving[url] = asyncio.create_task(self._prove(offer, url))
@@ -219,6 +228,19 @@ class Agent:
             await self._world.sleep(wait)
         self._tell_started(offer, url)
 
+    def _tell_waiting(self, offer: Offer, owner: str) -> None:
+        config = offer.config
+        self._watcher.waiting(
+            Waiting(
+                name=config.name,
+                upstream=config.upstream.url,
+                owner=owner,
+                labels=config.labels,
+                edge=config.edge,
+                reason=why_no_address(config, owner),
+            )
+        )
+
     def _tell_started(self, offer: Offer, url: str) -> None:
         assert offer.bound is not None
         self._watcher.started(
@@ -239,9 +261,9 @@ class Agent:
         await self._close({service})
 
     async def _leave(self) -> None:
-        """Take no more visitors, let those that wait have their answers, and go."""
+        """Take no more visitors, let those that wait have their answers, give the names up, and go."""
         for service in self._services:
-            service.unbind()
+            service.drain()
         self._watcher.draining(sum(service.in_flight for service in self._services))
         waits: set[asyncio.Task[Any]] = {
             asyncio.create_task(self._all_idle()),
@@ -249,6 +271,8 @@ class Agent:
         }
         await asyncio.wait(waits, timeout=self._config.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         await _end(waits)
+        for service in self._services:
+            service.unbind()
 
     async def _all_idle(self) -> None:
         for service in tuple(self._services):
@@ -271,17 +295,17 @@ class Agent:
         return task
 
 
-def open_upstream(config: TunnelConfig) -> Upstream:
-    """The pool for a tunnel's local service."""
+def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> Upstream:
+    """The pool for a tunnel's local service; `tell` as its `on_change`."""
     address = config.upstream
     if address.scheme == "http":
-        return Upstream(address.host, address.port)
+        return Upstream(address.host, address.port, on_change=tell)
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if not (config.verify_upstream if config.verify_upstream is not None else not is_loopback(address.host)):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return Upstream(address.host, address.port, tls=context)
+    return Upstream(address.host, address.port, tls=context, on_change=tell)
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -19,6 +19,7 @@ class TunnelConfig:
         upstream: The local service.
         subdomain: Label under the relay's domain.
         host: Whole host name instead. With neither, the relay chooses.
+        scheme, port: What the public address must have, as it was asked for; "" and None for any.
         policy: The rules the relay guards the endpoint with.
         labels: (name, value) pairs: join the edges that look for them, whose rules lie at the relay, instead of
             claiming an address.
@@ -35,6 +36,8 @@ class TunnelConfig:
     name: str = COMMAND_LINE
     subdomain: str | None = None
     host: str | None = None
+    scheme: str = ""
+    port: int | None = None
     policy: PolicySpec = field(default_factory=PolicySpec)
     labels: tuple[tuple[str, str], ...] = ()
     edge: str = ""

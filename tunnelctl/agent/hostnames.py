@@ -1,32 +1,66 @@
 """Public names as people ask for them: one label, a whole host, or a URL. Pure."""
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.wire.texts import NAME_PATTERN
 
 
-def host_of_url(text: str) -> str | None:
-    """The host that `https://demo.tun.example`, `demo.tun.example` or `https://` (any: None) asks for.
+@dataclass(frozen=True, slots=True)
+class PublicUrl:
+    """A public address as it was asked for.
+
+    Attributes:
+        scheme: `http` or `https`, "" for any.
+        host: None for any.
+        port: None for any.
+    """
+
+    scheme: str = ""
+    host: str | None = None
+    port: int | None = None
+
+
+def parse_public_url(text: str) -> PublicUrl:
+    """What `https://demo.tun.example`, `demo.tun.example:8443` or `https://` (any host) asks for.
 
     Raises:
         AddressInvalid: It is no public address of an HTTP endpoint.
     """
     scheme, colon, rest = text.strip().partition("://")
+    scheme = scheme.lower() if colon else scheme
     if colon and scheme not in ("http", "https"):
         raise AddressInvalid(f"{text}: only http:// and https:// addresses can be served")
-    authority = rest if colon else scheme
+    authority = (rest if colon else scheme).removesuffix("/")
+    scheme = scheme if colon else ""
     if not authority:
-        return None
+        return PublicUrl(scheme)
     try:
         parts = urlsplit(f"//{authority}")
-        _ = parts.port  # accepted as we print it; the relay decides the port
+        port = parts.port
     except ValueError as error:
         raise AddressInvalid(f"{text}: not an address ({error})") from None
     if parts.path or parts.query or parts.fragment or "@" in authority:
         raise AddressInvalid(f"{text}: a public address ends after the host")
-    return host_name(parts.hostname or "")
+    return PublicUrl(scheme, host_name(parts.hostname or ""), port)
+
+
+def misses(scheme: str, port: int | None, url: str) -> str:
+    """Why a public address is not what was asked for, "" when it is.
+
+    Args:
+        scheme, port: As in `PublicUrl`. `http` is no wish for less: an address that is https serves it too.
+        url: The address as the relay gives it.
+    """
+    parts = urlsplit(url)
+    if scheme == "https" and parts.scheme != "https":
+        return f"the relay's addresses are plain http:// (this one is {url}), and https:// was asked for"
+    served = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    if port is not None and port != served:
+        return f"the relay's addresses have the port {served} (this one is {url}), and {port} was asked for"
+    return ""
 
 
 def host_name(text: str) -> str:

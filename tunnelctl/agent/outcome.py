@@ -57,7 +57,20 @@ class Failed:
     hint: str = ""
 
 
-Outcome = Stopped | NotAllowed | NameTaken | Invalid | NoRelay | Failed
+@dataclass(frozen=True, slots=True)
+class AllEnded:
+    """Every one of several tunnels has ended.
+
+    Attributes:
+        ends: Name of each, and why.
+    """
+
+    ends: tuple[tuple[str, "TunnelEnd"], ...]
+
+
+TunnelEnd = NotAllowed | NameTaken | Invalid | Failed
+"""How one tunnel ends by itself. The agent goes on while it has others."""
+Outcome = Stopped | TunnelEnd | NoRelay | AllEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,7 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
             assert_never(failure.kind)
 
 
-def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> Outcome | Trouble:
+def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> TunnelEnd | Trouble:
     """What it means that the relay will not bind a tunnel.
 
     Args:
@@ -124,7 +137,7 @@ def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> Outcom
             return Failed(refused.message, refused.hint)
 
 
-def judge_superseded(superseded: Superseded, host: str) -> Outcome:
+def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
     """Another agent of the same owner serves the address now."""
     return NameTaken(
         f"{host} was taken over by another agent of yours, from {superseded.by} at {superseded.at}",

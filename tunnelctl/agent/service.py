@@ -14,7 +14,19 @@ from collections.abc import Mapping
 from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.exchange import Exchange
-from tunnelctl.agent.outcome import Failed, GoingAway, LinkEnd, judge_close, judge_refusal, judge_superseded
+from tunnelctl.agent.hostnames import misses
+from tunnelctl.agent.outcome import (
+    AllEnded,
+    Failed,
+    GoingAway,
+    Invalid,
+    LinkEnd,
+    Trouble,
+    TunnelEnd,
+    judge_close,
+    judge_refusal,
+    judge_superseded,
+)
 from tunnelctl.agent.ready import asks_for_upstream, is_ready_request, proof, ready_head
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Watcher
@@ -23,6 +35,7 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_TCP, TYPE_UPGRADE, OpenHead, unpack_open
 from tunnelctl.wire.messages import (
     PROTOCOL_VERSION,
+    AppState,
     Bind,
     Bound,
     Hello,
@@ -39,6 +52,12 @@ MAX_ADDRESSES = 100
 """Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
 
 
+AGAIN_SECONDS = 5.0
+"""After which a tunnel that the relay cannot take for now is offered again, beside others on the same link."""
+MAX_REASON = 200
+"""Characters of why a local service does not answer, as the relay is told: a message of at most 1 KB."""
+
+
 class Offer:
     """A tunnel over all of its links.
 
@@ -49,9 +68,10 @@ class Offer:
         bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
         moved: Set when the addresses it serves have changed.
         told: The addresses that were told about last.
+        end: Why it is over, None as long as it is offered.
     """
 
-    __slots__ = ("bound", "config", "moved", "number", "told", "upstream")
+    __slots__ = ("bound", "config", "end", "moved", "number", "told", "upstream")
 
     def __init__(self, number: int, config: TunnelConfig, upstream: Upstream) -> None:
         self.number = number
@@ -60,6 +80,7 @@ class Offer:
         self.bound: Bound | None = None
         self.moved = asyncio.Event()
         self.told: frozenset[str] = frozenset()
+        self.end: TunnelEnd | None = None
 
     def claim(self) -> Bind | Join:
         """The message that offers it."""
@@ -110,7 +131,8 @@ class Service:
     """The user of one link (see `LinkUser`).
 
     Attributes:
-        bound: Done when every tunnel is served.
+        owner: Whose agent the relay takes this for; "" before it said so.
+        bound: Done when the relay has answered every offer, and there is something to serve or nothing was offered.
         over: How the link ended for us; GoingAway leaves it open for the exchanges that are in flight.
         closed: Done when the link is gone.
         in_flight: Exchanges that somebody waits for. Upgraded connections are not counted: they have no end to wait
@@ -122,10 +144,11 @@ class Service:
         loop = asyncio.get_running_loop()
         self._instance = instance
         self._offers = offers
-        self._waiting = set(offers)
+        self._waiting = {number for number, offer in offers.items() if offer.end is None}
         self._relay = relay
         self._watcher = watcher
         self._link: Link | None = None
+        self.owner = ""
         self.bound: asyncio.Future[None] = loop.create_future()
         self.over: asyncio.Future[LinkEnd] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -147,11 +170,24 @@ class Service:
             )
         )
 
-    def unbind(self) -> None:
-        """Take no more visitors."""
+    def drain(self) -> None:
+        """Take no more visitors. The names stay ours: the relay has visitors wait, or try again, until `unbind`."""
         if self._link is not None and self._link.is_open:
-            for number in self._offers.keys() - self._waiting:
-                self._link.send(Unbind(tunnel=number))
+            self._link.go_away(Code.NO_ERROR, "the agent stops")
+
+    def report(self, offer: Offer) -> None:
+        """Tell the relay whether a tunnel's local service takes connections; an older relay skips the message."""
+        is_bound = offer.end is None and offer.number not in self._waiting
+        if self._link is not None and self._link.is_open and is_bound:
+            state = AppState(tunnel=offer.number, reason=(offer.upstream.problem or "")[:MAX_REASON])
+            self._link.send(state, is_optional=True)
+
+    def unbind(self) -> None:
+        """Give every name up, for good."""
+        if self._link is not None and self._link.is_open:
+            for number, offer in self._offers.items():
+                if number not in self._waiting and offer.end is None:
+                    self._link.send(Unbind(tunnel=number))
 
     def close(self) -> None:
         """End the link, exchanges and all."""
@@ -167,11 +203,12 @@ class Service:
                 self._welcome(message)
             case Bound(tunnel=number) if number in self._offers:
                 self._note_bound(self._offers[number], message)
-            case Refused():
-                offer = self._offers.get(message.tunnel)
-                self._finish(judge_refusal(message, offer.config.keys if offer is not None else {}))
+            case Refused(tunnel=number) if number in self._offers:
+                offer = self._offers[number]
+                self._refused(offer, judge_refusal(message, offer.config.keys))
             case Superseded(tunnel=number) if number in self._offers:
-                self._finish(judge_superseded(message, self._offers[number].host))
+                offer = self._offers[number]
+                self._end_one(offer, judge_superseded(message, offer.host))
             case _:
                 self._break("a message that does not belong here")
 
@@ -212,15 +249,62 @@ class Service:
             versions = f"{message.protocol} (release {message.version}), this agent {PROTOCOL_VERSION}"
             self._finish(Failed(f"the relay speaks protocol {versions}", "upgrade the older of the two"))
             return
+        self.owner = message.owner
         self._watcher.connected(self._relay, message.owner)
-        for offer in self._offers.values():
-            self._link.send(offer.claim())
+        for number in sorted(self._waiting):
+            self._link.send(self._offers[number].claim())
+        self._note_answered()
 
     def _note_bound(self, offer: Offer, message: Bound) -> None:
+        if offer.end is not None:
+            return
+        assert self._link is not None
+        config = offer.config
+        if problem := misses(config.scheme, config.port, message.url):
+            self._link.send(Unbind(tunnel=offer.number))
+            self._end_one(offer, Invalid(f"--url: {problem}", "ask for the host alone, or for what the relay has"))
+            return
+        is_news = offer.number in self._waiting
         offer.note(message)
         self._waiting.discard(offer.number)
+        if is_news and offer.upstream.problem:
+            self.report(offer)
+        self._note_answered()
+
+    def _note_answered(self) -> None:
         if not self._waiting and not self.bound.done():
             self.bound.set_result(None)
+
+    def _refused(self, offer: Offer, end: TunnelEnd | Trouble) -> None:
+        if not isinstance(end, Trouble):
+            self._end_one(offer, end)
+        elif len(self._offers) == 1:
+            self._finish(end)
+        else:  # the others need not wait for what this one has to wait for
+            self._watcher.unready(offer.host, end.reason)
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._offer_again, offer)
+            self._waiting.discard(offer.number)
+            self._note_answered()
+
+    def _offer_again(self, offer: Offer) -> None:
+        if self._link is not None and self._link.is_open and offer.end is None and not self.over.done():
+            self._waiting.add(offer.number)
+            self._link.send(offer.claim())
+
+    def _end_one(self, offer: Offer, end: TunnelEnd) -> None:
+        """A tunnel is over. So is the link when it was the last; else the others stay as they are."""
+        offer.end = end
+        offer.moved.set()
+        self._waiting.discard(offer.number)
+        if len(self._offers) == 1:
+            self._finish(end)
+            return
+        self._watcher.ended(offer.config.name, end.message)
+        ends = tuple((each.config.name, each.end) for each in self._offers.values() if each.end is not None)
+        if len(ends) == len(self._offers):
+            self._finish(AllEnded(ends))
+        else:
+            self._note_answered()
 
     def _serve(self, link: Link, offer: Offer, stream: Stream, opened: OpenHead, fin: bool) -> None:
         self._watcher.began()

@@ -19,7 +19,7 @@ from tunnelctl.agent.exchange import Exchange, OnDone
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.link.link import Link
-from tunnelctl.link.tcp import reason
+from tunnelctl.link.tcp import is_no_tls, reason
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead
 from tunnelctl.wire.stream import Stream
@@ -37,7 +37,14 @@ READ_BYTES = 256 * 1024
 """Read at once of what an app had answered before it cut the connection. All of it is at most what the kernel keeps for
 one connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
 TRY_SECONDS = 4.0
-"""For the relay's probe; it waits for an answer a little longer than this."""
+"""For one look at whether the service takes connections; the relay's probe waits for it a little longer than this."""
+CHECK_SECONDS = 5.0
+"""Between two looks at a service that answers. One look is one connection on this machine, and none while a connection
+to it is kept open: it closes when the service ends."""
+AWAY_SECONDS = 1.0
+"""Between two looks at a service that does not: the refusal of a local connection costs next to nothing."""
+NO_VERIFY = "start with --no-upstream-tls-verify to accept it, or let this machine trust its authority"
+NOT_TLS = "give its address as http://"
 
 
 class Upstream:
@@ -47,10 +54,20 @@ class Upstream:
         host, port: Where it listens.
         tls: None for plain TCP.
         connect_timeout: Seconds.
+        on_change: Told when the service begins or ceases to take connections: why it does not, or "".
+
+    Attributes:
+        problem: Why the service took no connection the last time, "" when it did, None before the first.
     """
 
     def __init__(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, connect_timeout: float = 10.0
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout: float = 10.0,
+        on_change: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self._host = host
         self._port = port
@@ -61,6 +78,15 @@ class Upstream:
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._on_change = on_change
+        self.problem: str | None = None
+
+    async def watch(self) -> None:
+        """Look again and again whether the service takes connections, until cancelled."""
+        while True:
+            if not self._idle:
+                await self._try()
+            await asyncio.sleep(AWAY_SECONDS if self.problem else CHECK_SECONDS)
 
     def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: OnDone) -> None:
         """Carry one exchange; the stream's events are its from now on.
@@ -140,26 +166,42 @@ class Upstream:
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,
                 )
-        except TimeoutError:
-            exchange.fail(Code.UPSTREAM_UNREACHABLE, f"no answer in {self._connect_timeout:.0f} s")
-        except OSError as error:
-            exchange.fail(Code.UPSTREAM_UNREACHABLE, reason(error))
+        except OSError as error:  # TimeoutError is one
+            problem = _problem(error, self._connect_timeout)
+            self._note(problem)
+            exchange.fail(Code.UPSTREAM_UNREACHABLE, problem)
         else:
+            self._note("")
             if exchange.is_over:
                 self.give_back(connection)
             else:
                 exchange.begin(connection)
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:
-        """By TCP alone: a TLS handshake every few seconds is more than a probe is worth."""
+        await self._try()
+        tell(not self.problem)
+
+    async def _try(self) -> None:
+        """Connect as for an exchange, TLS too: a bare TCP connection to a TLS port is an error in its log each time."""
         try:
             async with asyncio.timeout(TRY_SECONDS):
-                transport, _ = await self._loop.create_connection(asyncio.Protocol, self._host, self._port)
-        except OSError:  # TimeoutError is one
-            tell(False)
+                await self._loop.create_connection(
+                    _Look,
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except OSError as error:  # TimeoutError is one
+            self._note(_problem(error, TRY_SECONDS))
         else:
-            transport.close()
-            tell(True)
+            self._note("")
+
+    def _note(self, problem: str) -> None:
+        """What the last attempt to connect came to."""
+        before, self.problem = self.problem, problem
+        if problem != (before or "") and not self._is_closed:
+            self._on_change(problem)
 
     def _close_stale(self) -> None:
         limit = self._loop.time() - IDLE_SECONDS
@@ -167,6 +209,24 @@ class Upstream:
             self._idle.remove(connection)
             connection.transport.close()
         self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_stale) if self._idle else None
+
+
+def _problem(error: OSError, seconds: float) -> str:
+    """Why there was no connection, and what helps where that is known."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer in {seconds:.0f} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{reason(error)}; {NO_VERIFY}"
+    if isinstance(error, ssl.SSLError) and is_no_tls(error):
+        return f"{reason(error)}; {NOT_TLS}"
+    return reason(error)
+
+
+class _Look(asyncio.Protocol):
+    """A connection that was only to come about: it closes itself, also when the one who asked is gone by then."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class _Connection(asyncio.Protocol):

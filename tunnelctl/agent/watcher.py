@@ -11,7 +11,7 @@ class Started:
     """A tunnel whose public address has answered through its own link.
 
     Attributes:
-        url: The address; "" when it serves edges and there is none yet.
+        url: The address.
         redirect_uri: What to register at the OpenID provider, None without one.
         labels: (name, value) pairs of a tunnel that serves the edges that look for them.
     """
@@ -21,6 +21,25 @@ class Started:
     url: str
     redirect_uri: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A tunnel that the relay has taken and that no address leads to: no edge asks for it yet.
+
+    Attributes:
+        owner: Whose edges can: the agent's own owner.
+        labels: (name, value) pairs that an edge has to ask for; empty when one edge was named.
+        edge: The edge that was named.
+        reason: All of it for people, in one sentence without a full stop.
+    """
+
+    name: str
+    upstream: str
+    owner: str
+    reason: str
+    labels: tuple[tuple[str, str], ...] = ()
+    edge: str = ""
 
 
 class Watcher(Protocol):
@@ -38,14 +57,20 @@ class Watcher(Protocol):
     def started(self, tunnel: Started) -> None:
         """Visitors reach the tunnel at this address. Comes for each address, and again after each reconnect."""
 
-    def waiting(self, name: str, reason: str) -> None:
-        """The tunnel is up and serves no address yet."""
+    def waiting(self, tunnel: Waiting) -> None:
+        """The relay has the tunnel, and no edge leads to it yet."""
 
     def left(self, name: str, url: str) -> None:
         """Visitors of this address no longer come to this tunnel: its edge is gone, or looks for other labels."""
 
     def unready(self, url: str, reason: str) -> None:
         """The link stands, but the public address does not answer through it. Comes at most every few seconds."""
+
+    def app(self, upstream: str, reason: str) -> None:
+        """The local service does not take connections, for this reason; or it does again, and the reason is ""."""
+
+    def ended(self, name: str, message: str) -> None:
+        """The relay refused this tunnel, or another agent took it over; the agent's others go on."""
 
     def began(self) -> None:
         """An exchange began."""
@@ -78,13 +103,19 @@ class SilentWatcher:
     def started(self, tunnel: Started) -> None:
         """See `Watcher`."""
 
-    def waiting(self, name: str, reason: str) -> None:
+    def waiting(self, tunnel: Waiting) -> None:
         """See `Watcher`."""
 
     def left(self, name: str, url: str) -> None:
         """See `Watcher`."""
 
     def unready(self, url: str, reason: str) -> None:
+        """See `Watcher`."""
+
+    def app(self, upstream: str, reason: str) -> None:
+        """See `Watcher`."""
+
+    def ended(self, name: str, message: str) -> None:
         """See `Watcher`."""
 
     def began(self) -> None:
@@ -129,10 +160,10 @@ class Watchers:
         for watcher in self._watchers:
             watcher.started(tunnel)
 
-    def waiting(self, name: str, reason: str) -> None:
+    def waiting(self, tunnel: Waiting) -> None:
         """See `Watcher`."""
         for watcher in self._watchers:
-            watcher.waiting(name, reason)
+            watcher.waiting(tunnel)
 
     def left(self, name: str, url: str) -> None:
         """See `Watcher`."""
@@ -143,6 +174,16 @@ class Watchers:
         """See `Watcher`."""
         for watcher in self._watchers:
             watcher.unready(url, reason)
+
+    def app(self, upstream: str, reason: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.app(upstream, reason)
+
+    def ended(self, name: str, message: str) -> None:
+        """See `Watcher`."""
+        for watcher in self._watchers:
+            watcher.ended(name, message)
 
     def began(self) -> None:
         """See `Watcher`."""

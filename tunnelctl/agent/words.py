@@ -32,11 +32,16 @@ def who_may_visit(tunnel: TunnelConfig) -> str:
     return who_is_let_in(tunnel.policy)
 
 
-def why_no_address(tunnel: TunnelConfig) -> str:
-    """Why a tunnel that is up has no visitors, in one sentence without a full stop."""
+def why_no_address(tunnel: TunnelConfig, owner: str) -> str:
+    """Why a tunnel that is up has no visitors, in one sentence without a full stop.
+
+    Args:
+        owner: Whose agent this is: an edge of another owner is never served, whatever its labels.
+    """
     if tunnel.edge:
         return f"the edge {tunnel.edge} has no address yet; visitors come as soon as it has one"
-    return "no edge has these labels yet; visitors come as soon as one does"
+    labels = ", ".join(f"{name}={value}" for name, value in tunnel.labels)
+    return f"no edge of owner {owner} asks for the labels {labels} yet; visitors come as soon as one does"
 
 
 def who_is_let_in(policy: PolicySpec) -> str:

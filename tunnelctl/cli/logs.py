@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tunnelctl.agent.exchange import Exchange
-from tunnelctl.agent.watcher import Started
+from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of
 from tunnelctl.secret import redact
@@ -83,16 +83,33 @@ class LogWatcher:
         """The line that scripts wait for."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
         if tunnel.labels:
-            fields["labels"] = ",".join(f"{name}={value}" for name, value in tunnel.labels)
+            fields["labels"] = _labels(tunnel.labels)
         if self._let_in:
             fields["let_in"] = self._let_in
         if tunnel.redirect_uri:
             fields["redirect_uri"] = tunnel.redirect_uri
         self._log.record("info", "started tunnel", **fields)
 
-    def waiting(self, name: str, reason: str) -> None:
-        """Started, and nobody comes yet."""
-        self._log.record("warn", "waiting for an edge", obj="tunnels", name=name, err=reason)
+    def waiting(self, tunnel: Waiting) -> None:
+        """What has to come before it is started."""
+        fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream}
+        fields |= {"owner": tunnel.owner}
+        if tunnel.labels:
+            fields["labels"] = _labels(tunnel.labels)
+        if tunnel.edge:
+            fields["edge"] = tunnel.edge
+        self._log.record("warn", "waiting for an edge", **fields, err=tunnel.reason)
+
+    def app(self, upstream: str, reason: str) -> None:
+        """Each change, once."""
+        if reason:
+            self._log.record("warn", "local service does not answer", obj="tunnels", addr=upstream, err=reason)
+        else:
+            self._log.record("info", "local service answers", obj="tunnels", addr=upstream)
+
+    def ended(self, name: str, message: str) -> None:
+        """One tunnel of several."""
+        self._log.record("eror", "tunnel ended", obj="tunnels", name=name, err=message)
 
     def left(self, name: str, url: str) -> None:
         """An address less."""
@@ -140,6 +157,10 @@ class LogWatcher:
     def draining(self, exchanges: int) -> None:
         """Asked to stop."""
         self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
+
+
+def _labels(labels: tuple[tuple[str, str], ...]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels)
 
 
 class LibraryHandler(logging.Handler):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from tunnelctl import __version__
+from tunnelctl.stdio import open_missing
 
 COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Without the program's name; None means the process's own.
     """
+    open_missing()
     sys.exit(run(arguments))
 
 

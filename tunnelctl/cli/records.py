@@ -17,11 +17,13 @@ Value = str | int | float | None
 Format = Callable[[float, str, str, Mapping[str, Value]], str]
 
 
-def formatter(style: Style, *, is_terminal: bool) -> Format:
+def formatter(style: Style, *, is_terminal: bool, has_colours: bool) -> Format:
     """How a record becomes a line; `term` on anything but a terminal is logfmt."""
     if style == "json":
         return as_json
-    return as_term if style == "term" and is_terminal else as_logfmt
+    if style == "logfmt" or not is_terminal:
+        return as_logfmt
+    return as_coloured if has_colours else as_term
 
 
 def as_logfmt(at: float, level: str, message: str, fields: Mapping[str, Value]) -> str:
@@ -38,12 +40,17 @@ def as_json(at: float, level: str, message: str, fields: Mapping[str, Value]) ->
     )
 
 
+def as_coloured(at: float, level: str, message: str, fields: Mapping[str, Value]) -> str:
+    """As `as_term`, with the level in its colour."""
+    line = as_term(at, level, message, fields)
+    return f"\x1b[{_COLOURS[level]}m{level.upper()}\x1b[0m{line[len(level) :]}"
+
+
 def as_term(at: float, level: str, message: str, fields: Mapping[str, Value]) -> str:
-    """One line for eyes, in colour."""
+    """One line for eyes, without colours."""
     when = datetime.fromtimestamp(at).strftime("%m-%d|%H:%M:%S")
-    name = f"\x1b[{_COLOURS[level]}m{level.upper()}\x1b[0m"
     pairs = "".join(f" {key}={quoted(value)}" for key, value in fields.items())
-    return f"{name}[{when}] {_escaped(message):<40}{pairs}\n"
+    return f"{level.upper()}[{when}] {_escaped(message):<40}{pairs}\n"
 
 
 def quoted(value: Value) -> str:

@@ -2,46 +2,40 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.agent.watcher import Watcher
-
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""SIGHUP is a terminal that was closed: its tunnel ends with it."""
+from tunnelctl.cli.view import Output
+from tunnelctl.signals import stopped_by_signals
 
 
-def run_agent(config: AgentConfig, watcher: Watcher) -> Outcome:
-    """Serve until the agent ends; a stop signal lets exchanges in flight finish, a second one does not."""
+def run_agent(config: AgentConfig, output: Output) -> Outcome:
+    """Serve until the agent ends; a stop signal lets exchanges in flight finish, a second one does not.
+
+    Raises:
+        BrokenPipeError: Nothing reads the output any more.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(config, watcher))
+        return runner.run(_run(config, output))
 
 
-async def _run(config: AgentConfig, watcher: Watcher) -> Outcome:
-    agent = Agent(config, watcher)
-    with _stopped_by_signals(agent.stop):
-        return await agent.run()
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+async def _run(config: AgentConfig, output: Output) -> Outcome:
+    agent = Agent(config, output.watcher)
     loop = asyncio.get_running_loop()
-    numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
-    for number in numbers:
-        try:
-            loop.add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
-    try:
-        yield
-    finally:
-        for number in numbers:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
+
+    def stop_from_any_thread() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(agent.stop)
+
+    output.stop_by(stop_from_any_thread)
+    with stopped_by_signals(agent.stop):
+        outcome = await agent.run()
+    if output.has_lost_reader:
+        raise BrokenPipeError
+    return outcome
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tunnelctl import __version__
 from tunnelctl.agent.exchange import Exchange
-from tunnelctl.agent.watcher import Started
+from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.figures import Figures, Traffic
 from tunnelctl.cli.shown import path_of, printable, status_of, status_words
 
@@ -51,6 +51,9 @@ class Screen:
         self._latency = ""
         self._tunnels: dict[tuple[str, str], Started] = {}
         self._waiting: dict[str, str] = {}
+        self._silent: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
+        self._began = time.monotonic()
         self._traffic = Traffic()
         self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
 
@@ -70,14 +73,29 @@ class Screen:
 
     def started(self, tunnel: Started) -> None:
         """Online, and proven."""
-        if tunnel.url:
-            self._tunnels[tunnel.name, tunnel.url] = tunnel
-            self._waiting.pop(tunnel.name, None)
+        self._tunnels[tunnel.name, tunnel.url] = tunnel
+        self._seen.setdefault(tunnel.url, tunnel.upstream)
+        self._waiting.pop(tunnel.name, None)
         self._status = Text("online", "green")
 
-    def waiting(self, name: str, reason: str) -> None:
+    def waiting(self, tunnel: Waiting) -> None:
         """Shown in the place of an address."""
-        self._waiting[name] = printable(reason.encode())
+        self._waiting[tunnel.name] = printable(tunnel.reason.encode())
+        if not self._tunnels:
+            self._status = Text("waiting for an edge", "yellow")
+
+    def app(self, upstream: str, reason: str) -> None:
+        """Shown until it answers."""
+        if reason:
+            self._silent[upstream] = printable(reason.encode())
+        else:
+            self._silent.pop(upstream, None)
+
+    def ended(self, name: str, message: str) -> None:
+        """Shown for good in the place of its address."""
+        self._waiting[name] = printable(f"{name} ended: {message}".encode())
+        for key in [key for key in self._tunnels if key[0] == name]:
+            del self._tunnels[key]
 
     def left(self, name: str, url: str) -> None:
         """An address less."""
@@ -107,8 +125,17 @@ class Screen:
 
     def draining(self, exchanges: int) -> None:
         """Asked to stop."""
-        first = f", {exchanges} requests finish first (Ctrl+C again: stop now)" if exchanges else ""
+        first = f", {count_of(exchanges, 'request')} in flight (Ctrl+C again: stop now)" if exchanges else ""
         self._status = Text(f"stopping{first}", "yellow")
+
+    # What is left of it
+
+    def summary(self) -> list[str]:
+        """Lines that stay on the terminal: each address that was served, how many requests, for how long."""
+        figures = self._traffic.figures(time.monotonic())
+        lasted = f"{count_of(figures.ttl, 'request')} in {_lasted(time.monotonic() - self._began)}"
+        addresses = [f"{url} -> {upstream}" for url, upstream in self._seen.items()]
+        return [*addresses[:-1], f"{addresses[-1] if addresses else 'no address was served'}: {lasted}"]
 
     # How it looks
 
@@ -145,6 +172,8 @@ class Screen:
             table.add_row("Forwarding", Text(f"{tunnel.url} -> {tunnel.upstream}", "bold"))
         for reason in self._waiting.values():
             table.add_row("Forwarding", Text(reason, "yellow"))
+        for upstream, reason in self._silent.items():
+            table.add_row("Local service", Text(f"{upstream} does not answer ({reason})", "red"))
         if not self._tunnels and not self._waiting:
             table.add_row("Forwarding", Text(f"... -> {self._upstream}"))
         table.add_row("Who is let in", Text(self._let_in))
@@ -182,6 +211,20 @@ def _duration(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.1f}s"
     return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
+
+
+def count_of(count: int, noun: str) -> str:
+    """`1 request`, `2 requests`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _lasted(seconds: float) -> str:
+    """`42s`, `3m 4s`, `2h 5m`: the two largest units."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, hours = whole // 60, whole // 3600
+    return f"{hours}h {minutes % 60}m" if hours else f"{minutes}m {whole % 60}s"
 
 
 def _cut(text: str, width: int) -> str:

@@ -8,9 +8,9 @@ from typing import Any, assert_never, cast
 import click
 
 from tunnelctl.agent.oidcrules import is_named
-from tunnelctl.agent.outcome import Failed, Invalid, NameTaken, NoRelay, NotAllowed, Outcome, Stopped
+from tunnelctl.agent.outcome import AllEnded, Failed, Invalid, NameTaken, NoRelay, NotAllowed, Outcome, Stopped
 from tunnelctl.cli.asked import StartFlags, TunnelFlags
-from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelctl.cli.records import LEVELS, STYLES, Style
 from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
 
@@ -36,14 +36,12 @@ def serve(
     from tunnelctl.cli.view import can_draw, choose_view, opened
 
     view = choose_view(given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout))
-    if can_draw(sys.stderr) and not view.screen:
-        for notice in settings.notices:
-            click.echo(f"warning: {notice}", err=True)
-    with opened(view, settings.agent, style=style, level=level, notices=settings.notices) as watcher:
-        outcome = run_agent(settings.agent, watcher)
-    failure = failure_of(outcome, settings.agent.relay.url)
+    with opened(view, settings.agent, style=style, level=level, notices=settings.notices) as output:
+        outcome = run_agent(settings.agent, output)
+        failure = failure_of(outcome, settings.agent.relay.url)
+        is_told = failure is not None and output.fail(failure)
     if failure is not None:
-        raise failure
+        raise click.exceptions.Exit(failure.code) if is_told else failure
 
 
 def _settings(command: str, flags: TunnelFlags | StartFlags) -> Settings:
@@ -93,5 +91,10 @@ def failure_of(outcome: Outcome, relay: str) -> Failure | None:
             return Failure(Exit.NO_RELAY, [f"there is no relay at {relay}: {message}"], hint)
         case Failed(message, hint):
             return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint)
+        case AllEnded(ends):
+            failures = {name: failure for name, end in ends if (failure := failure_of(end, relay)) is not None}
+            first = next(iter(failures.values()))
+            mistakes = [Mistake(f"{name}: {failure}", failure.hint) for name, failure in failures.items()]
+            return Failure(Exit(first.code), mistakes)
         case _:
             assert_never(outcome)

@@ -18,7 +18,7 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
-from tunnelctl.agent.hostnames import host_name, host_of_url, label
+from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
 from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.outcome import NO_KEYS
 from tunnelctl.agent.rules import RulesInvalid, build_policy
@@ -161,11 +161,13 @@ class _Resolver:
         """A tunnel with an address and rules of its own."""
         if flags.weight is not None and not flags.pooling:
             self._problems.append("--weight: needs --pooling-enabled, or an edge")
-        subdomain, host = self._names(flags)
+        subdomain, address = self._names(flags)
         return TunnelConfig(
             upstream=ANY_UPSTREAM,
             subdomain=subdomain,
-            host=host,
+            host=address.host,
+            scheme=address.scheme,
+            port=address.port,
             policy=self._policy(flags, keys),
             pooling=flags.pooling,
         )
@@ -189,15 +191,18 @@ class _Resolver:
         self._problems += map(str, problems)
         return TunnelConfig(upstream=ANY_UPSTREAM, edge=flags.edge.strip(), labels=labels)
 
-    def _names(self, flags: TunnelFlags) -> tuple[str | None, str | None]:
+    def _names(self, flags: TunnelFlags) -> tuple[str | None, PublicUrl]:
+        """The label under the relay's domain, and the address."""
         given = [name for name in ("subdomain", "domain", "url") if getattr(flags, name)]
         if len(given) > 1:
             self._problems.append(f"{' and '.join(f'--{name}' for name in given)}: only one of them names the address")
         if flags.url:
-            return None, self._try("--url: ", lambda: host_of_url(flags.url), None)
+            return None, self._try("--url: ", lambda: parse_public_url(flags.url), PublicUrl())
         if flags.domain:
-            return None, self._try("--domain: ", lambda: host_name(flags.domain), None)
-        return (self._try("--subdomain: ", lambda: label(flags.subdomain), None) if flags.subdomain else None), None
+            return None, self._try("--domain: ", lambda: PublicUrl("", host_name(flags.domain)), PublicUrl())
+        if flags.subdomain:
+            return self._try("--subdomain: ", lambda: label(flags.subdomain), None), PublicUrl()
+        return None, PublicUrl()
 
     def _policy(self, flags: TunnelFlags, keys: Mapping[str, str]) -> PolicySpec:
         secret = self._secret(

@@ -4,17 +4,18 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.watcher import SilentWatcher, Started, Watcher, Watchers
 from tunnelctl.agent.words import who_may_visit_all
-from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
 from tunnelctl.cli.records import Style, formatter
 from tunnelctl.cli.sink import Sink
+from tunnelctl.stdio import when_reader_leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +48,73 @@ def choose_view(log: str, console_ui: str, *, is_terminal: bool) -> View:
 
 
 def can_draw(stream: Any) -> bool:
-    """Whether a stream is a terminal that can be drawn on."""
+    """Whether a stream is a terminal that can be drawn on (https://no-color.org concerns colours alone)."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
         return False
 
 
+class Output:
+    """What the agent's words go to while it runs.
+
+    Attributes:
+        watcher: Takes the agent's events.
+        has_lost_reader: Nothing reads the log, or nothing took the address: the program is of no more use.
+    """
+
+    def __init__(self, view: View, style: Style) -> None:
+        self._view = view
+        self._style = style
+        self._stop: Callable[[], object] = lambda: None
+        self.log: Log | None = None
+        self.watcher: Watcher = SilentWatcher()
+        self.has_lost_reader = False
+
+    def stop_by(self, stop: Callable[[], object]) -> None:
+        """Say how the agent is stopped when the reader leaves; `stop` may be called from any thread, once."""
+        self._stop = stop
+        if self.has_lost_reader:
+            stop()
+
+    def lose_reader(self) -> None:
+        """Stop the agent, as other programs end when nothing reads them. From any thread."""
+        if not self.has_lost_reader:
+            self.has_lost_reader = True
+            self._stop()
+
+    def warn(self, notices: tuple[str, ...]) -> None:
+        """Tell a person what they should know, wherever they look: the log; and stderr, when that shows no log."""
+        for notice in notices:
+            if self.log is not None:
+                self.log.record("warn", notice, obj="app")
+            if not self._view.screen and self._view.log not in ("stdout", "stderr"):
+                say("warning", notice)
+
+    def fail(self, failure: Failure) -> bool:
+        """Log why the program ends. Returns whether that was all: lines of text do not belong into a JSON log."""
+        if self.log is not None:
+            self.log.record("crit", "command failed", obj="app", err=str(failure))
+        return self._view.log == "stderr" and self._style == "json"
+
+
 @contextlib.contextmanager
-def opened(view: View, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]) -> Iterator[Watcher]:
-    """The watcher that this view is; open while the body runs."""
+def opened(view: View, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]) -> Iterator[Output]:
+    """The output that this view is; open while the body runs."""
     let_in = who_may_visit_all(config.tunnels)
+    output = Output(view, style)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:
         if view.log:
-            log = stack.enter_context(_log(view.log, style, level))
-            watchers.append(LogWatcher(log, let_in=let_in))
+            output.log = stack.enter_context(_log(view.log, style, level, output.lose_reader))
+            watchers.append(LogWatcher(output.log, let_in=let_in))
+        output.warn(notices)
         if view.prints_url:
-            watchers.append(UrlPrinter())
+            watchers.append(UrlPrinter(output.lose_reader))
         if view.screen:
             watchers.append(stack.enter_context(_screen(config, let_in, notices)))
-        yield watchers[0] if len(watchers) == 1 else Watchers(*watchers)
+        output.watcher = watchers[0] if len(watchers) == 1 else Watchers(*watchers)
+        yield output
 
 
 @contextlib.contextmanager
@@ -77,15 +124,20 @@ def _screen(config: AgentConfig, let_in: str, notices: tuple[str, ...]) -> Itera
     from tunnelctl.cli.screen import Screen, shown_live
 
     screen = Screen(relay=config.relay.url, upstream=config.tunnels[0].upstream.url, let_in=let_in, notices=notices)
-    with shown_live(screen, Console()):
-        yield screen
+    try:
+        with shown_live(screen, Console()):
+            yield screen
+    finally:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print("\n".join(screen.summary()), flush=True)
 
 
 @contextlib.contextmanager
-def _log(where: str, style: Style, level: str) -> Iterator[Log]:
+def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]) -> Iterator[Log]:
     fd, is_ours = _open(where)
     sink = Sink(fd)
-    log = Log(sink.write, formatter(style, is_terminal=os.isatty(fd)), level)
+    when_reader_leaves(fd, lose_reader)
+    log = Log(sink.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level)
     handler = LibraryHandler(log)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -112,14 +164,24 @@ def _open(where: str) -> tuple[int, bool]:
 
 
 class UrlPrinter(SilentWatcher):
-    """Prints the public address alone on a line, once it answers, and again only if it changes."""
+    """Prints the public address alone on a line, once it answers, and again only if it changes.
 
-    def __init__(self) -> None:
+    Args:
+        lose_reader: Called when nothing reads the line.
+    """
+
+    def __init__(self, lose_reader: Callable[[], object]) -> None:
         self._printed: set[str] = set()
+        self._lose_reader = lose_reader
 
     def started(self, tunnel: Started) -> None:
         """See `Watcher`."""
-        if tunnel.url and tunnel.url not in self._printed:
-            self._printed.add(tunnel.url)
-            with contextlib.suppress(BrokenPipeError):
-                print(tunnel.url, flush=True)
+        if tunnel.url in self._printed:
+            return
+        self._printed.add(tunnel.url)
+        try:
+            print(tunnel.url, flush=True)
+        except BrokenPipeError:
+            self._lose_reader()
+        except OSError:  # a full disk, a terminal that is gone: the tunnel goes on
+            pass

@@ -235,9 +235,9 @@ class Link(asyncio.Protocol):
         if not self._is_flush_due and self.session.has_data_to_send:
             self._schedule()
 
-    def send(self, message: Message) -> None:
-        """Send a control message."""
-        self.session.send_control(message)
+    def send(self, message: Message, *, is_optional: bool = False) -> None:
+        """Send a control message; `is_optional` as for `Sender.send_control`."""
+        self.session.send_control(message, is_optional=is_optional)
         self._schedule()
 
     def ping(self) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import re
 import socket
+import ssl
 
 log = logging.getLogger("tunnelctl.link")
 
@@ -25,7 +27,59 @@ def tune(transport: asyncio.Transport) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Why there was no connection, in the system's words: asyncio's own text repeats the address instead."""
-    if error.errno and not isinstance(error, socket.gaierror):
+    """Why there was no connection, in words for people: asyncio's own text repeats the address instead."""
+    if isinstance(error, ssl.SSLError):
+        return _tls_reason(error)
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({(error.strerror or str(error)).lower()})"
+    if error.errno:
         return os.strerror(error.errno).lower()
+    # Of a name with several addresses asyncio gives one text for all of them, without a number of its own.
+    numbers = dict.fromkeys(int(number) for number in _ERRNO.findall(str(error)))
+    if numbers:
+        return ", ".join(os.strerror(number).lower() for number in numbers)
+    if isinstance(error, ConnectionError):
+        return (str(error) or "the connection was closed").lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        said = error.verify_message.rstrip(".")
+        return _CERTIFICATES.get(error.verify_code, "its certificate is not good: {}").format(said)
+    name = error.reason or ""
+    if name in _NO_TLS:
+        return "what listens there does not speak TLS"
+    if name in _NO_COMMON_VERSION:
+        return "it speaks no version of TLS that is still safe to use"
+    if "CERTIFICATE_REQUIRED" in name or name == "TLSV1_ALERT_CERTIFICATE_UNKNOWN":
+        return "it asks for a client certificate"
+    return f"no TLS connection: {name.lower().replace('_', ' ') or str(error)}"
+
+
+def is_no_tls(error: ssl.SSLError) -> bool:
+    """Whether the far end answered in something that is no TLS at all."""
+    return error.reason in _NO_TLS
+
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}) | {
+    "RECORD_LAYER_FAILURE",
+    "BAD_RECORD_TYPE",
+    "UNEXPECTED_MESSAGE",
+}
+"""What OpenSSL says of an answer that is no TLS record: which of them hangs on the answer's first five bytes."""
+_NO_COMMON_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
+_CERTIFICATES = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is self-signed, and not one that this machine trusts",
+    19: "its certificate is from an authority that this machine does not trust (self-signed certificate in its chain)",
+    20: "its certificate is from an authority that this machine does not trust",
+    21: "its certificate is from an authority that this machine does not trust",
+    62: "its certificate is for another name: {}",
+    64: "its certificate is for another name: {}",
+}
+"""Reasons by OpenSSL's `X509_V_ERR_*`; `{}` stands for OpenSSL's own words."""

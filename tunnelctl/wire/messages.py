@@ -229,6 +229,17 @@ class Unbind(msgspec.Struct, tag="unbind", frozen=True, kw_only=True):
     tunnel: int
 
 
+class AppState(msgspec.Struct, tag="app_state", frozen=True, kw_only=True):
+    """The agent saw its local service begin or cease to take connections.
+
+    Attributes:
+        reason: Why it does not, for people; "" when it does.
+    """
+
+    tunnel: int
+    reason: str = ""
+
+
 class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
     """Another agent of the same owner has taken the name. Terminal for the agent that hears it.
 
@@ -242,4 +253,4 @@ class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
     at: str
 
 
-Message = Hello | Welcome | Bind | Join | Bound | Refused | Unbind | Superseded
+Message = Hello | Welcome | Bind | Join | Bound | Refused | Unbind | AppState | Superseded

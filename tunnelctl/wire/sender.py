@@ -22,6 +22,7 @@ from tunnelctl.wire.frames import (
     MAX_STREAM_ID,
     OPEN,
     OPEN_FIN,
+    OPTIONAL,
     PING,
     RESET,
     WINDOW,
@@ -192,11 +193,15 @@ class Sender:
         elif owed == window - stream.left:
             release(stream, self._budget)
 
-    def send_control(self, message: Message) -> None:
-        """Send a message to the peer's user."""
+    def send_control(self, message: Message, *, is_optional: bool = False) -> None:
+        """Send a message to the peer's user.
+
+        Args:
+            is_optional: A peer that does not know this message skips it, instead of ending the link.
+        """
         payload = _encode(message)
         _check_size(payload)
-        self._scheduler.put(CONTROL, 0, payload)
+        self._scheduler.put(CONTROL | OPTIONAL if is_optional else CONTROL, 0, payload)
 
     def ping(self, now: float) -> None:
         """Ask for a sign of life, and measure the round trip.

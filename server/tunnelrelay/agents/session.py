@@ -10,6 +10,7 @@ from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import (
     PROTOCOL_VERSION,
+    AppState,
     Bind,
     Bound,
     Hello,
@@ -56,6 +57,10 @@ MAX_STREAMS = 1024
 BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
+BURST_STATES, STATES_PER_SECOND = 2 * MAX_TUNNELS, 8.0
+"""News of local services from one link: all of a full link twice over at once, then eight a second. Each costs a line
+of log and an event for the dashboard. More are ignored: what is believed wrongly then, the relay's own probes or the
+next visitor put right."""
 STOPPED = "stopped from the relay's dashboard or API"
 MAX_REFUSAL, MAX_HINT = 6_000, 1_000
 """Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped; the problems
@@ -89,6 +94,7 @@ class AgentSession:
         self._asking: dict[int, Bind] = {}
         self._news = News(self._tell)
         self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
+        self._states = Bucket(BURST_STATES, STATES_PER_SECOND)
         self.link: Link
         self._timer: asyncio.TimerHandle | None = None
 
@@ -131,7 +137,9 @@ class AgentSession:
             case Unbind() if self._agent:
                 self._asking.pop(message.tunnel, None)
                 self._release(message.tunnel, on_purpose=True)
-            case Bind() | Join() | Unbind() | Welcome() | Bound() | Refused() | Superseded():
+            case AppState() if self._agent:
+                self._note_app(message)
+            case Bind() | Join() | Unbind() | AppState() | Welcome() | Bound() | Refused() | Superseded():
                 self.link.close(Code.PROTOCOL, "this message is not the agent's to send now")
             case _:
                 assert_never(message)
@@ -301,7 +309,6 @@ class AgentSession:
         desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
         for kind, details in changes(former, policy, desk.policy_key) if former is not None else ():
             desk.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
-        log.info("tunnel bound owner=%s host=%s name=%s peer=%s", self.owner, host, bind.name[:80], self.link.peer)
         self._tell(tunnel)
 
     def _tunnel(self, offer: Bind | Join) -> Tunnel:
@@ -340,13 +347,22 @@ class AgentSession:
             hosts = desk.edges.join(tunnel)
             for host in hosts or ("",):
                 desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=tunnel.name)
-            log.info("tunnel joined owner=%s hosts=%s name=%s peer=%s", self.owner, hosts, tunnel.name, self.link.peer)
             self._tell(tunnel)
 
     def _tell(self, tunnel: Tunnel) -> None:
         """The agent hears which addresses a tunnel serves."""
         if self.link.is_open:
             self.link.send(bound_of(tunnel, self._desk.address, self._desk.registry))
+
+    def _note_app(self, state: AppState) -> None:
+        """The agent says whether a tunnel's local service takes connections: sooner than a visitor would find out."""
+        tunnel = self.tunnels.get(state.tunnel)
+        if tunnel is None or not self._states.take(asyncio.get_running_loop().time()):
+            return
+        if state.reason:
+            self._desk.registry.ail(tunnel, "upstream_unreachable")
+        else:
+            self._desk.registry.heal(tunnel)
 
     # Ends
 
@@ -366,13 +382,8 @@ class AgentSession:
         (host,) = tunnel.hosts
         if desk.registry.tunnel(tunnel.id) is None:
             return  # a newer claim has taken its place
-        if not desk.registry.release(host, tunnel.claim, on_purpose=on_purpose):
-            log.info("tunnel left its pool owner=%s host=%s", self.owner, host)
-        elif on_purpose:
-            desk.names.given_up(host, self.owner)
-            log.info("tunnel unbound owner=%s host=%s", self.owner, host)
-        else:
-            desk.names.lost(host)
+        if desk.registry.release(host, tunnel.claim, on_purpose=on_purpose):
+            desk.names.given_up(host, self.owner) if on_purpose else desk.names.lost(host)
         desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
@@ -410,7 +421,7 @@ class AgentSession:
         self._send_refusal(offer, NotHad(code, message, hint))
 
     def _send_refusal(self, offer: Bind | Join, no: NotHad) -> None:
-        log.info("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, no.code)
+        log.debug("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, no.code)
         message, hint = shortened(no.message, MAX_REFUSAL), shortened(no.hint, MAX_HINT)
         self.link.send(Refused(tunnel=offer.tunnel, code=no.code, message=message, hint=hint, problems=no.problems))
 

@@ -206,8 +206,8 @@ class Visit(Outgoing):
         is_back = request.tries <= MAX_TRIES and await endpoint.hold(seconds, request.tried)
         self._task = None
         current = ingress.registry.find(endpoint.host)
-        if current is None:
-            self.fail("endpoint_not_found")
+        if current is None:  # an edge that was removed, or an agent that stopped and gave the name up meanwhile
+            self.fail("endpoint_not_found" if endpoint.is_dropped else "endpoint_offline")
         elif is_back:
             self._admit(current)
         else:

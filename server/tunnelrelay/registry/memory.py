@@ -211,6 +211,7 @@ class Registry:
             return False
         if on_purpose:
             self._remove(host)
+            endpoint.wake()
         else:
             self._lose(host)
         return True
@@ -307,7 +308,8 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
         return Taken(host)
     if endpoint.edge:
         return Taken(host, "edge")
-    strangers = [each for each in others if each.agent != tunnel.agent]
+    # An agent that drains gives the name up in a moment: it is in nobody's way.
+    strangers = [each for each in others if each.agent != tunnel.agent and not each.is_draining]
     if tunnel.pooling and any(not each.pooling for each in strangers):
         return Taken(host, "alone")
     if not tunnel.pooling and any(each.pooling for each in strangers):
