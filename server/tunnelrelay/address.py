@@ -11,6 +11,8 @@ from typing import Literal
 from tunnelctl.wire.texts import NAME_PATTERN
 
 MAX_HOST = 253
+OWN_HSTS_SECONDS = 365 * 86_400
+"""For how long browsers open the relay's own hosts over https only, once they have seen one of its pages."""
 HOST_CALLBACK_PATH = "/_tunnel/oidc/callback"
 """Where providers send visitors back to on an endpoint's own host, for owners who register that."""
 CallbackKind = Literal["shared", "connection", "host"]
@@ -50,6 +52,13 @@ class PublicAddress:
     def is_local(self) -> bool:
         """The domain is `localhost` or below it: no DNS, no TLS, loopback only."""
         return self.domain == "localhost" or self.domain.endswith(".localhost")
+
+    def strict_transport(self, seconds: int) -> str:
+        """The value of `Strict-Transport-Security`; "" where browsers must not remember it.
+
+        Not on `localhost`: browsers take it for every port, and the owner's other apps there speak plain http.
+        """
+        return f"max-age={seconds}" if seconds and self.is_secure and not self.is_local else ""
 
     @property
     def port_suffix(self) -> str:

@@ -23,6 +23,7 @@ from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME
+from tunnelrelay.config_doors import Does
 from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.deps import Deps
@@ -291,7 +292,7 @@ def _running(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper, 
 
 def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor, services: Services) -> Ingress:
     config, address = given.config, given.address
-    redirects = config.https is not None and config.public_url is None
+    redirects = config.doors.plan.plain is Does.REDIRECT
     return Ingress(
         address=address,
         registry=ground.registry,
@@ -307,6 +308,8 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
         idle_seconds=config.idle_seconds,
         visitor_requests=config.visitor_requests,
         trusted=config.trusted_proxy,
+        redirects=redirects,
+        endpoint_hsts_seconds=int(config.endpoint_hsts_seconds),
         audit=ground.audit,
     )
 

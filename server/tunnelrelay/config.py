@@ -15,8 +15,10 @@ from typing import Any
 import platformdirs
 
 from tunnelrelay import config_values as read
+from tunnelrelay.address import PublicAddress
 from tunnelrelay.config_dashboard import DashboardSettings, dashboard_problems
 from tunnelrelay.config_database import DatabaseUrl, database_url, has_password
+from tunnelrelay.config_doors import Doors, Facts, plan_doors
 from tunnelrelay.config_sources import ConfigError, Problem, Raw, flag_name, gather, variable_name
 from tunnelrelay.config_values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
 
@@ -41,7 +43,7 @@ class RelayConfig(DashboardSettings):
 
     http: ListenAddress | None = setting(
         read.listen_address_or_off,
-        "Where visitors and agents connect over plain HTTP. With `https` on, it only redirects visitors there.",
+        "Where visitors and agents connect over plain HTTP. With `https` on, it only redirects there.",
         shape="ADDR|off",
         default=ListenAddress("127.0.0.1", 8080),
     )
@@ -105,10 +107,18 @@ class RelayConfig(DashboardSettings):
     )
     trusted_proxy: tuple[IPNetwork, ...] = setting(
         read.network,
-        "Networks of proxies whose `X-Forwarded-For` is believed. Nobody else's is.",
+        "Networks of proxies whose `X-Forwarded-For` (or `Forwarded`) is believed. Nobody else's is.",
         shape="CIDR",
         default=(),
         is_list=True,
+    )
+    endpoint_hsts_seconds: float = setting(
+        read.seconds(60, 10 * 365 * 86_400, has_off=True),
+        "For how long browsers are told to open endpoints over https only (HSTS); 0 leaves that to the apps. "
+        "The relay's own pages say a year.",
+        shape="SECONDS",
+        unit="seconds",
+        default=0.0,
     )
     issuer_network: tuple[IPNetwork, ...] = setting(
         read.network,
@@ -204,15 +214,39 @@ class RelayConfig(DashboardSettings):
         return self.multi_tenant or not self.is_local
 
     @property
+    def doors(self) -> Doors:
+        """What the listeners do."""
+        return plan_doors(
+            Facts(
+                http=self.http,
+                https=self.https,
+                public_url=self.public_url,
+                domain=self.domain,
+                is_http_given="http" in self.given,
+                has_proxy=bool(self.trusted_proxy),
+            )
+        )
+
+    @property
     def scheme(self) -> str:
         """Scheme of every public address: `http` or `https`."""
-        if self.public_url is not None:
-            return self.public_url.scheme
-        return "http" if self.https is None else "https"
+        return self.doors.plan.scheme
 
     def public_port(self, listening: int) -> int:
         """Port of every public address, given the one the public listener truly has (it may have asked for 0)."""
         return listening if self.public_url is None else self.public_url.port
+
+    def public_address(self, *, http: int | None, https: int | None) -> PublicAddress:
+        """The public face of a relay whose listeners have these ports; None for one that is off."""
+        listening = https if https is not None else http
+        assert listening is not None  # the table of doors refuses a relay without a listener
+        return PublicAddress(
+            scheme=self.scheme,
+            domain=self.domain,
+            port=self.public_port(listening),
+            callback_url=self.callback_url or "",
+            is_multi_tenant=self.multi_tenant,
+        )
 
 
 SETTINGS: dict[str, Setting] = {
@@ -324,8 +358,6 @@ def _tls_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem
 
 
 def _address_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
-    if config.http is None and config.https is None:
-        return [Problem(where["http"], "without http and https nobody can reach the relay", "add --https :443")]
     problems = []
     seen: dict[ListenAddress, str] = {}
     for name in ("http", "https", "admin"):
@@ -343,28 +375,13 @@ def _public_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Prob
     if config.public_url is not None and config.public_url.domain != config.domain:
         message = f"is for `{config.public_url.domain}`, and the domain is `{config.domain}`"
         problems.append(Problem(where["public_url"], message, "give the same domain in both, or --public-url alone"))
-    if config.scheme == "http" and not is_localhost(config.domain) and not _is_bound_to_loopback(config):
-        message = f"plain http is refused for the public domain `{config.domain}`: logins could be read on the way"
-        hint = (
-            "add --https, --tls-cert and --tls-key; or, when a proxy in front ends TLS, "
-            f"--public-url 'https://*.{config.domain}'"
-        )
-        problems.append(Problem(where["domain" if config.public_url is None else "public_url"], message, hint))
+    if (refusal := config.doors.refusal) is not None:
+        problems.append(Problem(where[refusal.setting], refusal.text, refusal.hint))
     return problems
 
 
-def _is_bound_to_loopback(config: RelayConfig) -> bool:
-    """True when somebody asked for loopback: the default address shows no such wish and may be a slip."""
-    return "http" in config.given and config.http is not None and config.http.is_loopback and config.public_url is None
-
-
 def _warnings(config: RelayConfig) -> tuple[str, ...]:
-    found = []
-    if config.scheme == "http" and not is_localhost(config.domain):
-        found.append(
-            f"addresses under `{config.domain}` are plain http and answer on this machine only; "
-            f"with a proxy in front, give --public-url 'https://*.{config.domain}'"
-        )
+    found = list(config.doors.warnings)
     if config.admin is not None and not config.admin.is_loopback:
         found.append(f"metrics and health on {config.admin} can be read by everyone who reaches that address")
     return tuple(found)

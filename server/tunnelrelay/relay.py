@@ -141,7 +141,9 @@ class Relay:
         if config.tls_cert is not None and config.tls_key is not None:
             certificate = Certificate(config.tls_cert, config.tls_key, config.domain)
             self.misgivings = certificate.misgivings
-        self.address = _public_address(config, self.http, self.https)
+        self.address = config.public_address(
+            http=self.http[1] if self.http else None, https=self.https[1] if self.https else None
+        )
         self.store = await open_store(config.database, config.data_dir)
         self.parts = parts = await assemble(self._given())
         await parts.control.start()
@@ -250,18 +252,6 @@ async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("background work failed, it begins anew")
         await asyncio.sleep(RESTART_SECONDS)
-
-
-def _public_address(config: RelayConfig, http: tuple[str, int] | None, https: tuple[str, int] | None) -> PublicAddress:
-    listening = https or http
-    assert listening is not None  # the configuration refuses a relay without a listener
-    return PublicAddress(
-        scheme=config.scheme,
-        domain=config.domain,
-        port=config.public_port(listening[1]),
-        callback_url=config.callback_url or "",
-        is_multi_tenant=config.multi_tenant,
-    )
 
 
 def _name(sock: socket.socket | None) -> tuple[str, int] | None:

@@ -117,12 +117,24 @@ async def test_row95_a_later_request_of_the_connection_is_held_to_it_too(s: Scen
         assert (await visitor.request("GET", "/", host="evil.localhost")).status == 421
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_plain_http_leads_to_https_and_keeps_method_and_path(s: Scene, method):
-    response = await s.fetch(request_bytes(method, "//a?b=c", host=HOST, body=b"" if method == "POST" else None))
+    response = await s.fetch(request_bytes(method, "//a?b=c", host=HOST), method=method)
 
     assert (response.status, response.get("location")) == (308, f"https://{HOST}:{https_port(s)}//a?b=c")
     assert s.agent.asked == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_what_was_sent_in_the_clear_is_refused_and_not_looked_at(s: Scene, method):
+    fields = [("Authorization", "Basic YTpi")]
+    async with s.visitor() as visitor:
+        await visitor.send(request_bytes(method, "/", host=HOST, fields=fields, body=b"secret"))
+        response = await visitor.response()
+        rest = await visitor.rest()
+
+    assert (response.status, error_of(response), response.get("location")) == (403, "https_required", None)
+    assert (s.agent.asked, rest) == ([], b"")
 
 
 async def test_plain_http_leads_nobody_to_a_host_that_is_not_ours(s: Scene):

@@ -181,11 +181,8 @@ def _dashboard(place: Place, config: RelayConfig) -> Dashboard:
         done = None
     if done is not None and done.dashboard:
         return Dashboard(done.dashboard, done.owner)
-    listening = config.https or config.http
-    address = PublicAddress(
-        scheme=config.scheme,
-        domain=config.domain,
-        port=config.public_port(listening.port if listening is not None else 443),
+    address = config.public_address(
+        http=config.http.port if config.http else None, https=config.https.port if config.https else None
     )
     owner = owner_of_admins(needs_tokens=config.needs_tokens)
     return Dashboard(address.url(address.dashboard_host), owner, is_guessed=True)

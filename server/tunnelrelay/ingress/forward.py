@@ -154,6 +154,9 @@ class Forward:
             self.has_answered = True
             visit.answer_began()
             self._head = final(head, request, framing, self._policy, *self._ingress.public_name(visit.request.host))
+            if self._ingress.endpoint_hsts and framing.mode != OPAQUE:
+                # Behind the app's own, which then counts (RFC 6797 section 8.1: the first one does).
+                self._head = self._head[:-2] + self._ingress.endpoint_hsts + b"\r\n"
             endpoint = visit.request.endpoint
             if endpoint is not None and framing.mode != OPAQUE:
                 if endpoint.generation > 1:

@@ -46,6 +46,7 @@ class Incoming(VisitorConnection):
         request: The one under way, or the last one.
         peer: The visitor, behind trusted proxies.
         is_idle: No request is under way.
+        is_told_secure: A trusted proxy says that the visitor came to it over TLS.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Incoming(VisitorConnection):
         "_has_far_half_ended",
         "_is_opaque",
         "is_idle",
+        "is_told_secure",
         "peer",
         "request",
     )
@@ -66,6 +68,7 @@ class Incoming(VisitorConnection):
         self.request = Request(0, 0.0)
         self.peer = self.connected_peer
         self.is_idle = True
+        self.is_told_secure = False
         self._ahead = b""
         self._body_bytes = 0  # of the request's body since its deadline was moved
         self._carried: Carried | None = None

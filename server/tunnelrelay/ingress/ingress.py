@@ -2,16 +2,19 @@
 
 import asyncio
 import ipaddress
+import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from tunnelctl.bounds import Bound
 from tunnelctl.http1.head import RequestHead
-from tunnelrelay.address import PublicAddress
+from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.inside import Inside
+from tunnelrelay.ingress.proxies import Route, read_route
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.seams import Visitor
@@ -26,9 +29,11 @@ from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
-from tunnelrelay.policy.limits import address_key
+from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import Registry
+
+log = logging.getLogger("tunnelrelay.ingress")
 
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
@@ -42,6 +47,22 @@ LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at: one timer for all is cheaper than one for each request."""
 
+UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
+"""How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
+of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
+
+BOUNDS = (
+    Bound(
+        name="proxies whose unreadable words on visitors were logged lately",
+        limit=MAX_PROXIES,
+        unit="entries",
+        per="relay",
+        when_full="the one not heard for longest is forgotten, and may be logged again",
+        worst_bytes=20_000,
+        holds=("Ingress._unreadable",),
+    ),
+)
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -53,7 +74,15 @@ class AcceptsAgents(Protocol):
 
 
 class Ingress:
-    """See the module."""
+    """See the module.
+
+    Args:
+        redirects: Plain http leads to https; what comes over it came without TLS.
+        endpoint_hsts_seconds: For how long browsers open endpoints over https only; 0 for what the apps say.
+
+    Attributes:
+        own_hsts, endpoint_hsts: Ready HSTS lines for the relay's own answers and the apps', b"" for none.
+    """
 
     def __init__(
         self,
@@ -72,6 +101,8 @@ class Ingress:
         idle_seconds: float,
         visitor_requests: int,
         trusted: tuple[IPNetwork, ...] = (),
+        redirects: bool = False,
+        endpoint_hsts_seconds: int = 0,
         audit: Audit = NO_AUDIT,
     ) -> None:
         self.address = address
@@ -85,6 +116,9 @@ class Ingress:
         self.hold_seconds = hold_seconds
         self.idle_seconds = idle_seconds
         self.trusted = trusted
+        self.redirects = redirects
+        self.own_hsts = _hsts_line(address, OWN_HSTS_SECONDS)
+        self.endpoint_hsts = _hsts_line(address, endpoint_hsts_seconds)
         self.shares = Shares(visitor_requests)
         self.sticky = Sticky(is_secure=address.is_secure)
         self._addresses: dict[str, str] = {}
@@ -96,6 +130,7 @@ class Ingress:
         self._public_names: dict[str, tuple[bytes, bytes]] = {}
         self._over: set[bytes] = set()
         self._next_look = 0.0
+        self._unreadable = Buckets(1, 1 / UNREADABLE_SECONDS, max_keys=MAX_PROXIES)
         self._prefix = secrets.token_hex(4)
         self._requests = 0
         loop = asyncio.get_running_loop()
@@ -228,21 +263,26 @@ class Ingress:
         name = getattr(ssl_object, "server_name_asked", None)
         return name.lower().removesuffix(".") if isinstance(name, str) else None
 
-    def peer_of(self, peer: Peer, head: RequestHead) -> Peer:
-        """The visitor behind trusted proxies: the last forwarded address that is not one of them."""
+    def told_by_proxies(self, peer: Peer, head: RequestHead) -> tuple[Peer, bool]:
+        """The visitor behind trusted proxies, and whether it came to them over TLS."""
         if not self._trusts(peer.host):
-            return peer
-        hops = b",".join(head.get_all(b"x-forwarded-for")).split(b",")
-        for hop in reversed(hops):
-            text = hop.strip().decode("latin-1").strip("[]")
-            try:
-                address = ipaddress.ip_address(text)
-            except ValueError:
-                return peer
-            host = str(getattr(address, "ipv4_mapped", None) or address)
-            if not self._trusts(host):
-                return Peer(host, 0)
-        return peer
+            return peer, False
+        route = read_route(head)
+        found = route.visitor(self._trusts)
+        if found is None:
+            return peer, route.is_secure
+        if not found:
+            self._note_unreadable(peer, route)
+            return peer, route.is_secure
+        return Peer(found, 0), route.is_secure
+
+    def _note_unreadable(self, peer: Peer, route: Route) -> None:
+        if not self._unreadable.wait(peer.host, self.now()):
+            log.warning(
+                "a trusted proxy names no address for its visitors, who count as the proxy now: proxy=%s field=%s "
+                "value=%r hint=let it set X-Forwarded-For to the visitor's address",
+                peer.host, route.field, route.shown,
+            )  # fmt: skip
 
     # For the relay
 
@@ -335,3 +375,8 @@ class Ingress:
         except ValueError:
             return False
         return any(address in network for network in self.trusted)
+
+
+def _hsts_line(address: PublicAddress, seconds: int) -> bytes:
+    value = address.strict_transport(seconds)
+    return f"Strict-Transport-Security: {value}\r\n".encode() if value else b""

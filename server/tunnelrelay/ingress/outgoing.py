@@ -58,10 +58,15 @@ class Outgoing(Incoming):
         request.status = reply.status
         request.bytes_out = len(body)
         written = reply_head(reply, head, closes=closes)
-        if lines := self.handover_lines():
+        if lines := self.handover_lines() + self._strict_transport():
             written = before(written, lines)
         self.transport.write(written + body)
         self.response_done(keeps_alive=not closes, error=error)
+
+    def _strict_transport(self) -> bytes:
+        """The HSTS line of the relay's own answers. Over plain http it must not be sent (RFC 6797 section 7.2)."""
+        ingress = self.ingress
+        return ingress.own_hsts if self.is_secure or self.is_told_secure or not ingress.redirects else b""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""

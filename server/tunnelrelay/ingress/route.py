@@ -81,7 +81,7 @@ class Router:
 
         Args:
             sni: Server name of the TLS handshake, None without one.
-            is_secure: It came over our own TLS listener.
+            is_secure: It came over TLS: ours, or that of a trusted proxy which says so.
         """
         target = head.target
         if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head, is_secure)) is not None:
@@ -190,6 +190,9 @@ class Router:
     def _to_https(self, head: RequestHead, host: str) -> Routed:
         if not (host == self._address.domain or host.endswith("." + self._address.domain)):
             return Unwanted("endpoint_not_found", host)
+        if head.method not in (b"GET", b"HEAD"):
+            # What it carries was on the wire in the clear: a redirect would let its sender go on like that unawares.
+            return Unwanted("https_required", host, closes=True)
         path = head.target if head.target.startswith(b"/") else b"/"
         return Reply(308, ((b"Location", self._address.url(host).encode() + path), (b"Cache-Control", b"no-store")))
 

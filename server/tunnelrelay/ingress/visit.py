@@ -86,9 +86,9 @@ class Visit(Outgoing):
         if head.has_body:
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)
         if ingress.trusted:
-            self.peer = ingress.peer_of(self.connected_peer, head)
+            self.peer, self.is_told_secure = ingress.told_by_proxies(self.connected_peer, head)
             self.address = ingress.address_of(self.peer)
-        routed = ingress.route(head, sni=self.sni, is_secure=self.is_secure)
+        routed = ingress.route(head, sni=self.sni, is_secure=self.is_secure or self.is_told_secure)
         if type(routed) is Forwarded:
             request.host = routed.host
             if not self.address or self.take_share(routed.endpoint.open_by):

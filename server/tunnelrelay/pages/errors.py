@@ -55,6 +55,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("expectation_failed", 417, "ingress"),
         _kind("body_too_large", 413, "ingress"),
         _kind("connect_refused", 403, "ingress"),
+        _kind("https_required", 403, "ingress"),
         _kind("token_required", 401, "ingress"),
         _kind("token_refused", 401, "ingress"),
         _kind("page_not_found", 404, "ingress"),

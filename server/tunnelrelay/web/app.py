@@ -13,10 +13,10 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Identity
+from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
+from tunnelrelay.model import Field, Identity
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.assertion import AssertionSigner
 from tunnelrelay.oidc.login import Login
@@ -84,7 +84,11 @@ class WebApp:
             ),
         }
 
+        hsts = self.address.strict_transport(OWN_HSTS_SECONDS).encode()
+
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+            if hsts:
+                send = _with_field(send, (b"strict-transport-security", hsts))
             inside = inside_of(scope)
             languages = b",".join(field_values(scope, b"accept-language"))
             # People sign in to the dashboard, and out of it, as at every endpoint.
@@ -125,6 +129,17 @@ def _app(routes: list[Route]) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _with_field(send: Send, field: Field) -> Send:
+    """As `send`, with one more header field in the response."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), field]
+        await send(message)
+
+    return sending
 
 
 async def _no_script(scope: Scope, receive: Receive, send: Send) -> None:

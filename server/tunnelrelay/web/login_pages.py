@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
-from tunnelrelay.model import Field, Identity
+from tunnelrelay.model import Identity
 from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_initiation
@@ -20,8 +20,6 @@ from tunnelrelay.oidc.outcomes import Ended, Outcome, redirect
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
 from tunnelrelay.web.answers import error, refusal_of_fetch, response
 from tunnelrelay.web.reading import Params, field_values, form_params, inside_of, query_params
-
-_STRICT_TRANSPORT: Field = (b"Strict-Transport-Security", b"max-age=31536000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ class LoginPages:
         arrived = ArrivedAt("shared") if own is None else ArrivedAt("connection", own)
         reply = await self.login.callback(await _params(request) or [], arrived, inside.request_id, inside.peer)
         # No cookie, script or frame is any business of the callback host.
-        return response(reply, [_STRICT_TRANSPORT] if self.address.is_secure else [])
+        return response(reply)
 
     async def _finish(self, request: Request) -> Response:
         """Where the callback sends visitors on to, at the endpoint's own host."""
