@@ -1,5 +1,7 @@
 """A tenant has the relay look at an address of his choice: through the guard, and without learning of its network."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -8,6 +10,7 @@ from tests.support.managed import ADDRESS
 from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
 from tunnelrelay.provider_check import REFUSED, ProviderCheck
 
+STRANGERS = replace(ADDRESS, is_multi_tenant=True)
 HOSTS = {
     "private.example": ["10.0.0.8"],
     "metadata.example": ["169.254.169.254"],
@@ -45,7 +48,7 @@ async def resolve(host: str, _owner: str) -> list[str]:
         "https://10.0.0.8",
         "https://[::1]",
         "https://idp.tun.example",
-        "https://public.example:8443",
+        "https://public.example:6379",
         "http://localhost:9200",
         "http://127.0.0.1:6379",
     ],
@@ -53,7 +56,7 @@ async def resolve(host: str, _owner: str) -> list[str]:
 async def test_what_the_guard_refuses_is_told_in_one_text_and_dials_nowhere(issuer):
     """Rows 131, 132, 135. Neither the network's map nor the reason is told, whatever address is tried."""
     network = NoNetwork()
-    transport = GuardedTransport(GuardRules.of_relay(ADDRESS, ()), connect=network, resolve=resolve)  # type: ignore[arg-type]
+    transport = GuardedTransport(GuardRules.of_relay(STRANGERS, ()), connect=network, resolve=resolve)  # type: ignore[arg-type]
 
     (finding, *more) = await ProviderCheck(transport, lambda: START)(
         issuer, client_id="c", client_secret="s", redirect_uri="https://idp.tun.example/oauth2/callback", owner="ann"

@@ -122,7 +122,7 @@ async def assemble(given: Given) -> Parts:
     signed = sign_in(given, ground.keys, ground.audit, ground.registry)
     names = _names(given, ground, signed)
     acceptor = _acceptor(given, ground, signed, names)
-    check = ProviderCheck(given.provider_transport(), given.clock)
+    check = ProviderCheck(given.provider_transport(), given.clock, given.port_rule)
     running = _running(given, ground, signed, names, acceptor)
     services, live = services_on(_base(given, ground), running, ground.catalog, check)
     ingress = _ingress(given, ground, signed, acceptor, services)
@@ -244,6 +244,7 @@ def _acceptor(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper)
         spawn=given.spawn,
         warm=warm,
         resolve=ground.catalog.resolve,
+        refuses_issuer=given.refuses_issuer,
     )
     needs_tokens = given.config.needs_tokens
     return Acceptor(desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock)
@@ -270,6 +271,7 @@ def _base(given: Given, ground: _Ground) -> Ground:
         clock=given.clock,
         cool_seconds=given.config.cool_seconds,
         publish=ground.feed.publish,
+        refuses_issuer=given.refuses_issuer,
     )
 
 
@@ -296,7 +298,13 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
     return Ingress(
         address=address,
         registry=ground.registry,
-        router=Router(address, ground.registry, is_token_free=not config.needs_tokens, redirects=redirects),
+        router=Router(
+            address,
+            ground.registry,
+            is_token_free=not config.needs_tokens,
+            redirects=redirects,
+            issuer_ports=given.port_rule.to_info(),
+        ),
         gate=_gate(given, sign_in),
         inside=Inside(_web(given, ground, sign_in, services).build()),
         acceptor=acceptor,

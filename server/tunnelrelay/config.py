@@ -127,6 +127,22 @@ class RelayConfig(DashboardSettings):
         default=(),
         is_list=True,
     )
+    issuer_port: tuple[int, ...] = setting(
+        read.port,
+        "Ports at which OpenID providers may be called, instead of 443 and 8443. Without it, a relay that is not "
+        "`multi_tenant` also calls the port that an issuer names, at the issuer's own host.",
+        shape="PORT",
+        default=(),
+        is_list=True,
+        is_number=True,
+    )
+    issuer_ca: Path | None = setting(
+        read.authorities_file,
+        "Certificates (PEM) of private authorities to trust for OpenID providers, beside the system's. Read at the "
+        "start.",
+        shape="FILE",
+        is_path=True,
+    )
     multi_tenant: bool = setting(
         read.true_or_false,
         "Owners are strangers to each other: every OpenID connection gets a redirect URI of its own, and agents need "

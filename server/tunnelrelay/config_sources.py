@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.nearest import nearest
+from tunnelrelay.config_values import Setting
 
 PREFIX = "TUNNELRELAY_"
 MAX_FILE_SIZE = 1 << 20
@@ -58,12 +59,12 @@ class Raw:
 
 
 def gather(
-    names: Collection[str], *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None
+    settings: Mapping[str, Setting], *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None
 ) -> tuple[dict[str, Raw], list[Problem]]:
     """The strongest value of each setting that was given at all, and what was wrong with the sources.
 
     Args:
-        names: The settings there are.
+        settings: Those that there are, by name.
         flags: Setting name to what click parsed; None and () mean not given.
         env: The process's environment; other programs' variables are skipped.
         file: The TOML file, or None.
@@ -71,8 +72,8 @@ def gather(
     problems: list[Problem] = []
     found: dict[str, Raw] = {}
     if file is not None:
-        found |= _from_file(names, file, problems)
-    found |= _from_env(names, env, problems)
+        found |= _from_file(settings, file, problems)
+    found |= _from_env(settings, env, problems)
     found |= _from_flags(flags)
     return found, problems
 
@@ -106,17 +107,21 @@ def _from_env(names: Collection[str], env: Mapping[str, str], problems: list[Pro
     return found
 
 
-def _from_file(names: Collection[str], file: Path, problems: list[Problem]) -> dict[str, Raw]:
+def _from_file(settings: Mapping[str, Setting], file: Path, problems: list[Problem]) -> dict[str, Raw]:
     found = {}
     for key, value in _read_toml(file, problems).items():
         origin = f"{file}: {key}"
-        if key not in names:
-            problems.append(Problem(origin, "there is no such setting", _nearest(key, names, str)))
-        elif isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
+        if key not in settings:
+            problems.append(Problem(origin, "there is no such setting", _nearest(key, settings, str)))
+        elif isinstance(value, dict) or (isinstance(value, list) and not _is_plain(value, settings[key])):
             problems.append(Problem(origin, "a value is text, a number, or an array of texts"))
         else:
             found[key] = Raw(_texts(value), origin, file.absolute().parent)
     return found
+
+
+def _is_plain(array: list[object], setting: Setting) -> bool:
+    return all(isinstance(v, str) or (setting.is_number and type(v) is int) for v in array)
 
 
 def _read_toml(file: Path, problems: list[Problem]) -> dict[str, object]:

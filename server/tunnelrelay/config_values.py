@@ -6,6 +6,7 @@ Every reader raises ValueError with words for people. Next: `config_sources.py`,
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ class Setting:
         unit: "" for what has none.
         shape: What a value looks like, for `--help` and the docs.
         is_list: May be given several times, comma separated, or as a TOML array.
+        is_number: Whole numbers: in a TOML array they may stand without quotes.
         is_path: Relative to the configuration file when it stands in one.
         has_secret: Whether a text has a secret in it: then a flag may not say it, as everybody on the machine can read
             command lines.
@@ -80,6 +82,7 @@ class Setting:
     shape: str
     unit: str = ""
     is_list: bool = False
+    is_number: bool = False
     is_path: bool = False
     has_secret: Callable[[str], bool] = lambda _text: False
 
@@ -211,6 +214,23 @@ def readable_file(text: str) -> Path:
     if not os.access(path, os.R_OK):
         raise ValueError(f"`{path}` may not be read by this user")
     return path
+
+
+def authorities_file(text: str) -> Path:
+    """A readable file that holds certificates in PEM form."""
+    path = readable_file(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as problem:
+        raise ValueError(f"`{path}` holds no certificate in PEM form") from problem
+    return path
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise ValueError(f"`{text}` is no port: it is a number from 1 to 65535")
+    return int(text)
 
 
 def directory(text: str) -> Path:

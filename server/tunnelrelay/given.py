@@ -6,11 +6,12 @@ from typing import Any
 
 import httpx
 
+from tunnelctl.oidc.ports import PortRule
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.guard import GuardedTransport, GuardRules
+from tunnelrelay.oidc.guard import GuardedTransport, GuardRules, provider_tls
 from tunnelrelay.store.base import Store
 
 
@@ -33,6 +34,20 @@ class Given:
     clock: Callable[[], float]
     transport: httpx.AsyncBaseTransport | None
 
+    @property
+    def guard_rules(self) -> GuardRules:
+        """Which addresses of providers may be called."""
+        return GuardRules.of_relay(self.address, self.config.issuer_network, self.config.issuer_port)
+
+    @property
+    def port_rule(self) -> PortRule:
+        """At which ports providers may be called."""
+        return self.guard_rules.port_rule if self.transport is None else PortRule()
+
+    def refuses_issuer(self, issuer: str) -> str:
+        """Why providers with this issuer are not called, for the person who set it; "" when they are."""
+        return self.guard_rules.issuer_fault(issuer) if self.transport is None else ""
+
     def provider_transport(self) -> httpx.AsyncBaseTransport:
         """Calls providers, each over connections of its own: what tenants try out must not take those of logins."""
-        return self.transport or GuardedTransport(GuardRules.of_relay(self.address, self.config.issuer_network))
+        return self.transport or GuardedTransport(self.guard_rules, tls=provider_tls(self.config.issuer_ca))

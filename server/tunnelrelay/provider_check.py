@@ -10,9 +10,12 @@ import httpx
 
 from tunnelctl.agent.providercheck import Client, check_provider
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.oidc.ports import PortRule
 from tunnelrelay.oidc.guard import Refused
 
-REFUSED = "the relay calls public https:// addresses only"
+REFUSED = (
+    "the relay calls public https:// addresses only (its operator can allow private networks with --issuer-network)"
+)
 
 
 class ProviderCheck:
@@ -21,18 +24,24 @@ class ProviderCheck:
     Args:
         transport: Makes the calls; the guarded one outside tests.
         clock: Unix time, to compare the provider's with.
+        ports: At which ports the relay calls providers.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, clock: Callable[[], float], ports: PortRule | None = None
+    ) -> None:
         self._transport = transport
         self._clock = clock
+        self._ports = ports
 
     async def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
     ) -> list[Finding]:
         """Everything worth saying about a provider, in the order in which a login would notice."""
         client = Client(id=client_id, secret=client_secret, redirect_uri=redirect_uri)
-        return await check_provider(issuer, client, transport=_Lent(self._transport, owner), clock=self._clock)
+        return await check_provider(
+            issuer, client, ports=self._ports, transport=_Lent(self._transport, owner, issuer), clock=self._clock
+        )
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -42,13 +51,13 @@ class ProviderCheck:
 class _Lent(httpx.AsyncBaseTransport):
     """A transport for one check on behalf of an owner, which outlives it."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, owner: str) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
         self._transport = transport
-        self._owner = owner
+        self._extensions = {"owner": owner, "issuer": issuer}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
-        request.extensions = {**request.extensions, "owner": self._owner}
+        request.extensions = {**request.extensions, **self._extensions}
         try:
             return await self._transport.handle_async_request(request)
         except Refused:

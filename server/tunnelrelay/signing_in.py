@@ -39,7 +39,12 @@ def sign_in(given: Given, keys: RelayKeys, audit: Audit, registry: Registry) -> 
         DashboardLoginError: The operator's own provider cannot be used.
     """
     address = given.address
-    dashboard = dashboard_login(given.config, key=keys.ring.digest_key("policy"), is_local=address.is_local)
+    dashboard = dashboard_login(
+        given.config,
+        key=keys.ring.digest_key("policy"),
+        is_local=address.is_local,
+        refuses_issuer=given.refuses_issuer,
+    )
     endpoints = WithDashboard(registry, address.dashboard_host, None if dashboard is None else dashboard.connection)
     providers = _providers(given)
     sessions = Sessions(

@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from tunnelctl.agent.providercheck import Client, RelaySilent, check_provider, redirect_uri_in
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.oidc.ports import DEFAULT_PORTS, PortRule
 
 ISSUER = "https://idp.acme.example"
 REDIRECT_URI = "https://idp.tun.example/oauth2/callback"
@@ -324,6 +325,28 @@ async def test_a_redirect_is_told_and_not_followed() -> None:
     assert {r.url.host for r in provider.requests} == {"idp.acme.example"}
 
 
+@pytest.mark.parametrize("name", ["issuer", "token_endpoint", "jwks_uri", "userinfo_endpoint"])
+async def test_a_port_that_the_relay_does_not_call_is_named_with_the_setting_that_allows_it(name: str) -> None:
+    elsewhere = "https://idp.acme.example:9443"
+    provider = Provider()
+    provider.metadata = {name: f"{elsewhere}/x"}
+    issuer = elsewhere if name == "issuer" else ISSUER
+    findings = await check_provider(issuer, CLIENT, ports=PortRule(DEFAULT_PORTS), transport=provider)
+    (finding,) = [finding for finding in findings if finding.level == "error"]
+    assert finding.topic == "port"
+    assert "port 9443" in finding.found
+    assert "443, 8443" in finding.found
+    assert finding.fix == "the relay's operator can allow it with --issuer-port 9443"
+    assert finding.is_a_mistake
+    assert not [request for request in provider.requests if request.url.port == 9443]
+
+
+async def test_the_issuers_own_port_is_fine_for_a_relay_that_trusts_its_owners() -> None:
+    issuer = "https://idp.acme.example:9443"
+    rule = PortRule(DEFAULT_PORTS, takes_issuers=True)
+    assert bad(await check_provider(issuer, ports=rule, transport=Provider(issuer), clock=lambda: NOW)) == []
+
+
 def caused(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
@@ -339,6 +362,7 @@ async def test_an_unknown_name_and_an_untrusted_certificate_are_told_apart() -> 
     finding = await only(provider)
     assert finding.topic == "tls"
     assert "self-signed certificate" in finding.found
+    assert "--issuer-ca" in finding.fix
     assert "SSL_CERT_FILE" in finding.fix
     assert not finding.is_a_mistake
 

@@ -13,7 +13,7 @@ from tunnelctl.agent.outcome import Trouble, judge_refusal
 from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
-from tunnelctl.wire.messages import Bind, Bound, Hello, OidcSpec, PolicySpec, Refused, Unbind, Welcome
+from tunnelctl.wire.messages import Bind, Bound, Hello, JwtSpec, OidcSpec, PolicySpec, Refused, Unbind, Welcome
 from tunnelrelay.agents.session import BURST_BINDS, MAX_REFUSAL, MAX_TUNNELS
 from tunnelrelay.config import load_config
 from tunnelrelay.relay import Relay
@@ -110,6 +110,29 @@ async def test_a_refused_name_of_any_length_is_answered(local, name):
     await agent.close()
 
     assert isinstance(refused, Refused)
+
+
+@pytest.mark.parametrize("setting", ["oidc", "jwt"])
+async def test_a_port_that_strangers_may_not_name_is_refused_with_the_setting_that_allows_it(tmp_path, setting):
+    issuer = "https://idp.acme.example:9443"
+    login = PolicySpec(oidc=OidcSpec(issuer=issuer, client_id="c", client_secret="s"))
+    tokens = PolicySpec(jwt=(JwtSpec(issuer=issuer, audience="a"),))
+    settings = {"domain": "tun.example", "public_url": "https://*.tun.example", "multi_tenant": "true"}
+    results = []
+    for number, more in enumerate(({}, {"issuer_port": ["443", "9443"]})):
+        given = flags(tmp_path / str(number), **settings, **more)
+        async with Relay(load_config(flags=given, env={})) as relay:
+            token, _ = await create(relay.store, "ann")
+            agent = await agent_of(relay, token=token)
+            results.append(await agent.bind("guarded", policy=login if setting == "oidc" else tokens))
+            await agent.close()
+
+    refused, bound = results
+    assert isinstance(refused, Refused)
+    assert refused.code == "policy_invalid"
+    assert "port 9443" in refused.message
+    assert "--issuer-port 9443" in refused.message
+    assert isinstance(bound, Bound)
 
 
 FIRST_WORDS = {

@@ -44,6 +44,8 @@ def provider(monkeypatch: pytest.MonkeyPatch):
         (["--client-id=a", "--redirect-uri=https://["], "--redirect-uri: "),
         (["--client-id=a", "--redirect-uri=idp.tun.example"], "--redirect-uri: "),
         (["--for-tokens", "--client-id=a"], "--for-tokens: not together with --client-id"),
+        (["--issuer-ca=/no/such/file"], "--issuer-ca: cannot read /no/such/file"),
+        ([f"--issuer-ca={__file__}"], "holds no certificate in PEM form"),
         (["--wrong"], "No such option"),
     ],
 )

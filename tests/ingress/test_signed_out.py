@@ -65,6 +65,8 @@ async def test_scripts_are_told_what_to_register(tmp_path: Path, is_multi_tenant
         told = json.loads((await fetch(w.port, "GET", "/_tunnel/info", host=f"localhost:{w.port}")).body)
     callback = f"http://localhost:{w.port}/oauth2/callback"
     assert told["multi_tenant"] == told["needs_token"] == is_multi_tenant
+    assert told["issuer_ports"]["issuers_own"] is False  # on `localhost` every port may be called
+    assert told["issuer_ports"]["ports"] is None
     assert told["redirect_uri"] == (f"{callback}/{{connection}}" if is_multi_tenant else callback)
     assert told["api_url"] == f"http://127.0.0.1:{w.port}/_tunnel/api"
     assert told["redirect_uris"] == {

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tests.policy.making import oidc
-from tests.support.managed import ADMIN, ANN, BOB, Managed, actor
+from tests.support.managed import ADDRESS, ADMIN, ANN, BOB, Managed, actor
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.manage.edges import MAX_EDGES, EdgeView, NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.oidc.guard import GuardRules
 from tunnelrelay.policy.rules import CLOSED
 
 SECRET = EdgeSecrets(client_secret="hush-hush-client")
@@ -519,6 +521,24 @@ async def test_a_login_that_cannot_be_asked_for_is_told_without_a_call(managed):
     found = await managed.services.edges.test_provider(ANN, oidc(issuer="gopher://x"))
 
     assert [(each.level, each.topic) for each in found] == [("error", "settings")]
+    assert managed.provider.asked == []
+
+
+async def test_a_provider_that_the_relay_does_not_call_is_told_where_it_is_set():
+    """By an edge, by a test of its login, and by a named provider, in the same words."""
+    rules = GuardRules.of_relay(replace(ADDRESS, is_multi_tenant=True), ())
+    managed = Managed(refuses_issuer=rules.issuer_fault)
+    services, issuer = managed.services, "https://idp.acme.example:9443"
+    made = await edge(managed)
+    with pytest.raises(ManageError) as by_edge:
+        await services.edges.set_policy(ANN, made.id, login(issuer=issuer), SECRET)
+    with pytest.raises(ManageError) as by_provider:
+        await services.providers.create(ADMIN, "work", ProviderSettings(issuer=issuer, client_id="c"), "hush")
+    (by_test,) = await services.edges.test_provider(ANN, oidc(issuer=issuer))
+
+    told = [by_edge.value.fields["oidc.issuer"], by_provider.value.fields["issuer"], by_test.found]
+    assert all("port 9443" in text for text in told)
+    assert all("--issuer-port 9443" in text for text in told)
     assert managed.provider.asked == []
 
 

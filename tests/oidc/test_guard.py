@@ -2,19 +2,25 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import httpx
 import pytest
 
-from tests.oidc.world import connection
+from tests.oidc.world import TUN_EXAMPLE, connection
+from tests.support.certificates import Authority
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules, Refused
+from tunnelrelay.oidc.guard import LOOPBACK, GuardedTransport, GuardRules, Refused, provider_tls
 from tunnelrelay.oidc.provider import Providers
 
+STRANGERS = replace(TUN_EXAMPLE, is_multi_tenant=True)
 PUBLIC = "93.184.216.34"
 PUBLIC_RULES = GuardRules(is_own=lambda host, port: host == "tun.example" or host.endswith(".tun.example"))
 LOCAL_RULES = GuardRules(
@@ -225,3 +231,105 @@ async def test_a_name_is_looked_up_on_its_owners_account() -> None:
             )
         assert "cannot be resolved" in caught.value.detail
     assert asked == [("op.example", "ann"), ("op.example", "eve")]
+
+
+# Ports
+
+
+@pytest.mark.parametrize("address", [TUN_EXAMPLE, STRANGERS])
+@pytest.mark.parametrize("issuer", ["https://op.example", "https://op.example:443", "https://op.example:8443/realms/x"])
+def test_a_public_relay_calls_the_usual_ports(address: Any, issuer: str) -> None:
+    assert GuardRules.of_relay(address, ()).issuer_fault(issuer) == ""
+
+
+def test_owners_that_are_known_may_name_any_port_and_strangers_may_not() -> None:
+    issuer = "https://op.example:9443"
+    assert GuardRules.of_relay(TUN_EXAMPLE, ()).issuer_fault(issuer) == ""
+    assert "--issuer-port 9443" in GuardRules.of_relay(STRANGERS, ()).issuer_fault(issuer)
+
+
+@pytest.mark.parametrize("address", [TUN_EXAMPLE, STRANGERS])
+def test_the_operators_word_on_ports_counts_alone(address: Any) -> None:
+    rules = GuardRules.of_relay(address, (), (9443,))
+    assert rules.issuer_fault("https://op.example:9443") == ""
+    for issuer in ("https://op.example", "https://op.example:8443", "https://op.example:22"):
+        assert "port" in rules.issuer_fault(issuer)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://8.8.8.8:9443", "https://idp.tun.example:9443", "http://op.example:9443", "https://u@op.example:9443"],
+)
+def test_a_port_of_ones_own_opens_no_other_door(issuer: str) -> None:
+    assert GuardRules.of_relay(TUN_EXAMPLE, ()).issuer_fault(issuer)
+
+
+async def test_row_131_at_an_issuers_own_port_too_only_public_addresses_are_dialled() -> None:
+    dials = Dials()
+
+    async def resolve(host: str, owner: str) -> list[str]:
+        return ["10.0.0.8"]
+
+    transport = GuardedTransport(GuardRules.of_relay(TUN_EXAMPLE, ()), connect=dials, resolve=resolve)
+    with pytest.raises(ProviderError) as caught:
+        await Fetcher(transport).get("https://op.example:9443/x", issuer="https://op.example:9443")
+    assert "--issuer-network" in caught.value.detail
+    assert dials.dialled == []
+
+
+@pytest.mark.parametrize("url", ["https://other.example:9443/", "https://op.example:22/", "https://x.op.example:9443/"])
+async def test_row_133_an_endpoint_elsewhere_is_not_called_at_the_issuers_port(url: str) -> None:
+    dials = Dials()
+    transport = GuardedTransport(GuardRules.of_relay(TUN_EXAMPLE, ()), connect=dials)
+    with pytest.raises(ProviderError) as caught:
+        await Fetcher(transport).get(url, issuer="https://op.example:9443")
+    assert (caught.value.kind, dials.dialled) == ("refused", [])
+
+
+async def test_a_refused_port_is_told_to_the_owner_by_the_check() -> None:
+    transport = GuardedTransport(GuardRules.of_relay(STRANGERS, ()), connect=Dials())
+    providers = Providers(fetcher=Fetcher(transport), clock=lambda: 1.0)
+    (problem,) = await providers.check(connection(issuer="https://op.example:9443"))
+    assert "port 9443" in problem
+    assert "--issuer-port 9443" in problem
+
+
+# Certificates
+
+
+@asynccontextmanager
+async def tls_server(authority: Authority) -> AsyncIterator[int]:
+    """Answers `{}` to everybody, with a certificate for `localhost`. Yields its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("op.example"))
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_private_authority_is_trusted_once_the_operator_gives_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with tls_server(authority) as port:
+        trusting = Fetcher(GuardedTransport(LOCAL_RULES, tls=provider_tls(authority.ca_file)))
+        assert (await trusting.get(f"https://localhost:{port}/")).status == 200
+        await trusting.aclose()
+
+        plain = Fetcher(GuardedTransport(LOCAL_RULES, tls=provider_tls(None)))
+        with pytest.raises(ProviderError) as caught:
+            await plain.get(f"https://localhost:{port}/")
+        await plain.aclose()
+    assert caught.value.kind == "untrusted"
+    assert "certificate" in caught.value.detail
+    assert "--issuer-ca" in caught.value.detail
+
+
+def test_the_systems_authorities_stay_trusted_beside_the_operators(tmp_path: Path) -> None:
+    known = len(provider_tls(None).get_ca_certs())
+    assert len(provider_tls(Authority(tmp_path).ca_file).get_ca_certs()) == known + 1

@@ -113,6 +113,24 @@ def test_lists_come_from_repeated_flags_commas_and_arrays(file: Path) -> None:
     assert [str(net) for net in load(file).trusted_proxy] == ["10.0.0.0/8", "192.0.2.1/32"]
 
 
+def test_ports_of_providers_are_numbers_in_any_source(file: Path) -> None:
+    assert load(issuer_port=("443", "9443")).issuer_port == (443, 9443)
+    assert load(env={"TUNNELRELAY_ISSUER_PORT": "443, 9443"}).issuer_port == (443, 9443)
+    file.write_text("issuer_port = [443, 9443]\n")
+    assert load(file).issuer_port == (443, 9443)
+    for wrong in ("0", "65536", "https", "-1", "٤٤٣"):
+        [line] = mistakes(issuer_port=(wrong,))
+        assert "is no port" in line
+
+
+def test_authorities_for_providers_are_looked_at_before_the_start(file: Path, tls: dict[str, Any]) -> None:
+    [line] = mistakes(issuer_ca=str(file.parent / "none.pem"))
+    assert "there is no file" in line
+    file.write_text("domain = 'localhost'\n")
+    [line] = mistakes(issuer_ca=str(file))
+    assert "no certificate in PEM form" in line
+
+
 def test_paths_in_the_file_start_from_the_file(file: Path, tls: dict[str, Any]) -> None:
     file.write_text('https = "127.0.0.1:0"\ntls_cert = "cert.pem"\ntls_key = "key.pem"\ndata_dir = "state"\n')
     config = load(file)

@@ -25,6 +25,7 @@ from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
 from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
@@ -115,6 +116,7 @@ class Managed:
     Args:
         store: Shared with other relays; a new one in memory by default.
         ring: The keys; those of the other relay where the store is shared.
+        refuses_issuer: Says which providers the relay does not call; none by default.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Managed:
         ring: KeyRing | None = None,
         clock: Callable[[], float] | None = None,
         address: PublicAddress = ADDRESS,
+        refuses_issuer: RefusesIssuer = calls_any,
     ) -> None:
         self.clock = clock or FakeClock()
         self.store: Store = store or MemoryStore()
@@ -144,6 +147,7 @@ class Managed:
             clock=self.clock,
             cool_seconds=COOL_SECONDS,
             publish=self.feed.publish,
+            refuses_issuer=refuses_issuer,
         )
         self.names = NameKeeper(
             self.store,

@@ -24,10 +24,11 @@ from tunnelctl.oidc.client_auth import authenticated
 from tunnelctl.oidc.findings import Answer, Answered, Finding, Unanswered, ok
 from tunnelctl.oidc.judge_answer import MAX_DOCUMENT, judge_pace, read_document
 from tunnelctl.oidc.judge_client import judge_authorization, judge_token_answer, probe_url
-from tunnelctl.oidc.judge_issuer import candidates, judge_issuer, path_hint
+from tunnelctl.oidc.judge_issuer import candidates, judge_issuer, judge_port, path_hint
 from tunnelctl.oidc.judge_keys import judge_keys
 from tunnelctl.oidc.judge_metadata import judge_metadata, judge_token_issuer
 from tunnelctl.oidc.metadata import Metadata, discovery_url
+from tunnelctl.oidc.ports import PortRule
 
 CALL_SECONDS = 8.0
 """For one call, everything included; as long as the relay waits."""
@@ -59,6 +60,8 @@ async def check_provider(
     client: Client | None = None,
     *,
     for_tokens: bool = False,
+    ports: PortRule | None = None,
+    ca_file: str = "",
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.time,
     call_seconds: float = CALL_SECONDS,
@@ -68,24 +71,36 @@ async def check_provider(
     Args:
         client: Ask about this client too.
         for_tokens: Nobody logs in there: only what it takes to check the tokens it signs for programs.
+        ports: At which ports the relay that is to serve the login calls providers; None when that is not known.
+        ca_file: PEM file of authorities to trust beside the system's; "" for none.
         transport: Makes the calls; None for the network. It is closed.
         clock: Unix time, to compare the provider's clock with.
         call_seconds: Limit for one call. There are four, of which some run at once.
     """
     allow_http = is_loopback(_host(issuer))
     findings = judge_issuer(issuer, allow_http=allow_http)
+    if not findings and ports is not None:
+        findings = judge_port(issuer, "the issuer", issuer, ports)
     if findings:
         return findings
-    caller = _Caller(transport, call_seconds)
+    caller = _Caller(transport or _network(ca_file), call_seconds)
+    check = _Check(issuer, client, caller, clock, allow_http=allow_http, for_tokens=for_tokens, ports=ports)
     try:
-        return await _Check(issuer, client, caller, clock, allow_http=allow_http, for_tokens=for_tokens).run()
+        return await check.run()
     finally:
         await caller.aclose()
 
 
-def run_check(issuer: str, client: Client | None = None, *, for_tokens: bool = False) -> list[Finding]:
+def run_check(
+    issuer: str,
+    client: Client | None = None,
+    *,
+    for_tokens: bool = False,
+    ports: PortRule | None = None,
+    ca_file: str = "",
+) -> list[Finding]:
     """`check_provider`, for a command."""
-    return asyncio.run(check_provider(issuer, client, for_tokens=for_tokens))
+    return asyncio.run(check_provider(issuer, client, for_tokens=for_tokens, ports=ports, ca_file=ca_file))
 
 
 def run_checks(
@@ -113,18 +128,18 @@ def run_checks(
 
 
 class RelaySilent(Exception):
-    """The relay told no redirect URI."""
+    """The relay did not tell what was asked."""
 
 
-def run_redirect_uri_of(relay: str, ca_file: str | None) -> str:
-    """The redirect URI that a relay tells agents and people.
+def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
+    """What a relay tells everybody about itself.
 
     Args:
         relay: Its address.
         ca_file: PEM file of authorities to trust instead of the system's.
 
     Raises:
-        RelaySilent: It told none.
+        RelaySilent: It told nothing.
     """
 
     async def run() -> Answer:
@@ -137,7 +152,7 @@ def run_redirect_uri_of(relay: str, ca_file: str | None) -> str:
     document, findings = read_document(asyncio.run(run()), "relay's information", fix="")
     if document is None:
         raise RelaySilent(findings[0].found)
-    return redirect_uri_in(document)
+    return document
 
 
 def redirect_uri_in(document: Mapping[str, Any]) -> str:
@@ -162,12 +177,14 @@ class _Check:
         *,
         allow_http: bool,
         for_tokens: bool,
+        ports: PortRule | None,
     ) -> None:
         self._issuer = issuer
         self._client = client
         self._caller = caller
         self._clock = clock
         self._allow_http = allow_http
+        self._ports = ports
         self._judge = judge_token_issuer if for_tokens else judge_metadata
 
     async def run(self) -> list[Finding]:
@@ -184,6 +201,9 @@ class _Check:
         findings += judged
         if metadata is None:
             return findings
+        refused = [] if self._ports is None else _judge_endpoints(metadata, self._issuer, self._ports)
+        if refused:
+            return [*findings, *refused]
         parts = await asyncio.gather(self._keys(metadata), self._authorization(metadata), self._secret(metadata))
         return [*findings, *(finding for part in parts for finding in part)]
 
@@ -239,12 +259,11 @@ class _Check:
 class _Caller:
     """Bounded calls over one client without cookies."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None, seconds: float) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, seconds: float) -> None:
         self._seconds = seconds
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        # As the relay calls: the system's authorities and not httpx's own, no proxy, no cookies, no redirects.
         self._client = httpx.AsyncClient(
-            transport=transport or httpx.AsyncHTTPTransport(verify=ssl.create_default_context(), trust_env=False),
+            transport=transport,
             trust_env=False,
             cookies=no_cookies,
             follow_redirects=False,
@@ -291,6 +310,25 @@ class _Caller:
             is_cut=len(body) > MAX_DOCUMENT,
             seconds=time.perf_counter() - began,
         )
+
+
+def _network(ca_file: str) -> httpx.AsyncBaseTransport:
+    """As the relay calls: the system's authorities and not httpx's own, no proxy, no cookies, no redirects."""
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+
+
+def _judge_endpoints(metadata: Metadata, issuer: str, ports: PortRule) -> list[Finding]:
+    """Which of the addresses that the relay itself calls it would refuse."""
+    called = {
+        "token_endpoint": metadata.token_endpoint,
+        "jwks_uri": metadata.jwks_uri,
+        "userinfo_endpoint": metadata.userinfo_endpoint,
+        "revocation_endpoint": metadata.revocation_endpoint,
+    }
+    return [finding for name, url in called.items() for finding in judge_port(url, f"its {name}", issuer, ports)]
 
 
 def _read_discovery(answer: Answer) -> tuple[dict[str, Any] | None, list[Finding]]:

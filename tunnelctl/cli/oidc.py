@@ -2,9 +2,10 @@
 
 import json
 import os
+import ssl
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +16,7 @@ from tunnelctl.cli.asked import typed_parameters
 from tunnelctl.cli.exits import Exit, Failure, plain
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.cli.view import can_draw
+from tunnelctl.oidc.ports import port_rule_in
 
 if TYPE_CHECKING:
     from tunnelctl.agent.providercheck import Client
@@ -31,7 +33,7 @@ MAX_LINE = 2000
 """Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
 """Topics of errors that are mostly none where nobody logs in: a CI system publishes its keys and no login."""
-LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri", "relay")
+LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri")
 
 
 @click.group()
@@ -52,13 +54,26 @@ def oidc() -> None:
     help="And about its secret: env:NAME, file:PATH, -, or itself.",
 )
 @click.option("--redirect-uri", default="", metavar="URI", help="And about this redirect URI.")
-@click.option("--relay", default="", metavar="URL", envvar="TUNNELCTL_RELAY", help="Relay to ask for the redirect URI.")
+@click.option(
+    "--relay",
+    default="",
+    metavar="URL",
+    envvar="TUNNELCTL_RELAY",
+    help="Relay to ask for the redirect URI and the allowed ports.",
+)
 @click.option(
     "--relay-ca",
     default="",
     metavar="FILE",
     envvar="TUNNELCTL_RELAY_CA",
     help="PEM file of the authorities to trust for the relay.",
+)
+@click.option(
+    "--issuer-ca",
+    default="",
+    metavar="FILE",
+    envvar="TUNNELCTL_ISSUER_CA",
+    help="PEM file of private authorities to trust for the provider, beside the system's.",
 )
 @click.option("--for-tokens", is_flag=True, help="Nobody logs in there; programs show its tokens (--jwt-issuer).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -72,6 +87,7 @@ def check(
     redirect_uri: str,
     relay: str,
     relay_ca: str,
+    issuer_ca: str,
     for_tokens: bool,
     as_json: bool,
 ) -> None:
@@ -89,11 +105,13 @@ def check(
     if for_tokens and (given := [f"--{name.replace('_', '-')}" for name in LOGIN_OPTIONS if name in typed]):
         raise Failure(Exit.USAGE, [f"--for-tokens: not together with {', '.join(given)}, which is about logins"])
     secret = "" if for_tokens else _secret(client_id, client_secret, is_typed="client_secret" in typed)
-    uri = redirect_uri or (_ask_relay(relay, relay_ca) if client_id and relay and not for_tokens else "")
+    told = _ask_relay(relay, relay_ca) if relay else None
+    uri = redirect_uri or (_redirect_uri(relay, told) if told is not None and client_id and not for_tokens else "")
     from tunnelctl.agent.providercheck import Client, run_check
 
     client = Client(id=client_id, secret=secret, redirect_uri=uri) if client_id and not for_tokens else None
-    findings = run_check(issuer, client, for_tokens=for_tokens)
+    ports = port_rule_in(told) if told is not None else None
+    findings = run_check(issuer, client, for_tokens=for_tokens, ports=ports, ca_file=_authorities(issuer_ca))
     if as_json:
         click.echo(as_document(issuer, findings))
     else:
@@ -151,16 +169,45 @@ def _secret(client_id: str, text: str, *, is_typed: bool) -> str:
     return secret.value
 
 
-def _ask_relay(relay: str, ca_file: str) -> str:
-    from tunnelctl.agent.providercheck import RelaySilent, run_redirect_uri_of
+def _authorities(path: str) -> str:
+    """The file of `--issuer-ca`, once it is known to hold certificates."""
+    if not path:
+        return ""
+    path = os.path.expanduser(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise Failure(Exit.USAGE, [f"--issuer-ca: {path} holds no certificate in PEM form"]) from error
+    except OSError as error:
+        raise Failure(Exit.USAGE, [f"--issuer-ca: cannot read {path}: {error.strerror}"]) from error
+    return path
+
+
+def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
+    """What the relay tells about itself; None when it tells nothing."""
+    from tunnelctl.agent.providercheck import RelaySilent, run_information_of
 
     try:
-        return run_redirect_uri_of(parse_relay(relay).url, ca_file or None)
+        return run_information_of(parse_relay(relay).url, ca_file or None)
     except AddressInvalid as error:
         raise Failure(Exit.USAGE, [f"--relay: {error}"]) from error
     except RelaySilent as error:
-        click.echo(f"warning: the relay at {relay} does not tell its redirect URI: {plain(str(error))}", err=True)
+        _warn_of(relay, f"tells neither its redirect URI nor the ports it calls: {error}")
+        return None
+
+
+def _redirect_uri(relay: str, told: "Mapping[str, Any]") -> str:
+    from tunnelctl.agent.providercheck import RelaySilent, redirect_uri_in
+
+    try:
+        return redirect_uri_in(told)
+    except RelaySilent as error:
+        _warn_of(relay, f"does not tell its redirect URI: {error}")
         return ""
+
+
+def _warn_of(relay: str, what: str) -> None:
+    click.echo(f"warning: the relay at {relay} {plain(what)}", err=True)
 
 
 def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:

@@ -98,7 +98,7 @@ def _unanswered(answer: Unanswered, what: str) -> Finding:
                 "tls",
                 f"{host} shows no certificate this machine trusts: {answer.detail}",
                 why="whoever sits in between could sign in as anybody",
-                fix="for a private authority, set SSL_CERT_FILE to its PEM file here and where the relay runs",
+                fix="for a private authority, give its PEM file with --issuer-ca (or SSL_CERT_FILE), to the relay too",
             )
         case "slow":
             return error("slow", f"{host} did not send the {what} in time", fix="try again, or look at the network")

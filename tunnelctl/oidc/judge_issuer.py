@@ -11,6 +11,7 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.findings import Finding, error
 from tunnelctl.oidc.judge_answer import WELL_KNOWN
 from tunnelctl.oidc.metadata import discovery_url
+from tunnelctl.oidc.ports import PortRule, hint
 
 MAX_CANDIDATES = 4
 LOOKS_LIKE = "an issuer looks like https://acme.okta.com"
@@ -50,6 +51,20 @@ def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
         right = issuer.replace(host, _OKTA_ADMIN.sub("", host), 1)
         return [error("issuer", "this is the address of Okta's Admin Console, not the issuer", fix=f"use {right}")]
     return []
+
+
+def judge_port(url: str, what: str, issuer: str, ports: PortRule) -> list[Finding]:
+    """Whether the relay calls this address.
+
+    Args:
+        what: As a sentence calls it.
+        issuer: Whose address it is.
+        ports: The relay's rule.
+    """
+    refusal = ports.refusal(url, issuer) if url else ""
+    if not refusal:
+        return []
+    return [error("port", f"{what} {url[:200]} cannot be used: {refusal}", fix=hint(url))]
 
 
 def candidates(issuer: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.named import Resolve, knows_none
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.registry.edges import EdgeTable
@@ -27,6 +28,7 @@ class Desk:
         spawn: Runs what waits for the store, until the relay stops.
         warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
         resolve: Knows the named providers.
+        refuses_issuer: Knows which providers this relay calls.
     """
 
     address: PublicAddress
@@ -42,3 +44,4 @@ class Desk:
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     warm: Callable[[Connection], None]
     resolve: Resolve = knows_none
+    refuses_issuer: RefusesIssuer = calls_any

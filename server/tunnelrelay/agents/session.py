@@ -248,6 +248,7 @@ class AgentSession:
             key=desk.policy_key,
             is_local=desk.address.is_local,
             resolve=desk.resolve,
+            refuses_issuer=desk.refuses_issuer,
         )
 
     def _may_ask(self, bind: Bind) -> bool:

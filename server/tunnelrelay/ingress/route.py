@@ -1,5 +1,6 @@
 """Where a request goes, decided from its head alone: to an endpoint, to the relay's own pages, or nowhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,15 +66,23 @@ class Router:
     Args:
         is_token_free: No token is asked of agents (loopback and `localhost` only).
         redirects: Plain http leads to https.
+        issuer_ports: At which ports OpenID providers are called, as `tunnelctl.oidc.ports` writes it.
     """
 
     def __init__(
-        self, address: PublicAddress, registry: Registry, *, is_token_free: bool = False, redirects: bool = False
+        self,
+        address: PublicAddress,
+        registry: Registry,
+        *,
+        is_token_free: bool = False,
+        redirects: bool = False,
+        issuer_ports: Mapping[str, object] | None = None,
     ) -> None:
         self._address = address
         self._registry = registry
         self._is_token_free = is_token_free
         self._redirects = redirects
+        self._issuer_ports = issuer_ports
         self._hosts: dict[bytes, tuple[str, bytes] | None] = {}
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
@@ -164,6 +173,7 @@ class Router:
                 "redirect_uris": {
                     wish: address.redirect_uri(wish, "{connection}", "{host}") for wish in ("relay", "shared", "host")
                 },
+                "issuer_ports": self._issuer_ports,
                 "needs_token": not self._is_token_free,
                 "limits": {"head_bytes": MAX_REQUEST_HEAD, "target_bytes": MAX_TARGET, "fields": MAX_FIELDS},
             }

@@ -12,7 +12,7 @@ from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.config_dashboard import DashboardSettings
 from tunnelrelay.manage.operators_oidc import OWNER, Roles
 from tunnelrelay.oidc.answer import Endpoints
-from tunnelrelay.policy.connections import compile_connection
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
 from tunnelrelay.policy.rules import Connection
 
 IDLE_SECONDS = 12 * 3600
@@ -80,12 +80,15 @@ class WithDashboard:
             yield self.connection
 
 
-def dashboard_login(settings: DashboardSettings, *, key: bytes, is_local: bool) -> DashboardLogin | None:
+def dashboard_login(
+    settings: DashboardSettings, *, key: bytes, is_local: bool, refuses_issuer: RefusesIssuer = calls_any
+) -> DashboardLogin | None:
     """The operator's provider as the settings have it; None without one.
 
     Args:
         key: Of the digests that name a configuration.
         is_local: The relay serves its own machine only.
+        refuses_issuer: Knows which providers this relay calls.
 
     Raises:
         DashboardLoginError: They cannot be used.
@@ -106,7 +109,9 @@ def dashboard_login(settings: DashboardSettings, *, key: bytes, is_local: bool) 
     problems: list[Problem] = []
     if not spec.allow_groups:
         problems.append(Problem("oidc.allow_groups", "no value of the role claim lets anybody in"))
-    connection = compile_connection(spec, owner=OWNER, key=key, problems=problems, is_local=is_local)
+    connection = compile_connection(
+        spec, owner=OWNER, key=key, problems=problems, is_local=is_local, refuses_issuer=refuses_issuer
+    )
     if problems:
         raise DashboardLoginError("the dashboard's OpenID provider: " + joined(problems))
     roles = Roles(

@@ -89,4 +89,5 @@ class EdgePolicies:
             key=ground.policy_key,
             is_local=ground.address.is_local,
             resolve=self.resolve,
+            refuses_issuer=ground.refuses_issuer,
         )

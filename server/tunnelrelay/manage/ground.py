@@ -17,6 +17,7 @@ from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, in
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.store.resources import Collection, R
 from tunnelrelay.tokens import owner_problem
@@ -50,6 +51,7 @@ class Ground:
         clock: Unix time.
         cool_seconds: How long a name that was given up is kept from other owners.
         publish: Tells pages that are kept up to date what has changed; see `observe.feed`.
+        refuses_issuer: Knows which providers this relay calls.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Ground:
     clock: Callable[[], float]
     cool_seconds: float
     publish: Publish = lambda topic: None
+    refuses_issuer: RefusesIssuer = calls_any
 
     # Who may do what
 

@@ -60,7 +60,12 @@ class ProviderTests:
         problems: list[Problem] = []
         ground = self.ground
         compile_connection(
-            oidc, owner=owner, key=ground.policy_key, problems=problems, is_local=ground.address.is_local
+            oidc,
+            owner=owner,
+            key=ground.policy_key,
+            problems=problems,
+            is_local=ground.address.is_local,
+            refuses_issuer=ground.refuses_issuer,
         )
         if problems:
             return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]

@@ -259,6 +259,7 @@ class Providers:
             key=ground.policy_key,
             problems=problems,
             is_local=ground.address.is_local,
+            refuses_issuer=ground.refuses_issuer,
         )
         fields = {name.removeprefix("oidc."): problem for name, problem in by_field(problems).items()}
         if settings.callback == "host":

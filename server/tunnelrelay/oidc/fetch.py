@@ -12,7 +12,7 @@ import httpx
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
-from tunnelrelay.oidc.guard import Refused
+from tunnelrelay.oidc.guard import Refused, Untrusted
 
 JWT_TYPE = "application/jwt"
 """Media type of a signed userinfo answer (Core section 5.3.2)."""
@@ -51,40 +51,54 @@ class Fetcher:
         self._transport = transport
         self._total_seconds = total_seconds
 
-    async def get(self, url: str, *, owner: str = "", bearer: str = "") -> Answer:
+    async def get(self, url: str, *, owner: str = "", issuer: str = "", bearer: str = "") -> Answer:
         """The JSON object at a URL, or with a bearer what the userinfo endpoint says: that, or a JWT.
 
         Args:
             owner: Whose call it is: names of one owner's that resolve slowly hold up no others.
+            issuer: Whose endpoint it is: at the port that an issuer names, only its own host may be called.
         """
         if not bearer:
-            return await self._call("GET", url, owner, {}, b"")
+            return await self._call("GET", url, (owner, issuer), {}, b"")
         headers = {"Authorization": f"Bearer {bearer}", "Accept": f"application/json, {JWT_TYPE}"}
-        return await self._call("GET", url, owner, headers, b"")
+        return await self._call("GET", url, (owner, issuer), headers, b"")
 
-    async def post_form(self, url: str, form: bytes, headers: dict[str, str], *, owner: str = "") -> Answer:
+    async def post_form(
+        self, url: str, form: bytes, headers: dict[str, str], *, owner: str = "", issuer: str = ""
+    ) -> Answer:
         """The JSON object that answers a form (`application/x-www-form-urlencoded`)."""
         headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
-        return await self._call("POST", url, owner, headers, form)
+        return await self._call("POST", url, (owner, issuer), headers, form)
 
     async def aclose(self) -> None:
         """Closes every connection."""
         await self._transport.aclose()
 
-    async def _call(self, method: str, url: str, owner: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def _call(
+        self, method: str, url: str, whose: tuple[str, str], headers: dict[str, str], body: bytes
+    ) -> Answer:
         try:
             async with asyncio.timeout(self._total_seconds):
-                return await self._exchange(method, url, owner, headers, body)
+                return await self._exchange(method, url, whose, headers, body)
         except TimeoutError as error:
             raise ProviderError("unreachable", f"{_origin(url)} did not answer in time") from error
         except Refused as error:
-            raise ProviderError("unreachable", f"{_origin(url)} may not be called: {error}") from error
+            detail = f"{_origin(url)} may not be called: {error}"
+            raise ProviderError("refused" if error.is_tellable else "unreachable", detail) from error
+        except Untrusted as error:
+            raise ProviderError(
+                "untrusted",
+                f"the relay does not trust the certificate of {_origin(url)}: {error}; hint: for a private authority, "
+                "the relay's operator gives its certificate with --issuer-ca FILE",
+            ) from error
         except httpx.InvalidURL as error:
             raise ProviderError("invalid", "not a URL") from error
         except httpx.HTTPError as error:
             raise ProviderError("unreachable", f"{_origin(url)} could not be reached: {error}") from error
 
-    async def _exchange(self, method: str, url: str, owner: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def _exchange(
+        self, method: str, url: str, whose: tuple[str, str], headers: dict[str, str], body: bytes
+    ) -> Answer:
         timeouts = {"connect": CONNECT_SECONDS, "read": self._total_seconds, "write": self._total_seconds}
         request = httpx.Request(
             method,
@@ -97,7 +111,7 @@ class Fetcher:
                 **headers,
             },
             content=body if method == "POST" else None,
-            extensions={"timeout": {**timeouts, "pool": self._total_seconds}, "owner": owner},
+            extensions={"timeout": {**timeouts, "pool": self._total_seconds}, "owner": whose[0], "issuer": whose[1]},
         )
         response = await self._transport.handle_async_request(request)
         try:

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from ssl import SSLContext, create_default_context
+from pathlib import Path
+from ssl import SSLCertVerificationError, SSLContext, create_default_context
 from typing import Any
 
 import httpcore
 import httpx
 
+from tunnelctl.oidc.ports import DEFAULT_PORTS, PortRule, hint
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.oidc.meter import Metered
 from tunnelrelay.oidc.resolve import Resolver
@@ -45,7 +47,20 @@ _REFUSED: tuple[Network, ...] = tuple(
 
 
 class Refused(httpx.RequestError):
-    """The guard does not let this call happen. The text is for our log, not for a tenant (it would map our network)."""
+    """The guard does not let this call happen.
+
+    Attributes:
+        is_tellable: The text may be told to the owner who chose the address: it is about the port, or the owner is no
+            stranger. What names resolve to would map our network.
+    """
+
+    def __init__(self, message: str, *, request: httpx.Request | None = None, is_tellable: bool = False) -> None:
+        super().__init__(message, request=request)
+        self.is_tellable = is_tellable
+
+
+class Untrusted(httpx.TransportError):
+    """The certificate shown is not one that the relay trusts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,27 +70,55 @@ class GuardRules:
     Attributes:
         allow_http: Plain http too. Only for a relay on domain `localhost`.
         ports: Ports that may be dialled; None for any.
+        takes_issuers_port: And the one that an issuer names, at its own host.
         networks: Networks let through although they are special; the operator's word.
+        trusts_owners: Owners may learn that a name leads to a private address.
         is_own: Whether (host, port) is the relay itself: a provider that is one of our endpoints would loop.
     """
 
     allow_http: bool = False
     ports: frozenset[int] | None = frozenset({443})
+    takes_issuers_port: bool = False
     networks: tuple[Network, ...] = ()
+    trusts_owners: bool = False
     is_own: Callable[[str, int], bool] = lambda host, port: False
 
     @classmethod
-    def of_relay(cls, address: PublicAddress, networks: tuple[Network, ...]) -> "GuardRules":
-        """Nowhere private, unless the relay is private itself or its operator says so."""
+    def of_relay(
+        cls, address: PublicAddress, networks: tuple[Network, ...], ports: tuple[int, ...] = ()
+    ) -> "GuardRules":
+        """Nowhere private, unless the relay is private itself or its operator says so.
+
+        Args:
+            ports: The operator's word; empty without one.
+        """
 
         def is_own(host: str, port: int) -> bool:
             # On `localhost` every other port of the name is somebody else, most likely the provider.
             is_our_name = host == address.domain or host.endswith("." + address.domain)
             return is_our_name and (not address.is_local or port == address.port)
 
+        trusts_owners = not address.is_multi_tenant
         if not address.is_local:
-            return cls(networks=networks, is_own=is_own)
-        return cls(allow_http=True, ports=None, networks=(*networks, *LOOPBACK), is_own=is_own)
+            return cls(
+                ports=frozenset(ports) or DEFAULT_PORTS,
+                takes_issuers_port=trusts_owners and not ports,
+                networks=networks,
+                trusts_owners=trusts_owners,
+                is_own=is_own,
+            )
+        return cls(
+            allow_http=True,
+            ports=frozenset(ports) or None,
+            networks=(*networks, *LOOPBACK),
+            trusts_owners=trusts_owners,
+            is_own=is_own,
+        )
+
+    @property
+    def port_rule(self) -> PortRule:
+        """Which ports may be dialled."""
+        return PortRule(self.ports, self.takes_issuers_port)
 
     def permits_address(self, text: str) -> bool:
         """Whether an IP address may be dialled."""
@@ -86,23 +129,49 @@ class GuardRules:
             address = address.ipv4_mapped
         return _within(address, self.networks) or not _within(address, _REFUSED)
 
-    def fault(self, url: httpx.URL) -> str:
-        """What is wrong with a URL before any name is resolved; "" when nothing is."""
+    def issuer_fault(self, issuer: str) -> str:
+        """Why providers with this issuer cannot be called, for the person who set it; "" when they can.
+
+        What its name resolves to shows when it is dialled.
+        """
+        try:
+            return self.fault(httpx.URL(issuer), issuer)
+        except (httpx.InvalidURL, ValueError):
+            return "it is not a URL"
+
+    def fault(self, url: httpx.URL, issuer: str = "") -> str:
+        """What is wrong with a URL before any name is resolved; "" when nothing is.
+
+        Args:
+            issuer: Whose endpoint it is.
+        """
         port = url.port or (443 if url.scheme == "https" else 80)
         host = url.raw_host.decode("ascii")
         if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
             return "the address does not start with https://"
         if not host or url.userinfo or url.fragment:
             return "the address has no host, or has user information or a fragment"
-        if self.ports is not None and port not in self.ports:
-            return f"port {port} is not allowed"
+        if refusal := self.port_rule.refusal(str(url), issuer):
+            return f"{refusal}; {hint(str(url))}"
         if self.is_own(host.rstrip("."), port):
             return "the address is this relay's own"
         literal = _literal(host)
         if literal is not None and not _within(literal, self.networks):
             # Certificates for bare addresses are rare enough that a literal is nearly always a probe.
-            return "the address is an IP address"
+            return "the address is an IP address; use the provider's name"
         return ""
+
+
+def provider_tls(ca_file: Path | None) -> SSLContext:
+    """What certificates of providers are verified with: the system's authorities, and the operator's own.
+
+    Raises:
+        OSError: The file cannot be read, or holds no certificate.
+    """
+    context = create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -133,12 +202,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid.
 
-        The extension `owner` says whose call it is; the resolver gives each owner a share.
+        The extension `owner` says whose call it is; the resolver gives each owner a share. `issuer` says whose endpoint
+        is called.
         """
         _OWNER.set(request.extensions.get("owner", ""))
-        fault = self._rules.fault(request.url)
-        if fault:
-            raise Refused(fault, request=request)
+        issuer = request.extensions.get("issuer", "")
+        if fault := self._rules.fault(request.url, issuer):
+            is_about_port = bool(self._rules.port_rule.refusal(str(request.url), issuer))
+            raise Refused(fault, request=request, is_tellable=is_about_port)
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         with _translated(request):
@@ -198,7 +269,11 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
             raise Refused(f"{host} cannot be resolved")
         if not all(map(self._rules.permits_address, addresses)):
             # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
-            raise Refused(f"{host} does not lead to public addresses only")
+            raise Refused(
+                f"{host} does not lead to public addresses only; the relay's operator can allow a private network "
+                "with --issuer-network",
+                is_tellable=self._rules.trusts_owners,
+            )
         for address in addresses[:-1]:
             try:
                 return Metered(await self._connect.connect_tcp(address, port, timeout, local_address, socket_options))
@@ -217,7 +292,17 @@ def _translated(request: httpx.Request) -> Iterator[None]:
     except httpcore.TimeoutException as error:
         raise httpx.TimeoutException(f"no answer in time ({type(error).__name__})", request=request) from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        if (untrusted := _untrusted(error)) is not None:
+            raise Untrusted(untrusted.verify_message, request=request) from error
         raise httpx.TransportError(str(error) or type(error).__name__, request=request) from error
+
+
+def _untrusted(error: BaseException) -> SSLCertVerificationError | None:
+    """The failed check of a certificate behind an error; None when there was none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

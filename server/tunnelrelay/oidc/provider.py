@@ -65,7 +65,7 @@ class Providers:
         try:
             metadata, _ = await self._documents(connection)
         except ProviderError as error:
-            reason = error.detail if error.kind == "invalid" else "it could not be reached from the relay"
+            reason = "it could not be reached from the relay" if error.kind == "unreachable" else error.detail
             return [f"the OpenID provider {connection.issuer} cannot be used: {reason}"]
         return [f"the OpenID provider {connection.issuer}: {warning}" for warning in metadata.warnings]
 
@@ -125,8 +125,10 @@ class Providers:
         """
 
         async def ask(metadata: Metadata) -> Answer:
-            url, owner = metadata.userinfo_endpoint, connection.owner
-            return await self._call(connection, lambda: self._fetcher.get(url, owner=owner, bearer=tokens.access_token))
+            url, owner, issuer = metadata.userinfo_endpoint, connection.owner, connection.issuer
+            return await self._call(
+                connection, lambda: self._fetcher.get(url, owner=owner, issuer=issuer, bearer=tokens.access_token)
+            )
 
         def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
             # It is tied to no login by nonce or code, and need not be from now: see `check_userinfo`.
@@ -250,7 +252,9 @@ class Providers:
 
     async def _read_metadata(self, connection: Connection) -> Metadata:
         url = discovery_url(connection.issuer)
-        answer = await self._call(connection, lambda: self._fetcher.get(url, owner=connection.owner))
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(url, owner=connection.owner, issuer=connection.issuer)
+        )
         if answer.status != 200:
             raise ProviderError("invalid", f"its discovery document is not there (status {answer.status})")
         if not connection.client_id:
@@ -275,13 +279,18 @@ class Providers:
             return await self._read_keys(connection, newer)
 
     async def _read_keys(self, connection: Connection, metadata: Metadata) -> KeySet:
-        answer = await self._call(connection, lambda: self._fetcher.get(metadata.jwks_uri, owner=connection.owner))
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(metadata.jwks_uri, owner=connection.owner, issuer=connection.issuer)
+        )
         if answer.status != 200:
             raise ProviderError("invalid", f"its keys are not there (status {answer.status})")
         return read_keys(answer.content)
 
     async def _post(self, connection: Connection, url: str, form: bytes, headers: dict[str, str]) -> Answer:
-        return await self._call(connection, lambda: self._fetcher.post_form(url, form, headers, owner=connection.owner))
+        return await self._call(
+            connection,
+            lambda: self._fetcher.post_form(url, form, headers, owner=connection.owner, issuer=connection.issuer),
+        )
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
         known = self._known.of(connection)

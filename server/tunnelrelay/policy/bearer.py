@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.model import Visit
-from tunnelrelay.policy.connections import digest, issuer_problems, without_client
+from tunnelrelay.policy.connections import RefusesIssuer, digest, issuer_problems, without_client
 from tunnelrelay.policy.rules import (
     Bearer,
     Claims,
@@ -38,7 +38,13 @@ MAX_TEXT = 512
 
 
 def compile_bearer(
-    spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes, problems: list[Problem]
+    spec: PolicySpec,
+    connection: Connection | None,
+    *,
+    owner: str,
+    key: bytes,
+    problems: list[Problem],
+    refuses_issuer: RefusesIssuer,
 ) -> Bearer | None:
     """Returns which tokens open the endpoint, None for none; what is wrong is appended to `problems`.
 
@@ -46,6 +52,7 @@ def compile_bearer(
         connection: Compiled from the same spec; None without a login.
         owner: Whose endpoint it is.
         key: Secret of this relay that stays the same over restarts.
+        refuses_issuer: Knows which issuers this relay calls.
     """
     issuers: list[TokenIssuer] = []
     if connection is not None and connection.bearer:
@@ -54,7 +61,9 @@ def compile_bearer(
         issuers.append(TokenIssuer(connection=connection, audiences=connection.bearer))
     if len(spec.jwt) > MAX_ISSUERS:
         problems.append(Problem("jwt.issuer", f"{len(spec.jwt)} issuers, at most {MAX_ISSUERS}"))
-    issuers.extend(_extra(jwt, owner=owner, key=key, problems=problems) for jwt in spec.jwt[:MAX_ISSUERS])
+    for jwt in spec.jwt[:MAX_ISSUERS]:
+        problems += issuer_problems(jwt.issuer, "jwt.issuer", refuses_issuer)
+        issuers.append(_extra(jwt, owner=owner, key=key, problems=problems))
     problems += _said_twice(spec)
     if not issuers:
         return None
@@ -95,7 +104,6 @@ def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: byte
 
 
 def _extra(spec: JwtSpec, *, owner: str, key: bytes, problems: list[Problem]) -> TokenIssuer:
-    problems += issuer_problems(spec.issuer, "jwt.issuer")
     problems += _audience_problems("jwt.audience", (spec.audience,))
     if len(spec.claims) > MAX_CLAIM_RULES:
         problems.append(Problem("jwt.claims", f"{len(spec.claims)} claim rules, at most {MAX_CLAIM_RULES}"))

@@ -15,7 +15,7 @@ import msgspec
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
-from tunnelrelay.policy.connections import compile_connection
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
 from tunnelrelay.policy.login_wishes import origins_of
 from tunnelrelay.policy.named import Resolve, is_named, knows_none
@@ -50,6 +50,7 @@ def compile_policy(
     key: bytes,
     is_local: bool = False,
     resolve: Resolve = knows_none,
+    refuses_issuer: RefusesIssuer = calls_any,
 ) -> Policy:
     """Returns what guards the endpoint.
 
@@ -59,6 +60,7 @@ def compile_policy(
         key: Secret of this relay that stays the same over restarts.
         is_local: The relay serves its own machine only.
         resolve: Knows the named providers.
+        refuses_issuer: Knows which providers this relay calls.
 
     Raises:
         PolicyInvalid: With every problem at once.
@@ -76,9 +78,13 @@ def compile_policy(
         problems.append(Problem("basic_auth", "a password and tokens come in the same header field: use one of them"))
     basic_key = hmac.digest(key, b"basic-auth", "sha256")
     connection = (
-        None if oidc is None else compile_connection(oidc, owner=owner, key=key, problems=problems, is_local=is_local)
+        None
+        if oidc is None
+        else compile_connection(
+            oidc, owner=owner, key=key, problems=problems, is_local=is_local, refuses_issuer=refuses_issuer
+        )
     )
-    bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems)
+    bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems, refuses_issuer=refuses_issuer)
     policy = Policy(
         cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
         cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),

@@ -7,7 +7,7 @@ finds every login still good, and nobody without the key can work out another ow
 import hmac
 import re
 from base64 import b32encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import httpx
 
@@ -29,6 +29,9 @@ MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
 ID_LENGTH = 26
 """Characters of base32, 130 bits: no two connections ever meet."""
 
+RefusesIssuer = Callable[[str], str]
+"""Says why the relay does not call providers with an issuer; "" when it does."""
+
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,128}", re.ASCII)
 """RFC 6749 section 3.3."""
@@ -36,11 +39,22 @@ _MANY_TENANTS = re.compile(r"/(common|organizations|consumers)(/|$)")
 _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
+def calls_any(issuer: str) -> str:
+    """The `RefusesIssuer` of a relay that calls every provider."""
+    return ""
+
+
 def compile_connection(
-    spec: OidcSpec, *, owner: str, key: bytes, problems: list[Problem], is_local: bool = False
+    spec: OidcSpec,
+    *,
+    owner: str,
+    key: bytes,
+    problems: list[Problem],
+    is_local: bool = False,
+    refuses_issuer: RefusesIssuer = calls_any,
 ) -> Connection:
     """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
-    problems += issuer_problems(spec.issuer, "oidc.issuer")
+    problems += issuer_problems(spec.issuer, "oidc.issuer", refuses_issuer)
     for name, field, text in (
         ("client id", "oidc.client_id", spec.client_id),
         ("client secret", "oidc.client_secret", spec.client_secret),
@@ -126,12 +140,14 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     return b32encode(hmac.digest(key, message, "sha256")).decode().lower()[:ID_LENGTH]
 
 
-def issuer_problems(issuer: str, field: str) -> list[Problem]:
+def issuer_problems(issuer: str, field: str, refuses_issuer: RefusesIssuer = calls_any) -> list[Problem]:
     """Returns what is wrong with an issuer that stands in this field: one problem at most.
 
-    Only the form: whether the address may be called at all is the guard's to say, at the moment it is dialled.
+    Only what can be told from its text. What its name resolves to is the guard's to judge, when it is dialled.
     """
     text = _issuer_problem(issuer)
+    if not text and (refusal := refuses_issuer(issuer)):
+        text = f"this relay does not call the issuer {issuer[:128]}: {refusal}"
     return [Problem(field, text)] if text else []
 
 
