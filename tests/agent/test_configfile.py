@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.agent.configfile import RESTRICTING, default_path, load
+from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
 
 
@@ -52,9 +53,13 @@ def test_the_default_file_need_not_be_there_but_a_named_one_must(tmp_path):
 
 
 def test_every_unknown_key_is_named_with_its_line(file):
-    assert problems(file("version: 3\nagent:\n  authtoken: t\n  authtokn: t\nlog: x\n")) == [
-        "4: unknown key agent.authtokn",
-        "5: unknown key log",
+    text = "version: 3\nagent:\n  authtoken: t\n  authtokn: t\n  colour: red\n  web_addr: x\nlog: x\ntunnel: {}\n"
+    assert problems(file(text)) == [
+        "4: unknown key agent.authtokn; did you mean `authtoken`?",
+        "5: unknown key agent.colour",
+        f"6: unknown key agent.web_addr; {INSTEAD['web_addr']}",
+        "7: unknown key log; it stands below `agent:`",
+        "8: unknown key tunnel; did you mean `tunnels`?",
     ]
 
 
@@ -62,6 +67,13 @@ def test_a_key_that_restricts_access_is_refused_in_every_version(file):
     assert "restricts access" in problems(file("version: 3\nagent:\n  traffic_policy: x\n"))[0]
     assert "restricts access" in problems(file("version: 2\nbasic_auth: [a:b]\n"))[0]
     assert "oauth" in RESTRICTING
+
+
+@pytest.mark.parametrize("key", sorted(RESTRICTING))
+def test_a_key_that_restricts_access_is_refused_with_another_way(file, key):
+    (said,) = problems(file(f"version: 3\nagent:\n  {key}: x\n"))
+    assert said.startswith(f"3: agent.{key} restricts access and is not implemented here; ")
+    assert (INSTEAD | IN_A_TUNNEL)[key] in said
 
 
 def test_endpoints_in_the_file_are_not_silently_left_out(file):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tunnelctl.agent.configfile import load
+from tunnelctl.agent.configfile import SEE_KEYS, load
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.tunnelfile import INNER, OWN, RULES, FileTunnel
+from tunnelctl.agent.unsupported import INSTEAD
 from tunnelctl.agent.yamlfile import FileInvalid
 
 
@@ -63,8 +64,8 @@ def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(prob
         "request_header: yes", "pooling_enabled: perhaps", "weight: 101", "labels: a=b", "proto: tcp", "metadata:",
     ) == [
         "4: unknown key tunnels.web.colour",
-        "5: tunnels.web.oauth restricts access and is not implemented here; use the flags instead",
-        "6: tunnels.web.ip_restriction.allow restricts access and is not implemented here; use the flags instead",
+        f"5: tunnels.web.oauth restricts access and is not implemented here; {INSTEAD['oauth']}",
+        f"6: tunnels.web.ip_restriction.allow restricts access and is not implemented here; {SEE_KEYS}",
         "7: tunnels.web.oidc has no value, or one of the wrong kind",
         "8: basic_auth has no value",
         "9: tunnels.web.request_header has no value, or one of the wrong kind",

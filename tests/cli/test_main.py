@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from tunnelctl import __version__
 from tunnelctl.cli import http
 from tunnelctl.cli.main import COMMANDS, run
+from tunnelctl.cli.ngrok import NGROK
 from tunnelctl.wire.messages import JwtSpec
 
 
@@ -280,6 +283,177 @@ def test_which_issuer_an_option_belongs_to_goes_by_the_order_on_the_command_line
     told = capsys.readouterr().err
     assert [part for part in said if part not in told] == []
     assert told.count("error: ") == len(said)
+
+
+# Flags of ngrok's
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The configurations that an agent was started with."""
+    from tunnelctl.agent.outcome import Stopped
+
+    configs = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    return configs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--region=eu"],
+        ["--region", "us"],
+        ["--inspect"],
+        ["--inspect=false"],
+        ["--inspect=true"],
+        ["--binding", "public"],
+        ["--scheme=https"],
+        ["--description", "the shop"],
+    ],
+)
+def test_a_flag_of_ngroks_that_says_nothing_here_changes_nothing(arguments, started):
+    assert run(["http", "3000", "--log=false", *arguments]) == 0
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert started[0] == started[1]
+
+
+def test_the_older_name_of_a_host_flag_means_the_same(started, capsys):
+    assert run(["http", "3000", "--log=false", "--hostname", "a.example"]) == 0
+    assert started[0].tunnels[0].host == "a.example"
+    assert run(["http", "3000", "--hostname", "a.example", "--domain=b.example"]) == 2
+    assert "two names of one flag" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pooling", "verify"),
+    [
+        (["--pooling-enabled=true"], True, None),
+        (["--pooling-enabled=T", "--upstream-tls-verify=0"], True, False),
+        (["--pooling-enabled=false", "--no-upstream-tls-verify=false"], False, True),
+        (["--upstream-tls-verify=TRUE"], False, True),
+    ],
+)
+def test_a_switch_takes_true_and_false(arguments, pooling, verify, started):
+    assert run(["http", *arguments, "3000", "--log=false"]) == 0
+    (tunnel,) = started[0].tunnels
+    assert (tunnel.pooling, tunnel.verify_upstream) == (pooling, verify)
+
+
+@pytest.mark.parametrize(
+    ("texts", "pairs"),
+    [
+        (["a:p,b:q"], ("a:p", "b:q")),
+        (["a:p", "b:q"], ("a:p", "b:q")),
+        (["a:p,q"], ("a:p,q",)),
+        (['"a:p,b:q"', "c:d"], ("a:p,b:q", "c:d")),
+        (["a:p,b:q,c:r"], ("a:p", "b:q", "c:r")),
+    ],
+)
+def test_a_comma_separates_users_where_a_pair_stands_on_either_side(texts, pairs, started):
+    assert run(["http", "3000", "--log=false", *(f"--basic-auth={text}" for text in texts)]) == 0
+    assert started[0].tunnels[0].policy.basic_auth == pairs
+
+
+@pytest.mark.usefixtures("never_runs")
+@pytest.mark.parametrize("flag", sorted(NGROK.flags))
+def test_a_flag_that_is_not_implemented_is_refused_by_its_name_with_another_way(flag, capsys):
+    assert run(["http", "3000", f"{flag}=x"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {flag} is not implemented here: it is a flag of ngrok's\nhint: {NGROK.flags[flag]}\n"
+    )
+
+
+@pytest.mark.parametrize("word", sorted(NGROK.commands.keys() - {"edit", "upgrade", "add-server-addr"}))
+def test_a_command_that_is_not_implemented_is_refused_by_its_name(word, capsys):
+    assert run([word, "x"]) == 2
+    assert capsys.readouterr().err.endswith(f"hint: {NGROK.commands[word]}\n")
+
+
+@pytest.mark.usefixtures("never_runs")
+@pytest.mark.parametrize("arguments", [["--binding=internal"], ["--scheme=http"], ["--scheme=https,http"]])
+def test_an_address_that_would_be_another_is_refused(arguments, capsys):
+    assert run(["http", "3000", *arguments]) == 2
+    assert "is not implemented here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["htp", "3000"], "did you mean `http`?"),
+        (["http", "3000", "--subdoman=x"], "did you mean `--subdomain`?"),
+        (["http", "3000", "--nothing-like-it"], "tunnel http --help lists what it takes"),
+        (["config", "chek"], "did you mean `check`?"),
+        (["config", "nothing"], "tunnel config --help lists what it takes"),
+        (["--relay=x", "http", "3000"], "the flag stands behind the command's name: `tunnel http --relay`"),
+    ],
+)
+def test_what_was_probably_meant_is_named_and_nothing_that_is_far(arguments, hint, capsys):
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.splitlines()[1] == f"hint: {hint}"
+
+
+# The relay's address
+
+
+@pytest.mark.parametrize("verb", ["add-relay", "add-connect-url"])
+def test_a_relay_is_saved_and_dialled_from_then_on(verb, started, capsys):
+    assert run(["config", verb, "tun.example"]) == 0
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert started[0].relay.url == "https://tun.example"
+    capsys.readouterr()
+    assert run(["config", "check"]) == 0
+    assert capsys.readouterr().err == "Relay: https://tun.example (connect_url)\n"
+
+
+def test_a_relay_is_saved_together_with_its_token(started, tmp_path):
+    assert run(["config", "add-authtoken", "tok", "--relay=https://tun.example:8443"]) == 0
+    assert run(["config", "add-api-key", "key", "--relay=https://other.example"]) == 0
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert (started[0].relay.url, started[0].token) == ("https://other.example", "tok")
+    assert (tmp_path / "tunnel.yml").read_text().count("connect_url") == 1
+
+
+@pytest.mark.parametrize("url", ["http://tun.example", "tun.example/path", "ftp://tun.example", ""])
+def test_an_address_that_cannot_be_is_not_saved(url, tmp_path, capsys):
+    assert run(["config", "add-relay", url]) == 2
+    assert run(["config", "add-authtoken", "tok", "--relay", url or " "]) == 2
+    assert not (tmp_path / "tunnel.yml").exists()
+    assert "hint: give it as https://tun.example" in capsys.readouterr().err
+
+
+def test_a_relay_in_a_second_version_file_keeps_its_name_there(tmp_path, started):
+    (tmp_path / "tunnel.yml").write_text("version: 2\nserver_addr: old.example:443\n")
+    assert run(["config", "add-relay", "tun.example"]) == 0
+    assert (tmp_path / "tunnel.yml").read_text() == 'version: 2\nserver_addr: "https://tun.example"\n'
+
+
+def test_the_check_says_which_relay_holds_and_why(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tunnel.yml").write_text("version: 3\n")
+    assert run(["config", "check"]) == 0
+    assert "Relay: http://127.0.0.1:8080 (the default; `tunnel config add-relay URL`" in capsys.readouterr().err
+    monkeypatch.setenv("TUNNELCTL_RELAY", "https://env.example")
+    assert run(["config", "check"]) == 0
+    assert capsys.readouterr().err == "Relay: https://env.example (TUNNELCTL_RELAY)\n"
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", [["http"], ["tunnel"], ["start"]])
+def test_a_long_list_of_flags_is_in_groups_with_examples(command, capsys):
+    assert run([*command, "--help"]) == 0
+    out = capsys.readouterr().out
+    titles = re.findall(r"(?m)^(\w[\w ]*):$", out)
+    assert titles[0] == "Examples"
+    assert titles[-2:] == ["Log", "More"]
+    assert out.count("\n  tunnel ") >= 2
+    assert "--region" not in out
+
+
+def test_every_flag_of_a_tunnel_stands_in_one_group():
+    placed = [param for params in http.http.sections.values() for param in params]
+    assert len(placed) == len({id(param) for param in placed}) == len(http.http.params) - 1
+    assert list(http.http.sections)[:-1] == ["Relay", "Address", "Login", "Other rules", "Headers", "App", "Log"]
 
 
 def test_all_flags_are_named_once():

@@ -1,5 +1,6 @@
 """docs/reference/cli.md and agent-configuration.md name every command, flag, key and exit code, and no other."""
 
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.agent.tunnelfile import TUNNEL_KEYS
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
+from tunnelctl.cli.ngrok import NGROK
 from tunnelrelay.cli.main import cli as tunnelrelay
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -106,6 +108,7 @@ def test_every_flag_in_the_prose_exists(text):
     all_of_them = [*COMMANDS.values(), *API.values()]
     known = {name.partition(".")[0] for command in all_of_them for option in options(command) for name in option.opts}
     known |= {name for command in all_of_them for option in options(command) for name in option.secondary_opts}
+    known |= {name for option in COMMANDS["tunnel http"].params for name in option.opts} | {*NGROK.flags}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--version", "--help"}
 
 
@@ -123,6 +126,18 @@ def test_every_example_is_a_command_line(line):
 def test_the_exit_codes_are_the_codes():
     table = TEXT.partition("### Exit codes")[2].partition("###")[0]
     assert [int(row[0]) for row in rows(table) if row[0].isdigit()] == [0, *map(int, Exit)]
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_an_exit_code_means_what_the_code_says(code):
+    table = TEXT.partition("### Exit codes")[2].partition("###")[0]
+    (meaning,) = (row[1] for row in rows(table) if row[0] == str(int(code)))
+    source = inspect.getsource(Exit).partition(f"{code.name} = ")[2].partition('"""')[2].partition('"""')[0]
+    assert plain_words(source)[:4] == plain_words(meaning)[:4]
+
+
+def plain_words(text):
+    return re.findall(r"[\w'-]+", text.lower())
 
 
 def test_the_log_messages_are_the_codes():

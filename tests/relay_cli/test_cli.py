@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tunnelctl.cli.command import Command
 from tunnelrelay import __main__ as command
 from tunnelrelay.cli.main import cli
+from tunnelrelay.config import SETTINGS
 from tunnelrelay.control import ControlSocket
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
 
@@ -247,6 +249,13 @@ def test_help_imports_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_setting_stands_in_one_group_of_the_help() -> None:
+    command = cli.commands["serve"]
+    assert isinstance(command, Command)
+    placed = [str(param.name) for params in command.sections.values() for param in params]
+    assert sorted(placed) == sorted([*SETTINGS, "config_file"])
 
 
 @pytest.mark.parametrize("args", [["--help"], ["serve", "--help"], ["token", "--help"], ["token", "revoke", "--help"]])

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import platformdirs
 
-from tunnelctl.agent.tunnelfile import FileTunnel, read_tunnels
+from tunnelctl.agent.tunnelfile import TUNNEL_KEYS, FileTunnel, read_tunnels
+from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import Entry, FileInvalid, Mapping, parse, read_text
+from tunnelctl.nearest import nearest
 
 FILE_NAME = "tunnel.yml"
 RESTRICTING = frozenset(
@@ -25,6 +27,8 @@ RESTRICTING = frozenset(
 )  # fmt: skip
 """Keys that keep visitors out. Where one of them is not implemented the file is refused, whatever its version."""
 NOT_YET = {"endpoints": "endpoints cannot be started from the file; write each below `tunnels`, or use `tunnel http`"}
+TOP_KEYS = ("version", "agent", "tunnels")
+SEE_KEYS = "docs/reference/agent-configuration.md lists the keys of a tunnel"
 V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
 CONSOLE_UI = ("iftty", "true", "false")
 
@@ -165,16 +169,18 @@ class _Reader:
             self._problem(entry, f"{entry.key} has a value of the wrong kind")
 
     def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> None:
+        near = _near(entry.key, prefix)
         if entry.key in RESTRICTING or is_rule:
-            self._problem(
-                entry, f"{prefix}{entry.key} restricts access and is not implemented here; use the flags instead"
-            )
+            known = INSTEAD | ({} if prefix.startswith("tunnels.") else IN_A_TUNNEL)
+            what = f"{prefix}{entry.key} restricts access and is not implemented here"
+            self._problem(entry, f"{what}; {known.get(entry.key, near or SEE_KEYS)}")
         elif entry.key in NOT_YET:
             self._not_yet(entry)
         elif is_v2:
             self._warnings.append(f"{self._path}:{entry.line}: unknown key {entry.key} is ignored")
         else:
-            self._problem(entry, f"unknown key {prefix}{entry.key}")
+            more = near or INSTEAD.get(entry.key, "")
+            self._problem(entry, f"unknown key {prefix}{entry.key}{f'; {more}' if more else ''}")
 
     def _not_yet(self, entry: Entry) -> None:
         if entry.value:
@@ -182,3 +188,13 @@ class _Reader:
 
     def _problem(self, entry: Entry, what: str) -> None:
         self._problems.append(f"{self._path}:{entry.line}: {what}")
+
+
+def _near(key: str, prefix: str) -> str:
+    """What was probably meant by a key that is not known where it stands, "" when nothing is near."""
+    if not prefix and key in AGENT_KEYS:
+        return "it stands below `agent:`"
+    _, _, inner = prefix.partition(".")
+    is_tunnels = prefix.startswith("tunnels.")
+    meant = nearest(inner.partition(".")[2] + key, TUNNEL_KEYS if is_tunnels else AGENT_KEYS if prefix else TOP_KEYS)
+    return f"did you mean `{meant}`?" if meant is not None else ""

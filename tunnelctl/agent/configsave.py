@@ -10,11 +10,13 @@ import yaml
 
 from tunnelctl.agent.yamlfile import FileInvalid, Mapping, compose, parse, read_text
 
-SecretKey = Literal["authtoken", "api_key"]
+V2_SPELLINGS = {"connect_url": ("server_addr",)}
+"""Other names of a key, in files of version 2."""
+SavedKey = Literal["authtoken", "api_key", "connect_url"]
 
 
-def save_secret(path: Path, key: SecretKey, value: str) -> None:
-    """Put the secret in the file, which is made if it is not there.
+def save_secret(path: Path, key: SavedKey, value: str) -> None:
+    """Put the value in the file, which is made if it is not there.
 
     Raises:
         FileInvalid: The file that is there is no YAML mapping, or one written in a way that cannot be edited.
@@ -26,8 +28,8 @@ def save_secret(path: Path, key: SecretKey, value: str) -> None:
     write_private(path, text)
 
 
-def with_secret(text: str, key: SecretKey, value: str, path: Path) -> str:
-    """The file's text with this secret in it: one value replaced or one line added, all else as it was.
+def with_secret(text: str, key: SavedKey, value: str, path: Path) -> str:
+    """The file's text with this value in it: one value replaced or one line added, all else as it was.
 
     Raises:
         FileInvalid: The text is no YAML mapping.
@@ -49,7 +51,7 @@ def with_secret(text: str, key: SecretKey, value: str, path: Path) -> str:
     return text if "version" in keys else f"version: 3\n{text}"
 
 
-def _set_in_agent(text: str, agent: yaml.Node, key: SecretKey, quoted: str) -> str:
+def _set_in_agent(text: str, agent: yaml.Node, key: SavedKey, quoted: str) -> str:
     if isinstance(agent, yaml.MappingNode) and agent.value:
         return _set(text, agent, key, quoted)
     start, end = agent.start_mark.index, agent.end_mark.index
@@ -60,7 +62,7 @@ def _set_in_agent(text: str, agent: yaml.Node, key: SecretKey, quoted: str) -> s
 def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
     """Replace the key's value, or put the key before the mapping's first."""
     for key_node, value_node in mapping.value:
-        if key_node.value == key:
+        if key_node.value in (key, *V2_SPELLINGS.get(key, ())):
             return (
                 f"{text[: value_node.start_mark.index]}{_spaced(value_node, value)}{text[value_node.end_mark.index :]}"
             )
@@ -69,11 +71,12 @@ def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
     return f"{text[: first.index]}{key}: {value}{separator}{text[first.index :]}"
 
 
-def _found(top: Mapping, key: SecretKey) -> object:
+def _found(top: Mapping, key: SavedKey) -> object:
     agent = top.get("agent")
     inner = agent.value if agent is not None else top
-    entry = inner.get(key) if isinstance(inner, dict) else None
-    return entry.value if entry is not None else None
+    names = (key, *V2_SPELLINGS.get(key, ()))
+    entries = [inner[name] for name in names if name in inner] if isinstance(inner, dict) else []
+    return entries[0].value if entries else None
 
 
 def _spaced(node: yaml.Node, value: str) -> str:

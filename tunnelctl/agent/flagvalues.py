@@ -50,6 +50,20 @@ def name_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def pairs_of(text: str) -> list[str]:
+    """The `USER:PASS` of a text that may hold several, separated by commas as ngrok takes them.
+
+    A comma counts only where a pair stands on either side of it, and none in a text that begins with a double quote:
+    `"ann:a,b:c"` is one pair. What names a file or a variable is one too.
+    """
+    if text.startswith(("env:", "file:")):
+        return [text]
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        return [text[1:-1]]
+    parts = text.split(",")
+    return parts if all(":" in part for part in parts) else [text]
+
+
 def not_empty(text: str) -> str:
     """The text itself. Raises ValueError when nothing but spaces is in it."""
     if not text.strip():

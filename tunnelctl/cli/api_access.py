@@ -13,9 +13,10 @@ from tunnelctl.agent.configfile import FileConfig, default_path, load
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.asked import typed_parameters
+from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.flags import RELAY, Decorator, option
+from tunnelctl.cli.flags import RELAY, option
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.config import config_option
+from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.records import LEVELS, STYLES
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, env: bool = False) -> Decorator:
@@ -54,7 +54,7 @@ TUNNEL: tuple[Decorator, ...] = (
         help="Its part of the requests, beside other tunnels of the same address [default: 1].",
     ),
 )
-UPSTREAM = click.option(
+UPSTREAM: Decorator = click.option(
     "--upstream-tls-verify/--no-upstream-tls-verify",
     default=None,
     help="Verify the certificate of an https service [default: unless it is on this machine].",
@@ -75,4 +75,33 @@ LOGGING: tuple[Decorator, ...] = (
         show_envvar=True,
         help="The lightest records to write [default: info].",
     ),
+)
+
+
+def _public_alone(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value not in ("", "public"):
+        hint = "every tunnel is public: say who gets in, with --oidc, --jwt-issuer or --cidr-allow"
+        raise Failure(Exit.USAGE, [f"--binding {value} is not implemented here: it is ngrok's"], hint)
+    return value
+
+
+def _https_alone(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    schemes = {scheme.strip() for value in values for scheme in value.split(",")}
+    if schemes - {"https"}:
+        hint = "leave it out: the relay decides, and one with https sends http:// on to it"
+        raise Failure(Exit.USAGE, [f"--scheme {','.join(sorted(schemes))} is not implemented here"], hint)
+    return values
+
+
+FAMILIAR: tuple[Decorator, ...] = (
+    click.option("--region", hidden=True, expose_value=False, help="The relay is where it is."),
+    click.option("--inspect/--no-inspect", hidden=True, expose_value=False, help="There is no inspector."),
+    click.option("--description", hidden=True, expose_value=False, help="No effect; --metadata reaches the relay."),
+)
+"""Flags of ngrok's that say nothing which could matter here, so that its command lines run as they are."""
+FAMILIAR_HTTP: tuple[Decorator, ...] = (
+    *FAMILIAR,
+    click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
+    click.option("--scheme", hidden=True, expose_value=False, multiple=True, callback=_https_alone),
+    click.option("--hostname", hidden=True, default="", metavar="HOST", help="The older name of --domain."),
 )

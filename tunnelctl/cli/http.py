@@ -5,23 +5,27 @@ from typing import Any, cast
 
 import click
 
+from tunnelctl.agent.flagvalues import pairs_of
 from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
 from tunnelctl.cli.asked import TunnelFlags, typed_parameters
-from tunnelctl.cli.flags import CONNECTION, LOGGING, TUNNEL, UPSTREAM, Decorator, many, option, with_options
+from tunnelctl.cli.command import Command, Decorator
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flags import CONNECTION, FAMILIAR_HTTP, LOGGING, TUNNEL, UPSTREAM, many, option
 from tunnelctl.cli.serving import serve
 
 JWT_OPTIONS = {"jwt_issuer": JWT_ISSUER, "jwt_audience": JWT_AUDIENCE, "jwt_claim": JWT_CLAIM}
 JWT_ORDER = f"{__name__}.jwt_order"
 """Where a click context keeps the names of those that were typed, in their order and as often as they were."""
 
-OPTIONS: tuple[Decorator, ...] = (
-    *CONNECTION,
+ADDRESS: tuple[Decorator, ...] = (
     option("--subdomain", "Name under the relay's domain.", "NAME"),
     option("--domain", "Whole host name instead.", "HOST"),
     option("--url", "Whole public address instead.", "URL"),
     option("--edge", "Join this edge, by id, host or name: its address and rules are kept at the relay.", "NAME"),
     click.option("--pooling-enabled", is_flag=True, help="Share the address with your other tunnels that say so too."),
     *TUNNEL,
+)
+LOGIN: tuple[Decorator, ...] = (
     option(
         "--oidc",
         "Visitors log in at this OpenID provider, or at one the relay knows by name.",
@@ -55,6 +59,8 @@ OPTIONS: tuple[Decorator, ...] = (
     many("--oidc-cross-site", "oidc_cross_site", "Sites whose pages may use a visitor's login.", "allow:ORIGIN"),
     click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
     click.option("--oidc-allow-cors-preflight", is_flag=True, help="Let CORS preflights pass without a login."),
+)
+OTHER_RULES: tuple[Decorator, ...] = (
     many("--oidc-bearer", "oidc_bearer", "Take tokens for this audience too [default: the client id].", "[=AUDIENCE]"),
     many(JWT_ISSUER, "jwt_issuer", "Programs show a token of this issuer, with or without --oidc.", "ISSUER"),
     many(JWT_AUDIENCE, "jwt_audience", "Whom tokens of the issuer before it must be made for.", "AUDIENCE"),
@@ -67,17 +73,39 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     many("--cidr-allow", "cidr_allow", "Let in visitors from this network only.", "NET"),
     many("--cidr-deny", "cidr_deny", "Keep out visitors from this network.", "NET"),
+)
+HEADERS: tuple[Decorator, ...] = (
     option("--host-header", "Host the service sees: rewrite (its own), preserve, or a value.", "rewrite|VALUE"),
     many("--request-header-add", "request_add", "Header to add to requests.", "'N: V'"),
     many("--request-header-remove", "request_remove", "Header to remove from requests.", "N"),
     many("--response-header-add", "response_add", "Header to add to responses.", "'N: V'"),
     many("--response-header-remove", "response_remove", "Header to remove from responses.", "N"),
-    UPSTREAM,
-    *LOGGING,
+)
+SECTIONS: dict[str, tuple[Decorator, ...]] = {
+    "Relay": CONNECTION,
+    "Address": ADDRESS,
+    "Login": LOGIN,
+    "Other rules": OTHER_RULES,
+    "Headers": HEADERS,
+    "App": (UPSTREAM,),
+    "Log": LOGGING,
+    "-": FAMILIAR_HTTP,  # hidden: a section without a line is not written
+}
+EXAMPLES = (
+    ("tunnel http 3000", "The app on port 3000 gets an address, through a relay on this machine."),
+    (
+        "tunnel http 3000 --relay https://tun.example --authtoken env:TOKEN --subdomain demo",
+        "At demo.tun.example, through a relay elsewhere.",
+    ),
+    (
+        "tunnel http 3000 --oidc https://acme.okta.com --oidc-client-id ID --oidc-client-secret env:SECRET "
+        "--oidc-allow-domain acme.com",
+        "Only people who log in with an address at acme.com see it.",
+    ),
 )
 
 
-class _HttpCommand(click.Command):
+class _HttpCommand(Command):
     """Reads what click alone would not.
 
     `--oidc-bearer` without a value is one with an empty value: click would take the port for it. And of options that
@@ -85,6 +113,7 @@ class _HttpCommand(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = self.with_plain_switches(args)
         end = args.index("--") if "--" in args else len(args)
         args = [f"{arg}=" if arg == "--oidc-bearer" and at < end else arg for at, arg in enumerate(args)]
         _, _, order = self.make_parser(ctx).parse_args([*args])
@@ -100,9 +129,13 @@ def _jwt_in_order(ctx: click.Context, given: dict[str, Any]) -> tuple[tuple[str,
     return tuple((JWT_OPTIONS[name], next(values[name])) for name in order)
 
 
-@click.command(cls=_HttpCommand, short_help="Give a local web service a public address.")
+@click.command(
+    cls=_HttpCommand,
+    sections=SECTIONS,
+    examples=EXAMPLES,
+    short_help="Give a local web service a public address.",
+)
 @click.argument("address", metavar="PORT|HOST:PORT|URL")
-@with_options(*OPTIONS)
 @click.pass_context
 def http(ctx: click.Context, /, **given: Any) -> None:
     """Give the web service at PORT, HOST:PORT or URL a public address.
@@ -122,7 +155,7 @@ def _flags(given: dict[str, Any], typed: frozenset[str], jwt: tuple[tuple[str, s
         relay_ca=given["relay_ca"],
         authtoken=given["authtoken"],
         subdomain=given["subdomain"],
-        domain=given["domain"],
+        domain=_domain(given),
         url=given["url"],
         name=given["name"],
         metadata=given["metadata"],
@@ -152,7 +185,7 @@ def _flags(given: dict[str, Any], typed: frozenset[str], jwt: tuple[tuple[str, s
             oidc_allow_preflight=given["oidc_allow_cors_preflight"],
             oidc_bearer=given["oidc_bearer"],
             jwt=jwt,
-            basic_auth=given["basic_auth"],
+            basic_auth=tuple(pair for text in given["basic_auth"] for pair in pairs_of(text)),
             cidr_allow=given["cidr_allow"],
             cidr_deny=given["cidr_deny"],
             host_header=given["host_header"],
@@ -164,3 +197,10 @@ def _flags(given: dict[str, Any], typed: frozenset[str], jwt: tuple[tuple[str, s
         typed=typed,
         emptied=frozenset(name for name in typed - {"url", "metadata"} if given[name] == ""),
     )
+
+
+def _domain(given: dict[str, Any]) -> str:
+    """The host by either name of the flag."""
+    if given["domain"] and given["hostname"]:
+        raise Failure(Exit.USAGE, ["--domain and --hostname are two names of one flag"], "give it once, as --domain")
+    return str(given["domain"] or given["hostname"])

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from tunnelctl.cli.asked import TunnelFlags, typed_parameters
-from tunnelctl.cli.flags import CONNECTION, LOGGING, TUNNEL, UPSTREAM, with_options
+from tunnelctl.cli.command import Command
+from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, UPSTREAM
 from tunnelctl.cli.serving import serve
 
 LABEL = click.option(
@@ -18,9 +19,27 @@ LABEL = click.option(
 )
 
 
-@click.command(short_help="Serve an edge that is set up at the relay.")
+SECTIONS = {
+    "Edge": (LABEL,),
+    "Relay": CONNECTION,
+    "Tunnel": TUNNEL,
+    "App": (UPSTREAM,),
+    "Log": LOGGING,
+    "-": FAMILIAR,  # hidden: a section without a line is not written
+}
+EXAMPLES = (
+    ("tunnel tunnel --label edge=edghts_2abc 3000", "Serve the edge of this id, which the relay's dashboard shows."),
+    ("tunnel tunnel --label app=shop --label stage=live 3000", "Serve every edge that asks for these labels."),
+)
+
+
+@click.command(
+    cls=Command,
+    sections=SECTIONS,
+    examples=EXAMPLES,
+    short_help="Serve an edge that is set up at the relay.",
+)
 @click.argument("address", metavar="PORT|HOST:PORT|URL")
-@with_options(LABEL, *CONNECTION, *TUNNEL, UPSTREAM, *LOGGING)
 @click.pass_context
 def tunnel(ctx: click.Context, /, **given: Any) -> None:
     """Serve the edges that look for these labels with the web service at PORT, HOST:PORT or URL.

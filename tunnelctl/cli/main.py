@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from tunnelctl import __version__
+from tunnelctl.cli.command import Group
 from tunnelctl.stdio import open_missing
 
 COMMANDS = {
@@ -15,13 +16,29 @@ COMMANDS = {
     "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
-    "config": ("tunnelctl.cli.config:config", "Save an authtoken or API key, check the configuration file."),
+    "config": ("tunnelctl.cli.config:config", "Save a relay, authtoken or API key, check the configuration file."),
     "version": ("tunnelctl.cli.main:version", "Print the version."),
 }
 """Where each command is, and its line in the help, so that listing them imports none."""
 
 
-class LazyGroup(click.Group):
+START = (
+    (
+        "tunnel http 3000",
+        "Give the app on port 3000 an address, through a relay on this machine (`tunnelrelay serve`).",
+    ),
+    (
+        "tunnel config add-authtoken TOKEN --relay https://tun.example",
+        "Save a relay elsewhere, with the token that its operator gave out. Then `tunnel http 3000` uses it.",
+    ),
+    (
+        "tunnel http 3000 --oidc https://acme.okta.com --oidc-client-id ID --oidc-client-secret env:SECRET",
+        "Let in only people who log in there; `tunnel http --help` shows all rules.",
+    ),
+)
+
+
+class LazyGroup(Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,6 +62,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    start=START,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -13,6 +13,7 @@ import click
 from tunnelctl.agent.address import AddressInvalid, parse_relay
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.cli.asked import typed_parameters
+from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, plain
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.cli.view import can_draw
@@ -36,7 +37,7 @@ ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
 LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri")
 
 
-@click.group()
+@click.group(cls=Group)
 def oidc() -> None:
     """Look at OpenID providers."""
 

@@ -26,6 +26,7 @@ from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.tunnelfile import KEYS
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
+from tunnelctl.nearest import nearest
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem
 
@@ -129,10 +130,13 @@ class _Resolver:
         """Those of the file that were named, or all of them; what is wrong with one begins with its name."""
         known = {one.name: one for one in file.tunnels}
         if not known and not self._problems:
-            self._problems.append(f"{file.path}: there are no tunnels in it")
+            self._problems.append(f"{file.path}: there {'are no tunnels in it' if file.exists else 'is no such file'}")
+            self._hint = "write them below `tunnels:` (docs/reference/agent-configuration.md), or use `tunnel http`"
         elif unknown := [name for name in names if name not in known]:
             there = ", ".join(known)
             self._problems += [f"{file.path}: no tunnel is called {name}; there are {there}" for name in unknown]
+            meant = [near for name in unknown if (near := nearest(name, known)) is not None]
+            self._hint = f"did you mean `tunnel start {' '.join(meant)}`?" if meant else "start one of these, or --all"
         configs = []
         for name in dict.fromkeys(names or known):
             if name in known:

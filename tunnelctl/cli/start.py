@@ -5,19 +5,28 @@ from typing import Any
 import click
 
 from tunnelctl.cli.asked import StartFlags, typed_parameters
+from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.flags import CONNECTION, LOGGING, with_options
+from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING
 from tunnelctl.cli.serving import serve
 
-
-@click.command(short_help="Start tunnels of the configuration file.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@with_options(
+TUNNELS: tuple[Decorator, ...] = (
     click.option("--all", "everything", is_flag=True, help="Start all tunnels of the file."),
-    *CONNECTION,
     click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
-    *LOGGING,
 )
+EXAMPLES = (
+    ("tunnel start --all", "Start every tunnel of the file that `tunnel config check` names."),
+    ("tunnel start web shop --config tunnels.yml", "Start two tunnels of another file."),
+)
+
+
+@click.command(
+    cls=Command,
+    sections={"Tunnels": TUNNELS, "Relay": CONNECTION, "Log": LOGGING, "-": FAMILIAR},
+    examples=EXAMPLES,
+    short_help="Start tunnels of the configuration file.",
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
 def start(ctx: click.Context, /, **given: Any) -> None:
     """Start the tunnels called NAME in the configuration file, or all of them.

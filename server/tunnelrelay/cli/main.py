@@ -9,38 +9,42 @@ from typing import Any
 import click
 
 import tunnelctl
-from tunnelrelay.cli.options import (
-    config_option,
-    keys_file,
-    keys_file_option,
-    keys_options,
-    loaded,
-    place_options,
-    run,
-    setting_options,
-    store_options,
-)
+from tunnelctl.cli.command import Group
+from tunnelrelay.cli.options import ARCHIVED, STORED, WITH_KEYS, keys_file, loaded, run, setting_sections
 from tunnelrelay.config import RelayConfig, load_config
 
+SERVE_EXAMPLES = (
+    ("tunnelrelay serve", "A relay for this machine alone, without DNS, TLS or tokens."),
+    (
+        "tunnelrelay serve --domain tun.example --https :443 --http :80 --tls-cert chain.pem --tls-key key.pem",
+        "A public one; DNS for tun.example and *.tun.example points here.",
+    ),
+    (
+        "tunnelrelay serve --public-url 'https://*.tun.example' --http 127.0.0.1:8080 --trusted-proxy 127.0.0.1",
+        "Behind a proxy on this machine that ends TLS.",
+    ),
+)
+START_EXAMPLES = (
+    ("tunnelrelay serve", "Try it on this machine; then `tunnel http 3000` in another terminal."),
+    ("tunnelrelay token create --owner ann", "For real: a token for each person whose agents may connect."),
+    (
+        "tunnelrelay serve --domain tun.example --https :443 --http :80 --tls-cert chain.pem --tls-key key.pem",
+        "And the relay; DNS for tun.example and *.tun.example points here.",
+    ),
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=Group,
+    start=START_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(tunnelctl.__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """The relay of the tunnel: gives local apps public addresses that only the right people can open.
-
-    \b
-    Try it on this machine, without DNS, TLS or tokens:
-      tunnelrelay serve
-    \b
-    For real (wildcard DNS for *.tun.example points here):
-      tunnelrelay token create --owner ann
-      tunnelrelay serve --domain tun.example --https :443 --http :80 --tls-cert chain.pem --tls-key key.pem
-    """
+    """The relay of the tunnel: gives local apps public addresses that only the right people can open."""
 
 
-@cli.command()
-@config_option
-@setting_options
+@cli.command(sections=setting_sections(), examples=SERVE_EXAMPLES)
 def serve(config_file: str | None, **flags: object) -> None:
     """Run the relay until SIGINT or SIGTERM.
 
@@ -62,14 +66,13 @@ def token() -> None:
     """
 
 
-@token.command("create")
+@token.command("create", sections=STORED)
 @click.option("--owner", metavar="NAME", default="default", show_default=True, help="Who the agent acts for.")
 @click.option("--description", metavar="TEXT", default="", help="What it is for, for people.")
 @click.option(
     "--acl", metavar="RULE", multiple=True, help="What it may bind, as in bind:pr-*. May be given several times."
 )
 @click.option("--expires", metavar="TIME", default="", help="How long it is good, as in 12h or 30d; for ever without.")
-@store_options
 def token_create(owner: str, description: str, acl: tuple[str, ...], expires: str, **where: Any) -> None:
     """Make a token and print it: the only time it is shown.
 
@@ -80,9 +83,8 @@ def token_create(owner: str, description: str, acl: tuple[str, ...], expires: st
     run(create, where, owner, description, acl, expires)
 
 
-@token.command("list")
+@token.command("list", sections=STORED)
 @click.option("--owner", metavar="NAME", default=None, help="Only this owner's.")
-@store_options
 def token_list(owner: str | None, **where: Any) -> None:
     """List tokens, without what opens the door."""
     from tunnelrelay.cli.tokens import show
@@ -90,10 +92,9 @@ def token_list(owner: str | None, **where: Any) -> None:
     run(show, where, owner)
 
 
-@token.command("revoke")
+@token.command("revoke", sections=STORED)
 @click.argument("tokens", nargs=-1, metavar="[ID|TOKEN]...")
 @click.option("--owner", metavar="NAME", default=None, help="All tokens of this owner.")
-@store_options
 def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> None:
     """Revoke tokens, by their id or by the token itself. Links that came with them end at once."""
     if bool(tokens) == (owner is not None):
@@ -111,12 +112,11 @@ def admin() -> None:
     """
 
 
-@admin.command("create")
+@admin.command("create", sections=STORED)
 @click.option("--name", metavar="NAME", default="admin", show_default=True, help="What the administrator is called.")
 @click.option("--owner", metavar="OWNER", default=None, help="Whose things they set up; by default the relay's own.")
 @click.option("--email", metavar="EMAIL", default="", help="Their e-mail address, for people.")
 @click.option("--link", "is_link", is_flag=True, help="Only a new link, for somebody who is there already.")
-@store_options
 def admin_create(name: str, owner: str | None, email: str, is_link: bool, **where: Any) -> None:
     """Make an administrator, and print a link that signs them in once, within an hour."""
     from tunnelrelay.cli.admin import create
@@ -125,7 +125,7 @@ def admin_create(name: str, owner: str | None, email: str, is_link: bool, **wher
     run(create, where, loaded(load_config, where["config_file"], flags), name, owner, email, is_link)
 
 
-@admin.command("key")
+@admin.command("key", sections=STORED)
 @click.option("--name", metavar="NAME", default="admin", show_default=True, help="Whom it acts for; any user.")
 @click.option(
     "--scope",
@@ -136,7 +136,6 @@ def admin_create(name: str, owner: str | None, email: str, is_link: bool, **wher
 )
 @click.option("--description", metavar="TEXT", default="", help="What it is for, for people.")
 @click.option("--expires", metavar="TIME", default="", help="How long it is good, as in 12h or 30d; for ever without.")
-@store_options
 def admin_key(name: str, scopes: tuple[str, ...], description: str, expires: str, **where: Any) -> None:
     """Make a key for the API and print it: the only time it is shown."""
     from tunnelrelay.cli.admin import make_key
@@ -144,8 +143,7 @@ def admin_key(name: str, scopes: tuple[str, ...], description: str, expires: str
     run(make_key, where, name, scopes, description, expires)
 
 
-@admin.command("list")
-@store_options
+@admin.command("list", sections=STORED)
 def admin_list(**where: Any) -> None:
     """List the administrators."""
     from tunnelrelay.cli.admin import show
@@ -161,10 +159,9 @@ def session() -> None:
     """
 
 
-@session.command("list")
+@session.command("list", sections=STORED)
 @click.option("--host", metavar="HOST", default=None, help="Only at this endpoint.")
 @click.option("--user", metavar="USER", default=None, help="Only this e-mail address, or id at the provider.")
-@store_options
 def session_list(host: str | None, user: str | None, **where: Any) -> None:
     """List sessions, the most recently used first. An id opens nothing: it only names a session here."""
     from tunnelrelay.cli.sessions import show
@@ -172,12 +169,11 @@ def session_list(host: str | None, user: str | None, **where: Any) -> None:
     run(show, where, host, user)
 
 
-@session.command("revoke")
+@session.command("revoke", sections=WITH_KEYS)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--host", metavar="HOST", default=None, help="All sessions at this endpoint.")
 @click.option("--user", metavar="USER", default=None, help="All of this e-mail address, or id at the provider.")
 @click.option("--all", "is_all", is_flag=True, help="All sessions there are.")
-@keys_options
 def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_all: bool, **where: Any) -> None:
     """End sessions, by their id, or all of a host, of a user, or of a user at a host.
 
@@ -195,9 +191,8 @@ def name() -> None:
     """See who holds which host name, and free one."""
 
 
-@name.command("list")
+@name.command("list", sections=STORED)
 @click.option("--owner", metavar="NAME", default=None, help="Only those this owner holds, or held last.")
-@store_options
 def name_list(owner: str | None, **where: Any) -> None:
     """List every name that anybody ever held, and its generation: how often it has changed hands, and one."""
     from tunnelrelay.cli.names import show
@@ -205,9 +200,8 @@ def name_list(owner: str | None, **where: Any) -> None:
     run(show, where, owner)
 
 
-@name.command("release")
+@name.command("release", sections=STORED)
 @click.argument("name", metavar="NAME")
-@store_options
 def name_release(name: str, **where: Any) -> None:
     """Free a name that nobody serves, though it still cools down: whoever asks next gets it."""
     from tunnelrelay.cli.names import release
@@ -220,12 +214,11 @@ def audit() -> None:
     """Look up what happened to logins, sessions, names and keys."""
 
 
-@audit.command("list")
+@audit.command("list", sections=STORED)
 @click.option("--since", metavar="TIME", default="", help="Only of this last stretch of time, as in 15m, 1h or 7d.")
 @click.option("--host", metavar="HOST", default=None, help="Only this endpoint's.")
 @click.option("--kind", metavar="KIND", default=None, help="Only this kind of event.")
 @click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most.")
-@store_options
 def audit_list(since: str, host: str | None, kind: str | None, limit: int, **where: Any) -> None:
     """List events, oldest first.
 
@@ -244,8 +237,7 @@ def keys() -> None:
     """
 
 
-@keys.command("list")
-@keys_options
+@keys.command("list", sections=WITH_KEYS)
 def keys_list(**where: Any) -> None:
     """List the keys, without what is secret."""
     from tunnelrelay.cli.keys import show
@@ -253,8 +245,7 @@ def keys_list(**where: Any) -> None:
     run(show, where, keys_file(where))
 
 
-@keys.command("rotate")
-@keys_options
+@keys.command("rotate", sections=WITH_KEYS)
 def keys_rotate(**where: Any) -> None:
     """Make a new sealing key and a new signing key.
 
@@ -265,9 +256,8 @@ def keys_rotate(**where: Any) -> None:
     run(rotate, where, keys_file(where))
 
 
-@keys.command("drop", context_settings={"ignore_unknown_options": True})
+@keys.command("drop", context_settings={"ignore_unknown_options": True}, sections=WITH_KEYS)
 @click.argument("kid", metavar="ID")
-@keys_options
 def keys_drop(kid: str, **where: Any) -> None:
     """Take a key away before its time: nothing it sealed or signed is good any more. Never the newest."""
     from tunnelrelay.cli.keys import drop
@@ -275,11 +265,9 @@ def keys_drop(kid: str, **where: Any) -> None:
     run(drop, where, keys_file(where), kid)
 
 
-@cli.command()
+@cli.command(sections=ARCHIVED)
 @click.argument("file", metavar="FILE|-")
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
-@keys_file_option
-@place_options
 def backup(file: str, force: bool, **where: Any) -> None:
     """Write everything the relay keeps, and its keys, to FILE, or to stdout. Relays may run meanwhile."""
     from tunnelrelay.cli.backup import backup
@@ -287,11 +275,9 @@ def backup(file: str, force: bool, **where: Any) -> None:
     run(partial(backup, is_forced=force), where, keys_file(where), file)
 
 
-@cli.command()
+@cli.command(sections=ARCHIVED)
 @click.argument("file", metavar="FILE|-")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@keys_file_option
-@place_options
 def restore(file: str, yes: bool, **where: Any) -> None:
     """Put a backup in the place of everything the relay keeps, whichever database either is of.
 

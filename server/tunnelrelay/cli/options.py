@@ -7,33 +7,50 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelrelay.config import SETTINGS, RelayConfig, load_data_dir, load_database, load_keys_file
 from tunnelrelay.config_sources import ConfigError, flag_name
 
 CONFIG_HINT = "tunnelrelay serve --help lists all settings, docs/reference/configuration.md explains them"
 
-Command = Callable[..., None]
+
+CONFIG: Decorator = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    envvar="TUNNELRELAY_CONFIG",
+    help="TOML file with settings of the same names, as in `tls_cert`. Variable: TUNNELRELAY_CONFIG.",
+)
+SETTING_SECTIONS = {
+    "Addresses": ("domain", "http", "https", "public_url", "trusted_proxy", "admin"),
+    "TLS": ("tls_cert", "tls_key", "endpoint_hsts_seconds"),
+    "Data": ("data_dir", "database", "keys_file", "key_rotation_seconds", "audit_days"),
+    "Owners and names": ("multi_tenant", "name_cooldown_seconds", "shared_callback_owner"),
+    "Visitors' logins": ("callback_url", "issuer_network"),
+    "Limits and times": ("visitor_requests", "hold_seconds", "drain_seconds", "idle_seconds"),
+    "Log": ("log_format", "log_level"),
+}
+"""Title in the help of `serve` to the settings below it. Those of the dashboard all begin with its name."""
 
 
-def config_option(command: Command) -> Command:
-    """Where the configuration lies."""
+def setting_sections() -> dict[str, tuple[Decorator, ...]]:
+    """An option for each setting. Click reads none of them: all mistakes are told together, whatever their source."""
+    placed = {name for names in SETTING_SECTIONS.values() for name in names}
+    rest = [name for name in SETTINGS if name not in placed]
+    named = {
+        **SETTING_SECTIONS,
+        "Dashboard": [name for name in rest if name.startswith("dashboard")],
+        "Other settings": [name for name in rest if not name.startswith("dashboard")],
+    }
+    return {"Configuration": (CONFIG,), **{title: tuple(map(_option, names)) for title, names in named.items()}}
+
+
+def _option(name: str) -> Decorator:
+    known = SETTINGS[name]
     return click.option(
-        "--config",
-        "config_file",
-        metavar="FILE",
-        envvar="TUNNELRELAY_CONFIG",
-        help="TOML file with settings of the same names, as in `tls_cert`. Variable: TUNNELRELAY_CONFIG.",
-    )(command)
-
-
-def setting_options(command: Command) -> Command:
-    """One option for each setting. Click reads none of them: all mistakes are told together, whatever their source."""
-    for name, known in reversed(SETTINGS.items()):
-        command = click.option(
-            flag_name(name), name, metavar=known.shape, multiple=known.is_list, help=_help(name), default=None
-        )(command)
-    return command
+        flag_name(name), name, metavar=known.shape, multiple=known.is_list, help=_help(name), default=None
+    )
 
 
 def _help(name: str) -> str:
@@ -46,27 +63,19 @@ def _help(name: str) -> str:
     return f"{SETTINGS[name].doc}{repeat}" + (f" [default: {shown}]" if shown else "")
 
 
-def store_options(command: Command) -> Command:
-    """What the commands that read or change what a relay keeps have in common."""
-    return place_options(click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command))
-
-
-def place_options(command: Command) -> Command:
-    """Where a relay keeps what it keeps."""
-    shape = SETTINGS["database"].shape
-    command = click.option("--database", metavar=shape, help="The relay's database; as for `serve`.")(command)
-    command = click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`.")(command)
-    return config_option(command)
-
-
-def keys_options(command: Command) -> Command:
-    """What the commands that read or change the keys have in common."""
-    return store_options(keys_file_option(command))
-
-
-def keys_file_option(command: Command) -> Command:
-    """Where the keys lie."""
-    return click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")(command)
+_DATA: tuple[Decorator, ...] = (
+    CONFIG,
+    click.option("--data-dir", metavar="DIR", help="The relay's data directory; as for `serve`."),
+    click.option("--database", metavar=SETTINGS["database"].shape, help="The relay's database; as for `serve`."),
+)
+_JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_KEYS: Decorator = click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")
+STORED = {"Where the relay keeps its data": _DATA, "Output": (_JSON,)}
+"""Options of the commands that read or change what a relay keeps."""
+WITH_KEYS = {"Where the relay keeps its data": (_KEYS, *_DATA), "Output": (_JSON,)}
+"""The same of those that read or change its keys."""
+ARCHIVED = {"Where the relay keeps its data": (_KEYS, *_DATA)}
+"""The same of those that write a file, and no text."""
 
 
 # Running

@@ -1,0 +1,57 @@
+"""Settings of ngrok's that are not implemented here, and the nearest way to what they do. Pure."""
+
+_POLICY = "there are no traffic policies: login, networks and headers have flags, see `tunnel http --help`"
+_OAUTH = "visitors log in by OpenID Connect instead: `--oidc ISSUER` with --oidc-client-id and --oidc-client-secret"
+_CLIENT_CERTIFICATES = "client certificates are not asked for; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
+_WEBHOOK = "check the webhook's signature in the app, which gets its body and headers unchanged"
+_USER_AGENT = "every client can make its User-Agent up; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
+_UPSTREAM_ONLY = "services are reached by http:// and https://, in HTTP/1.1"
+_PROXY_PROTOCOL = "the PROXY protocol is not spoken; the visitor's address comes in `X-Forwarded-For`"
+_TLS = "the relay ends TLS with its own certificate (`tunnelrelay serve --tls-cert`)"
+
+INSTEAD: dict[str, str] = {
+    "oauth": _OAUTH,
+    "oauth_client_id": _OAUTH,
+    "oauth_client_secret": _OAUTH,
+    "oauth_allow_email": "with --oidc it is `--oidc-allow-email`",
+    "oauth_allow_domain": "with --oidc it is `--oidc-allow-domain`",
+    "oauth_scope": "with --oidc it is `--oidc-scope`",
+    "saml": "SAML is not spoken; many providers speak OpenID Connect too: `--oidc ISSUER`",
+    "circuit_breaker": "nothing breaks circuits; of tunnels that share an address (--pooling-enabled) the sound serve",
+    "compression": "let the app compress; its answers pass unchanged",
+    "mutual_tls_cas": _CLIENT_CERTIFICATES,
+    "verify_webhook": _WEBHOOK,
+    "verify_webhook_secret": _WEBHOOK,
+    "user_agent_filter": _USER_AGENT,
+    "user_agent_filter_allow": _USER_AGENT,
+    "user_agent_filter_deny": _USER_AGENT,
+    "ua_filter_allow": _USER_AGENT,
+    "ua_filter_deny": _USER_AGENT,
+    "ip_policy": "list the networks with --cidr-allow and --cidr-deny",
+    "traffic_policy": _POLICY,
+    "traffic_policy_file": _POLICY,
+    "traffic_policy_url": _POLICY,
+    "policy": _POLICY,
+    "policy_file": _POLICY,
+    "proxy_proto": _PROXY_PROTOCOL,
+    "upstream_proxy_protocol": _PROXY_PROTOCOL,
+    "upstream_protocol": _UPSTREAM_ONLY,
+    "app_protocol": _UPSTREAM_ONLY,
+    "upstream_tls_verify_cas": "the system's authorities are trusted; SSL_CERT_FILE in the environment names others",
+    "websocket_tcp_converter": "WebSockets pass as they are, to an app that speaks them",
+    "crt": _TLS,
+    "key": _TLS,
+    "terminate_at": _TLS,
+    "remote_addr": "only HTTP can be tunnelled; name the address with --subdomain or --domain",
+    "web_addr": "the agent has no web page of its own; the relay's dashboard shows requests as they come",
+}
+"""As the configuration file spells them; a flag is the same with dashes."""
+IN_A_TUNNEL: dict[str, str] = {
+    "auth": 'write `basic_auth: ["USER:PASS"]` into a tunnel below `tunnels`',
+    "basic_auth": "write it into a tunnel below `tunnels`, or give --basic-auth",
+    "cidr_allow": "write `ip_restriction: {allow_cidrs: [...]}` into a tunnel below `tunnels`, or give --cidr-allow",
+    "cidr_deny": "write `ip_restriction: {deny_cidrs: [...]}` into a tunnel below `tunnels`, or give --cidr-deny",
+    "ip_restriction": "write it into a tunnel below `tunnels`, or give --cidr-allow and --cidr-deny",
+    "oidc": "write it into a tunnel below `tunnels`, or give --oidc",
+}
+"""What is implemented, but not where it was written."""

@@ -1,0 +1,122 @@
+"""Commands of both programs: help in sections with examples, and switches that take `=true` and `=false` too."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Declares a parameter, as `click.option(…)` does."""
+MAX_SENTENCE = 200
+"""Characters of a command's line in its group's help."""
+_TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"0", "f", "false"})
+"""As Go's flags, and so ngrok's, spell them."""
+
+
+class Command(click.Command):
+    """A command with more options than one list can show.
+
+    Args:
+        sections: Title to the options below it, in order. Options declared otherwise come before them.
+        examples: Command lines, each with what it does, shown before the options.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        sections: Mapping[str, Sequence[Decorator]] | None = None,
+        examples: Sequence[tuple[str, str]] = (),
+        **rest: Any,
+    ) -> None:
+        super().__init__(*args, **rest)
+        self.sections = {title: declared(*options) for title, options in (sections or {}).items()}
+        self.examples = examples
+        self.params += [param for params in self.sections.values() for param in params]
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The description, then the examples: the first screen is what most people see."""
+        super().format_help_text(ctx, formatter)
+        write_examples(formatter, "Examples", self.examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A list for each section; one alone where there are none."""
+        placed = {id(param) for params in self.sections.values() for param in params}
+        rest = [one for one in self.get_params(ctx) if id(one) not in placed and isinstance(one, click.Option)]
+        own, last = (rest[:-1], rest[-1:]) if self.sections else (rest, [])
+        lists: dict[str, Sequence[click.Parameter]] = {"Options": own, **self.sections, "More": last}
+        for title, params in lists.items():
+            records = [record for param in params if (record := param.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Switches as click takes them."""
+        return super().parse_args(ctx, self.with_plain_switches(args))
+
+    def with_plain_switches(self, args: Sequence[str]) -> list[str]:
+        """The arguments with `--switch=true` as `--switch`, and `--switch=false` as its opposite or left out."""
+        end = args.index("--") if "--" in args else len(args)
+        opposites: dict[str, str] = {}
+        for one in self.params:
+            if isinstance(one, click.Option) and one.is_flag:
+                opposites |= dict.fromkeys(one.opts, next(iter(one.secondary_opts), ""))
+                opposites |= dict.fromkeys(one.secondary_opts, next(iter(one.opts), ""))
+        plain: list[str] = []
+        for arg in args[:end]:
+            name, equals, value = arg.partition("=")
+            if not equals or name not in opposites or value.lower() not in _TRUE | _FALSE:
+                plain.append(arg)
+            elif chosen := name if value.lower() in _TRUE else opposites[name]:
+                plain.append(chosen)
+        return [*plain, *args[end:]]
+
+
+class Group(click.Group):
+    """A group of such commands.
+
+    Args:
+        start: The first steps, as `examples`.
+    """
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, start: Sequence[tuple[str, str]] = (), **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.start = start
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The description, then the first steps."""
+        super().format_help_text(ctx, formatter)
+        write_examples(formatter, "Start here", self.start)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with their whole first sentence."""
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(MAX_SENTENCE)) for name, one in named if one is not None])
+
+
+def declared(*options: Decorator) -> list[click.Parameter]:
+    """The parameters that decorators declare, in their order."""
+
+    def nothing() -> None:
+        """Takes no part: click declares parameters on functions."""
+
+    command: Callable[..., Any] = nothing
+    for one in reversed(options):
+        command = one(command)
+    return click.command()(command).params
+
+
+def write_examples(formatter: click.HelpFormatter, title: str, examples: Sequence[tuple[str, str]]) -> None:
+    """Command lines to copy, each whole on a line of its own, with what it does below."""
+    if not examples:
+        return
+    with formatter.section(title):
+        for line, words in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+            formatter.indent()
+            formatter.write_text(words)
+            formatter.dedent()
