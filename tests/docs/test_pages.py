@@ -153,6 +153,20 @@ def test_flags_in_the_prose_exist(page: Path) -> None:
     assert set(re.findall(r"`(--[a-z][a-z-]+)", prose(page))) <= known
 
 
+DASHBOARD = ROOT / "server" / "tunnelrelay" / "dashboard"
+
+
+@pytest.mark.parametrize("name", ["edges", "named-provider", "self-hosting"])
+def test_what_the_guides_say_to_press_stands_in_the_dashboard(name: str) -> None:
+    sources = [*DASHBOARD.rglob("*.html"), *DASHBOARD.rglob("*.py")]
+    words = "\n".join(file.read_text() for file in sources)
+    text = " ".join(prose(DOCS / f"guides/{name}.md").split())
+    pressed = [word for path in re.findall(r"\*\*([^*]+ → [^*]+)\*\*", text) for word in path.split(" → ")]
+    pressed += re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)
+    assert pressed
+    assert [word for word in pressed if word not in words] == []
+
+
 def test_the_codes_the_okta_guide_explains_exist() -> None:
     explained = set(re.findall(r"^\| `(\w+)`", OKTA.read_text().partition("## When it fails")[2], re.MULTILINE))
     assert explained <= set(ERRORS)
