@@ -9,8 +9,10 @@ only, ends after `seconds` at the latest, and returns one line about how far it 
 and put it into `SCENARIOS`.
 """
 
+import asyncio
 import contextlib
 import dataclasses
+import logging
 import multiprocessing
 import os
 import selectors
@@ -26,6 +28,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from websockets.frames import Frame, Opcode
 
 from tests.bench import loads, procs
 from tests.bench.lab import READY_SECONDS, Lab, open_lab
@@ -33,6 +36,9 @@ from tests.bench.loads import LoadFailed, LoadResult, build_load, load_command, 
 from tests.bench.peers import NO_CONFIG, ROOT
 from tests.bench.plan import Command, Door
 from tests.bench.procs import Proc, free_port
+from tests.support.scripted_agent import ScriptedAgent
+from tunnelctl.link.dial import DialFailed
+from tunnelctl.wire.frames import CONTROL, DATA, HEAD, frame, pack_head
 
 PROBE_INTERVAL = 0.01
 """Seconds between two requests of the probe."""
@@ -166,6 +172,50 @@ def visitors_that_do_not_read(target: Target, seconds: float) -> str:
     return "1000 connections"
 
 
+def agent_empty_frames(target: Target, seconds: float) -> str:
+    """One agent sends 0.4 MB of empty websocket frames at a time, and connects again when it is cut off."""
+    return _flood_link(target, Frame(Opcode.BINARY, b"").serialize(mask=True), seconds)
+
+
+def agent_pings(target: Target, seconds: float) -> str:
+    """The same with websocket pings."""
+    return _flood_link(target, Frame(Opcode.PING, b"").serialize(mask=True), seconds)
+
+
+def agent_messages(target: Target, seconds: float) -> str:
+    """The same with messages of the tunnel protocol that change nothing."""
+    unbind = frame(CONTROL, 0, b'{"type":"unbind","tunnel":9}')
+    return _flood_link(target, Frame(Opcode.BINARY, unbind).serialize(mask=True), seconds)
+
+
+def agent_one_byte_data(target: Target, seconds: float) -> str:
+    """One agent answers a visitor, who reads it all, with one byte in each DATA frame."""
+
+    async def run() -> str:
+        agent = ScriptedAgent()
+        await agent.connect(target.port)
+        await agent.bind("tiny")
+        reader, writer = await asyncio.open_connection("127.0.0.1", target.port, local_addr=(CLIENT, 0))
+        writer.write(b"GET / HTTP/1.1\r\nHost: tiny.localhost\r\n\r\n")
+        asked = await agent.next()
+        head = frame(HEAD, asked.stream.id, pack_head(200, b"Content-Type: text/plain\r\n"))
+        agent.link._transport.write(Frame(Opcode.BINARY, head).serialize(mask=True))
+        drained, sent, end = asyncio.create_task(_drain(reader)), 0, time.monotonic() + seconds
+        one = frame(DATA, asked.stream.id, b"x")
+        while time.monotonic() < end and not agent.closed and not drained.done():
+            count = min(1000, asked.stream.credit)
+            asked.stream.credit -= count
+            agent.link._transport.write(Frame(Opcode.BINARY, one * count).serialize(mask=True))
+            sent += count
+            await asyncio.sleep(0.001)
+        writer.close()
+        await agent.close()
+        await drained
+        return f"{sent} frames"
+
+    return asyncio.run(run())
+
+
 SCENARIOS: dict[str, Callable[[Target, float], str]] = {
     "chunks": one_byte_chunks,
     "chunks-nowhere": one_byte_chunks_nowhere,
@@ -178,6 +228,10 @@ SCENARIOS: dict[str, Callable[[Target, float], str]] = {
     "new-connections": new_connections,
     "not-reading": visitors_that_do_not_read,
     "idle": idle_connections,
+    "agent-empty": agent_empty_frames,
+    "agent-pings": agent_pings,
+    "agent-messages": agent_messages,
+    "agent-bytes": agent_one_byte_data,
 }
 
 
@@ -259,6 +313,44 @@ def _repeat(work: Callable[[], str], threads: int, seconds: float) -> str:
     for thread in running:
         thread.join()
     return f"{sum(counts)} times {last[0]}".strip()
+
+
+def _flood_link(target: Target, unit: bytes, seconds: float) -> str:
+    """Opens a link and sends it 0.4 MB of `unit`, over and over; opens the next when the relay has closed it."""
+    logging.disable()  # our own end says of each link how it ended
+
+    block = unit * (400_000 // len(unit))
+
+    async def once(end: float) -> int:
+        agent = ScriptedAgent()
+        await agent.connect(target.port)
+        sent = 0
+        while time.monotonic() < end and not agent.closed:
+            if not agent.link._transport.get_write_buffer_size():
+                agent.link._transport.write(block)
+                sent += len(block)
+            await asyncio.sleep(0.001)
+        agent.link._transport.abort()
+        return sent
+
+    async def run() -> str:
+        end, sent, links = time.monotonic() + seconds, 0, 0
+        while time.monotonic() < end:
+            try:
+                sent += await once(end)
+            except DialFailed as failed:
+                return f"{sent} bytes on {links} links, then {failed.message}"
+            links += 1
+        return f"{sent} bytes on {links} links"
+
+    return asyncio.run(run())
+
+
+async def _drain(reader: asyncio.StreamReader) -> None:
+    """Reads until the end."""
+    with contextlib.suppress(OSError):
+        while await reader.read(65_536):
+            pass
 
 
 # The run
