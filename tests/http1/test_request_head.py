@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import MAX_FIELDS, MAX_TARGET, RequestHead, parse_request
+from tunnelctl.http1.head import MAX_FIELDS, MAX_METHOD, MAX_TARGET, RequestHead, parse_request
 
 CODES = {
     "bad_request",
@@ -77,7 +77,6 @@ BAD_FRAMING = {
     "row90-control-in-value": b"X: a\x01\r\n",
     "row90-control-in-name": b"X\x01: a\r\n",
     "row102-upgrade-with-length": WEBSOCKET + b"Content-Length: 3\r\n",
-    "row102-upgrade-with-length-0": WEBSOCKET + b"Content-Length: 0\r\n",
     "row102-upgrade-chunked": WEBSOCKET + b"Transfer-Encoding: chunked\r\n",
     "row102-upgrade-list": b"Connection: Upgrade\r\nUpgrade: websocket, other\r\n",
     "row102-upgrade-twice": WEBSOCKET + b"Upgrade: other\r\n",
@@ -119,9 +118,11 @@ BAD_LINES = {
     "row96-star": b"GET * HTTP/1.1",
     "row98-lower-case-version": b"GET / http/1.1",
     "row98-no-digits": b"GET / HTTP/x",
-    "row98-lower-case-method": b"get / HTTP/1.1",
-    "row98-unknown-method": b"FOO / HTTP/1.1",
-    "row98-rtsp-method": b"DESCRIBE / HTTP/1.1",
+    "row98-method-with-a-slash": b"FOO/1 / HTTP/1.1",
+    "row98-method-with-a-colon": b"FOO: / HTTP/1.1",
+    "row98-method-beyond-ascii": "MÉTHODE / HTTP/1.1".encode(),
+    "row98-method-with-a-quote": b'"GET" / HTTP/1.1',
+    "row98-method-and-tab": b"FOO\t/ HTTP/1.1",
     "row98-empty": b"",
 }
 
@@ -156,9 +157,33 @@ def test_exactly_one_head_is_read(block):
     assert refused(block) == "bad_request"
 
 
-@pytest.mark.parametrize("line", [b"CONNECT x:443 HTTP/1.1", b"TRACE / HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", [b"CONNECT x:443 HTTP/1.1", b"TRACE / HTTP/1.1", b"connect / HTTP/1.1", b"Trace / HTTP/1.1"]
+)
 def test_row96_connect_and_trace_are_not_allowed(line):
     assert refused(head(line=line)) == "method_not_allowed"
+
+
+METHODS = [
+    *(b"LIST", b"VERSION-CONTROL", b"DESCRIBE", b"SOURCE", b"PRI", b"QUERY", b"PURGE", b"get", b"Get", b"foo", b"x"),
+    *(b"!#$%&'*+-.^_`|~", b"0", b"A" * MAX_METHOD, b"BASELINE-CONTROL", b"UPDATEREDIRECTREF"),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_token_is_a_method(method):
+    parsed = parse_request(head(b"Content-Length: 3\r\n", b"%b /a?b HTTP/1.1" % method))
+
+    assert (parsed.method, parsed.target, parsed.content_length) == (method, b"/a?b", 3)
+
+
+def test_a_method_longer_than_any_is_not_implemented():
+    assert refused(head(line=b"A" * (MAX_METHOD + 1) + b" / HTTP/1.1")) == "not_implemented"
+
+
+@pytest.mark.parametrize("method", [b"head", b"Head", b"hEAD"])
+def test_a_spelling_of_head_that_an_app_could_answer_without_a_body_is_not_passed_on(method):
+    assert refused(head(line=method + b" / HTTP/1.1")) == "not_implemented"
 
 
 BAD_HOSTS = {
@@ -207,9 +232,27 @@ def test_an_upgrade_counts_only_when_connection_names_it():
     assert parse_request(head(b"Connection: keep-alive, uPgRaDe\r\nUpgrade: WebSocket\r\n")).upgrade == b"websocket"
 
 
-@pytest.mark.parametrize("line", [b"POST / HTTP/1.1", b"GET / HTTP/1.0"])
-def test_row102_an_upgrade_is_asked_for_by_a_get_of_http_1_1(line):
-    assert refused(head(WEBSOCKET, line)) == "bad_request"
+def test_row102_an_upgrade_is_asked_for_in_http_1_1():
+    assert refused(head(WEBSOCKET, b"GET / HTTP/1.0")) == "bad_request"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"OPTIONS", b"ATTACH", b"attach"])
+@pytest.mark.parametrize(
+    "token", [b"websocket", b"tcp", b"TCP", b"connect-ip", b"irc/6.9", b"derp", b"tailscale-control-protocol"]
+)
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n", b"content-length: 000\r\n"])
+def test_any_method_may_ask_for_any_protocol_without_a_body(method, token, length):
+    parsed = parse_request(head(b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (token, length), method + b" / HTTP/1.1"))
+
+    assert (parsed.method, parsed.upgrade, parsed.has_body) == (method, token.lower(), False)
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"ATTACH"])
+def test_row102_no_method_may_bring_a_body_with_an_upgrade(method, body):
+    fields = b"Connection: Upgrade\r\nUpgrade: tcp\r\n" + body
+
+    assert refused(head(fields, method + b" / HTTP/1.1")) == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -277,6 +320,20 @@ REQUEST_LINES = st.one_of(
     st.sampled_from([b"GET / HTTP/1.1", b"POST /x HTTP/1.1", b"GET / HTTP/1.0", b"OPTIONS * HTTP/1.1"]),
     st.lists(BITS, max_size=6).map(b"".join),
 )
+
+
+@given(st.sampled_from(METHODS), st.lists(BITS, max_size=5).map(b"".join), LINES)
+def test_a_method_changes_nothing_but_itself(method, rest, lines):
+    """Whatever follows the method is judged, and read, as behind POST."""
+    behind = b"\r\n".join([b" " + rest, *lines]).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    ours, usual = judged(method + behind), judged(b"POST" + behind)
+    if isinstance(usual, str) or isinstance(ours, str):
+        assert ours == usual
+        return
+
+    assert ours.method == method
+    for name in ("target", "minor", "fields", "host", "content_length", "is_chunked", "upgrade", "keep_alive"):
+        assert getattr(ours, name) == getattr(usual, name)
 
 
 @given(REQUEST_LINES, LINES)

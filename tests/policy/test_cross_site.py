@@ -188,6 +188,8 @@ def test_a_preflight_passes_as_nobody_where_the_owner_lets_it(signed_in: bool) -
         ("OPTIONS", {"Access-Control-Request-Method": "POST"}),
         ("OPTIONS", {**PREFLIGHT, "Content-Length": "1"}),
         ("OPTIONS", {**PREFLIGHT, "Transfer-Encoding": "chunked"}),
+        ("OPTIONS", {**PREFLIGHT, "Connection": "Upgrade", "Upgrade": "tcp"}),
+        ("options", PREFLIGHT),
         ("POST", PREFLIGHT),
         ("GET", PREFLIGHT),
         ("PROPFIND", PREFLIGHT),

@@ -22,11 +22,17 @@ MAX_TARGET = 8 * 1024
 MAX_RESPONSE_HEAD = 64 * 1024
 """Bytes. An upstream may set many cookies; a wire frame holds no more."""
 
+MAX_METHOD = 128
+"""Bytes of a request's method; 501 beyond, as RFC 9112 section 3 says. The longest that is registered has 17."""
+
 _HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
 """Bytes that may stand in a head at all. CR and LF are checked apart: only as pairs."""
 _TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS = b"0123456789"
+_METHOD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ")
+COMMON_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+"""Methods that llhttp is shown as they are; all others look like POST to it. It knows few, and has rules for some."""
 _REFUSED_UPGRADES = (b"h2c", b"http/", b"tls/")
 """Tokens that would turn the connection into a protocol the ingress judges by request (h2c smuggling)."""
 
@@ -117,7 +123,7 @@ class RequestHead(_Fields):
     """A request's head that passed the gate.
 
     Attributes:
-        method: Upper-case token.
+        method: Any token (RFC 9110 section 9.1), in the case that was sent.
         target: As sent: `/path?query`, `*`, or absolute-form.
         minor: 0 for HTTP/1.0, 1 for HTTP/1.1.
         fields: (name, value) as sent, values trimmed.
@@ -217,14 +223,14 @@ def parse_request(block: bytes) -> RequestHead:
     _check_bytes(block)
     head = RequestHead()
     head.minor = _check_version(block)
+    head.method = method = _read_method(block)
     parser = HttpRequestParser(head)
     try:
-        parser.feed_data(block)
+        parser.feed_data(block if method in COMMON_METHODS else b"POST" + block[len(method) :])
     except HttpParserUpgrade:
         pass
     except HttpParserError as error:
         raise _blame(error) from None
-    head.method = parser.get_method()
     head._settle()
     _check_request(head, block)
     return head
@@ -288,14 +294,31 @@ def _check_version(block: bytes) -> int:
     raise HttpError("version_not_supported" if known else "bad_request", "version is not HTTP/1.0 or HTTP/1.1")
 
 
+def _read_method(block: bytes) -> bytes:
+    """The method, whatever it is called; one that says what becomes of the connection only in its own spelling."""
+    match = _METHOD.match(block)
+    if match is None:
+        raise HttpError("bad_request", "request line")
+    method = match[1]
+    if method in COMMON_METHODS:
+        return method
+    if len(method) > MAX_METHOD:
+        raise HttpError("not_implemented", f"a method of {len(method)} bytes, at most {MAX_METHOD}")
+    known = method.upper()
+    if known in (b"CONNECT", b"TRACE"):
+        raise HttpError("method_not_allowed", known.decode())
+    if known == b"HEAD":
+        # An app that takes it for HEAD answers without a body, and the next answer would be read as this one's body.
+        raise HttpError("not_implemented", "HEAD in another spelling")
+    return method
+
+
 def _check_request(head: RequestHead, block: bytes) -> None:
     target = head.target
     if len(target) > MAX_TARGET:
         raise HttpError("target_too_long", f"target of {len(target)} bytes, at most {MAX_TARGET}")
     if len(head.fields) > MAX_FIELDS:
         raise HttpError("head_too_large", f"{len(head.fields)} fields, at most {MAX_FIELDS}")
-    if head.method in (b"CONNECT", b"TRACE"):
-        raise HttpError("method_not_allowed", head.method.decode())
     # llhttp forgives extra spaces between the parts; the line must be what its parts say.
     if not block.startswith(b"%b %b HTTP/1." % (head.method, target)):
         raise HttpError("bad_request", "request line")
@@ -319,11 +342,14 @@ def _is_target(head: RequestHead) -> bool:
 
 
 def _check_upgrade(head: RequestHead) -> None:
-    """An upgrade counts only when Connection names it; refused protocols are as if not asked for."""
+    """An upgrade counts only when Connection names it; refused protocols are as if not asked for.
+
+    A body may not come with it: what follows the head would be the body to one reader and the new protocol to another.
+    """
     if b"upgrade" not in head.connection_tokens() or head.upgrade.startswith(_REFUSED_UPGRADES):
         head.upgrade = b""
-    elif head.has_body or head.content_length is not None or head.minor == 0 or head.method != b"GET":
-        raise HttpError("bad_request", "an upgrade with a body, or by another method than GET")
+    elif head.has_body or head.minor == 0:
+        raise HttpError("bad_request", "an upgrade with a body, or in HTTP/1.0")
     elif head.upgrade.strip(_TOKEN):
         raise HttpError("bad_request", "Upgrade is not one token")
 

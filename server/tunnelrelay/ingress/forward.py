@@ -89,7 +89,7 @@ class Forward:
             self._ingress.note_forged(self._visit)
         if head.is_chunked:
             framing, block = BODY_CHUNKED, block + b"Transfer-Encoding: chunked\r\n"
-        elif head.content_length is not None:
+        elif head.content_length or (head.content_length == 0 and head.method != b"GET"):
             framing, block = BODY_LENGTH, block + b"Content-Length: %d\r\n" % head.content_length
         else:
             framing = BODY_NONE

@@ -128,6 +128,7 @@ def is_preflight(head: RequestHead) -> bool:
         and head.get(b"access-control-request-method") is not None
         and head.get(b"origin") is not None
         and not head.has_body
+        and not head.upgrade
     )
 
 
