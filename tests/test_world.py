@@ -29,6 +29,36 @@ async def test_a_request_goes_all_the_way_and_back(w, app):
     assert fields["x-forwarded-proto"] == "http"
 
 
+@pytest.mark.parametrize("method", ["LIST", "VERSION-CONTROL", "get", "M-SEARCH", "x" * 100])
+async def test_a_method_of_any_name_goes_all_the_way(w, app, method):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    response = await tunnel.fetch(method, "/echo", body=b"hello")
+
+    seen = json.loads(response.body)
+    assert (seen["method"], seen["body"]) == (method, "aGVsbG8=")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "ATTACH"])
+@pytest.mark.parametrize("fields", [[], [("Content-Length", "0")]])
+async def test_a_request_by_any_method_may_switch_to_another_protocol(w, app, method, fields):
+    """As `docker attach` does: POST, `Upgrade: tcp`, `Content-Length: 0`."""
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    async with connect(w.port) as visitor:
+        asking = [("Connection", "Upgrade"), ("Upgrade", "echo"), *fields]
+        await visitor.send(request_bytes(method, "/upgrade", host=tunnel.host, fields=asking))
+        assert (await visitor.head()).status == 101
+        await visitor.send(b"ls\n")
+
+        assert await visitor.read(3) == b"ls\n"
+
+
+async def test_the_relays_own_pages_know_the_usual_methods_only(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo")
+    response = await tunnel.fetch("LIST", "/_tunnel/login")
+
+    assert (response.status, response.get("tunnel-error")) == (405, "method_not_allowed")
+
+
 async def test_a_body_that_comes_before_the_upstream_connection_stands_is_paid_for_once(w, app):
     tunnel = await w.tunnel(app.port, subdomain="demo")
     response = await tunnel.fetch(

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from tunnelctl.http1.body import (
     LAST_CHUNK,
     MAX_CHUNK_LINE,
+    MAX_EXTENSIONS,
+    MAX_TRAILER_FIELDS,
     MAX_TRAILERS,
+    MIN_CHUNK,
+    SAMPLE_BYTES,
+    SAMPLE_SECONDS,
     ChunkedDecoder,
     CloseDecoder,
     Decoder,
@@ -50,6 +55,9 @@ BAD_CHUNKS = {
     "row93-nul-in-trailer": b"0\r\nA: \x00\r\n\r\n",
     "row93-long-trailer": b"0\r\nA: " + b"a" * MAX_TRAILERS + b"\r\n\r\n",
     "row93-many-trailers": b"0\r\n" + b"A: aaaa\r\n" * 3000 + b"\r\n",
+    "row93-more-trailers-than-fields": b"0\r\n" + b"A:\r\n" * (MAX_TRAILER_FIELDS + 1) + b"\r\n",
+    "extensions-in-sum": (b"1;" + b"a" * 200 + b"\r\nA\r\n") * (MAX_EXTENSIONS // 200 + 1),
+    "blanks-in-sum": (b"1" + b" " * 200 + b";\r\nA\r\n") * (MAX_EXTENSIONS // 200 + 1),
     "long-extension": b"1;" + b"a" * MAX_CHUNK_LINE + b"\r\nA\r\n0\r\n\r\n",
     "endless-extension": b"1;" + b"a" * 100_000,
 }
@@ -117,6 +125,54 @@ def test_what_we_encode_we_decode_in_any_chunking(chunks, trailers, sizes, behin
     assert decoder.is_done
     assert decoder.rest == behind
     assert b"".join(b"%b: %b\r\n" % field for field in decoder.trailers) == trailers
+
+
+@given(CHUNKS, TRAILERS, SIZES, st.integers(1, 4))
+def test_work_may_be_shared_out_over_turns(chunks, trailers, sizes, most):
+    framed = b"".join(bytes(part) for chunk in chunks for part in encode_chunk(chunk)) + encode_trailers(trailers)
+    decoder, body = ChunkedDecoder(), b""
+    for piece in cut(framed + b"GET", sizes):
+        waiting = decoder.rest + piece
+        while waiting and not decoder.is_done:
+            body += b"".join(bytes(part) for part in decoder.feed(waiting, most))
+            waiting = decoder.rest
+        decoder.rest = waiting
+
+    assert body == b"".join(chunks)
+    assert (decoder.is_done, decoder.rest) == (True, b"GET")
+
+
+def fine_after(chunk: bytes, seconds: float, size: int = 4 * SAMPLE_BYTES) -> int:
+    """Bytes of such chunks after which a sender is too fine, 0 when it may go on; `seconds` for each sample."""
+    decoder, block = ChunkedDecoder(), chunk * (4096 // len(chunk) + 1)
+    for sent in range(len(block), size, len(block)):
+        decoder.feed(block)
+        if decoder.is_too_fine(seconds * sent / SAMPLE_BYTES):
+            return sent
+    return 0
+
+
+@pytest.mark.parametrize("size", [1, 2, MIN_CHUNK - 1])
+def test_fast_chunks_below_the_least_size_are_noticed_within_one_sample(size):
+    assert SAMPLE_BYTES <= fine_after(b"%x\r\n%b\r\n" % (size, b"x" * size), 0.1) <= SAMPLE_BYTES + 8192
+
+
+@pytest.mark.parametrize("line", [b"0000000000000001", b"00001", b"1;"])
+def test_what_a_chunk_of_one_byte_is_wrapped_in_makes_it_no_larger(line):
+    assert fine_after(line + b"\r\nx\r\n", 0.1)
+
+
+@pytest.mark.parametrize("size", [MIN_CHUNK, 100, 5000])
+def test_chunks_of_the_least_size_may_come_as_fast_as_they_like(size):
+    assert not fine_after(b"%x\r\n%b\r\n" % (size, b"x" * size), 0.0)
+
+
+def test_small_chunks_may_come_for_ever_when_they_come_slowly():
+    assert not fine_after(b"1\r\nx\r\n", SAMPLE_SECONDS * 1.1)
+
+
+def test_small_chunks_between_large_ones_are_nothing_special():
+    assert not fine_after(b"1\r\nx\r\n" * 20 + b"1000\r\n" + b"x" * 4096 + b"\r\n", 0.0)
 
 
 NOISE = st.lists(

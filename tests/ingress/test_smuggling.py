@@ -210,15 +210,27 @@ BAD_CHUNKS = {
 @pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
 async def test_row91_a_broken_chunk_ends_the_exchange_on_both_sides(s: Scene, chunks):
     async with s.visitor() as visitor:
-        visitor.writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"\r\n0\r\n\r\n" + SECOND)
+        asked = await s.exchange(visitor, POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        visitor.writer.write(chunks + b"\r\n0\r\n\r\n" + SECOND)
         response = await visitor.response()
         rest = await visitor.rest()
-    asked = await s.agent.next()
     await asked.until(lambda: asked.reset is not None)
 
     assert (response.status, rest) == (400, b"")
     assert not asked.is_complete
     assert len(s.agent.asked) == 1
+
+
+@pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+async def test_row91_a_broken_chunk_that_came_with_its_head_never_reaches_the_app(s: Scene, chunks):
+    async with s.visitor() as visitor:
+        visitor.writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"\r\n0\r\n\r\n" + SECOND)
+        response = await visitor.response()
+        rest = await visitor.rest()
+    await s.agent.round_trip()
+
+    assert (response.status, error_of(response), rest) == (400, "bad_request", b"")
+    assert s.agent.asked == []
 
 
 async def test_row93_trailers_that_act_as_headers_are_dropped_and_the_rest_stay_trailers(s: Scene):

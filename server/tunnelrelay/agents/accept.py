@@ -174,6 +174,7 @@ class Acceptor:
         transport.write(answer)
         session.begin(link)
         link.take_over(transport, ws, ahead)
+        transport.resume_reading()
 
     def _turn_away(self, visit: Visited, limit: str, owner: str, detail: str) -> None:
         """Refuse for want of a place, and say when to try again, so that all who wait make few tries a second."""

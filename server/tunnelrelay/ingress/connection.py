@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from abc import abstractmethod
 from typing import cast
 
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
@@ -21,8 +22,8 @@ MAX_JOINED = 4096
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
-class VisitorConnection(asyncio.Protocol):
-    """The base of `Visit`.
+class VisitorConnection(asyncio.BufferedProtocol):
+    """The base of `Visit`. Bytes are read into a buffer that all visitors share, so that each read has a bound.
 
     Attributes:
         connected_peer: The far end of the TCP connection.
@@ -36,7 +37,7 @@ class VisitorConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_is_reading_held", "_share", "address", "connected_address",
+        "_is_full", "_is_reading_held", "_share", "address", "connected_address",
         "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
         "saw_eof", "sni", "transport",
     )  # fmt: skip
@@ -53,6 +54,7 @@ class VisitorConnection(asyncio.Protocol):
         self.is_lingering = False
         self.saw_eof = False
         self.deadline = NO_DEADLINE
+        self._is_full = False  # what carries the request has enough of it for now
         self._is_reading_held = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,16 +92,25 @@ class VisitorConnection(asyncio.Protocol):
             self.transport.writelines(data)
 
     def hold_reading(self) -> None:
-        """Read no more for now."""
-        if not self._is_reading_held:
-            self._is_reading_held = True
-            self.transport.pause_reading()
+        """What carries the request takes no more of it for now."""
+        self._is_full = True
+        self._keep_pace()
 
     def resume_reading(self) -> None:
-        """Read again."""
-        if self._is_reading_held:
-            self._is_reading_held = False
-            self.transport.resume_reading()
+        """It takes more again."""
+        self._is_full = False
+        self._keep_pace()
+
+    @abstractmethod
+    def _has_enough(self) -> bool:
+        """Whether what was read must be worked off before more is read."""
+
+    def _keep_pace(self) -> None:
+        """Read, or do not: called whenever one of the reasons has changed."""
+        is_held = self._is_full or self._has_enough()
+        if is_held != self._is_reading_held:
+            self._is_reading_held = is_held
+            self.transport.pause_reading() if is_held else self.transport.resume_reading()
 
     def take_share(self, held: dict[str, int]) -> bool:
         """Count a request as its visitor's address's; False when that one has too many open there already."""

@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from typing import cast
 
-from tunnelctl.http1.body import Decoder, Field
+from tunnelctl.http1.body import Decoder, Field, Piece
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_REQUEST_HEAD, RequestHead
 from tunnelrelay.ingress import toolarge
@@ -30,10 +30,19 @@ length is not known may be streams of something that happens slowly, and what co
 upgraded connection, may be as slow as it likes: those count towards their address's share of the endpoint."""
 ANSWER_SECONDS = 600.0
 """Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
-MAX_AHEAD = 64 * 1024
-"""Bytes read ahead of a response: pipelined requests, or a body whose exchange has not begun."""
+MAX_AHEAD = 16 * 1024
+"""Bytes of one connection that are kept before it is their turn: pipelined requests, or a body whose exchange has not
+begun. No more are read until they are taken. A head may be longer (`MAX_REQUEST_HEAD`), so that a visitor that sends
+and reads nothing costs 32 KiB here at most, beside what is written to it."""
+MAX_HEAD_READ = 8 * 1024
+"""Bytes of one read while a head is awaited: most heads fit, and little of what comes behind is read with them."""
 MAX_DRAIN = 1024 * 1024
-"""Bytes of an unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
+"""Bytes of one unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
+MAX_CHUNKED_DRAIN = 64 * 1024
+"""The same for a chunked body, which is work to read."""
+MAX_LINES = 256
+"""Lines of a chunked body that one connection has decoded in one turn of the loop, about 0.4 ms; the rest waits for the
+next turn, and meanwhile nothing is read of it."""
 _TLS_HELLO = b"\x16\x03"
 """How TLS begins. It never ends a line, so that its sender would wait for the time-out to learn that we speak none."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -102,6 +111,17 @@ class Incoming(VisitorConnection):
         """Names this request in logs and on error pages."""
         return self.ingress.request_id(self.request.number)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: no more are read than may be kept."""
+        if self._is_opaque or self.is_lingering or self._reads_body():
+            return self.ingress.buffer
+        room = MAX_REQUEST_HEAD if self.is_idle else MAX_AHEAD
+        return self.ingress.buffer[: max(1, min(MAX_HEAD_READ, room - len(self._ahead)))]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The next bytes are in the buffer."""
+        self.data_received(bytes(self.ingress.buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         """Bytes from the visitor."""
         if self._is_opaque:
@@ -113,14 +133,13 @@ class Incoming(VisitorConnection):
         elif self.is_idle:
             self._ahead = self._ahead + data if self._ahead else data
             self._read_head()
-            if len(self._ahead) > MAX_AHEAD:
-                self.hold_reading()
-        elif self._decoder is not None and (self._carried is not None or self._drained):
-            self._read_body(data)
+            if self._ahead:
+                self._keep_pace()
+        elif self._reads_body():
+            self._read_body(self._ahead + data if self._ahead else data)
         else:
             self._ahead += data
-            if len(self._ahead) > MAX_AHEAD:
-                self.hold_reading()
+            self._keep_pace()
 
     def eof_received(self) -> bool:
         """The visitor sends no more; it may still read (RFC 9112 section 9.5). TLS connections have no such half."""
@@ -130,8 +149,8 @@ class Incoming(VisitorConnection):
             if self._has_far_half_ended:
                 self.response_done(keeps_alive=False)
             return not self.is_secure
-        # A body that waits for its exchange to begin may be here whole.
-        may_be_whole = self._decoder is None or (self._carried is None and not self._drained)
+        # A body that waits for its exchange to begin, or for its turn, may be here whole.
+        may_be_whole = self._decoder is None or not self._reads_body() or bool(self._ahead)
         if self.is_idle or not may_be_whole or self.is_secure:
             return False
         self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
@@ -180,12 +199,18 @@ class Incoming(VisitorConnection):
         if self._carried is not None:
             self._carried.drained()
         if self.is_idle and self._ahead:
-            self.ingress.call_soon(self._read_head)
+            self.ingress.call_soon(self._work_off)
 
-    def resume_reading(self) -> None:
-        """Read again, unless so much is here already that it must be worked off first."""
-        if len(self._ahead) <= MAX_AHEAD:
-            super().resume_reading()
+    def _reads_body(self) -> bool:
+        """Whether bytes of a body go on at once: somewhere, or away."""
+        return self._decoder is not None and (self._carried is not None or self._drained > 0)
+
+    def _has_enough(self) -> bool:
+        if self._is_opaque or self.is_lingering:
+            return False
+        if self._reads_body():
+            return bool(self._ahead)
+        return len(self._ahead) >= (MAX_REQUEST_HEAD if self.is_idle and not self.is_paused else MAX_AHEAD)
 
     def _due(self) -> float:
         """Until when is waited for what comes next, now that the visitor has read everything."""
@@ -229,29 +254,51 @@ class Incoming(VisitorConnection):
     def _read_body(self, data: bytes) -> None:
         decoder, carried = self._decoder, self._carried
         assert decoder is not None
-        if carried is not None and not carried.has_answered:
-            self._note_progress(len(data))
         try:
-            pieces = decoder.feed(data)
+            pieces = decoder.feed(data, MAX_LINES)
         except HttpError as error:
             self.ingress.note_smuggling(self.request, self.peer, error.detail)
-            self._break_body()
+            self._break_body("bad_request")
             return
+        self._ahead = decoder.rest
+        size = len(data) - len(decoder.rest)
         if carried is None:
-            self._drained += len(data)
-            if self._drained > MAX_DRAIN:
+            self._drained += size
+            if self._drained > (MAX_CHUNKED_DRAIN if self.request.head.is_chunked else MAX_DRAIN):
                 self.linger()
                 return
         else:
-            for piece in pieces:
-                self.request.bytes_in += len(piece)
-                carried.send(piece, False)
-                if self._carried is not carried:
-                    return  # it has refused the body: the answer is written, and ends the connection
+            if not carried.has_answered:
+                self._note_progress(size)
+            if pieces:
+                self._send_on(carried, pieces)
+            if self._carried is not carried:
+                return  # it has refused the body: the answer is written, and ends the connection
         if decoder.is_done:
             self._decoder = None
-            self._ahead = decoder.rest + self._ahead
             self._end_body(decoder.trailers)
+        elif decoder.is_too_fine(self.ingress.now()):
+            self.ingress.limited("small_chunks", self)
+            self._break_body("chunks_too_small")
+            return
+        elif self._ahead:
+            self.ingress.call_soon(self._work_off)
+        self._keep_pace()
+
+    def _send_on(self, carried: Carried, pieces: list[Piece]) -> None:
+        """Give a body's pieces on as one: each would cost both ends of the link as much as all of them."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.request.bytes_in += len(data)
+        carried.send(data, False)
+
+    def _work_off(self) -> None:
+        """Go on, in a new turn of the loop, with what was read already: the next request, or more of a body."""
+        if self._ahead and not self.is_lingering and not self.transport.is_closing():
+            if self._reads_body():
+                self._read_body(self._ahead)
+            else:
+                self._read_head()
+            self._keep_pace()
 
     def _note_progress(self, size: int) -> None:
         """Some of the body has come: enough of it, and there is as much time for the next."""
@@ -270,17 +317,17 @@ class Incoming(VisitorConnection):
         elif self._drained:
             self._next_request()
 
-    def _break_body(self) -> None:
-        """The body's framing is broken: nothing behind it can be told apart any more."""
+    def _break_body(self, code: str) -> None:
+        """The body is read no further: nothing behind it can be told apart any more."""
         carried, self._carried = self._carried, None
         if carried is None:
             self.close()
             return
         carried.cancel()
         if carried.has_answered:
-            self.break_off("bad_request")
+            self.break_off(code)
         else:
-            self.fail("bad_request", closes=True)
+            self.fail(code, closes=True)
 
     def _drain_body(self) -> None:
         """Answered before the whole request came: throw the rest away, then go on with the next."""
@@ -301,7 +348,7 @@ class Incoming(VisitorConnection):
         self.deadline = self.ingress.now() + self.ingress.idle_seconds
         self.resume_reading()
         if self._ahead:
-            self.ingress.call_soon(self._read_head)
+            self.ingress.call_soon(self._work_off)
 
     def _start_request(self) -> None:
         self.is_idle = False

@@ -17,7 +17,7 @@ from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.proxies import Route, read_route
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
-from tunnelrelay.ingress.seams import Visitor
+from tunnelrelay.ingress.seams import Asking, Visitor
 from tunnelrelay.ingress.shares import Shares
 from tunnelrelay.ingress.sticky import Sticky
 from tunnelrelay.model import Peer, Reply
@@ -38,6 +38,8 @@ log = logging.getLogger("tunnelrelay.ingress")
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
 """Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
+MAX_READ = 64 * 1024
+"""Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
 MAX_NAMES = 4096
 """Hosts whose spelling as bytes, and visitors whose address as limits count it, are remembered."""
 MAX_FORGED = 5
@@ -121,6 +123,7 @@ class Ingress:
         self.endpoint_hsts = _hsts_line(address, endpoint_hsts_seconds)
         self.shares = Shares(visitor_requests)
         self.sticky = Sticky(is_secure=address.is_secure)
+        self.buffer = memoryview(bytearray(MAX_READ))
         self._addresses: dict[str, str] = {}
         self.audit = audit
         self.forged: list[bytes] = []
@@ -244,7 +247,7 @@ class Ingress:
         """A request's name, unique over restarts."""
         return f"{self._prefix}-{number:x}"
 
-    def limited(self, limit: str, visit: Visitor) -> None:
+    def limited(self, limit: str, visit: Asking) -> None:
         """Somebody was refused for taking more than a fair share."""
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=visit.request.host, peer=visit.peer.host)

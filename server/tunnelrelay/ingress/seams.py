@@ -30,12 +30,17 @@ class Carried(Protocol):
         """The visitor has taken what was written."""
 
 
-class Visitor(Protocol):
+class Asking(Protocol):
+    """A visitor with a request, for those who write down who asked for what."""
+
+    request: Request
+    peer: Peer
+
+
+class Visitor(Asking, Protocol):
     """A visit, seen from whoever carries its request or counts it."""
 
     transport: asyncio.Transport
-    request: Request
-    peer: Peer
     connected_address: str
     is_secure: bool
     sni: str | None
@@ -87,7 +92,7 @@ class Visitor(Protocol):
         """Read again."""
 
     def release(self) -> asyncio.Transport:
-        """The connection is somebody else's now."""
+        """The connection is somebody else's now; nothing is read until they say so."""
 
     def session_over(self) -> None:
         """What let the request in is over."""

@@ -15,11 +15,11 @@ from typing import assert_never
 
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import parse_request
+from tunnelctl.http1.head import COMMON_METHODS, RequestHead, parse_request
 from tunnelrelay.ingress.answer import code_of
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import NOTHING, Passed
-from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS
+from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, MAX_LINES
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.outgoing import Outgoing
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
@@ -85,6 +85,8 @@ class Visit(Outgoing):
             return
         if head.has_body:
             self._decoder = request_decoder(is_chunked=head.is_chunked, content_length=head.content_length)
+            if self._ahead and self._refuses_body(head):
+                return
         if ingress.trusted:
             self.peer, self.is_told_secure = ingress.told_by_proxies(self.connected_peer, head)
             self.address = ingress.address_of(self.peer)
@@ -98,6 +100,15 @@ class Visit(Outgoing):
                 self.fail("too_many_requests")
         else:
             self._handle(routed, block)
+
+    def _refuses_body(self, head: RequestHead) -> bool:
+        """Judge what came of the body together with the head, before the app sees any of the request."""
+        try:
+            request_decoder(is_chunked=head.is_chunked, content_length=head.content_length).feed(self._ahead, MAX_LINES)
+        except HttpError as error:
+            self._refuse_head(error.code, detail=error.detail)
+            return True
+        return False
 
     def _handle(self, routed: Routed, block: bytes) -> None:
         match routed:
@@ -120,7 +131,9 @@ class Visit(Outgoing):
         """A page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
         endpoint = self.ingress.registry.find(own.host)
         policy = endpoint.policy if endpoint is not None else None
-        if policy is not None and not self.ingress.gate.may_see_pages(policy, self.peer.host):
+        if self.request.head.method not in COMMON_METHODS:
+            self.fail("method_not_allowed")
+        elif policy is not None and not self.ingress.gate.may_see_pages(policy, self.peer.host):
             self.fail(policy.refusal)
         else:
             self._begin_task(self._visit_own(own))
@@ -255,6 +268,7 @@ class Visit(Outgoing):
         self._task = None
         self.is_idle = True
         self.deadline = NO_DEADLINE
+        self.transport.pause_reading()  # a loop that reads goes on with the protocol it began with
         return self.transport
 
     # Waiting
@@ -264,7 +278,7 @@ class Visit(Outgoing):
         self.deadline = NO_DEADLINE
         if self.is_paused or self.is_lingering or self._drained:
             self.transport.abort()
-        elif self._is_reading_held and self._has_moved():
+        elif self._is_full and self._has_moved():
             self.deadline = self.ingress.now() + BODY_SECONDS  # the upstream reads, if slowly
         elif not self.is_idle:
             self._time_out_exchange()
@@ -279,7 +293,7 @@ class Visit(Outgoing):
         return 0 < self._backlog < before
 
     def _time_out_exchange(self) -> None:
-        is_upstreams_fault = self._decoder is None or self._is_reading_held
+        is_upstreams_fault = self._decoder is None or self._is_full
         carried, self._carried = self._carried, None
         if carried is None:
             self.transport.abort()

@@ -54,6 +54,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("version_not_supported", 505, "ingress"),
         _kind("expectation_failed", 417, "ingress"),
         _kind("body_too_large", 413, "ingress"),
+        _kind("chunks_too_small", 400, "ingress"),
         _kind("connect_refused", 403, "ingress"),
         _kind("https_required", 403, "ingress"),
         _kind("token_required", 401, "ingress"),
