@@ -155,13 +155,25 @@ async def test_the_owners_edits_hold_on_every_request_and_answer(s: Scene):
     )
     async with s.visitor() as visitor:
         asked = await s.exchange(
-            visitor, request_bytes("GET", "/", host=HOST, fields=[("x_gone", "a"), ("X-Kept", "b")])
+            visitor,
+            request_bytes(
+                "GET",
+                "/",
+                host=HOST,
+                fields=[
+                    ("x_gone", "a"),
+                    ("X-Kept", "b"),
+                    ("Origin", f"http://{HOST}:{s.port}"),
+                    ("Referer", "http://evil.localhost/"),
+                ],
+            ),
         )
         asked.answer(status=302, fields=b"Server: app\r\nLocation: http://localhost:3000/x\r\n")
         response = await visitor.response()
 
     assert (asked.get(b"host"), asked.get(b"x-added"), asked.get(b"x-kept")) == (b"localhost:3000", b"1", b"b")
     assert asked.get(b"x_gone") is None
+    assert (asked.get(b"origin"), asked.get(b"referer")) == (b"http://localhost:3000", b"http://evil.localhost/")
     assert asked.get(b"x-forwarded-host") == HOST.encode()
     assert (response.get("x-back"), response.get("server")) == ("2", None)
     assert response.get("location") == f"http://{HOST}:{s.port}/x"

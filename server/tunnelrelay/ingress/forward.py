@@ -84,6 +84,7 @@ class Forward:
             upgrade=head.upgrade,
             spent=spent,
             forged=forged,
+            origin=b"" if policy.own is None else self._ingress.public_name(self._visit.request.host)[1],
         )
         if forged:
             self._ingress.note_forged(self._visit)

@@ -20,11 +20,11 @@ from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
 from tunnelrelay.policy.login_wishes import origins_of
 from tunnelrelay.policy.named import Resolve, is_named, knows_none
 from tunnelrelay.policy.networks import Network, Networks
+from tunnelrelay.policy.own_address import DEFAULT_PORTS, own_address
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.words import words_for
 
 _HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
-_PORTS = {"http": 80, "https": 443}
 _MAPPED = IPv6Network("::ffff:0:0/96")
 MAX_NETWORKS = 1000
 """Of both lists together. Each takes half a kilobyte for as long as the endpoint is there."""
@@ -85,6 +85,7 @@ def compile_policy(
         )
     )
     bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems, refuses_issuer=refuses_issuer)
+    host_header = _host_header(spec.host_header, upstream, problems)
     policy = Policy(
         cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
         cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),
@@ -94,8 +95,8 @@ def compile_policy(
         bearer=bearer,
         origins=frozenset() if oidc is None else origins_of(oidc.allow_origins, problems),
         allows_preflight=oidc is not None and oidc.allow_preflight,
-        host_header=_host_header(spec.host_header, upstream, problems),
-        rewrites_location=spec.host_header == "rewrite",
+        host_header=host_header,
+        own=None if host_header is None else own_address(host_header.decode(), upstream),
         request_edit=compile_request_edit(spec.request_headers, problems),
         response_edit=compile_response_edit(spec.response_headers, private=bool(oidc or spec.jwt), problems=problems),
     )
@@ -166,4 +167,4 @@ def _upstream_host(upstream: str) -> str:
     except ValueError:
         return ""
     host = url.netloc.rpartition("@")[2]
-    return host.rpartition(":")[0] if port == _PORTS.get(url.scheme) and port is not None else host
+    return host.rpartition(":")[0] if port == DEFAULT_PORTS.get(url.scheme) and port is not None else host

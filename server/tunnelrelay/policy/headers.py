@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tunnelctl.http1.head import RequestHead
     from tunnelrelay.model import Field
+    from tunnelrelay.policy.own_address import OwnAddress
     from tunnelrelay.policy.rules import Policy
 
 _ALL_BUT_COOKIES = (b'"cache"', b'"clientHints"', b'"executionContexts"', b'"storage"')
@@ -36,6 +37,7 @@ def request_block(
     upgrade: bytes = b"",
     spent: frozenset[bytes] = frozenset(),
     forged: list[bytes] | None = None,
+    origin: bytes = b"",
 ) -> bytes:
     """Returns the head to send to the upstream: request line and field lines, without framing and the empty line.
 
@@ -45,6 +47,7 @@ def request_block(
         upgrade: Protocol to ask the upstream for; b"" for none.
         spent: Names of fields that were for the relay alone, lower-case.
         forged: Is given the names of fields that only the relay may send and the visitor sent nevertheless.
+        origin: The endpoint's public address, as for `response_block`; only needed where `policy.own` is set.
     """
     unwanted = _unwanted(head, policy)
     if spent:
@@ -54,7 +57,10 @@ def request_block(
     if policy.host_header is not None:
         parts.append(b"Host: %b\r\n" % policy.host_header)
     kinds = REQUEST
-    for name, value in _without(head.fields, unwanted) if unwanted else head.fields:
+    fields = _without(head.fields, unwanted) if unwanted else head.fields
+    if policy.own is not None:
+        fields = _told_to_app(fields, policy.own, origin)
+    for name, value in fields:
         kind = kinds[name]
         if not kind:
             parts += (name, b": ", value, b"\r\n")
@@ -165,7 +171,9 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
     if kind == names.SET_COOKIE:
         return cookies.admit_set_cookie(value, host) or b""
     if kind == names.LOCATION:
-        return _public_location(value, policy, origin)
+        return value if policy.own is None else policy.own.to_visitor(value, origin)
+    if kind == names.REFRESH:
+        return value if policy.own is None else policy.own.refresh_to_visitor(value, origin)
     if kind == names.CACHE_CONTROL:
         return make_private(value) if policy.vary else value
     if kind == names.CDN_CACHE:
@@ -175,16 +183,12 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
     return b""
 
 
-def _public_location(value: bytes, policy: Policy, origin: bytes) -> bytes:
-    """An upstream that is told its own host redirects to it: turn that back into the public address."""
-    if not policy.rewrites_location or policy.host_header is None:
-        return value
-    for scheme in (b"http://", b"https://"):
-        inner = scheme + policy.host_header
-        rest = value[len(inner) :]
-        if value.startswith(inner) and rest[:1] in (b"", b"/", b"?", b"#"):
-            return origin + rest
-    return value
+def _told_to_app(fields: list[Field], own: OwnAddress, origin: bytes) -> list[Field]:
+    """The fields with Origin and Referer as if the visitor had opened the app where it stands."""
+    return [
+        (name, own.to_app(value, origin)) if name.lower() in (b"origin", b"referer") else (name, value)
+        for name, value in fields
+    ]
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -15,7 +15,7 @@ MAX_NAME = 64
 """Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
 
 KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE, FORGED = range(7)
-SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA = range(2, 8)
+SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA, REFRESH = range(2, 9)
 """What a name means in a request, and in a response."""
 
 _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
@@ -221,6 +221,8 @@ def _response_kind(name: bytes) -> int:
     return {
         b"set-cookie": SET_COOKIE,
         b"location": LOCATION,
+        b"content-location": LOCATION,
+        b"refresh": REFRESH,
         b"cache-control": CACHE_CONTROL,
         b"clear-site-data": CLEAR_SITE_DATA,
     }.get(name, KEEP)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from tunnelctl.secret import Secret
 from tunnelrelay.policy.networks import Networks
+from tunnelrelay.policy.own_address import OwnAddress
 
 Claims = Mapping[str, object]
 
@@ -190,7 +191,8 @@ class Policy:
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
         allows_preflight: CORS preflights pass without a login, and without anybody's identity.
         host_header: Host to send to the upstream; None keeps the visitor's.
-        rewrites_location: The upstream is told its own host, so its redirects are turned back into public ones.
+        own: Where an upstream that is told this host believes to be; None with `host_header` None. Not compared:
+            tunnels that share an endpoint may stand at different ports.
         words: Who is let in, for people.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
@@ -207,7 +209,7 @@ class Policy:
     origins: frozenset[bytes] = frozenset()
     allows_preflight: bool = False
     host_header: bytes | None = None
-    rewrites_location: bool = False
+    own: OwnAddress | None = field(default=None, compare=False)
     request_edit: Edit = Edit()
     response_edit: Edit = Edit()
     words: str = ""
