@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from tests.test_architecture import modules
+from tunnelctl.agent.options import RuleOptions
 from tunnelctl.secret import Secret
-from tunnelctl.wire.messages import Bind, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import Bind, HeaderEdit, OidcSpec, PolicySpec
+from tunnelrelay.manage.edge_settings import EdgeSecrets
 from tunnelrelay.oidc.blobs import Handoff, Transaction
 from tunnelrelay.oidc.redeem import Tokens
 from tunnelrelay.oidc.sealed import KeyRing, Master
@@ -82,6 +84,21 @@ def values():
     ring = KeyRing(key, (Master(kid="k", created=1.0, secret=key),))
     yield "spec", Bind(tunnel=1, name="n", upstream="u", policy=guarded)
     yield "passwords", PolicySpec(basic_auth=(f"user:{CANARY}",))
+    edited = PolicySpec(
+        request_headers=HeaderEdit(add=(("X-Api-Key", CANARY),)), response_headers=HeaderEdit(add=(("X-B", CANARY),))
+    )
+    yield (
+        "header edits",
+        (
+            edited,
+            edited.request_headers,
+            edited.response_headers,
+            Bind(tunnel=1, name="n", upstream="u", policy=edited),
+        ),
+    )
+    yield "edited policy", compile_policy(edited, upstream="http://a", owner="o", key=b"k" * 32)
+    yield "kept edits", EdgeSecrets(request_headers=(CANARY,), response_headers=(CANARY,))
+    yield "typed edits", RuleOptions(request_add=(f"X-A: {CANARY}",), response_add=(f"X-B: {CANARY}",))
     yield "policy", compile_policy(guarded, upstream="http://a", owner="o", key=b"k" * 32)
     yield (
         "basic",

@@ -13,12 +13,15 @@ from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.backends import checked_labels
 from tunnelrelay.manage.edge_settings import (
+    HEADERS,
+    KEPT,
     MODULES,
     EdgeSecrets,
     EdgeSettings,
     RouteSettings,
     by_field,
     in_force,
+    take_values,
     without_secrets,
 )
 from tunnelrelay.manage.ground import told
@@ -83,6 +86,7 @@ def test_what_is_kept_in_the_clear_holds_no_secret(policy):
     kept = without_secrets(policy)
 
     assert kept.basic_auth == ()
+    assert {value for part in HEADERS for _, value in getattr(kept, part).add} <= {KEPT}
     assert kept.oidc is None or kept.oidc.client_secret == ""
 
 
@@ -103,12 +107,15 @@ def test_whatever_is_in_force_compiles_or_names_a_field_for_every_problem(settin
 
 @given(SETTINGS)
 def test_a_module_that_is_off_guards_nothing_and_one_that_is_on_is_never_lost(settings):
-    spec = in_force(settings, EdgeSecrets())
+    settings, secrets = take_values(settings, EdgeSecrets())
+    spec = in_force(settings, secrets)
     for module, parts in MODULES.items():
         for part in parts:
             now, kept = getattr(spec, part), getattr(settings.policy, part)
             if module in settings.disabled:
                 assert now == getattr(PolicySpec(), part)
+            elif part in HEADERS:
+                assert [name for name, _ in now.add] == [name for name, _ in kept.add]
             elif part not in ("basic_auth", "oidc"):
                 assert now == kept
             elif part == "oidc":

@@ -32,6 +32,7 @@ from tunnelrelay.store.base import AuditRow, StoreError, Whose
 from tunnelrelay.store.dump import TABLES
 from tunnelrelay.store.opening import open_store
 from tunnelrelay.store.sql_store import SqlStore
+from tunnelrelay.store.upgrade import HEAD
 
 T = TypeVar("T")
 KEYS = ("keys.json", "assertion.json")
@@ -154,7 +155,7 @@ def test_nobody_else_may_read_it_and_its_manifest_tells_what_is_in_it(backup: Pa
     assert set(manifest["sha256"]) == set(names[:-1])
     assert {"keys/keys.json", "keys/assertion.json", "tables/tokens/00001.jsonl"} <= set(names)
     assert manifest["rows"]["audit"] == 5
-    assert manifest["schema"] == "0003"
+    assert manifest["schema"] == HEAD
 
 
 def test_a_file_that_exists_is_replaced_only_by_force(relay: Relay, backup: Path) -> None:

@@ -1,5 +1,6 @@
 """A database of the release before keeps everything that is in it, and gets the right defaults for what is new."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
@@ -141,3 +142,40 @@ async def test_opening_it_again_changes_nothing(reopened: Opened) -> None:
     await reopened()
     again = await reopened()
     assert await again.audit() == [EVENT]
+
+
+async def test_events_of_the_release_before_forget_values_that_may_be_secrets(tmp_path, monkeypatch) -> None:
+    """Values of header fields and request parameters, and metadata, stood in the clear."""
+    monkeypatch.setattr(upgrading, "HEAD", "0003")
+    await (await open_store(None, tmp_path)).close()
+    monkeypatch.undo()
+    hidden = "q7d2-no-pattern-knows-this"
+    side = {
+        "request_headers.add": [["X-Api-Key", hidden], ["X-Other", hidden]],
+        "response_headers.add": hidden + "…",
+        "oidc.request_params": [["tenant", hidden]],
+        "metadata": hidden,
+        "description": "the shop",
+    }
+    details = json.dumps({"id": "edghts_1", "before": json.dumps(side), "after": '{"metadata":"' + hidden})
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        for _ in range(1200):
+            names = "at, kind, host, owner, connection, subject, peer, request_id, node, reason, details"
+            row = (1.0, "edge.updated", "", "ann", "", "", "", "", "", "", details)
+            connection.execute(f"INSERT INTO audit ({names}) VALUES ({', '.join('?' * len(row))})", row)
+        connection.commit()
+
+    store = await open_store(None, tmp_path)
+    rows = await store.audit(limit=2000)
+    await store.close()
+
+    assert {row.details for row in rows} == {rows[0].details}
+    assert len(rows) == 1200
+    assert hidden not in rows[0].details
+    assert json.loads(json.loads(rows[0].details)["before"]) == {
+        "request_headers.add": ["X-Api-Key", "X-Other"],
+        "response_headers.add": "(not shown)",
+        "oidc.request_params": ["tenant"],
+        "metadata": "(not shown)",
+        "description": "the shop",
+    }

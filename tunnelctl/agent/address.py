@@ -123,6 +123,8 @@ def bracketed(host: str) -> str:
 
 
 def _split(url: str, text: str) -> SplitResult:
+    if "@" in text:  # first, and not repeated: what stands before it may be a password
+        raise AddressInvalid("a user name or password in an address is not supported")
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -130,8 +132,6 @@ def _split(url: str, text: str) -> SplitResult:
         raise AddressInvalid(f"{text}: not an address ({error})") from error
     if not parts.hostname or any(character.isspace() for character in text):
         raise AddressInvalid(f"{text or 'an empty text'}: not an address")
-    if "@" in parts.netloc:
-        raise AddressInvalid("a user name or password in an address is not supported")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise AddressInvalid(f"{text}: an address ends after the port; paths are passed on as visitors send them")
     return parts

@@ -29,6 +29,8 @@ def parse_public_url(text: str) -> PublicUrl:
     Raises:
         AddressInvalid: It is no public address of an HTTP endpoint.
     """
+    if "@" in text:  # not repeated: what stands before it may be a password
+        raise AddressInvalid("a public address has no user name or password")
     scheme, colon, rest = text.strip().partition("://")
     scheme = scheme.lower() if colon else scheme
     if colon and scheme not in ("http", "https"):

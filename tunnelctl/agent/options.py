@@ -125,9 +125,9 @@ class RuleOptions:
     cidr_allow: tuple[str, ...] = ()
     cidr_deny: tuple[str, ...] = ()
     host_header: str = ""
-    request_add: tuple[str, ...] = ()
+    request_add: tuple[str, ...] = field(default=(), repr=False)
     request_remove: tuple[str, ...] = ()
-    response_add: tuple[str, ...] = ()
+    response_add: tuple[str, ...] = field(default=(), repr=False)
     response_remove: tuple[str, ...] = ()
 
     def given(self) -> list[str]:

@@ -92,7 +92,7 @@ def _edit(which: str, add: tuple[str, ...], remove: tuple[str, ...], problems: l
 def _field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise ValueError(f"{text!r} is not 'Name: value'")
+        raise ValueError("it takes 'Name: value'")  # without what was typed: it may be a secret
     value = value.strip(" \t")
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError(f"{_field_name(name)}: the value holds a control character")

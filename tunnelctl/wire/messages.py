@@ -113,6 +113,10 @@ class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     add: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Never a value: any may be a secret, whatever the field is called."""
+        return f"HeaderEdit(add={[name for name, _ in self.add]!r}, remove={list(self.remove)!r})"
+
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rules an agent asks the relay to guard its endpoint with.

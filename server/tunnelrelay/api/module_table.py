@@ -21,7 +21,7 @@ from tunnelrelay.api.modules import (
     ShownModule,
 )
 from tunnelrelay.api.oidc_module import OidcModule, ShownOidc, module_of, spec_of
-from tunnelrelay.manage.edge_settings import MODULES, EdgeSecrets, EdgeSettings, Held
+from tunnelrelay.manage.edge_settings import KEPT, MODULES, EdgeSecrets, EdgeSettings, Held
 from tunnelrelay.manage.problems import invalid
 
 _NOTHING = PolicySpec()
@@ -87,7 +87,8 @@ def _parts(module: str, given: GivenModule) -> dict[str, Any]:
                 raise invalid({"ip_restriction": "list at least one network in allow or deny"})
             return {"cidr_allow": tuple(given.allow), "cidr_deny": tuple(given.deny)}
         case Headers():
-            return {module: HeaderEdit(add=tuple(given.add.items()), remove=tuple(given.remove))}
+            added = tuple((name, KEPT if value is None else value) for name, value in given.add.items())
+            return {module: HeaderEdit(add=added, remove=tuple(given.remove))}
         case Jwt():
             return {
                 "jwt": tuple(
@@ -116,9 +117,15 @@ def _restriction(settings: EdgeSettings, _held: Held, enabled: bool) -> ShownMod
 
 
 def _headers(name: str) -> Callable[[EdgeSettings, Held, bool], ShownModule]:
-    def show(settings: EdgeSettings, _held: Held, enabled: bool) -> ShownModule:
+    def show(settings: EdgeSettings, held: Held, enabled: bool) -> ShownModule:
         edit: HeaderEdit = getattr(settings.policy, name)
-        return ShownHeaders(enabled=enabled, add=dict(edit.add), remove=list(edit.remove))
+        names = [field for field, _ in edit.add]
+        return ShownHeaders(
+            enabled=enabled,
+            add=dict.fromkeys(names),
+            remove=list(edit.remove),
+            has_value={field: field in held.valued[name] for field in names},
+        )
 
     return show
 

@@ -6,6 +6,7 @@ Each has a form that is given and one that is shown; `apply_…` and `…_of` le
 from typing import Annotated
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
 from tunnelrelay.api.values import MAX_LIST, PRINTABLE, Filled, Given, Line, NotOffered, Ref, Reference, Shown
@@ -45,15 +46,21 @@ class Headers(Given):
     """Header fields to add and to remove, on their way to the app or back."""
 
     enabled: bool = True
-    add: Annotated[dict[HeaderName, HeaderValue], Field(max_length=MAX_LIST)] = {}
+    add: Annotated[dict[HeaderName, HeaderValue | None], Field(max_length=MAX_LIST)] = {}
+    """Values are sealed and never shown. Null keeps the value that a field of this name has."""
     remove: Annotated[list[HeaderName], Field(max_length=MAX_LIST)] = []
+    has_value: SkipJsonSchema[Annotated[dict[HeaderName, bool], Field(max_length=MAX_LIST)]] = {}
+    """As answers have it, so that they can be sent back. It changes nothing."""
 
 
 class ShownHeaders(Shown):
     """Header fields to add and to remove."""
 
     enabled: bool
-    add: dict[str, str]
+    add: dict[str, None]
+    """The names. The values are not shown: any may be a secret."""
+    has_value: dict[str, bool]
+    """For each name whether it has a value that is not empty."""
     remove: list[str]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, in_force, users_of
+from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, are_whole, in_force, take_values
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.policy.compile import compile_policy
 from tunnelrelay.policy.named import Resolve
@@ -13,8 +13,8 @@ from tunnelrelay.store.resources import EdgeRow
 
 PURPOSE = "edge"
 """What an edge's secrets are sealed for, with its id as audience: in another edge's row they do not open."""
-MAX_SECRETS = 32 * 1024
-"""Bytes of an edge's secrets: some hundreds of passwords."""
+MAX_SECRETS = 48 * 1024
+"""Bytes of an edge's secrets: some hundreds of passwords, and 8 KiB of headers each way."""
 MAX_SEALED = 2 * MAX_SECRETS
 MAX_OWNERS_BYTES = 4 * 1024 * 1024
 """Of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads them whenever any edge
@@ -46,11 +46,22 @@ class EdgePolicies:
         return self.ground.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
 
     def open(self, row: EdgeRow) -> EdgeSecrets:
-        """The reverse of `seal`.
+        """An edge's secrets, with those that a row of an earlier release has among its settings.
 
         Raises:
-            Unreadable: The key is gone, or a newer release sealed more than this one knows.
+            Unreadable: The key is gone, a newer release sealed more than this one knows, or the row is damaged.
         """
+        return take_values(self._parsed(row), self._opened(row))[1]
+
+    def settings(self, row: EdgeRow) -> EdgeSettings:
+        """What the row says, without secrets.
+
+        Raises:
+            Unreadable: It is damaged.
+        """
+        return take_values(self._parsed(row), EdgeSecrets())[0]
+
+    def _opened(self, row: EdgeRow) -> EdgeSecrets:
         if not row.sealed:
             return EdgeSecrets()
         plain = self.ground.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
@@ -61,12 +72,7 @@ class EdgePolicies:
         except msgspec.MsgspecError as error:
             raise Unreadable("its secrets are of a form this release does not know") from error
 
-    def settings(self, row: EdgeRow) -> EdgeSettings:
-        """What the row says.
-
-        Raises:
-            Unreadable: It is damaged.
-        """
+    def _parsed(self, row: EdgeRow) -> EdgeSettings:
         try:
             return EdgeSettings.parse(row.settings)
         except msgspec.MsgspecError as error:
@@ -76,11 +82,11 @@ class EdgePolicies:
         """What guards an edge.
 
         Raises:
-            Unreadable: It has passwords, and they are not there.
+            Unreadable: It has passwords or headers, and they are not there.
             PolicyInvalid: With every problem at once.
         """
-        if users_of(secrets.basic_auth or ()) != settings.users:
-            raise Unreadable("its passwords are not those it should have")
+        if not are_whole(settings, secrets):
+            raise Unreadable("its passwords or headers are not those it should have")
         ground = self.ground
         return compile_policy(
             in_force(settings, secrets),

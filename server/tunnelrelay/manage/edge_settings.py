@@ -5,7 +5,7 @@ stands here too, so that API and dashboard mark the field a problem is about. Ne
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,6 +24,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Every module, named as ngrok names those it has too, and what it is in a `PolicySpec`."""
 MAX_SETTINGS = 64 * 1024
 """Bytes of an edge's settings: every relay keeps those of all edges in memory."""
+HEADERS = ("request_headers", "response_headers")
+"""Parts of a policy that add header fields. Any of their values may be a secret, whatever the field is called. All of
+them are sealed."""
+KEPT = "\0"
+"""Stands in the settings for a header's value, which is sealed; in a change, for the value that is there already. No
+value can be this: the relay takes none with control characters."""
 _NOTHING = PolicySpec()
 _API_NAMES = {
     "cidr_allow": "ip_restriction.allow",
@@ -57,7 +63,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Everything an edge is, but for its secrets.
 
     Attributes:
-        policy: The modules. Its client secret and passwords are always empty here: see `EdgeSecrets`.
+        policy: The modules, without secrets: client secret and passwords are empty, and a header's value is `KEPT`. See
+            `EdgeSecrets`.
         disabled: Modules that are kept and guard nothing; names in `MODULES`.
         sticky: A visitor stays with one tunnel as long as it is there.
         route: None while there is none: then nobody serves the edge, and it has no modules.
@@ -82,16 +89,20 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return msgspec.json.decode(text, type=cls)
 
 
-class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is sealed of an edge. Given with a change, None keeps what there is.
 
     Attributes:
         client_secret: Of the OpenID client.
         basic_auth: `user:password` pairs.
+        request_headers, response_headers: Values of the fields that are added, in their order. Never given by
+            themselves: they come with the settings of a change.
     """
 
     client_secret: str | None = None
     basic_auth: tuple[str, ...] | None = None
+    request_headers: tuple[str, ...] | None = None
+    response_headers: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         """Never the secrets."""
@@ -99,19 +110,26 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self.client_secret or self.basic_auth)
+        return bool(self.client_secret or self.basic_auth or self.request_headers or self.response_headers)
 
     def over(self, kept: "EdgeSecrets") -> "EdgeSecrets":
         """These, and what is kept where nothing is given."""
         return EdgeSecrets(
             client_secret=kept.client_secret if self.client_secret is None else self.client_secret,
             basic_auth=kept.basic_auth if self.basic_auth is None else self.basic_auth,
+            request_headers=kept.request_headers,
+            response_headers=kept.response_headers,
         )
 
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
         """Only what the policy has a use for: the secret of a client that is gone is not kept."""
         has_client = policy.oidc is not None and not names_provider(policy.oidc)
-        return EdgeSecrets(client_secret=self.client_secret if has_client else None, basic_auth=self.basic_auth or None)
+        return EdgeSecrets(
+            client_secret=self.client_secret if has_client else None,
+            basic_auth=self.basic_auth or None,
+            request_headers=self.request_headers or None,
+            response_headers=self.response_headers or None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +138,12 @@ class Held:
 
     Attributes:
         users: Of its passwords.
+        valued: Names of the headers that have a value, by the part of the policy that adds them.
     """
 
     client_secret: bool = False
     users: tuple[str, ...] = ()
+    valued: Mapping[str, frozenset[str]] = field(default_factory=lambda: dict.fromkeys(HEADERS, frozenset()))
 
 
 def names_provider(oidc: OidcSpec) -> bool:
@@ -141,7 +161,64 @@ def without_secrets(policy: PolicySpec) -> PolicySpec:
     oidc = policy.oidc
     if oidc is not None and oidc.client_secret:
         oidc = msgspec.structs.replace(oidc, client_secret="")
-    return msgspec.structs.replace(policy, oidc=oidc, basic_auth=())
+    bare = {part: without_values(getattr(policy, part)) for part in HEADERS}
+    return msgspec.structs.replace(policy, oidc=oidc, basic_auth=(), **bare)
+
+
+def without_values(edit: HeaderEdit) -> HeaderEdit:
+    """The names of what is added, and what is removed."""
+    if all(value == KEPT for _, value in edit.add):
+        return edit
+    return msgspec.structs.replace(edit, add=tuple((name, KEPT) for name, _ in edit.add))
+
+
+def take_values(settings: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSettings, EdgeSecrets]:
+    """The settings without values of headers, which are among the secrets then. Rows of earlier releases have them in
+    the clear: theirs are taken as they are."""
+    values: dict[str, tuple[str, ...]] = {}
+    for part in HEADERS:
+        added = getattr(settings.policy, part).add
+        if any(value != KEPT for _, value in added):
+            values[part] = tuple(value for _, value in added)
+    if not values:
+        return settings, secrets
+    policy = without_secrets(settings.policy)
+    return msgspec.structs.replace(settings, policy=policy), msgspec.structs.replace(secrets, **values)
+
+
+def has_values(text: str) -> bool:
+    """Whether settings as the store has them hold values of headers. Raises `msgspec.MsgspecError`."""
+    policy = EdgeSettings.parse(text).policy
+    return any(value != KEPT for part in HEADERS for _, value in getattr(policy, part).add)
+
+
+def with_values(new: EdgeSettings, old: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSecrets, dict[str, str]]:
+    """The secrets with the values of the headers that `new` adds, and what is wrong with them, by field.
+
+    A field whose value is `KEPT` keeps the value of the field of this name in `old`.
+
+    Args:
+        secrets: Those of `old`.
+    """
+    fields: dict[str, str] = {}
+    values: dict[str, tuple[str, ...] | None] = {}
+    for part in HEADERS:
+        kept: dict[str, list[str]] = {}
+        for (name, _), value in zip(getattr(old.policy, part).add, getattr(secrets, part) or (), strict=False):
+            kept.setdefault(name.lower(), []).append(value)
+        added = getattr(new.policy, part).add
+        lacking = [name for name, value in added if value == KEPT and not kept.get(name.lower())]
+        if lacking:
+            fields[f"{part}.add"] = f"{lacking[0][:64]}: give its value, there is none to keep"
+            continue
+        found = [_next(kept[name.lower()]) if value == KEPT else value for name, value in added]
+        values[part] = tuple(found) or None
+    return msgspec.structs.replace(secrets, **values), fields
+
+
+def _next(values: list[str]) -> str:
+    """The first; where there are more fields of a name, each takes its own."""
+    return values.pop(0) if len(values) > 1 else values[0]
 
 
 def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
@@ -150,8 +227,30 @@ def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
     if policy.oidc is not None:
         oidc = msgspec.structs.replace(policy.oidc, client_secret=secrets.client_secret or "")
         policy = msgspec.structs.replace(policy, oidc=oidc)
+    policy = msgspec.structs.replace(policy, **{part: _filled(policy, secrets, part) for part in HEADERS})
     off = {name: getattr(_NOTHING, name) for module in settings.disabled for name in MODULES[module]}
     return msgspec.structs.replace(policy, **off)
+
+
+def _filled(policy: PolicySpec, secrets: EdgeSecrets, part: str) -> HeaderEdit:
+    edit: HeaderEdit = getattr(policy, part)
+    names = (name for name, _ in edit.add)
+    return msgspec.structs.replace(edit, add=tuple(zip(names, getattr(secrets, part) or (), strict=False)))
+
+
+def are_whole(settings: EdgeSettings, secrets: EdgeSecrets) -> bool:
+    """Whether the secrets are those the settings speak of: none is missing."""
+    counts = all(len(getattr(settings.policy, part).add) == len(getattr(secrets, part) or ()) for part in HEADERS)
+    return counts and users_of(secrets.basic_auth or ()) == settings.users
+
+
+def held_by(settings: EdgeSettings, secrets: EdgeSecrets) -> Held:
+    """What there is among the secrets, without it."""
+    valued = {}
+    for part in HEADERS:
+        pairs = zip(getattr(settings.policy, part).add, getattr(secrets, part) or (), strict=False)
+        valued[part] = frozenset(name for (name, _), value in pairs if value)
+    return Held(client_secret=bool(secrets.client_secret), users=settings.users, valued=valued)
 
 
 def module_problems(settings: EdgeSettings) -> dict[str, str]:
@@ -178,11 +277,15 @@ def by_field(problems: Iterable[Problem]) -> dict[str, str]:
 
 
 def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
-    """The settings as one level of names and values, for audit events: what is as by default is left out."""
+    """The settings as one level of names and values, for audit events: what is as by default is left out.
+
+    Of header fields and request parameters only the names: nothing but their place says that a value is no secret.
+    """
     flat: dict[str, Any] = {}
     for module, parts in MODULES.items():
         for part in parts:
-            flat |= _flat(module if part == module else f"{module}.{part}", getattr(settings.policy, part))
+            shown = _named_only(getattr(settings.policy, part))
+            flat |= _flat(module if part == module else f"{module}.{part}", shown)
     flat |= {
         "host_header": settings.policy.host_header,
         "disabled": list(settings.disabled),
@@ -195,12 +298,32 @@ def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
     return {name: value for name, value in flat.items() if value not in (None, False, [], "")}
 
 
+def _named_only(value: object) -> object:
+    match value:
+        case HeaderEdit():
+            return {"add": [name for name, _ in value.add], "remove": list(value.remove)}
+        case OidcSpec():
+            return msgspec.to_builtins(value) | {"request_params": [name for name, _ in value.request_params]}
+        case _:
+            return value
+
+
+def changed_values(before: EdgeSecrets, after: EdgeSecrets, settings: EdgeSettings) -> dict[str, str]:
+    """For an audit event: `changed` for every header whose value is another one now."""
+    changed = {}
+    for part in HEADERS:
+        old, new = getattr(before, part) or (), getattr(after, part) or ()
+        for number, (name, _) in enumerate(getattr(settings.policy, part).add):
+            if old[number : number + 1] != new[number : number + 1]:
+                changed[f"{part}.add.{name}"] = "changed"
+    return changed
+
+
 def _flat(name: str, value: object) -> dict[str, Any]:
     match value:
         case None | ():
             return {}
-        case OidcSpec() | HeaderEdit():
-            told = msgspec.to_builtins(value)
-            return {f"{name}.{key}": part for key, part in told.items() if part not in ([], "", None)}
+        case dict():
+            return {f"{name}.{key}": part for key, part in value.items() if part not in ([], "", None)}
         case _:
             return {name: msgspec.to_builtins(value)}

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, Held, names_provider, summary
+from tunnelrelay.manage.edge_settings import (
+    EdgeSecrets,
+    EdgeSettings,
+    Held,
+    changed_values,
+    held_by,
+    names_provider,
+    summary,
+)
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.provider_tests import redirect_uri
@@ -82,6 +90,10 @@ class EdgeViews:
         told = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
         return told | summary(settings, self._held(row, settings))
 
+    def changed_values(self, before: EdgeRow, after: EdgeRow) -> dict[str, object]:
+        """Which headers of an edge have another value now."""
+        return dict(changed_values(self.secrets(before), self.secrets(after), self.settings(after)))
+
     def redirect_uri(self, row: EdgeRow, oidc: OidcSpec | None) -> str | None:
         """What to register for a login of this edge; None where that cannot be told."""
         if oidc is None:
@@ -98,4 +110,4 @@ class EdgeViews:
         return (self.secrets(row).client_secret or "") if is_same else ""
 
     def _held(self, row: EdgeRow, settings: EdgeSettings) -> Held:
-        return Held(client_secret=bool(self.secrets(row).client_secret), users=settings.users)
+        return held_by(settings, self.secrets(row))

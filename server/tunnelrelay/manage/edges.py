@@ -17,6 +17,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
 from tunnelrelay.manage.edge_settings import (
+    HEADERS,
     EdgeSecrets,
     EdgeSettings,
     RouteSettings,
@@ -24,6 +25,7 @@ from tunnelrelay.manage.edge_settings import (
     module_problems,
     names_provider,
     users_of,
+    with_values,
     without_secrets,
 )
 from tunnelrelay.manage.edge_views import EdgeView, EdgeViews
@@ -328,35 +330,36 @@ class Edges:
             owner=after.owner,
             host=after.host or before.host or "",
             before=self.views.said(before),
-            after=self.views.said(after),
+            after=self.views.said(after) | self.views.changed_values(before, after),
             **({"secrets": "given"} if secret_given else {}),
         )
 
     def _with_policy(self, row: EdgeRow, change: Change, given: EdgeSecrets) -> EdgeRow:
         """The row with other modules. Raises `ManageError` INVALID."""
-        old, kept = self._settings(row), self.views.secrets(row)
+        old, before = self._settings(row), self.views.secrets(row)
         new = change(old)
+        kept, fields = with_values(new, old, before)
         new = msgspec.structs.replace(new, policy=without_secrets(new.policy), users=old.users)
         if new.route is None:
             given = EdgeSecrets(client_secret="", basic_auth=())
         secrets = given.over(kept).needed_by(new.policy)
         if given.basic_auth is not None:
             new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
-        fields = module_problems(new)
+        fields |= module_problems(new)
         if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
-            fields["basic_auth"] = f"all passwords together have at most {MAX_SECRETS} bytes"
+            fields["basic_auth"] = f"passwords and headers together have at most {MAX_SECRETS} bytes"
         if given.client_secret is None and secrets.client_secret and not _same_client(old, new):
             fields |= {"oidc.client_secret": GIVE_AGAIN}
-        if not fields.keys() & {"disabled", "policy"}:
+        if not fields.keys() & {"disabled", "policy", *(f"{part}.add" for part in HEADERS)}:
             try:
                 self.views.policies.compile(new, secrets, owner=row.owner)
             except PolicyInvalid as error:
                 fields = by_field(error.problems) | fields
             except Unreadable:
-                fields["basic_auth"] = "give the passwords again: the key they were sealed with is gone"
+                fields["basic_auth"] = "give the passwords and headers again: the key they were sealed with is gone"
         if fields:
             raise invalid(fields)
-        sealed = row.sealed if secrets == kept else self.views.policies.seal(row.id, secrets)
+        sealed = row.sealed if secrets == before else self.views.policies.seal(row.id, secrets)
         changed = replace(row, settings=new.encode(), sealed=sealed)
         if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self.live.bytes_of(row.owner, but=row.id)):
             raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})

@@ -28,6 +28,9 @@ TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
 """What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
+NOT_TOLD = frozenset({"metadata"})
+"""Values of which an audit event tells only that they are there: owners write into them what their programs need, keys
+too, and nothing in a text says that it is one."""
 
 
 class Owned(Protocol):
@@ -178,7 +181,8 @@ def told(before: Mapping[str, object] | None, after: Mapping[str, object] | None
 
 def _short(values: Mapping[str, object]) -> str:
     """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are told."""
-    texts = {name: _value(value) for name, value in values.items() if value not in (None, "", [], (), {})}
+    given = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
+    texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in given.items()}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
     return text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
 

@@ -290,7 +290,9 @@ def settings_of(row: ProviderRow) -> ProviderSettings:
 def said(row: ProviderRow, settings: ProviderSettings) -> dict[str, object]:
     """What an audit event tells of a provider."""
     told: dict[str, object] = {"owners": list(row.owners), "description": row.description, "metadata": row.metadata}
-    return {**told, **msgspec.to_builtins(settings)}
+    # Of request parameters the names only: a value may be a secret, whatever it is called.
+    params = [name for name, _ in settings.request_params]
+    return {**told, **msgspec.to_builtins(settings), "request_params": params}
 
 
 def _whole(settings: ProviderSettings, provider_id: str, client_secret: str) -> NamedOidc:

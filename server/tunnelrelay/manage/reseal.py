@@ -1,4 +1,4 @@
-"""Secrets of edges and providers, sealed anew as soon as another key seals.
+"""Secrets of edges and providers, sealed anew as soon as another key seals; and those in the clear, sealed.
 
 Sessions die of age, and the keys that sealed them go a month later. What people set up stays: a key may be dropped once
 another one has taken over, and nothing that was set up is lost with it.
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tunnelrelay.manage.catalog import open_secret, seal_secret
 from tunnelrelay.manage.edge_policy import EdgePolicies, Unreadable
+from tunnelrelay.manage.edge_settings import has_values
 from tunnelrelay.manage.ground import Ground
 
 log = logging.getLogger("tunnelrelay.manage")
@@ -25,12 +26,16 @@ async def reseal(ground: Ground, policies: EdgePolicies) -> int:
     """
     kid, written = ground.ring.sealing(ground.clock()).kid, 0
     for edge in await ground.store.edges.all():
-        if edge.sealed and _kid(edge.sealed) != kid:
-            try:
-                sealed = policies.seal(edge.id, policies.open(edge))
-            except Unreadable:
-                continue
-            written += await ground.store.edges.replace(replace(edge, sealed=sealed, version=edge.version + 1))
+        try:
+            settings = policies.settings(edge).encode()
+            # Earlier releases kept values of headers among the settings.
+            is_due = has_values(edge.settings) or (edge.sealed and _kid(edge.sealed) != kid)
+            sealed = policies.seal(edge.id, policies.open(edge)) if is_due else edge.sealed
+        except Unreadable:
+            continue
+        if is_due:
+            after = replace(edge, settings=settings, sealed=sealed, version=edge.version + 1)
+            written += await ground.store.edges.replace(after)
     for provider in await ground.store.providers.all():
         secret = open_secret(ground.ring, provider)
         if secret is not None and _kid(provider.sealed) != kid:

@@ -173,7 +173,7 @@ class Edit:
     """
 
     remove: frozenset[bytes] = frozenset()
-    add: bytes = b""
+    add: bytes = field(default=b"", repr=False)
     adds: frozenset[bytes] = frozenset()
 
 

@@ -33,6 +33,15 @@ tokens = Table(
     Column("user_id", short_text(40), nullable=False, server_default=text("''")),
 )
 
+Index(
+    "ix_tokens_live",
+    tokens.c.owner,
+    tokens.c.id,
+    sqlite_where=tokens.c.revoked_at.is_(None),
+    postgresql_where=tokens.c.revoked_at.is_(None),
+)
+"""A page of an owner's good tokens, however many were revoked."""
+
 sessions = Table(
     "sessions",
     metadata,
@@ -87,6 +96,9 @@ names = Table(
 )
 """Who held a host name last, so that a restart gives it to nobody else and a stranger gets it only after a while."""
 
+Index("ix_names_owner", names.c.owner, names.c.released_at)
+"""Which logins a member may see goes by its owner's names, and a reservation counts those in their cool-down."""
+
 audit = Table(
     "audit",
     metadata,
@@ -105,6 +117,8 @@ audit = Table(
     Column("actor", short_text(40), nullable=False, server_default=text("''")),
 )
 """What happened to logins, sessions, names and keys. Holds no secret; people are keyed digests."""
+Index("ix_audit_owner", audit.c.owner, audit.c.id)
+"""A member's page, however many events others have."""
 
 
 def _resource(name: str, *columns: Column[Any]) -> Table:

@@ -12,12 +12,14 @@ from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.manage.edge_settings import KEPT, EdgeSecrets, EdgeSettings
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.edges import Change
 from tunnelrelay.manage.problems import ManageError, invalid
 
 Texts = dict[str, str]
+MASK = "••••••••"
+"""Stands in the form for a header's value, which is never shown; sent back, it keeps the value."""
 
 
 class Module:
@@ -69,7 +71,7 @@ class Headers(Module):
     def texts(self, edge: EdgeView) -> Texts:
         """See `Module`."""
         edit: HeaderEdit = getattr(edge.settings.policy, self.name)
-        added = "\n".join(f"{name}: {value}" for name, value in edit.add)
+        added = "\n".join(f"{name}: {MASK}" for name, _ in edit.add)
         return {"add": added, "remove": "\n".join(edit.remove)}
 
     def change(self, form: Form) -> tuple[Change, None]:
@@ -200,5 +202,6 @@ def _field(line: str) -> tuple[str, str]:
     """A header field as it is written. Raises `ManageError` INVALID."""
     name, colon, value = line.partition(":")
     if not colon or not name.strip():
-        raise invalid({"add": f"{line.strip()[:80]!r} is no `Name: value`"})
-    return name.strip(), value.strip()
+        # Without the line: it may be a secret.
+        raise invalid({"add": "each line is a name, a colon and a value, as in X-Environment: staging"})
+    return name.strip(), KEPT if value.strip() == MASK else value.strip()
