@@ -230,7 +230,7 @@ async def test_agents_that_pool_share_an_address_and_the_last_one_takes_it_along
 
 async def test_an_agent_with_other_rules_or_without_the_flag_stays_out_of_a_pool(w, apps):
     """Row 124."""
-    strict = PolicySpec(basic_auth=("ann:sesame",))
+    strict = PolicySpec(basic_auth=("ann:open-sesame",))
     await w.tunnel(apps["a"].port, subdomain="shop", pooling=True, policy=strict)
     careless = w.agent(apps["b"].port, subdomain="shop", pooling=True)
     alone = w.agent(apps["c"].port, subdomain="shop", policy=strict)

@@ -305,7 +305,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
             redirects=redirects,
             issuer_ports=given.port_rule.to_info(),
         ),
-        gate=_gate(given, sign_in),
+        gate=_gate(given, ground, sign_in),
         inside=Inside(_web(given, ground, sign_in, services).build()),
         acceptor=acceptor,
         handover=Handover(ground.keys.ring.digest_key("handover"), is_secure=address.is_secure),
@@ -322,7 +322,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
     )
 
 
-def _gate(given: Given, sign_in: SignIn) -> Gate:
+def _gate(given: Given, ground: _Ground, sign_in: SignIn) -> Gate:
     return Gate(
         address=given.address,
         sessions=sign_in.sessions,
@@ -330,6 +330,7 @@ def _gate(given: Given, sign_in: SignIn) -> Gate:
         login=sign_in.login,
         metrics=given.metrics,
         clock=given.clock,
+        audit=ground.audit,
     )
 
 

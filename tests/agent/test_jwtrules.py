@@ -48,7 +48,7 @@ def test_row_159_rules_about_tokens_nobody_takes_are_refused_and_not_ignored(opt
 
 
 def test_every_mistake_about_an_issuer_is_said_at_once() -> None:
-    said = problems(jwt=((JWT_ISSUER, "http://ci.example"), (JWT_CLAIM, "dept")), basic_auth=("a:b",))
+    said = problems(jwt=((JWT_ISSUER, "http://ci.example"), (JWT_CLAIM, "dept")), basic_auth=("ann:long-enough",))
     assert [text.partition(":")[0] for text in said] == [
         "--jwt-issuer", "--jwt-audience", "--jwt-claim", "--jwt-issuer",
     ]  # fmt: skip

@@ -88,11 +88,14 @@ def test_an_issuer_on_this_machine_may_be_plain_http():
 
 def test_a_mistake_in_a_password_does_not_repeat_it():
     assert "hunter2" not in str(problems(basic_auth=(":hunter2",)))
+    (short,) = problems(basic_auth=("ann:hunter2",))
+    assert "has 7 characters, it takes at least 8" in short
+    assert "hunter2" not in short
     assert "hunter2" not in repr(RuleOptions(basic_auth=("a:hunter2",), oidc_client_secret="hunter2"))
 
 
 def test_a_password_and_a_login_do_not_go_together():
-    assert "not together with --oidc" in problems(**LOGIN, basic_auth=("a:b",))[0]
+    assert "not together with --oidc" in problems(**LOGIN, basic_auth=("ann:long-enough",))[0]
 
 
 def test_a_network_written_as_a_host_is_explained():

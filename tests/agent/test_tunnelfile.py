@@ -103,5 +103,5 @@ def test_every_key_fills_a_member_that_is_there():
 
 
 def test_row158_a_secret_in_the_file_does_not_show_in_a_traceback(tunnels):
-    (one,) = tunnels(["addr: 80", "oidc: {client_secret: sesame}", "basic_auth: ['a:sesame']"])
+    (one,) = tunnels(["addr: 80", "oidc: {client_secret: sesame}", "basic_auth: ['a:open-sesame']"])
     assert "sesame" not in repr(one)

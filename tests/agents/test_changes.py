@@ -23,7 +23,11 @@ STEPS = {
     "another secret": (GUARDED, {"oidc": oidc(client_secret="t")}, ["connection.changed"]),
     "another rule": (GUARDED, {"oidc": oidc(allow_emails=("ann@acme.com",))}, ["rules.changed"]),
     "another network": (GUARDED, {**GUARDED, "cidr_allow": ("192.0.2.0/24",)}, ["rules.changed"]),
-    "another password": ({"basic_auth": ("a:b",)}, {"basic_auth": ("a:c",)}, ["rules.changed"]),
+    "another password": (
+        {"basic_auth": ("ann:long-enough",)},
+        {"basic_auth": ("ann:longer-still",)},
+        ["rules.changed"],
+    ),
     "no login any more": (GUARDED, {}, ["connection.changed", "rules.changed"]),
     "a header": (GUARDED, {**GUARDED, "request_headers": HeaderEdit(add=(("X-A", "b"),))}, []),
 }

@@ -260,8 +260,8 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
     assert (policy.cidr_allow, policy.cidr_deny, policy.host_header) == (("10.0.0.0/8",), ("10.1.0.0/16",), "rewrite")
     assert (policy.request_headers.add, policy.request_headers.remove) == ((("A", "1"),), ("B",))
     assert (policy.response_headers.add, policy.response_headers.remove) == ((("C", "3"),), ("D",))
-    assert run(["http", "3000", "--log=false", "--basic-auth=a:b", "--basic-auth=c:d"]) == 0
-    assert configs[1].tunnels[0].policy.basic_auth == ("a:b", "c:d")
+    assert run(["http", "3000", "--log=false", "--basic-auth=ann:long-enough", "--basic-auth=bob:long-enough"]) == 0
+    assert configs[1].tunnels[0].policy.basic_auth == ("ann:long-enough", "bob:long-enough")
 
 
 @pytest.mark.parametrize(

@@ -131,19 +131,19 @@ def test_a_secret_typed_on_the_command_line_is_warned_of_without_being_repeated(
 
 def test_a_password_for_visitors_may_come_from_a_variable_or_a_file(given, tmp_path):
     """Row 156."""
-    (tmp_path / "pair").write_text("bob:hush\n")
+    (tmp_path / "pair").write_text("bob:hush-hush\n")
     rules = RuleOptions(basic_auth=("env:PAIR", f"file:{tmp_path / 'pair'}"))
-    settings = given(rules=rules, environ={"PAIR": "ann:sesame"})
+    settings = given(rules=rules, environ={"PAIR": "ann:open-sesame"})
 
-    assert settings.agent.tunnels[0].policy.basic_auth == ("ann:sesame", "bob:hush")
+    assert settings.agent.tunnels[0].policy.basic_auth == ("ann:open-sesame", "bob:hush-hush")
     assert not settings.notices
 
 
 def test_a_password_typed_on_the_command_line_is_warned_of_without_being_repeated(given):
     """Row 156."""
-    settings = given(rules=RuleOptions(basic_auth=("ann:sesame",)), typed=frozenset({"basic_auth"}))
+    settings = given(rules=RuleOptions(basic_auth=("ann:open-sesame",)), typed=frozenset({"basic_auth"}))
 
-    assert settings.agent.tunnels[0].policy.basic_auth == ("ann:sesame",)
+    assert settings.agent.tunnels[0].policy.basic_auth == ("ann:open-sesame",)
     assert len(settings.notices) == 1
     assert "sesame" not in settings.notices[0]
 

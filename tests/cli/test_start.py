@@ -69,7 +69,11 @@ def test_those_that_are_named_are_started_and_no_others(started):
         (("nope",), FILE, "no tunnel is called nope; there are app, shop"),
         (("--all",), "version: 3\n", "there are no tunnels in it"),
         (("--all", "--config=/no/such.yml"), FILE, "no such file"),
-        (("--all",), FILE + "    basic_auth: ['a:b']\n", "tunnels.shop: --basic-auth: not together with --label"),
+        (
+            ("--all",),
+            FILE + "    basic_auth: ['ann:long-enough']\n",
+            "tunnels.shop: --basic-auth: not together with --label",
+        ),
         (("--all",), FILE.replace("3000", "nowhere"), "tunnels.app: nowhere: no port"),
         (("--all",), FILE.replace("env:TOKEN", "env:NOPE"), "authtoken: the environment variable NOPE is not set"),
     ],

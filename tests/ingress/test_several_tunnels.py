@@ -361,7 +361,7 @@ def compiled(**rules: Any) -> Policy:
     return compile_policy(PolicySpec(**rules), upstream="http://localhost", owner="local", key=b"k")
 
 
-@pytest.mark.parametrize("rules", [{"cidr_deny": ("127.0.0.0/8",)}, {"basic_auth": ("ann:sesame",)}])
+@pytest.mark.parametrize("rules", [{"cidr_deny": ("127.0.0.0/8",)}, {"basic_auth": ("ann:open-sesame",)}])
 async def test_an_open_stream_ends_when_new_rules_would_not_let_it_in(place, rules):
     await place.agent()
     async with place.visitor() as visitor:

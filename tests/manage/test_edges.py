@@ -271,6 +271,18 @@ async def test_an_edge_whose_key_is_gone_refuses_everybody_until_its_secret_is_g
     assert managed.policy("demo.tun.example").connection is not None
 
 
+async def test_a_short_password_is_refused_and_one_that_an_edge_has_already_stays_good(managed):
+    made = await edge(managed)
+    with pytest.raises(ManageError) as refused:
+        await managed.services.edges.set_policy(ANN, made.id, lambda old: old, EdgeSecrets(basic_auth=("v:1234567",)))
+    assert "7 characters, at least 8" in refused.value.fields["basic_auth"]
+    assert "1234567" not in str(refused.value.fields)
+
+    policies = managed.services.edges.views.policies
+    kept = policies.compile(EdgeSettings(users=("v",)), EdgeSecrets(basic_auth=("v:1234567",)), owner="ann")
+    assert len(kept.basic) == 1
+
+
 async def test_an_edge_whose_passwords_are_lost_is_not_opened_by_another_change(managed):
     made = await edge(managed)
     await managed.services.edges.set_policy(ANN, made.id, lambda old: old, EdgeSecrets(basic_auth=("v:sesame-open",)))

@@ -12,7 +12,10 @@ from tunnelrelay.policy.headers import request_block
 
 def test_every_problem_is_told_at_once():
     found = problems(
-        oidc=oidc(issuer="nonsense", client_id=""), basic_auth=("a:b",), cidr_allow=("10.0.0.0/99",), host_header="a b"
+        oidc=oidc(issuer="nonsense", client_id=""),
+        basic_auth=("ann:long-enough",),
+        cidr_allow=("10.0.0.0/99",),
+        host_header="a b",
     )
     assert len(found) == 5
 
@@ -47,12 +50,12 @@ class TestPasswords:
         assert problems(basic_auth=(pair,))
 
     def test_passwords_are_kept_only_as_digests_that_need_the_relays_key(self):
-        one, other = policy(basic_auth=("a:b",)), policy(basic_auth=("a:b",), key=b"z" * 32)
-        assert one.basic == policy(basic_auth=("a:b",)).basic
+        one, other = policy(basic_auth=("ann:long-enough",)), policy(basic_auth=("ann:long-enough",), key=b"z" * 32)
+        assert one.basic == policy(basic_auth=("ann:long-enough",)).basic
         assert one.basic != other.basic
 
     def test_a_password_beside_a_login_is_refused(self):
-        assert problems(oidc=oidc(), basic_auth=("a:b",))
+        assert problems(oidc=oidc(), basic_auth=("ann:long-enough",))
 
 
 class TestConnection:
@@ -271,7 +274,7 @@ class TestWords:
         ("spec", "words"),
         [
             ({}, "ANYONE on the internet with the address"),
-            ({"basic_auth": ("a:b",)}, "anyone with the address and a password"),
+            ({"basic_auth": ("ann:long-enough",)}, "anyone with the address and a password"),
             ({"cidr_allow": ("10.0.0.0/8",)}, "anyone with the address, only from 10.0.0.0/8"),
             (
                 {"cidr_deny": ("10.0.0.0/8", "::1/128")},

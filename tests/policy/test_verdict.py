@@ -61,15 +61,15 @@ class TestNetworks:
 
 
 class TestPasswords:
-    RULES = policy(basic_auth=("ann:correct horse", "bob:pa:ss", "Zoë:ümlaut"))
+    RULES = policy(basic_auth=("ann:correct horse", "bob:pass:word", "Zoë:ümlaut-ß"))
 
-    @pytest.mark.parametrize("pair", ["ann:correct horse", "bob:pa:ss", "Zoë:ümlaut"])
+    @pytest.mark.parametrize("pair", ["ann:correct horse", "bob:pass:word", "Zoë:ümlaut-ß"])
     def test_any_of_the_pairs_opens(self, pair):
         assert asked(self.RULES, head(fields={"Authorization": basic(pair)})) == Allow.OPEN
 
     def test_the_scheme_is_compared_without_case(self):
         assert (
-            asked(self.RULES, head(fields={"Authorization": basic("bob:pa:ss").replace("Basic", "bAsIc")}))
+            asked(self.RULES, head(fields={"Authorization": basic("bob:pass:word").replace("Basic", "bAsIc")}))
             == Allow.OPEN
         )
 
@@ -81,17 +81,17 @@ class TestPasswords:
             "Basic ",
             basic("ann:wrong"),
             basic("ann"),
-            basic("bob:pa:ss") + "!",
-            basic("bob:pa:ss").replace("Basic", "Bearer"),
-            "Basic bob:pa:ss",
-            basic("bob:pa:ss") + ", " + basic("bob:pa:ss"),
+            basic("bob:pass:word") + "!",
+            basic("bob:pass:word").replace("Basic", "Bearer"),
+            "Basic bob:pass:word",
+            basic("bob:pass:word") + ", " + basic("bob:pass:word"),
         ],
     )
     def test_anything_else_is_asked_again(self, value):
         assert asked(self.RULES, head(fields={"Authorization": value})) == Challenge()
 
     def test_two_authorization_fields_are_none(self):
-        good = ("Authorization", basic("bob:pa:ss"))
+        good = ("Authorization", basic("bob:pass:word"))
         assert asked(self.RULES, head(fields=[good, good])) == Challenge()
 
     def test_without_one_it_is_asked_for(self):

@@ -11,7 +11,7 @@ from tunnelctl.agent.flagvalues import each
 from tunnelctl.agent.jwtrules import jwt_specs
 from tunnelctl.agent.oidcrules import oidc_spec
 from tunnelctl.agent.options import RuleOptions
-from tunnelctl.wire.messages import HeaderEdit, PolicySpec
+from tunnelctl.wire.messages import MIN_PASSWORD, HeaderEdit, PolicySpec
 from tunnelctl.wire.problem import Problem, joined
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -58,6 +58,8 @@ def _pair(text: str) -> str:
     user, colon, password = text.partition(":")
     if not colon or not user or not password:
         raise ValueError("it takes USER:PASS, neither of them empty")  # without the value: it may be a password
+    if len(password) < MIN_PASSWORD:
+        raise ValueError(f"the password has {len(password)} characters, it takes at least {MIN_PASSWORD}")
     return text
 
 

@@ -118,11 +118,16 @@ class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"HeaderEdit(add={[name for name, _ in self.add]!r}, remove={list(self.remove)!r})"
 
 
+MIN_PASSWORD = 8
+"""Characters of a visitors' password at least: with the relay's limit on guesses from one address, 26**8 tries take
+longer than anybody waits."""
+
+
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rules an agent asks the relay to guard its endpoint with.
 
     Attributes:
-        basic_auth: `user:password` pairs, any of which opens.
+        basic_auth: `user:password` pairs, any of which opens; a password has at least `MIN_PASSWORD` characters.
         cidr_allow: Networks visitors may come from; empty means from anywhere.
         cidr_deny: Networks visitors may not come from; wins over `cidr_allow`.
         host_header: None keeps the visitor's Host, `rewrite` sends the upstream's, anything else is sent as it is.

@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.challenge import challenges, token_challenge
+from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.model import Field, Peer, Reply, Visit
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
 from tunnelrelay.oidc.bearer_token import may_be_token
@@ -62,6 +64,7 @@ class Gate:
 
     Args:
         clock: Unix time.
+        guesses: Counts visitors' wrong passwords.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Gate:
         login: StartsLogin,
         metrics: Metrics,
         clock: Callable[[], float],
+        guesses: Guesses | None = None,
+        audit: Audit = NO_AUDIT,
     ) -> None:
         self._address = address
         self._sessions = sessions
@@ -81,12 +86,16 @@ class Gate:
         self._origins: dict[str, bytes] = {}
         self._metrics = metrics
         self._clock = clock
+        self._guesses = guesses or Guesses()
+        self._audit = audit
         self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
 
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
         """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
         session: Session | None = None
         now = self._clock()
+        if policy.basic and self._guesses.must_wait(peer_ip, host):
+            return None
         if policy.bearer is not None:
             shown = head.get_all(b"authorization")
             if shown and (len(shown) > 1 or may_be_token(shown[0])):
@@ -136,6 +145,8 @@ class Gate:
                 return self._error("relay_busy", head, host, request_id)
             except ProviderAway:
                 return self._error("provider_unreachable", head, host, request_id)
+        if policy.basic and head.get(b"authorization") is not None and self._guesses.must_wait(peer.host, host):
+            return self._slow_down(policy, head, host, peer, request_id)
         passed = self._pass(policy, head, host, peer.host, session, self._clock())
         return passed or await self._refuse(policy, head, host, peer, request_id, session)
 
@@ -203,6 +214,9 @@ class Gate:
                 self._metrics.login(ended.outcome)
                 return ended.reply
             case Challenge():
+                if head.get(b"authorization") is not None:
+                    self._guesses.wrong(peer.host, host)
+                    self._audit.record("password.refused", host=host, peer=peer.host, request_id=request_id)
                 challenge = (b"WWW-Authenticate", b'Basic realm="%b", charset="UTF-8"' % host.encode())
                 return self._error("password_required", head, host, request_id, (challenge,))
             case Deny(code):
@@ -211,6 +225,15 @@ class Gate:
                 return self._unauthorized(policy, visit, head, host, request_id)
             case Allow():
                 raise AssertionError("judged twice, and not alike")
+
+    def _slow_down(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Reply:
+        """The answer to an address that shows a password after too many wrong ones."""
+        if not network_allows(policy, peer.host):
+            return self._error(policy.refusal, head, host, request_id)
+        self._metrics.limited("passwords")
+        self._audit.record("rate.limited", reason="passwords", host=host, peer=peer.host, request_id=request_id)
+        wait = self._guesses.seconds(peer.host, host)
+        return self._error("too_many_requests", head, host, request_id, wait=wait)
 
     def _unauthorized(self, policy: Policy, visit: Visit, head: RequestHead, host: str, request_id: str) -> Reply:
         fields = challenges(policy, host)

@@ -159,6 +159,7 @@ class ApiKeys:
         with self.ground.asking():
             found = await self.holder(text)
             if found is None:
+                self.ground.audit.record("api_key.refused", peer=peer, request_id=request_id)
                 return None
             row, user = found
             await self._touch(row)

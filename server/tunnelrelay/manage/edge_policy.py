@@ -96,4 +96,5 @@ class EdgePolicies:
             is_local=ground.address.is_local,
             resolve=self.resolve,
             refuses_issuer=ground.refuses_issuer,
+            is_kept=True,
         )

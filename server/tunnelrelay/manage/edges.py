@@ -33,7 +33,7 @@ from tunnelrelay.manage.ground import Ground, check_texts, page_size
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
 from tunnelrelay.manage.provider_tests import ProviderTests
-from tunnelrelay.policy.compile import PolicyInvalid
+from tunnelrelay.policy.compile import PolicyInvalid, short_passwords
 from tunnelrelay.store.resources import DomainRow, EdgeRow
 
 __all__ = ["MAX_EDGES", "Change", "EdgeView", "Edges", "NewEdge", "Reserves"]
@@ -345,7 +345,7 @@ class Edges:
         secrets = given.over(kept).needed_by(new.policy)
         if given.basic_auth is not None:
             new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
-        fields |= module_problems(new)
+        fields |= module_problems(new) | by_field(short_passwords(given.basic_auth or ()))
         if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
             fields["basic_auth"] = f"passwords and headers together have at most {MAX_SECRETS} bytes"
         if given.client_secret is None and secrets.client_secret and not _same_client(old, new):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import MIN_PASSWORD, PolicySpec
 from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
@@ -51,6 +51,7 @@ def compile_policy(
     is_local: bool = False,
     resolve: Resolve = knows_none,
     refuses_issuer: RefusesIssuer = calls_any,
+    is_kept: bool = False,
 ) -> Policy:
     """Returns what guards the endpoint.
 
@@ -61,6 +62,7 @@ def compile_policy(
         is_local: The relay serves its own machine only.
         resolve: Knows the named providers.
         refuses_issuer: Knows which providers this relay calls.
+        is_kept: The passwords lie in the store, and may be of a time that knew no shortest one.
 
     Raises:
         PolicyInvalid: With every problem at once.
@@ -89,7 +91,7 @@ def compile_policy(
     policy = Policy(
         cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
         cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),
-        basic=_passwords(spec.basic_auth, basic_key, problems),
+        basic=_passwords(spec.basic_auth, basic_key, problems, is_kept=is_kept),
         basic_key=basic_key,
         connection=connection,
         bearer=bearer,
@@ -137,7 +139,18 @@ def _network_hint(text: str) -> str:
         return " such as 10.0.0.0/8 or 2001:db8::/32"
 
 
-def _passwords(pairs: Iterable[str], key: bytes, problems: list[Problem]) -> frozenset[bytes]:
+def short_passwords(pairs: Iterable[str]) -> list[Problem]:
+    """Says which `user:password` pairs have too short a password."""
+    return [
+        Problem("basic_auth", f"the password of pair {number} has {len(password)} characters, at least {MIN_PASSWORD}")
+        for number, (_, _, password) in enumerate((pair.partition(":") for pair in pairs), 1)
+        if 0 < len(password) < MIN_PASSWORD
+    ]
+
+
+def _passwords(pairs: tuple[str, ...], key: bytes, problems: list[Problem], *, is_kept: bool) -> frozenset[bytes]:
+    if not is_kept:
+        problems += short_passwords(pairs)
     digests = set()
     for number, pair in enumerate(pairs, 1):
         user, _, password = pair.partition(":")

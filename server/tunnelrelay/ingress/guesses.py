@@ -1,0 +1,63 @@
+"""Wrong passwords of visitors: how many an address may show at one endpoint before it is told to wait.
+
+Counted for each address and endpoint, so that nobody's guesses keep a person at another address out, nor at another
+endpoint. While an address must wait its right password is refused too: else the limit would not slow a guesser down.
+"""
+
+import time
+from collections.abc import Callable
+
+from tunnelctl.bounds import Bound
+from tunnelrelay.policy.limits import MAX_KEYS, Buckets, address_key
+
+BURST_GUESSES, GUESSES_PER_SECOND = 20, 0.1
+"""A browser that still has an old password shows it a few times at once; a person who tries what they remember types
+less than ten a minute. A guesser has 8,700 tries a day from one address, and needs 65,000 years for 26**8 passwords."""
+
+BOUNDS = (
+    Bound(
+        name="addresses with wrong passwords",
+        limit=MAX_KEYS,
+        unit="entries",
+        per="relay",
+        when_full="the address that guessed longest ago is forgotten, and begins anew",
+        worst_bytes=MAX_KEYS * 500,
+        holds=("Guesses._wrong",),
+    ),
+)
+
+
+class Guesses:
+    """See the module.
+
+    Args:
+        monotonic: Seconds.
+    """
+
+    __slots__ = ("_monotonic", "_wrong")
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._wrong = Buckets(BURST_GUESSES, GUESSES_PER_SECOND)
+
+    def must_wait(self, peer: str, host: str) -> bool:
+        """Whether this address has guessed too often here."""
+        if not self._wrong:
+            return False
+        whose = _whose(peer, host)
+        return bool(whose) and self._wrong.is_empty(whose, self._monotonic())
+
+    def seconds(self, peer: str, host: str) -> int:
+        """In how many seconds an address that must wait may try again."""
+        return self._wrong.wait(_whose(peer, host), self._monotonic())
+
+    def wrong(self, peer: str, host: str) -> None:
+        """Counts a wrong password."""
+        if whose := _whose(peer, host):
+            self._wrong.wait(whose, self._monotonic())
+
+
+def _whose(peer: str, host: str) -> str:
+    """Whose guesses are counted together; "" for who is not limited."""
+    address = address_key(peer)
+    return f"{address} {host}" if address else ""
