@@ -76,6 +76,7 @@ TOP = {
     "tunnelrelay.relay",
     "tunnelrelay.signing_in",
     "tunnelrelay.start_problems",
+    "tunnelrelay.start_screen",
 }
 """What wires the parts together may import every floor, and no floor may import it."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.exits import Exit, Failure, has_colour
 from tunnelctl.signals import stopped_by_signals
 from tunnelctl.stdio import when_reader_leaves
 from tunnelrelay.config import RelayConfig
@@ -20,6 +20,7 @@ from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.text import timestamp
 from tunnelrelay.relay import Relay
 from tunnelrelay.start_problems import StartError
+from tunnelrelay.start_screen import StartFacts, can_show, listening, relay_url, start_screen
 from tunnelrelay.tokens import has_good_token
 
 log = logging.getLogger("tunnelrelay")
@@ -74,22 +75,17 @@ async def _serve(config: RelayConfig, logs: Logs) -> None:
 
 
 async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.Event) -> None:
-    await relay.start()
+    has_screen = can_show(config, is_terminal=sys.stderr.isatty())
+    # What the log would say about the start is on the screen; a level that was asked for holds from the beginning.
+    with logs.hushed() if has_screen and "log_level" not in config.given else contextlib.nullcontext():
+        await relay.start()
+        facts = await _facts(relay, config)
+        if has_screen:
+            # Past the log's redactor, which would take the administrator's link for the secret that it is.
+            logs.writer.write(start_screen(facts, has_colour=has_colour()).encode())
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    for what, hint in relay.misgivings:
-        log.warning("%s", what, extra={"hint": hint})
-    if config.needs_tokens and not await has_good_token(relay.store):
-        log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
-    log.info(
-        "relay ready",
-        extra={"url": relay.address.url("*." + relay.address.domain), "http": _text(relay.http),
-               "https": _text(relay.https), "admin": _text(relay.admin),
-               "redirect_uri": relay.address.redirect_uri("relay", "{connection}", "")},
-    )  # fmt: skip
-    _tell_redirect_uri(relay)
-    await _greet(relay, config, logs)
+    if not has_screen:
+        _log_facts(facts, config, logs)
     # What was made so far lives as long as the relay. Collections that walked all of it took 35 ms at a time, which one
     # request in a hundred felt at full load (p99 of small requests 38 ms with, 3 ms without).
     gc.collect()
@@ -99,35 +95,65 @@ async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.E
     await relay.stop()
 
 
-def _tell_redirect_uri(relay: Relay) -> None:
-    """What to register at the operator's provider: between strangers' connections it is one of its own."""
+async def _facts(relay: Relay, config: RelayConfig) -> StartFacts:
     oidc, address = relay.parts.services.sign_ins.oidc, relay.address
-    if oidc is not None:
-        connection = oidc.connection
-        uri = address.redirect_uri(connection.callback, connection.id, address.dashboard_host)
-        log.info("dashboard login ready", extra={"issuer": connection.issuer, "redirect_uri": uri})
+    uri = ""
+    if oidc is not None:  # between strangers' connections it is one of its own
+        uri = address.redirect_uri(oidc.connection.callback, oidc.connection.id, address.dashboard_host)
+    return StartFacts(
+        config=config,
+        address=address,
+        http=listening(relay.http),
+        https=listening(relay.https),
+        admin=listening(relay.admin),
+        has_token=await has_good_token(relay.store),
+        admin_link=await _admin_link(relay, config),
+        redirect_uri=uri,
+        warnings=(*((warning, "") for warning in config.warnings), *relay.misgivings),
+    )
 
 
-async def _greet(relay: Relay, config: RelayConfig, logs: Logs) -> None:
-    """Write a link for the first administrator to stderr, while there is none.
-
-    Past the log's redactor, which would take the link for the secret that it is; in a log of JSON as a record of it, so
-    that a program can read every line.
-    """
+async def _admin_link(relay: Relay, config: RelayConfig) -> str:
+    """What makes the first administrator, while there is none."""
     try:
         code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
     except ManageError as error:
         log.warning("whether there is an administrator is not known: %s", error)
-        return
-    if code is not None:
-        said = "no administrator yet: this link makes the first one, once and within an hour"
-        link = sign_in_link(relay.address, code)
-        if config.log_format == "json":
-            record = {"time": timestamp(time.time()), "level": "warning", "logger": log.name, "msg": said, "link": link}
-            logs.writer.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        else:
-            logs.writer.write(f"{said}:\n  {link}\n".encode())
+        return ""
+    return sign_in_link(relay.address, code) if code is not None else ""
 
 
-def _text(name: tuple[str, int] | None) -> str:
-    return f"{name[0]}:{name[1]}" if name is not None else "off"
+def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
+    """The same in records of the log, but for the administrator's link."""
+    address = facts.address
+    for what, hint in facts.warnings:
+        log.warning("%s", what, extra={"hint": hint} if hint else {})
+    if config.needs_tokens and not facts.has_token:
+        log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
+    ready = {
+        "url": address.url(f"*.{address.domain}"),
+        "relay": relay_url(facts),
+        "http": facts.http or "off",
+        "https": facts.https or "off",
+        "admin": facts.admin or "off",
+        "redirect_uri": address.redirect_uri("relay", "{connection}", ""),
+    }
+    log.info("relay ready", extra=ready)
+    if facts.redirect_uri:
+        log.info("dashboard login ready", extra={"issuer": config.dashboard_oidc, "redirect_uri": facts.redirect_uri})
+    if facts.admin_link:
+        _write_link(facts.admin_link, config, logs)
+
+
+def _write_link(link: str, config: RelayConfig, logs: Logs) -> None:
+    """Write the first administrator's link to stderr.
+
+    Past the log's redactor, which would take the link for the secret that it is; in a log of JSON as a record of it, so
+    that a program can read every line.
+    """
+    said = "no administrator yet: this link makes the first one, once and within an hour"
+    if config.log_format == "json":
+        record = {"time": timestamp(time.time()), "level": "warning", "logger": log.name, "msg": said, "link": link}
+        logs.writer.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+    else:
+        logs.writer.write(f"{said}:\n  {link}\n".encode())

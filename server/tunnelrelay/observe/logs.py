@@ -12,6 +12,8 @@ import logging
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -164,6 +166,16 @@ class Logs:
         sys.excepthook, sys.unraisablehook, threading.excepthook = _uncaught, _unraisable, _uncaught_in_thread
         logging.captureWarnings(capture=True)
         self.access = AccessLog(self.writer.write, form, is_on=severity <= logging.INFO)
+
+    @contextmanager
+    def hushed(self) -> Iterator[None]:
+        """Keep what is less than a warning out of the log while the body runs."""
+        before = {name: logging.getLogger(name).level for name in _OURS}
+        _set_levels({name: max(level, logging.WARNING) for name, level in before.items()})
+        try:
+            yield
+        finally:
+            _set_levels(before)
 
     def close(self) -> None:
         """Writes what is left and gives `logging` back as it was."""
