@@ -20,11 +20,11 @@ from tunnelrelay.start_screen import StartFacts, can_show, start_screen
 LINK = "http://dashboard.localhost:8080/sign-in#code=tc_1"
 
 
-def facts(*, flags=None, has_token=False, http="127.0.0.1:8080", **rest):
+def facts(*, flags=None, can_connect=False, http="127.0.0.1:8080", **rest):
     config = load_config(flags={"http": http, "data_dir": "/srv/my data", **(flags or {})}, env={})
     address = PublicAddress(scheme=config.scheme, domain=config.domain, port=config.public_port(config.http.port))
     return StartFacts(
-        config=config, address=address, http=config.http, https=None, admin=None, has_token=has_token, **rest
+        config=config, address=address, http=config.http, https=None, admin=None, can_connect=can_connect, **rest
     )
 
 
@@ -41,7 +41,7 @@ PUBLIC = {"public_url": "https://*.tun.example"}
         (facts(), ["tunnel http 3000"]),
         (facts(http="127.0.0.1:9000"), ["tunnel http 3000 --relay http://127.0.0.1:9000"]),
         (facts(http="[::1]:9000"), ["tunnel http 3000 --relay http://[::1]:9000"]),
-        (facts(flags=PUBLIC, has_token=True), ["tunnel http 3000 --relay https://tun.example --authtoken TOKEN"]),
+        (facts(flags=PUBLIC, can_connect=True), ["tunnel http 3000 --relay https://tun.example --authtoken TOKEN"]),
         (
             facts(flags=PUBLIC, admin_link=LINK),
             [
@@ -51,7 +51,7 @@ PUBLIC = {"public_url": "https://*.tun.example"}
             ],
         ),
         (
-            facts(flags={"multi_tenant": "true"}, has_token=True),
+            facts(flags={"multi_tenant": "true"}, can_connect=True),
             ["tunnel http 3000 --authtoken TOKEN"],
         ),
     ],
@@ -69,7 +69,7 @@ def test_what_to_type_next_is_written_out(found, expected):
     [
         (facts(), "from this machine alone, without a token"),
         (facts(flags=PUBLIC), "with a token, of which there is none yet"),
-        (facts(flags=PUBLIC, has_token=True), "https://tun.example, with a token\n"),
+        (facts(flags=PUBLIC, can_connect=True), "https://tun.example, with a token\n"),
         (facts(redirect_uri="https://idp.x/cb"), "redirect URI to register at its provider: https://idp.x/cb"),
         (
             facts(warnings=(("the certificate expired", "renew it"),)),

@@ -106,7 +106,7 @@ async def _facts(relay: Relay, config: RelayConfig) -> StartFacts:
         http=listening(relay.http),
         https=listening(relay.https),
         admin=listening(relay.admin),
-        has_token=await has_good_token(relay.store),
+        can_connect=await has_good_token(relay.store),
         admin_link=await _admin_link(relay, config),
         redirect_uri=uri,
         warnings=(*((warning, "") for warning in config.warnings), *relay.misgivings),
@@ -128,7 +128,7 @@ def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
     address = facts.address
     for what, hint in facts.warnings:
         log.warning("%s", what, extra={"hint": hint} if hint else {})
-    if config.needs_tokens and not facts.has_token:
+    if config.needs_tokens and not facts.can_connect:
         log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
     ready = {
         "url": address.url(f"*.{address.domain}"),

@@ -4,7 +4,7 @@ In a pipe, under systemd and in JSON the log says the same, in records.
 """
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tunnelctl
 from tunnelctl.cli.exits import plain
@@ -23,7 +23,7 @@ class StartFacts:
 
     Attributes:
         http, https, admin: Where it truly listens, None for what is off.
-        has_token: Whether an agent could connect that shows a token.
+        can_connect: Whether there is a token by which an agent could.
         admin_link: Makes the first administrator; "" when there is one.
         redirect_uri: Of the dashboard's own login, to register at its provider; "" without one.
         warnings: Each with what to do about it, or "".
@@ -34,8 +34,8 @@ class StartFacts:
     http: ListenAddress | None
     https: ListenAddress | None
     admin: ListenAddress | None
-    has_token: bool
-    admin_link: str = ""
+    can_connect: bool
+    admin_link: str = field(default="", repr=False)
     redirect_uri: str = ""
     warnings: tuple[tuple[str, str], ...] = ()
 
@@ -78,7 +78,7 @@ def _rows(facts: StartFacts) -> list[tuple[str, str]]:
 def _who(facts: StartFacts) -> str:
     if not facts.config.needs_tokens:
         return "from this machine alone, without a token"
-    return "with a token" if facts.has_token else "with a token, of which there is none yet"
+    return "with a token" if facts.can_connect else "with a token, of which there is none yet"
 
 
 def _next(facts: StartFacts) -> list[tuple[str, str]]:
@@ -91,7 +91,7 @@ def _next(facts: StartFacts) -> list[tuple[str, str]]:
         agent += f" --relay {url}"
     if not facts.config.needs_tokens:
         return [*steps, ("Give the app on port 3000 an address, in another terminal:", agent)]
-    if not facts.has_token:
+    if not facts.can_connect:
         place = f" --data-dir {shlex.quote(str(facts.config.data_dir))}" if "data_dir" in facts.config.given else ""
         what = "Make a token for a person whose agents may connect, in the dashboard or with:"
         steps.append((what, f"tunnelrelay token create --owner NAME{place}"))

@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from tunnelctl.agent.options import RELAYS_NAMES
-from tunnelctl.agent.outcome import Invalid, judge_refusal
+from tunnelctl.agent.outcome import Invalid, judge_dial, judge_refusal
 from tunnelctl.agent.tunnelfile import KEYS, TUNNEL_KEYS
 from tunnelctl.cli.http import http
 from tunnelctl.cli.labelled import tunnel
+from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, Refused
 from tunnelctl.wire.problem import Problem
 
@@ -76,3 +77,23 @@ def test_agents_of_earlier_releases_read_a_refusal_with_problems() -> None:
 
     assert msgspec.json.decode(msgspec.json.encode(new), type=OldRefused) == old
     assert msgspec.json.decode(msgspec.json.encode(old), type=Refused).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("relay_from", "said"),
+    [
+        ("", "no relay was named, so it is looked for on this machine"),
+        ("", "`tunnel config add-relay URL`"),
+        ("--relay", "the address is from --relay"),
+        ("/etc/t.yml: connect_url", "the address is from /etc/t.yml: connect_url"),
+    ],
+)
+def test_a_relay_that_nobody_answers_for_is_told_with_what_named_it(relay_from, said):
+    failure = DialFailed("unreachable", "no connection")
+    assert said in judge_dial(failure, was_connected=False, relay_from=relay_from).reason
+    assert judge_dial(failure, was_connected=True, relay_from=relay_from).reason == "no connection"
+
+
+def test_a_relay_that_answers_is_not_looked_for_elsewhere():
+    busy = DialFailed("unreachable", "the relay answered 503", status=503)
+    assert judge_dial(busy, was_connected=False).reason == "the relay answered 503"

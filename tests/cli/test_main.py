@@ -413,6 +413,18 @@ def test_a_relay_is_saved_together_with_its_token(started, tmp_path):
     assert (tmp_path / "tunnel.yml").read_text().count("connect_url") == 1
 
 
+def test_where_the_relays_address_comes_from_is_known(tmp_path, started, monkeypatch):
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert run(["config", "add-relay", "tun.example"]) == 0
+    assert run(["http", "3000", "--log=false"]) == 0
+    monkeypatch.setenv("TUNNELCTL_RELAY", "https://env.example")
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert run(["http", "3000", "--log=false", "--relay=https://flag.example"]) == 0
+    assert [config.relay_from for config in started] == [
+        "", f"{tmp_path / 'tunnel.yml'}: connect_url", "TUNNELCTL_RELAY", "--relay",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("url", ["http://tun.example", "tun.example/path", "ftp://tun.example", ""])
 def test_an_address_that_cannot_be_is_not_saved(url, tmp_path, capsys):
     assert run(["config", "add-relay", url]) == 2

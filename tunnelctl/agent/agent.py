@@ -178,7 +178,7 @@ class Agent:
                 timeout=config.dial_seconds,
             )
         except DialFailed as failure:
-            return judge_dial(failure, was_connected=self._was_connected)
+            return judge_dial(failure, was_connected=self._was_connected, relay_from=self._config.relay_from)
         self._was_connected = True
         service.begin(link)
         answers: tuple[asyncio.Future[Any], ...] = (service.bound, service.over)

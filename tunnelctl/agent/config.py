@@ -64,6 +64,7 @@ class AgentConfig:
 
     Attributes:
         relay: Where to dial.
+        relay_from: The flag, variable or key that named it; "" when nothing did and it is the default.
         tunnels: What to offer, at least one.
         token: The authtoken; "" on a relay of this machine that asks for none.
         relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
@@ -75,6 +76,7 @@ class AgentConfig:
     """
 
     relay: RelayAddress
+    relay_from: str = ""
     tunnels: tuple[TunnelConfig, ...]
     token: str = field(default="", repr=False)
     relay_ca: str | None = None

@@ -95,12 +95,13 @@ class GoingAway:
 LinkEnd = Outcome | Trouble | GoingAway
 
 
-def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble:
+def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = "") -> Outcome | Trouble:
     """What a failed dial means.
 
     Args:
         was_connected: A relay answered at this address before. Then whatever stands there now (a proxy whose relay
             restarts answers 404 for a moment) is trouble, and no proof that the address is wrong.
+        relay_from: What named the address; "" for the default.
     """
     match failure.kind:
         case "refused":
@@ -108,7 +109,10 @@ def judge_dial(failure: DialFailed, *, was_connected: bool) -> Outcome | Trouble
         case "protocol" if not was_connected:
             return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
         case "protocol" | "unreachable":
-            text = f"{failure.message} (hint: {failure.hint})" if failure.hint else failure.message
+            hint = failure.hint
+            if failure.kind == "unreachable" and not failure.status and not was_connected:
+                hint = hint or _address_hint(relay_from)
+            text = f"{failure.message} (hint: {hint})" if hint else failure.message
             return Trouble(text, failure.wait)
         case _:
             assert_never(failure.kind)
@@ -165,6 +169,14 @@ def _as_typed(refused: Refused, keys: Mapping[str, str]) -> str:
         flag = RELAYS_NAMES.get(problem.field, problem.field)
         named.append(f"{keys.get(flag, flag)}: {problem.text}")
     return "; ".join(named) or refused.message
+
+
+def _address_hint(relay_from: str) -> str:
+    """Where the address comes from at which nothing answers, so that the right thing is put right."""
+    if relay_from:
+        return f"the address is from {relay_from}"
+    named = "name another with --relay, or save it: `tunnel config add-relay URL`"
+    return f"no relay was named, so it is looked for on this machine: {named}; or start one: `tunnelrelay serve`"
 
 
 def _token_hint(status: int) -> str:

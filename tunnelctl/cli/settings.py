@@ -108,7 +108,11 @@ class _Resolver:
         tunnels = (self._tunnel(flags),) if isinstance(flags, TunnelFlags) else self._tunnels(file, flags.names)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
-        agent = AgentConfig(relay=relay, tunnels=tunnels, token=token, relay_ca=relay_ca)
+        if not relay_text:
+            relay_from = ""
+        elif flags.relay and "relay" not in flags.typed:
+            relay_from = "TUNNELCTL_RELAY"
+        agent = AgentConfig(relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca)
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
 
     def _file(self) -> FileConfig:

@@ -123,7 +123,8 @@ def _screen(config: AgentConfig, let_in: str, notices: tuple[str, ...]) -> Itera
 
     from tunnelctl.cli.screen import Screen, shown_live
 
-    screen = Screen(relay=config.relay.url, upstream=config.tunnels[0].upstream.url, let_in=let_in, notices=notices)
+    where = f"{config.relay.url} ({f'from {config.relay_from}' if config.relay_from else 'the default'})"
+    screen = Screen(relay=where, upstream=config.tunnels[0].upstream.url, let_in=let_in, notices=notices)
     try:
         with shown_live(screen, Console()):
             yield screen
