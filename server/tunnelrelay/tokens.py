@@ -99,16 +99,6 @@ async def find(store: Store, text: str) -> Token | None:
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 
 
-async def authenticate(store: Store, text: str, now: float) -> Token | None:
-    """The good token that was shown, or None: unknown, revoked, expired and malformed are the same to the caller.
-
-    Raises:
-        StoreError: Nobody can tell; refuse.
-    """
-    token = await find(store, text)
-    return None if token is None or has_expired(token, now) else token
-
-
 async def create(store: Store, owner: str, **wishes: Any) -> tuple[str, Token]:
     """Makes and keeps a token. Returns its text, which exists nowhere else, and its record.
 

@@ -92,6 +92,15 @@ async def test_row118_a_token_that_was_never_given_is_refused(public, value):
         assert code(await visitor.response()) == (401, "token_refused")
 
 
+async def test_only_the_holder_of_a_token_is_told_that_it_expired(public):
+    expired, _ = await create(public.store, "ann", expires_at=1_700_000_000.0)
+    answer = await knock(public, f"Authorization: Bearer {expired}", host="a.example")
+    assert code(answer) == (401, "token_expired")
+    assert b"on 2023-11-14 at 22:13 UTC" in answer.body
+    other = expired[:-1] + ("a" if expired[-1] != "a" else "b")
+    assert code(await knock(public, f"Authorization: Bearer {other}", host="a.example")) == (401, "token_refused")
+
+
 async def test_row118_a_token_is_taken_from_one_header_only(public):
     text, _ = await create(public.store, "ann")
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Protocol
 
 from tunnelctl.http1.head import RequestHead
@@ -19,7 +20,7 @@ from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import Buckets, Turns, address_key
 from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.tokens import authenticate, has_expired
+from tunnelrelay.tokens import find, has_expired
 
 log = logging.getLogger("tunnelrelay.agents")
 
@@ -199,22 +200,31 @@ class Acceptor:
         except StoreError:
             visit.fail("relay_busy", closes=True)
             return None
-        if token is None:
-            self._wrong.wait(address, monotonic())
-            self._metrics.agent("refused")
-            given = head.get(b"authorization") is not None
-            audit.record("token.refused", reason="unknown" if given else "missing", peer=visit.peer.host)
-            visit.fail("token_refused" if given else "token_required", closes=True)
-        return token
+        if token is not None and not has_expired(token, self._clock()):
+            return token
+        self._wrong.wait(address, monotonic())
+        self._metrics.agent("refused")
+        if token is not None and token.expires_at is not None:  # to its holder alone: others cannot show it
+            audit.record("token.refused", reason="expired", owner=token.owner, peer=visit.peer.host)
+            ended = datetime.fromtimestamp(token.expires_at, UTC)
+            visit.fail("token_expired", detail=f"on {ended:%Y-%m-%d at %H:%M} UTC", closes=True)
+            return None
+        given = head.get(b"authorization") is not None
+        audit.record("token.refused", reason="unknown" if given else "missing", peer=visit.peer.host)
+        visit.fail("token_refused" if given else "token_required", closes=True)
+        return None
 
     async def _token(self, head: RequestHead) -> Token | None:
+        """The token that is shown, also one whose time is over; None for one that is unknown or was revoked."""
         values = head.get_all(b"authorization")
         scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
         if scheme.lower() != b"bearer":
             return None
-        token = await authenticate(self._store, value.strip().decode("latin-1"), self._clock())
+        token = await find(self._store, value.strip().decode("latin-1"))
         if token is None or token.id in self._revoked:
             return None
+        if has_expired(token, self._clock()):
+            return token
         try:
             await self._store.touch_token(token.id, self._clock())
         except StoreError as error:

@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
     ),
     "name.freed": Kind("An operator ended a name's cool-down; its next owner may be anybody."),
     "name.refused": Kind("An agent asked for a name it may not have.", FEW, "owner"),
-    "token.refused": Kind("An agent came with an authtoken that is unknown or revoked.", FEW),
+    "token.refused": Kind("An agent came with an authtoken that is unknown, expired or revoked.", FEW),
     "token.created": Kind("An authtoken was made."),
     "token.updated": Kind("What an authtoken may bind, how long it is good or what is said about it was changed."),
     "token.revoked": Kind("An authtoken was revoked; a running relay closes the links it had opened."),
