@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class DeclaredBound:
     """One limit on what peers can make the program keep or do.
 
     Attributes:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import click
 import pytest
 
+from tests.bench.abuse import main as abuse
 from tests.docs.examples import commands
 from tests.support.tools import ROOT
 from tunnelctl.cli.exits import Exit
@@ -150,6 +151,7 @@ def test_flags_in_the_prose_exist(page: Path) -> None:
             command = group.get_command(click.Context(group), name)
             assert command is not None
             known |= flags_of(command)
+    known |= flags_of(abuse)
     assert set(re.findall(r"`(--[a-z][a-z-]+)", prose(page))) <= known
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import MAX_HELD, MAX_SHARED, Endpoint
-from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, Registry, Taken
+from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, MAX_OWNERS_RULES, Registry, Taken
 from tunnelrelay.registry.tunnel import Tunnel
 
 HOST = "demo.localhost"
@@ -381,3 +381,52 @@ def test_whoever_shows_tunnels_hears_of_each_that_comes_leaves_drains_or_ails():
     registry.release("demo.tun.example", tunnel.claim, on_purpose=True)
 
     assert heard == ["ann"] * 5
+
+
+LARGE = Policy(size=64 * 1024)
+FULL = MAX_OWNERS_RULES // LARGE.size
+
+
+def claims(case: Case, count: int, *, owner: str = "ann", start: int = 0, **more: Any) -> list[Tunnel | Taken]:
+    """That many tunnels with large settings, each with a name of its own."""
+    made = (fake_tunnel(owner, f"{owner}{number}", **more) for number in range(start, start + count))
+    hosts = (f"{owner}{number}.localhost" for number in range(start, start + count))
+    return [case.registry.claim(tunnel, host, LARGE) for tunnel, host in zip(made, hosts, strict=True)]
+
+
+def refused(answers: list[Tunnel | Taken]) -> int:
+    return sum(isinstance(answer, Taken) and answer.why == "large" for answer in answers)
+
+
+def test_the_settings_of_all_tunnels_of_an_owner_have_a_size_and_others_have_theirs(case):
+    assert refused(claims(case, FULL + 5)) == 5
+    assert case.registry.find(f"ann{FULL}.localhost") is None
+    assert refused(claims(case, 3, owner="bob")) == 0
+
+
+def test_whoever_comes_back_to_a_name_or_gives_one_up_has_room_again(case):
+    held = claims(case, FULL)
+    assert refused(claims(case, 1)) == 0, "the same agent comes back"
+    first = held[1]
+    assert isinstance(first, Tunnel)
+    case.registry.release("ann1.localhost", first.claim, on_purpose=True)
+    assert refused(claims(case, 2, start=FULL)) == 1
+
+
+def test_names_whose_link_was_lost_count_until_they_are_given_up(case):
+    for tunnel, number in zip(claims(case, FULL), range(FULL), strict=True):
+        assert isinstance(tunnel, Tunnel)
+        case.registry.release(f"ann{number}.localhost", tunnel.claim, on_purpose=False)
+    assert refused(claims(case, 1, start=FULL)) == 1
+    case.now += LOST_SECONDS
+    case.registry.forget_stale()
+    assert refused(claims(case, FULL, start=FULL)) == 0
+
+
+def test_tunnels_that_share_an_address_count_one_by_one(case):
+    pool = [case.registry.claim(fake_tunnel("ann", f"a{n}", pooling=True), HOST, LARGE) for n in range(FULL + 1)]
+    assert refused(pool) == 1
+    for tunnel in pool[:-1]:
+        assert isinstance(tunnel, Tunnel)
+        case.registry.release(HOST, tunnel.claim, on_purpose=True)
+    assert case.registry._rules == {}

@@ -17,7 +17,7 @@ from websockets.frames import Opcode
 from websockets.protocol import Event, State
 from websockets.protocol import Protocol as WebSocket
 
-from tunnelctl.bounds import Bound
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.pacing import IDLE_FRAMES_PER_SECOND, MAX_FRAMES_PER_TURN, MAX_IDLE_FRAMES, FramePacer
 from tunnelctl.link.tcp import tune
 from tunnelctl.wire.errors import Code, WireError
@@ -50,16 +50,16 @@ MAX_UNSENT = 1024 * 1024
 """Bytes of websocket answers and our own messages in front of a peer that asks and does not read. Ours alone stay well
 below it, as the session's are only taken while the socket drains."""
 BOUNDS = (
-    Bound(
+    DeclaredBound(
         name="bytes of a link that wait to be read",
         limit=2 * MAX_RECEIVED,
         unit="bytes",
         per="link",
         when_full="the socket is not read: at most one read of 256 KiB and one message that is not here whole are kept",
         worst_bytes=2 * MAX_RECEIVED,
-        holds=("Link._unread", "Link._frames"),
+        holds=("Link._frames",),
     ),
-    Bound(
+    DeclaredBound(
         name="bytes handed to a link's socket ahead of the peer",
         limit=MAX_UNSENT,
         unit="bytes",
@@ -67,7 +67,7 @@ BOUNDS = (
         when_full="the link is ended with LIMIT",
         worst_bytes=MAX_UNSENT,
     ),
-    Bound(
+    DeclaredBound(
         name="frames read in one turn of the loop",
         limit=MAX_FRAMES_PER_TURN,
         unit="frames",
@@ -75,7 +75,7 @@ BOUNDS = (
         when_full="the rest is read in the next turn",
         worst_bytes=0,
     ),
-    Bound(
+    DeclaredBound(
         name="websocket frames that carry nothing",
         limit=MAX_IDLE_FRAMES,
         unit="frames",

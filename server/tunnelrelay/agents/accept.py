@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.link.accept import accept, is_accepted
 from tunnelctl.link.link import Link
@@ -18,7 +19,7 @@ from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.policy.limits import Buckets, Turns, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, Turns, address_key
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.tokens import find, has_expired
 
@@ -37,6 +38,54 @@ A try costs 2-3 ms with TLS and the look at its token: 744 agents that came back
 come back within 150 s now."""
 RELAY_GROWTH = 512 * 1024 * 1024
 """Bytes by which all links' windows together may grow: what a relay holds at most for slow readers."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="tokens revoked lately",
+        limit=MAX_REVOKED,
+        unit="tokens",
+        per="relay",
+        when_full="the oldest is forgotten",
+        worst_bytes=MAX_REVOKED * 150,
+        holds=("Acceptor._revoked",),
+    ),
+    DeclaredBound(
+        name="agents of links that are open",
+        limit=MAX_LINKS,
+        unit="agents",
+        per="relay",
+        when_full="503 with Retry-After",
+        worst_bytes=MAX_LINKS * 4_000,
+        holds=("Acceptor._sessions",),
+    ),
+    DeclaredBound(
+        name="wrong authtokens",
+        limit=BURST_TOKENS,
+        unit="at once, one in 5 seconds after",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("Acceptor._wrong",),
+    ),
+    DeclaredBound(
+        name="tries of agents that find no place",
+        limit=int(TRIES_PER_SECOND),
+        unit="a second",
+        per="owner",
+        when_full="Retry-After tells each its turn",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("Acceptor._turned_away",),
+    ),
+    DeclaredBound(
+        name="growth of all links' windows",
+        limit=RELAY_GROWTH,
+        unit="bytes",
+        per="relay",
+        when_full="windows grow no further",
+        worst_bytes=RELAY_GROWTH,
+    ),
+)
 
 
 class Visited(Protocol):

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from tunnelctl.wire.messages import Bind
 from tunnelrelay.address import PublicAddress, label_problem
-from tunnelrelay.registry.memory import Taken
+from tunnelrelay.registry.memory import MAX_OWNERS_RULES, Taken
 from tunnelrelay.store.base import NameRow
 
 RANDOM_LENGTH = 14
@@ -98,5 +98,8 @@ def why_refused(taken: Taken) -> tuple[str, str, str]:
             return "policy_invalid", f"the rules differ from those of the agents that share {host} already", hint
         case "full":
             return "too_many", f"as many tunnels share {host} as can", "serve it by fewer, or by another name too"
+        case "large":
+            most = f"{MAX_OWNERS_RULES >> 20} MiB of settings"
+            return "too_many", f"all tunnels of one owner together have at most {most}", "shorten the lists of rules"
         case _:
             assert_never(taken.why)

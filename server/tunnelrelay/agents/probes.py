@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_NONE, TYPE_EXCHANGE, pack_open
 from tunnelctl.wire.stream import Stream
@@ -24,6 +25,19 @@ MAX_A_ROUND = 512
 MAX_ANSWER = 1024
 """Bytes of an answer that are taken: an agent has 64 to say."""
 HEAD = b"GET /_tunnel/ready HTTP/1.1\r\nHost: probe.invalid\r\nX-Tunnel-Probe: upstream\r\n"
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="health probes under way",
+        limit=MAX_A_ROUND,
+        unit="probes a round of 3 seconds",
+        per="relay",
+        when_full="the next round asks the others",
+        worst_bytes=3 * MAX_A_ROUND * 2_000,
+        holds=("Probes._open",),
+    ),
+)
 
 
 class Probes:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents.names import is_random
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.connections import MAX_SESSION
@@ -32,6 +33,18 @@ MAX_WAITING = 10_000
 """Names given up that the store has not been told of. Of those beyond, it notices that nobody holds them."""
 MAX_AT_ONCE = 1000
 """Names told in one statement."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="names given up that the store does not know of yet",
+        limit=MAX_WAITING,
+        unit="names",
+        per="relay",
+        when_full="the store finds out by itself that they are not held",
+        worst_bytes=MAX_WAITING * 1_000,
+        holds=("NameKeeper._given_up",),
+    ),
+)
 
 Named = TypeVar("Named", NameRow, NameRow | None)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from tunnelctl import __version__
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import (
@@ -66,6 +67,30 @@ MAX_REFUSAL, MAX_HINT = 6_000, 1_000
 """Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped; the problems
 by setting beside them are at most 14 kB (`tunnelctl.wire.problem`). So a refusal always fits into one message of the
 link (64 KiB), whatever the agent's settings say."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="tunnels",
+        limit=MAX_TUNNELS,
+        unit="tunnels",
+        per="link",
+        when_full="the bind is refused",
+        worst_bytes=MAX_TUNNELS * 4_000,
+        holds=(
+            "AgentSession.tunnels",
+            "AgentSession._asking",
+        ),
+    ),
+    DeclaredBound(
+        name="binds",
+        limit=BURST_BINDS,
+        unit="at once, 2 a second after",
+        per="link",
+        when_full="the link is ended with LIMIT",
+        worst_bytes=0,
+    ),
+)
 
 
 class AgentSession:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from tunnelrelay.policy.limits import Buckets, fair_share
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, fair_share
 
 MAX_LINKS = 4096
 MAX_OWNERS_LINKS = 256
@@ -14,6 +15,44 @@ tunnels may join edges. What waits for the store at that moment is not counted y
 BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 256, 2.0
 """Binds of an owner that must ask the store, on all links together: a full link four times over, and then one in half a
 second. An agent that comes back to a name this relay still remembers needs none."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="links",
+        limit=MAX_LINKS,
+        unit="links",
+        per="relay",
+        when_full="503 with Retry-After",
+        worst_bytes=MAX_LINKS * 100,
+        holds=("OwnerShares._links",),
+    ),
+    DeclaredBound(
+        name="links of one owner",
+        limit=MAX_OWNERS_LINKS,
+        unit="links",
+        per="owner",
+        when_full="503 with Retry-After",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="names held, and tunnels that join edges",
+        limit=MAX_OWNERS_NAMES,
+        unit="names",
+        per="owner",
+        when_full="the bind is refused",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="binds of names that are new to the relay",
+        limit=BURST_NEW_NAMES,
+        unit="at once, 2 a second after",
+        per="owner",
+        when_full="the bind is refused until later",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("OwnerShares._asks",),
+    ),
+)
 
 
 class OwnerShares:

@@ -7,7 +7,7 @@ endpoint. While an address must wait its right password is refused too: else the
 import time
 from collections.abc import Callable
 
-from tunnelctl.bounds import Bound
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.limits import MAX_KEYS, Buckets, address_key
 
 BURST_GUESSES, GUESSES_PER_SECOND = 20, 0.1
@@ -15,7 +15,7 @@ BURST_GUESSES, GUESSES_PER_SECOND = 20, 0.1
 less than ten a minute. A guesser has 8,700 tries a day from one address, and needs 65,000 years for 26**8 passwords."""
 
 BOUNDS = (
-    Bound(
+    DeclaredBound(
         name="addresses with wrong passwords",
         limit=MAX_KEYS,
         unit="entries",

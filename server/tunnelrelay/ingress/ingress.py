@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from tunnelctl.bounds import Bound
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress import toolarge
@@ -54,7 +54,7 @@ UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
 of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
 
 BOUNDS = (
-    Bound(
+    DeclaredBound(
         name="proxies whose unreadable words on visitors were logged lately",
         limit=MAX_PROXIES,
         unit="entries",

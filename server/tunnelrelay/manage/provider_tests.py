@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
@@ -15,7 +16,7 @@ from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.policy.connections import compile_connection, connection_id
-from tunnelrelay.policy.limits import Buckets
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
 """Tests of one user. Each may be a dozen calls to an address of his choice, of which some wait for 8 s."""
@@ -23,6 +24,28 @@ BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
 
 MAX_AT_ONCE, MAX_OF_ONE = 20, 2
 """Tests under way on the relay, and of one user."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="tests of providers under way",
+        limit=MAX_AT_ONCE,
+        unit="tests",
+        per="relay",
+        when_full="429",
+        worst_bytes=MAX_AT_ONCE * 600_000,
+        holds=("ProviderTests._running",),
+    ),
+    DeclaredBound(
+        name="tests of providers",
+        limit=BURST_TESTS,
+        unit="at once, one in 10 seconds after",
+        per="user",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("ProviderTests._limit",),
+    ),
+)
 
 
 class AsksProvider(Protocol):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay import tokens
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import LOCAL_OWNER
@@ -21,7 +22,7 @@ from tunnelrelay.manage.operators_oidc import OperatorsOidc
 from tunnelrelay.manage.problems import Kind, ManageError, missing
 from tunnelrelay.manage.sign_in_rows import BY_KEY, CODE, CODES, FIRST, MAX_SECONDS, SESSION, SignInRows
 from tunnelrelay.manage.users import ADMIN, has_enabled_admin
-from tunnelrelay.policy.limits import Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
 from tunnelrelay.store.resources import SignInRow, UserRow
 
 AREA = "users"
@@ -35,6 +36,28 @@ FIRST_LEASE, FIRST_SECONDS = b"first administrator", 30.0
 """Only one code at a time, at whichever relay, may make the first administrator: two that ask whether there is one
 before either has made one would both do."""
 SIGN_IN_PATH = "/sign-in"
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="tries to sign in",
+        limit=BURST_ATTEMPTS,
+        unit="at once, then slower",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("SignIns._of_address",),
+    ),
+    DeclaredBound(
+        name="tries at one code or key",
+        limit=BURST_ATTEMPTS,
+        unit="at once, then slower",
+        per="relay",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("SignIns._of_target",),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.secret import redact
 from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 
@@ -60,6 +61,28 @@ class CallLater(Protocol):
 
     def __call__(self, delay: float, callback: Callable[[], object], /) -> object:
         """Calls back once after `delay` seconds."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="requests not written to the log yet",
+        limit=MAX_RECORDS,
+        unit="requests",
+        per="relay",
+        when_full="they are written at once",
+        worst_bytes=MAX_RECORDS * 20_000,
+        holds=("AccessLog._records",),
+    ),
+    DeclaredBound(
+        name="visitors whose part of a log line is remembered",
+        limit=4096,
+        unit="visitors",
+        per="relay",
+        when_full="the least recently used is forgotten",
+        worst_bytes=4096 * 3_000,
+        holds=("_who()",),
+    ),
+)
 
 
 class AccessLog:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.secret import redact
 from tunnelrelay.observe.text import printable
 
@@ -121,6 +122,31 @@ KINDS: dict[str, Kind] = {
     "audit.lost": Kind("Events were lost because the store was away for too long; `count` tells how many."),
 }
 """Every kind of event there is."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="audit events that wait for the store",
+        limit=MAX_WAITING,
+        unit="events",
+        per="relay",
+        when_full="further ones are lost, and their number is told",
+        worst_bytes=MAX_WAITING * 10_000,
+        holds=("Audit._waiting",),
+    ),
+    DeclaredBound(
+        name="counters of audit events of a minute",
+        limit=MAX_WINDOWS,
+        unit="counters",
+        per="relay",
+        when_full="events are counted for their owner as a whole",
+        worst_bytes=MAX_WINDOWS * 1_500,
+        holds=(
+            "Audit._windows",
+            "Audit._shares",
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

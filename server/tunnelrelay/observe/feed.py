@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 from weakref import WeakSet
 
+from tunnelctl.bounds import DeclaredBound
+
 GAP_SECONDS = 0.3
 """Between two wake-ups of one follower: people see no difference, and a page is not made anew for each request."""
 MAX_FOLLOWERS = 1000
@@ -28,6 +30,30 @@ that nobody looks at do not count: they rest."""
 
 Publish = Callable[[str], None]
 """What tells of changes: `Feed.publish`."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="open pages that are kept up to date",
+        limit=MAX_FOLLOWERS,
+        unit="pages",
+        per="relay",
+        when_full="503",
+        worst_bytes=MAX_FOLLOWERS * 10_000,
+        holds=(
+            "Feed._followers",
+            "Following._news",
+        ),
+    ),
+    DeclaredBound(
+        name="open pages of one user",
+        limit=MAX_OF_ONE,
+        unit="pages",
+        per="user",
+        when_full="503",
+        worst_bytes=0,
+    ),
+)
 
 
 class TooManyFollowers(Exception):

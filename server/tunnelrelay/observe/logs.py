@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.secret import redact
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
@@ -34,6 +35,19 @@ LIBRARIES_LEVEL = logging.WARNING
 _OURS = ("tunnelrelay", "tunnelctl")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries; anything else came in as `extra=` and is a field of ours."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="log lines that wait to be written",
+        limit=MAX_BUFFER,
+        unit="bytes",
+        per="relay",
+        when_full="further lines are dropped and counted",
+        worst_bytes=2 * MAX_BUFFER,
+        holds=("LineWriter._waiting",),
+    ),
+)
 
 
 class Sink(Protocol):

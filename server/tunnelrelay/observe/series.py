@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tunnelctl.bounds import DeclaredBound
+
 SPAN_SECONDS = 600
 """As far back as is remembered."""
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -53,6 +55,19 @@ class Figures:
     def failed_share(self) -> float:
         """Which part of the requests failed, from 0 to 1."""
         return self.failed / self.requests if self.requests else 0.0
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="figures of the last ten minutes",
+        limit=SPAN_SECONDS // BLOCK_SECONDS + 1,
+        unit="blocks of 20 seconds",
+        per="endpoint",
+        when_full="the oldest are given back",
+        worst_bytes=28_000,
+        holds=("Series._blocks",),
+    ),
+)
 
 
 class Series:

@@ -13,6 +13,7 @@ from heapq import merge
 
 import msgspec
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import CallLater, Exchange, clean_path
 from tunnelrelay.observe.feed import Feed
@@ -36,6 +37,49 @@ PROBE_PATH = "/_tunnel/ready"
 """Agents ask themselves for this through the relay to know that they are reachable: nobody's visit."""
 MAX_WORD = 64
 """Characters of a method or of the name of another protocol; visitors invent long ones."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="requests that can be looked at",
+        limit=MAX_KEPT,
+        unit="requests",
+        per="relay",
+        when_full="the owner who has the most loses the oldest",
+        worst_bytes=MAX_KEPT * 10_000,
+        holds=("TrafficLog._kept",),
+    ),
+    DeclaredBound(
+        name="requests not counted yet",
+        limit=MAX_PENDING,
+        unit="requests",
+        per="relay",
+        when_full="they are counted at once",
+        worst_bytes=MAX_PENDING * 20_000,
+        holds=("TrafficLog._pending",),
+    ),
+    DeclaredBound(
+        name="sign-ins whose request is not over",
+        limit=MAX_PENDING,
+        unit="sign-ins",
+        per="relay",
+        when_full="the oldest is shown without its person",
+        worst_bytes=MAX_PENDING * 10_000,
+        holds=("TrafficLog._signed_in",),
+    ),
+    DeclaredBound(
+        name="hosts, owners and tunnels with figures",
+        limit=MAX_SERIES,
+        unit="of each",
+        per="relay",
+        when_full="the owner who has the most loses what was used the longest ago",
+        worst_bytes=3 * MAX_SERIES * 28_000,
+        holds=(
+            "SeriesTable._series",
+            "SeriesTable._owners",
+        ),
+    ),
+)
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Identity
@@ -23,7 +24,7 @@ from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.tokens import LEEWAY, TokenInvalid
 from tunnelrelay.policy.bearer import admits
-from tunnelrelay.policy.limits import Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
 from tunnelrelay.policy.rules import Bearer, TokenIssuer
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,36 @@ MAX_TOKENS = 64
 """Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
 MAX_HOSTS = 512
 """Endpoints with remembered tokens. 32,768 tokens at about 1.5 kB are 50 MB at the very most."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="good tokens remembered at one endpoint",
+        limit=MAX_TOKENS,
+        unit="tokens",
+        per="endpoint",
+        when_full="the oldest is judged anew",
+        worst_bytes=MAX_TOKENS * 1_500,
+    ),
+    DeclaredBound(
+        name="endpoints with remembered tokens",
+        limit=MAX_HOSTS,
+        unit="endpoints",
+        per="relay",
+        when_full="the endpoint used the longest ago is forgotten",
+        worst_bytes=MAX_HOSTS * MAX_TOKENS * 1_500,
+        holds=("Bearers._known",),
+    ),
+    DeclaredBound(
+        name="bad tokens from one address at one endpoint",
+        limit=BURST_REFUSED,
+        unit="at once, 2 a second after",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("Bearers._bad",),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet
 from tunnelctl.oidc.metadata import Metadata
@@ -160,6 +161,47 @@ class Known:
         self.keys: Document[KeySet] = Document()
         self.calls = asyncio.Semaphore(MAX_CALLS)
         self.login_rereads, self.stranger_rereads, self.endpoint_rereads = Rereads(), Rereads(), Rereads()
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="providers that are known",
+        limit=MAX_PROVIDERS,
+        unit="connections",
+        per="relay",
+        when_full="the least recently used is fetched again",
+        worst_bytes=MAX_PROVIDERS * 300_000,
+        holds=(
+            "KnownProviders._known",
+            "KnownProviders._counts",
+            "KnownProviders._calls",
+        ),
+    ),
+    DeclaredBound(
+        name="providers that are known of one owner",
+        limit=MAX_OWNERS_PROVIDERS,
+        unit="connections",
+        per="owner",
+        when_full="the owner's least recently used is fetched again",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="calls to providers under way",
+        limit=MAX_OWNERS_CALLS,
+        unit="calls",
+        per="owner",
+        when_full="further ones wait, for 10 seconds at most",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="calls to one provider under way",
+        limit=MAX_CALLS,
+        unit="calls",
+        per="connection",
+        when_full="further ones wait, for 10 seconds at most",
+        worst_bytes=0,
+    ),
+)
 
 
 class KnownProviders:

@@ -6,18 +6,41 @@ hand-off that spends a code needs a login of its own, so that this bounds the ca
 
 from collections.abc import Callable
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Reply
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.pages.page import error_reply
-from tunnelrelay.policy.limits import Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
 
 BURST, PER_SECOND = 30, 0.5
 """Of one address. A browser that restores thirty tabs, and then a login in two seconds: more than people do, even many
 behind one address, who sign in once in a working day."""
 CONNECTION_BURST, CONNECTION_PER_SECOND = 1000, 100.0
 """At one connection, from wherever: about 2 % of a core. Reached only by very many addresses at once."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="logins begun by one address",
+        limit=BURST,
+        unit="at once, one in 2 seconds after",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("LoginLimits._addresses",),
+    ),
+    DeclaredBound(
+        name="logins begun at one connection",
+        limit=CONNECTION_BURST,
+        unit="at once, 100 a second after",
+        per="connection",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("LoginLimits._connections",),
+    ),
+)
 
 
 class LoginLimits:

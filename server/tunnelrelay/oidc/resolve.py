@@ -13,6 +13,8 @@ from contextlib import suppress
 from threading import Thread
 from weakref import WeakValueDictionary
 
+from tunnelctl.bounds import DeclaredBound
+
 MAX_LOOKUPS = 32
 """Threads at once, of all owners. Each waits for the system's resolver and does nothing else."""
 MAX_OWNERS_LOOKUPS = 2
@@ -21,6 +23,34 @@ KEPT_SECONDS = 30.0
 """How long addresses are good for, so that a login's calls look a name up once. Failures are not kept."""
 MAX_KEPT = 1_000
 """Names. Beyond that the oldest goes, and is looked up again when needed."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="names of providers looked up",
+        limit=MAX_KEPT,
+        unit="names",
+        per="relay",
+        when_full="the oldest is looked up again",
+        worst_bytes=MAX_KEPT * 20_000,
+        holds=("Resolver._kept",),
+    ),
+    DeclaredBound(
+        name="look-ups of names under way",
+        limit=MAX_LOOKUPS,
+        unit="threads",
+        per="relay",
+        when_full="further ones wait",
+        worst_bytes=MAX_LOOKUPS * 100_000,
+    ),
+    DeclaredBound(
+        name="look-ups of one owner",
+        limit=MAX_OWNERS_LOOKUPS,
+        unit="threads",
+        per="owner",
+        when_full="further ones wait",
+        worst_bytes=0,
+    ),
+)
 
 LookUp = Callable[[str], list[str]]
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.store.base import ENDED_SECONDS, Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -11,6 +12,19 @@ MAX_ENDED = 20_000
 """Ended sessions remembered, so that a read that was under way when one ended cannot bring it back."""
 OVERLAP_SECONDS = 60.0
 """Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="sessions that ended lately",
+        limit=MAX_ENDED,
+        unit="sessions",
+        per="relay",
+        when_full="the oldest is asked of the store again",
+        worst_bytes=MAX_ENDED * 150,
+        holds=("EndedSessions._ended",),
+    ),
+)
 
 
 class EndedSessions:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Literal
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.oidc.assertion import AssertionSigner
@@ -41,6 +42,35 @@ and again without a cookie, as scripts do, ends their own that was used longest 
 MAX_TOGETHER = 20_000
 """Sessions of one connection, and of one host, in the store: a provider of somebody's own, which invents people, fills
 up to 0.8 GB of the disk that all share, also when its clients or its endpoints change names."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="visitors' logins in memory",
+        limit=MAX_SESSIONS,
+        unit="logins",
+        per="relay",
+        when_full="the one recalled the longest ago is asked of the store again",
+        worst_bytes=MAX_SESSIONS * 10_000,
+        holds=("Sessions._sessions",),
+    ),
+    DeclaredBound(
+        name="logins of one person in the store",
+        limit=MAX_OF_PERSON,
+        unit="logins",
+        per="connection",
+        when_full="the one used the longest ago is ended",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="logins of one connection, and of one endpoint, in the store",
+        limit=MAX_TOGETHER,
+        unit="logins",
+        per="connection",
+        when_full="the one used the longest ago is ended",
+        worst_bytes=0,
+    ),
+)
 
 
 class SessionsAway(StoreError):

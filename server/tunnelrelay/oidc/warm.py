@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.policy.rules import Connection
 
@@ -18,6 +19,22 @@ MAX_RUNNING = 2
 """Checks of one owner at once: a quarter of the calls that owner may have under way, the rest is for visitors."""
 MAX_WAITING = 64
 """Of one owner. Eight providers for each of eight tunnels of an agent that has just connected."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="checks of providers that wait",
+        limit=MAX_WAITING,
+        unit="checks",
+        per="owner",
+        when_full="dropped: the first login asks",
+        worst_bytes=MAX_WAITING * 300,
+        holds=(
+            "WarmUps._waiting",
+            "WarmUps._running",
+        ),
+    ),
+)
 
 
 class WarmUps:

@@ -68,6 +68,7 @@ def compile_policy(
         PolicyInvalid: With every problem at once.
     """
     problems: list[Problem] = []
+    size = len(msgspec.json.encode(spec))
     spec = _with_provider(spec, owner, resolve)
     if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
         text = f"{count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"
@@ -104,7 +105,7 @@ def compile_policy(
     )
     if problems:
         raise PolicyInvalid(problems)
-    return replace(policy, words=words_for(policy))
+    return replace(policy, words=words_for(policy), size=size)
 
 
 def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec:

@@ -9,6 +9,8 @@ import math
 
 MAX_KEYS = 8192
 """Addresses (or connections) one limit remembers; about 1 MB."""
+KEY_BYTES = 400
+"""Memory of one key with its bucket: a name of up to 64 characters, the bucket's four numbers, and the table's part."""
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: whoever has one has the 2**64 addresses beside it too (RFC 6177)."""
 

@@ -194,6 +194,7 @@ class Policy:
         own: Where an upstream that is told this host believes to be; None with `host_header` None. Not compared:
             tunnels that share an endpoint may stand at different ports.
         words: Who is let in, for people.
+        size: Bytes of the settings that this was made of, as JSON. Not compared.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
         vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
@@ -213,6 +214,7 @@ class Policy:
     request_edit: Edit = Edit()
     response_edit: Edit = Edit()
     words: str = ""
+    size: int = field(default=0, compare=False)
     refusal: str = "network_denied"
     is_open: bool = field(init=False)
     vary: bytes = field(init=False)

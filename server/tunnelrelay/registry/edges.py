@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import MAX_SHARED
 from tunnelrelay.registry.memory import Registry
@@ -17,6 +18,18 @@ from tunnelrelay.registry.tunnel import Pairs, Tunnel
 MAX_SERVED = 100
 """Edges one tunnel serves, the first that match. An owner can have a thousand with the same labels, and as many tunnels
 that carry them: each that came or went would stop the relay for a moment, and none could be told of all."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="edges that a tunnel serves",
+        limit=MAX_SERVED,
+        unit="edges",
+        per="tunnel",
+        when_full="further edges with its labels are not served by it",
+        worst_bytes=0,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection
 from itertools import islice
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry import balance
 from tunnelrelay.registry.tunnel import Tunnel
@@ -13,6 +14,27 @@ MAX_HELD = 256
 
 MAX_SHARED = 256
 """Tunnels that serve one endpoint: each request looks at all of them, some 60 microseconds for so many."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="requests that wait for an agent",
+        limit=MAX_HELD,
+        unit="requests",
+        per="endpoint",
+        when_full="503 with Retry-After",
+        worst_bytes=MAX_HELD * 20_000,
+        holds=("Endpoint._held",),
+    ),
+    DeclaredBound(
+        name="tunnels that serve it",
+        limit=MAX_SHARED,
+        unit="tunnels",
+        per="endpoint",
+        when_full="the bind is refused",
+        worst_bytes=0,
+    ),
+)
 
 
 class Endpoint:
@@ -25,6 +47,7 @@ class Endpoint:
         id: In the relay's API.
         edge: Id of the edge it belongs to; "" for a name that its agent asked for.
         policy: None only for a name known from before a restart, whose agent has not come back yet.
+        weight: Bytes of the settings that its tunnels brought, as `Registry` counts them for the owner.
         open_by: Open requests of each visitor's address; see `ingress.shares`.
         tunnels: Who serves it. Empty while its last link is lost. Changed by `serve_by` only.
         only: Its one tunnel, where there is nothing to choose; None with several, or none, or a cookie to look at.
@@ -50,6 +73,7 @@ class Endpoint:
         "policy",
         "tunnels",
         "vacant_since",
+        "weight",
     )
 
     def __init__(self, host: str, owner: str, generation: int, *, endpoint_id: str = "", edge: str = "") -> None:
@@ -66,6 +90,7 @@ class Endpoint:
         self.open_by: dict[str, int] = {}
         self.vacant_since: float | None = None
         self.is_dropped = False
+        self.weight = 0
         self._held: set[asyncio.Future[None]] = set()
 
     @property

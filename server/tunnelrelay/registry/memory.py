@@ -7,11 +7,13 @@ generation, only the store knows: whoever claims such a name has asked it before
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
@@ -22,6 +24,31 @@ log = logging.getLogger("tunnelrelay.registry")
 LOST_SECONDS = 600.0
 """How long a name whose link was lost stays with its owner and answers 503 instead of 404."""
 MAX_LOST = 10_000
+MAX_OWNERS_RULES = 4 * 1024 * 1024
+"""Bytes of the settings of all tunnels of one owner together, as JSON: 64 tunnels whose settings are as large as a
+message of the link can carry. Compiled they are up to forty times as much. Edges have a bound of their own."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="names whose link was lost",
+        limit=MAX_LOST,
+        unit="names",
+        per="relay",
+        when_full="the one lost the longest ago is given up",
+        worst_bytes=MAX_LOST * 1_000,
+        holds=("Registry._lost",),
+    ),
+    DeclaredBound(
+        name="settings of all tunnels, as JSON",
+        limit=MAX_OWNERS_RULES,
+        unit="bytes",
+        per="owner",
+        when_full="the bind is refused",
+        worst_bytes=40 * MAX_OWNERS_RULES,
+        holds=("Registry._rules",),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +57,12 @@ class Taken:
 
     Attributes:
         why: It belongs to another `owner`, or to an `edge`; others of the owner `pool` there, or one serves it `alone`;
-            or they pool, and the new one's `rules` are not theirs, or they are too many already (`full`).
+            or they pool, and the new one's `rules` are not theirs, or they are too many already (`full`); or the
+            settings of all the owner's tunnels would be too `large`.
     """
 
     host: str
-    why: Literal["owner", "edge", "pool", "alone", "rules", "full"] = "owner"
+    why: Literal["owner", "edge", "pool", "alone", "rules", "full", "large"] = "owner"
 
 
 class Registry:
@@ -54,6 +82,7 @@ class Registry:
         self._endpoints: dict[str, Endpoint] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._held: dict[str, int] = {}
+        self._rules: Counter[str] = Counter()
         self._lost: dict[str, float] = {}
         self._claims = 0
         self._began = monotonic()
@@ -176,16 +205,20 @@ class Registry:
         others = _others(endpoint, tunnel) if endpoint is not None else ()
         if endpoint is not None and (why := _in_the_way(endpoint, others, tunnel, policy)) is not None:
             return why
+        kept = [each for each in others if tunnel.pooling]
+        weight = policy.size * (len(kept) + 1)
+        if self._rules[tunnel.owner] - (endpoint.weight if endpoint else 0) + weight > MAX_OWNERS_RULES:
+            return Taken(host, "large")
         if endpoint is None:
             endpoint = self._add(host, tunnel.owner, generation)
         self.admit(tunnel)
         tunnel.hosts = (host,)
-        older = [each for each in endpoint.tunnels if not tunnel.pooling or each not in others]
-        kept = [each for each in endpoint.tunnels if each not in older]
+        older = [each for each in endpoint.tunnels if each not in kept]
         endpoint.policy = policy
         endpoint.label = tunnel.label
         self._lost.pop(host, None)
         endpoint.serve_by((*kept, tunnel))
+        self._weigh(endpoint)
         at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         for each in older:
             self.dismiss(each)
@@ -207,6 +240,7 @@ class Registry:
             return False
         self.dismiss(tunnel)
         endpoint.serve_by([each for each in endpoint.tunnels if each is not tunnel])
+        self._weigh(endpoint)
         if endpoint.tunnels:
             return False
         if on_purpose:
@@ -287,9 +321,19 @@ class Registry:
         self._held[owner] = self._held.get(owner, 0) + 1
         return endpoint
 
+    def _weigh(self, endpoint: Endpoint) -> None:
+        """Counts the settings of an endpoint's tunnels for its owner; one that was lost keeps those of one tunnel."""
+        size = endpoint.policy.size if endpoint.policy is not None else 0
+        weight = size * max(1, len(endpoint.tunnels))
+        self._rules[endpoint.owner] += weight - endpoint.weight
+        endpoint.weight = weight
+
     def _remove(self, host: str) -> Endpoint | None:
         endpoint = self._endpoints.pop(host, None)
         if endpoint is not None:
+            self._rules[endpoint.owner] -= endpoint.weight
+            if not self._rules[endpoint.owner]:
+                del self._rules[endpoint.owner]
             self._held[endpoint.owner] -= 1
             if not self._held[endpoint.owner]:
                 del self._held[endpoint.owner]

@@ -1,0 +1,111 @@
+"""Everything in the relay that can grow is declared with its bound, or is named here with the reason why it cannot.
+
+When this fails for something new: give it a `MAX_` constant that is looked at before the memory is taken, declare it in
+its module's `BOUNDS`, write a driver in `tests/bounds/drivers.py`, and bring the page up to date with
+`python -m tests.docs.limits_page --write`.
+"""
+
+import pytest
+
+from tests.bounds.found import declared, growing, held, scanned
+from tests.docs.limits_page import BEGIN, END, PAGE, table
+
+BOUNDED_BY_OTHERS = {
+    # One message, body or head, whose bytes are bounded.
+    "tunnelctl.http1.body:LengthDecoder.trailers": "always empty",
+    "tunnelctl.http1.body:CloseDecoder.trailers": "always empty",
+    "tunnelctl.http1.body:ChunkedDecoder.trailers": "one body: MAX_TRAILERS and MAX_TRAILER_FIELDS",
+    "tunnelctl.oidc.findings:Answered.headers": "the head of one answer: meter.MAX_HEAD",
+    "tunnelrelay.dashboard.form:Form._params": "one form: MAX_FORM and MAX_FIELDS",
+    "tunnelrelay.dashboard.views.oidc_form:Typed.errors": "one form's fields",
+    "tunnelrelay.dashboard.views.provider_form:Typed.errors": "one form's fields",
+    "tunnelrelay.observe.audit:AuditEvent.details": "one event: MAX_DETAILS of MAX_CHANGE characters",
+    # Filled by the program itself, at its start or when it is asked for the first time.
+    "tunnelrelay.dashboard.assets:_by_hash()": "the packaged files",
+    "tunnelrelay.dashboard.assets:_content()": "the packaged files",
+    "tunnelrelay.dashboard.assets:_hashed()": "the packaged files",
+    "tunnelrelay.dashboard.render:_environment()": "one environment",
+    "tunnelrelay.dashboard.render:_icons()": "the packaged files",
+    "tunnelrelay.observe.metrics:Metrics._readers": "the gauges of the program",
+    "tunnelrelay.observe.text:_second()": "eight seconds' texts",
+    "tunnelrelay.pages.catalogue:catalogues()": "the packaged languages",
+    "tunnelrelay.pages.catalogue:chosen()": "64 texts of at most MAX_ACCEPT bytes",
+    "tunnelrelay.pages.page:_signs()": "the packaged files",
+    "tunnelrelay.pages.page:_style_hash()": "one hash",
+    "tunnelrelay.pages.page:_template()": "one template",
+    "tunnelrelay.pages.errors:ERRORS": "the errors of the program",
+    "tunnelrelay.relay:Relay.misgivings": "what is odd about the configuration",
+    "tunnelrelay.relay:Relay._bound": "the listeners of the configuration",
+    "tunnelrelay.relay:Relay._servers": "the listeners of the configuration",
+    "tunnelrelay.store.texts:_texts()": "the columns of the schema",
+    "tunnelrelay.oidc.assertion:AssertionSigner._opened": "the relay's own keys: MAX_KEYS",
+    "tunnelrelay.oidc.sealed:KeyRing._ciphers": "the relay's own keys: MAX_MASTERS",
+    "tunnelrelay.oidc.sealed:KeyRing._digest_keys": "one key for each purpose of the program",
+    # The parts that the declared tables are made of.
+    "tunnelrelay.policy.limits:Buckets._buckets": "MAX_KEYS buckets, declared where a table of them is kept",
+    "tunnelrelay.policy.limits:Turns._next": "MAX_KEYS shares, declared where it is kept",
+    # No more than something else that is declared.
+    "tunnelctl.wire.sender:Sender._streams": "max_streams of the session",
+    "tunnelctl.wire.sender:Sender._grants": "one for each open stream",
+    "tunnelctl.wire.scheduler:Scheduler._ring": "one for each open stream",
+    "tunnelctl.wire.scheduler:Scheduler._ready": "MAX_DIRECT, max_unsent_answers, and one grant for each stream",
+    "tunnelctl.wire.sender:Sender._events": "what one call of receive_data or data_to_send made",
+    "tunnelctl.wire.session:Session._events": "what one call of receive_data or data_to_send made",
+    "tunnelctl.wire.session:Session._partial": "one frame that is not here whole, or what one message left unread",
+    "tunnelctl.wire.heartbeat:Heartbeat._sent": "max_unanswered_pings",
+    "tunnelrelay.agents.news:News._timers": "one for each tunnel of a link",
+    "tunnelrelay.agents.probes:Probes._waiting": "the tunnels that are there",
+    "tunnelrelay.agents.remember:NameKeeper._lost": "the names that were held when the store went away",
+    "tunnelrelay.agents.remember:NameKeeper._former": "the names that are being claimed: MAX_TUNNELS a link",
+    "tunnelrelay.agents.remember:NameKeeper._turns": "the names that are being claimed: MAX_TUNNELS a link",
+    "tunnelrelay.registry.memory:Registry._endpoints": "MAX_OWNERS_NAMES and MAX_EDGES of each owner",
+    "tunnelrelay.registry.memory:Registry._tunnels": "MAX_TUNNELS of each link",
+    "tunnelrelay.registry.memory:Registry._held": "a number for each owner with endpoints",
+    "tunnelrelay.registry.edges:EdgeTable._edges": "MAX_EDGES of each owner",
+    "tunnelrelay.registry.edges:EdgeTable._wanted": "the labels of each edge",
+    "tunnelrelay.registry.edges:EdgeTable._of_owner": "the ids of each owner's edges",
+    "tunnelrelay.registry.edges:EdgeTable._joined": "the owner's tunnels that join edges: MAX_OWNERS_NAMES",
+    "tunnelrelay.registry.endpoint:Endpoint.open_by": "a number for each address with open requests, which have bounds",
+    "tunnelrelay.manage.catalog:Catalog._by_name": "the named providers that administrators made",
+    "tunnelrelay.manage.live:Live._edges": "MAX_EDGES, and MAX_OWNERS_BYTES, of each owner",
+    "tunnelrelay.manage.live:Live._seen": "a number for each kind of thing",
+    "tunnelrelay.oidc.finish:Finisher._under_way": "one for each open request that ends a login",
+    "tunnelrelay.oidc.recheck:Rechecks._running": "one for each login in memory",
+    "tunnelrelay.oidc.recheck:Rechecks._turns": "one for each connection that is being asked",
+    "tunnelrelay.oidc.resolve:Resolver._owners": "one for each owner whose names are being looked up",
+    "tunnelrelay.oidc.session_upkeep:Upkeep._doubtful": "one for each login in memory",
+    "tunnelrelay.oidc.session_writes:LateWrites._ended": "one for each login in memory",
+    "tunnelrelay.oidc.session_writes:LateWrites._touched": "one for each login in memory",
+    "tunnelrelay.relay:Relay._tasks": "the relay's own tasks, and those of binds, checks and logins under way",
+}
+"""What can grow but has no bound of its own, and why that is right."""
+
+
+def test_whatever_can_grow_is_declared():
+    found = {each for name in scanned() for each in growing(name)}
+
+    assert found - held() - BOUNDED_BY_OTHERS.keys() == set()
+
+
+def test_no_declaration_names_what_is_not_there():
+    found = {each for name in scanned() for each in growing(name)}
+
+    assert held() - found == set()
+    assert BOUNDED_BY_OTHERS.keys() - found == set()
+    assert held() & BOUNDED_BY_OTHERS.keys() == set()
+
+
+@pytest.mark.parametrize("name", declared())
+def test_a_bound_says_what_it_bounds(name):
+    _, bound = declared()[name]
+
+    assert bound.limit > 0
+    assert bound.worst_bytes >= 0
+    assert bound.worst_bytes > 0 or not bound.holds, "what is kept takes memory"
+    assert all((bound.unit, bound.per, bound.when_full))
+
+
+def test_the_page_has_every_bound():
+    written = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+
+    assert written.strip() == table().strip()

@@ -1,0 +1,67 @@
+"""The table of docs/concepts/limits.md, made from what the modules declare in their `BOUNDS`.
+
+python -m tests.docs.limits_page          prints it
+python -m tests.docs.limits_page --write  writes it into the page
+"""
+
+import sys
+
+from tests.bounds.found import declared
+from tests.support.tools import ROOT
+from tunnelctl.bounds import DeclaredBound
+
+PAGE = ROOT / "docs" / "concepts" / "limits.md"
+BEGIN, END = "<!-- limits:begin -->", "<!-- limits:end -->"
+HEAD = "| what | at most | then | worst memory |\n| --- | --- | --- | --- |"
+PERS = (
+    "visitor connection",
+    "address",
+    "endpoint",
+    "tunnel",
+    "stream",
+    "link",
+    "connection",
+    "owner",
+    "user",
+    "relay",
+)
+"""Whose shares the chapters are about, in the order of the page. A connection is an owner's OpenID connection."""
+
+
+def table() -> str:
+    """Everything between the marks."""
+    chapters = []
+    for per in PERS:
+        bounds = sorted((bound for _, bound in declared().values() if bound.per == per), key=lambda bound: bound.name)
+        if bounds:
+            rows = "\n".join(map(_row, bounds))
+            chapters.append(
+                f"### Per {per}\n\n| what | at most | then | worst memory |\n| --- | --- | --- | --- |\n{rows}\n"
+            )
+    return "\n".join(chapters)
+
+
+def _row(bound: DeclaredBound) -> str:
+    worst = _size(bound.worst_bytes) if bound.worst_bytes else "-"
+    return f"| {bound.name} | {_count(bound)} | {bound.when_full} | {worst} |"
+
+
+def _count(bound: DeclaredBound) -> str:
+    return _size(bound.limit) if bound.unit == "bytes" else f"{bound.limit:,} {bound.unit}"
+
+
+def _size(size: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size} bytes"
+
+
+def write() -> None:
+    """Brings the page up to date."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table()}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    write() if "--write" in sys.argv[1:] else print(table())
