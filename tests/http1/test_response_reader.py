@@ -168,7 +168,7 @@ BROKEN = {
     "page-without-head": b"<html>",
     "lower-case": b"http/1.1 200 OK\r\n\r\n",
     "bare-cr-in-part": OK + b"X: a\rb",
-    "cr-cr-lf": b"HTTP/1.1 200 OK\r\r\nX: y",
+    "cr-cr-lf": b"HTTP/1.1 200 OK\r\r\nX: y\r\r\n\r\r\n",
     "endless-blanks": b"\r\n" * 33,
     "ssh": b"SSH-2.0-OpenSSH_9\r\n\r\n",
     "status-99": b"HTTP/1.1 99 x\r\n\r\n",

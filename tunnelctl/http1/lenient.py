@@ -18,6 +18,8 @@ MAX_BLANK_BYTES = 64
 """Bytes of empty lines before a response, of one app. More: the response is refused."""
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) +([0-9]{3})(?: .*)?")
+_NO_LINE_END = re.compile(rb"\r[^\r\n]|\n\r\r")
+"""A CR within a line, or a line of two: the first is refused in any head, and behind the second comes no empty line."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 _SPACED = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
@@ -56,7 +58,7 @@ def check_part(part: bytes) -> None:
     """
     if len(part) > MAX_RESPONSE_HEAD:
         raise HttpError("bad_request", f"a head over {MAX_RESPONSE_HEAD} bytes")
-    if part.count(b"\r", 0, -1) != part.count(b"\r\n"):
+    if _NO_LINE_END.search(part):
         raise HttpError("bad_request", "a CR without LF in its head")
 
 
@@ -84,7 +86,7 @@ def mend_head(block: bytes) -> bytes:
     Raises:
         HttpError: It is not read alike by most servers.
     """
-    lines = block.replace(b"\r\n", b"\n").split(b"\n")
+    lines = [line.rstrip(b"\r") for line in block.split(b"\n")]
     if any(b"\r" in line for line in lines):
         raise HttpError("bad_request", "a CR without LF in its head")
     match = _STATUS_LINE.fullmatch(lines[0])
