@@ -36,6 +36,7 @@ from tunnelrelay.ingress.route import Router
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.live import Live
+from tunnelrelay.manage.purge import Purge
 from tunnelrelay.manage.services import Services
 from tunnelrelay.manage.sign_ins import owner_of_admins
 from tunnelrelay.management import Running, services_on
@@ -82,6 +83,7 @@ class Parts:
     services: Services
     check: ProviderCheck
     probes: Probes
+    purge: Purge
 
     def background(self) -> tuple[Work, ...]:
         """What goes on for as long as the relay runs; a piece of it that fails begins anew."""
@@ -91,6 +93,7 @@ class Parts:
             self.live.run,
             self.sessions.upkeep.run,
             self.names.run,
+            self.purge.run,
             self.audit_keeper.run,
             lambda: self.keys.run(self.audit),
         )
@@ -152,6 +155,7 @@ async def assemble(given: Given) -> Parts:
         services=services,
         check=check,
         probes=Probes(ground.registry, now=time.monotonic),
+        purge=Purge(given.store, given.clock),
     )
     _watch(given.metrics, parts)
     await live.load()

@@ -11,7 +11,7 @@ import msgspec
 
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Publish
-from tunnelrelay.store.base import AuditRow, Store, StoreError
+from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow, Store, StoreError
 
 log = logging.getLogger("tunnelrelay.audit")
 
@@ -102,7 +102,9 @@ class AuditKeeper:
 
     async def _purge(self, now: float) -> None:
         try:
-            await self._store.delete_audit(now - self._keep_seconds)
+            gone = PURGED_AT_ONCE
+            while gone >= PURGED_AT_ONCE:
+                gone = await self._store.delete_audit(now - self._keep_seconds)
         except StoreError as error:
             log.warning("old audit events not removed, will try again: %s", error)
 

@@ -59,7 +59,7 @@ LISTS: dict[str, Try] = {
 }
 """Hold nothing that is red's."""
 
-OWN_ONLY = {"users.me", "logins.hosts_of", "users.has_admin"}
+OWN_ONLY = {"users.me", "users.has_admin"}
 """Ask for nobody's things, or are no method of an actor's."""
 OF_STRANGERS = {
     "api_keys.authenticate",

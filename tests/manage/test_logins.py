@@ -141,9 +141,11 @@ async def test_row146_a_page_asks_the_store_once_however_many_names_its_reader_h
     asked: list[Whose | None] = []
     answer = office.store.sessions
 
-    async def counting(whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
+    async def counting(
+        whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
+    ) -> list[SignedIn]:
         asked.append(whose)
-        return await answer(whose, limit=limit)
+        return await answer(whose, limit=limit, after=after)
 
     monkeypatch.setattr(office.store, "sessions", counting)
     found = await office.logins.page(ann)

@@ -6,7 +6,20 @@ from dataclasses import replace
 import pytest
 
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, Store, StoreError, Whose
+from tunnelrelay.store.base import (
+    FREED_AT,
+    KEEP_EXPIRED,
+    KEEP_REVOKED,
+    PURGED_AT_ONCE,
+    AuditRow,
+    NameRow,
+    SessionRow,
+    SignedIn,
+    Store,
+    StoreError,
+    Whose,
+)
+from tunnelrelay.store.resources import ApiKeyRow, DomainRow, EdgeRow, SignInRow
 
 TOKEN = Token(id="tok_1", owner="ann", created_at=100.0)
 DIGEST = bytes(range(32))
@@ -320,3 +333,82 @@ async def test_an_open_store_answers_and_closes_twice(store: Store) -> None:
     await store.ping()
     await store.close()
     await store.close()
+
+
+async def test_an_owners_sessions_are_those_at_its_names_domains_and_edges(store: Store) -> None:
+    at = {"lost_seconds": 1.0, "cool_seconds": 1.0}
+    row = {"owner": "ann", "created_at": 1.0, "updated_at": 1.0}
+    await store.claim_name("name.localhost", "ann", 1.0, **at)
+    await store.claim_name("bobs.localhost", "bob", 1.0, **at)
+    await store.domains.add(DomainRow(id="d", host="domain.localhost", **row))
+    await store.edges.add(EdgeRow(id="e", host="edge.localhost", settings="{}", **row))
+    await store.edges.add(EdgeRow(id="e2", host=None, settings="{}", **row))
+    hosts = ("name.localhost", "domain.localhost", "edge.localhost", "bobs.localhost", "nobodys.localhost")
+    for number, host in enumerate(hosts):
+        await store.save_session(replace(SESSION, key=bytes([number]) * 32, host=host, last_seen=100.0 - number))
+
+    assert [one.host for one in await store.sessions(Whose(owner="ann"))] == list(hosts[:3])
+    assert [one.host for one in await store.sessions(Whose(owner="bob"))] == ["bobs.localhost"]
+    assert await store.sessions(Whose(owner="eve")) == []
+    assert len(await store.end_sessions(Whose(owner="bob"), 1.0)) == 1
+
+
+async def test_sessions_are_found_by_the_beginning_of_their_key_and_read_on_behind_one(store: Store) -> None:
+    rows = [replace(SESSION, key=bytes([5, number]) + b"k" * 30, last_seen=at) for number, at in enumerate((9, 9, 7))]
+    for row in (*rows, replace(SESSION, key=b"\x06" * 32, last_seen=8)):
+        await store.save_session(row)
+
+    assert await store.sessions(Whose(handle=bytes([5, 2]))) == [signed_in(rows[2])]
+    assert len(await store.sessions(Whose(handle=bytes([5])))) == 3
+    behind = await store.sessions(after=signed_in(rows[0]))
+    assert [(one.last_seen, one.key[:2]) for one in behind] == [(9, b"\x05\x01"), (8, b"\x06\x06"), (7, b"\x05\x02")]
+
+
+async def test_the_names_an_owner_gave_up_lately_are_told(store: Store) -> None:
+    at = {"lost_seconds": 1.0, "cool_seconds": 1.0}
+    for host, owner in (("a.localhost", "ann"), ("b.localhost", "ann"), ("c.localhost", "bob")):
+        await store.claim_name(host, owner, 1.0, **at)
+        await store.release_name(host, owner, 5.0)
+    await store.claim_name("b.localhost", "ann", 6.0, **at)
+
+    assert await store.cooling_names("ann", 4.0) == ["a.localhost"]
+    assert await store.cooling_names("ann", 5.0) == []
+
+
+async def test_what_is_spent_goes_a_while_later_and_what_is_good_stays(store: Store) -> None:
+    now, row = 1e9, {"owner": "ann", "created_at": 1.0, "updated_at": 1.0, "user_id": "u"}
+    tokens = {
+        "good": {},
+        "just revoked": {"revoked_at": now - KEEP_REVOKED + 1},
+        "revoked": {"revoked_at": now - KEEP_REVOKED},
+        "expired": {"expires_at": now - KEEP_EXPIRED},
+        "just expired": {"expires_at": now - 1},
+    }
+    for number, (name, more) in enumerate(tokens.items()):
+        await store.add_token(Token(id=name, owner="ann", created_at=1.0, **more), bytes([number]) * 32)
+    for number, until in enumerate((None, now - KEEP_EXPIRED, now - 1)):
+        key = ApiKeyRow(id=f"k{number}", digest=bytes([number]) * 32, scopes=("*",), expires_at=until, **row)
+        await store.api_keys.add(key)
+    for number, until in enumerate((now, now + 1)):
+        sign_in = {"kind": "session", "last_seen_at": 1.0, "expires_at": until, "key": bytes([number]) * 32}
+        await store.sign_ins.add(SignInRow(id=f"s{number}", **sign_in, **row))
+    before = await store.revisions()
+
+    assert await store.delete_spent(now) == 4
+    assert await store.delete_spent(now) == 0
+
+    assert {token.id for token in await store.tokens()} == {"good", "just revoked", "just expired"}
+    assert [key.id for key in await store.api_keys.all()] == ["k0", "k2"]
+    assert [one.id for one in await store.sign_ins.all()] == ["s1"]
+    after = await store.revisions()
+    assert {kind for kind in after if after[kind] > before[kind]} == {"tokens", "api_keys", "sign_ins"}
+
+
+async def test_old_events_go_in_pieces_the_oldest_first(store: Store) -> None:
+    for _ in range(2):
+        await store.add_audit([AuditRow(at=float(number), kind="login.ok") for number in range(PURGED_AT_ONCE)])
+
+    gone = [await store.delete_audit(PURGED_AT_ONCE - 1.0) for _ in range(3)]
+
+    assert gone == [PURGED_AT_ONCE, PURGED_AT_ONCE - 2, 0]
+    assert [row.at for row in await store.audit()] == [PURGED_AT_ONCE - 1.0] * 2

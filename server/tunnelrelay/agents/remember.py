@@ -196,9 +196,8 @@ class NameKeeper:
     async def _forget(self, now: float) -> None:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY
-            reserved = {row.host for row in await self._store.domains.all()}
             count = await self._store.forget_names(
-                lambda host: _is_random(host) and host not in reserved,
+                _is_random,
                 now - LOST_SECONDS - MAX_SESSION - self._cool_seconds,
             )
             log.debug("names forgotten that nobody chose: %d", count)

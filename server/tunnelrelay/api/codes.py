@@ -55,6 +55,7 @@ CODES: dict[str, Code] = {
     "user_disabled": Code(409, "The user is disabled"),
     "too_many": Code(409, "There are as many as there may be"),
     "too_many_tests": Code(429, "Too many tests of providers"),
+    "too_many_changes": Code(429, "Too many changes"),
     "too_many_followers": Code(503, "Too many pages are kept up to date"),
     "too_often": Code(429, "Too many tries"),
     "store_away": Code(503, "The relay's database does not answer"),

@@ -74,7 +74,7 @@ def problem(
 async def of_manage(request: Request, error: ManageError) -> Response:
     """What the service layer refused."""
     detail = f"{error.message} {error.hint}".strip()
-    headers = {"Retry-After": "5"} if error.kind in (Kind.AWAY, Kind.BUSY) else None
+    headers = {"Retry-After": str(error.retry_after)} if error.kind in (Kind.AWAY, Kind.BUSY) else None
     return problem(error.code, detail, _id_of(request), fields=error.fields, headers=headers)
 
 

@@ -27,7 +27,7 @@ PROBLEMS = {
     "409": "Something else is in the way.",
     "413": "The body is too large.",
     "415": "The body is not application/json.",
-    "429": "Too many wrong keys came from this address.",
+    "429": "Too many wrong keys of this address, or changes of this user; `Retry-After` tells when to go on.",
     "500": "The relay failed.",
     "503": "The store or a provider cannot be asked at the moment.",
 }

@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.guard import Guard
 from tunnelrelay.dashboard.sign_in import SignIn
 from tunnelrelay.dashboard.views import AREAS
-from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.web.reading import inside_of
 
 _TITLES = {
@@ -45,7 +45,10 @@ def dashboard(deps: Deps) -> ASGIApp:
 async def _refused(request: Request, error: Exception) -> Response:
     """What the service layer would not do, and no page has told in its own words."""
     assert isinstance(error, ManageError)
-    return _problem(request, error.kind.value, _TITLES[error.kind.value], error.message, error.hint)
+    answer = _problem(request, error.kind.value, _TITLES[error.kind.value], error.message, error.hint)
+    if error.kind in (Kind.AWAY, Kind.BUSY):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:

@@ -7,7 +7,7 @@ holds, or gave up a moment ago, is not to be had. What is said then does not tel
 from dataclasses import dataclass, replace
 
 from tunnelrelay.address import label_problem
-from tunnelrelay.agents.names import random_label
+from tunnelrelay.agents.names import is_random, random_label
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
@@ -18,7 +18,8 @@ from tunnelrelay.store.resources import DomainRow
 AREA = "domains"
 WHAT = "domain"
 MAX_DOMAINS = 1000
-"""Of one owner: whoever reserves all names there are leaves none to others."""
+"""Of one owner, with the names that it gave up and that are kept from others until their cool-down is over: to
+reserve and release without end takes no more names from others than to keep them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,8 @@ class Domains:
             metadata=metadata,
         )
         with ground.asking():
-            if (
-                not actor.is_admin
-                and len(await ground.store.domains.page(owner=whose, limit=MAX_DOMAINS)) >= MAX_DOMAINS
-            ):
-                raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_DOMAINS} domains.")
+            if not actor.is_admin:
+                await self._check_count(whose, host)
             held = await self.names.reserve(row)
         if held is None or held.owner != whose:
             raise _taken(host)
@@ -157,6 +155,19 @@ class Domains:
         self.ground.authorize(actor, AREA, Access.READ)
         with self.ground.asking():
             return self.ground.visible(actor, await self.ground.store.domains.get(domain_id), WHAT)
+
+    async def _check_count(self, owner: str, host: str) -> None:
+        """Whether this owner may have one more name. Raises `ManageError` CONFLICT."""
+        store, since = self.ground.store, self.ground.clock() - self.ground.cool_seconds
+        count = len(await store.domains.page(owner=owner, limit=MAX_DOMAINS))
+        if count < MAX_DOMAINS:
+            cooling = await store.cooling_names(owner, since)
+            # One that nobody chose takes a name from nobody; one that is wanted again is no further one.
+            count += sum(name != host and not is_random(name.partition(".")[0]) for name in cooling)
+        if count >= MAX_DOMAINS:
+            days = round(self.ground.cool_seconds / 86_400)
+            hint = f"Release counts too: a name you gave up is kept from others for {days} days."
+            raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_DOMAINS} domains.", hint)
 
     def _host(self, wish: str) -> str:
         """The canonical host for what somebody asks for."""

@@ -5,6 +5,7 @@ of: what is another owner's does not exist for a member. Next: `services.py`.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
+from tunnelrelay.policy.limits import Buckets
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.store.resources import Collection, R
 from tunnelrelay.tokens import owner_problem
@@ -26,6 +28,12 @@ MAX_PAGE = 1000
 """Rows of one page, whatever is asked for: a page is made in memory."""
 TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
 """What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
+BURST_CHANGES, CHANGES_A_MINUTE = 600, 30
+"""Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with
+everything on them, and over time. Limits on how much there is at a time do not bound how much is made: a user who made
+and revoked tokens without end wrote 15 GB a day. A change writes at most some 5 KB for what it makes and 8 KB of audit
+event, so that one user now writes at most 30 x 1440 x 13 KB = 560 MB a day. 8,192 users' budgets are kept (about 1 MB);
+of more, the one that changed nothing for longest begins anew."""
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
 NOT_TOLD = frozenset({"metadata"})
@@ -55,6 +63,8 @@ class Ground:
         cool_seconds: How long a name that was given up is kept from other owners.
         publish: Tells pages that are kept up to date what has changed; see `observe.feed`.
         refuses_issuer: Knows which providers this relay calls.
+        monotonic: Seconds, for limits.
+        changes: Each user's budget of changes.
     """
 
     store: Store
@@ -66,14 +76,17 @@ class Ground:
     cool_seconds: float
     publish: Publish = lambda topic: None
     refuses_issuer: RefusesIssuer = calls_any
+    monotonic: Callable[[], float] = time.monotonic
+    changes: Buckets = field(default_factory=lambda: Buckets(BURST_CHANGES, CHANGES_A_MINUTE / 60))
 
     # Who may do what
 
     def authorize(self, actor: Actor, area: str, access: Access, *, admin_only: bool = False) -> None:
-        """Whether the actor may read or write things of this area at all.
+        """Whether the actor may read or write things of this area at all. Every change comes through here: a write
+        takes one from the user's budget.
 
         Raises:
-            ManageError: FORBIDDEN.
+            ManageError: FORBIDDEN, BUSY for a user who changes too much.
         """
         if not actor.may(area, access):
             scope = f"{area}:{access.value}"
@@ -82,6 +95,26 @@ class Ground:
             )
         if admin_only and not actor.is_admin:
             raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
+        if access is Access.WRITE:
+            self.count_change(actor)
+
+    def count_change(self, actor: Actor | None) -> None:
+        """Takes one from the user's budget of changes. Commands at the relay's own terminal have none.
+
+        Raises:
+            ManageError: BUSY.
+        """
+        if actor is None or not actor.user_id:
+            return
+        if wait := self.changes.wait(actor.user_id, self.monotonic()):
+            self.audit.record("rate.limited", reason="changes", owner=actor.owner, actor=actor.user_id, peer=actor.peer)
+            raise ManageError(
+                Kind.BUSY,
+                "too_many_changes",
+                f"A user may make {BURST_CHANGES} changes at once, and then {CHANGES_A_MINUTE} a minute.",
+                f"Try again in {wait} s.",
+                retry_after=wait,
+            )
 
     def visible(self, actor: Actor, thing: O | None, what: str) -> O:
         """The thing, if there is one and the actor may know of it.

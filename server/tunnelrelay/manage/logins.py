@@ -4,8 +4,10 @@ A login is shown under a handle, the beginning of its key's digest, which opens 
 that are his owner's: a name it holds, a domain or an edge.
 """
 
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, page_size
@@ -16,11 +18,7 @@ AREA = "sessions"
 WHAT = "login"
 HANDLE_LENGTH = 16
 """Hex digits: 64 bits, more than any two of a hundred thousand share."""
-MAX_LOOKED_AT = 100_000
-"""Sessions looked at for one question, without what is sealed in them: about 1 kB each."""
-MAX_HOSTS = 1000
-"""Hosts named in one question to the store: whoever has reserved a thousand names asks it once, not a thousand times,
-each time a page is made."""
+_HANDLE = re.compile(rf"[0-9a-f]{{{HANDLE_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +69,11 @@ class Logins:
         self.ground.authorize(actor, AREA, Access.READ)
         size = page_size(limit)
         with self.ground.asking():
-            found = await self._found(actor, host, email, MAX_LOOKED_AT if before is not None else size)
-        handles = [handle(row) for row in found]
-        if before is not None and before not in handles:
-            return []
-        start = 0 if before is None else handles.index(before) + 1
-        return [_view(row) for row in found[start : start + size]]
+            after = None if before is None else await self._of_handle(actor, before)
+            if before is not None and after is None:
+                return []
+            whose = self._whose(actor, host=host, email=None if email is None else email.lower())
+            return [_view(row) for row in await self.ground.store.sessions(whose, limit=size, after=after)]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
         """One login.
@@ -122,7 +119,7 @@ class Logins:
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE)
         with ground.asking():
-            if not actor.is_admin and host not in await self.hosts_of(actor.owner):
+            if not actor.is_admin and not await self._is_host_of(actor.owner, host):
                 raise missing("host")
             now = ground.clock()
             ended = await ground.store.revoke_sessions(Whose(host=host, live_at=now), now)
@@ -143,32 +140,29 @@ class Logins:
         """The same, as other services call it."""
         await self.revoke(actor, login_id)
 
-    async def hosts_of(self, owner: str) -> set[str]:
-        """Every host that is this owner's now: names it holds or held last, its domains, its edges."""
+    async def _is_host_of(self, owner: str, host: str) -> bool:
+        """Whether a host is this owner's now: a name it holds or held last, its domain or its edge's."""
         store = self.ground.store
-        hosts = {name.host for name in await store.all_names(owner)}
-        hosts |= {row.host for row in await store.domains.all(owner=owner)}
-        return hosts | {row.host for row in await store.edges.all(owner=owner) if row.host is not None}
+        found = (await store.name(host), await store.domains.find(host=host), await store.edges.find(host=host))
+        return any(one is not None and one.owner == owner for one in found)
 
-    async def _found(
-        self, actor: Actor, host: str | None, email: str | None, limit: int = MAX_LOOKED_AT
-    ) -> list[SignedIn]:
-        live = Whose(host=host, email=None if email is None else email.lower(), live_at=self.ground.clock())
-        if actor.is_admin:
-            return await self.ground.store.sessions(live, limit=limit)
-        theirs = await self.hosts_of(actor.owner)
-        meant = sorted(theirs if host is None else theirs & {host})
-        found: list[SignedIn] = []
-        for start in range(0, len(meant), MAX_HOSTS):
-            some = replace(live, host=None, hosts=frozenset(meant[start : start + MAX_HOSTS]))
-            found += await self.ground.store.sessions(some, limit=limit)
-        return sorted(found, key=lambda row: -row.last_seen)[:limit]
+    def _whose(self, actor: Actor, **which: Any) -> Whose:
+        """Those of the logins meant that are not over and that the actor may know of."""
+        return Whose(live_at=self.ground.clock(), owner=actor.only_owner, **which)
+
+    async def _of_handle(self, actor: Actor, login_id: str) -> SignedIn | None:
+        """The login with this handle; None when there is none, or more than one."""
+        if not _HANDLE.fullmatch(login_id):
+            return None
+        whose = self._whose(actor, handle=bytes.fromhex(login_id))
+        found = await self.ground.store.sessions(whose, limit=2)
+        return found[0] if len(found) == 1 else None
 
     async def _known(self, actor: Actor, login_id: str) -> SignedIn:
-        found = [row for row in await self._found(actor, None, None) if handle(row) == login_id]
-        if len(found) != 1:
+        found = await self._of_handle(actor, login_id)
+        if found is None:
             raise missing(WHAT)
-        return found[0]
+        return found
 
 
 def handle(row: SignedIn) -> str:

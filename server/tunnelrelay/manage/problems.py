@@ -27,10 +27,17 @@ class ManageError(Exception):
         code: Short, stable, for programs; documented in docs/reference/api.md.
         hint: What to do about it; "" when the message says it all.
         fields: What is wrong with single fields, by their names in the API (`oidc.issuer`).
+        retry_after: Seconds until it is of use to try again, for BUSY and AWAY.
     """
 
     def __init__(
-        self, kind: Kind, code: str, message: str, hint: str = "", fields: dict[str, str] | None = None
+        self,
+        kind: Kind,
+        code: str,
+        message: str,
+        hint: str = "",
+        fields: dict[str, str] | None = None,
+        retry_after: int = 5,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -38,6 +45,7 @@ class ManageError(Exception):
         self.message = message
         self.hint = hint
         self.fields = fields or {}
+        self.retry_after = retry_after
 
 
 def missing(what: str) -> ManageError:

@@ -112,6 +112,7 @@ class SignIns:
         ground = self._ground
         if actor is not None and EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody in.", "Use a key with *.")
+        ground.count_change(actor)
         if actor is not None and not actor.is_admin and actor.user_id != user_id:
             raise missing("user")
         with ground.asking():
@@ -214,6 +215,7 @@ class SignIns:
         ground = self._ground
         if EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody out.")
+        ground.count_change(actor)
         with ground.asking():
             row = await ground.store.sign_ins.get(sign_in_id)
             if row is None or not (actor.is_admin or row.user_id == actor.user_id):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
-from tunnelrelay.store.base import AuditRow
+from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow
 from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.schema import audit
 from tunnelrelay.store.texts import fitted
@@ -44,5 +44,6 @@ class AuditPart(Part):
 
     async def delete_audit(self, before: float) -> int:
         """See `Store.delete_audit`."""
+        oldest = select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(PURGED_AT_ONCE)
         async with self._begin() as connection:
-            return (await connection.execute(delete(audit).where(audit.c.at < before))).rowcount
+            return (await connection.execute(delete(audit).where(audit.c.id.in_(oldest)))).rowcount

@@ -27,6 +27,14 @@ from tunnelrelay.store.resources import (
 ENDED_SECONDS = 3600.0
 """How long an ended session is told to other relays: far longer than one of them can go without asking."""
 
+KEEP_REVOKED = 7 * 86_400.0
+"""Seconds that a revoked token can still be listed at the relay's terminal. The audit log keeps who revoked it."""
+KEEP_EXPIRED = 30 * 86_400.0
+"""Seconds that a token or API key whose time is over is still shown, so that its owner sees why it is not good."""
+PURGED_AT_ONCE = 1000
+"""Rows of a kind that one clean-up drops in one transaction: some milliseconds of the database's one writer."""
+MAX_COOLING = 4096
+"""Names in their cool-down that are looked at for one owner: host names only, 1 MB."""
 FREED_AT = -1e15
 """When a name was given up that an operator freed: longer ago than any cool-down."""
 
@@ -117,6 +125,8 @@ class Whose:
         hosts: Those at any of these hosts; none of them when it is empty.
         sid: As in `SessionRow`.
         live_at: Those that have not run out by then; given alone it means everybody who is signed in.
+        owner: Those at hosts that are this owner's now: names it holds or held last, its domains, its edges.
+        handle: Those whose key begins with these bytes.
     """
 
     key: bytes | None = None
@@ -129,6 +139,8 @@ class Whose:
     client_id: str | None = None
     hosts: frozenset[str] | None = None
     live_at: float | None = None
+    owner: str | None = None
+    handle: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +274,14 @@ class Store(Protocol):
     async def load_session(self, key: bytes) -> SessionRow | None:
         """The session, whether expired or not (the caller holds the clock), or None."""
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
-        """The sessions meant, or all of them, the most recently used first."""
+    async def sessions(
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
+    ) -> list[SignedIn]:
+        """The sessions meant, or all of them, the most recently used first.
+
+        Args:
+            after: Only those that come after this one.
+        """
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """Ids of the connections that vouched for the sessions meant, each once, in their order."""
@@ -345,7 +363,17 @@ class Store(Protocol):
         """Audit events, the newest first; only those with an id below `before`, to read on."""
 
     async def delete_audit(self, before: float) -> int:
-        """Drops audit events older than this. Returns how many."""
+        """Drops audit events older than this, `PURGED_AT_ONCE` at most. Returns how many."""
+
+    async def cooling_names(self, owner: str, since: float) -> list[str]:
+        """Hosts that this owner held last and gave up after `since`, `MAX_COOLING` at most."""
+
+    async def delete_spent(self, now: float) -> int:
+        """Drops what is of no use any more, `PURGED_AT_ONCE` of a kind at most: tokens that were revoked
+        `KEEP_REVOKED` ago, tokens and API keys that expired `KEEP_EXPIRED` ago, sign-ins whose time is over.
+
+        Returns how many.
+        """
 
     async def ping(self) -> None:
         """Returns when the store answers."""

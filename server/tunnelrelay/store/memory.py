@@ -7,7 +7,20 @@ from math import inf
 
 from tunnelrelay.model import Token
 from tunnelrelay.store import schema
-from tunnelrelay.store.base import ENDED_SECONDS, FREED_AT, AuditRow, NameRow, SessionRow, SignedIn, StoreError, Whose
+from tunnelrelay.store.base import (
+    ENDED_SECONDS,
+    FREED_AT,
+    KEEP_EXPIRED,
+    KEEP_REVOKED,
+    MAX_COOLING,
+    PURGED_AT_ONCE,
+    AuditRow,
+    NameRow,
+    SessionRow,
+    SignedIn,
+    StoreError,
+    Whose,
+)
 from tunnelrelay.store.resource_memory import MemoryCollection
 from tunnelrelay.store.resources import (
     COLLECTIONS,
@@ -159,14 +172,27 @@ class MemoryStore:
         """See `Store.load_session`."""
         return self._sessions.get(key)
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
+    async def sessions(
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
+    ) -> list[SignedIn]:
         """See `Store.sessions`."""
-        found = [row for row in self._sessions.values() if whose is None or _is_meant(row, whose)]
-        return [_signed_in(row) for row in _by_age(found)[:limit]]
+        found = _by_age([row for row in self._sessions.values() if whose is None or self._is_meant(row, whose)])
+        if after is not None:
+            found = [row for row in found if (-row.last_seen, row.key) > (-after.last_seen, after.key)]
+        return [_signed_in(row) for row in found[:limit]]
+
+    def _is_meant(self, row: SessionRow, whose: Whose) -> bool:
+        if whose.owner is not None:
+            name, owner = self._names.get(row.host), whose.owner
+            hosts = {one.host for one in self.domains.rows() if one.owner == owner}
+            hosts |= {one.host or "" for one in self.edges.rows() if one.owner == owner}
+            if row.host not in hosts and (name is None or name.owner != owner):
+                return False
+        return _is_meant(row, whose)
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """See `Store.connections`."""
-        return sorted({row.connection_id for row in self._sessions.values() if _is_meant(row, whose)})[:limit]
+        return sorted({row.connection_id for row in self._sessions.values() if self._is_meant(row, whose)})[:limit]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
@@ -176,17 +202,17 @@ class MemoryStore:
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
-        return self._end([row.key for row in self._sessions.values() if _is_meant(row, whose)], at)
+        return self._end([row.key for row in self._sessions.values() if self._is_meant(row, whose)], at)
 
     async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
         """See `Store.revoke_sessions`."""
-        found = [row for row in self._sessions.values() if _is_meant(row, whose)]
+        found = [row for row in self._sessions.values() if self._is_meant(row, whose)]
         self._end([row.key for row in found], at)
         return [_signed_in(row) for row in found]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
-        found = [row for row in self._sessions.values() if _is_meant(row, whose)]
+        found = [row for row in self._sessions.values() if self._is_meant(row, whose)]
         return self._end([row.key for row in _by_age(found)[keep:]], at)
 
     async def ended_since(self, at: float) -> list[bytes]:
@@ -266,6 +292,31 @@ class MemoryStore:
         """See `Store.all_names`."""
         return sorted((row for row in self._names.values() if owner in (None, row.owner)), key=lambda row: row.host)
 
+    async def cooling_names(self, owner: str, since: float) -> list[str]:
+        """See `Store.cooling_names`."""
+        mine = (row for row in self._names.values() if row.owner == owner)
+        return [row.host for row in mine if row.released_at is not None and row.released_at > since][:MAX_COOLING]
+
+    async def delete_spent(self, now: float) -> int:
+        """See `Store.delete_spent`."""
+        spent = [
+            token.id
+            for token in self._tokens.values()
+            if _is_past(token.revoked_at, now - KEEP_REVOKED) or _is_past(token.expires_at, now - KEEP_EXPIRED)
+        ]
+        for token_id in spent:
+            del self._tokens[token_id]
+        self._token_ids = {digest: name for digest, name in self._token_ids.items() if name in self._tokens}
+        keys = [row.id for row in self.api_keys.rows() if _is_past(row.expires_at, now - KEEP_EXPIRED)]
+        over = [row.id for row in self.sign_ins.rows() if _is_past(row.expires_at, now)]
+        for row_id in keys:
+            await self.api_keys.delete(row_id)
+        for row_id in over:
+            await self.sign_ins.delete(row_id)
+        if spent:
+            self._revise("tokens")
+        return len(spent) + len(keys) + len(over)
+
     async def free_name(self, host: str) -> NameRow | None:
         """See `Store.free_name`."""
         if host in self._names:
@@ -310,9 +361,10 @@ class MemoryStore:
 
     async def delete_audit(self, before: float) -> int:
         """See `Store.delete_audit`."""
-        count = len(self._audit)
-        self._audit = [row for row in self._audit if row.at >= before]
-        return count - len(self._audit)
+        gone = {row.id for row in self._audit if row.at < before}
+        gone = set(sorted(gone)[:PURGED_AT_ONCE])
+        self._audit = [row for row in self._audit if row.id not in gone]
+        return len(gone)
 
     async def ping(self) -> None:
         """See `Store.ping`."""
@@ -338,5 +390,10 @@ def _by_age(rows: list[SessionRow]) -> list[SessionRow]:
 def _is_meant(row: SessionRow, whose: Whose) -> bool:
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
     is_live = row.expires_at > given.pop("live_at", -inf) if given else False
-    is_there = row.host in given.pop("hosts", (row.host,))
+    is_there = row.host in given.pop("hosts", (row.host,)) and row.key.startswith(given.pop("handle", b""))
+    given.pop("owner", None)
     return is_live and is_there and all(getattr(row, name) == value for name, value in given.items())
+
+
+def _is_past(at: float | None, now: float) -> bool:
+    return at is not None and at <= now

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tunnelrelay.store.base import FREED_AT, NameRow
+from tunnelrelay.store.base import FREED_AT, MAX_COOLING, NameRow
 from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.resources import DomainRow
 from tunnelrelay.store.schema import domains, names
@@ -111,6 +111,12 @@ class NamePart(Part):
         query = query if owner is None else query.where(is_equal(names.c.owner, owner))
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
+
+    async def cooling_names(self, owner: str, since: float) -> list[str]:
+        """See `Store.cooling_names`."""
+        query = select(names.c.host).where(is_equal(names.c.owner, owner), names.c.released_at > since)
+        async with self._begin() as connection:
+            return [row.host for row in await connection.execute(query.limit(MAX_COOLING))]
 
     async def free_name(self, host: str) -> NameRow | None:
         """See `Store.free_name`."""

@@ -29,6 +29,10 @@ class MemoryCollection(Generic[R]):
         """How many rows there are."""
         return len(self._rows)
 
+    def rows(self) -> tuple[R, ...]:
+        """All of them."""
+        return tuple(self._rows.values())
+
     async def add(self, row: R) -> bool:
         """See `Collection.add`."""
         row = fitted(self._table, row)

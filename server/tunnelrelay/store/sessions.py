@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Select, and_, delete, func, literal, select, update
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, SignedIn, Whose
 from tunnelrelay.store.engine import Part, is_equal
-from tunnelrelay.store.schema import ended, sessions, used
+from tunnelrelay.store.schema import domains, edges, ended, names, sessions, used
 from tunnelrelay.store.texts import fitted
 
+KEY_BYTES = 32
 _COLUMNS = SessionRow.__slots__
 _OF_PEOPLE = [sessions.c[name] for name in SignedIn.__slots__]
 
@@ -37,9 +38,14 @@ class SessionPart(Part):
             row = (await connection.execute(select(sessions).where(sessions.c.key == key))).one_or_none()
         return None if row is None else SessionRow(**row._mapping)
 
-    async def sessions(self, whose: Whose | None = None, *, limit: int = 1000) -> list[SignedIn]:
+    async def sessions(
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
+    ) -> list[SignedIn]:
         """See `Store.sessions`."""
         query = select(*_OF_PEOPLE).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
+        if after is not None:
+            is_older = sessions.c.last_seen < after.last_seen
+            query = query.where(or_(is_older, (sessions.c.last_seen == after.last_seen) & (sessions.c.key > after.key)))
         if whose is not None:
             if (meant := _meant(whose)) is None:
                 return []
@@ -144,7 +150,13 @@ def _meant(whose: Whose) -> ColumnElement[bool] | None:
     if not given:
         return None
     live_at, hosts = given.pop("live_at", None), given.pop("hosts", None)
+    owner, handle = given.pop("owner", None), given.pop("handle", None)
     conditions = [is_equal(sessions.c[name], value) for name, value in given.items()]
     if hosts is not None:
         conditions.append(sessions.c.host.in_(sorted(hosts)))
+    if owner is not None:
+        held = (select(table.c.host).where(is_equal(table.c.owner, owner)) for table in (names, domains, edges))
+        conditions.append(sessions.c.host.in_(union_all(*held)))
+    if handle is not None:
+        conditions.append(sessions.c.key.between(handle.ljust(KEY_BYTES, b"\0"), handle.ljust(KEY_BYTES, b"\xff")))
     return and_(*conditions, *([] if live_at is None else [sessions.c.expires_at > live_at]))

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, delete, or_, select, update
 
 from tunnelrelay.model import Token
+from tunnelrelay.store.base import KEEP_EXPIRED, KEEP_REVOKED, PURGED_AT_ONCE
 from tunnelrelay.store.engine import Part, below, frozen, is_equal
-from tunnelrelay.store.schema import tokens
+from tunnelrelay.store.schema import api_keys, sign_ins, tokens
 from tunnelrelay.store.texts import fitted
 
 _CHANGEABLE = ("description", "metadata", "acl", "expires_at")
@@ -74,6 +75,24 @@ class TokenPart(Part):
         async with self._begin() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _token(row)
+
+    async def delete_spent(self, now: float) -> int:
+        """See `Store.delete_spent`."""
+        spent = (
+            (tokens, tokens.c.revoked_at <= now - KEEP_REVOKED),
+            (tokens, tokens.c.expires_at <= now - KEEP_EXPIRED),
+            (api_keys, api_keys.c.expires_at <= now - KEEP_EXPIRED),
+            (sign_ins, sign_ins.c.expires_at <= now),
+        )
+        dropped = 0
+        for table, is_spent in spent:
+            some = select(table.c.id).where(is_spent).limit(PURGED_AT_ONCE)
+            async with self._begin() as connection:
+                gone = await connection.execute(delete(table).where(table.c.id.in_(some)))
+                if gone.rowcount:
+                    await self._revised(connection, table.name)
+            dropped += gone.rowcount
+        return dropped
 
     async def touch_token(self, token_id: str, at: float) -> None:
         """See `Store.touch_token`."""
