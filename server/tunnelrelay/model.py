@@ -91,7 +91,7 @@ class Visit(Enum):
     """A page load that another site began and a service worker passes on. No script can say that it is one, but whether
     it is in a frame nobody knows: it starts no login, but may end one, where another site's redirect always leads."""
     NAVIGATION = "navigation"
-    """Somebody opens a page: the only kind that may be sent to a login."""
+    """Somebody opens a page: the only kind that is sent to a login, if it is a browser (`classify.starts_login`)."""
     FORM = "form"
     """A page is opened by sending something, which would be lost on the way through a login."""
     OTHER = "other"
@@ -107,6 +107,7 @@ class Inside:
         kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain;
             `dashboard` and `api`: those hosts.
         is_secure: The visitor came over TLS.
+        may_start_login: It is a browser, as far as that can be told.
     """
 
     host: str
@@ -115,3 +116,4 @@ class Inside:
     peer: Peer
     is_secure: bool
     request_id: str
+    may_start_login: bool = True

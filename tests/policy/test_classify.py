@@ -4,7 +4,7 @@ import pytest
 
 from tests.policy.making import NAVIGATE, head
 from tunnelrelay.model import Visit
-from tunnelrelay.policy.classify import classify, wants_html
+from tunnelrelay.policy.classify import classify, starts_login, wants_html
 
 OLD = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -13,8 +13,66 @@ def test_a_navigation_of_a_browser_may_start_a_login():
     assert classify(head(fields=NAVIGATE)) is Visit.NAVIGATION
 
 
-def test_a_page_load_of_an_old_client_may_start_a_login():
-    assert classify(head(fields=OLD)) is Visit.NAVIGATION
+SAFARI = {
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language": "en-GB,en;q=0.9",
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.4 Safari/605.1.15",
+}
+"""Over plain http, where it sends no Fetch Metadata."""
+MOZILLA = SAFARI["User-Agent"]
+HTML = SAFARI["Accept"]
+PROGRAMS = {
+    "Java": {"User-Agent": "Java/17.0.15", "Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"},
+    "curl": {"User-Agent": "curl/8.5.0", "Accept": "text/html"},
+    "curl that copies a browser's Accept": {"User-Agent": "curl/8.5.0", "Accept": HTML, "Accept-Language": "en"},
+    "wget": {"User-Agent": "Wget/1.21.3", "Accept": "text/html", "Accept-Encoding": "identity"},
+    "python-requests": {"User-Agent": "python-requests/2.32.3", "Accept": HTML},
+    "Go": {"User-Agent": "Go-http-client/1.1", "Accept": "text/html"},
+    "lynx": {"User-Agent": "Lynx/2.9.0 libwww-FM/2.14", "Accept": "text/html, text/plain, */*;q=0.01"},
+    "Slack": {"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", "Accept": HTML},
+    "Google": {
+        "User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Accept": HTML,
+    },
+    "Discord": {"User-Agent": "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)", "Accept": HTML},
+    "iMessage": {
+        "User-Agent": MOZILLA + " facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+        "Accept": HTML,
+        "Accept-Language": "en",
+    },
+    "a crawler on a phone": {
+        "User-Agent": "Mozilla/5.0 (Linux; Android 6.0.1) Mobile Safari (compatible; bingbot/2.0)"
+    },
+}
+
+
+def test_a_page_load_without_fetch_metadata_starts_a_login_over_plain_http_only():
+    request = head(fields=SAFARI)
+    assert classify(request) is Visit.NAVIGATION
+    assert starts_login(request, is_secure=False)
+    assert not starts_login(request, is_secure=True)
+
+
+@pytest.mark.parametrize("missing", SAFARI)
+def test_what_lacks_anything_that_browsers_send_starts_none(missing: str):
+    request = head(fields={name: value for name, value in SAFARI.items() if name != missing})
+    assert not starts_login(request, is_secure=False)
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_a_marked_navigation_starts_one_everywhere(is_secure: bool):
+    assert starts_login(head(fields=NAVIGATE), is_secure=is_secure)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_a_program_that_asks_for_html_starts_no_login(program: str, is_secure: bool):
+    """Rows 46 and 56."""
+    request = head(fields={"Accept": HTML} | PROGRAMS[program])
+    assert not starts_login(request, is_secure=is_secure)
+    assert not starts_login(head(fields=SAFARI | PROGRAMS[program]), is_secure=is_secure)
 
 
 @pytest.mark.parametrize(

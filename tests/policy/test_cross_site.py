@@ -41,7 +41,7 @@ SIGNED_OUT: dict[str, tuple[RequestHead, Verdict]] = {
     "a page by another site's link": (head(fields=fetched("cross-site", "navigate", "document")), SignIn()),
     "a page in a frame": (head(fields=fetched("cross-site", "navigate", "iframe")), Unauthorized(Visit.FRAME)),
     "a page in an object": (head(fields=fetched("same-origin", "navigate", "object")), Unauthorized(Visit.FRAME)),
-    "a page of an old browser": (head(fields=HTML), SignIn()),
+    "a page without fetch metadata": (head(fields=HTML), Unauthorized(Visit.OTHER)),
     "a script of an old browser": (
         head(fields=HTML | {"X-Requested-With": "XMLHttpRequest"}),
         Unauthorized(Visit.OTHER),

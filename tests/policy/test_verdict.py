@@ -103,7 +103,7 @@ class TestSignedOut:
         ("request_", "verdict"),
         [
             (head(fields=NAVIGATE), SignIn()),
-            (head(fields={"Accept": "text/html"}), SignIn()),
+            (head(fields={"Accept": "text/html"}), Unauthorized(Visit.OTHER)),
             (head("POST", fields=NAVIGATE), Unauthorized(Visit.FORM)),
             (head(fields={**NAVIGATE, "Sec-Purpose": "prefetch"}), Deny("prefetch_refused")),
             (head(fields={**NAVIGATE, "Sec-Fetch-Dest": "iframe"}), Unauthorized(Visit.FRAME)),

@@ -21,7 +21,7 @@ from tunnelrelay.ingress.answer import NONE, Framing, status_line
 from tunnelrelay.ingress.route import Own
 from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.model import Inside as Scope
-from tunnelrelay.policy.classify import classify
+from tunnelrelay.policy.classify import classify, starts_login
 
 MAX_OWN_BODY = 64 * 1024
 """Bytes of request body the relay's own pages take; a login form needs a few hundred."""
@@ -32,10 +32,15 @@ CLOSE_SECONDS = (1.0, 5.0)
 
 
 class Inside:
-    """Opens exchanges with the app."""
+    """Opens exchanges with the app.
 
-    def __init__(self, app: Any) -> None:
+    Args:
+        is_secure: The public address is https.
+    """
+
+    def __init__(self, app: Any, *, is_secure: bool = False) -> None:
         self._app = app
+        self._is_secure = is_secure
         self._config = uvicorn.Config(
             app,
             http="httptools",
@@ -63,6 +68,7 @@ class Inside:
             peer=visit.peer,
             is_secure=visit.is_secure,
             request_id=visit.request_id,
+            may_start_login=starts_login(visit.request.head, is_secure=self._is_secure),
         )
         await loop.create_connection(lambda: self._server(scope), sock=theirs)
         inward = Inward(visit, self)

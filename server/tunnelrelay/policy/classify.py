@@ -1,12 +1,13 @@
 """What kind of request a visitor sent, as far as the answer to "not signed in" depends on it.
 
-Browsers say what they are doing in Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; older clients are told by
-`Accept`. Only a plain navigation may be sent to a login: a redirect in answer to anything else is taken for success by
-scripts, fills the login provider with prefetches, or loses a form.
+Browsers say what they are doing in Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; other clients are told by
+`Accept` and `User-Agent`. Only a plain navigation of a browser may be sent to a login (`starts_login`): a redirect in
+answer to anything else is taken for success by scripts, fills the login provider with prefetches, or loses a form.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tunnelrelay.model import Visit
@@ -19,6 +20,10 @@ OWN_SITES = frozenset({b"same-origin", b"none"})
 """Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
+_BROWSER = re.compile(rb"Mozilla/5\.0 \((?!compatible;)")
+"""How the `User-Agent` of every browser begins, and that of many programs; crawlers say `compatible`."""
+_ROBOT = re.compile(rb"bot\b|crawler|spider|preview|externalhit|headless|https?://", re.IGNORECASE)
+"""What programs say in it that fetch pages for others (search, link previews) and do not hide it."""
 
 
 def classify(head: RequestHead) -> Visit:
@@ -41,6 +46,31 @@ def classify(head: RequestHead) -> Visit:
     return _by_method(head.method) if dest == b"document" else Visit.OTHER
 
 
+def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
+    """Says whether a request that is a navigation may be sent to the login.
+
+    Programs ask for `text/html` too (Java's `HttpURLConnection` by itself, curl when told so); they would follow the
+    redirect and take the provider's page for the app's. Every browser since 2023 sends `Sec-Fetch-Mode` to an https
+    address, Chromium and Firefox to `localhost` too. Safari does not over plain http, where this takes what all
+    browsers send when a page is opened, and no library by itself.
+
+    Args:
+        is_secure: The public address is https.
+    """
+    if head.get(b"sec-fetch-mode") is not None:
+        return True
+    accept = (head.get(b"accept") or b"").lower()
+    return (
+        not is_secure
+        and b"text/html" in accept
+        and b"application/xhtml+xml" in accept
+        and head.get(b"upgrade-insecure-requests") == b"1"
+        and bool(head.get(b"accept-language"))
+        and head.get(b"user-agent") is not None
+        and not _is_program(head)
+    )
+
+
 def wants_html(head: RequestHead) -> bool:
     """Says whether a person will look at the answer, so that an error should be a page and not JSON."""
     mode = head.get(b"sec-fetch-mode")
@@ -53,6 +83,12 @@ def _classify_old(head: RequestHead) -> Visit:
     if not wants_html(head) or any(head.get(name) is not None for name in (*_FETCH_METADATA, b"range")):
         return Visit.OTHER
     return _by_method(head.method)
+
+
+def _is_program(head: RequestHead) -> bool:
+    """Says whether the client says itself that it is no browser. Nearly all programs do."""
+    agent = head.get(b"user-agent")
+    return agent is not None and (_BROWSER.match(agent) is None or _ROBOT.search(agent) is not None)
 
 
 def _by_method(method: bytes) -> Visit:

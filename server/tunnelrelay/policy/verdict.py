@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from tunnelrelay.model import Visit
-from tunnelrelay.policy.classify import OWN_SITES, classify
+from tunnelrelay.policy.classify import OWN_SITES, classify, starts_login
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
@@ -83,7 +83,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if policy.allows_preflight and is_preflight(head):
         return Allow.PREFLIGHT
     if not is_signed_in:
-        return _ask_for_login(classify(head))
+        return _ask_for_login(_visit_to_login(head, origin))
     if session_counts(head, origin, policy.origins):
         return Allow.NAMED
     visit = classify(head)
@@ -150,6 +150,14 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
     if sent_origin is not None:
         return sent_origin == origin
     return head.method in _SAFE or _is_own_page(head.get(b"referer"), origin, others)
+
+
+def _visit_to_login(head: RequestHead, origin: bytes) -> Visit:
+    """What kind of request this is to somebody who is not signed in: only a browser's page load stays a navigation."""
+    visit = classify(head)
+    if visit is Visit.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
+        return Visit.OTHER
+    return visit
 
 
 def _is_own_page(referer: bytes | None, origin: bytes, others: frozenset[bytes]) -> bool:

@@ -85,6 +85,8 @@ class LoginPages:
         asking = self._asking(request, ("GET", "POST"))
         if isinstance(asking, Response):
             return asking
+        if not inside_of(request.scope).may_start_login:
+            return error("login_required", request)
         params, base = await _params(request), self.address.url(asking.host)
         initiation = None if params is None else read_initiation(params, asking.connection, base)
         if params is None or initiation is None:
