@@ -148,11 +148,15 @@ async def test_an_agent_whose_service_is_down_costs_no_visitor_anything(w, apps)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         tunnels = await serve(w, apps["a"].port, taken.getsockname()[1])
+        registry = w.relay.registry
+        await until(lambda: registry.unhealthy_count == 1)  # the agent said so
         assert await counted(w, 20) == {"a": 20}
 
-        broken = next(tunnel for tunnel in w.relay.registry.tunnels() if tunnel.agent == tunnels[1].agent.instance)
-        assert broken.health.reason == "upstream_unreachable"
-        assert broken.errors == 1
+        broken = next(tunnel for tunnel in registry.tunnels() if tunnel.agent == tunnels[1].agent.instance)
+        assert (broken.health.reason, broken.errors) == ("upstream_unreachable", 0)
+        registry.heal(broken)  # what is believed of an agent that says nothing
+        assert await counted(w, 20) == {"a": 20}
+        assert (broken.health.reason, broken.errors) == ("upstream_unreachable", 1)
     assert w.relay.metrics.retried_requests == 1
 
 

@@ -84,7 +84,7 @@ class FakeRelay:
         self.on_bind: Callable[[Bind], Message | None] = bound
         self.on_join: Callable[[Join], Message | None] = joined
 
-    async def dial(self, url: str, *, user: Any, token: str | None, ca_file: str | None, timeout: float) -> Any:
+    async def dial(self, url: str, *, user: Any, token: str | None, **way: Any) -> Any:
         self.dials += 1
         if self.answers and (failure := self.answers.pop(0)) is not None:
             raise failure

@@ -1,12 +1,14 @@
 """Opening a link: what the agent sends, and what each answer, or none, means to it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.link.ends import WAIT_SECONDS, User, linked
+from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tunnelctl.link.accept import accept, is_accepted
 from tunnelctl.link.dial import MAX_WAIT, DialFailed, dial
@@ -31,7 +33,11 @@ class Listener:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.read(1)
+        if first != b"G":  # the look whether this is a TLS port
+            writer.close()
+            return
+        self.head = first + await reader.readuntil(b"\r\n\r\n")
         self.is_asked.set()
         writer.write(self.answer)
         if self.hangs:
@@ -138,7 +144,8 @@ async def test_a_refusal_whose_body_is_something_else_is_still_a_refusal(body):
     async with listening(refusal(403, body)) as listener:
         failed = await failure(listener.url)
 
-    assert (failed.kind, failed.message) == ("refused", "the relay answered 403")
+    assert failed.kind == "refused"
+    assert failed.message == "what answers there says 403, and not in a tunnelrelay's words"
 
 
 async def test_nobody_listening_is_unreachable():
@@ -226,3 +233,102 @@ async def test_a_link_that_was_closed_takes_no_commands_amiss():
         await relay.until(lambda: relay.closed)
 
         assert relay.closed == [(Code.NO_ERROR, "once")]
+
+
+# What is no relay, in true words
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal(200, b"<html>welcome", b"text/html"), "answered 200 with a page"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: https://www.example/\r\nContent-Length: 0\r\n\r\n", "https://www.example/"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n\r\n", "sign-in page"),
+        (refusal(404, b"<html>", b"text/html"), "answered 404"),
+        (refusal(405, b"", b"text/html"), "answered 405"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "websocket"),
+    ],
+)
+async def test_what_answers_instead_of_a_relay_is_described(answer, words):
+    async with listening(answer) as listener:
+        failed = await failure(listener.url)
+    assert failed.kind == "protocol"
+    assert words in failed.message
+    assert failed.hint
+
+
+async def test_a_network_that_wants_a_sign_in_is_waited_for():
+    async with listening(refusal(511, b"<html>", b"text/html")) as listener:
+        failed = await failure(listener.url)
+    assert failed.kind == "unreachable"
+    assert "sign-in" in failed.message
+
+
+async def tls_server(tmp_path, domain="localhost"):
+    authority = Authority(tmp_path / "ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue(domain))
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def test_plain_http_to_a_tls_port_is_told_as_that(tmp_path):
+    server, port = await tls_server(tmp_path)
+    failed = await failure(f"http://127.0.0.1:{port}")
+    server.close()
+    assert (failed.kind, failed.hint) == ("barred", f"use --relay https://127.0.0.1:{port}")
+    assert "speaks TLS" in failed.message
+
+
+async def test_plain_http_that_a_web_server_turns_away_from_its_tls_port_is_told_as_that(tmp_path):
+    """nginx answers in plain HTTP there; the same port takes a TLS handshake."""
+    server, port = await tls_server(tmp_path)
+    answer = refusal(400, b"<html>The plain HTTP request was sent to HTTPS port", b"text/html")
+
+    async def first_byte_decides(reader, writer):
+        first = await reader.readexactly(1)
+        if first != b"\x16":
+            writer.write(answer)
+            writer.close()
+            return
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        far_writer.write(first)
+
+        async def pump(source, sink):
+            while data := await source.read(65536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+        far_writer.close()
+        writer.close()
+
+    door = await asyncio.start_server(first_byte_decides, "127.0.0.1", 0)
+    failed = await failure(f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}")
+    server.close()
+    door.close()
+    assert failed.kind == "barred"
+    assert "speaks TLS" in failed.message
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"\x00" * 20])
+async def test_tls_to_a_plain_port_is_told_as_that(answer):
+    async def serve(reader, writer):
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    failed = await failure(f"https://127.0.0.1:{port}")
+    server.close()
+    assert (failed.kind, failed.hint) == ("barred", f"use --relay http://127.0.0.1:{port}")
+    assert "does not speak TLS" in failed.message
+
+
+async def test_a_certificate_that_this_machine_does_not_trust_is_told_as_that(tmp_path):
+    server, port = await tls_server(tmp_path)
+    failed = await failure(f"https://127.0.0.1:{port}")
+    server.close()
+    assert (failed.kind, failed.hint) == ("barred", "for a private CA use --relay-ca FILE")
+    assert "does not trust" in failed.message

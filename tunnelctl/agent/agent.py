@@ -28,6 +28,7 @@ from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.agent.words import why_no_address
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
+from tunnelctl.link.proxy import Proxy
 
 PROBE_SECONDS = 5.0
 """For one probe of the public address."""
@@ -43,7 +44,14 @@ class Dial(Protocol):
     """`link.dial.dial`, or a test's."""
 
     async def __call__(
-        self, url: str, *, user: LinkUser, token: str | None, ca_file: str | None, timeout: float
+        self,
+        url: str,
+        *,
+        user: LinkUser,
+        token: str | None,
+        ca_file: str | None,
+        timeout: float,
+        proxy: Proxy | None,
     ) -> Link:
         """A link, or DialFailed."""
 
@@ -52,7 +60,14 @@ class Probe(Protocol):
     """`ready.probe`, or a test's."""
 
     async def __call__(
-        self, relay: RelayAddress, url: str, *, instance: str, ca_file: str | None, timeout: float
+        self,
+        relay: RelayAddress,
+        url: str,
+        *,
+        instance: str,
+        ca_file: str | None,
+        timeout: float,
+        proxy: Proxy | None,
     ) -> str:
         """Empty, or why the address does not answer."""
 
@@ -176,6 +191,7 @@ class Agent:
                 token=config.token or None,
                 ca_file=config.relay_ca,
                 timeout=config.dial_seconds,
+                proxy=config.proxy,
             )
         except DialFailed as failure:
             return judge_dial(failure, was_connected=self._was_connected, relay_from=self._config.relay_from)
@@ -218,7 +234,12 @@ class Agent:
         """Say that the tunnel has started once, and not before, its public address answers through it."""
         config, waits = self._config, iter(PROBE_WAITS)
         while reason := await self._world.probe(
-            config.relay, url, instance=self.instance, ca_file=config.relay_ca, timeout=PROBE_SECONDS
+            config.relay,
+            url,
+            instance=self.instance,
+            ca_file=config.relay_ca,
+            timeout=PROBE_SECONDS,
+            proxy=config.proxy,
         ):
             if reason == OTHER_AGENT and offer.config.is_shared:
                 break  # the address answers, and it was another tunnel's turn

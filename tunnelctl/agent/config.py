@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
+from tunnelctl.link.proxy import Proxy
 from tunnelctl.wire.messages import PolicySpec
 
 COMMAND_LINE = "command_line"
@@ -67,6 +68,7 @@ class AgentConfig:
         relay_from: The flag, variable or key that named it; "" when nothing did and it is the default.
         tunnels: What to offer, at least one.
         token: The authtoken; "" on a relay of this machine that asks for none.
+        proxy: The way to the relay; None for the direct one.
         relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
         dial_seconds: For connecting and the handshake. Short: a SYN that was lost while a relay restarted must not
             hold up the next try.
@@ -80,6 +82,7 @@ class AgentConfig:
     tunnels: tuple[TunnelConfig, ...]
     token: str = field(default="", repr=False)
     relay_ca: str | None = None
+    proxy: Proxy | None = None
     dial_seconds: float = 5.0
     greeting_seconds: float = 10.0
     drain_seconds: float = 10.0

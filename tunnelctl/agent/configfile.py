@@ -42,6 +42,7 @@ class FileConfig:
         api_url: The relay's API.
         connect_url: The relay.
         connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
+        proxy_url: Proxy on the way to the relay; a secret's form, as it may hold a password.
         console_ui: `iftty`, `true` or `false`.
         tunnels: What `tunnel start` can start, in the file's order.
         warnings: For people, one line each.
@@ -54,6 +55,7 @@ class FileConfig:
     api_url: str = ""
     connect_url: str = ""
     connect_cas: str = ""
+    proxy_url: str = field(default="", repr=False)
     console_ui: str = ""
     log: str = ""
     log_format: str = ""
@@ -63,7 +65,8 @@ class FileConfig:
 
 
 AGENT_KEYS = (
-    "authtoken", "api_key", "api_url", "connect_url", "connect_cas", "console_ui", "log", "log_format", "log_level",
+    "authtoken", "api_key", "api_url", "connect_url", "connect_cas", "proxy_url", "console_ui", "log", "log_format",
+    "log_level",
 )  # fmt: skip
 
 

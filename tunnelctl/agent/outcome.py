@@ -50,6 +50,14 @@ class NoRelay:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Something is in the way to the relay that trying again cannot mend: a certificate, a proxy, the wrong scheme."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The relay will not serve us, for a reason of its own."""
 
@@ -70,7 +78,7 @@ class AllEnded:
 
 TunnelEnd = NotAllowed | NameTaken | Invalid | Failed
 """How one tunnel ends by itself. The agent goes on while it has others."""
-Outcome = Stopped | TunnelEnd | NoRelay | AllEnded
+Outcome = Stopped | TunnelEnd | NoRelay | Unreachable | AllEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,9 @@ def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = ""
             return NotAllowed(failure.message, failure.hint or _token_hint(failure.status))
         case "protocol" if not was_connected:
             return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
-        case "protocol" | "unreachable":
+        case "barred" if not was_connected:
+            return Unreachable(failure.message, failure.hint)
+        case "protocol" | "barred" | "unreachable":
             hint = failure.hint
             if failure.kind == "unreachable" and not failure.status and not was_connected:
                 hint = hint or _address_hint(relay_from)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tunnelctl.agent.address import is_loopback
+from tunnelctl.agent.wayout import ByEnvironment
 from tunnelctl.link.dial import tls_context
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.oidc.client_auth import authenticated
@@ -143,7 +144,7 @@ def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
     """
 
     async def run() -> Answer:
-        caller = _Caller(httpx.AsyncHTTPTransport(verify=tls_context(ca_file), trust_env=False), CALL_SECONDS)
+        caller = _Caller(ByEnvironment(tls_context(ca_file)), CALL_SECONDS)
         try:
             return await caller.get(f"{relay}{INFO_PATH}")
         finally:
@@ -313,11 +314,11 @@ class _Caller:
 
 
 def _network(ca_file: str) -> httpx.AsyncBaseTransport:
-    """As the relay calls: the system's authorities and not httpx's own, no proxy, no cookies, no redirects."""
+    """As the relay calls: the system's authorities and not httpx's own, no cookies, no redirects."""
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(ca_file)
-    return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+    return ByEnvironment(context)
 
 
 def _judge_endpoints(metadata: Metadata, issuer: str, ports: PortRule) -> list[Finding]:

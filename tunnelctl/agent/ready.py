@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.link.dial import tls_context
+from tunnelctl.link.proxy import Proxy, connect
 from tunnelctl.link.tcp import reason
 from tunnelctl.wire.frames import pack_head
 
@@ -44,14 +45,22 @@ def ready_head(length: int, status: int = 200) -> bytes:
     return pack_head(status, b"Content-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % length)
 
 
-async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | None, timeout: float) -> str:
+async def probe(
+    relay: RelayAddress,
+    url: str,
+    *,
+    instance: str,
+    ca_file: str | None,
+    timeout: float,
+    proxy: Proxy | None = None,
+) -> str:
     """Ask once.
 
     Args:
         relay: Where to connect; TLS as the link to it.
         url: The public address, whose host is asked for.
         instance: The id that must come back.
-        ca_file: As for the link.
+        ca_file, proxy: As for the link.
         timeout: Seconds for the whole of it.
 
     Returns:
@@ -60,7 +69,7 @@ async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | 
     try:
         public = urlsplit(url)
         async with asyncio.timeout(timeout):
-            answer = await _ask(relay, public.hostname or "", public.netloc, ca_file, proof(instance).decode())
+            answer = await _ask(relay, public.hostname or "", public.netloc, ca_file, proof(instance).decode(), proxy)
     except TimeoutError:
         return f"no answer in {timeout:.0f} s"
     except ssl.SSLCertVerificationError as error:
@@ -72,16 +81,20 @@ async def probe(relay: RelayAddress, url: str, *, instance: str, ca_file: str | 
     return _judge(answer, instance)
 
 
-async def _ask(relay: RelayAddress, name: str, authority: str, ca_file: str | None, wanted: str) -> bytes:
+async def _ask(
+    relay: RelayAddress, name: str, authority: str, ca_file: str | None, wanted: str, proxy: Proxy | None
+) -> bytes:
     """The first `MAX_ANSWER` bytes that come back.
 
     Args:
         wanted: The proof of the agent that is meant, where several serve the address.
     """
     tls = tls_context(ca_file) if relay.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(
-        relay.host, relay.port, ssl=tls, server_hostname=name if tls is not None else None
+    reader = asyncio.StreamReader()
+    transport, protocol = await connect(
+        lambda: asyncio.StreamReaderProtocol(reader), relay.host, relay.port, tls=tls, server_name=name, proxy=proxy
     )
+    writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
     try:
         fields = f"Host: {authority}\r\nTunnel-Agent: {wanted}\r\nConnection: close\r\n"
         writer.write(f"GET {READY_PATH} HTTP/1.1\r\n{fields}\r\n".encode())

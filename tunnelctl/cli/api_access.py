@@ -21,6 +21,7 @@ from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 
 if TYPE_CHECKING:
     from tunnelctl.cli.api_client import Api
+    from tunnelctl.link.proxy import Proxy
 
 ACCESS: tuple[Decorator, ...] = (
     option("--api-key", "Key for the relay's API: env:NAME, file:PATH, -, or itself.", "KEY", is_secret=True, env=True),
@@ -29,7 +30,7 @@ ACCESS: tuple[Decorator, ...] = (
     config_option,
 )
 """The flags that every command of `tunnel api` takes, before the group's name too."""
-_NAMES = ("api_key", "api_url", "relay", "relay_ca", "config_path")
+_NAMES = ("api_key", "api_url", "relay", "relay_ca", "proxy_url", "config_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Access:
     api_url: str = ""
     relay: str = ""
     relay_ca: str = ""
+    proxy_url: str = field(default="", repr=False)
     config_path: Path | None = None
     is_typed: bool = False
 
@@ -80,14 +82,26 @@ def open_api(access: Access) -> "Api":
         if url:
             base = base_of(url)
         else:
-            base = find_base(parse_relay(access.relay or file.connect_url or DEFAULT_RELAY), ca_file)
+            relay = parse_relay(access.relay or file.connect_url or DEFAULT_RELAY)
+            base = find_base(relay, ca_file, _proxy(access, file, relay.url))
     except ApiAddressInvalid as error:
         raise Failure(Exit.USAGE, [f"--api-url: {error}"]) from None
     except AddressInvalid as error:
         raise Failure(Exit.USAGE, [f"--relay: {error}"]) from None
     except ApiAway as error:
         raise Failure(Exit.NO_RELAY, [str(error)], "name the relay with --relay, or its API with --api-url") from None
-    return Api(base, key, ca_file=ca_file)
+    return Api(base, key, ca_file=ca_file, proxy=_proxy(access, file, base))
+
+
+def _proxy(access: Access, file: FileConfig, url: str) -> "Proxy | None":
+    from tunnelctl.link.proxy import ProxyInvalid, choose_proxy
+
+    given, where = access.proxy_url or file.proxy_url, "--proxy-url" if access.proxy_url else "proxy_url"
+    try:
+        text = read_secret(given, what=where, environ=os.environ, stdin=sys.stdin).value if given else ""
+        return choose_proxy(url, os.environ, text, where)
+    except (ProxyInvalid, SecretMissing) as error:
+        raise Failure(Exit.USAGE, [str(error)]) from None
 
 
 def _file(given: Path | None) -> FileConfig:

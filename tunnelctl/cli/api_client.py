@@ -1,6 +1,6 @@
 """Calls of the relay's API: where it is, one call, and a list with all of its pages.
 
-Bounded in time and size, without proxies, cookies and redirects: the key goes to the API and nowhere else.
+Bounded in time and size, without cookies and redirects: the key goes to the API and nowhere else.
 """
 
 import ssl
@@ -13,7 +13,9 @@ import httpx
 
 from tunnelctl import __version__
 from tunnelctl.agent.address import RelayAddress, bracketed, is_loopback
+from tunnelctl.agent.wayout import for_httpx
 from tunnelctl.link.dial import tls_context
+from tunnelctl.link.proxy import Proxy
 
 INFO_PATH = "/_tunnel/info"
 LOCAL_PATH = "/_tunnel/api"
@@ -64,14 +66,22 @@ class Api:
     Args:
         base: As `base_of` gives it.
         ca_file: PEM file of the authorities to trust, instead of the system's.
+        proxy: The way there; None for the direct one.
         transport: Makes the calls; None for the network.
     """
 
     def __init__(
-        self, base: str, key: str, *, ca_file: str | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        base: str,
+        key: str,
+        *,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._base = base
-        self._client = _client(ca_file, transport, {"Authorization": f"Bearer {key}"})
+        self._proxy = proxy
+        self._client = _client(ca_file, proxy, transport, {"Authorization": f"Bearer {key}"})
 
     def close(self) -> None:
         """Close its connections."""
@@ -84,7 +94,8 @@ class Api:
             ApiRefused: It said no.
             ApiAway: It did not answer, or what answered is no API of ours.
         """
-        status, answer = _ask(self._client, call.method, f"{self._base}{call.path}", call.query, call.body)
+        url = f"{self._base}{call.path}"
+        status, answer = _ask(self._client, call.method, url, call.query, call.body, self._proxy)
         if status == 204:
             return None
         if not isinstance(answer, dict):
@@ -133,15 +144,20 @@ def base_of(url: str) -> str:
     return f"{parts.scheme}://{bracketed(host)}{f':{port}' if port else ''}{path}"
 
 
-def find_base(relay: RelayAddress, ca_file: str | None, transport: httpx.BaseTransport | None = None) -> str:
+def find_base(
+    relay: RelayAddress,
+    ca_file: str | None,
+    proxy: Proxy | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> str:
     """The base address of a relay's API, as the relay says.
 
     Raises:
         ApiAway: The relay does not answer, or has no API.
     """
-    client = _client(ca_file, transport, {})
+    client = _client(ca_file, proxy, transport, {})
     try:
-        status, info = _ask(client, "GET", f"{relay.url}{INFO_PATH}", {}, None)
+        status, info = _ask(client, "GET", f"{relay.url}{INFO_PATH}", {}, None, proxy)
     finally:
         client.close()
     url = info.get("api_url") if status == 200 and isinstance(info, dict) else None
@@ -155,9 +171,12 @@ def find_base(relay: RelayAddress, ca_file: str | None, transport: httpx.BaseTra
         raise ApiAway(f"the relay at {relay.url} gave an address that cannot be used: {error}") from None
 
 
-def _client(ca_file: str | None, transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
+def _client(
+    ca_file: str | None, proxy: Proxy | None, transport: httpx.BaseTransport | None, headers: Mapping[str, str]
+) -> httpx.Client:
+    way = for_httpx(proxy)
     return httpx.Client(
-        transport=transport or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False),
+        transport=transport or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False, proxy=way),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
@@ -166,10 +185,15 @@ def _client(ca_file: str | None, transport: httpx.BaseTransport | None, headers:
 
 
 def _ask(
-    client: httpx.Client, method: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None
+    client: httpx.Client,
+    method: str,
+    url: str,
+    query: Mapping[str, str],
+    body: Mapping[str, Any] | None,
+    proxy: Proxy | None,
 ) -> tuple[int, Any]:
     """Status and JSON of an answer; None for what is no JSON."""
-    where = url.partition("?")[0]
+    where = url.partition("?")[0] + (f" through the proxy {proxy.url}" if proxy is not None else "")
     try:
         with client.stream(method, url, params=dict(query) or None, json=body) as response:
             text = bytearray()
@@ -194,7 +218,9 @@ def _reason(error: httpx.HTTPError) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate cannot be trusted: {cause.verify_message}"
         cause = cause.__cause__ or cause.__context__
-    return str(error) if isinstance(error, httpx.ConnectError) else "the connection was broken off"
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        return str(error)
+    return "the connection was broken off"
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> ApiRefused:

@@ -13,7 +13,8 @@ class LinkFlags:
     """What any command that serves was given about the relay; "" and None for what it was not.
 
     Attributes:
-        authtoken: Form of a secret, see `secretforms`.
+        proxy_url: May hold a password: form of a secret, see `secretforms`.
+        authtoken: Form of a secret too.
         typed: Names of the parameters that stood on the command line itself.
         emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.
     """
@@ -21,6 +22,7 @@ class LinkFlags:
     config_path: Path | None = None
     relay: str = ""
     relay_ca: str = ""
+    proxy_url: str = field(default="", repr=False)
     authtoken: str = field(default="", repr=False)
     typed: frozenset[str] = frozenset()
     emptied: frozenset[str] = frozenset()

@@ -36,6 +36,7 @@ def with_options(*options: Decorator) -> Decorator:
 RELAY: tuple[Decorator, ...] = (
     option("--relay", "Relay to connect to [default: http://127.0.0.1:8080].", "URL", env=True),
     option("--relay-ca", "PEM file of the authorities to trust for the relay.", "FILE", env=True),
+    option("--proxy-url", "HTTP proxy on the way to the relay [default: as HTTPS_PROXY says].", "URL", env=True),
 )
 CONNECTION: tuple[Decorator, ...] = (
     *RELAY,

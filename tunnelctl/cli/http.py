@@ -153,6 +153,7 @@ def _flags(given: dict[str, Any], typed: frozenset[str], jwt: tuple[tuple[str, s
         config_path=cast("Path | None", given["config_path"]),
         relay=given["relay"],
         relay_ca=given["relay_ca"],
+        proxy_url=given["proxy_url"],
         authtoken=given["authtoken"],
         subdomain=given["subdomain"],
         domain=_domain(given),

@@ -53,6 +53,7 @@ def tunnel(ctx: click.Context, /, **given: Any) -> None:
         config_path=given["config_path"],
         relay=given["relay"],
         relay_ca=given["relay_ca"],
+        proxy_url=given["proxy_url"],
         authtoken=given["authtoken"],
         labels=given["labels"],
         weight=given["weight"],

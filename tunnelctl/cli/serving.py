@@ -8,7 +8,17 @@ from typing import Any, assert_never, cast
 import click
 
 from tunnelctl.agent.oidcrules import is_named
-from tunnelctl.agent.outcome import AllEnded, Failed, Invalid, NameTaken, NoRelay, NotAllowed, Outcome, Stopped
+from tunnelctl.agent.outcome import (
+    AllEnded,
+    Failed,
+    Invalid,
+    NameTaken,
+    NoRelay,
+    NotAllowed,
+    Outcome,
+    Stopped,
+    Unreachable,
+)
 from tunnelctl.cli.asked import StartFlags, TunnelFlags
 from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelctl.cli.records import LEVELS, STYLES, Style
@@ -89,6 +99,8 @@ def failure_of(outcome: Outcome, relay: str) -> Failure | None:
             return Failure(Exit.USAGE, [f"the relay cannot do what was asked: {message}"], hint)
         case NoRelay(message, hint):
             return Failure(Exit.NO_RELAY, [f"there is no relay at {relay}: {message}"], hint)
+        case Unreachable(message, hint):
+            return Failure(Exit.NO_RELAY, [f"the relay cannot be reached: {message}"], hint)
         case Failed(message, hint):
             return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint)
         case AllEnded(ends):

@@ -26,6 +26,7 @@ from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.tunnelfile import KEYS
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
+from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 from tunnelctl.nearest import nearest
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem
@@ -105,6 +106,7 @@ class _Resolver:
         )
         token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
+        proxy = self._proxy(relay, file)
         tunnels = (self._tunnel(flags),) if isinstance(flags, TunnelFlags) else self._tunnels(file, flags.names)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
@@ -112,8 +114,20 @@ class _Resolver:
             relay_from = ""
         elif flags.relay and "relay" not in flags.typed:
             relay_from = "TUNNELCTL_RELAY"
-        agent = AgentConfig(relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca)
+        agent = AgentConfig(
+            relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca, proxy=proxy
+        )
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
+
+    def _proxy(self, relay: RelayAddress, file: FileConfig) -> Proxy | None:
+        flag = self._flags.proxy_url
+        text, origin = self._first(("--proxy-url", flag), (f"{file.path}: proxy_url", file.proxy_url))
+        given = self._secret(origin, text, is_typed="proxy_url" in self._flags.typed and "@" in flag)
+        try:
+            return choose_proxy(relay.url, self._environ, given, origin)
+        except ProxyInvalid as error:
+            self._problems.append(str(error))
+            return None
 
     def _file(self) -> FileConfig:
         given = self._flags.config_path

@@ -42,6 +42,7 @@ def start(ctx: click.Context, /, **given: Any) -> None:
         config_path=given["config_path"],
         relay=given["relay"],
         relay_ca=given["relay_ca"],
+        proxy_url=given["proxy_url"],
         authtoken=given["authtoken"],
         names=given["names"],
         typed=typed,

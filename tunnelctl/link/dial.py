@@ -14,21 +14,29 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tunnelctl.link.link import HEARTBEAT, MAX_RECEIVED, Link, LinkUser
-from tunnelctl.link.tcp import reason
+from tunnelctl.link.proxy import Proxy, ProxyFailed, connect, is_this_machine
+from tunnelctl.link.tcp import is_no_tls, reason
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 
 CONNECT_PATH = "/_tunnel/connect"
+ASK_WHERE = "is --relay the address of a tunnelrelay?"
+TLS_ALERT = b"\x15\x03"
+TIME_CODES, NAME_CODES = (9, 10), (62, 64)
+"""OpenSSL's `X509_V_ERR_*`: not yet valid and expired; a certificate for another host name, or IP address."""
 MAX_WAIT = 300
 """Seconds a relay can keep an agent away by `Retry-After`: whoever answers there may be wrong, or somebody else."""
-Kind = Literal["unreachable", "refused", "protocol"]
+Kind = Literal["unreachable", "barred", "refused", "protocol"]
+LOOK_SECONDS = 3.0
+"""For finding out whether a port that did not answer in plain HTTP speaks TLS."""
 
 
 class DialFailed(Exception):
     """No link came about.
 
     Attributes:
-        kind: `unreachable` (try again), `refused` (the relay said no), or `protocol` (no relay answered there).
+        kind: `unreachable` (try again), `barred` (something is in the way that trying again cannot mend), `refused`
+            (the relay said no), or `protocol` (no relay answered there).
         status: HTTP status of the refusal, 0 without one.
         message: What happened, for people.
         hint: What to do.
@@ -52,6 +60,7 @@ async def dial(
     ca_file: str | None = None,
     timeout: float = 10.0,
     heartbeat: float = HEARTBEAT,
+    proxy: Proxy | None = None,
 ) -> Link:
     """Open a link.
 
@@ -60,6 +69,7 @@ async def dial(
         token: Sent in the Authorization header, never in the URL.
         ca_file: PEM file of certificate authorities to trust instead of the system's.
         timeout: Seconds for connecting and the handshake together.
+        proxy: The way there; None for the direct one.
 
     Raises:
         DialFailed: See its kinds.
@@ -67,29 +77,69 @@ async def dial(
     parts = urlsplit(url)
     is_secure = parts.scheme in ("https", "wss")
     host, port = parts.hostname or "", parts.port or (443 if is_secure else 80)
-    loop = asyncio.get_running_loop()
     dialing = _Dialing(
         _websocket(is_secure, parts.netloc, token), Link(Session(opens=False), user, heartbeat=heartbeat)
     )
     context = tls_context(ca_file) if is_secure else None
     try:
         async with asyncio.timeout(timeout):
-            await loop.create_connection(
-                lambda: dialing, host, port, ssl=context, server_hostname=host if is_secure else None
-            )
+            await connect(lambda: dialing, host, port, tls=context, server_name=host, proxy=proxy)
             return await dialing.done
+    except DialFailed:
+        if not is_secure and proxy is None and dialing.may_be_tls and await _speaks_tls(host, port):
+            raise DialFailed("barred", f"what listens at {url} speaks TLS", hint=_other(url, "https")) from None
+        raise
     except TimeoutError:
-        raise DialFailed("unreachable", f"the relay at {url} did not answer in {timeout:.0f} s") from None
+        way = f" through the proxy {proxy.url}" if proxy is not None else ""
+        raise DialFailed("unreachable", f"the relay at {url} did not answer in {timeout:.0f} s{way}") from None
     except ssl.SSLError as error:
-        raise DialFailed(
-            "unreachable",
-            f"no TLS connection to {url}: {error.reason or error}",
-            hint="for a private CA use --relay-ca",
-        ) from error
+        raise _tls_failure(url, error) from error
+    except ProxyFailed as error:
+        raise DialFailed("barred" if error.is_final else "unreachable", str(error), hint=error.hint) from error
     except OSError as error:
         raise DialFailed("unreachable", f"no connection to the relay at {url}: {reason(error)}") from error
     finally:
         dialing.abandon()
+
+
+def _tls_failure(url: str, error: ssl.SSLError) -> DialFailed:
+    """Why TLS failed. What only the clock decides (a certificate that has expired) is worth another try."""
+    message = f"no TLS connection to {url}: {reason(error)}"
+    if is_no_tls(error):
+        return DialFailed("barred", message, hint=_other(url, "http"))
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return DialFailed("unreachable", message)
+    if error.verify_code in TIME_CODES:
+        hint = "look at this machine's clock; if it is right, the relay's operator has to renew the certificate"
+        return DialFailed("unreachable", message, hint=hint)
+    if error.verify_code in NAME_CODES:
+        return DialFailed("barred", message, hint="use a name that the certificate is for in --relay")
+    return DialFailed("barred", message, hint="for a private CA use --relay-ca FILE")
+
+
+def _other(url: str, scheme: str) -> str:
+    """The hint to try the same address with or without TLS."""
+    rest = url.partition("://")[2]
+    host = urlsplit(url).hostname or ""
+    if scheme == "http" and not is_this_machine(host):
+        return "ask the relay's operator for the port of its https listener"
+    return f"use --relay {scheme}://{rest}"
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    """Whether the port answers a TLS handshake, with whatever certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                asyncio.Protocol, host, port, ssl=context, server_hostname=host
+            )
+    except OSError:
+        return False
+    transport.abort()
+    return True
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -112,12 +162,18 @@ def _websocket(is_secure: bool, netloc: str, token: str | None) -> tuple[ClientP
 
 
 class _Dialing(asyncio.Protocol):
-    """The connection until the handshake is over; then the link takes it."""
+    """The connection until the handshake is over; then the link takes it.
+
+    Attributes:
+        may_be_tls: To this plain request the far end has answered as a TLS port may: with nothing, an alert, or a page
+            about HTTPS, as nginx does.
+    """
 
     def __init__(self, websocket: tuple[ClientProtocol, bytes], link: Link) -> None:
         self._ws, self._request = websocket
         self._link = link
         self._transport: asyncio.Transport | None = None
+        self.may_be_tls = True
         self.done: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -125,6 +181,7 @@ class _Dialing(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        self.may_be_tls = data.startswith(TLS_ALERT) or b"HTTPS" in data
         self._ws.receive_data(data)
         if self._ws.state is State.OPEN and self._transport is not None:
             early = [event for event in self._ws.events_received() if not isinstance(event, Response)]
@@ -156,16 +213,29 @@ class _Dialing(asyncio.Protocol):
 
 def _refusal(error: Exception) -> DialFailed:
     if not isinstance(error, InvalidStatus):
-        return DialFailed(
-            "protocol", f"no relay answered there: {error}", hint="is --relay the address of a tunnelrelay?"
-        )
+        return DialFailed("protocol", f"what answers there does not speak a websocket's HTTP ({error})", hint=ASK_WHERE)
     status = error.response.status_code
     message, hint = _error_of(bytes(error.response.body or b""))
     if status in (401, 403):
-        return DialFailed("refused", message or f"the relay answered {status}", status=status, hint=hint)
-    kind: Kind = "unreachable" if status in (408, 429, 500, 502, 503, 504) else "protocol"
-    wait = _wait_of(error.response) if kind == "unreachable" else 0
-    return DialFailed(kind, message or f"the relay answered {status}", status=status, hint=hint, wait=wait)
+        words = f"what answers there says {status}, and not in a tunnelrelay's words"
+        return DialFailed("refused", message or words, status=status, hint=hint or ("" if message else ASK_WHERE))
+    if status in (408, 429, 500, 502, 503, 504, 511):
+        words = message or f"the relay's address answered {status}"
+        if status == 511:
+            words = "the network wants a sign-in first (511), as in a hotel or on a train"
+        return DialFailed("unreachable", words, status=status, hint=hint, wait=_wait_of(error.response))
+    return DialFailed("protocol", message or _not_a_relay(error.response), status=status, hint=hint or ASK_WHERE)
+
+
+def _not_a_relay(response: Response) -> str:
+    """What an answer shows that no relay gives."""
+    status = response.status_code
+    if 300 <= status < 400:
+        to = "".join(response.headers.get_all("Location")[:1])[:200]
+        return f"it answered {status} and leads on to {to!r}: a web server, or the sign-in page of a network"
+    if status == 200:
+        return "it answered 200 with a page: a web server, or the sign-in page of a network"
+    return f"it answered {status}: a web server that has no {CONNECT_PATH}"
 
 
 def _wait_of(response: Response) -> int:

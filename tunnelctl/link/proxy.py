@@ -1,0 +1,281 @@
+"""The agent's way out through a proxy: which one the environment names for an address, and the tunnel through it.
+
+Only `http://` and `https://` proxies, by CONNECT (RFC 9110 section 9.3.6). Which variables count, and what NO_PROXY
+means, is as curl has it, with networks (`10.0.0.0/8`) beside names and addresses.
+"""
+
+import asyncio
+import ipaddress
+import ssl
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from tunnelctl.link.tcp import reason
+
+MAX_ANSWER = 16 * 1024
+"""Bytes of a proxy's answer to CONNECT, per attempt: its head, and whatever page a refusal has."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class ProxyInvalid(ValueError):
+    """The text names no proxy that can be used."""
+
+
+class ProxyFailed(OSError):
+    """The proxy gave no tunnel.
+
+    Attributes:
+        is_final: Another try cannot help: the proxy wants a password, or forbids the address.
+        hint: What to do.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False, hint: str = "") -> None:
+        super().__init__(message)
+        self.is_final = is_final
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy.
+
+    Attributes:
+        scheme: `http` or `https`: how the proxy itself is spoken to.
+        credentials: `user:password`, "" for none. Never shown.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    credentials: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """For people: without the credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_proxy(text: str) -> Proxy:
+    """The proxy that `http(s)://[user:password@]host[:port]` or `host:port` names.
+
+    Raises:
+        ProxyInvalid: It names none. The message does not repeat the text, which may hold a password.
+    """
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:
+        raise ProxyInvalid("not the address of a proxy, such as http://proxy.example:3128") from None
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ProxyInvalid(f"{parts.scheme}:// proxies are not supported, only http:// and https:// ones")
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ProxyInvalid("not the address of a proxy, such as http://proxy.example:3128")
+    credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if "@" in parts.netloc else ""
+    return Proxy(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], credentials)
+
+
+def choose_proxy(url: str, environ: Mapping[str, str], given: str = "", origin: str = "--proxy-url") -> Proxy | None:
+    """The proxy for calls to an address: the one that was given, else the environment's; None for the direct way.
+
+    Args:
+        given: From a flag or the configuration file, "" for none. It holds for every address, this machine too.
+        origin: Where it stood, for the error.
+
+    Raises:
+        ProxyInvalid: The text names no proxy that can be used; says where it stands.
+    """
+    text, where = given, origin
+    if not text:
+        where = proxy_variable(url, environ)
+        text = environ[where] if where else ""
+    try:
+        return parse_proxy(text) if text else None
+    except ProxyInvalid as error:
+        raise ProxyInvalid(f"{where}: {error}") from None
+
+
+def proxy_variable(url: str, environ: Mapping[str, str]) -> str:
+    """Name of the environment variable whose proxy the calls to `url` go through, "" for none.
+
+    This machine is never reached through a proxy that the environment names.
+    """
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    host = parts.hostname or ""
+    excluded = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    if is_this_machine(host) or is_excluded(host, parts.port or DEFAULT_PORTS.get(scheme, 0), excluded):
+        return ""
+    names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
+    if "REQUEST_METHOD" in environ:
+        names.remove("HTTP_PROXY") if "HTTP_PROXY" in names else None  # of a CGI program it is a visitor's header
+    return next((name for name in names if environ.get(name)), "")
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether the host is a loopback address, or a name that stands for one."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_excluded(host: str, port: int, no_proxy: str) -> bool:
+    """Whether NO_PROXY names this host: itself, a domain above it, a network around it, or `*`."""
+    host = host.lower().rstrip(".")
+    return any(_covers(entry, host, port) for entry in no_proxy.replace(",", " ").lower().split())
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    try:
+        network, address = ipaddress.ip_network(entry.strip("[]"), strict=False), ipaddress.ip_address(host)
+    except ValueError:
+        pass  # one of them is a name
+    else:
+        return address in network
+    name, colon, wanted = entry.rpartition(":")
+    if colon and wanted.isdigit() and (":" not in name or name.endswith("]")):
+        return int(wanted) == port and _covers(name.strip("[]"), host, port)
+    name = entry.removeprefix("*").removeprefix(".").rstrip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+async def connect(
+    make: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    server_name: str | None,
+    proxy: Proxy | None,
+) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    """A connection to an address, through a proxy where one is given.
+
+    Args:
+        make: As for `loop.create_connection`.
+        tls: For the connection itself, inside the proxy's tunnel.
+        server_name: For TLS.
+
+    Raises:
+        ProxyFailed: No tunnel through the proxy.
+        OSError: As from `loop.create_connection`.
+    """
+    loop = asyncio.get_running_loop()
+    name = server_name if tls is not None else None
+    if proxy is None:
+        return await loop.create_connection(make, host, port, ssl=tls, server_hostname=name)
+    transport = await _tunnel(proxy, host, port)
+    protocol = make()
+    if tls is None:
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        return transport, protocol
+    try:
+        inner = await loop.start_tls(transport, protocol, tls, server_hostname=name)
+    except BaseException:
+        transport.abort()
+        raise
+    assert inner is not None
+    protocol.connection_made(inner)
+    return inner, protocol
+
+
+async def _tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    asking = _Asking(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    is_tls = proxy.scheme == "https"
+    try:
+        await loop.create_connection(
+            lambda: asking,
+            proxy.host,
+            proxy.port,
+            ssl=ssl.create_default_context() if is_tls else None,
+            server_hostname=proxy.host if is_tls else None,
+        )
+        await asking.done
+    except ProxyFailed:
+        asking.abort()
+        raise
+    except OSError as error:
+        asking.abort()
+        hint = "check HTTPS_PROXY, ALL_PROXY or --proxy-url"
+        raise ProxyFailed(f"no connection to the proxy {proxy.url}: {reason(error)}", hint=hint) from error
+    except BaseException:
+        asking.abort()
+        raise
+    assert asking.transport is not None
+    return asking.transport
+
+
+class _Asking(asyncio.Protocol):
+    """The connection to a proxy until it has answered CONNECT."""
+
+    def __init__(self, proxy: Proxy, target: str) -> None:
+        self._proxy = proxy
+        self._target = target
+        self._answer = b""
+        self.transport: asyncio.Transport | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]
+        if self._proxy.credentials:
+            basic = b64encode(self._proxy.credentials.encode()).decode()
+            lines.append(f"Proxy-Authorization: Basic {basic}")
+        self.transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+
+    def data_received(self, data: bytes) -> None:
+        if self.done.done():
+            return
+        self._answer += data
+        if b"\r\n\r\n" in self._answer:
+            self._judge(*self._answer.split(b"\r\n\r\n", 1))
+        elif len(self._answer) > MAX_ANSWER or not self._answer.startswith(b"HTTP/1."[: len(self._answer)]):
+            self._fail(f"what listens at the proxy's address {self._proxy.url} is no http:// proxy", is_final=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the proxy {self._proxy.url} closed the connection without an answer")
+
+    def abort(self) -> None:
+        """Nothing waits for the answer any more."""
+        if self.transport is not None:
+            self.transport.abort()
+        if self.done.done() and not self.done.cancelled():
+            self.done.exception()  # it has been told
+        self.done.cancel()
+
+    def _judge(self, head: bytes, rest: bytes) -> None:
+        line = head.split(b"\r\n", 1)[0].split(b" ", 2)
+        status = int(line[1]) if len(line) > 1 and line[1].isdigit() else 0
+        if 200 <= status < 300 and not rest:
+            self.done.set_result(None)
+            return
+        said = f"the proxy {self._proxy.url} does not connect to {self._target}: it answered {status} {_phrase(status)}"
+        if status == 407:
+            hint = (
+                "the proxy does not take this user and password"
+                if self._proxy.credentials
+                else "give a user and password: http://USER:PASSWORD@HOST:PORT, in HTTPS_PROXY or --proxy-url"
+            )
+            self._fail(said.rstrip(), is_final=True, hint=hint)
+        else:
+            hint = "ask whoever runs the proxy to allow it, or leave it out for this host with NO_PROXY"
+            self._fail(said.rstrip(), is_final=400 <= status < 500 and status not in (408, 429), hint=hint)
+
+    def _fail(self, message: str, *, is_final: bool = False, hint: str = "") -> None:
+        if not self.done.done():
+            self.done.set_exception(ProxyFailed(message, is_final=is_final, hint=hint))
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
