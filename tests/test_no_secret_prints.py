@@ -13,7 +13,7 @@ from tunnelctl.agent.options import RuleOptions
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import Bind, HeaderEdit, OidcSpec, PolicySpec
 from tunnelrelay.manage.edge_settings import EdgeSecrets
-from tunnelrelay.oidc.blobs import Handoff, Transaction
+from tunnelrelay.oidc.blobs import Handoff, State, Switch, Transaction
 from tunnelrelay.oidc.redeem import Tokens
 from tunnelrelay.oidc.sealed import KeyRing, Master
 from tunnelrelay.oidc.session import Grant, Record
@@ -118,16 +118,29 @@ def values():
             expires_at=1.0,
             code=CANARY,
             description=CANARY,
+            return_path=f"/?token={CANARY}",
         ),
     )
+    yield (
+        "state",
+        State(
+            tx="t",
+            binding=b"b",
+            connection_id="c",
+            epoch="e",
+            host="h",
+            issuer="i",
+            needs_iss=False,
+            expires_at=1.0,
+            return_path=f"/?token={CANARY}",
+        ),
+    )
+    yield "switch", Switch(tx="t", binding=b"b", expires_at=1.0, return_path=f"/?token={CANARY}")
     yield (
         "transaction",
         Transaction(
             tx="t",
             browser_secret=CANARY.encode(),
-            verifier=CANARY,
-            nonce=CANARY,
-            return_path=f"/?token={CANARY}",
             redirect_uri="r",
             connection_id="c",
             epoch="e",

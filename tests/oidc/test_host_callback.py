@@ -92,7 +92,7 @@ async def test_the_back_button_leads_into_the_app() -> None:
     browser = Browser(world)
     params = await answered(world, browser)
     await arrives(world, browser, params)
-    assert location(await arrives(world, browser, params)) == f"https://{APP}/"
+    assert location(await arrives(world, browser, params)) == f"https://{APP}/x?y=1"
     assert browser.outcomes[-1] == "ok"
 
 

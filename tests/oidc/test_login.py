@@ -131,7 +131,7 @@ async def test_the_back_button_onto_the_hand_off_leads_into_the_app() -> None:
     browser = Browser(world)
     handed = await handed_over(world, browser)
     await browser.finish(handed)
-    assert location(await browser.finish(handed)) == f"https://{APP}/"
+    assert location(await browser.finish(handed)) == f"https://{APP}/x?y=1"
 
 
 class Slow(LyingProvider):

@@ -33,10 +33,24 @@ class ArrivedAt(NamedTuple):
     name: str = ""
 
 
+class Stray(NamedTuple):
+    """An answer that is handed to no endpoint.
+
+    Attributes:
+        code: The error to show.
+        host: The endpoint whose login it was; "" when that is not known for sure.
+        return_path: Where the visitor wanted to go there.
+    """
+
+    code: str
+    host: str = ""
+    return_path: str = "/"
+
+
 def read_answer(
     params: Params, arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
-) -> Handoff | str:
-    """What to hand to the endpoint's host, or the code of the error to show here instead.
+) -> Handoff | Stray:
+    """What to hand to the endpoint's host, or what to show here instead.
 
     Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
     `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
@@ -45,15 +59,16 @@ def read_answer(
     answer = single(params, _OURS)
     state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), now)
     if answer is None or state is None or arrived != _expected_at(state) or not _names_issuer(answer, state):
-        return "login_state_invalid"
+        return Stray("login_state_invalid")
     connection = endpoints.connection_of(state.host)
     now_there = connection and (connection.id, connection.epoch, endpoints.generation_of(state.host))
     if now_there != (state.connection_id, state.epoch, state.generation):
         # The endpoint changed hands, or its owner changed the provider, since the login began.
-        return "login_restart"
+        is_owners = connection is not None and endpoints.generation_of(state.host) == state.generation
+        return Stray("login_restart", state.host, state.return_path) if is_owners else Stray("login_restart")
     code, error = answer.get("code", ""), answer.get("error", "")
     if bool(code) == bool(error) or len(code) > MAX_CODE:
-        return "login_state_invalid"
+        return Stray("login_state_invalid")
     return Handoff(
         tx=state.tx,
         binding=state.binding,
@@ -65,6 +80,7 @@ def read_answer(
         code=code,
         error=_shown(error),
         description=_shown(answer.get("error_description", "")) if error else "",
+        return_path=state.return_path,
     )
 
 

@@ -8,10 +8,12 @@ Each names the endpoint's generation, which grows when the name goes to another 
 under the former one is worth anything under the next.
 """
 
+import hmac
 from typing import TypeVar
 
 import msgspec
 
+from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.address import CallbackKind
 from tunnelrelay.oidc.sealed import KeyRing
 
@@ -23,7 +25,8 @@ MAX_BLOB = 8 * 1024
 """Characters. A code may be 2 kB and grows by a third when sealed; the ingress takes no longer target anyway."""
 MAX_CODE = 4 * 1024
 MAX_RETURN = 2 * 1024
-"""Bytes of return path kept in the cookie: browsers refuse cookies over 4 kB."""
+"""Bytes of return path carried in `state`. Sealed that is 2.8 kB: the address of a provider's login page has
+less than 4 kB then, and web servers take 8."""
 CALLBACK_AUDIENCE = "callback"
 """Audience of `State`: the callback host has many names, and the state's own `host` says where it leads."""
 
@@ -37,6 +40,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
         issuer: The provider's issuer, exactly as its metadata has it.
         needs_iss: The provider promised to name itself in its answer (RFC 9207 section 3).
         callback: Where the answer must arrive: at the callback whose address was sent, and at no other.
+        return_path: Where the visitor wanted to go, path and query. Here and not in the cookie: browsers and neighbours
+            throw cookies away, and the visitor is to arrive all the same.
     """
 
     tx: str
@@ -49,24 +54,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
     expires_at: float
     callback: CallbackKind = "shared"
     generation: int = 0
+    return_path: str = "/"
+
+    def __repr__(self) -> str:
+        """Never the return path: apps put tokens into addresses."""
+        return f"State(tx={self.tx!r}, host={self.host!r})"
 
 
-class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
-    """A login under way, in the browser's cookie.
+class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="tx3"):
+    """A login under way, in the browser's cookie: small, as there is one for each tab.
 
     Attributes:
         browser_secret: 256 bits; `State` and `Handoff` carry only its digest.
-        verifier: PKCE code verifier (RFC 7636 section 4.1).
-        return_path: Where the visitor wanted to go, path and query.
         redirect_uri: As it was sent: the code is redeemed with the same one, whatever the owner changes meanwhile.
         is_repeat: The provider was asked to make the visitor sign in anew, as its first answer was too old.
     """
 
     tx: str
     browser_secret: bytes
-    verifier: str
-    nonce: str
-    return_path: str
     redirect_uri: str
     connection_id: str
     epoch: str
@@ -75,6 +80,16 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, tag="tx"):
     expires_at: float
     generation: int = 0
     is_repeat: bool = False
+
+    @property
+    def verifier(self) -> str:
+        """PKCE code verifier (RFC 7636 section 4.1): 256 bits that follow from the secret, and tell nothing of it."""
+        return b64url(hmac.digest(self.browser_secret, b"verifier", "sha256"))
+
+    @property
+    def nonce(self) -> str:
+        """What the ID token of this login must carry; made as `verifier` is."""
+        return b64url(hmac.digest(self.browser_secret, b"nonce", "sha256"))
 
     def __repr__(self) -> str:
         """Never the secrets."""
@@ -94,6 +109,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
     code: str = ""
     error: str = ""
     description: str = ""
+    return_path: str = "/"
 
     def __repr__(self) -> str:
         """Never the code."""
@@ -106,6 +122,11 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     tx: str
     binding: bytes
     expires_at: float
+    return_path: str = "/"
+
+    def __repr__(self) -> str:
+        """Never the return path."""
+        return f"Switch(tx={self.tx!r})"
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
@@ -116,6 +137,8 @@ class Leaving(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
     expires_at: float
 
 
+ANY_AGE = float("-inf")
+"""As `now` of `open_blob`: what has expired is opened too. Only for where it leads, never for what it proves."""
 _Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, Leaving)
 
 

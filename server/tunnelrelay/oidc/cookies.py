@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from tunnelrelay.policy import cookies
 
-MAX_TRANSACTIONS = 5
-"""Logins a browser may have under way at one host (one per tab). Each is a cookie of up to 3 kB in every request."""
+MAX_TRANSACTIONS = 20
+"""Logins a browser may have under way at one host, one for each tab that waits for its visitor; then the oldest goes.
+Each is a cookie of some 500 bytes for ten minutes: together 10 of the 32 kB that a request's head may have. A tab whose
+cookie went gets to its address all the same once another one has signed in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from tunnelrelay.model import Field
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.blobs import LOGIN_SECONDS, Handoff, Switch, Transaction, open_blob, seal_blob
+from tunnelrelay.oidc.blobs import ANY_AGE, LOGIN_SECONDS, Handoff, Switch, Transaction, open_blob, seal_blob
 from tunnelrelay.oidc.claims import normalised
 from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.declined import classify, is_expired_tab
 from tunnelrelay.oidc.identity import identity_of
 from tunnelrelay.oidc.outcomes import Ended, declined, not_admitted, provider_failed, redirect
 from tunnelrelay.oidc.params import Params
@@ -35,6 +36,7 @@ from tunnelrelay.oidc.start import Starter, Wish
 from tunnelrelay.oidc.tokens import SignInTooOld, SignInTooWeak, TokenInvalid
 from tunnelrelay.oidc.urls import return_url
 from tunnelrelay.pages import login as pages
+from tunnelrelay.pages.page import Form
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Claims
 from tunnelrelay.store.base import Store, StoreError
@@ -87,15 +89,17 @@ class Finisher:
     async def finish(self, asking: Asking, params: Params) -> Ended:
         """See `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
-        handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], self._clock()) if len(blobs) == 1 else None
+        # An old one too: a tab that was kept, or restored, still knows where its visitor wanted to go.
+        handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
         return await self.arrive(asking, handoff)
 
     async def arrive(self, asking: Asking, handoff: Handoff | None) -> Ended:
         """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
         try:
-            transaction = handoff and self._transaction_of(handoff, asking)
+            is_fresh = handoff is not None and self._clock() < handoff.expires_at
+            transaction = self._transaction_of(handoff, asking) if handoff and is_fresh else None
             if not handoff or not transaction:
-                return await self._not_ours(asking, "not_begun_here")
+                return await self._not_ours(asking, "not_begun_here", handoff.return_path if handoff else "/")
             return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
         except StoreError as error:
             log.warning(
@@ -104,10 +108,14 @@ class Finisher:
             self._audit.record("login.error", reason="store_away", **asking.about())
             return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
-    async def refuse(self, asking: Asking, code: str) -> Ended:
-        """An answer that belongs to no login here."""
+    async def refuse(self, asking: Asking, code: str, path: str) -> Ended:
+        """An answer that belongs to no login here.
+
+        Args:
+            path: Where the visitor wanted to go.
+        """
         try:
-            return await self._not_ours(asking, code)
+            return await self._not_ours(asking, code, path)
         except StoreError:
             return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
@@ -118,14 +126,17 @@ class Finisher:
             return False
         return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
 
-    def refused(self, asking: Asking, params: Params) -> Transaction | None:
-        """The login that ended on the page whose form this is; None when it is no form of ours, or another browser's.
+    def refused(self, asking: Asking, params: Params) -> tuple[str, bool]:
+        """Where the login led that ended on the page whose form this is, and whether it is this browser's form.
 
-        Whoever was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
+        A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
         """
         tokens = [value for name, value in params if name == "token"]
-        switch = open_blob(self._ring, Switch, asking.host, tokens[0], self._clock()) if len(tokens) == 1 else None
-        return self._cookie_of(switch.tx, switch.binding, asking) if switch is not None else None
+        switch = open_blob(self._ring, Switch, asking.host, tokens[0], ANY_AGE) if len(tokens) == 1 else None
+        if switch is None:
+            return "/", False
+        is_fresh = self._clock() < switch.expires_at
+        return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, asking) is not None
 
     def _cookie_of(self, tx: str, binding: bytes, asking: Asking) -> Transaction | None:
         """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
@@ -148,17 +159,21 @@ class Finisher:
         both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
         return transaction if both == {expected} else None
 
-    async def _not_ours(self, asking: Asking, reason: str) -> Ended:
-        """Signed in already (the back button): on to the app. Else a page; it starts no login by itself (loops)."""
+    async def _not_ours(self, asking: Asking, reason: str, path: str) -> Ended:
+        """Signed in already (the back button, another tab): on to the address. Else a page that leads there.
+
+        It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
+        lead another browser nowhere but to a page of this very host, as any link can.
+        """
         if await self.is_signed_in(asking):
-            return Ended(redirect(return_url(self._address.url(asking.host), "/")), "ok")
+            return Ended(redirect(return_url(self._address.url(asking.host), path)), "ok")
         log.info(
             "login refused, not begun in this browser or used before: host=%s request_id=%s",
             asking.host,
             asking.request_id,
         )
         self._audit.record("login.error", reason=reason, **asking.about())
-        return Ended(pages.start_again(request_id=asking.request_id, host=asking.host), "failed")
+        return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
 
     async def _once(self, arrival: _Arrival) -> Ended:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
@@ -171,7 +186,10 @@ class Finisher:
             await asyncio.wait([first], timeout=JOIN_SECONDS)
             if first.done() and not first.cancelled():
                 return first.result()
-            return Ended(pages.start_again(request_id=arrival.asking.request_id, host=arrival.asking.host), "failed")
+            page = pages.start_again(
+                request_id=arrival.asking.request_id, host=arrival.asking.host, path=arrival.handoff.return_path
+            )
+            return Ended(page, "failed")
         answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
         try:
             ended = await self._consume(arrival)
@@ -186,12 +204,11 @@ class Finisher:
         asking, handoff = arrival.asking, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
-            return await self._not_ours(asking, "used_before")
+            return await self._not_ours(asking, "used_before", handoff.return_path)
         fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(handoff.tx)))]
         owner = self._endpoints.owner_of(asking.host)
         if handoff.error:
-            self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
-            return declined(handoff, owner, asking.request_id, fields)
+            return await self._declined(arrival, owner, fields)
         try:
             claims, grant = await self._identify(arrival)
             metadata = await self._providers.metadata(asking.connection)
@@ -199,8 +216,33 @@ class Finisher:
             return await self._step_up(arrival, error, fields)
         except ProviderError as error:
             self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
-            return provider_failed(error, asking.host, asking.request_id, owner=owner, fields=fields)
+            return provider_failed(error, asking, handoff.return_path, owner=owner, fields=fields)
         return await self._admit(arrival, metadata, claims, grant, fields)
+
+    async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> Ended:
+        """The provider answered with an error. Where it only means that this tab is too old, the login goes on."""
+        asking, handoff = arrival.asking, arrival.handoff
+        if is_expired_tab(handoff.error, handoff.description):
+            if await self.is_signed_in(asking):
+                return Ended(redirect(return_url(self._address.url(asking.host), handoff.return_path), fields), "ok")
+            if not arrival.transaction.is_repeat:
+                wish = Wish(return_path=handoff.return_path, is_repeat=True)
+                return await self._starter.start(asking, wish, tuple(fields))
+        self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
+        form = None
+        if classify(handoff.error, handoff.description).is_the_persons:
+            form, kept = await self._use_another(arrival)
+            fields = fields if form is None else [(b"Set-Cookie", kept)]
+        return declined(handoff, owner, asking.request_id, form, fields)
+
+    async def _use_another(self, arrival: _Arrival) -> tuple[Form | None, bytes]:
+        """The button "use another account", and the Set-Cookie value it needs; None while the provider is away."""
+        try:
+            metadata = await self._providers.metadata(arrival.asking.connection)
+        except ProviderError:
+            return None, b""
+        token, kept = self._switch(arrival)
+        return pages.use_another(token=token, provider=metadata.authorization_endpoint), kept
 
     async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
         """The checked claims of whoever the code stands for, and what to ask the provider with again.
@@ -231,7 +273,7 @@ class Finisher:
 
         `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
         """
-        asking, path = arrival.asking, arrival.transaction.return_path
+        asking, path = arrival.asking, arrival.handoff.return_path
         is_old = isinstance(error, SignInTooOld)
         reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
         log.info("login not good enough: host=%s request_id=%s reason=%s", asking.host, asking.request_id, error)
@@ -257,24 +299,29 @@ class Finisher:
         refusal = connection.rules.admits(claims)
         if refusal is not True:
             self._audit.record("login.denied", reason=refusal.reason, **who, **asking.about())
-            token, cookie_kept = self._switch(arrival.transaction)
+            token, cookie_kept = self._switch(arrival)
             form = pages.use_another(token=token, provider=metadata.authorization_endpoint)
             return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", cookie_kept)])
         await self._end_presented(asking)
         kept = claims_to_keep(claims, connection)
         cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
         self._audit.record("login.ok", **who, **asking.about())
-        location = return_url(self._address.url(host), arrival.transaction.return_path)
+        location = return_url(self._address.url(host), arrival.handoff.return_path)
         fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
         return Ended(redirect(location, fields), "ok", identity)
 
-    def _switch(self, transaction: Transaction) -> tuple[str, bytes]:
+    def _switch(self, arrival: _Arrival) -> tuple[str, bytes]:
         """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.
 
         The login stays used: only its browser and its return path are of any use still.
         """
-        expires_at = self._clock() + LOGIN_SECONDS
-        switch = Switch(tx=transaction.tx, binding=sha256(transaction.browser_secret), expires_at=expires_at)
+        transaction, expires_at = arrival.transaction, self._clock() + LOGIN_SECONDS
+        switch = Switch(
+            tx=transaction.tx,
+            binding=sha256(transaction.browser_secret),
+            expires_at=expires_at,
+            return_path=arrival.handoff.return_path,
+        )
         kept = msgspec.structs.replace(transaction, expires_at=expires_at)
         blob = seal_blob(self._ring, transaction.host, kept).encode("ascii")
         cookie = self._jar.set(self._jar.transaction_name(transaction.tx), blob, max_age=LOGIN_SECONDS)

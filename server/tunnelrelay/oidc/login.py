@@ -16,13 +16,15 @@ the same.
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
-from tunnelrelay.oidc.answer import ArrivedAt, Endpoints, read_answer
+from tunnelrelay.oidc.answer import ArrivedAt, Endpoints, Stray, read_answer
 from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.blobs import seal_blob
+from tunnelrelay.oidc.blobs import MAX_BLOB, seal_blob
 from tunnelrelay.oidc.finish import Finisher
 from tunnelrelay.oidc.initiated import Initiation
 from tunnelrelay.oidc.login_limits import LoginLimits
@@ -117,18 +119,22 @@ class Login:
 
     async def switch(self, asking: Asking, params: Params) -> Ended:
         """ "Use another account": a new login at which the provider lets people choose who they are."""
-        transaction = self._finisher.refused(asking, params)
-        if transaction is None:
-            return Ended(pages.start_again(request_id=asking.request_id, host=asking.host), "failed")
-        return await self._starter.start(asking, Wish(return_path=transaction.return_path, prompt="select_account"))
+        path, is_ours = self._finisher.refused(asking, params)
+        if not is_ours:
+            return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+        return await self._starter.start(asking, Wish(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
         """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies."""
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
-        if isinstance(answer, str):
-            self._audit.record("login.error", reason=answer, peer=peer.host, request_id=request_id)
-            return pages.login_page(answer, request_id=request_id)
+        if isinstance(answer, Stray):
+            self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
+            address = return_url(self._address.url(answer.host), answer.return_path) if answer.host else ""
+            return pages.stray_answer(answer.code, request_id=request_id, address=address)
         blob = seal_blob(self._ring, answer.host, answer)
+        if len(blob) > MAX_BLOB:
+            # A code of several kB, and as long an address.
+            blob = seal_blob(self._ring, answer.host, msgspec.structs.replace(answer, return_path="/"))
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
     async def finish(self, asking: Asking, params: Params) -> Ended:
@@ -139,6 +145,6 @@ class Login:
         """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
         arrived = ArrivedAt("host", asking.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
-        if isinstance(answer, str):
-            return await self._finisher.refuse(asking, answer)
+        if isinstance(answer, Stray):
+            return await self._finisher.refuse(asking, answer.code, answer.return_path)
         return await self._finisher.arrive(asking, answer)

@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.blobs import Handoff
+from tunnelrelay.oidc.declined import classify
 from tunnelrelay.pages import login as pages
 from tunnelrelay.pages.page import Form
 from tunnelrelay.policy.rules import Refusal
@@ -45,18 +46,33 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
     return Reply(303, ((b"Location", location.encode("ascii")), *_PRIVATE, *(fields or ())))
 
 
-def declined(handoff: Handoff, owner: str, request_id: str, fields: list[Field]) -> Ended:
-    """The provider said no: `access_denied` is about the person and says whom to ask, all else is its own fault."""
-    log.info("login declined by the provider: host=%s request_id=%s error=%r", handoff.host, request_id, handoff.error)
-    page = pages.provider_error(
+def declined(handoff: Handoff, owner: str, request_id: str, form: Form | None, fields: list[Field]) -> Ended:
+    """The provider answered with an error: a page that says what happened, on whose side, and what to do.
+
+    Args:
+        form: How to sign in with another account, where that is possible.
+    """
+    what = classify(handoff.error, handoff.description)
+    log.info(
+        "login declined by the provider: host=%s request_id=%s error=%r class=%s",
+        handoff.host,
+        request_id,
+        handoff.error,
+        what.page,
+    )
+    page = pages.declined(
+        what.page,
+        what.about,
         request_id=request_id,
         host=handoff.host,
+        path=handoff.return_path,
         error=handoff.error,
         description=handoff.description,
         owner=owner,
+        form=form if what.is_the_persons else None,
         fields=tuple(fields),
     )
-    return Ended(page, "denied" if handoff.error == "access_denied" else "failed")
+    return Ended(page, "denied" if what.page == "access_denied" else "failed")
 
 
 def not_admitted(
@@ -77,12 +93,30 @@ def not_admitted(
 
 
 def provider_failed(
-    error: ProviderError, host: str, request_id: str, *, owner: str = "", fields: list[Field] | None = None
+    error: ProviderError, asking: Asking, path: str, *, owner: str = "", fields: list[Field] | None = None
 ) -> Ended:
-    """The provider could not be used. The visitor learns only which kind it was; our log has the rest."""
+    """The provider could not be used. The visitor learns only which kind it was; our log has the rest.
+
+    Args:
+        path: Where the visitor wanted to go.
+    """
+    host, request_id, more = asking.host, asking.request_id, tuple(fields or ())
     log.warning("login failed at the provider: host=%s request_id=%s reason=%s", host, request_id, error.detail)
-    if error.kind == "unreachable":
-        page = pages.provider_unreachable(request_id=request_id, host=host, fields=tuple(fields or ()))
-    else:
-        page = pages.provider_error(request_id=request_id, host=host, owner=owner, fields=tuple(fields or ()))
+    match error.kind:
+        case "unreachable":
+            page = pages.provider_unreachable(request_id=request_id, host=host, path=path, fields=more)
+        case "refused" | "untrusted":
+            page = pages.declined(
+                "login_misconfigured",
+                error.kind,
+                request_id=request_id,
+                host=host,
+                path=path,
+                owner=owner,
+                fields=more,
+            )
+        case "invalid":
+            page = pages.provider_error(request_id=request_id, host=host, path=path, owner=owner, fields=more)
+        case _:
+            assert_never(error.kind)
     return Ended(page, "failed")

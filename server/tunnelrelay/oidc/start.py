@@ -96,7 +96,7 @@ class Starter:
             self._check_callback(connection, metadata, owner)
         except ProviderError as error:
             self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
-            return provider_failed(error, host, asking.request_id, owner=owner, fields=list(fields))
+            return provider_failed(error, asking, wish.return_path, owner=owner, fields=list(fields))
         now = self._clock()
         transaction = self._transaction(asking, wish, now)
         cookie = self._jar.set(
@@ -133,9 +133,6 @@ class Starter:
         return Transaction(
             tx=secrets.token_hex(16),
             browser_secret=secrets.token_bytes(32),
-            verifier=secrets.token_urlsafe(48),
-            nonce=secrets.token_urlsafe(32),
-            return_path=wish.return_path,
             redirect_uri=self._address.redirect_uri(connection.callback, connection.id, host),
             connection_id=connection.id,
             epoch=connection.epoch,
@@ -160,6 +157,7 @@ class Starter:
             callback=self._address.callback_kind(connection.callback),
             generation=transaction.generation,
             expires_at=transaction.expires_at,
+            return_path=wish.return_path,
         )
         parameters = {
             **_wished(connection, metadata, wish),

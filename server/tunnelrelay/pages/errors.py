@@ -76,6 +76,9 @@ ERRORS: dict[str, ErrorKind] = dict(
         # The login
         _kind("login_state_invalid", 400, "ingress"),
         _kind("login_restart", 400, "ingress"),
+        _kind("login_unfinished", 403, "ingress"),
+        _kind("login_misconfigured", 502, "ingress"),
+        _kind("provider_busy", 503, "ingress", 10),
         _kind("provider_error", 502, "ingress"),
         _kind("provider_unreachable", 502, "ingress"),
         _kind("prefetch_refused", 503, "ingress"),

@@ -27,7 +27,29 @@ USE_ANOTHER_PATH = "/_tunnel/switch"
 
 _UNNAMED_OWNERS = frozenset({"", "default", "local"})
 """Owners that are no person's name but what a token or a loopback agent is called without one."""
-_PROVIDERS_FAULT = frozenset({"provider_error", "provider_unreachable", "access_denied"})
+_PROVIDERS_FAULT = frozenset(
+    {"provider_error", "provider_unreachable", "provider_busy", "login_misconfigured", "access_denied"}
+)
+DeclinedCode = Literal["access_denied", "login_unfinished", "login_misconfigured", "provider_busy", "provider_error"]
+"""What a provider's error comes to: the visitor's doing (the first two), the setup's fault, or the provider's own."""
+
+_ABOUT = {
+    # The visitor's doing: `login_unfinished`
+    "account": ("text_account", "hint_account"),
+    "cancelled": ("text_cancelled", "hint_cancelled"),
+    "consent": ("text_consent", "hint_consent"),
+    "expired": ("text_expired", "hint_expired"),
+    "interaction": ("text_interaction", "hint_interaction"),
+    "login": ("text_login", "hint_login"),
+    "strength": ("text_strength", "hint_strength"),
+    # The setup's fault: `login_misconfigured`
+    "client": ("text_client", "hint_client"),
+    "refused": ("text_refused", "hint_refused"),
+    "request": ("text_request", "hint_request"),
+    "scope": ("text_scope", "hint_scope"),
+    "untrusted": ("text_untrusted", "hint_untrusted"),
+}
+"""The words of each case, in the catalogue below `pages.` and the error's code."""
 
 
 def login_page(
@@ -79,40 +101,95 @@ def state_invalid(*, request_id: str) -> Reply:
     return login_page("login_state_invalid", request_id=request_id)
 
 
-def start_again(*, request_id: str, host: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """The login was begun in another browser, was used already, or took too long."""
-    return login_page("login_restart", request_id=request_id, host=host, link=_home("start_again"), fields=fields)
+def stray_answer(code: str, *, request_id: str, address: str) -> Reply:
+    """On the callback host: an answer that goes no further.
+
+    Args:
+        address: Where the visitor wanted to go; "" when that is not known for sure.
+    """
+    link = Link(address, words().say("buttons.start_again")) if address else None
+    return login_page(code, request_id=request_id, link=link)
+
+
+def start_again(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
+    """The login was begun in another browser, was used already, or took too long.
+
+    Args:
+        path: Where the visitor wanted to go; the button leads there.
+    """
+    link = _own_link(path, "start_again")
+    return login_page("login_restart", request_id=request_id, host=host, link=link, fields=fields)
+
+
+def declined(
+    code: DeclinedCode,
+    about: str = "",
+    *,
+    request_id: str,
+    host: str,
+    path: str = "/",
+    error: str = "",
+    description: str = "",
+    owner: str = "",
+    form: Form | None = None,
+    fields: tuple[Field, ...] = (),
+) -> Reply:
+    """The provider answered with an error, or cannot be used as it is set up.
+
+    Args:
+        about: Which words say what happened, a key of `_ABOUT`; "" for the code's own.
+        path: Where the visitor wanted to go; the button leads there.
+        error, description: The provider's own words.
+        form: How to sign in with another account, where that is possible.
+    """
+    spoken, shown = words(), clean(host, MAX_HOST)
+    return login_page(
+        code,
+        request_id=request_id,
+        host=host,
+        owner=owner,
+        text=spoken.say(f"pages.{code}.{_ABOUT[about][0]}", host=shown) if about else "",
+        hint=spoken.say(f"pages.{code}.{_ABOUT[about][1]}") if about else "",
+        quote=": ".join(text for text in (error, description) if text),
+        link=_own_link(path, "try_again"),
+        form=form,
+        fields=fields,
+    )
 
 
 def provider_error(
     *,
     request_id: str,
     host: str,
+    path: str = "/",
     error: str = "",
     description: str = "",
     owner: str = "",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """The provider answered with an error, or with something that is no good token.
+    """The provider answered with something that is no good token, or with an error that is its own.
 
     Args:
+        path: Where the visitor wanted to go; the button leads there.
         error: The provider's error code; `access_denied` gets a page of its own.
         description: The provider's `error_description`.
     """
-    return login_page(
+    return declined(
         "access_denied" if error == "access_denied" else "provider_error",
         request_id=request_id,
         host=host,
+        path=path,
+        error=error,
+        description=description,
         owner=owner,
-        quote=": ".join(text for text in (error, description) if text),
-        link=_home("start_again"),
         fields=fields,
     )
 
 
-def provider_unreachable(*, request_id: str, host: str, fields: tuple[Field, ...] = ()) -> Reply:
+def provider_unreachable(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
     """The provider could not be asked."""
-    return login_page("provider_unreachable", request_id=request_id, host=host, link=_home("try_again"), fields=fields)
+    link = _own_link(path, "try_again")
+    return login_page("provider_unreachable", request_id=request_id, host=host, link=link, fields=fields)
 
 
 def not_admitted(
@@ -296,7 +373,11 @@ def logged_out(
 
 
 def _home(button: str) -> Link:
-    return Link("/", words().say(f"buttons.{button}"))
+    return _own_link("/", button)
+
+
+def _own_link(path: str, button: str) -> Link:
+    return Link(_own_path(path), words().say(f"buttons.{button}"))
 
 
 def _as_whom(who: str) -> tuple[tuple[str, str], ...]:
