@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.agent.configfile import RESTRICTING, default_path, load
+from tunnelctl.agent.configfile import HARMLESS, RESTRICTING, default_path, load
 from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
 
@@ -151,3 +151,51 @@ def test_the_file_lies_where_the_platform_keeps_configuration(tmp_path):
     assert default_path({}).name == "tunnel.yml"
     assert default_path({}).parent.name == "tunnelctl"
     assert default_path({"TUNNELCTL_CONFIG": str(tmp_path / "x")}) == tmp_path / "x"
+
+
+TUNNEL = "tunnels:\n  web:\n    addr: 80\n"
+MISSPELT = [
+    "basicauth", "basic-auth", "basic_atuh", "basicAuth", "BASIC_AUTH", "auth", "httpauth", "oath", "iodc", "odic",
+    "oidc_allow_emails", "allow_email", "allowed_emails", "ip_restrictions", "ip_restricton", "iprestriction",
+    "cidr_alow", "deny_cidr", "mutual_tls", "mtls_ca", "verify_webhooks", "verfy_webhook", "trafic_policy",
+    "traffic-policy", "policies", "user_agent_filters", "jwt_issuer", "password", "passwords", "login", "whitelist",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", MISSPELT)
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_what_looks_like_a_restriction_is_an_error_in_every_version_and_place(file, version, key):
+    """Published all the same, the app would be open to everybody."""
+    (inside,) = problems(file(f"version: {version}\n{TUNNEL}    {key}: [x]\n"))
+    assert inside.startswith("5: ")
+    assert key in inside
+    (outside,) = problems(file(f"version: {version}\n{key}: x\n{TUNNEL}"))
+    assert key in outside
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "security: {basic_auth: [a:b]}",
+        "modules: [{name: x}, {oauth: {provider: google}}]",
+        "extra: {a: {b: [{c: {ip_restriction: {}}}]}}",
+        "inspect: {verfy_webhook: 1}",
+        "upstream: {trafic_policy: x}",
+    ],
+)
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_a_restriction_inside_a_key_that_is_not_known_is_found(file, version, deep):
+    (said,) = problems(file(f"version: {version}\n{TUNNEL}    {deep}\n"))
+    assert "restricts access" in said
+
+
+@pytest.mark.parametrize("key", ["adr: 80", "subdomian: a", "host_heder: x", "labls: [a=b]", "metdata: x"])
+def test_a_misspelt_key_is_an_error_in_the_second_version_too(file, key):
+    (said,) = problems(file(f"version: 2\n{TUNNEL}    {key}\n"))
+    assert "did you mean" in said
+
+
+def test_ngroks_own_keys_that_keep_nobody_out_stay_warnings_in_the_second_version(file):
+    keys = [key for key in sorted(HARMLESS) if key not in INSTEAD]
+    config = load(file("version: 2\n" + TUNNEL + "".join(f"    {key}: x\n" for key in keys)))
+    assert len(config.warnings) == len(keys)

@@ -1,11 +1,13 @@
 """The agent's configuration file: YAML in the schema of ngrok's version 3 (and what of version 2 we can use).
 
 A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
-version 2 file, which ngrok itself read loosely, it is a warning, unless its name says that it restricts access.
+version 2 file, which ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a key that
+is known: then it is an error too.
 Saving is in `configsave`.
 """
 
 import os
+import re
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,25 @@ RESTRICTING = frozenset(
     }
 )  # fmt: skip
 """Keys that keep visitors out. Where one of them is not implemented the file is refused, whatever its version."""
+HARMLESS = frozenset(
+    {
+        "agent_tls_termination", "app_protocol", "bind_tls", "binding", "bindings", "client_type", "compression",
+        "crl_noverify", "crt", "description", "dns_resolver_ips", "heartbeat_interval", "heartbeat_tolerance",
+        "inspect", "inspect_db_size", "inspect_db_max_size", "key", "log_output", "name", "protocol", "proxy_proto",
+        "proxy_protocol", "region", "remote_addr", "remote_management", "schemes", "server_certificate",
+        "server_private_key", "socks5_proxy", "terminate_at", "update", "update_channel", "update_check", "upstream",
+        "verify_upstream_tls", "verify_upstream_tls_cas", "web_addr", "web_allow_hosts", "websocket_tcp_converter",
+    }
+)  # fmt: skip
+"""Keys of ngrok's that are not implemented and keep no visitor out: in a version 2 file they are a warning."""
+_RESTRICTING_NAMES = tuple(
+    RESTRICTING | {part for key in TUNNEL_KEYS if key.startswith(("basic", "oidc", "ip_")) for part in key.split(".")}
+)
+_RESTRICTING_WORDS = re.compile(
+    "auth(?!or|tok)|oidc|saml|jwt|cidr|allow|deny|restrict|polic|passw|mutual|mtls|webhook|filter|login|list$|acl"
+    "|verify|credential|firewall|limit|protect"
+)
+"""In a key that is not known, what says that it was meant to keep visitors out."""
 NOT_YET = {"endpoints": "endpoints cannot be started from the file; write each below `tunnels`, or use `tunnel http`"}
 TOP_KEYS = ("version", "agent", "tunnels")
 SEE_KEYS = "docs/reference/agent-configuration.md lists the keys of a tunnel"
@@ -173,13 +194,20 @@ class _Reader:
 
     def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> None:
         near = _near(entry.key, prefix)
-        if entry.key in RESTRICTING or is_rule:
+        hidden = next((one for one in entry.below() if is_restricting(one.key)), None)
+        if hidden is not None and not is_restricting(entry.key):
+            what = f"{hidden.key} restricts access, and does nothing inside of {prefix}{entry.key}"
+            self._problem(hidden, f"{what}, a key that is not known here; {SEE_KEYS}")
+        elif entry.key in RESTRICTING or is_rule:
             known = INSTEAD | ({} if prefix.startswith("tunnels.") else IN_A_TUNNEL)
             what = f"{prefix}{entry.key} restricts access and is not implemented here"
             self._problem(entry, f"{what}; {known.get(entry.key, near or SEE_KEYS)}")
+        elif is_restricting(entry.key):
+            what = f"unknown key {prefix}{entry.key}, which looks as if it restricted access"
+            self._problem(entry, f"{what}; {near or SEE_KEYS}")
         elif entry.key in NOT_YET:
             self._not_yet(entry)
-        elif is_v2:
+        elif is_v2 and (entry.key in HARMLESS or not near):
             self._warnings.append(f"{self._path}:{entry.line}: unknown key {entry.key} is ignored")
         else:
             more = near or INSTEAD.get(entry.key, "")
@@ -191,6 +219,15 @@ class _Reader:
 
     def _problem(self, entry: Entry, what: str) -> None:
         self._problems.append(f"{self._path}:{entry.line}: {what}")
+
+
+def is_restricting(key: str) -> bool:
+    """Whether a key's name says that it keeps visitors out, misspelt or not, in whatever style it is written."""
+    if key in RESTRICTING:
+        return True
+    if key in HARMLESS or key in AGENT_KEYS:
+        return False
+    return bool(_RESTRICTING_WORDS.search(key.lower())) or nearest(key, _RESTRICTING_NAMES) is not None
 
 
 def _near(key: str, prefix: str) -> str:

@@ -1,6 +1,7 @@
 """YAML with line numbers: mappings whose every key knows where it stands. Nothing here knows what the keys mean."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -22,6 +23,19 @@ class Entry:
     key: str
     line: int
     value: "str | Mapping | tuple[str, ...] | None"
+    node: yaml.Node | None = field(default=None, repr=False, compare=False)
+
+    def below(self) -> "Iterator[Entry]":
+        """Every key inside the value, however deep, in lists too; without their values."""
+        waiting = [self.node]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, yaml.SequenceNode):
+                waiting.extend(node.value)
+            elif isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    yield Entry(str(key.value), key.start_mark.line + 1, None)
+                    waiting.append(value)
 
 
 Mapping = dict[str, Entry]
@@ -116,5 +130,5 @@ def _mapping(node: yaml.MappingNode, path: Path) -> Mapping:
             raise FileInvalid(
                 [f"{path}:{line}: {key} stands here for the second time (first in line {mapping[key].line})"]
             )
-        mapping[key] = Entry(key, line, _value(value_node, path))
+        mapping[key] = Entry(key, line, _value(value_node, path), value_node)
     return mapping
