@@ -178,7 +178,9 @@ async def test_a_violation_and_a_close_in_one_segment_end_the_link_without_a_fau
 
 
 @pytest.mark.parametrize(
-    "behind", [b"\x81\x05hello", websocket(b"hello", Opcode.TEXT), websocket(b"", Opcode.PING) * 3]
+    "behind",
+    [b"\x81\x05hello", websocket(b"hello", Opcode.TEXT), websocket(b"", Opcode.PING) * 3],
+    ids=["unmasked", "text", "pings"],
 )
 async def test_what_follows_a_violation_or_a_close_is_not_read(behind, caplog):
     async with linked() as (relay, agent):
