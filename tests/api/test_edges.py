@@ -294,3 +294,64 @@ async def test_a_provider_that_nobody_answers_for_is_found_out(ann):
 
     assert (answer.status_code, answer.json()["ok"]) == (200, False)
     assert OIDC["client_secret"] not in answer.text
+
+
+# An edge with everything, by one call
+
+LOGIN = {"issuer": "https://acme.okta.com", "client_id": "0oa1", "client_secret": HIDDEN, "allow_domains": ["acme.com"]}
+
+
+async def test_an_edge_is_made_with_its_login_and_who_serves_it_by_one_call(office, ann):
+    group = await made(ann, "/backends/tunnel_group", labels={"app": "shop"})
+    body = {
+        "hostports": ["shop.tun.example:443"],
+        "oidc": LOGIN,
+        "ip_restriction": {"deny": ["203.0.113.0/24"]},
+        "request_headers": {"add": {"X-Api-Key": HIDDEN}},
+        "host_header": "shop.internal",
+        "backend": {"backend_id": group["id"], "sticky": True},
+    }
+
+    edge = await made(ann, "/edges/https", **body)
+
+    (route,) = edge["routes"]
+    assert (route["oidc"]["issuer"], route["oidc"]["allow_domains"]) == (LOGIN["issuer"], ["acme.com"])
+    assert (route["backend"]["backend"]["id"], route["backend"]["sticky"]) == (group["id"], True)
+    assert (route["host_header"], route["ip_restriction"]["deny"]) == ("shop.internal", ["203.0.113.0/24"])
+    assert edge["redirect_uri"].startswith("https://idp.tun.example/")
+    assert HIDDEN not in str(edge)
+    assert edge == (await ann.ask("GET", f"/edges/https/{edge['id']}")).json()
+    policy = office.parts.registry.find("shop.tun.example").policy
+    assert policy.connection.client_secret.reveal() == HIDDEN
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"oidc": {**LOGIN, "issuer": "ftp://audience.acme.example"}}, "oidc.issuer"),
+        ({"oidc": {**LOGIN, "client_secret": None}}, "oidc.client_secret"),
+        ({"oidc": LOGIN, "ip_restriction": {"allow": ["10.0.0.1/8"]}}, "ip_restriction.allow"),
+        ({"oidc": LOGIN, "request_headers": {"add": {"X-Key": None}}}, "request_headers.add"),
+        ({"oidc": LOGIN, "backend": {"backend_id": "bkdtg_none"}}, "backend.backend_id"),
+        ({"oidc": LOGIN, "oauth": {"provider": "google"}}, "oauth"),
+        ({"oidc": LOGIN, "basic_auth": {"credentials": ["ann:password-1"]}}, "oidc"),
+    ],
+)
+async def test_of_an_edge_a_part_of_which_is_refused_nothing_is_left(office, ann, more, field):
+    answer = await ann.ask("POST", "/edges/https", {"hostports": ["shop.tun.example:443"], **more})
+
+    assert answer.status_code == 400
+    assert field in answer.json()["details"]
+    assert await office.store.edges.all() == await office.store.domains.all() == []
+    assert await office.store.name("shop.tun.example") is None
+    assert HIDDEN not in answer.text
+
+
+async def test_of_an_edge_whose_host_is_taken_nothing_is_left(office, ann):
+    other = await office.program("outsider")
+    await made(other, "/edges/https", hostports=["shop.tun.example:443"])
+
+    answer = await ann.ask("POST", "/edges/https", {"hostports": ["shop.tun.example:443"], "oidc": LOGIN})
+
+    assert answer.status_code == 409
+    assert [edge.owner for edge in await office.store.edges.all()] == ["other"]

@@ -180,3 +180,25 @@ async def test_a_credential_that_may_not_join_is_told_so(desk, app):
     outcome = await desk.world.agent(app.port, edge="shop", token=made["token"]).running
     assert isinstance(outcome, NotAllowed)
     assert outcome.hint
+
+
+async def test_an_edge_with_its_login_is_made_by_one_command_and_shown_as_a_table(desk, capsys):
+    made = await desk.api(
+        "edges", "https", "create", f"--hostports=one-call.localhost:{desk.world.port}",
+        "--oidc.issuer=https://acme.okta.com", "--oidc.client-id=0oa1", "--oidc.client-secret=s3cret-of-the-test",
+        "--oidc.allow-domains=acme.com",
+    )  # fmt: skip
+    capsys.readouterr()
+    await asyncio.to_thread(run, ["api", "edges", "https", "list", "--output", "table"])
+    table, _ = capsys.readouterr()
+    await desk.api(
+        "edges", "https", "create", "--hostports=refused.localhost", "--oidc.issuer=ftp://acme.okta.com", code=1
+    )
+
+    head, row = table.splitlines()
+    assert head.split()[0] == "ID"
+    assert made["id"] in row
+    assert made["routes"][0]["oidc"]["allow_domains"] == ["acme.com"]
+    assert "s3cret-of-the-test" not in table
+    hosts = [domain["domain"] for domain in (await desk.api("reserved-domains", "list"))["reserved_domains"]]
+    assert [host for host in hosts if host.startswith("refused")] == []

@@ -1,4 +1,4 @@
-"""`tunnel api`: everything an administrator does in the dashboard, as commands. JSON on stdout, talk on stderr.
+"""`tunnel api`: everything an administrator does in the dashboard, as commands. Answers on stdout, talk on stderr.
 
 The commands are made from `api_table` when they are called; what they send is made by `api_fields`, sent by
 `api_client`.
@@ -18,6 +18,7 @@ from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.cli.api_access import ACCESS, access_of, keep_access, open_api, warn_of_literal
 from tunnelctl.cli.api_fields import Field, FieldInvalid, body_of, parse_object, query_of
 from tunnelctl.cli.api_table import GROUPS, Group, Operation
+from tunnelctl.cli.api_view import table
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flags import with_options
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_DATA = 1024 * 1024
 """Bytes of a body that is read from a file: as much as the API takes, and more."""
+OUTPUT = "What is printed: json for programs, or table for people."
 FOLDERS = {
     "edges": "Durable endpoints that tunnels join, and their routes.",
     "edge-modules": "What guards an edge, and who serves it.",
@@ -96,6 +98,8 @@ def command_of(operation: Operation) -> click.Command:
         options.append(click.Option(["--all", "everything"], is_flag=True, help="Follow the list to its end."))
     if operation.body:
         options.append(click.Option(["--data"], metavar="FILE|-", help="The whole body as JSON, instead of fields."))
+
+    options.append(click.Option(["--output"], type=click.Choice(["json", "table"]), default="json", help=OUTPUT))
 
     @click.pass_context
     def run(ctx: click.Context, /, **given: Any) -> None:
@@ -170,7 +174,7 @@ def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> Non
     finally:
         opened.close()
     if answer is not None:
-        click.echo(shown(answer))
+        click.echo(table(answer) if given.get("output") == "table" else shown(answer))
 
 
 def shown(answer: Any) -> str:

@@ -87,6 +87,11 @@ ROUTE = (
     *WORDS,
     *(field for name, (_, fields) in MODULES.items() for field in below(name, fields)),
 )
+NEW_EDGE = (
+    many("hostports", "Host it answers at, as shop.tun.example:443; empty for none."),
+    *(field for field in ROUTE if field.name not in ("match", "match_type")),
+)
+"""An edge with everything that guards it, made by one call."""
 EDGE = (many("hostports", "Host it answers at, as shop.tun.example:443; empty for none."), *WORDS)
 PROVIDER = (
     text("issuer", "Issuer URL."),
@@ -147,7 +152,7 @@ GROUPS: tuple[Group, ...] = (
         "Durable endpoints that tunnels join.",
         (
             _list("/edges/https", "List edges."),
-            _create("/edges/https", "Make an edge.", *EDGE, OWNER),
+            _create("/edges/https", "Make an edge, with its login and other rules at once.", *NEW_EDGE, OWNER),
             _get("/edges/https/{id}", "Show an edge."),
             _update("/edges/https/{id}", "Change what is given.", *EDGE),
             _do(

@@ -49,7 +49,7 @@ MaybeMatchType = Annotated[str, _only("path_prefix", ""), Field(json_schema_extr
 MaybeMatch = Annotated[str, _only("/", ""), Field(json_schema_extra={"enum": ["/", ""]})]
 
 
-class _Modules(Given):
+class Modules(Given):
     """What a route may be given at once; what is absent or null stays as it is."""
 
     description: Description = ""
@@ -78,14 +78,14 @@ class _Modules(Given):
         return {name: module for name, module in given.items() if module is not None}
 
 
-class NewRoute(_Modules):
+class NewRoute(Modules):
     """The route to make."""
 
     match_type: MatchType
     match: Match
 
 
-class RouteChange(_Modules):
+class RouteChange(Modules):
     """What is absent, null or an empty match stays as it is."""
 
     match_type: MaybeMatchType = ""
@@ -138,7 +138,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
     return router
 
 
-async def _changed(services: Services, call: Call, edge_id: str, body: _Modules, change: Change) -> EdgeRoute:
+async def _changed(services: Services, call: Call, edge_id: str, body: Modules, change: Change) -> EdgeRoute:
     """Writes the route and its modules, then who serves it: the rules stand before anybody is served."""
     if body.backend is not None:
         await check_group(services, call, edge_id, body.backend)

@@ -6,6 +6,8 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from tunnelrelay.api.edge_changes import secrets_with, take_modules, with_backend
+from tunnelrelay.api.edge_routes import Modules
 from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.oidc_module import OidcModule, spec_of
@@ -23,6 +25,7 @@ from tunnelrelay.api.values import (
     needs,
 )
 from tunnelrelay.api.verdicts import Check, check_of
+from tunnelrelay.manage.edge_settings import EdgeSettings
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.problems import invalid
 from tunnelrelay.manage.services import Services
@@ -48,11 +51,9 @@ class EdgeList(Shown):
     next_page_uri: str | None
 
 
-class GivenEdge(Given):
-    """An edge to make."""
+class GivenEdge(Modules):
+    """An edge to make, with its route if any module, a Host or a backend is given. What is refused leaves nothing."""
 
-    description: Description = ""
-    metadata: Metadata = ""
     hostports: HostPorts | None = None
     """Where it answers: one host, with the relay's public port or none. It is reserved if it is free."""
     mutual_tls: _MutualTls = None
@@ -90,13 +91,23 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{PATH}", status_code=201, **needs("edges:write"))
     async def create_https_edge(call: Calling, body: GivenEdge) -> Edge:
-        """Makes an edge. It has no route yet, and serves nobody before it has one."""
+        """Makes an edge, with its modules at once if any are given. Without any it has no route and serves nobody."""
+        modules = body.modules()
+        has_route = bool(modules) or body.backend is not None or body.host_header is not None
+
+        def made(settings: EdgeSettings) -> EdgeSettings:
+            settings = take_modules(settings, modules, body.host_header)
+            return settings if body.backend is None else with_backend(settings, body.backend)
+
         new = NewEdge(
             description=body.description,
             metadata=body.metadata,
             host=_host(call.links, body.hostports or []) or None,
             owner=body.owner,
-            with_route=False,
+            with_route=has_route,
+            change=made if has_route else None,
+            secrets=secrets_with(modules),
+            backend_id=(body.backend.backend_id if body.backend is not None else None) or "",
         )
         return edge_of(call.links, await edges.create(call.actor, new))
 

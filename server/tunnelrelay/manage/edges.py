@@ -67,6 +67,9 @@ class NewEdge:
         host: A host or label, reserved for its owner if it is not yet; None for none.
         owner: Whose it is to be; None for the actor's own, anybody else only for administrators.
         with_route: It has its route `/` from the start.
+        change: Its modules, as in `set_policy`; None for none. They are checked before anything is written.
+        secrets: Those of the modules.
+        backend_id: The tunnel group that serves it; "" for the tunnels that carry its own label.
     """
 
     description: str = ""
@@ -74,6 +77,9 @@ class NewEdge:
     host: str | None = None
     owner: str | None = None
     with_route: bool = True
+    change: Change | None = None
+    secrets: EdgeSecrets | None = None
+    backend_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,9 @@ class Edges:
     tests: ProviderTests
 
     async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
-        """A new edge: open, and served by whoever carries its own label, until `set_policy` and `set_backend`.
+        """A new edge with its modules. Without any it is open, and served by whoever carries its own label.
+
+        Either all of it is made or nothing: what is refused leaves neither an edge nor a reserved name behind.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
@@ -98,7 +106,8 @@ class Edges:
         check_texts(description=new.description, metadata=new.metadata)
         if self.live.edges_of(owner) >= MAX_EDGES:
             raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_EDGES} edges.")
-        host = await self._host(actor, new.host, owner) if new.host else None
+        if new.backend_id:
+            await self._check_group(new.backend_id, owner, "backend.backend_id")
         now = ground.clock()
         route = RouteSettings(id=new_id("route", now), created_at=now) if new.with_route else None
         row = EdgeRow(
@@ -106,15 +115,22 @@ class Edges:
             owner=owner,
             created_at=now,
             updated_at=now,
-            host=host,
+            host=None,
             settings=EdgeSettings(route=route).encode(),
+            backend_id=new.backend_id,
             description=new.description,
             metadata=new.metadata,
         )
+        if new.change is not None:
+            row = self._with_policy(row, new.change, new.secrets or EdgeSecrets())
+        if new.host:  # last: a name that is reserved stays so
+            row = replace(row, host=await self._host(actor, new.host, owner))
         with ground.asking():
             if not await ground.store.edges.add(row):
                 raise _host_taken(row.host)
-            ground.record(actor, "edge.created", id=row.id, owner=owner, host=host or "", after=self.views.said(row))
+            ground.record(
+                actor, "edge.created", id=row.id, owner=owner, host=row.host or "", after=self.views.said(row)
+            )
             await self.live.edge_changed(row.id)
         return self.views.view(row)
 
@@ -192,10 +208,7 @@ class Edges:
         self.ground.authorize(actor, AREA, Access.WRITE)
         row = await self._row(actor, edge_id)
         if backend_id:
-            with self.ground.asking():
-                group = await self.ground.store.backends.get(backend_id)
-            if group is None or group.owner != row.owner:
-                raise invalid({"backend_id": "there is no such tunnel group"})
+            await self._check_group(backend_id, row.owner, "backend_id")
         return await self._change(actor, edge_id, lambda known: replace(known, backend_id=backend_id or ""), version)
 
     async def delete(self, actor: Actor, edge_id: str) -> None:
@@ -288,6 +301,13 @@ class Edges:
         return await self.tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
 
     # The inside
+
+    async def _check_group(self, backend_id: str, owner: str, field: str) -> None:
+        """Raises `ManageError` INVALID when this is no tunnel group of the owner's."""
+        with self.ground.asking():
+            group = await self.ground.store.backends.get(backend_id)
+        if group is None or group.owner != owner:
+            raise invalid({field: "there is no such tunnel group"})
 
     async def _row(self, actor: Actor, edge_id: str) -> EdgeRow:
         with self.ground.asking():

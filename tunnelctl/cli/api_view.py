@@ -1,0 +1,81 @@
+"""An answer of the API as people read it: lists as a table, one thing as names and values. Pure.
+
+Programs read the JSON, which is what `tunnel api` prints unless it is told otherwise. A table leaves out what is empty
+everywhere, and cuts what is long.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+MAX_CELL = 48
+"""Characters of a cell in a list: ids, hosts and issuers fit. One thing alone is shown whole."""
+LEFT_OUT = frozenset({"uri", "metadata", "next_page_uri"})
+"""Columns of lists that say little to people."""
+
+
+def table(answer: Any) -> str:
+    """The answer as lines of text."""
+    rows = _rows(answer)
+    if rows is not None:
+        return _list(rows)
+    if isinstance(answer, dict):
+        return _lines([[_plain(name), text] for name, value in answer.items() if (text := _text(value))])
+    return _text(answer)
+
+
+def _rows(answer: Any) -> list[Any] | None:
+    """The things of a page; None for an answer that is no page."""
+    if not isinstance(answer, dict) or "next_page_uri" not in answer:
+        return None
+    lists = [value for value in answer.values() if isinstance(value, list)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _list(rows: Sequence[Any]) -> str:
+    things = [row if isinstance(row, dict) else {"value": row} for row in rows]
+    names = [name for name in dict.fromkeys(name for thing in things for name in thing) if name not in LEFT_OUT]
+    shown = [name for name in names if any(_text(thing.get(name)) for thing in things)]
+    shown.sort(key=lambda name: name != "id")
+    if not shown:
+        return "(none)"
+    cells = ([_cut(_text(thing.get(name))) for name in shown] for thing in things)
+    return _lines([[_plain(name.upper()) for name in shown], *cells])
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return "(none)"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _text(value: Any) -> str:
+    """A value in one line that no terminal obeys; "" for one that says nothing."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            text = value
+        case {"id": str(text)} if set(value) == {"id", "uri"}:
+            pass
+        case list():
+            text = ", ".join(_text(one) for one in value)
+        case dict():
+            parts = ((name, _text(one)) for name, one in value.items() if name != "uri")
+            text = " ".join(f"{name}={part}" for name, part in parts if part)
+        case _:
+            text = str(value)
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
