@@ -19,6 +19,7 @@ MIDDLE = "tunnelrelay.store tunnelrelay.registry tunnelrelay.policy tunnelrelay.
 MAY_USE: dict[str, str] = {
     # The bottom floor both ends share, then the agent.
     "tunnelctl.bounds": "",
+    "tunnelctl.memo": "",
     "tunnelctl.wire": "",
     "tunnelctl.http1": "",
     "tunnelctl.oidc": "",
@@ -59,8 +60,8 @@ MAY_USE: dict[str, str] = {
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
-EVERYWHERE = ("tunnelctl.bounds",)
-"""What every area may import: the record in which a module declares its limits."""
+EVERYWHERE = ("tunnelctl.bounds", "tunnelctl.memo")
+"""What every area may import: the record in which a module declares its limits, and the cache of peers' bytes."""
 
 TOP = {
     "tunnelctl.__main__",

@@ -11,6 +11,7 @@ import re
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from tunnelctl.http1.errors import HttpError
+from tunnelctl.memo import Memo
 
 Field = tuple[bytes, bytes]
 
@@ -59,8 +60,8 @@ class _Fields:
         note = _NOTES.get(name.lower())
         if note is not None:
             getattr(self, note)(value)
-        elif len(_PLAIN_NAMES) < MAX_PLAIN_NAMES:
-            _PLAIN_NAMES.add(name)
+        else:
+            _PLAIN_NAMES[name]
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a field, None when absent.
@@ -196,9 +197,8 @@ class ResponseHead(_Fields):
         self.lines = b""
 
 
-MAX_PLAIN_NAMES = 4096
-"""Spellings remembered as saying nothing about framing; a visitor inventing names cannot grow it further."""
-_PLAIN_NAMES: set[bytes] = set()
+_PLAIN_NAMES = Memo[bytes, None](lambda name: None, max_bytes=64)
+"""Spellings that are known to say nothing about framing."""
 _NOTES = {
     b"connection": "_note_connection",
     b"content-length": "_note_length",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tunnelctl.http1.head import RequestHead
+from tunnelctl.memo import Memo
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.challenge import challenges, token_challenge
 from tunnelrelay.ingress.guesses import Guesses
@@ -28,8 +29,8 @@ from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.rules import Bearer, Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
-MAX_ORIGINS = 4096
-"""Endpoints whose origin is remembered."""
+MAX_HOST = 300
+"""Longest host whose origin (the endpoint's address as browsers write it) is remembered."""
 NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
 """What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
@@ -83,7 +84,7 @@ class Gate:
         self._sessions = sessions
         self._bearers = bearers
         self._login = login
-        self._origins: dict[str, bytes] = {}
+        self._origins = Memo[str, bytes](lambda host: address.url(host).encode(), max_bytes=MAX_HOST)
         self._metrics = metrics
         self._clock = clock
         self._guesses = guesses or Guesses()
@@ -159,7 +160,7 @@ class Gate:
     def _pass_program(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, program: Program
     ) -> Passed | None:
-        verdict = judge_token(policy, peer_ip=peer_ip, head=head, origin=self._origin(host))
+        verdict = judge_token(policy, peer_ip=peer_ip, head=head, origin=self._origins[host])
         return Passed(program.fields, program, TOKEN_FIELDS) if verdict is Allow.NAMED else None
 
     async def _decide_by_token(
@@ -181,19 +182,10 @@ class Gate:
                 passed = self._pass_program(policy, head, host, peer.host, program)
                 return passed or self._unauthorized(policy, Visit.UPGRADE, head, host, request_id)
 
-    def _origin(self, host: str) -> bytes:
-        """The endpoint's address as browsers write it in `Origin`, remembered."""
-        origin = self._origins.get(host)
-        if origin is None:
-            if len(self._origins) >= MAX_ORIGINS:
-                self._origins.clear()
-            origin = self._origins[host] = self._address.url(host).encode()
-        return origin
-
     def _pass(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None, now: float
     ) -> Passed | None:
-        origin = self._origin(host)
+        origin = self._origins[host]
         verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
         if verdict is Allow.NAMED and session is not None:
             # Only now: requests that a neighbour's page makes a browser send keep no session awake.
@@ -206,7 +198,7 @@ class Gate:
     async def _refuse(
         self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None
     ) -> Reply:
-        origin = self._origin(host)
+        origin = self._origins[host]
         match judge(policy, peer_ip=peer.host, head=head, is_signed_in=session is not None, origin=origin):
             case SignIn():
                 assert policy.connection is not None

@@ -18,6 +18,7 @@ import hmac
 import re
 
 from tunnelctl.http1.head import RequestHead, ResponseHead
+from tunnelctl.memo import Memo
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.classify import wants_html
 
@@ -26,8 +27,8 @@ COOKIE_SECONDS = 400 * 86_400
 """The longest that browsers keep a cookie (RFC 6265bis section 5.5)."""
 MAX_ENDED = 20
 """Cookies ended by one answer; the next one ends the next."""
-MAX_HOSTS = 4096
-"""Hosts whose cookie is remembered."""
+MAX_HOST = 300
+"""Longest host whose cookie is remembered."""
 _CLEAR = b'Clear-Site-Data: "cache", "storage"\r\n'
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _SCRIPT = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script\b", re.IGNORECASE)
@@ -45,7 +46,7 @@ class Handover:
         self._key = key
         self._secure = b"; Secure" if is_secure else b""
         self._name = COOKIE if is_secure else COOKIE_PLAIN
-        self._values: dict[tuple[str, int], bytes] = {}
+        self._values = Memo(self._sign, max_bytes=MAX_HOST)
 
     def lines(self, host: str, generation: int, request: RequestHead, response: ResponseHead | None = None) -> bytes:
         """Header lines to put before an answer's own; b"" for a browser that was told already, or would not heed it.
@@ -56,21 +57,18 @@ class Handover:
         """
         if not _is_heeded(request):
             return b""
-        value = self._value(host, generation)
+        value = self._values[host, generation]
         sent = request.get_all(b"cookie")
         if cookies.one(sent, self._name) != value:
             told = b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n"
             return _CLEAR + told % (self._name, value, COOKIE_SECONDS, self._secure) + self._ended(sent)
         return _CLEAR if response is not None and _has_no_such_worker(request, response) else b""
 
-    def _value(self, host: str, generation: int) -> bytes:
-        key = host, generation
-        if key not in self._values:
-            if len(self._values) >= MAX_HOSTS:
-                self._values.clear()
-            digest = hmac.digest(self._key, b"%d %b" % (generation, host.encode()), "sha256")
-            self._values[key] = b"%d-%b" % (generation, digest[:16].hex().encode())
-        return self._values[key]
+    def _sign(self, name: tuple[str, int]) -> bytes:
+        """The cookie's value for a host and its generation."""
+        host, generation = name
+        digest = hmac.digest(self._key, b"%d %b" % (generation, host.encode()), "sha256")
+        return b"%d-%b" % (generation, digest[:16].hex().encode())
 
     def _ended(self, sent: list[bytes]) -> bytes:
         """Ends the cookies a browser sent along. This comes before what the app sets: the app has the last word."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import RequestHead
+from tunnelctl.memo import Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.gate import Gate
@@ -40,8 +41,8 @@ MAX_VISITORS = 20_000
 """Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
 MAX_READ = 64 * 1024
 """Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
-MAX_NAMES = 4096
-"""Hosts whose spelling as bytes, and visitors whose address as limits count it, are remembered."""
+MAX_NAME = 300
+"""Longest host whose spelling as bytes, and longest address whose key for limits, are remembered."""
 MAX_FORGED = 5
 """Names of forged fields told in one audit event."""
 LOOK_SECONDS = 2.0
@@ -124,13 +125,17 @@ class Ingress:
         self.shares = Shares(visitor_requests)
         self.sticky = Sticky(is_secure=address.is_secure)
         self.buffer = memoryview(bytearray(MAX_READ))
-        self._addresses: dict[str, str] = {}
+        self._addresses = Memo[str, str](
+            lambda host: "" if self._trusts(host) else address_key(host), max_bytes=MAX_NAME
+        )
         self.audit = audit
         self.forged: list[bytes] = []
         self._router = router
         self._acceptor = acceptor
         self._visits: set[Visitor] = set()
-        self._public_names: dict[str, tuple[bytes, bytes]] = {}
+        self._public_names = Memo[str, tuple[bytes, bytes]](
+            lambda host: (host.encode(), address.url(host).encode()), max_bytes=MAX_NAME
+        )
         self._over: set[bytes] = set()
         self._next_look = 0.0
         self._unreadable = Buckets(1, 1 / UNREADABLE_SECONDS, max_keys=MAX_PROXIES)
@@ -194,12 +199,7 @@ class Ingress:
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
-        names = self._public_names
-        if host not in names:
-            if len(names) >= MAX_NAMES:
-                names.clear()
-            names[host] = host.encode(), self.address.url(host).encode()
-        return names[host]
+        return self._public_names[host]
 
     def note_forged(self, visit: Visitor) -> None:
         """A visitor sent fields that only the relay may set; `forged` has their names. They went no further."""
@@ -254,12 +254,7 @@ class Ingress:
 
     def address_of(self, peer: Peer) -> str:
         """Whom limits count a connection as; "" for nobody: this machine, and proxies that stand for many."""
-        known = self._addresses
-        if peer.host not in known:
-            if len(known) >= MAX_NAMES:
-                known.clear()
-            known[peer.host] = "" if self._trusts(peer.host) else address_key(peer.host)
-        return known[peer.host]
+        return self._addresses[peer.host]
 
     def server_name(self, ssl_object: object) -> str | None:
         """The name a TLS client asked for."""

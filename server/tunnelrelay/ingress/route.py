@@ -8,6 +8,7 @@ import msgspec
 
 from tunnelctl import __version__
 from tunnelctl.http1.head import MAX_FIELDS, MAX_REQUEST_HEAD, MAX_TARGET, RequestHead
+from tunnelctl.memo import Memo
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
@@ -83,7 +84,7 @@ class Router:
         self._is_token_free = is_token_free
         self._redirects = redirects
         self._issuer_ports = issuer_ports
-        self._hosts: dict[bytes, tuple[str, bytes] | None] = {}
+        self._hosts = Memo(self._read_host, max_bytes=MAX_HOST)
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
         """Decide for one request.
@@ -95,7 +96,7 @@ class Router:
         target = head.target
         if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head, is_secure)) is not None:
             return own
-        known = self._host(head.host)
+        known = self._hosts[head.host]
         if known is None:
             return Unwanted("bad_request", closes=True)
         host, spelling = known
@@ -179,19 +180,11 @@ class Router:
             }
         )
 
-    def _host(self, value: bytes) -> tuple[str, bytes] | None:
-        """`canonical_host`, remembered: a visitor's connection asks the same again and again.
-
-        Beside it the value in its one spelling, with the port if there was one: what the upstream is told.
-        """
-        hosts = self._hosts
-        if value not in hosts:
-            if len(hosts) >= MAX_HOSTS:
-                hosts.clear()
-            host = self._address.canonical_host(value)
-            port = b":%d" % self._address.port if b":" in value else b""
-            hosts[value] = (host, host.encode() + port) if host is not None else None
-        return hosts[value]
+    def _read_host(self, value: bytes) -> tuple[str, bytes] | None:
+        """`canonical_host`, and the value in its one spelling, with the port if there was one, as the app is told."""
+        host = self._address.canonical_host(value)
+        port = b":%d" % self._address.port if b":" in value else b""
+        return (host, host.encode() + port) if host is not None else None
 
     def _is_same_authority(self, head: RequestHead, host: str) -> bool:
         authority = head.target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
@@ -210,8 +203,8 @@ class Router:
         return endpoint.policy is None or endpoint.policy.connection is not None
 
 
-MAX_HOSTS = 4096
-"""Host values remembered; visitors can invent as many as they like."""
+MAX_HOST = 300
+"""Longest Host value that is remembered, in bytes: a name has at most 253 (RFC 1035), and a port six more."""
 
 
 def is_probe(head: RequestHead) -> bool:

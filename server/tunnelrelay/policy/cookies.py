@@ -8,7 +8,7 @@ tab, compare names exactly, and take two cookies of our name for none. The `__Ho
 import re
 from collections.abc import Iterable, Sequence
 
-from tunnelrelay.policy.memo import Memo
+from tunnelctl.memo import Memo
 
 SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
 """Name of the session cookie over https, and over plain http (domain `localhost` only)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tunnelctl.http1.fields import HOP_BY_HOP, loose_name
-from tunnelrelay.policy.memo import Memo
+from tunnelctl.memo import Memo
 
 MAX_NAME = 64
 """Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
@@ -228,6 +228,6 @@ def _response_kind(name: bytes) -> int:
     }.get(name, KEEP)
 
 
-REQUEST = Memo(lambda name: _request_kind(loose_name(name)), max_bytes=MAX_NAME)
-RESPONSE = Memo(lambda name: _response_kind(loose_name(name)), max_bytes=MAX_NAME)
+REQUEST = Memo[bytes, int](lambda name: _request_kind(loose_name(name)), max_bytes=MAX_NAME)
+RESPONSE = Memo[bytes, int](lambda name: _response_kind(loose_name(name)), max_bytes=MAX_NAME)
 """What each spelling of a field name means, learnt on first sight."""

@@ -1,0 +1,65 @@
+"""The one cache of what was worked out of a peer's bytes: peers send the same few values again and again.
+
+Bounded by count and by bytes. When it is full, everything is forgotten: a look-up that is known costs no more than one
+in a dict, which no cache that notes what was used last can do, and honest values are learnt again at once.
+"""
+
+from collections.abc import Callable
+from sys import getsizeof
+from typing import TypeVar
+
+MAX_ENTRIES = 4_096
+"""Entries of one memo."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Bytes of one memo: keys, results, and `ENTRY_BYTES` for each entry. A program has a dozen memos, most of which cannot
+reach it, as their keys are short: 4,096 keys of 64 bytes are 1 MB."""
+ENTRY_BYTES = 100
+"""What a dict of this size takes for an entry, beside key and value."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Memo(dict[K, V]):
+    """A pure function's results by its argument: `memo[key]` works out what is not known, and remembers it.
+
+    Args:
+        learn: The function. It must depend on nothing but its argument.
+        max_bytes: Longest key that is remembered; what a longer one comes to is worked out each time.
+        max_total: Bytes of the whole memo, by `weight`.
+    """
+
+    __slots__ = ("_learn", "_max_bytes", "_max_total", "total")
+
+    def __init__(self, learn: Callable[[K], V], *, max_bytes: int, max_total: int = MAX_BYTES) -> None:
+        super().__init__()
+        self._learn = learn
+        self._max_bytes = max_bytes
+        self._max_total = max_total
+        self.total = 0
+
+    def __missing__(self, key: K) -> V:
+        found = self._learn(key)
+        if length(key) <= self._max_bytes:
+            size = ENTRY_BYTES + weight(key) + weight(found)
+            if len(self) >= MAX_ENTRIES or self.total + size > self._max_total:
+                self.clear()
+                self.total = 0
+            if size <= self._max_total:
+                self.total += size
+                self[key] = found
+        return found
+
+
+def length(key: object) -> int:
+    """Bytes of text in a key, or in all parts of one."""
+    if isinstance(key, bytes | str):
+        return len(key)
+    return sum(map(length, key)) if isinstance(key, tuple) else 0
+
+
+def weight(value: object) -> int:
+    """Bytes of memory that a key or a result takes: text, numbers, None, and tuples of them."""
+    if isinstance(value, tuple):
+        return getsizeof(value) + sum(map(weight, value))
+    return getsizeof(value) if value is not None else 0
