@@ -28,6 +28,7 @@ from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.given import Given
+from tunnelrelay.ingress.files import visitors_at_once
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.ingress import Ingress
@@ -319,6 +320,7 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
         hold_seconds=config.hold_seconds,
         idle_seconds=config.idle_seconds,
         visitor_requests=config.visitor_requests,
+        max_visitors=visitors_at_once(),
         trusted=config.trusted_proxy,
         redirects=redirects,
         endpoint_hsts_seconds=int(config.endpoint_hsts_seconds),

@@ -14,6 +14,7 @@ from tunnelctl.cli.exits import Exit, Failure, has_colour
 from tunnelctl.signals import stopped_by_signals
 from tunnelctl.stdio import when_reader_leaves
 from tunnelrelay.config import RelayConfig
+from tunnelrelay.ingress.files import raise_limit, visitors_at_once, warn_when_few
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
@@ -34,6 +35,8 @@ def run_relay(config: RelayConfig) -> int:
         BrokenPipeError: Nothing reads its log any more.
     """
     logs = Logs(config.log_format, config.log_level)
+    raise_limit()
+    warn_when_few(visitors_at_once())
     try:
         _runner(_serve(config, logs))
     except StartError as error:

@@ -7,6 +7,7 @@ import re
 from abc import abstractmethod
 from typing import cast
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import Decoder, Field, Piece
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_REQUEST_HEAD, RequestHead
@@ -43,6 +44,18 @@ MAX_CHUNKED_DRAIN = 64 * 1024
 MAX_LINES = 256
 """Lines of a chunked body that one connection has decoded in one turn of the loop, about 0.4 ms; the rest waits for the
 next turn, and meanwhile nothing is read of it."""
+BOUNDS = (
+    DeclaredBound(
+        name="what a visitor's connection has sent before it is its turn",
+        limit=MAX_REQUEST_HEAD,
+        unit="bytes",
+        per="visitor connection",
+        when_full="nothing more is read of it; a head that is longer is answered 431",
+        worst_bytes=MAX_REQUEST_HEAD,
+        holds=("Incoming._ahead",),
+    ),
+)
+
 _TLS_HELLO = b"\x16\x03"
 """How TLS begins. It never ends a line, so that its sender would wait for the time-out to learn that we speak none."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -66,6 +79,7 @@ class Incoming(VisitorConnection):
         "_drained",
         "_has_far_half_ended",
         "_is_opaque",
+        "_waits",
         "is_idle",
         "is_told_secure",
         "peer",
@@ -84,6 +98,7 @@ class Incoming(VisitorConnection):
         self._decoder: Decoder | None = None
         self._drained = 0
         self._is_opaque = False
+        self._waits = False  # for a turn, with a whole head
         self._has_far_half_ended = False
 
     @abstractmethod
@@ -151,7 +166,7 @@ class Incoming(VisitorConnection):
             return not self.is_secure
         # A body that waits for its exchange to begin, or for its turn, may be here whole.
         may_be_whole = self._decoder is None or not self._reads_body() or bool(self._ahead)
-        if self.is_idle or not may_be_whole or self.is_secure:
+        if (self.is_idle and not self._waits) or not may_be_whole or self.is_secure:
             return False
         self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
@@ -229,7 +244,7 @@ class Incoming(VisitorConnection):
 
         One for each turn of the loop (see `_next_request`): a pipeline of thousands keeps nobody else waiting.
         """
-        if not self.is_idle or not self._ahead or self.is_lingering or self.is_paused:
+        if not self.is_idle or not self._ahead or self.is_lingering or self.is_paused or self._waits:
             return
         ahead = self._ahead
         if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
@@ -238,8 +253,21 @@ class Incoming(VisitorConnection):
         if end < 4:
             self._await_rest(ahead)
             return
-        self._ahead = ahead[end:]
-        self._take(ahead[:end])
+        if self.ingress.turns.take(self):
+            self._ahead = ahead[end:]
+            self._take(ahead[:end])
+        else:
+            self._waits = True
+
+    def take_turn(self) -> None:
+        """The request that waited for it begins."""
+        self._waits = False
+        if self.is_lingering or self.transport.is_closing():
+            return
+        end = self._ahead.index(b"\r\n\r\n") + 4
+        block, self._ahead = self._ahead[:end], self._ahead[end:]
+        self._take(block)
+        self._keep_pace()
 
     def _await_rest(self, part: bytes) -> None:
         """A head that is not whole yet. One that never can be is refused now, not after the time-out."""

@@ -5,11 +5,12 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import RequestHead
-from tunnelctl.memo import Memo
+from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress import toolarge
 from tunnelrelay.ingress.gate import Gate
@@ -21,6 +22,7 @@ from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.seams import Asking, Visitor
 from tunnelrelay.ingress.shares import Shares
 from tunnelrelay.ingress.sticky import Sticky
+from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
@@ -38,7 +40,13 @@ log = logging.getLogger("tunnelrelay.ingress")
 
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
-"""Connections at once. Each costs about 10 KB while idle; the limit keeps a flood from taking the machine with it."""
+"""Visitors' connections of one relay. Each costs about 10 KB while idle, and at most 32 KiB of what it sends and some
+150 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, an idle
+one is closed for a new one, and new ones of an address that has more than its share are refused."""
+MAX_LOOKED_AT = 32
+"""Connections that are looked at for an idle one when all are taken, the oldest first; busy ones go to the end."""
+FULL_SECONDS = 60.0
+"""How often it is logged that all connections are taken."""
 MAX_READ = 64 * 1024
 """Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
 MAX_NAME = 300
@@ -55,6 +63,24 @@ UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
 of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
 
 BOUNDS = (
+    DeclaredBound(
+        name="visitors' connections",
+        limit=MAX_VISITORS,
+        unit="connections",
+        per="relay",
+        when_full="an idle one is closed for it; it is refused where none is idle, or its address has its share",
+        worst_bytes=MAX_VISITORS * 10_000,
+        holds=("Ingress._visits",),
+    ),
+    DeclaredBound(
+        name="hosts in bytes, and addresses as limits count them",
+        limit=MAX_ENTRIES,
+        unit="entries",
+        per="relay",
+        when_full="all are forgotten, and worked out again",
+        worst_bytes=2 * MAX_BYTES,
+        holds=("Ingress._public_names", "Ingress._addresses"),
+    ),
     DeclaredBound(
         name="proxies whose unreadable words on visitors were logged lately",
         limit=MAX_PROXIES,
@@ -103,6 +129,7 @@ class Ingress:
         hold_seconds: float,
         idle_seconds: float,
         visitor_requests: int,
+        max_visitors: int = MAX_VISITORS,
         trusted: tuple[IPNetwork, ...] = (),
         redirects: bool = False,
         endpoint_hsts_seconds: int = 0,
@@ -132,7 +159,9 @@ class Ingress:
         self.forged: list[bytes] = []
         self._router = router
         self._acceptor = acceptor
-        self._visits: set[Visitor] = set()
+        self._max_visitors = max_visitors
+        self._visits: dict[Visitor, None] = {}  # the oldest first
+        self._next_full_log = 0.0
         self._public_names = Memo[str, tuple[bytes, bytes]](
             lambda host: (host.encode(), address.url(host).encode()), max_bytes=MAX_NAME
         )
@@ -145,23 +174,51 @@ class Ingress:
         self.now: Callable[[], float] = loop.time
         self.call_soon = loop.call_soon
         self.call_later = loop.call_later
+        self.turns = Turns(loop.call_soon, loop.time)
         self.is_draining = False
 
     # For visits
 
     def enter(self, visit: Visitor) -> bool:
-        """Count a connection in; False when there are too many, or too many of the same address."""
-        if not self.shares.enter(visit.connected_address, len(self._visits), MAX_VISITORS):
+        """Count a connection in; False when its address has too many, or nothing makes room for it."""
+        if not self._has_room(visit):
             self.limited("visitor_connections", visit)
             return False
-        self._visits.add(visit)
+        self._visits[visit] = None
         return True
 
     def leave(self, visit: Visitor) -> None:
         """Count it out."""
         if visit in self._visits:
-            self._visits.remove(visit)
+            del self._visits[visit]
             self.shares.leave(visit.connected_address)
+
+    def _has_room(self, visit: Visitor) -> bool:
+        most = min(MAX_VISITORS, self._max_visitors)
+        if len(self._visits) >= most:
+            self._note_full()
+            if not self._close_an_idle_one():
+                return False
+        return self.shares.enter(visit.connected_address, len(self._visits), most)
+
+    def _close_an_idle_one(self) -> bool:
+        """Make room for a new connection, as nginx does: the visitor opens another one for its next request."""
+        for visit in list(islice(self._visits, MAX_LOOKED_AT)):
+            if visit.is_idle:
+                self.leave(visit)
+                visit.transport.abort()
+                return True
+            self._visits[visit] = self._visits.pop(visit)
+        return False
+
+    def _note_full(self) -> None:
+        if self.now() >= self._next_full_log:
+            self._next_full_log = self.now() + FULL_SECONDS
+            log.warning(
+                "all visitors' connections are taken, idle ones are closed for new ones: connections=%d "
+                "hint=raise the limit of open files, or look in the audit log for an address that floods",
+                len(self._visits),
+            )
 
     def session_ended(self, id_digest: bytes) -> None:
         """Close what was opened under a session that is over: one look for all that end in this turn of the loop."""

@@ -1,0 +1,116 @@
+"""Fair turns between visitors: how many requests are begun in one turn of the event loop, and whose come first.
+
+Each request that is begun costs the loop some 200 us until it is answered. While all come from one side, as many are
+begun as have arrived, which is cheapest. As soon as two sides ask at once, each begins a few in a turn, and the rest
+wait in line: a flood then takes more turns, and no longer ones, so that the other side waits for a few requests and not
+for hundreds. Nothing is refused here, and the loop never rests while requests wait.
+
+A side is an address and the endpoint it asked last on that connection. Of one address, whatever it asks, no more than
+`MAX_OF_ADDRESS` are begun in a turn; this machine is no address here, as a proxy on it stands for many visitors.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.ingress.seams import Asking
+
+log = logging.getLogger("tunnelrelay.ingress")
+
+MAX_BEGUN = 2
+"""Requests of one side begun in one turn while another side asks, too: about 0.5 ms of work."""
+MAX_OF_ADDRESS = 16
+"""Requests of one address begun in one turn while another side asks, too."""
+MIXED_SECONDS = 1.0
+"""How long turns are shared after two sides asked at once."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="visitors whose next request waits for its turn",
+        limit=1,
+        unit="requests",
+        per="visitor connection",
+        when_full="the connection's later requests stay unread",
+        worst_bytes=100,
+        holds=("Turns._waiting", "Turns._begun"),
+    ),
+)
+
+Side = tuple[str, str]
+
+
+class TakesTurns(Asking, Protocol):
+    """A visitor's connection with a whole head that is not taken yet."""
+
+    address: str
+
+    def take_turn(self) -> None:
+        """Begin the request, unless the visitor has left."""
+
+
+class Turns:
+    """See the module.
+
+    Args:
+        call_soon, now: The loop's.
+    """
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], Any], now: Callable[[], float]) -> None:
+        self._call_soon = call_soon
+        self._now = now
+        self._latest: Side = ("", "")
+        self._shares_until = 0.0  # 0 while one side asks
+        self._begun: dict[Side | str, int] = {}  # in this turn, by side and by address
+        self._waiting: dict[Side, deque[TakesTurns]] = {}
+        self._is_due = False
+
+    def take(self, visit: TakesTurns) -> bool:
+        """Whether the visitor's request may begin now; if not, `take_turn` is called when it may."""
+        endpoint = visit.request.endpoint
+        side = visit.peer.host, endpoint.host if endpoint is not None else ""
+        if side != self._latest:
+            self._latest = side
+            self._shares_until = self._now() + MIXED_SECONDS
+        elif not self._shares_until:
+            return True
+        if side not in self._waiting and self._count(side, visit.address):
+            return True
+        self._waiting.setdefault(side, deque()).append(visit)
+        return False
+
+    def _count(self, side: Side, address: str) -> bool:
+        """Count one more in this turn; False when it is one too many."""
+        begun = self._begun
+        count, of_address = begun.get(side, 0), begun.get(address, 0) if address else 0
+        if count >= MAX_BEGUN or of_address >= MAX_OF_ADDRESS:
+            return False
+        begun[side] = count + 1
+        if address:
+            begun[address] = of_address + 1
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._begin_turn)
+        return True
+
+    def _begin_turn(self) -> None:
+        """A new turn: those that wait go first, one side after the other."""
+        self._is_due = False
+        self._begun.clear()
+        for side in list(self._waiting):
+            line = self._waiting.pop(side)
+            while line and self._count(side, line[0].address):
+                _take_turn(line.popleft())
+            if line:
+                self._waiting[side] = line  # behind the others, should its address have too many sides
+        if self._shares_until and not self._waiting and self._now() > self._shares_until:
+            self._shares_until = 0.0
+
+
+def _take_turn(visit: TakesTurns) -> None:
+    """One visitor's fault must not keep the others from their turn."""
+    try:
+        visit.take_turn()
+    except Exception:
+        log.exception("a request failed host=%s", visit.request.host)

@@ -1,0 +1,191 @@
+"""Fair turns: a flood of requests takes more turns of the loop and not longer ones, and nothing is lost in line."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ingress.scene import GET, HOST, Scene, reset
+from tests.support.raw_http import request_bytes
+from tunnelrelay.ingress.turns import MAX_BEGUN, MAX_OF_ADDRESS, MIXED_SECONDS, Turns
+
+
+class Loop:
+    """Turns by hand.
+
+    Attributes:
+        begun: Who began in this turn.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.due: list = []
+        self.begun: list[Asker] = []
+        self.turns = Turns(self.due.append, lambda: self.now)
+
+    def turn(self) -> list:
+        self.begun.clear()
+        due, self.due[:] = list(self.due), []
+        for call in due:
+            call()
+        return self.begun
+
+
+class Asker:
+    """A connection with a whole head."""
+
+    def __init__(
+        self, loop: Loop, host: str = "198.51.100.1", endpoint: str = "a", *, address: str | None = None
+    ) -> None:
+        self.loop = loop
+        self.peer = SimpleNamespace(host=host)
+        self.address = host if address is None else address
+        self.request = SimpleNamespace(host=endpoint, endpoint=SimpleNamespace(host=endpoint))
+
+    def ask(self) -> bool:
+        if self.loop.turns.take(self):
+            self.loop.begun.append(self)
+            return True
+        return False
+
+    def take_turn(self) -> None:
+        self.loop.begun.append(self)
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+def quiet(loop: Loop) -> None:
+    """Only one side has asked lately."""
+    Asker(loop).ask()
+    loop.now += MIXED_SECONDS + 1
+    loop.turn()
+
+
+def test_one_side_alone_begins_all_it_has(loop):
+    quiet(loop)
+    assert all(Asker(loop).ask() for _ in range(1000))
+
+
+def test_beside_another_a_flood_begins_a_few_in_each_turn(loop):
+    other = Asker(loop, "198.51.100.2", "b")
+    other.ask()
+    flood = [Asker(loop) for _ in range(100)]
+    assert sum(asker.ask() for asker in flood) == MAX_BEGUN
+    assert other.ask()
+    turns = 0
+    while begun := loop.turn():
+        turns += 1
+        assert len(begun) <= MAX_BEGUN
+        assert other.ask()  # whoever asks little never waits
+        begun.remove(other)
+    assert turns >= 98 // MAX_BEGUN - 1
+
+
+@pytest.mark.parametrize("address", ["", "198.51.100.1"])
+def test_sides_of_one_address_share_its_turn_and_sides_of_this_machine_do_not(loop, address):
+    askers = [Asker(loop, endpoint=f"e{number}", address=address) for number in range(100)]
+    begun = sum(asker.ask() for asker in askers)
+
+    assert begun == (MAX_OF_ADDRESS if address else 100)
+
+
+def test_turns_are_shared_no_longer_than_others_ask(loop):
+    Asker(loop, "198.51.100.2", "b").ask()
+    flood = [Asker(loop) for _ in range(3 * MAX_BEGUN)]
+    for asker in flood:
+        asker.ask()
+    while loop.turn():
+        pass
+    loop.now += MIXED_SECONDS + 1
+    Asker(loop).ask()
+    loop.turn()
+
+    assert all(Asker(loop).ask() for _ in range(1000))
+
+
+def test_one_visitors_fault_ends_no_turn(loop):
+    Asker(loop, "198.51.100.2", "b").ask()
+    line = [Asker(loop) for _ in range(MAX_BEGUN + 2)]
+    for asker in line:
+        asker.ask()
+    line[MAX_BEGUN].take_turn = lambda: 1 / 0
+    loop.turn()
+
+    assert loop.begun == [line[MAX_BEGUN + 1]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=200))
+def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order(steps):
+    loop = Loop()
+    done: list[Asker] = []
+    asked: list[Asker] = []
+    for host, endpoint, ends_turn in steps:
+        asker = Asker(loop, f"198.51.100.{host}", f"e{endpoint}")
+        asked.append(asker)
+        asker.ask()
+        if ends_turn:
+            done += loop.begun
+            loop.turn()
+            done += loop.begun
+            loop.begun.clear()
+    done += loop.begun
+    while begun := loop.turn():
+        done += begun
+
+    assert sorted(map(id, done)) == sorted(map(id, asked))
+    for side in {(asker.peer.host, asker.request.host) for asker in asked}:
+        of_side = [asker for asker in asked if (asker.peer.host, asker.request.host) == side]
+        assert [asker for asker in done if asker in of_side] == of_side
+    assert not loop.turns._waiting
+
+
+NOWHERE = request_bytes("GET", "/", host="nobody.localhost")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_flood_beside_another_visitor_is_answered_whole_and_in_order(s: Scene):
+    s.agent.answers = lambda asked: asked.answer(asked.opened.head.split(b" ")[1])
+    async with s.visitor() as flooder, s.visitor() as other:
+        flooder.writer.write(b"".join(request_bytes("GET", f"/{number}", host=HOST) for number in range(300)))
+        for _ in range(20):
+            await other.send(NOWHERE)
+            assert (await other.response()).status == 404
+        for number in range(300):
+            assert (await flooder.response()).body == b"/%d" % number
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_request_that_waits_for_its_turn_survives_its_senders_half_close(s: Scene, monkeypatch):
+    waiting: list = []
+    monkeypatch.setattr(s.relay.ingress.turns, "take", lambda visit: waiting.append(visit))
+    async with s.visitor() as visitor:
+        await visitor.send(GET)
+        visitor.send_eof()
+        visit = await s.visit(visitor)
+        await s.turns(lambda: waiting and visit.saw_eof)
+        monkeypatch.undo()
+        visit.take_turn()
+        (await s.agent.next()).answer()
+
+        assert (await visitor.response()).status == 200
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_visitor_that_leaves_while_it_waits_is_not_served(s: Scene, monkeypatch):
+    waiting: list = []
+    monkeypatch.setattr(s.relay.ingress.turns, "take", lambda visit: waiting.append(visit))
+    async with s.visitor() as visitor:
+        await visitor.send(GET)
+        visit = await s.visit(visitor)
+        await s.turns(lambda: waiting)
+        reset(visitor)
+    await s.turns(lambda: visit not in s.relay.ingress._visits)
+    monkeypatch.undo()
+    visit.take_turn()
+    await s.agent.round_trip()
+
+    assert s.agent.asked == []
