@@ -88,6 +88,12 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket",
         b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\nTrailer: X",
     ),
+    "lenient_response": (
+        b"HTTP/1.1 200 OK\nContent-Length: 3\nSet-Cookie: a=b; Path=/\n\n",
+        b"HTTP/1.1  200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\nContent-Length: 02, 2\r\n\r\n",
+        b"HTTP/2.0 999 \r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\nX(y): a\r\n\r\n",
+        b"HTTP/0.9 204\r\nX: a\x00\x01b\r\r\nConnection: close\n\r\n",
+    ),
     "cookie_fields": (
         b"__Host-tunnel=abc; theme=dark",
         b"tunnel=abc\ntunnel=def",

@@ -9,6 +9,7 @@ from starlette.requests import cookie_parser
 
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_FIELDS, RequestHead, parse_request, parse_response
+from tunnelctl.http1.lenient import head_end, read_response
 from tunnelrelay.oidc.urls import return_path, return_url
 from tunnelrelay.policy import cookies
 from tunnelrelay.web.reading import MAX_PARAMS, query_params
@@ -80,6 +81,21 @@ def response_head(data: bytes) -> None:
     lines = [line.partition(b":") for line in head.lines.split(b"\r\n") if line]
     assert [(name, value.strip(b" \t")) for name, _, value in lines] == head.fields
     assert not (head.is_chunked and head.content_length is not None)
+
+
+def lenient_response(data: bytes) -> None:
+    """Row 104: what the owner's app sends amiss is refused, or comes out in the form that the relay takes."""
+    end = head_end(data)
+    block = data[:end] if end > 0 else data + b"\n\n"
+    try:
+        head, was_mended = read_response(block)
+    except HttpError as error:
+        check(error.code in REQUEST_CODES, error)
+        return
+    again = parse_response(b"HTTP/1.1 %d \r\n%b\r\n" % (head.status, head.lines))
+    assert again.fields == head.fields
+    assert (again.content_length, again.is_chunked) == (head.content_length, head.is_chunked)
+    assert was_mended or parse_response(block).fields == head.fields
 
 
 def cookie_fields(data: bytes) -> None:
@@ -157,4 +173,4 @@ def return_address(data: bytes) -> None:
     assert urlsplit(url).netloc == "app.tun.example"
 
 
-TARGETS = (request_head, response_head, cookie_fields, set_cookie, parameters, return_address)
+TARGETS = (request_head, response_head, lenient_response, cookie_fields, set_cookie, parameters, return_address)
