@@ -2,7 +2,7 @@
 
 import re
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_to_bytes, urlencode, urlsplit
 
 import h11
 from starlette.requests import cookie_parser
@@ -140,17 +140,25 @@ def by_the_library(text: str) -> set[str]:
 
 
 def set_cookie(data: bytes) -> None:
-    """Row 70: what an upstream may set is not ours, has a plain name, and names no host above this one."""
+    """Row 70: what an upstream may set is not ours, however it is read, and names no host above this one."""
     admitted = cookies.admit_set_cookie(data, b"app.tun.example")
     if admitted is None:
         return
     pair, *attributes = admitted.split(b";")
-    name = pair.partition(b"=")[0].strip(b" \t")
-    assert re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)
-    assert not name.lower().startswith((b"__host-tunnel", b"tunnel-"))
-    assert name.lower() != b"tunnel"
+    for read in (pair, pair.partition(b"=")[2] if not pair.partition(b"=")[0].strip(b" \t") else pair):
+        for name in (read.partition(b"=")[0], unquote_to_bytes(read.partition(b"=")[0])):
+            for known in (name.strip(b" \t"), as_php_has_it(name)):
+                assert not known.lower().startswith((b"__host-tunnel", b"tunnel-")), admitted
+                assert known.lower() != b"tunnel", admitted
     domains = [value for key, _, value in (part.partition(b"=") for part in attributes) if is_domain(key)]
     assert {value.strip(b" \t").lower().removeprefix(b".") for value in domains} <= {b"app.tun.example"}, admitted
+
+
+def as_php_has_it(name: bytes) -> bytes:
+    """The variable that PHP makes of a cookie's name: `main/php_variables.c`."""
+    name = name.lstrip(b" ")
+    array = re.fullmatch(rb"([^\[]+)\[[^\]]*\].*", name, re.DOTALL)
+    return re.sub(rb"[. \[]", b"_", array[1] if array else name)
 
 
 def is_domain(key: bytes) -> bool:

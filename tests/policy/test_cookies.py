@@ -76,6 +76,13 @@ def test_the_cookies_of_logins_under_way_are_found_by_prefix():
         pytest.param(b"x=1, tunnel=S; y=2", b"y=2", id="row-67-comma-joined-plain"),
         pytest.param(b"\xa0__Host-tunnel=S; \x85tunnel =S; y=2", b"y=2", id="row-65-junk-around"),
         pytest.param(b"=__Host-tunnel=S; y=2", b"y=2", id="row-65-nameless"),
+        pytest.param(b"=tunnel=S; y=2", b"y=2", id="row-65-nameless-plain"),
+        pytest.param(b"tunnel[0]=S; cart[0]=2", b"cart[0]=2", id="row-71-php-array"),
+        pytest.param(b"..Host-tunnel=S; . Host-tunnel-tx-1=S; a.b=2", b"a.b=2", id="row-71-php-marks"),
+        pytest.param(b"%5F_Host-tunnel=S; t%75nnel=S; %74unnel-tx-1=S; a%3db=2", b"a%3db=2", id="row-71-encoded"),
+        pytest.param(b"pad=" + b"x" * 2000 + b"; t%75nnel=S", b"pad=" + b"x" * 2000, id="row-71-encoded-far-behind"),
+        pytest.param(b'"tunnel"=S; y=2', b"y=2", id="row-71-quoted-name"),
+        pytest.param(b";; a=1;;tunnel=S; b =2 ;", b";; a=1;; b =2 ;", id="odd-spacing"),
     ],
 )
 def test_row_71_ours_never_reach_an_upstream(value, left):
@@ -90,6 +97,11 @@ def test_row_71_ours_never_reach_an_upstream(value, left):
         b'q="a, b"; sp = 1 ;; =x; flag',
         b"\xff\xfe=\x80; a=tunnel=1",
         b"",
+        b"cart[1]=x; cart[2]=y; a:b=z",
+        b";; ;a=1;;b =2 ; ",
+        b'a b="c; d"; "q"=1; caf\xc3\xa9=\xe2\x98\x95; (x)@{y}=1',
+        b"=nameless; flag; x=%3Dtunnel%3D; a%20b=1; tunnel_x=1; tunnel.x=2",
+        b"long=" + b"x%20" * 600,
     ],
 )
 def test_cookies_of_the_app_are_left_as_they_were(value):
@@ -136,11 +148,22 @@ def test_reading_never_fails_and_gives_only_bytes_we_write(values):
         pytest.param(b"tunnel-tx-1=x", id="row-70-plain-transaction"),
         pytest.param(b" \ttunnel\t =x", id="row-70-spaces"),
         pytest.param(b"\xa0__Host-tunnel=x; Domain=tun.example", id="row-65-nbsp-name"),
-        pytest.param(b"\x85a=x", id="row-65-nel-name"),
         pytest.param(b"=__Host-tunnel=x", id="row-65-nameless"),
         pytest.param(b"__Host-tunnel", id="row-65-no-equals"),
         pytest.param(b"; Domain=tun.example", id="row-65-empty"),
-        pytest.param(b"a b=1", id="row-70-space-in-name"),
+        pytest.param(b"tunnel[0]=x", id="row-70-php-array"),
+        pytest.param(b"__Host-tunnel[a][b]=x", id="row-70-php-array-of-arrays"),
+        pytest.param(b"..Host-tunnel=x", id="row-70-php-dots"),
+        pytest.param(b"_[Host-tunnel-tx-1=x", id="row-70-php-bracket"),
+        pytest.param(b" _ host-TUNNEL=x", id="row-70-php-blank"),
+        pytest.param(b"%5F%5fHost-tunnel=x", id="row-70-encoded"),
+        pytest.param(b"t%75nnel=x", id="row-70-encoded-plain"),
+        pytest.param(b"=tunnel=x", id="row-70-nameless-plain"),
+        pytest.param(b" = tunnel=x", id="row-70-nameless-spaced"),
+        pytest.param(b"tunnel", id="row-70-nameless-flag"),
+        pytest.param(b'"tunnel"=x', id="row-70-quoted-name"),
+        pytest.param(b"a,tunnel=x", id="row-70-comma"),
+        pytest.param(b"=", id="row-70-nothing"),
         pytest.param(b"a=" + b"x" * 8_200, id="row-70-oversized"),
     ],
 )
@@ -175,6 +198,24 @@ def test_row_70_a_cookie_for_other_hosts_becomes_one_for_this_host(value, admitt
         b"a=1; Domain=.App.Tun.Example",
         b"a=",
         b"a=b=c; Partitioned",
+        b"cart[1]=x; Path=/",
+        b"cart[a][b]=x",
+        b"a:b=1",
+        b"a b=1; Secure",
+        b' "quoted name" =1',
+        b"(x)@{y}=1",
+        b"caf\xc3\xa9=1; HttpOnly",
+        b"\x85a=x",
+        b"=nameless; Path=/",
+        b"flag; Path=/",
+        b"a%20b=1",
+        b"a=tunnel",
+        b"tunnels=1",
+        b"my.tunnel=1",
+        b"tunnel.x=1",
+        b"tunnel_x=1",
+        b"a=1;;Path=/ ; ;",
+        b"  a = 1 ;Path=/",
     ],
 )
 def test_a_cookie_of_the_app_is_passed_on_as_it_is(value):
@@ -182,10 +223,15 @@ def test_a_cookie_of_the_app_is_passed_on_as_it_is(value):
 
 
 @given(st.binary(max_size=60))
-def test_whatever_an_upstream_sets_is_a_plain_name_that_is_not_ours_and_no_domain_above(value):
+@example(b"tunnel[" * 1_100)
+@example(b"=" * 8_000)
+@example(b"% " * 4_000)
+def test_whatever_an_upstream_sets_is_no_name_of_ours_and_for_no_domain_above(value):
     admitted = cookies.admit_set_cookie(value, HOST)
     if admitted is not None:
-        assert not cookies.is_ours(admitted.partition(b"=")[0].strip(b" \t"))
+        name, has_name, _ = admitted.partition(b";")[0].partition(b"=")
+        assert not has_name or not name.strip(b" \t") or not cookies.is_ours(name.strip(b" \t"))
+        assert cookies.strip(b"tunnel=S; " + admitted.partition(b";")[0]).find(b"tunnel=S") == -1
         assert cookies.admit_set_cookie(admitted, HOST) == admitted
 
 

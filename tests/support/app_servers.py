@@ -24,6 +24,7 @@ _PHP = """<?php
 file_get_contents('php://input');
 header('Content-Type: application/json');
 $seen = array_merge($_SERVER, function_exists('getallheaders') ? getallheaders() : []);
+$seen['COOKIES'] = json_encode($_COOKIE);
 echo json_encode(array_map(fn ($value) => is_scalar($value) ? strval($value) : '', $seen));
 """
 _CGI = """#!{python}

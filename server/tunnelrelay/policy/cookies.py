@@ -7,6 +7,7 @@ tab, compare names exactly, and take two cookies of our name for none. The `__Ho
 
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import unquote_to_bytes
 
 from tunnelctl.memo import Memo
 
@@ -28,8 +29,15 @@ MAX_REMEMBERED = 1_024
 _VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _JUNK = bytes(b for b in range(256) if not _TOKEN.fullmatch(bytes((b,))))
-_OURS = re.compile(rb"__Host-tunnel|(?:^|,)[^!-~]*tunnel(?:-[^=,]*|[^!-~]*)(?:=|$)", re.IGNORECASE)
-"""A pair that is ours, or that a lax parser behind us (trimming, or splitting at commas) might take for ours."""
+_OURS = re.compile(
+    rb'[_. \[]{2}Host-tunnel|(?:^|,)[^!-~]*[="]*tunnel(?:-[^=,]*|\[[^=]*|[^!-~]*)"?(?:=|$)', re.IGNORECASE
+)
+"""A pair that is ours, or that a lax parser behind us might take for ours: one that trims, that splits at commas, or
+PHP, which reads `.`, a blank and `[` as `_`, and `tunnel[x]` as an array called `tunnel`."""
+
+_ENCODED = re.compile(rb"%(?:[57][45]|[46][5CcEe])")
+"""A percent-encoded letter of `tunnel`, which nothing encodes without need. Old releases of PHP and Rack decode names
+(CVE-2020-7070, CVE-2020-8184)."""
 
 
 def hits(values: Iterable[bytes], name: bytes) -> list[bytes]:
@@ -56,30 +64,32 @@ def with_prefix(values: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, byt
 
 def strip(value: bytes) -> bytes:
     """Returns a Cookie field's value without ours, the others byte for byte as they were; b"" when none is left."""
-    if len(value) > MAX_REMEMBERED and b"tunnel" not in value.lower():
+    if len(value) > MAX_REMEMBERED and b"tunnel" not in value.lower() and not _ENCODED.search(value):
         return value
     return _STRIPPED[value]
 
 
 def is_ours(name: bytes) -> bool:
-    """Says whether a cookie name belongs to the relay, whatever its case."""
-    lower = name.lower()
-    return lower.startswith((b"__host-tunnel", b"tunnel-")) or lower == b"tunnel"
+    """Says whether a cookie name belongs to the relay, or might be taken for one that does."""
+    return _looks_ours(name + b"=")
 
 
 def admit_set_cookie(value: bytes, host: bytes) -> bytes | None:
     """Returns what an upstream may set, host-only unless it named this very host; None to drop the field.
 
-    Dropped are our names, names that are no token (RFC 6265 section 4.1.1; see the module's docstring for why), cookies
-    without a name, and oversized ones. A Domain above this host would reach the endpoints of other owners.
+    Dropped are our names in every spelling that a parser might read as ours, cookies with neither name nor value, and
+    oversized ones. A name need not be a token: apps set `cart[1]`, and browsers keep it. A browser sends a cookie
+    without a name back as its value alone, which must not look like ours either. A Domain above this host would reach
+    the endpoints of other owners.
 
     Args:
         host: The endpoint's host name, lower-case, without port.
     """
     pair, *attributes = value.split(b";")
-    name, has_name, _ = pair.partition(b"=")
+    name, has_name, rest = pair.partition(b"=")
     name = name.strip(b" \t")
-    if not has_name or not _TOKEN.fullmatch(name) or is_ours(name) or len(value) > MAX_SET_COOKIE_BYTES:
+    sent_back = name + b"=" if name and has_name else rest or name
+    if not sent_back.strip(b" \t") or _looks_ours(sent_back) or len(value) > MAX_SET_COOKIE_BYTES:
         return None
     kept = [attribute for attribute in attributes if not _is_foreign_domain(attribute, host)]
     return value if len(kept) == len(attributes) else b";".join((pair, *kept))
@@ -97,8 +107,16 @@ def _one(values: Iterable[bytes], name: bytes) -> bytes | None:
 
 def _strip(value: bytes) -> bytes:
     parts = value.split(b";")
-    kept = [part for part in parts if not _OURS.search(part)]
+    kept = [part for part in parts if not _looks_ours(part)]
     return value if len(kept) == len(parts) else b";".join(kept).strip(b" \t")
+
+
+def _looks_ours(pair: bytes) -> bool:
+    """Says whether any parser might read the pair, or a part of it, as a cookie of the relay's."""
+    if _OURS.search(pair):
+        return True
+    is_encoded = b"%" in pair and any(b"%" in part.partition(b"=")[0] for part in pair.split(b","))
+    return is_encoded and _OURS.search(unquote_to_bytes(pair)) is not None
 
 
 def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
