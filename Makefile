@@ -55,6 +55,15 @@ lock: $(READY) ## Write .ci/requirements.txt anew from pyproject.toml
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) tests/idp/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
 
+# What pip says, as a line now and then: quiet it is silent for minutes, else it writes a thousand lines.
+define PIP_PROGRESS
+/^Collecting / { if (++got % 20 == 0) { printf "make:   %d of %d packages fetched\n", got, all; fflush() } }
+/^Installing collected packages/ { print "make:   unpacking them"; fflush() }
+/^pip [0-9]+$$/ { code = $$2 }
+END { exit code }
+endef
+export PIP_PROGRESS
+
 # Says exactly what to install, before pip says something unreadable.
 python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -69,9 +78,11 @@ python:
 
 $(READY): pyproject.toml $(LOCK) | python
 	@test -x $(PY) || { echo 'make: creating $(VENV)'; $(PYTHON) -m venv $(VENV); }
-	@echo 'make: installing the locked dependencies'
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(LOCK)
+	@echo "make: installing the $$(grep -c '==' $(LOCK)) locked packages into $(VENV); the first time takes a minute or more"
+	@{ $(PY) -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $(LOCK); echo "pip $$?"; } \
+		| awk -v all="$$(grep -c '==' $(LOCK))" "$$PIP_PROGRESS"
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
+	@echo 'make: ready'
 	@touch $@
 
 # atheris is large, and has no wheels for every Python and machine: only who fuzzes needs it.
@@ -82,6 +93,6 @@ $(FUZZER): tests/fuzz/requirements.txt | $(READY)
 # The npm providers are for the journeys; without node they say so (and fail in CI).
 $(IDP): tests/idp/package.json tests/idp/package-lock.json
 	@if command -v npm >/dev/null 2>&1; then \
-		echo 'make: installing the npm OpenID providers for the tests' && \
+		echo 'make: installing the npm OpenID providers for the tests; the first time takes half a minute' && \
 		npm ci --prefix tests/idp --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo 'make: npm is not installed; journeys with the npm OpenID providers will be skipped' >&2; fi
