@@ -352,7 +352,8 @@ def test_a_whole_body_and_single_fields_are_one_too_many(relay, tmp_path, capsys
     (tmp_path / "body.json").write_text("{}")
     data = f"--data={tmp_path / 'body.json'}"
     code, said = refused("edges", "https", "create", data, "--description=x", capsys=capsys)
-    assert (code, said) == (2, ["error: --data: not together with the flags of single fields"])
+    assert (code, said[0]) == (2, "error: --data: not together with the flags of single fields")
+    assert said[1].startswith("hint: put that flag right")
 
 
 @pytest.mark.parametrize("arguments", [[], ["edges"], ["edges", "https"], ["edge-modules"]])

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +124,20 @@ def test_running_relays_are_told(data_dir: Path) -> None:
     assert told == ["sessions"]
     assert "ended 2 sessions; what they had open is closed" in result.stderr
     assert len(in_store(data_dir, lambda store: store.ended_since(0.0))) == 2
+
+
+def test_a_relay_that_does_not_answer_is_told(data_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(data_dir / "control.sock"))
+        deaf.listen()
+        closing = threading.Thread(target=lambda: deaf.accept()[0].close())
+        closing.start()
+        result = run("session", "revoke", "--all")
+        closing.join()
+    assert result.exit_code == 1
+    assert "error: ended, but the relay behind" in result.stderr
+    assert "hint: a relay that runs hears of it by itself" in result.stderr
+    assert left(data_dir) == ["a3"]
 
 
 def events(data_dir: Path) -> list[dict[str, object]]:

@@ -198,7 +198,11 @@ def _fail(refused: "ApiRefused") -> NoReturn:
 def _path(operation: Operation, given: dict[str, Any]) -> str:
     for name in operation.arguments:
         if not _ID.fullmatch(given[name]):
-            raise Failure(Exit.USAGE, [f"{name.upper()}: {given[name][:64]!r} is no id, as in edghts_2abc"])
+            raise Failure(
+                Exit.USAGE,
+                [f"{name.upper()}: {given[name][:64]!r} is no id, as in edghts_2abc"],
+                "the command `list` beside it shows ids",
+            )
     return operation.path.format(**given)
 
 
@@ -214,7 +218,9 @@ def _body(operation: Operation, given: dict[str, Any]) -> dict[str, Any] | None:
             raise FieldInvalid("--data: not together with the flags of single fields")
         return parse_object("--data", _read(data))
     except (FieldInvalid, SecretMissing) as error:
-        raise Failure(Exit.USAGE, [str(error)]) from None
+        raise Failure(
+            Exit.USAGE, [str(error)], "put that flag right; --help behind the command tells what it takes"
+        ) from None
 
 
 def _secret(flag: str, text: str) -> str:

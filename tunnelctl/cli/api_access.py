@@ -76,7 +76,7 @@ def open_api(access: Access) -> "Api":
     key = _key(access.api_key or file.api_key, is_typed=access.is_typed)
     ca_file = os.path.expanduser(access.relay_ca or file.connect_cas) or None
     if ca_file is not None and not os.access(ca_file, os.R_OK):
-        raise Failure(Exit.USAGE, [f"--relay-ca: cannot read {ca_file}"])
+        raise Failure(Exit.USAGE, [f"--relay-ca: cannot read {ca_file}"], "name a PEM file that this user can read")
     url = access.api_url or file.api_url
     try:
         if url:
@@ -85,9 +85,9 @@ def open_api(access: Access) -> "Api":
             relay = parse_relay(access.relay or file.connect_url or DEFAULT_RELAY)
             base = find_base(relay, ca_file, _proxy(access, file, relay.url))
     except ApiAddressInvalid as error:
-        raise Failure(Exit.USAGE, [f"--api-url: {error}"]) from None
+        raise Failure(Exit.USAGE, [f"--api-url: {error}"], "give it as https://api.tun.example") from None
     except AddressInvalid as error:
-        raise Failure(Exit.USAGE, [f"--relay: {error}"]) from None
+        raise Failure(Exit.USAGE, [f"--relay: {error}"], "give it as https://tun.example") from None
     except ApiAway as error:
         raise Failure(Exit.NO_RELAY, [str(error)], "name the relay with --relay, or its API with --api-url") from None
     return Api(base, key, ca_file=ca_file, proxy=_proxy(access, file, base))
@@ -108,7 +108,7 @@ def _file(given: Path | None) -> FileConfig:
     try:
         return load(given or default_path(os.environ), must_exist=given is not None)
     except FileInvalid as error:
-        raise Failure(Exit.USAGE, error.problems) from error
+        raise Failure(Exit.USAGE, error.problems, "put the file right, or name another with --config") from error
 
 
 def _key(text: str, *, is_typed: bool) -> str:
@@ -118,7 +118,7 @@ def _key(text: str, *, is_typed: bool) -> str:
     try:
         secret = read_secret(text, what="--api-key", environ=os.environ, stdin=sys.stdin)
     except SecretMissing as error:
-        raise Failure(Exit.USAGE, [str(error)]) from None
+        raise Failure(Exit.USAGE, [str(error)], "give it itself, or as env:NAME, file:PATH or -") from None
     if secret.is_literal and is_typed:
         warn_of_literal("--api-key")
     return secret.value

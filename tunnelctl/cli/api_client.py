@@ -3,6 +3,8 @@
 Bounded in time and size, without cookies and redirects: the key goes to the API and nowhere else.
 """
 
+import os
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -217,10 +219,14 @@ def _reason(error: httpx.HTTPError) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate cannot be trusted: {cause.verify_message}"
+        if isinstance(cause, socket.gaierror):
+            return "there is no host of this name"
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+    if isinstance(error, httpx.ProxyError):
         return str(error)
-    return "the connection was broken off"
+    return "there is no connection to it" if isinstance(error, httpx.ConnectError) else "the connection was broken off"
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> ApiRefused:

@@ -30,6 +30,7 @@ MARKS: "dict[Level, tuple[str, str, str]]" = {
     "error": ("✗", "error", "red"),
 }
 """Each level's mark, its word where marks cannot be written, and its colour."""
+PEM_HINT = "name a PEM file of certificates that this user can read"
 MAX_LINE = 2000
 """Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
@@ -100,11 +101,17 @@ def check(
     """
     if redirect_uri and not _is_address(redirect_uri):
         raise Failure(
-            Exit.USAGE, [f"--redirect-uri: {redirect_uri!r} is not an address like https://idp.tun.example/…"]
+            Exit.USAGE,
+            [f"--redirect-uri: {redirect_uri!r} is not an address like https://idp.tun.example/…"],
+            "`tunnel http` prints it",
         )
     typed = typed_parameters(ctx)
     if for_tokens and (given := [f"--{name.replace('_', '-')}" for name in LOGIN_OPTIONS if name in typed]):
-        raise Failure(Exit.USAGE, [f"--for-tokens: not together with {', '.join(given)}, which is about logins"])
+        raise Failure(
+            Exit.USAGE,
+            [f"--for-tokens: not together with {', '.join(given)}, which is about logins"],
+            "leave one of them out",
+        )
     secret = "" if for_tokens else _secret(client_id, client_secret, is_typed="client_secret" in typed)
     told = _ask_relay(relay, relay_ca) if relay else None
     uri = redirect_uri or (_redirect_uri(relay, told) if told is not None and client_id and not for_tokens else "")
@@ -160,11 +167,11 @@ def _secret(client_id: str, text: str, *, is_typed: bool) -> str:
     if not text:
         return ""
     if not client_id:
-        raise Failure(Exit.USAGE, ["--client-secret: needs --client-id"])
+        raise Failure(Exit.USAGE, ["--client-secret: needs --client-id"], "add --client-id ID")
     try:
         secret = read_secret(text, what="--client-secret", environ=os.environ, stdin=sys.stdin)
     except SecretMissing as error:
-        raise Failure(Exit.USAGE, [str(error)]) from error
+        raise Failure(Exit.USAGE, [str(error)], "give it itself, or as env:NAME, file:PATH or -") from error
     if secret.is_literal and is_typed and can_draw(sys.stderr):
         click.echo(f"warning: {ON_THE_COMMAND_LINE.format('--client-secret')}", err=True)
     return secret.value
@@ -178,9 +185,9 @@ def _authorities(path: str) -> str:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError as error:
-        raise Failure(Exit.USAGE, [f"--issuer-ca: {path} holds no certificate in PEM form"]) from error
+        raise Failure(Exit.USAGE, [f"--issuer-ca: {path} holds no certificate in PEM form"], PEM_HINT) from error
     except OSError as error:
-        raise Failure(Exit.USAGE, [f"--issuer-ca: cannot read {path}: {error.strerror}"]) from error
+        raise Failure(Exit.USAGE, [f"--issuer-ca: cannot read {path}: {error.strerror}"], PEM_HINT) from error
     return path
 
 
@@ -191,7 +198,7 @@ def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
     try:
         return run_information_of(parse_relay(relay).url, ca_file or None)
     except AddressInvalid as error:
-        raise Failure(Exit.USAGE, [f"--relay: {error}"]) from error
+        raise Failure(Exit.USAGE, [f"--relay: {error}"], "give it as https://tun.example") from error
     except RelaySilent as error:
         _warn_of(relay, f"tells neither its redirect URI nor the ports it calls: {error}")
         return None

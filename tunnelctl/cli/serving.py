@@ -82,7 +82,7 @@ def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
         if value not in choices
     ]
     if problems:
-        raise Failure(Exit.USAGE, problems)
+        raise Failure(Exit.USAGE, problems, "put the file right, or give the flag of this name")
     return cast(Style, style), level
 
 

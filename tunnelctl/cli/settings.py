@@ -147,10 +147,13 @@ class _Resolver:
     def _tunnels(self, file: FileConfig, names: tuple[str, ...]) -> tuple[TunnelConfig, ...]:
         """Those of the file that were named, or all of them; what is wrong with one begins with its name."""
         known = {one.name: one for one in file.tunnels}
-        if not known and not self._problems:
-            self._problems.append(f"{file.path}: there {'are no tunnels in it' if file.exists else 'is no such file'}")
-            self._hint = "write them below `tunnels:` (docs/reference/agent-configuration.md), or use `tunnel http`"
-        elif unknown := [name for name in names if name not in known]:
+        if not known:
+            if not self._problems:
+                what = "are no tunnels in it" if file.exists else "is no such file"
+                self._problems.append(f"{file.path}: there {what}")
+            self._hint = self._hint or "write them below `tunnels:` in the file, or use `tunnel http`"
+            return ()
+        if unknown := [name for name in names if name not in known]:
             there = ", ".join(known)
             self._problems += [f"{file.path}: no tunnel is called {name}; there are {there}" for name in unknown]
             meant = [near for name in unknown if (near := nearest(name, known)) is not None]

@@ -161,7 +161,9 @@ def _open(where: str) -> tuple[int, bool]:
     try:
         return os.open(os.path.expanduser(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), True
     except OSError as error:
-        raise Failure(Exit.USAGE, [f"--log: cannot write {where}: {error.strerror}"]) from error
+        raise Failure(
+            Exit.USAGE, [f"--log: cannot write {where}: {error.strerror}"], "name another file, stdout, stderr or false"
+        ) from error
 
 
 class UrlPrinter(SilentWatcher):

@@ -1,0 +1,1 @@
+"""The catalogue of what both programs say when something cannot be done."""

@@ -1,0 +1,336 @@
+"""Every error of both programs: how to provoke it, how the program ends, what names the cause and what the next step.
+
+In arguments and texts, names in braces stand for what `estate.py` has made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One error.
+
+    Attributes:
+        line: The command line.
+        cause: What the `error:` lines say about it.
+        step: What a `hint:` line says to do.
+    """
+
+    line: str
+    code: int
+    cause: str
+    step: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+
+
+HTTP = "tunnel http 3000 --config {d}/tunnel.yml --log=false"
+WITH = f"{HTTP} --relay {{relay}} --authtoken"
+API = "tunnel api --config {d}/tunnel.yml"
+SERVE = "tunnelrelay serve --admin off --http 127.0.0.1:0"
+HELP = "--help lists what it takes"
+
+ROWS = (
+    # The command line of either
+    Row("tunnel htp 3000", 2, "No such command 'htp'", "did you mean `http`?"),
+    Row("tunnelrelay tokn", 2, "No such command 'tokn'", "did you mean `token`?"),
+    Row("tunnelrelay token creat", 2, "No such command 'creat'", "did you mean `create`?"),
+    Row("tunnel config add-authtokn x", 2, "No such command 'add-authtokn'", "did you mean `add-authtoken`?"),
+    Row("tunnel http 3000 --subdoman x", 2, "No such option '--subdoman'", "did you mean `--subdomain`?"),
+    Row("tunnelrelay serve --tls-crt x", 2, "No such option '--tls-crt'", "did you mean `--tls-cert`?"),
+    Row("tunnel http", 2, "Missing argument", f"tunnel http {HELP}"),
+    Row("tunnel http 3000 4000", 2, "unexpected extra argument (4000)", f"tunnel http {HELP}"),
+    Row("tunnel http 3000 --weight 900", 2, "900 is not in the range", f"tunnel http {HELP}"),
+    Row("tunnelrelay audit list --limit x", 2, "'x' is not a valid integer", f"audit list {HELP}"),
+    Row(
+        "tunnel --relay x http 3000", 2, "No such option '--relay'", "behind the command's name: `tunnel http --relay`"
+    ),
+    Row("tunnel http 3000 --circuit-breaker 0.5", 2, "--circuit-breaker is not implemented here", "--pooling-enabled"),
+    Row("tunnel http 3000 --oauth google", 2, "--oauth is not implemented here", "--oidc ISSUER"),
+    Row("tunnel http 3000 --mutual-tls-cas f", 2, "--mutual-tls-cas is not implemented here", "--jwt-issuer"),
+    Row("tunnel http 3000 --verify-webhook x", 2, "--verify-webhook is not implemented here", "signature in the app"),
+    Row(
+        "tunnel http 3000 --traffic-policy-file f", 2, "--traffic-policy-file is not implemented", "tunnel http --help"
+    ),
+    Row("tunnel tcp 22", 2, "tcp is not implemented here", "`tunnel http PORT`"),
+    Row(
+        "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
+    ),
+    Row("tunnel http 3000 --scheme http", 2, "--scheme http is not implemented here", "leave it out"),
+    Row("tunnel http 3000 --domain a.b --hostname c.d", 2, "two names of one flag", "give it once"),
+    # What a tunnel is asked for
+    Row(f"{HTTP} --relay http://tun.example", 2, "in the clear; use https", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --subdomain a_b", 2, "--subdomain: 'a_b' is not a name", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --oidc=", 2, "--oidc: its value is empty", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --authtoken env:NOT_SET", 2, "variable NOT_SET is not set", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --authtoken file:{{d}}/none", 2, "cannot read {d}/none", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --edge shop --cidr-deny 10.0.0.0/8", 2, "--cidr-deny: not together with --edge", "edge"),
+    Row("tunnel http 3000 --config {d}/none.yml", 2, "{d}/none.yml: there is no such file", f"tunnel http {HELP}"),
+    Row("tunnel http 3000 --config {d}/typo.yml", 2, "unknown key agent.authtokn; did you mean", f"tunnel http {HELP}"),
+    Row("tunnel http 3000 --config {d}/oauth.yml", 2, "oauth restricts access and is not implemented", HELP),
+    Row("tunnel http 3000 --config {d}/format.yml", 2, "log_format is one of term", "put the file right"),
+    Row(
+        f"{HTTP} --log {{d}}/none/log".replace(" --log=false", ""), 2, "cannot write {d}/none/log", "name another file"
+    ),
+    Row("tunnel start", 2, "name the tunnels to start", f"tunnel start {HELP}"),
+    Row("tunnel start wbe --config {d}/tunnel.yml", 2, "no tunnel is called wbe; there are web", "`tunnel start web`"),
+    Row(
+        "tunnel start web --config {d}/none.yml",
+        2,
+        "{d}/none.yml: there is no such file",
+        "write them below `tunnels:`",
+    ),
+    Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write them below `tunnels:`"),
+    # What a relay answers
+    Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
+    Row(f"{WITH} {{expired}}", 3, "whose time is over. (on 1970-01-01", "tunnelrelay token create"),
+    Row(f"{HTTP} --relay {{relay}}", 3, "takes agents with an authtoken only", "tunnel config add-authtoken TOKEN"),
+    Row(f"{WITH} {{narrow}} --subdomain web", 3, "does not allow this", "it may: bind:pr-*; use another authtoken"),
+    Row(f"{WITH} {{bob}} --subdomain shop", 5, "shop", "choose another name"),
+    Row(f"{WITH} {{bob}} --edge nothing", 2, "nothing", "tunnel api edges https list"),
+    Row(
+        f"{HTTP} --relay {{stranger}}", 4, "there is no relay at {stranger}", "is --relay the address of a tunnelrelay?"
+    ),
+    Row("tunnel start --all --config {d}/two.yml --log=false --relay {relay} --authtoken {bob}", 5, "one: ", "another"),
+    # Saving and checking
+    Row("tunnel config add-relay http://tun.example", 2, "in the clear", "give it as https://tun.example"),
+    Row("tunnel config add-authtoken env:NOT_SET", 2, "NOT_SET is not set", "env:NAME, file:PATH, or -"),
+    Row("tunnel config add-authtoken x --config {d}/broken.yml", 2, "{d}/broken.yml:1: not YAML", "put the file right"),
+    Row("tunnel config add-authtoken x --config /proc/none/t.yml", 1, "cannot write /proc/none/t.yml", "with --config"),
+    Row(
+        "tunnel config check --config {d}/none.yml",
+        2,
+        "there is no such file",
+        "`tunnel config add-authtoken TOKEN` makes",
+    ),
+    Row(
+        "tunnel config check --config {d}/typo.yml",
+        2,
+        "{d}/typo.yml:3: unknown key agent.authtokn",
+        "put the file right",
+    ),
+    # A provider
+    Row("tunnel oidc check https://a.example --redirect-uri x", 2, "'x' is not an address", "`tunnel http` prints it"),
+    Row(
+        "tunnel oidc check https://a.example --for-tokens --client-id a",
+        2,
+        "not together with --client-id",
+        "leave one",
+    ),
+    Row("tunnel oidc check https://a.example --client-secret x", 2, "needs --client-id", "add --client-id ID"),
+    Row("tunnel oidc check https://a --client-id a --client-secret env:NO", 2, "NO is not set", "env:NAME, file:PATH"),
+    Row("tunnel oidc check https://a --client-id a --relay ftp://a", 2, "--relay: ftp://a", "give it as https://"),
+    Row("tunnel oidc check https://a --issuer-ca {d}/none", 2, "--issuer-ca: cannot read {d}/none", "name a PEM file"),
+    Row(
+        "tunnel oidc check https://a --issuer-ca {d}/broken.yml",
+        2,
+        "holds no certificate in PEM form",
+        "name a PEM file",
+    ),
+    # The API
+    Row(f"{API} tunnels list", 2, "there is no API key", "tunnel config add-api-key KEY"),
+    Row(f"{API} tunnels list --api-key env:NO", 2, "NO is not set", "env:NAME, file:PATH"),
+    Row(f"{API} tunnels list --api-key x --api-url ftp://a", 2, "--api-url: ftp://a", "https://api.tun.example"),
+    Row(f"{API} tunnels list --api-key x --relay ftp://a", 2, "--relay: ftp://a", "https://tun.example"),
+    Row(f"{API} tunnels list --api-key x --relay-ca {{d}}/none", 2, "cannot read {d}/none", "name a PEM file"),
+    Row(f"{API} tunnels list --api-key x --relay {{closed}}", 4, "{closed}", "name the relay with --relay"),
+    Row(f"{API} tunnels list --api-key x --relay {{relay}}", 3, "the API refused", "make a key in the dashboard"),
+    Row(f"{API} tunnels get b/d --api-key x --api-url {{relay}}/_tunnel/api", 2, "ID: 'b/d' is no id", "shows ids"),
+    Row(
+        f"{API} tunnels list --api-key x --api-url {{closed}}",
+        4,
+        "{closed}/_tunnel/api/tunnels: connection refused",
+        "is it running",
+    ),
+    Row(
+        f"{API} edges https create --data {{d}}/none --api-key x --api-url {{relay}}",
+        2,
+        "cannot read {d}/none",
+        "that flag",
+    ),
+    Row("tunnel api --config {d}/typo.yml tunnels list", 2, "unknown key agent.authtokn", "put the file right"),
+    # A relay's settings
+    Row("tunnelrelay serve --domain 10.0.0.1", 2, "--domain: `10.0.0.1` is an IP address", "configuration.md"),
+    Row(
+        "tunnelrelay serve --domain tun.example --http :80", 2, "plain http is refused for the public domain", "--https"
+    ),
+    Row("tunnelrelay serve --https :443", 2, "--https: TLS needs --tls-cert", "add --tls-cert FILE"),
+    Row("tunnelrelay serve --http off", 2, "nobody can reach the relay", "add --https :443"),
+    Row("tunnelrelay serve --http 9 --admin 9", 2, "127.0.0.1:9 is the address of --http already", "configuration.md"),
+    Row(
+        "tunnelrelay serve",
+        2,
+        "TUNNELRELAY_DOMIAN: there is no such setting",
+        "TUNNELRELAY_DOMAIN",
+        {"TUNNELRELAY_DOMIAN": "x"},
+    ),
+    Row(
+        "tunnelrelay serve --config {d}/none.toml",
+        2,
+        "{d}/none.toml: the file cannot be read: no such file",
+        "--config",
+    ),
+    Row("tunnelrelay serve --config {d}/broken.toml", 2, "not TOML: Expected", 'a line is `name = "value"`'),
+    Row("tunnelrelay serve --config {d}/typo.toml", 2, "typo.toml: domian: there is no such setting", "`domain`"),
+    Row("tunnelrelay serve --database mysql://x", 2, "this is no database's URL", "configuration.md"),
+    Row("tunnelrelay serve --database postgresql://a:b@c/d", 2, "can read a password that stands here", "file:PATH"),
+    # A relay's start
+    Row(
+        "tunnelrelay serve --admin off --data-dir {d}/new --http 127.0.0.1:{port}",
+        1,
+        "another program listens there",
+        "stop that one",
+    ),
+    Row(
+        f"{SERVE} --admin 127.0.0.1:{{port}} --data-dir {{d}}/new",
+        1,
+        "--admin 127.0.0.1:{port}: another program",
+        "stop that",
+    ),
+    Row(
+        "tunnelrelay serve --admin off --data-dir {d}/new --http 192.0.2.1:8099",
+        1,
+        "this machine has no such address",
+        "`ip address`",
+    ),
+    Row(
+        "tunnelrelay serve --admin off --data-dir {d}/new --http none.invalid:80",
+        1,
+        "no host of this name",
+        "as in --http :443",
+    ),
+    Row(f"{SERVE} --data-dir /proc/none", 1, "the data directory /proc/none cannot be used", "--data-dir"),
+    Row(f"{SERVE} --data-dir {{d}}/junk", 1, "relay.db cannot be opened: file is not a database", "restore a backup"),
+    Row(
+        f"{SERVE} --data-dir {{d}}/newer", 1, "was written by a newer tunnelrelay (schema 9999", "run the newer release"
+    ),
+    Row(f"{SERVE} --data-dir {{d}}/open-keys", 1, "can be read by others (mode 0644)", "chmod 600"),
+    Row(f"{SERVE} --data-dir {{d}}/bad-keys", 1, "this is not a key ring", "restore it from a backup"),
+    Row(
+        f"{SERVE} --data-dir {{d}}/new --database postgresql://a@127.0.0.1:{{closed_port}}/x",
+        1,
+        "connection refused",
+        "start the server",
+    ),
+    Row(
+        f"{SERVE} --data-dir {{d}}/new --database postgresql://a@none.invalid/x",
+        1,
+        "there is no host of this name",
+        "put the host right",
+    ),
+    Row(
+        f"{SERVE} --https 127.0.0.1:0 --tls-cert {{d}}/cert.pem --tls-key {{d}}/other.pem",
+        1,
+        "is not the key of",
+        "give the key",
+        {"TUNNELRELAY_DATA_DIR": "{d}/new"},
+    ),
+    Row(
+        f"{SERVE} --https 127.0.0.1:0 --tls-cert {{d}}/cert.pem --tls-key {{d}}/locked.pem",
+        1,
+        "is encrypted with a password",
+        "openssl pkey",
+        {"TUNNELRELAY_DATA_DIR": "{d}/new"},
+    ),
+    Row(
+        f"{SERVE} --https 127.0.0.1:0 --tls-cert {{d}}/key.pem --tls-key {{d}}/cert.pem",
+        1,
+        "holds the private key",
+        "exchange",
+        {"TUNNELRELAY_DATA_DIR": "{d}/new"},
+    ),
+    # A relay's commands
+    Row("tunnelrelay token list --data-dir {d}/nothing", 1, "there is no relay data in {d}/nothing", "--data-dir"),
+    Row("tunnelrelay token list --data-dir {d}/junk", 1, "file is not a database", "restore a backup"),
+    Row(
+        "tunnelrelay token create --data-dir /proc/none",
+        1,
+        "the data directory /proc/none cannot be used",
+        "--data-dir",
+    ),
+    Row("tunnelrelay token create --owner a/b --data-dir {d}/data", 1, "`a/b` cannot be an owner", "with --owner"),
+    Row("tunnelrelay token create --acl x --data-dir {d}/data", 2, "x", "a rule is like bind:pr-*"),
+    Row(
+        "tunnelrelay token create --expires 5y --data-dir {d}/data",
+        2,
+        "`5y` is no length of time",
+        "90s, 15m, 1h or 7d",
+    ),
+    Row("tunnelrelay token create --description {long} --data-dir {d}/data", 1, "description", "--description"),
+    Row("tunnelrelay token revoke --data-dir {d}/data", 2, "give the ids of tokens, or --owner NAME", f"revoke {HELP}"),
+    Row("tunnelrelay token revoke tok_1 --data-dir {d}/data", 1, "there is no token tok_1", "`tunnelrelay token list`"),
+    Row(
+        "tunnelrelay token revoke --owner no --data-dir {d}/data",
+        1,
+        "owner no has no good token",
+        "`tunnelrelay token list`",
+    ),
+    Row(
+        "tunnelrelay admin create --name ann --data-dir {d}/data",
+        1,
+        "there is a user called ann already",
+        "give --link",
+    ),
+    Row(
+        "tunnelrelay admin create --name no --link --data-dir {d}/data",
+        1,
+        "no user called no",
+        "`tunnelrelay admin list`",
+    ),
+    Row("tunnelrelay admin create --name {long} --data-dir {d}/data", 1, "name", HELP),
+    Row(
+        "tunnelrelay admin key --name no --data-dir {d}/data",
+        1,
+        "no user called no",
+        "tunnelrelay admin create --name no",
+    ),
+    Row("tunnelrelay session revoke --data-dir {d}/data", 2, "give the ids of sessions", f"session revoke {HELP}"),
+    Row(
+        "tunnelrelay session revoke abcd --data-dir {d}/data",
+        1,
+        "`abcd` is no session's id",
+        "`tunnelrelay session list`",
+    ),
+    Row("tunnelrelay name release no --data-dir {d}/data", 1, "nobody ever had the name no", "`tunnelrelay name list`"),
+    Row("tunnelrelay name release shop --data-dir {live}", 1, "it is served", "tunnelrelay token revoke --owner ann"),
+    Row(
+        "tunnelrelay audit list --kind login.denid --data-dir {d}/data", 2, "no kind of event called", "`login.denied`"
+    ),
+    Row("tunnelrelay keys list --data-dir {d}/data", 1, "there are no keys in {d}/data/keys.json", "--keys-file"),
+    Row("tunnelrelay keys list --data-dir {d}/bad-keys", 1, "this is not a key ring", "restore it from a backup"),
+    Row("tunnelrelay keys drop nope --data-dir {live}", 1, "there is no key nope", "`tunnelrelay keys list`"),
+    Row("tunnelrelay backup {d}/broken.yml --data-dir {d}/data", 1, "broken.yml exists already", "--force"),
+    Row(
+        "tunnelrelay backup /proc/none/x --data-dir {d}/data", 1, "/proc/none/x cannot be written", "name another file"
+    ),
+    Row("tunnelrelay backup {d}/b.tar.gz --data-dir {d}/open-keys", 1, "can be read by others", "chmod 600"),
+    Row(
+        "tunnelrelay restore {d}/keys.tar.gz --yes --data-dir {d}/other --keys-file /proc/none/k",
+        1,
+        "the rows are restored, but /proc/none/k is not",
+        "restore once more",
+    ),
+    Row(
+        "tunnelrelay token revoke --owner default --data-dir {d}/stuck",
+        1,
+        "revoked, but the relay behind",
+        "hears of it by itself",
+    ),
+    Row(
+        "tunnelrelay restore {d}/good.tar.gz --yes --data-dir {d}/stuck",
+        1,
+        "restored, but the relay behind",
+        "hears of it by itself",
+    ),
+    Row("tunnelrelay restore - --data-dir {d}/data", 2, "standard input is the backup", "give --yes"),
+    Row("tunnelrelay restore {d}/none --data-dir {d}/data", 1, "{d}/none cannot be read", "name another file"),
+    Row(
+        "tunnelrelay restore {d}/broken.yml --yes --data-dir {d}/data",
+        1,
+        "the file is no backup",
+        "`tunnelrelay backup` wrote",
+    ),
+    Row("tunnelrelay restore {d}/good.tar.gz --data-dir {d}/data", 2, "there is no terminal to ask", "give --yes"),
+    Row("tunnelrelay restore {d}/keys.tar.gz --yes --data-dir {d}/open-keys", 1, "can be read by others", "chmod 600"),
+)

@@ -1,0 +1,168 @@
+"""Command lines of both programs in processes of their own, which start at once: forked off one that has imported all.
+
+Each is a real process with its own arguments, environment, working directory and streams, and ends with its own exit
+code. Besides, it notes at which lines of the code errors for people came to be.
+"""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import environment
+from tests.support.tools import ROOT
+
+MAX_SECONDS = 90
+"""For one command; then the kernel ends it."""
+Site = tuple[str, int]
+"""A file below the repository, and a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended.
+
+    Attributes:
+        sites: Where errors for people came to be.
+    """
+
+    code: int
+    out: str
+    err: str
+    sites: frozenset[Site]
+
+
+class Programs:
+    """Runs commands, as a context."""
+
+    def __enter__(self) -> "Programs":
+        self._mother = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            cwd=ROOT,
+            env=environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._mother.communicate()
+
+    def run(
+        self, program: str, args: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, stdin: bytes = b""
+    ) -> Done:
+        """Run `tunnel` or `tunnelrelay` to its end."""
+        assert self._mother.stdin is not None
+        assert self._mother.stdout is not None
+        order = {"program": program, "args": [*args], "cwd": str(cwd), "env": {**(env or {})}, "stdin": stdin.hex()}
+        self._mother.stdin.write(json.dumps(order).encode() + b"\n")
+        self._mother.stdin.flush()
+        done = json.loads(self._mother.stdout.readline())
+        sites = frozenset((file, line) for file, line in done.pop("sites"))
+        return Done(**done, sites=sites)
+
+
+def error_sites(*names: str) -> dict[Site, str]:
+    """Where the code makes errors of these classes: the lines of each call, and the function around it."""
+    found: dict[Site, str] = {}
+    for folder in ("tunnelctl", "server/tunnelrelay"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            for call in ast.walk(tree):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names:
+                    around = [one.name for one in functions if one.lineno <= call.lineno <= (one.end_lineno or 0)]
+                    found[str(path.relative_to(ROOT)), call.lineno] = around[-1] if around else ""
+    return found
+
+
+def _serve() -> None:
+    import tunnelrelay.cli.admin
+    import tunnelrelay.cli.backup
+    import tunnelrelay.cli.keys
+    import tunnelrelay.cli.main
+    import tunnelrelay.cli.names
+    import tunnelrelay.cli.sessions
+    import tunnelrelay.cli.tokens
+    import tunnelrelay.process
+    import tunnelrelay.store.migrate
+    import tunnelrelay.store.postgresql  # noqa: F401 (imported once, for all that are forked off)
+
+    for line in sys.stdin.buffer:
+        with tempfile.TemporaryDirectory() as folder:
+            answer = _ran(json.loads(line), Path(folder))
+        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _ran(order: dict[str, Any], folder: Path) -> dict[str, Any]:
+    (folder / "in").write_bytes(bytes.fromhex(order["stdin"]))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_child(order, folder))
+    _, status = os.waitpid(pid, 0)
+    texts = {name: (folder / name).read_text(errors="replace") for name in ("out", "err")}
+    noted = folder / "sites"
+    sites = [json.loads(one) for one in noted.read_text().splitlines()] if noted.exists() else []
+    return {"code": os.waitstatus_to_exitcode(status), **texts, "sites": sites}
+
+
+def _child(order: dict[str, Any], folder: Path) -> int:
+    """The command, in the process that was forked off; returns its exit code."""
+    from tunnelctl.cli.main import main as tunnel_main
+    from tunnelrelay.__main__ import main as relay_main
+
+    signal.alarm(MAX_SECONDS)
+    for number, (name, mode) in enumerate((("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))):
+        handle = os.open(folder / name, mode | os.O_CREAT, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdin = os.fdopen(0, closefd=False)
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    _note_sites(folder / "sites")
+    sys.argv = [order["program"], *order["args"]]
+    try:
+        if order["program"] == "tunnel":
+            tunnel_main()
+        else:
+            relay_main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    return 0
+
+
+def _note_sites(file: Path) -> None:
+    from tunnelctl.cli.exits import Failure
+    from tunnelrelay.start_problems import StartError
+
+    def noting(kind: Any) -> None:
+        make = kind.__init__
+
+        def note(self: Any, *args: Any, **named: Any) -> None:
+            frame = sys._getframe(1)
+            where = Path(frame.f_code.co_filename)
+            if where.is_relative_to(ROOT):
+                with file.open("a") as sites:
+                    sites.write(json.dumps([str(where.relative_to(ROOT)), frame.f_lineno]) + "\n")
+            make(self, *args, **named)
+
+        kind.__init__ = note
+
+    noting(Failure)
+    noting(StartError)
+
+
+if __name__ == "__main__":
+    _serve()
