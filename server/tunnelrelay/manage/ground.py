@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.manage.actor import Access, Actor
@@ -19,7 +20,7 @@ from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
-from tunnelrelay.policy.limits import Buckets
+from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.store.resources import Collection, R
 from tunnelrelay.tokens import owner_problem
@@ -34,6 +35,17 @@ everything on them, and over time. Limits on how much there is at a time do not 
 and revoked tokens without end wrote 15 GB a day. A change writes at most some 5 KB for what it makes and 8 KB of audit
 event, so that one user now writes at most 30 x 1440 x 13 KB = 560 MB a day. 8,192 users' budgets are kept (about 1 MB);
 of more, the one that changed nothing for longest begins anew."""
+BOUNDS = (
+    DeclaredBound(
+        name="changes through dashboard and API",
+        limit=BURST_CHANGES,
+        unit=f"at once, {CHANGES_A_MINUTE} a minute after",
+        per="user",
+        when_full="429 with Retry-After",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("Ground.changes",),
+    ),
+)
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
 NOT_TOLD = frozenset({"metadata"})
