@@ -9,8 +9,10 @@ import pytest
 from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
 from tests.support.tunnels import fake_tunnel
+from tunnelctl.oidc.findings import Finding, error, ok
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.manage.provider_tests import FAILED_SECONDS
 
 SECRET = "s3cret-that-nobody-sees-again"
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"
@@ -463,3 +465,50 @@ async def test_a_named_provider_is_chosen_without_a_secret(house, admin):
     page = await admin.get(f"/edges/{edge}")
     assert "@work · 2 rules let visitors in" in text_of(page.text)
     assert SECRET not in page.text + form.text
+
+
+async def test_a_login_that_was_just_seen_to_fail_is_saved_only_when_it_is_saved_once_more(house, admin, monkeypatch):
+    edge = await made(house)
+    await admin.post(f"/edges/{edge}/oidc", OIDC)
+    seen = error("discovery", "no discovery document is at this address")
+
+    async def fails(_provider: object, *_args: object, **_kwargs: object) -> list[Finding]:
+        return [seen]
+
+    monkeypatch.setattr(type(house.managed.provider), "__call__", fails)
+    wanted = {**OIDC, "issuer": "https://wrong.acme.example"}
+    await admin.post(f"/edges/{edge}/oidc/test", wanted)
+
+    warned = await admin.post(f"/edges/{edge}/oidc", wanted)
+    kept = (await house.managed.services.edges.get(ADMIN, edge)).settings.policy.oidc
+    (confirmed,) = re.findall(r'name="confirmed" value="([a-z2-7]+)"', warned.text)
+    other = await admin.post(f"/edges/{edge}/oidc", {**wanted, "confirmed": "another"})
+    saved = await admin.post(f"/edges/{edge}/oidc", {**wanted, "confirmed": confirmed})
+    now = (await house.managed.services.edges.get(ADMIN, edge)).settings.policy.oidc
+
+    assert (warned.status_code, other.status_code, saved.status_code) == (409, 409, 303)
+    assert seen.found in html.unescape(warned.text)
+    assert "Nothing was saved" in warned.text
+    assert (kept.issuer, now.issuer) == (OIDC["issuer"], wanted["issuer"])
+    assert SECRET not in warned.text
+
+
+async def test_a_login_whose_test_passed_or_is_long_ago_is_saved_at_once(house, admin, monkeypatch):
+    edge = await made(house)
+    findings = [error("discovery", "it does not answer")]
+
+    async def tells(_provider: object, *_args: object, **_kwargs: object) -> list[Finding]:
+        return findings
+
+    monkeypatch.setattr(type(house.managed.provider), "__call__", tells)
+    await admin.post(f"/edges/{edge}/oidc/test", OIDC)
+    findings = [ok("discovery", "it answers")]
+    await admin.post(f"/edges/{edge}/oidc/test", OIDC)
+    passed = await admin.post(f"/edges/{edge}/oidc", OIDC)
+
+    findings = [error("discovery", "it does not answer")]
+    await admin.post(f"/edges/{edge}/oidc/test", {**OIDC, "client_id": "other"})
+    house.managed.clock.now += FAILED_SECONDS
+    later = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "client_id": "other"})
+
+    assert (passed.status_code, later.status_code) == (303, 303)

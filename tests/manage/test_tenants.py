@@ -50,6 +50,7 @@ BY_ID: dict[str, tuple[str, Any]] = {
     "edges.set_policy": ("edge", lambda s, who, id: s.edges.set_policy(who, id, lambda old: old)),
     "edges.set_backend": ("edge", lambda s, who, id: s.edges.set_backend(who, id, None)),
     "edges.redirect_uri": ("edge", lambda s, who, id: s.edges.redirect_uri(who, id, oidc())),
+    "edges.failed_test": ("edge", lambda s, who, id: s.edges.failed_test(who, id, oidc(client_secret=""))),
     "edges.test_provider": ("edge", lambda s, who, id: s.edges.test_provider(who, oidc(client_secret=""), id)),
     "backends.get": ("backend", lambda s, who, id: s.backends.get(who, id)),
     "backends.update": ("backend", lambda s, who, id: s.backends.update(who, id, description="mine")),

@@ -32,7 +32,7 @@ from tunnelrelay.manage.edge_views import EdgeView, EdgeViews
 from tunnelrelay.manage.ground import Ground, check_texts, page_size
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
-from tunnelrelay.manage.provider_tests import ProviderTests
+from tunnelrelay.manage.provider_tests import FailedTest, ProviderTests
 from tunnelrelay.policy.compile import PolicyInvalid, short_passwords
 from tunnelrelay.store.resources import DomainRow, EdgeRow
 
@@ -299,6 +299,23 @@ class Edges:
         elif row is not None and not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
         return await self.tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
+
+    async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
+        """What the last test of this login found wrong, when it failed a moment ago: to be told before it is saved.
+
+        Args:
+            oidc: As for `test_provider`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        row = await self._row(actor, edge_id)
+        if names_provider(oidc):
+            return None  # it is the administrators' to keep it working
+        if not oidc.client_secret:
+            oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
+        return self.tests.failed(row.owner, oidc)
 
     # The inside
 

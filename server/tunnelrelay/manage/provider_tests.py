@@ -15,7 +15,7 @@ from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.policy.connections import compile_connection, connection_id
+from tunnelrelay.policy.connections import compile_connection, connection_id, digest
 from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
@@ -26,7 +26,21 @@ MAX_AT_ONCE, MAX_OF_ONE = 20, 2
 """Tests under way on the relay, and of one user."""
 
 
+FAILED_SECONDS = 900.0
+"""How long a failed test is remembered, so that who saves what was just seen to fail is asked once more."""
+MAX_FAILED = 1024
+"""Failed tests that the relay remembers, some 500 bytes each; the oldest are forgotten. 512 KB."""
+
 BOUNDS = (
+    DeclaredBound(
+        name="failed tests of providers that are remembered",
+        limit=MAX_FAILED,
+        unit="tests",
+        per="relay",
+        when_full="the oldest is forgotten",
+        worst_bytes=MAX_FAILED * 500,
+        holds=("ProviderTests._failed",),
+    ),
     DeclaredBound(
         name="tests of providers under way",
         limit=MAX_AT_ONCE,
@@ -57,6 +71,21 @@ class AsksProvider(Protocol):
         """Everything worth saying about it, in the order in which a login would notice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTest:
+    """A login that was just tried out and found not to work.
+
+    Attributes:
+        id: Stands for this login and what was found; not for its secret.
+        at: Unix time.
+        found: The first thing that was wrong.
+    """
+
+    id: str
+    at: float
+    found: str
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderTests:
     """See the module."""
@@ -65,6 +94,7 @@ class ProviderTests:
     ask: AsksProvider
     _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
     _running: Counter[str] = field(default_factory=Counter)
+    _failed: dict[str, FailedTest] = field(default_factory=dict)
 
     async def run(self, actor: Actor, oidc: OidcSpec, *, owner: str, host: str = "") -> list[Finding]:
         """What is found about a login.
@@ -94,17 +124,41 @@ class ProviderTests:
             return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
         self._running[actor.user_id] += 1
         try:
-            return await self.ask(
+            findings = await self.ask(
                 oidc.issuer,
                 client_id=oidc.client_id,
                 client_secret=oidc.client_secret,
                 redirect_uri=redirect_uri(ground, oidc, owner=owner, host=host) or "",
                 owner=owner,
             )
+            self._note(owner, oidc, findings)
+            return findings
         finally:
             self._running.subtract({actor.user_id: 1})
             if not self._running[actor.user_id]:
                 del self._running[actor.user_id]
+
+    def failed(self, owner: str, oidc: OidcSpec) -> FailedTest | None:
+        """The last test of just this login, when it failed a moment ago.
+
+        Args:
+            oidc: Whole, as for `run`.
+        """
+        known = self._failed.get(self._key(owner, oidc))
+        return known if known is not None and known.at + FAILED_SECONDS > self.ground.clock() else None
+
+    def _note(self, owner: str, oidc: OidcSpec, findings: list[Finding]) -> None:
+        key = self._key(owner, oidc)
+        self._failed.pop(key, None)
+        wrong = next((finding.found for finding in findings if finding.level == "error"), "")
+        if wrong:
+            while len(self._failed) >= MAX_FAILED:
+                del self._failed[next(iter(self._failed))]
+            self._failed[key] = FailedTest(id=key, at=self.ground.clock(), found=wrong[:300])
+
+    def _key(self, owner: str, oidc: OidcSpec) -> str:
+        texts = (owner, oidc.issuer, oidc.client_id, oidc.client_secret)
+        return digest(self.ground.policy_key, "provider test", texts)
 
 
 def redirect_uri(ground: Ground, oidc: OidcSpec, *, owner: str, host: str) -> str | None:

@@ -14,7 +14,7 @@ from tunnelrelay.dashboard.views.oidc_form import Typed
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, names_provider
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.edges import Change
-from tunnelrelay.manage.problems import ManageError, invalid
+from tunnelrelay.manage.problems import Kind, ManageError, invalid
 from tunnelrelay.policy.named import SIGN
 
 MODULE = "oidc"
@@ -42,11 +42,21 @@ async def _save(asked: Asked) -> Response:
     try:
         if typed.errors:
             raise invalid(typed.errors)
+        failed = await asked.deps.services.edges.failed_test(asked.actor, edge.id, typed.oidc)
+        if failed is not None and asked.form.text("confirmed") != failed.id:
+            warning = ManageError(
+                Kind.CONFLICT,
+                "provider_failed",
+                f"This login failed its test a moment ago: {failed.found}",
+                "Nothing was saved. Put it right, or save once more to keep it all the same.",
+            )
+            return await _page(asked, edge, typed, error=warning, confirmed=failed.id, status=warning.kind.value)
         await asked.deps.services.edges.set_policy(
             asked.actor, edge.id, _with(typed.oidc), _secrets(typed.oidc), version=version_of(asked)
         )
     except ManageError as error:
-        return await _page(asked, edge, typed, error=error, status=error.kind.value)
+        confirmed = asked.form.text("confirmed")
+        return await _page(asked, edge, typed, error=error, confirmed=confirmed, status=error.kind.value)
     return asked.go(f"/edges/{edge.id}", said="saved")
 
 
@@ -84,6 +94,7 @@ async def _page(
     *,
     error: ManageError | None = None,
     findings: list[Finding] | None = None,
+    confirmed: str = "",
     status: int = 200,
 ) -> Response:
     services = asked.deps.services
@@ -99,6 +110,7 @@ async def _page(
         providers=[(f"{SIGN}{provider.row.name}", provider) for provider in providers],
         redirect_uri=uri,
         error=error,
+        confirmed=confirmed,
         errors=errors,
         others=[text for name, text in errors.items() if name not in oidc_form.SHOWN],
         has_hidden_error=not oidc_form.FOLDED.isdisjoint(errors),
