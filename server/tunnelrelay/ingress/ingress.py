@@ -62,6 +62,11 @@ UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
 """How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
 of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
 
+_CORS_LINES = (
+    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Credentials: true\r\n"
+    b"Access-Control-Expose-Headers: WWW-Authenticate, Tunnel-Error, Retry-After\r\nVary: Origin\r\n"
+)
+
 BOUNDS = (
     DeclaredBound(
         name="visitors' connections",
@@ -257,6 +262,18 @@ class Ingress:
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
         return self._public_names[host]
+
+    def cors_lines(self, request: Request) -> bytes:
+        """The lines by which a page of another origin, which the owner named, may read an answer of the relay's own.
+
+        Else its script learns no more of a 401 than "Failed to fetch", and cannot tell its visitor to sign in.
+        """
+        endpoint = request.endpoint or self.registry.find(request.host)
+        policy = request.policy or (endpoint.policy if endpoint is not None else None)
+        if policy is None or not policy.origins:
+            return b""
+        origin = request.head.get(b"origin")
+        return _CORS_LINES % origin if origin in policy.origins else b"Vary: Origin\r\n"
 
     def note_forged(self, visit: Visitor) -> None:
         """A visitor sent fields that only the relay may set; `forged` has their names. They went no further."""

@@ -58,7 +58,7 @@ class Outgoing(Incoming):
         request.status = reply.status
         request.bytes_out = len(body)
         written = reply_head(reply, head, closes=closes)
-        if lines := self.handover_lines() + self._strict_transport():
+        if lines := self.handover_lines() + self._strict_transport() + self.ingress.cors_lines(request):
             written = before(written, lines)
         self.transport.write(written + body)
         self.response_done(keeps_alive=not closes, error=error)
