@@ -7,6 +7,8 @@ LOCK   := .ci/requirements.txt
 READY  := $(VENV)/.ready
 IDP    := tests/idp/node_modules/.ready
 FUZZER := $(VENV)/.fuzz
+SHORT  := tests/frameworks/short/.ready
+LONG   := tests/frameworks/long/.ready
 TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench
 WORKERS ?= 2
 
@@ -16,15 +18,15 @@ WORKERS ?= 2
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) $(IDP) ## Create .venv with the locked dependencies
+setup: $(READY) $(IDP) $(SHORT) ## Create .venv with the locked dependencies
 
 demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sign in by itself and exit)
 	@$(PY) -m tests.demo $(if $(CHECK),--check)
 
-test: lint $(IDP) ## Run the linters and every test that takes seconds
+test: lint $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(ARGS)
 
-journeys: $(READY) $(IDP) ## Run the long journeys too: real processes, a real browser, 1 GB each way
+journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
 	$(PY) -m pytest tests/journeys $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
@@ -51,9 +53,14 @@ lock: $(READY) ## Write .ci/requirements.txt anew from pyproject.toml
 	@echo '# What `make fuzz` installs beside .ci/requirements.txt; `make lock` writes it anew.' > tests/fuzz/requirements.txt
 	echo 'atheris==3.0.0' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate >> tests/fuzz/requirements.txt
+	@for kit in short:django,flask,flask-sock,flask-wtf long:gradio,jupyterlab,streamlit; do \
+		file=tests/frameworks/$${kit%%:*}/requirements.txt; \
+		echo '# Of the frameworks that a journey runs, those from PyPI; `make lock` writes it anew.' > $$file; \
+		echo $${kit#*:} | tr , '\n' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 \
+			--generate-hashes --no-header --no-annotate >> $$file; done
 
 clean: ## Remove what was built and installed
-	rm -rf $(VENV) tests/idp/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
+	rm -rf $(VENV) tests/idp/node_modules tests/frameworks/*/.venv tests/frameworks/*/node_modules tests/frameworks/*/.ready tests/frameworks/*/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
 
 # What pip says, as a line now and then: quiet it is silent for minutes, else it writes a thousand lines.
 define PIP_PROGRESS
@@ -96,3 +103,12 @@ $(IDP): tests/idp/package.json tests/idp/package-lock.json
 		echo 'make: installing the npm OpenID providers for the tests; the first time takes half a minute' && \
 		npm ci --prefix tests/idp --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo 'make: npm is not installed; journeys with the npm OpenID providers will be skipped' >&2; fi
+
+# The web frameworks of docs/guides/frameworks.md, apart from our own libraries. The long kit takes 1.2 GB.
+tests/frameworks/%/.ready: tests/frameworks/%/requirements.txt tests/frameworks/%/package-lock.json | python
+	@echo 'make: installing the web frameworks for the $* journeys'
+	@$(PYTHON) -m venv tests/frameworks/$*/.venv
+	@tests/frameworks/$*/.venv/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@if command -v npm >/dev/null 2>&1; then \
+		npm ci --prefix tests/frameworks/$* --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo 'make: npm is not installed; journeys with web frameworks will be skipped' >&2; fi

@@ -28,7 +28,7 @@ def main() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         what = f"the relay's libraries are not installed (missing: {', '.join(missing)})"
-        Failure(Exit.FAILED, [what], "pip install 'tunnelctl[server]'").show()
+        Failure(Exit.FAILED, [what], "in a checkout of the repository: pip install '.[server]'").show()
         sys.exit(Exit.FAILED)
 
     from tunnelrelay.cli.main import cli  # only now: it needs some of them

@@ -19,7 +19,21 @@ Readers see none of the comments, and the blocks as they are.
 import re
 from dataclasses import dataclass
 
-KINDS = ("start until", "run", "fails", "prints", "file", "check", "not run", "stop", "visit", "at", "after", "given")
+KINDS = (
+    "start until",
+    "run",
+    "fails",
+    "prints",
+    "file",
+    "check",
+    "setting",
+    "not run",
+    "stop",
+    "visit",
+    "at",
+    "after",
+    "given",
+)
 _MARK = re.compile(
     rf"^(?P<indent> *)<!-- (?P<kind>{'|'.join(KINDS)})(?:: | )?(?P<rest>.*?) ?-->\n"
     r"(?:(?P=indent)```(?P<language>\w+)\n(?P<block>.*?)^(?P=indent)```$)?",

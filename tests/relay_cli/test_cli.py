@@ -230,7 +230,7 @@ def test_without_the_server_extra_the_command_says_what_to_install(
     with pytest.raises(SystemExit) as stopped:
         command.main()
     assert stopped.value.code == 1
-    assert "pip install 'tunnelctl[server]'" in capsys.readouterr().err
+    assert "pip install '.[server]'" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:

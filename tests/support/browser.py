@@ -1,9 +1,10 @@
 """A real Chromium (Debian's), driven by Playwright."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
@@ -20,6 +21,7 @@ FLAGS = [
     "--disable-dev-shm-usage",
 ]
 
+NOWHERE: Mapping[str, int] = MappingProxyType({})
 PAGE_MS = 30_000
 """Longest wait for anything in a page."""
 
@@ -30,20 +32,24 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def browsing(*, guarded: bool = True) -> AsyncIterator[BrowserContext]:
+async def browsing(*, guarded: bool = True, leads: Mapping[str, int] = NOWHERE) -> AsyncIterator[BrowserContext]:
     """A fresh profile in a Chromium of its own, which takes any certificate.
 
     Args:
         guarded: Nothing but this machine can be reached. Chromium neither prefetches nor prerenders then, so a test of
             those goes without, and without pages that name other machines.
+        leads: Public names with their ports, such as `*.tun.example:443`, and the ports of this machine they lead to.
     """
+    rules = ",".join(f"MAP {name} 127.0.0.1:{port}" for name, port in leads.items())
+    flags = [*FLAGS, f"--host-resolver-rules={rules}"] if rules else FLAGS
+    inside = ["localhost", "127.0.0.1", *(name.partition(":")[0].removeprefix("*") for name in leads)]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags)
         try:
             context = await browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
             context.set_default_timeout(PAGE_MS)
             if guarded:
-                await context.route(lambda url: "localhost" not in url and "127.0.0.1" not in url, lambda r: r.abort())
+                await context.route(lambda url: not any(name in url for name in inside), lambda r: r.abort())
             yield context
         finally:
             await browser.close()

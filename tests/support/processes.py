@@ -3,6 +3,7 @@
 Everything here is blocking and thread-based, so that plain tests, async tests and the demo can use it alike.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,12 @@ class Child:
         """SIGKILL: no goodbye."""
         if self.returncode is None:
             self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def kill_group(self) -> None:
+        """SIGKILL for it and every process that it started and did not put into a session of its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(STOP_SECONDS)
 
     def rss(self) -> int:

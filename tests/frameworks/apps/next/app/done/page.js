@@ -1,0 +1,3 @@
+export default async function Page({ searchParams }) {
+  return <p id="done">{(await searchParams).word}</p>
+}

@@ -1,0 +1,7 @@
+'use client'
+
+import { text } from '../text.js'
+
+export default function Page() {
+  return <p id="text">{text}</p>
+}

@@ -1,0 +1,3 @@
+export const actions = {
+  default: async ({ request }) => ({ word: (await request.formData()).get('word') }),
+}

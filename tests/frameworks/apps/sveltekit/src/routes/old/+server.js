@@ -1,0 +1,3 @@
+export function GET({ url }) {
+  return new Response(null, { status: 302, headers: { location: new URL('/form', url).href } })
+}

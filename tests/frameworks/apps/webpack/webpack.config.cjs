@@ -1,0 +1,5 @@
+module.exports = {
+  mode: 'development',
+  entry: './main.js',
+  devServer: { static: './public' },
+}
