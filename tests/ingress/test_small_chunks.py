@@ -134,3 +134,40 @@ async def test_behind_a_small_refused_body_the_next_request_is_read(s: Scene):
         (await s.agent.next()).answer()
 
         assert (await visitor.response()).status == 200
+
+
+async def test_small_pieces_of_a_response_that_come_in_one_turn_go_out_together(s: Scene):
+    async with s.visitor() as visitor:
+        asked = await s.exchange(visitor)
+        asked.head(200, b"")
+        head = await visitor.head()
+        for _ in range(1000):
+            asked.data(b"x")
+        asked.end()
+        chunks = [chunk async for chunk in visitor.chunks(head)]
+
+        assert b"".join(chunks) == b"x" * 1000
+        assert len(chunks) < 100
+
+
+async def test_pieces_of_any_size_arrive_whole_and_in_order(s: Scene):
+    sizes = [1, 5000, 1, 1, 70_000, 3, 4095, 4096, 1]
+    pieces = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+    async with s.visitor() as visitor:
+        asked = await s.exchange(visitor)
+        asked.head(200, b"")
+        for piece in pieces:
+            asked.data(piece)
+        asked.data(b"end", fin=True)
+
+        assert (await visitor.response()).body == b"".join(pieces) + b"end"
+
+
+async def test_pieces_that_came_before_a_reset_are_not_lost_behind_their_head(s: Scene):
+    async with s.visitor() as visitor:
+        asked = await s.exchange(visitor)
+        asked.head(200, b"")
+        await visitor.head()
+        asked.data(b"some")
+        await s.agent.round_trip()
+        assert await visitor.read(9) == b"4\r\nsome\r\n"

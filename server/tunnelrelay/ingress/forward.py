@@ -10,6 +10,7 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
+from tunnelrelay.ingress.connection import MAX_JOINED
 from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.route import is_probe
@@ -46,7 +47,9 @@ class Forward:
         "_ingress",
         "_interims",
         "_is_over",
+        "_is_write_due",
         "_owed",
+        "_pieces",
         "_policy",
         "_stream",
         "_tunnel",
@@ -64,6 +67,8 @@ class Forward:
         self._head = b""  # written together with what follows in the same turn: a write costs as much as a parse
         self._has_sent = False  # some of the body, or its end, is in the stream already
         self._interims = 0
+        self._is_write_due = False
+        self._pieces: list[bytes | memoryview] = []  # small ones of this turn, which go out as one
         self._owed = 0
         self._is_over = False
         self._stream: Stream
@@ -176,10 +181,20 @@ class Forward:
             self._write_head()
             visit.become_opaque()
         else:
-            self._ingress.call_soon(self._write_head)
+            self._write_soon()
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the response's body."""
+        """A piece of the response's body. Small ones wait for the others of this turn: each write is a system call."""
+        if len(data) < MAX_JOINED and not fin:
+            self._pieces.append(data)
+            if not self._is_write_due:
+                self._write_soon()
+            return
+        if self._pieces:
+            data = self._joined(data)
+        self._write(data, fin)
+
+    def _write(self, data: bytes | memoryview, fin: bool) -> None:
         visit, framing = self._visit, self._framing
         assert framing is not None  # the session lets DATA through only behind a final head
         size = len(data)
@@ -205,7 +220,9 @@ class Forward:
         """The response is complete."""
         framing = self._framing
         assert framing is not None
-        self._write_head()
+        self._write_waiting()
+        if self._is_over:
+            return
         try:
             tail = framing.end(response_trailers(from_lines(trailers), policy=self._policy) if trailers else [])
         except HttpError as error:
@@ -217,6 +234,8 @@ class Forward:
 
     def on_reset(self, code: Code, reason: str) -> None:
         """The response will not be completed."""
+        if self._pieces and not self._head:
+            self._write_waiting()
         self._is_over = True
         visit = self._visit
         self._tunnel.errors += 1
@@ -241,8 +260,27 @@ class Forward:
         """Whether the visitor has seen any of the response. A head that is still here is taken back."""
         if self._head:
             self._head = b""
+            self._pieces = []
             self.has_answered = False
         return self.has_answered
+
+    def _write_soon(self) -> None:
+        self._is_write_due = True
+        self._ingress.call_soon(self._write_waiting)
+
+    def _write_waiting(self) -> None:
+        """Write what came in this turn: the head, and small pieces as one."""
+        self._is_write_due = False
+        if self._is_over:
+            return
+        if self._pieces:
+            self._write(self._joined(), False)
+        else:
+            self._write_head()
+
+    def _joined(self, last: bytes | memoryview = b"") -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join([*pieces, last])
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
