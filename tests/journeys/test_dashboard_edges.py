@@ -29,11 +29,11 @@ def idp() -> Iterator[Provider]:
 @pytest_asyncio.fixture
 async def page(stack: Stack) -> AsyncIterator[Page]:
     """The administrator's browser, signed in by the link that the relay prints."""
-    line = stack.relay.wait_for(lambda line: "/sign-in#code=" in line)
+    link = stack.admin_link()
     async with browsing() as context:
         await context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = await context.new_page()
-        await page.goto(line.strip())
+        await page.goto(link)
         assert "code=" not in page.url
         await page.get_by_role("button", name="Sign in").click()
         await page.get_by_role("heading", level=1).wait_for()

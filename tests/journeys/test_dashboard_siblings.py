@@ -61,7 +61,7 @@ class Town:
         self.app = app
         self.evil = stack.tunnel(app.port, "--subdomain=evil", *stack.agent_flags).url
         self.board = f"https://dashboard.{DOMAIN}:{stack.https_port}"
-        self.link = stack.relay.wait_for(lambda line: "/sign-in#code=" in line).strip()
+        self.link = stack.admin_link()
         self.asset = "/edges"
         self.context: BrowserContext
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support import processes
 from tests.support.ports import free_port
-from tests.support.processes import START_SECONDS, Child
+from tests.support.processes import START_SECONDS, Child, record_of
 
 LOOK_SECONDS = 0.02
 """Between two looks at a port or a counter of another process, which cannot wake us."""
@@ -65,6 +65,10 @@ class Stack:
             )
         )
         until(lambda: is_listening(self.port), "the relay to listen", child=self.relay)
+
+    def admin_link(self) -> str:
+        """The link that signs the first administrator in, as the relay prints it at its start."""
+        return str(record_of(self.relay.wait_for(lambda line: "/sign-in#code=" in line))["link"])
 
     def agent(self, upstream: int | str, *flags: str) -> Child:
         """A `tunnel http` process, not waited for; a `--relay` among `flags` takes the place of this relay's."""
