@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.raw_http import fetch
+from tests.support.world import world
 from tunnelctl.cli.exits import Exit
 
 pytestmark = [
@@ -119,6 +121,65 @@ async def test_an_agent_whose_logs_reader_goes_away_ends_as_a_shell_reports_sigp
     assert await process.wait() == Exit.OUTPUT_CLOSED
     if number == 1:
         assert b"Traceback" not in await process.stderr.read()
+
+
+async def test_a_script_that_has_read_the_address_may_leave_and_the_log_says_so(environment, tmp_path, app):
+    """`read -r url < <(tunnel http 3000)`"""
+    async with world(tmp_path / "data") as w:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "http", str(app.port), f"--relay=http://127.0.0.1:{w.port}", "--subdomain=demo",
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert await process.stdout.readline() == f"http://demo.localhost:{w.port}\n".encode()
+        process._transport.get_pipe_transport(1).close()
+        while b"no reader any more" not in await process.stderr.readline():
+            assert process.returncode is None
+        assert (await fetch(w.port, "GET", "/status/200", host=f"demo.localhost:{w.port}")).status == 200
+        process.terminate()
+        assert await process.wait() == 0
+
+
+def test_what_is_left_on_the_terminal_is_the_address_and_how_many_requests(environment, tmp_path, nobody):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "http", "3000", nobody], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    shown = b""
+    while b"reconnecting" not in shown:
+        shown += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    while b"0 requests in" not in shown:
+        shown += os.read(ours, 65536)
+    assert process.wait() == 0
+    assert b"no address was served: 0 requests in" in shown.partition(b"\x1b[?1049l")[2]
+    os.close(ours)
+    os.close(theirs)
+
+
+async def test_a_json_log_on_stderr_ends_with_a_record_and_no_lines_of_text(environment):
+    async with answering(b"404 Not Found") as relay:
+        code, _, err = await run(environment, "http", "3000", relay, "--log=stderr", "--log-format=json")
+    records = [json.loads(line) for line in err.splitlines()]
+    assert code == 4
+    assert (records[-1]["lvl"], records[-1]["msg"]) == ("crit", "command failed")
+    assert "there is no relay at" in records[-1]["err"]
+
+
+@pytest.mark.parametrize("where", [["--log=stderr"], ["--log=stdout"], ["--log=stdout", "--log-format=json"], []])
+async def test_a_warning_about_what_was_typed_stands_in_the_log(environment, where):
+    async with answering(b"404 Not Found") as relay:
+        _, out, err = await run(environment, "http", "3000", relay, "--authtoken=sesame12", *where)
+    log = out if "--log=stdout" in where else err
+    assert "--authtoken is on the command line" in log.splitlines()[0]
+    assert "sesame12" not in out + err
+
+
+async def test_a_warning_stands_on_stderr_too_when_that_shows_no_log(environment, tmp_path):
+    async with answering(b"404 Not Found") as relay:
+        for where in (f"--log={tmp_path / 'log'}", "--log=false"):
+            _, _, err = await run(environment, "http", "3000", relay, "--authtoken=sesame12", where)
+            assert err.startswith("warning: --authtoken is on the command line")
+    assert "--authtoken is on the command line" in (tmp_path / "log").read_text()
 
 
 async def test_a_log_that_is_a_named_pipe_without_a_reader_any_more_ends_it_too(environment, nobody, tmp_path):

@@ -24,11 +24,19 @@ class Log:
         render: One of the forms in `records`.
         level: The lightest level that is written, as the flag takes it.
         now: Unix time.
+        fd: Where the lines end up, -1 for no file.
     """
 
     def __init__(
-        self, write: Callable[[str], None], render: Format, level: str, now: Callable[[], float] = time.time
+        self,
+        write: Callable[[str], None],
+        render: Format,
+        level: str,
+        now: Callable[[], float] = time.time,
+        *,
+        fd: int = -1,
     ) -> None:
+        self.fd = fd
         self._write = write
         self._render = render
         self._weight = WEIGHTS[LEVELS[level]]

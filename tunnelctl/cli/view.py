@@ -111,10 +111,22 @@ def opened(view: View, config: AgentConfig, *, style: Style, level: str, notices
         output.warn(notices)
         if view.prints_url:
             watchers.append(UrlPrinter(output.lose_reader))
+            _note_lost_reader(output.log)
         if view.screen:
             watchers.append(stack.enter_context(_screen(config, let_in, notices)))
         output.watcher = watchers[0] if len(watchers) == 1 else Watchers(*watchers)
         yield output
+
+
+def _note_lost_reader(log: Log | None) -> None:
+    """Log when nothing reads the address any more. It has been read, as by `head -1` or `read`: the tunnel goes on."""
+    if log is None:
+        return
+    with contextlib.suppress(OSError):
+        fd = sys.stdout.fileno()
+        if not os.path.sameopenfile(fd, log.fd):
+            said = "standard output has no reader any more, the tunnel goes on"
+            when_reader_leaves(fd, lambda: log.record("warn", said, obj="app"))
 
 
 @contextlib.contextmanager
@@ -138,7 +150,7 @@ def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]
     fd, is_ours = _open(where)
     sink = Sink(fd)
     when_reader_leaves(fd, lose_reader)
-    log = Log(sink.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level)
+    log = Log(sink.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level, fd=fd)
     handler = LibraryHandler(log)
     root = logging.getLogger()
     root.addHandler(handler)
