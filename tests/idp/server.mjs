@@ -10,17 +10,23 @@
 //   claims_in_id_token    false keeps e-mail and groups to the userinfo endpoint, as some providers do
 //   refresh               "always" gives a refresh token also to who did not ask for offline_access
 //   ttl                   seconds for AccessToken, RefreshToken, IdToken, Session
+//   tls                   {"cert": FILE, "key": FILE}: serves https
+//   issuer, address       where it is to be found, and where it listens, when not at localhost
+//
+// Each start makes new signing keys, with the names of the old ones.
 //
 // Refresh tokens rotate at each use, and one that comes twice ends its whole family.
 //
 // `POST /control` changes the provider while it runs (see `change`), `GET /control` says what it was asked.
 import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import Provider, { interactionPolicy } from 'oidc-provider';
 import { consentForm, frame, html, loginForm, logoutForm, page } from './pages.mjs';
 
 const config = JSON.parse(process.argv[2]);
-const issuer = `http://localhost:${config.port}`;
+const issuer = config.issuer ?? `http://localhost:${config.port}`;
 const WEAK_ACR = 'urn:test:password';
 const STRONG_ACR = 'urn:test:mfa';
 
@@ -201,9 +207,15 @@ async function route(req, res) {
   return res.end('{"error":"server_error"}');
 }
 
-createServer((req, res) => {
+function answer(req, res) {
   route(req, res).catch((error) => {
     res.writeHead(400, { 'content-type': 'text/plain' });
     res.end(`${error.name}: ${error.message}\n`);
   });
-}).listen(config.port, '127.0.0.1', () => console.log(JSON.stringify({ msg: 'listening', issuer })));
+}
+
+const { tls } = config;
+const server = tls
+  ? createSecureServer({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) }, answer)
+  : createServer(answer);
+server.listen(config.port, config.address ?? '127.0.0.1', () => console.log(JSON.stringify({ msg: 'listening', issuer })));

@@ -86,7 +86,7 @@ def node_provider(redirect_uris: Sequence[str], *, port: int | None = None, **op
         options: More of `tests/idp/server.mjs`'s configuration, as `client={"post_logout_redirect_uris": [...]}`.
     """
     config = {**_client(redirect_uris), "users": USERS, **options}
-    with _listening("node", [*_node(), str(IDP / "server.mjs")], config, port) as provider:
+    with _listening("node", [*node(), str(IDP / "server.mjs")], config, port) as provider:
         yield provider
 
 
@@ -111,7 +111,7 @@ def liar_provider(**options: object) -> Iterator[Provider]:
     Args:
         options: More of `tests/idp/liar.mjs`'s configuration.
     """
-    with _listening("liar", [*_node(), str(IDP / "liar.mjs")], {"users": USERS, **options}) as provider:
+    with _listening("liar", [*node(), str(IDP / "liar.mjs")], {"users": USERS, **options}) as provider:
         yield provider
 
 
@@ -119,7 +119,8 @@ def _client(redirect_uris: Sequence[str]) -> dict[str, object]:
     return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": list(redirect_uris)}
 
 
-def _node() -> list[str]:
+def node() -> list[str]:
+    """The command that runs a provider of npm."""
     node = require_tool("node", "nodejs")
     if not (IDP / "node_modules").is_dir():
         missing("tests/idp/node_modules is missing (make setup)")
