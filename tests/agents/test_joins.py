@@ -10,6 +10,8 @@ from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec, Refused, Unbind
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
+from tunnelrelay.manage.backends import checked_labels
+from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.registry.edges import MAX_SERVED
 from tunnelrelay.relay import Relay
 from tunnelrelay.tokens import create
@@ -121,6 +123,18 @@ async def test_offers_that_make_no_sense_are_refused(local, labels, edge, weight
 
     assert isinstance(refused, Refused)
     assert refused.code == "policy_invalid"
+
+
+async def test_a_tunnel_carries_as_many_labels_as_a_tunnel_group_may_ask_for(local):
+    most = [(f"n{number}", "x" * MAX_LABEL) for number in range(MAX_LABELS)]
+    edge = put_edge(local, "most", "edghts_most", labels=checked_labels(most))
+    async with agent_of(local) as agent:
+        bound = await agent.join(*most)
+
+    assert isinstance(bound, Bound)
+    assert bound.host == edge.host
+    with pytest.raises(ManageError):
+        checked_labels([*most, ("one-more", "x")])
 
 
 async def test_a_weight_out_of_range_is_refused_for_a_name_too(local):

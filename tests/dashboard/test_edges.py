@@ -512,3 +512,13 @@ async def test_a_login_whose_test_passed_or_is_long_ago_is_saved_at_once(house, 
     later = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "client_id": "other"})
 
     assert (passed.status_code, later.status_code) == (303, 303)
+
+
+@pytest.mark.parametrize("field", ["cidr_allow", "cidr_deny"])
+async def test_the_list_with_a_wrong_network_is_marked(house, admin, field):
+    edge = await made(house)
+
+    answer = await admin.post(f"/edges/{edge}/ip-restriction", {"cidr_allow": "", "cidr_deny": "", field: "10.0.0.1/8"})
+
+    assert answer.status_code == 400
+    assert re.search(rf'id="f-{field}"[^>]*aria-invalid="true"|aria-invalid="true"[^>]*id="f-{field}"', answer.text)

@@ -120,6 +120,8 @@ class Stickiness(Module):
         return lambda settings: msgspec.structs.replace(settings, sticky=is_sticky), None
 
 
+IN_THE_FORM = {"ip_restriction.allow": "cidr_allow", "ip_restriction.deny": "cidr_deny"}
+"""Fields of problems that the form has under another name."""
 MODULES: tuple[Module, ...] = (
     Networks(),
     Headers("request-headers", "request_headers", "Request headers"),
@@ -171,7 +173,8 @@ def _removing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
 
 
 def _page(asked: Asked, module: Module, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
-    errors = {name.removeprefix(f"{module.name}."): text for name, text in error.fields.items()} if error else {}
+    fields = error.fields if error else {}
+    errors = {IN_THE_FORM.get(name, name.removeprefix(f"{module.name}.")): text for name, text in fields.items()}
     places = {*texts, "user", "password"} if module.name == "basic_auth" else set(texts)
     return asked.page(
         "edges/module.html",
