@@ -90,8 +90,8 @@ async def test_the_page_names_every_header_an_app_receives() -> None:
 def test_the_numbers_on_the_page_are_the_codes() -> None:
     assert f"for {HANDOFF_SECONDS} seconds" in FLAT
     assert f"| {LOGIN_SECONDS // 60} minutes |" in FLAT
-    assert MAX_TRANSACTIONS == 5
-    assert "at most five" in FLAT
+    assert MAX_TRANSACTIONS == 20
+    assert "at most twenty" in FLAT
     assert f"{LEEWAY} seconds of leeway; `iat` is not older than {MAX_AGE // 60} minutes" in FLAT
     assert f"Every call has {TOTAL_SECONDS:.0f} seconds and {MAX_BODY // 1024} KiB" in FLAT
     assert f"a head may have {MAX_HEAD // 1024} KiB, an answer with its framing {MAX_ANSWER // 1024} KiB" in FLAT
