@@ -5,6 +5,7 @@ import shutil
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def estate(folder: Path, programs: Programs) -> Iterator[dict[str, str]]:
         "expired": run("token", "create", "--owner", "eve", "--expires", "1d", "--data-dir", str(live)),
     }
     with closing(sqlite3.connect(live / "relay.db")) as database, database:
-        database.execute("UPDATE tokens SET expires_at = 1 WHERE owner = 'eve'")
+        database.execute("UPDATE tokens SET expires_at = ? WHERE owner = 'eve'", (time.time() - 60,))
     run("token", "create", "--data-dir", str(folder / "stuck"))
     _directories(folder, data)
     with ExitStack() as stack:

@@ -84,7 +84,7 @@ ROWS = (
     Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write them below `tunnels:`"),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
-    Row(f"{WITH} {{expired}}", 3, "whose time is over. (on 1970-01-01", "tunnelrelay token create"),
+    Row(f"{WITH} {{expired}}", 3, "whose time is over. (on 20", "tunnelrelay token create"),
     Row(f"{HTTP} --relay {{relay}}", 3, "takes agents with an authtoken only", "tunnel config add-authtoken TOKEN"),
     Row(f"{WITH} {{narrow}} --subdomain web", 3, "does not allow this", "it may: bind:pr-*; use another authtoken"),
     Row(f"{WITH} {{bob}} --subdomain shop", 5, "shop", "choose another name"),
@@ -130,6 +130,12 @@ ROWS = (
     ),
     # The API
     Row(f"{API} tunnels list", 2, "there is no API key", "tunnel config add-api-key KEY"),
+    Row(
+        f"{API} tunnels list --api-key x --api-url {{closed}} --proxy-url env:NO",
+        2,
+        "NO is not set",
+        "give it as http://",
+    ),
     Row(f"{API} tunnels list --api-key env:NO", 2, "NO is not set", "env:NAME, file:PATH"),
     Row(f"{API} tunnels list --api-key x --api-url ftp://a", 2, "--api-url: ftp://a", "https://api.tun.example"),
     Row(f"{API} tunnels list --api-key x --relay ftp://a", 2, "--relay: ftp://a", "https://tun.example"),

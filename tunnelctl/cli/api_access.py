@@ -101,7 +101,7 @@ def _proxy(access: Access, file: FileConfig, url: str) -> "Proxy | None":
         text = read_secret(given, what=where, environ=os.environ, stdin=sys.stdin).value if given else ""
         return choose_proxy(url, os.environ, text, where)
     except (ProxyInvalid, SecretMissing) as error:
-        raise Failure(Exit.USAGE, [str(error)]) from None
+        raise Failure(Exit.USAGE, [str(error)], "give it as http://proxy.example:3128, env:NAME or file:PATH") from None
 
 
 def _file(given: Path | None) -> FileConfig:
