@@ -97,6 +97,7 @@ class Look:
     def __init__(self, page: Page, url: str, framework: Framework, server: Server) -> None:
         self.page, self.url, self.framework, self.server = page, url, framework, server
         self.ms = PAGE_SECONDS * 1000
+        page.set_default_timeout(self.ms)  # a click that signs in waits for the app's first page
 
     async def found(self, expected: str) -> str:
         """What does not work, as the guide's table says it; what it expects not to work is not waited for as long."""
@@ -217,6 +218,8 @@ async def test_as_it_comes_and_with_a_rewritten_host(relays: dict[str, PublicSta
     with served(framework, f"demo.{DOMAIN}", is_set=False) as server:
         assert await look(relays[DOMAIN], framework, server, row.as_it_comes) == row.as_it_comes
         assert await look(relays[DOMAIN], framework, server, row.with_rewrite, REWRITE) == row.with_rewrite
+        if row.with_rewrite != "works":
+            return  # the relay for logins has a name that the framework may be content with
         with mock_provider() as idp:
             login = [REWRITE, *idp.flags]
             assert await look(relays[LOGIN_DOMAIN], framework, server, row.with_rewrite, *login) == row.with_rewrite
