@@ -8,6 +8,8 @@ from collections.abc import Callable
 from sys import getsizeof
 from typing import TypeVar
 
+from tunnelctl.bounds import DeclaredBound
+
 MAX_ENTRIES = 4_096
 """Entries of one memo."""
 MAX_BYTES = 4 * 1024 * 1024
@@ -15,6 +17,18 @@ MAX_BYTES = 4 * 1024 * 1024
 reach it, as their keys are short: 4,096 keys of 64 bytes are 1 MB."""
 ENTRY_BYTES = 100
 """What a dict of this size takes for an entry, beside key and value."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="one memory of what peers send again and again (host names, field names, cookies), of a dozen",
+        limit=MAX_ENTRIES,
+        unit="entries",
+        per="relay",
+        when_full="all of it is forgotten and worked out anew",
+        worst_bytes=MAX_BYTES,
+        holds=("Memo.total",),
+    ),
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
