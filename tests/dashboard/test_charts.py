@@ -36,7 +36,7 @@ def test_headline_and_words_tell_the_last_minute_and_the_most() -> None:
     assert (requests.now, requests.unit, requests.aside) == ("12", "/s", "150 in 10 min")
     assert (errors.now, errors.aside) == ("5.0", "10 % refused")
     assert "at most 10 %" in errors.words
-    assert (times.now, times.unit, times.aside) == ("20", "ms", "95 % within 80 ms")
+    assert (times.now, times.unit, times.aside) == ("20", "ms", "p95 80 ms")
 
 
 def test_a_gap_in_what_is_known_is_a_gap_in_the_line_and_a_lonely_point_a_dot() -> None:

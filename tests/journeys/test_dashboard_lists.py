@@ -138,7 +138,8 @@ async def test_a_provider_is_tried_out_registered_and_named_without_its_secret(p
         await expect(page.get_by_role("heading", name="@work")).to_be_visible()
         assert await page.get_by_label("Client secret").input_value() == ""
         assert await copied(page, "Copy the redirect URI") == f"http://localhost:{stack.port}/oauth2/callback"
-        assert await copied(page, "Copy the command") == "tunnel http 80 --oidc=@work"
+        command = f"tunnel http 80 --oidc=@work --relay http://localhost:{stack.port}"
+        assert await copied(page, "Copy the command") == command
         await page.get_by_role("button", name="Test connection").click()
         await expect(page.locator("#findings .ok").first).to_be_visible()
         await screenshot(page, "dashboard-provider")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelrelay.observe.series import (
-    CLIENT_ERROR,
+    FAILED,
     OTHER,
+    REFUSED,
     SECONDS_BOUNDS,
-    SERVER_ERROR,
     SPAN_SECONDS,
     UNTIMED,
     Series,
@@ -24,8 +24,8 @@ NOW = 1_763_895_600
 def test_requests_and_what_went_wrong_with_them_are_counted_by_the_second_they_ended_in() -> None:
     series = Series()
     series.add(NOW - 2, OTHER, bucket_of(0.004), 5)
-    series.add(NOW - 2, CLIENT_ERROR, bucket_of(0.004), 2)
-    series.add(NOW - 1, SERVER_ERROR, bucket_of(0.004))
+    series.add(NOW - 2, REFUSED, bucket_of(0.004), 2)
+    series.add(NOW - 1, FAILED, bucket_of(0.004))
 
     counted = [(each.at, each.requests, each.refused, each.failed) for each in series.figures(NOW, 3, 1)]
 

@@ -50,6 +50,12 @@ class Asked:
         """Only a piece of the page is wanted."""
         return field_values(self.request.scope, b"hx-request") == [b"true"]
 
+    @property
+    def relay_url(self) -> str:
+        """Where agents connect to: what `--relay` is given in every command that a page shows."""
+        address = self.deps.address
+        return address.url(address.domain)
+
     def named(self, name: str) -> str:
         """A part of the path, by its name in the route."""
         value: str = self.request.path_params[name]

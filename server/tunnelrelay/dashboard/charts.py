@@ -127,16 +127,16 @@ def _times(points: Sequence[Figures], minute: Figures) -> Chart:
         title="Response time",
         now=number,
         unit=unit,
-        aside=f"95 % within {milliseconds(minute.p95)}" if minute.p95 is not None else "no requests",
+        aside=f"p95 {milliseconds(minute.p95)}" if minute.p95 is not None else "no requests",
         top=milliseconds(top),
         words=f"Response times over the last 10 minutes: the median is now {milliseconds(minute.p50)}, 95 percent are "
         f"within {milliseconds(minute.p95)}.",
         lines=(
-            _line("95 %", "second", [point.p95 for point in points], top),
-            _line("Median", "main", [point.p50 for point in points], top, filled=True),
+            _line("p95", "second", [point.p95 for point in points], top),
+            _line("p50", "main", [point.p50 for point in points], top, filled=True),
         ),
         width=len(points) - 1,
-        values=_told({"Median": [point.p50 for point in points], "95 %": [point.p95 for point in points]}),
+        values=_told({"p50": [point.p50 for point in points], "p95": [point.p95 for point in points]}),
         began_at=points[0].at,
     )
 

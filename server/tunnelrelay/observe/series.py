@@ -12,8 +12,8 @@ SPAN_SECONDS = 600
 """As far back as is remembered."""
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the classes of latency; a last class has none. About 2.5 apart: a median is right to a third."""
-OTHER, CLIENT_ERROR, SERVER_ERROR = range(3)
-"""How a request ended: answered well, refused (4xx), failed (5xx)."""
+OTHER, REFUSED, FAILED = range(3)
+"""How a request ended: answered by the app as it likes, refused by the relay (4xx), failed (5xx, whoever answered)."""
 UNTIMED = -1
 """The class of a request whose time says nothing: a websocket that was open for an hour was not slow."""
 
@@ -33,7 +33,7 @@ class Figures:
         at: Unix time of its beginning.
         seconds: Its length.
         requests: All that ended in it.
-        refused: Answered with 4xx.
+        refused: Answered by the relay itself with 4xx; what the app answers with 4xx is its own affair.
         failed: Answered with 5xx.
         p50, p95: Seconds within which so many of a hundred were answered; None when none was.
     """
@@ -88,7 +88,7 @@ class Series:
 
         Args:
             second: Unix time at which they ended.
-            outcome: `OTHER`, `CLIENT_ERROR` or `SERVER_ERROR`.
+            outcome: `OTHER`, `REFUSED` or `FAILED`.
             bucket: As `bucket_of` gives it, or `UNTIMED`.
         """
         if second <= self.latest - SPAN_SECONDS:

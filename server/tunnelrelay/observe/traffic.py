@@ -17,7 +17,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import CallLater, Exchange, clean_path
 from tunnelrelay.observe.feed import Feed
-from tunnelrelay.observe.series import CLIENT_ERROR, OTHER, SERVER_ERROR, UNTIMED, Series, bucket_of
+from tunnelrelay.observe.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 
 DIGEST_SECONDS = 0.25
 """How long a request may wait until it is counted: less than between two wake-ups of whoever watches."""
@@ -280,7 +280,7 @@ def _class_of(seen: Seen) -> tuple[str, str, str, int, int, int]:
     """What is counted together: requests alike in everything the figures tell."""
     exchange = seen.exchange
     status = exchange.status
-    outcome = OTHER if status < 400 else SERVER_ERROR if status >= 500 else CLIENT_ERROR
+    outcome = FAILED if status >= 500 else REFUSED if status >= 400 and exchange.error else OTHER
     bucket = UNTIMED if exchange.upgrade else bucket_of(exchange.seconds)
     return seen.owner, exchange.host, seen.tunnel, int(exchange.at + exchange.seconds), outcome, bucket
 

@@ -64,7 +64,7 @@ async def _page(
         labels=labels,
         serving=_serving(asked, edge),
         modules=modules_of(edge),
-        commands=_commands(edge, labels),
+        commands=_commands(edge, labels, asked.relay_url),
         is_editing=is_editing,
         description=edge.row.description if description is None else description,
         error=error,
@@ -162,10 +162,10 @@ async def labels_of(asked: Asked, edge: EdgeView) -> Pairs:
     return (await asked.deps.services.backends.get(asked.actor, edge.row.backend_id)).labels
 
 
-def _commands(edge: EdgeView, labels: Pairs) -> list[str]:
-    """How to start a tunnel that joins, the general way first."""
+def _commands(edge: EdgeView, labels: Pairs, relay_url: str) -> list[str]:
+    """How to start a tunnel that joins, on any machine, the general way first."""
     flags = " ".join(f"--label {shlex.quote(f'{name}={value}')}" for name, value in labels)
-    commands = [f"tunnel tunnel {flags} http://localhost:80"]
+    commands = [f"tunnel tunnel {flags} http://localhost:80 --relay {relay_url}"]
     if labels == ((OWN_LABEL, edge.id),):
-        commands.append(f"tunnel http 80 --edge {(edge.row.host or edge.id).partition('.')[0]}")
+        commands.append(f"tunnel http 80 --edge {(edge.row.host or edge.id).partition('.')[0]} --relay {relay_url}")
     return commands

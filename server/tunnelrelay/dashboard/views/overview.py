@@ -22,14 +22,14 @@ class Online:
 
     Attributes:
         unserved: Endpoints without a tunnel.
-        unwell: Tunnels whose local service does not answer.
+        unhealthy: Tunnels whose local service does not answer.
         people: Whose requests are among the last ones.
     """
 
     endpoints: int
     unserved: int
     tunnels: int
-    unwell: int
+    unhealthy: int
     draining: int
     agents: int
     people: int
@@ -44,7 +44,7 @@ async def _overview(asked: Asked) -> Response:
     services = asked.deps.services
     edges = await services.edges.page(asked.actor, limit=1)
     is_new = not edges and not services.tunnels.endpoints(asked.actor)
-    return asked.page("overview/page.html", is_new=is_new, relay_url=_relay_url(asked), **_now(asked), **_lists(asked))
+    return asked.page("overview/page.html", is_new=is_new, **_now(asked), **_lists(asked))
 
 
 async def _events(asked: Asked) -> Response:
@@ -56,12 +56,6 @@ async def _events(asked: Asked) -> Response:
 
     # What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay.
     return live.stream(asked, ("tunnels", "edges"), {"now": now, "lists": lists})
-
-
-def _relay_url(asked: Asked) -> str:
-    """Where agents connect to."""
-    address = asked.deps.address
-    return address.url(address.domain)
 
 
 def _now(asked: Asked) -> dict[str, Any]:
@@ -85,7 +79,7 @@ def _online(asked: Asked) -> Online:
         endpoints=len(endpoints),
         unserved=sum(not endpoint.tunnel_ids for endpoint in endpoints),
         tunnels=len(all_tunnels),
-        unwell=sum(not tunnel.is_healthy for tunnel in all_tunnels),
+        unhealthy=sum(not tunnel.is_healthy for tunnel in all_tunnels),
         draining=sum(tunnel.is_draining for tunnel in all_tunnels),
         agents=len(tunnels.sessions(asked.actor)),
         people=asked.deps.services.traffic.people(asked.actor),

@@ -18,8 +18,8 @@ STATUSES: tuple[tuple[str, str], ...] = (
     ("", "Every status"),
     ("2", "2xx Success"),
     ("3", "3xx Redirect"),
-    ("4", "4xx Refused"),
-    ("5", "5xx Failed"),
+    ("4", "4xx Client error"),
+    ("5", "5xx Server error"),
 )
 VERDICTS: tuple[tuple[Verdict | Literal[""], str], ...] = (
     ("", "Everybody"),
