@@ -131,6 +131,27 @@ def test_whatever_the_details_are_they_are_shown_as_texts(details):
     assert all(isinstance(text, str) for text in (event.about, *changed, *audit_event.row_of(event)))
 
 
+FILLED = VALUES.filter(lambda value: value not in (None, "", [], {}))
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), FILLED))
+def test_no_value_is_left_out_that_says_something(values):
+    kept = {name: value for name, value in values.items() if name not in {"before", "after"}}
+
+    plain = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps(kept)), {})
+    edited = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"after": json.dumps(values)})), {})
+
+    assert {name for name, text in plain.details if text} == set(kept)
+    assert {change.name for change in edited.changes if change.after} == set(values)
+
+
+@pytest.mark.parametrize("value", [{"name": "red"}, {"a": {"b": []}}, {"": None}])
+def test_an_object_is_shown_as_json(value):
+    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"rule": value})), {})
+
+    assert event.details == (("rule", json.dumps(value)),)
+
+
 async def test_what_visitors_providers_and_owners_say_is_text(house, admin):
     """Row 139."""
     details = json.dumps({HOSTILE: HOSTILE, "after": json.dumps({HOSTILE: HOSTILE})})

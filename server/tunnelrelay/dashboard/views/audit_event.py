@@ -134,14 +134,14 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any) -> str:
+    if value in (None, "", [], {}):  # as a pattern, {} matches every dict
+        return ""
     match value:
-        case None | "" | [] | {}:
-            return ""
         case bool():
             return "yes" if value else "no"
         case int() | float() if name in TIMES and 0 < value < MAX_YEAR_SECONDS:
             return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))
-        case list() if all(isinstance(each, str) for each in value):
+        case list() if all(isinstance(each, str) and each for each in value):
             return ", ".join(value)
         case str():
             return value
