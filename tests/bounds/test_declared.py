@@ -21,7 +21,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.dashboard.views.provider_form:Typed.errors": "one form's fields",
     "tunnelrelay.observe.audit:AuditEvent.details": "one event: MAX_DETAILS of MAX_CHANGE characters",
     "tunnelctl.http1.head:_Fields.fields": "fields of one head: MAX_FIELDS, and the head's bytes",
-    "tunnelrelay.ingress.forward:Forward._pieces": "pieces of one turn: MAX_FRAMES_PER_TURN of a link, MAX_JOINED each",
+    "tunnelrelay.ingress.forward:Forward._pieces": "pieces of one turn: MAX_FRAMES_PER_TURN, MAX_JOINED bytes each",
     "tunnelrelay.ingress.ingress:Ingress.forged": "fields of one head, told when it is over",
     # Filled by the program itself, at its start or when it is asked for the first time.
     "tunnelrelay.dashboard.assets:_by_hash()": "the packaged files",

@@ -7,10 +7,10 @@ theirs. It reads lengths only: whether frames are right is the websockets librar
 
 from typing import Final
 
-MAX_FRAMES_PER_TURN: Final = 64
-"""Frames of one link, websocket frames and ours inside them together, read in one turn of the loop. A turn of 64 that
-carry one byte each takes about a millisecond. A link that works hard has one websocket frame and a few dozen of ours in
-a turn; more than 64 cost it one more look at the sockets."""
+MAX_FRAMES_PER_TURN: Final = 16
+"""Frames of one link, websocket frames and ours inside them together, read in one turn of the loop: the heads and
+bodies of eight small answers, about half a millisecond of work. What a busy link has beyond that costs it one more look
+at the sockets for every sixteen frames."""
 MAX_IDLE_FRAMES: Final = 1024
 """Frames that carry nothing, at once: control frames, frames shorter than a header of ours, and small fragments. We
 send none; a proxy in between may send a ping now and then. The link is ended at one more."""
