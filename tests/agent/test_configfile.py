@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.agent.configfile import HARMLESS, RESTRICTING, default_path, load
+from tunnelctl.agent.configfile import ENDPOINTS, HARMLESS, RESTRICTING, default_path, load
 from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
+
+TUNNEL = "tunnels:\n  web:\n    addr: 80\n"
 
 
 @pytest.fixture
@@ -76,9 +78,47 @@ def test_a_key_that_restricts_access_is_refused_with_another_way(file, key):
     assert (INSTEAD | IN_A_TUNNEL)[key] in said
 
 
-def test_endpoints_in_the_file_are_not_silently_left_out(file):
-    assert "cannot be started from the file" in problems(file("version: 3\nendpoints:\n  - name: a\n"))[0]
+def test_endpoints_in_the_file_are_tunnels_that_cannot_be_started(file):
+    path = file("version: 3\nendpoints:\n  - name: a\n  - {url: x}\n" + TUNNEL)
+    endpoint, nameless, web = load(path).tunnels
+    assert endpoint.problems == (f"{path}:3: {ENDPOINTS}",)
+    assert nameless.problems == (f"{path}:4: {ENDPOINTS}",)
+    assert (endpoint.name, web.name, web.problems) == ("a", "web", ())
     assert load(file("version: 3\nendpoints: []\ntunnels:\n")).tunnels == ()
+    assert len(load(file("version: 3\nendpoints: text\n")).tunnels) == 1
+
+
+@pytest.mark.parametrize("key", ["traffic_policy: {}", "oauth: x", "verfy_webhook: x"])
+def test_a_restriction_of_an_endpoint_is_an_error_of_the_whole_file(file, key):
+    (said,) = problems(file("version: 3\nendpoints:\n  - name: a\n    " + key + "\n" + TUNNEL))
+    assert "restricts access" in said
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "proto: tcp", "proto: tls", "addr:", "addr: [80]", "weight: heavy", "labels: a=b", "basic_auth: []", "oidc:",
+        "ip_restriction: yes", "pooling_enabled: maybe", "remote_addr: 1.tcp.example:22", "crt: /c.pem", "metadata: ",
+        "upstream: {protocol: http2}", "request_header: {add: x}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_what_cannot_be_served_is_a_problem_of_its_tunnel_alone(file, version, bad):
+    lines = ("" if bad.startswith("addr") else "    addr: 81\n") + f"    {bad}\n"
+    config = load(file(f"version: {version}\n{TUNNEL}  bad:\n{lines}  shop: {{addr: 82}}\n"))
+    web, other, shop = config.tunnels
+    assert (web.problems, shop.problems, shop.addr) == ((), (), "82")
+    is_ignored = version == "2" and bad.split(":")[0] in HARMLESS
+    assert bool(other.problems) != is_ignored
+    assert bool(config.warnings) == is_ignored
+
+
+def test_with_an_error_of_the_file_those_of_its_tunnels_are_told_too(file):
+    assert problems(file(f"version: 3\n{TUNNEL}    proto: tcp\n  shop: {{adr: 80}}\n")) == [
+        "6: unknown key tunnels.shop.adr; did you mean `addr`?",
+        "5: proto: only http tunnels can be served, not 'tcp'",
+        "6: tunnels.shop: addr is missing",
+    ]
 
 
 def test_an_unknown_key_in_a_second_version_file_is_a_warning(file):
@@ -153,7 +193,6 @@ def test_the_file_lies_where_the_platform_keeps_configuration(tmp_path):
     assert default_path({"TUNNELCTL_CONFIG": str(tmp_path / "x")}) == tmp_path / "x"
 
 
-TUNNEL = "tunnels:\n  web:\n    addr: 80\n"
 MISSPELT = [
     "basicauth", "basic-auth", "basic_atuh", "basicAuth", "BASIC_AUTH", "auth", "httpauth", "oath", "iodc", "odic",
     "oidc_allow_emails", "allow_email", "allowed_emails", "ip_restrictions", "ip_restricton", "iprestriction",

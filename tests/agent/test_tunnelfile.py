@@ -82,13 +82,22 @@ def test_row159_a_rule_that_is_not_known_is_an_error_in_a_second_version_file_to
     assert "restricts access" in problems("addr: 80", "oidc: {issuer: https://acme.okta.com}", version=2)[0]
 
 
-def test_two_keys_for_one_thing_are_one_too_many(problems):
-    assert problems("addr: 80", "domain: a.example", "hostname: b.example") == [
-        "6: hostname says what another key has said already"
-    ]
+def test_two_keys_for_one_thing_are_one_too_many(tunnels):
+    (one,) = tunnels(["addr: 80", "domain: a.example", "hostname: b.example"])
+    (said,) = one.problems
+    assert said.endswith(":6: hostname says what another key has said already")
 
 
-@pytest.mark.parametrize("text", ["tunnels: [a]", "tunnels: text", "tunnels: {web: 80}", "tunnels: {web: }"])
+@pytest.mark.parametrize("text", ["web: 80", "web: ", "web: [80]"])
+def test_a_tunnel_without_keys_cannot_be_started_and_keeps_its_neighbour(text, tmp_path):
+    path = tmp_path / "tunnel.yml"
+    path.write_text(f"version: 3\ntunnels:\n  {text}\n  shop: {{addr: 80}}\n")
+    web, shop = load(path).tunnels
+    assert "it needs at least `addr:`" in web.problems[0]
+    assert shop.problems == ()
+
+
+@pytest.mark.parametrize("text", ["tunnels: [a]", "tunnels: text"])
 def test_what_is_no_tunnel_is_an_error(text, tmp_path):
     path = tmp_path / "tunnel.yml"
     path.write_text(f"version: 3\n{text}\n")

@@ -342,11 +342,11 @@ def test_a_switch_takes_true_and_false(arguments, pooling, verify, started):
 @pytest.mark.parametrize(
     ("texts", "pairs"),
     [
-        (["a:p,b:q"], ("a:p", "b:q")),
-        (["a:p", "b:q"], ("a:p", "b:q")),
-        (["a:p,q"], ("a:p,q",)),
-        (['"a:p,b:q"', "c:d"], ("a:p,b:q", "c:d")),
-        (["a:p,b:q,c:r"], ("a:p", "b:q", "c:r")),
+        (["a:password,b:questions"], ("a:password", "b:questions")),
+        (["a:password", "b:questions"], ("a:password", "b:questions")),
+        (["a:password,q"], ("a:password,q",)),
+        (['"a:password,b:q"', "c:different"], ("a:password,b:q", "c:different")),
+        (["a:password,b:questions,c:remember"], ("a:password", "b:questions", "c:remember")),
     ],
 )
 def test_a_comma_separates_users_where_a_pair_stands_on_either_side(texts, pairs, started):

@@ -1,5 +1,7 @@
 """`tunnel start`: the file's tunnels, as the agent gets them."""
 
+import json
+
 import pytest
 
 from tunnelctl.agent.outcome import Stopped
@@ -70,11 +72,15 @@ def test_those_that_are_named_are_started_and_no_others(started):
         (("--all",), "version: 3\n", "there are no tunnels in it"),
         (("--all", "--config=/no/such.yml"), FILE, "no such file"),
         (
-            ("--all",),
+            ("shop",),
             FILE + "    basic_auth: ['ann:long-enough']\n",
             "tunnels.shop: --basic-auth: not together with --label",
         ),
-        (("--all",), FILE.replace("3000", "nowhere"), "tunnels.app: nowhere: no port"),
+        (("app",), FILE.replace("3000", "nowhere"), "tunnels.app: nowhere: no port"),
+        (("app",), FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"), "proto: only http tunnels can be served"),
+        (("--all",), FILE.replace("3000", "no").replace("http://localhost:80", "ftp://x"), "tunnels.shop: ftp://x: "),
+        (("--all",), FILE.replace("subdomain", "subdomian"), "did you mean `subdomain`?"),
+        (("shop",), FILE.replace("oidc: {", "oidc: {allow_email: [a],"), "restricts access"),
         (("--all",), FILE.replace("env:TOKEN", "env:NOPE"), "authtoken: the environment variable NOPE is not set"),
     ],
 )
@@ -82,3 +88,48 @@ def test_row159_what_cannot_be_started_is_exit_code_2(started, arguments, file, 
     code, config = started(*arguments, file=file)
     assert (code, config) == (2, None)
     assert said in capsys.readouterr().err
+
+
+BROKEN = {
+    "address": FILE.replace("3000", "nowhere"),
+    "protocol": FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"),
+    "no address": FILE.replace("addr: 3000", "metadata: x"),
+    "name": FILE.replace("demo", "de_mo!"),
+    "login": FILE.replace('"@work"', "ftp://work"),
+    "secret": FILE.replace("subdomain: demo", "basic_auth: [env:NOPE]"),
+    "empty restriction": FILE.replace("subdomain: demo", "basic_auth: []"),
+}
+
+
+@pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("arguments", [("--all",), ("shop",), ("app", "shop")])
+def test_a_tunnel_that_cannot_be_started_keeps_no_other_from_starting(started, arguments, file):
+    code, config = started(*arguments, file=file)
+    assert (code, [one.name for one in config.tunnels]) == (0, ["shop"])
+
+
+@pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())
+def test_a_tunnel_that_is_left_out_is_in_the_log_with_its_reason(started, tmp_path, file):
+    started("--all", f"--log={tmp_path / 'log'}", "--log-format=json", file=file)
+    records = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {one["lvl"] for one in records} == {"warn"}
+    assert records[0]["msg"].startswith(f"not started: {tmp_path / 'tunnel.yml'}:")
+
+
+@pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())
+def test_config_check_warns_of_a_tunnel_that_cannot_be_started(started, tmp_path, file, capsys):
+    started("shop", file=file)
+    capsys.readouterr()
+    assert run(["config", "check"]) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {tmp_path / 'tunnel.yml'}:" in said
+    assert "leaves these tunnels out" in said
+
+
+@pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())
+def test_tunnel_http_starts_beside_a_definition_that_cannot_be_started(started, monkeypatch, file):
+    started("shop", file=file)
+    seen = []
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: seen.append(config) or Stopped())
+    assert run(["http", "3000", "--log=false"]) == 0
+    assert seen[0].relay.url == "https://tun.example"

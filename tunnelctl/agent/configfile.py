@@ -2,7 +2,8 @@
 
 A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
 version 2 file, which ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a key that
-is known: then it is an error too.
+is known: then it is an error too. What is known and cannot be served (`proto: tcp`, a value of the wrong kind) is a
+problem of its tunnel alone.
 Saving is in `configsave`.
 """
 
@@ -47,7 +48,7 @@ _RESTRICTING_WORDS = re.compile(
     "|verify|credential|firewall|limit|protect"
 )
 """In a key that is not known, what says that it was meant to keep visitors out."""
-NOT_YET = {"endpoints": "endpoints cannot be started from the file; write each below `tunnels`, or use `tunnel http`"}
+ENDPOINTS = "endpoints cannot be started from the file; write it below `tunnels`, or use `tunnel http`"
 TOP_KEYS = ("version", "agent", "tunnels")
 SEE_KEYS = "docs/reference/agent-configuration.md lists the keys of a tunnel"
 V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
@@ -65,7 +66,7 @@ class FileConfig:
         connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
         proxy_url: Proxy on the way to the relay; a secret's form, as it may hold a password.
         console_ui: `iftty`, `true` or `false`.
-        tunnels: What `tunnel start` can start, in the file's order.
+        tunnels: What `tunnel start` can start, in the file's order, and what it must refuse.
         warnings: For people, one line each.
     """
 
@@ -125,6 +126,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._problems: list[str] = []
+        """Of the file. While there are none, those of single tunnels keep no other from starting."""
         self._warnings: list[str] = []
         self._said: dict[str, str] = {}
         self._tunnels: tuple[FileTunnel, ...] = ()
@@ -147,7 +149,7 @@ class _Reader:
                 )
                 self._problems.append(f"{self._path}:{line}: {what}")
         if self._problems:
-            raise FileInvalid(self._problems)
+            raise FileInvalid([*self._problems, *(what for one in self._tunnels for what in one.problems)])
         return FileConfig(
             path=self._path, exists=True, tunnels=self._tunnels, warnings=tuple(self._warnings), **self._said
         )
@@ -160,6 +162,8 @@ class _Reader:
                 self._expect_empty(entry)
             elif entry.key == "tunnels":
                 self._read_tunnels(entry, is_v2=False)
+            elif entry.key == "endpoints" and _hidden(entry) is None:
+                self._read_endpoints(entry)
             else:
                 self._unknown(entry, "", is_v2=False)
 
@@ -176,10 +180,10 @@ class _Reader:
                 self._expect_empty(entry)
 
     def _read_tunnels(self, entry: Entry, *, is_v2: bool) -> None:
-        def tell_unknown(one: Entry, prefix: str, is_rule: bool) -> None:
-            self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
+        def tell_unknown(one: Entry, prefix: str, is_rule: bool) -> str:
+            return self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
 
-        self._tunnels = read_tunnels(entry, self._problem, tell_unknown)
+        self._tunnels += read_tunnels(entry, self._at, self._problem, tell_unknown)
 
     def _check(self, entry: Entry, name: str, value: str) -> str:
         if name == "console_ui" and value not in CONSOLE_UI:
@@ -192,9 +196,16 @@ class _Reader:
         if entry.value:
             self._problem(entry, f"{entry.key} has a value of the wrong kind")
 
-    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> None:
+    def _read_endpoints(self, entry: Entry) -> None:
+        """Each is a tunnel that cannot be started, under its own name."""
+        for line, name in entry.named_items():
+            problem = f"{self._path}:{line}: {ENDPOINTS}"
+            self._tunnels += (FileTunnel(name=name or "(endpoint without a name)", problems=(problem,)),)
+
+    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
+        """Tell of a key that is not known; returns what is a problem of its tunnel alone, else ""."""
         near = _near(entry.key, prefix)
-        hidden = next((one for one in entry.below() if is_restricting(one.key)), None)
+        hidden = _hidden(entry)
         if hidden is not None and not is_restricting(entry.key):
             what = f"{hidden.key} restricts access, and does nothing inside of {prefix}{entry.key}"
             self._problem(hidden, f"{what}, a key that is not known here; {SEE_KEYS}")
@@ -205,20 +216,21 @@ class _Reader:
         elif is_restricting(entry.key):
             what = f"unknown key {prefix}{entry.key}, which looks as if it restricted access"
             self._problem(entry, f"{what}; {near or SEE_KEYS}")
-        elif entry.key in NOT_YET:
-            self._not_yet(entry)
         elif is_v2 and (entry.key in HARMLESS or not near):
             self._warnings.append(f"{self._path}:{entry.line}: unknown key {entry.key} is ignored")
+        elif entry.key in HARMLESS and prefix.startswith("tunnels."):
+            more = INSTEAD.get(entry.key, "")
+            return f"{prefix}{entry.key} is not implemented here{f'; {more}' if more else ''}"
         else:
             more = near or INSTEAD.get(entry.key, "")
             self._problem(entry, f"unknown key {prefix}{entry.key}{f'; {more}' if more else ''}")
-
-    def _not_yet(self, entry: Entry) -> None:
-        if entry.value:
-            self._problem(entry, NOT_YET[entry.key])
+        return ""
 
     def _problem(self, entry: Entry, what: str) -> None:
-        self._problems.append(f"{self._path}:{entry.line}: {what}")
+        self._problems.append(self._at(entry, what))
+
+    def _at(self, entry: Entry, what: str) -> str:
+        return f"{self._path}:{entry.line}: {what}"
 
 
 def is_restricting(key: str) -> bool:
@@ -228,6 +240,11 @@ def is_restricting(key: str) -> bool:
     if key in HARMLESS or key in AGENT_KEYS:
         return False
     return bool(_RESTRICTING_WORDS.search(key.lower())) or nearest(key, _RESTRICTING_NAMES) is not None
+
+
+def _hidden(entry: Entry) -> Entry | None:
+    """The first key below this one that restricts access."""
+    return next((one for one in entry.below() if is_restricting(one.key)), None)
 
 
 def _near(key: str, prefix: str) -> str:

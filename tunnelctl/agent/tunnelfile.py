@@ -1,7 +1,8 @@
 """Tunnels of the configuration file, in ngrok's words: `tunnels:` and a name for each. Pure.
 
-A key that is not known here is an error, as everywhere in the file, and so is one without a value: an empty list of
-passwords is a restriction that somebody meant.
+A key that is not known here is an error of the whole file. A value that cannot be used, a missing one (an empty list of
+passwords is a restriction that was meant), and what only ngrok has are problems of their tunnel: it is never started,
+and the others can be.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +14,13 @@ from tunnelctl.agent.yamlfile import Entry
 from tunnelctl.agent.yamlfile import Mapping as Entries
 
 Kind = Literal["text", "list", "switch", "number"]
+At = Callable[[Entry, str], str]
+"""Puts the file and the line of an entry before a problem."""
 Tell = Callable[[Entry, str], None]
 """Takes a problem with an entry."""
-TellUnknown = Callable[[Entry, str, bool], None]
-"""Takes a key that is not known, what leads to it, and whether that is a rule."""
+TellUnknown = Callable[[Entry, str, bool], str]
+"""Takes a key that is not known, what leads to it, and whether that is a rule; returns the problem when it is one of
+the tunnel alone, "" when it is told already."""
 
 OWN: dict[str, tuple[str, Kind]] = {
     "addr": ("addr", "text"),
@@ -63,6 +67,7 @@ class FileTunnel:
 
     Attributes:
         rules: With the secrets' forms, not the secrets.
+        problems: Why it cannot be started, each with file and line. Its other members may be incomplete then.
     """
 
     name: str
@@ -76,13 +81,14 @@ class FileTunnel:
     weight: int | None = None
     metadata: str = ""
     rules: RuleOptions = field(default_factory=RuleOptions)
+    problems: tuple[str, ...] = ()
 
 
-def read_tunnels(entry: Entry, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
-    """The tunnels of the `tunnels` entry.
+def read_tunnels(entry: Entry, at: At, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
+    """The tunnels of the `tunnels` entry, those that cannot be started with their problems.
 
     Args:
-        tell: Takes what is wrong with a value.
+        tell: Takes what is wrong with the entry itself.
     """
     if not entry.value:
         return ()
@@ -92,15 +98,21 @@ def read_tunnels(entry: Entry, tell: Tell, tell_unknown: TellUnknown) -> tuple[F
     found = []
     for one in entry.value.values():
         if isinstance(one.value, dict):
-            found.append(_tunnel(one, one.value, tell, tell_unknown))
+            found.append(_tunnel(one, one.value, at, tell_unknown))
         else:
-            tell(one, f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`")
+            what = f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`"
+            found.append(FileTunnel(name=one.key, problems=(at(one, what),)))
     return tuple(found)
 
 
-def _tunnel(entry: Entry, said: Entries, tell: Tell, tell_unknown: TellUnknown) -> FileTunnel:
+def _tunnel(entry: Entry, said: Entries, at: At, tell_unknown: TellUnknown) -> FileTunnel:
     own: dict[str, Any] = {}
     rules: dict[str, Any] = {}
+    problems: list[str] = []
+
+    def tell(one: Entry, what: str) -> None:
+        problems.append(at(one, what))
+
     for path, one in _flat(said).items():
         if path in OWN:
             _fill(own, *OWN[path], one, tell)
@@ -112,10 +124,12 @@ def _tunnel(entry: Entry, said: Entries, tell: Tell, tell_unknown: TellUnknown) 
             tell(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
         else:
             above = path.rpartition(".")[0]
-            tell_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
-    if "addr" not in own:
+            what = tell_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
+            if what:
+                tell(one, what)
+    if "addr" not in said:
         tell(entry, f"tunnels.{entry.key}: addr is missing")
-    return FileTunnel(name=entry.key, rules=RuleOptions(**rules), **own)
+    return FileTunnel(name=entry.key, rules=RuleOptions(**rules), problems=tuple(problems), **own)
 
 
 def _flat(said: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -13,6 +13,7 @@ from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, say
+from tunnelctl.cli.settings import refused_definitions
 
 config_option = click.option(
     "--config",
@@ -120,6 +121,11 @@ def check(config_path: Path | None) -> None:
         raise Failure(Exit.USAGE, error.problems, hint) from error
     for warning in found.warnings:
         say("warning", warning)
+    refused = refused_definitions(found, os.environ)
+    for problem in refused:
+        say("warning", problem)
+    if refused:
+        say("hint", "`tunnel start` leaves these tunnels out and starts the others")
     if (found.authtoken or found.api_key) and is_readable_by_others(path):
         say("warning", f"other users of this machine can read {path}")
         say("hint", f"chmod 600 {path}")

@@ -3,9 +3,11 @@
 Flags and environment variables arrive here already merged (click does that, flag over variable); the file comes last.
 """
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TextIO, TypeVar
 
 from tunnelctl.agent.address import (
@@ -23,7 +25,7 @@ from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.outcome import NO_KEYS
 from tunnelctl.agent.rules import RulesInvalid, build_policy
 from tunnelctl.agent.secretforms import SecretMissing, read_secret
-from tunnelctl.agent.tunnelfile import KEYS
+from tunnelctl.agent.tunnelfile import KEYS, FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
@@ -37,6 +39,8 @@ ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
 """Stands where there is none yet."""
 LOGIN_VARIABLE = "TUNNELCTL_OIDC"
 """What somebody may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
+STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
+"""Stands for the secrets that `-` in a file would read."""
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
 
 
@@ -66,6 +70,12 @@ class SettingsInvalid(Exception):
         super().__init__("; ".join(problems))
         self.problems = problems
         self.hint = hint
+
+
+def refused_definitions(file: FileConfig, environ: Mapping[str, str]) -> list[str]:
+    """Why tunnels of the file cannot be started, as `tunnel start` would say it in this environment."""
+    resolver = _Resolver(StartFlags(), environ, io.StringIO(STANDARD_INPUT))
+    return [problem for one in file.tunnels for problem in resolver.problems_of(one, file.path)]
 
 
 def resolve(flags: TunnelFlags | StartFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
@@ -119,6 +129,10 @@ class _Resolver:
         )
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
 
+    def problems_of(self, tunnel: FileTunnel, path: Path) -> list[str]:
+        """Why a tunnel of the file cannot be started."""
+        return self._defined(tunnel, path)[1]
+
     def _proxy(self, relay: RelayAddress, file: FileConfig) -> Proxy | None:
         flag = self._flags.proxy_url
         text, origin = self._first(("--proxy-url", flag), (f"{file.path}: proxy_url", file.proxy_url))
@@ -145,8 +159,11 @@ class _Resolver:
         return next(((value, origin) for origin, value in sources if value), ("", sources[0][0]))
 
     def _tunnels(self, file: FileConfig, names: tuple[str, ...]) -> tuple[TunnelConfig, ...]:
-        """Those of the file that were named, or all of them; what is wrong with one begins with its name."""
-        known = {one.name: one for one in file.tunnels}
+        """Those of the file that were named, or all of them. One that cannot be started keeps no other from it."""
+        known: dict[str, FileTunnel] = {}
+        for one in file.tunnels:
+            if not (one.name in known and one.problems):  # an endpoint may have the name of a tunnel
+                known[one.name] = one
         if not known:
             if not self._problems:
                 what = "are no tunnels in it" if file.exists else "is no such file"
@@ -158,13 +175,26 @@ class _Resolver:
             self._problems += [f"{file.path}: no tunnel is called {name}; there are {there}" for name in unknown]
             meant = [near for name in unknown if (near := nearest(name, known)) is not None]
             self._hint = f"did you mean `tunnel start {' '.join(meant)}`?" if meant else "start one of these, or --all"
-        configs = []
+        configs, refused = [], []
         for name in dict.fromkeys(names or known):
             if name in known:
-                before, self._problems = self._problems, []
-                configs.append(replace(self._tunnel(flags_of(known[name]), KEYS), keys=KEYS))
-                self._problems = before + [f"{file.path}: tunnels.{name}: {problem}" for problem in self._problems]
+                config, problems = self._defined(known[name], file.path)
+                configs += [] if problems else [config]
+                refused += problems
+        if configs:
+            self._notices += [f"not started: {problem}" for problem in refused]
+        else:
+            self._problems += refused
         return tuple(configs)
+
+    def _defined(self, tunnel: FileTunnel, path: Path) -> tuple[TunnelConfig, list[str]]:
+        """A tunnel of the file, and why it cannot be started, each problem with the file and the tunnel's name."""
+        if tunnel.problems:
+            return TunnelConfig(upstream=ANY_UPSTREAM), list(tunnel.problems)
+        before, self._problems = self._problems, []
+        config = replace(self._tunnel(flags_of(tunnel), KEYS), keys=KEYS)
+        mine, self._problems = self._problems, before
+        return config, [f"{path}: tunnels.{tunnel.name}: {problem}" for problem in mine]
 
     def _tunnel(self, flags: TunnelFlags, keys: Mapping[str, str] = NO_KEYS) -> TunnelConfig:
         """One tunnel.
