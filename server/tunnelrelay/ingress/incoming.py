@@ -3,7 +3,6 @@
 What is done with a request is `visit`'s business; here is where it begins and ends on the connection.
 """
 
-import re
 from abc import abstractmethod
 from typing import cast
 
@@ -58,7 +57,6 @@ BOUNDS = (
 
 _TLS_HELLO = b"\x16\x03"
 """How TLS begins. It never ends a line, so that its sender would wait for the time-out to learn that we speak none."""
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Incoming(VisitorConnection):
@@ -79,6 +77,7 @@ class Incoming(VisitorConnection):
         "_drained",
         "_has_far_half_ended",
         "_is_opaque",
+        "_searched",
         "_waits",
         "is_idle",
         "is_told_secure",
@@ -98,6 +97,7 @@ class Incoming(VisitorConnection):
         self._decoder: Decoder | None = None
         self._drained = 0
         self._is_opaque = False
+        self._searched = 0  # bytes of a head that is not whole yet: they hold no end and no bare LF
         self._waits = False  # for a turn, with a whole head
         self._has_far_half_ended = False
 
@@ -249,7 +249,8 @@ class Incoming(VisitorConnection):
         ahead = self._ahead
         if ahead.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
             ahead = self._ahead = ahead[2:]
-        end = ahead.find(b"\r\n\r\n", 0, MAX_REQUEST_HEAD) + 4
+            self._searched = 0
+        end = ahead.find(b"\r\n\r\n", max(0, self._searched - 3), MAX_REQUEST_HEAD) + 4
         if end < 4:
             self._await_rest(ahead)
             return
@@ -274,9 +275,10 @@ class Incoming(VisitorConnection):
         if len(part) >= MAX_REQUEST_HEAD:
             code = "head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long"
             self._refuse_head(code, part[:MAX_REQUEST_HEAD])
-        elif part.startswith(_TLS_HELLO) or _BARE_LF.search(part):
+        elif part.startswith(_TLS_HELLO) or has_bare_lf(part, self._searched):
             self._refuse_head("bad_request")
         elif part:
+            self._searched = len(part)
             self.deadline = min(self.deadline, self.ingress.now() + HEAD_SECONDS)
 
     def _read_body(self, data: bytes) -> None:
@@ -380,7 +382,7 @@ class Incoming(VisitorConnection):
 
     def _start_request(self) -> None:
         self.is_idle = False
-        self._body_bytes = 0
+        self._body_bytes = self._searched = 0
         self.request = self.ingress.new_request()
         self.deadline = self.request.started + ANSWER_SECONDS
 
@@ -396,3 +398,8 @@ class Incoming(VisitorConnection):
             self.refuse_too_large(head)
         else:
             self.fail(code, closes=True)
+
+
+def has_bare_lf(part: bytes, start: int) -> bool:
+    """Whether a LF from `start` on follows no CR. Heads may come byte by byte: no byte is searched twice."""
+    return part.count(b"\n", start) != part.count(b"\r\n", max(0, start - 1))
