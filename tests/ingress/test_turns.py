@@ -118,6 +118,30 @@ def test_one_visitors_fault_ends_no_turn(loop):
     assert loop.begun == [line[MAX_BEGUN + 1]]
 
 
+def test_those_that_left_take_no_turn_and_are_forgotten(loop):
+    other = Asker(loop, "198.51.100.2", "b")
+    other.ask()
+    flood = [Asker(loop) for _ in range(1000)]
+    for asker in flood:
+        asker.ask()
+    stays = flood.pop()
+    for asker in flood:
+        loop.turns.leave(asker)
+
+    assert stays in loop.turn()
+    assert not loop.turns._waiting
+
+
+def test_leaving_from_no_line_changes_nothing(loop):
+    first, second = Asker(loop), Asker(loop, "198.51.100.2", "b")
+    first.ask()
+    second.ask()
+    loop.turns.leave(first)
+    loop.turns.leave(second)
+
+    assert second.ask()
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=200))
 def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order(steps):
     loop = Loop()
@@ -182,8 +206,11 @@ async def test_a_visitor_that_leaves_while_it_waits_is_not_served(s: Scene, monk
         await visitor.send(GET)
         visit = await s.visit(visitor)
         await s.turns(lambda: waiting)
+        left: list = []
+        monkeypatch.setattr(s.relay.ingress.turns, "leave", left.append)
         reset(visitor)
     await s.turns(lambda: visit not in s.relay.ingress._visits)
+    assert left == [visit]
     monkeypatch.undo()
     visit.take_turn()
     await s.agent.round_trip()

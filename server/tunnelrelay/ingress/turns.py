@@ -10,7 +10,6 @@ A side is an address and the endpoint it asked last on that connection. Of one a
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -63,13 +62,12 @@ class Turns:
         self._latest: Side = ("", "")
         self._shares_until = 0.0  # 0 while one side asks
         self._begun: dict[Side | str, int] = {}  # in this turn, by side and by address
-        self._waiting: dict[Side, deque[TakesTurns]] = {}
+        self._waiting: dict[Side, dict[TakesTurns, None]] = {}
         self._is_due = False
 
     def take(self, visit: TakesTurns) -> bool:
         """Whether the visitor's request may begin now; if not, `take_turn` is called when it may."""
-        endpoint = visit.request.endpoint
-        side = visit.peer.host, endpoint.host if endpoint is not None else ""
+        side = _side(visit)
         if side != self._latest:
             self._latest = side
             self._shares_until = self._now() + MIXED_SECONDS
@@ -77,8 +75,17 @@ class Turns:
             return True
         if side not in self._waiting and self._count(side, visit.address):
             return True
-        self._waiting.setdefault(side, deque()).append(visit)
+        self._waiting.setdefault(side, {})[visit] = None
         return False
+
+    def leave(self, visit: TakesTurns) -> None:
+        """The visitor that waits for its turn is gone: it takes none, and is forgotten."""
+        side = _side(visit)
+        line = self._waiting.get(side)
+        if line is not None:
+            line.pop(visit, None)
+            if not line:
+                del self._waiting[side]
 
     def _count(self, side: Side, address: str) -> bool:
         """Count one more in this turn; False when it is one too many."""
@@ -100,12 +107,18 @@ class Turns:
         self._begun.clear()
         for side in list(self._waiting):
             line = self._waiting.pop(side)
-            while line and self._count(side, line[0].address):
-                _take_turn(line.popleft())
+            while line and self._count(side, (visit := next(iter(line))).address):
+                del line[visit]
+                _take_turn(visit)
             if line:
                 self._waiting[side] = line  # behind the others, should its address have too many sides
         if self._shares_until and not self._waiting and self._now() > self._shares_until:
             self._shares_until = 0.0
+
+
+def _side(visit: TakesTurns) -> Side:
+    endpoint = visit.request.endpoint
+    return visit.peer.host, endpoint.host if endpoint is not None else ""
 
 
 def _take_turn(visit: TakesTurns) -> None:

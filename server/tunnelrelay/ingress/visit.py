@@ -65,6 +65,8 @@ class Visit(Outgoing):
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""
         self.ingress.leave(self)
+        if self._waits:
+            self.ingress.turns.leave(self)
         if self._task is not None:
             self._task.cancel()
         carried, self._carried = self._carried, None
