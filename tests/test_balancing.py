@@ -108,10 +108,10 @@ async def test_requests_at_once_are_spread_evenly(w, apps):
 async def test_when_an_agent_dies_its_share_moves_and_no_request_fails(w, apps):
     """Every request it had is without a body and safe: the others take them."""
     dying, *_ = await serve(w, *(apps[name].port for name in NAMES))
+    tasks = [asyncio.create_task(get(w, "/late")) for _ in range(MANY)]
+    await until(lambda: [len(apps[name].seen("/late")) for name in NAMES] == [MANY // 3] * 3)
     apps["b"].open_gate("late")
     apps["c"].open_gate("late")
-    tasks = [asyncio.create_task(get(w, "/late")) for _ in range(MANY)]
-    await until(lambda: len(apps["a"].seen("/late")) == MANY // 3)
     dying.running.cancel()
     answers = await asyncio.gather(*tasks)
 
