@@ -5,17 +5,19 @@ import pytest
 from tests.agents.conftest import flags
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.link.dial import DialFailed
-from tunnelctl.wire.messages import Bind, Bound, Refused
+from tunnelctl.wire.messages import Bind, Bound, PolicySpec, Refused
 from tunnelrelay.agents import session, shares
 from tunnelrelay.agents.accept import SHORTEST_WAIT
 from tunnelrelay.agents.shares import (
     BURST_NEW_NAMES,
+    BURST_SETTINGS,
     MAX_LINKS,
     MAX_OWNERS_LINKS,
     NEW_NAMES_PER_SECOND,
     OwnerShares,
 )
 from tunnelrelay.config import load_config
+from tunnelrelay.registry.memory import MAX_OWNERS_RULES
 from tunnelrelay.relay import Relay
 from tunnelrelay.tokens import create
 
@@ -104,3 +106,36 @@ async def test_whoever_binds_ever_new_names_on_many_links_is_put_off_and_nobody_
         assert [isinstance(answer, Bound) for answer in answers] == [True] * 4 + [False] * 2
         assert {answer.code for answer in answers if isinstance(answer, Refused)} == {"try_later"}
         assert isinstance(await (await opened(relay, "ann")).bind("app"), Bound)
+
+
+def test_small_settings_cost_an_owner_nothing_and_large_ones_come_back_with_time():
+    now = [0.0]
+    held = OwnerShares(lambda: now[0])
+
+    assert not any(held.read_settings("mallory", 1023) for _ in range(100_000))
+    assert not any(held.read_settings("mallory", 32 * 1024) for _ in range(BURST_SETTINGS // 32))
+    wait = held.read_settings("mallory", 32 * 1024)
+    assert 0 < wait <= 2
+    assert held.read_settings("ann", 32 * 1024) == 0
+    assert held.read_settings("mallory", 1023) == 0
+    now[0] += wait
+    assert held.read_settings("mallory", 32 * 1024) == 0
+
+
+def test_all_settings_an_owner_may_have_can_be_bound_again_at_once():
+    assert 2 * MAX_OWNERS_RULES <= BURST_SETTINGS * 1024
+
+
+async def test_an_owner_who_binds_large_settings_without_end_is_put_off_and_nobody_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(shares, "BURST_SETTINGS", 40)
+    monkeypatch.setattr(shares, "SETTINGS_PER_SECOND", 1e-6)
+    large = PolicySpec(cidr_allow=tuple(f"2001:db8:{number:x}::/48" for number in range(900)))
+    async with Relay(load_config(flags=flags(tmp_path, **TOKENS), env={})) as relay:
+        links = [await opened(relay, "mallory") for _ in range(3)]
+        answers = [await link.bind("one", policy=large) for link in links]
+
+        assert [isinstance(answer, Bound) for answer in answers] == [True, True, False]
+        assert isinstance(answers[2], Refused)
+        assert answers[2].code == "try_later"
+        assert isinstance(await links[2].bind("two"), Bound)
+        assert isinstance(await (await opened(relay, "ann")).bind("three", policy=large), Bound)

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+import msgspec
+
 from tunnelctl import __version__
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.link import HEARTBEAT, Link
@@ -214,11 +216,9 @@ class AgentSession:
 
     def _has_turn(self, offer: Bind | Join) -> bool:
         """Whether this link may make one more offer, and under this number."""
-        desk = self._desk
         taken = self.tunnels.keys() | self._asking.keys()
         if not self._binds.take(asyncio.get_running_loop().time()):
-            desk.metrics.limited("agent_binds")
-            desk.audit.record("rate.limited", reason="agent_binds", owner=self.owner, peer=self.link.peer)
+            self._note_limit("agent_binds")
             self.link.close(Code.LIMIT, f"more than {BURST_BINDS} binds at once and {BINDS_PER_SECOND} a second")
         elif not 1 <= offer.tunnel <= 0xFFFF or offer.tunnel in taken or len(taken) >= MAX_TUNNELS:
             self._refuse(offer, "too_many", f"at most {MAX_TUNNELS} tunnels on one link, each with its own number")
@@ -257,6 +257,10 @@ class AgentSession:
             desk.spawn(self._ask(bind, host, policy))
 
     def _policy_or_refuse(self, bind: Bind) -> Policy | None:
+        if wait := self._desk.shares.read_settings(self.owner, len(msgspec.json.encode(bind.policy))):
+            message = f"this owner has sent too many settings lately; these can be read in {wait} s"
+            self._refuse_for_now(bind, "owner_settings", message)
+            return None
         try:
             return self._policy(bind)
         except PolicyInvalid as error:
@@ -280,17 +284,22 @@ class AgentSession:
         """Whether this owner may have one more name, and the store's time for it."""
         desk = self._desk
         if desk.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
-            limit = "owner_names"
+            self._note_limit("owner_names")
             self._refuse(bind, "too_many", f"at most {MAX_OWNERS_NAMES} names at once for one owner")
         elif wait := desk.shares.ask(self.owner):
-            limit = "owner_binds"
             message = f"this owner has bound too many new names lately; one more in {wait} s"
-            self._refuse(bind, "try_later", message, "nothing to do: the agent tries again by itself")
+            self._refuse_for_now(bind, "owner_binds", message)
         else:
             return True
-        desk.metrics.limited(limit)
-        desk.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
         return False
+
+    def _refuse_for_now(self, bind: Bind, limit: str, message: str) -> None:
+        self._note_limit(limit)
+        self._refuse(bind, "try_later", message, "nothing to do: the agent tries again by itself")
+
+    def _note_limit(self, limit: str) -> None:
+        self._desk.metrics.limited(limit)
+        self._desk.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
     async def _ask(self, bind: Bind, host: str, policy: Policy | None) -> None:
         """A name that is new here: the store decides between owners, also between those of two relays."""
@@ -363,7 +372,7 @@ class AgentSession:
         if isinstance(labels, NotHad):
             self._refuse_offer(join, labels)
         elif desk.edges.joined_by(self.owner) >= MAX_OWNERS_NAMES:
-            desk.metrics.limited("owner_names")
+            self._note_limit("owner_names")
             self._refuse(join, "too_many", f"at most {MAX_OWNERS_NAMES} tunnels of one owner join edges")
         else:
             tunnel = self._tunnel(join)

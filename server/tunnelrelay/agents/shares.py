@@ -15,6 +15,11 @@ tunnels may join edges. What waits for the store at that moment is not counted y
 BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 256, 2.0
 """Binds of an owner that must ask the store, on all links together: a full link four times over, and then one in half a
 second. An agent that comes back to a name this relay still remembers needs none."""
+BURST_SETTINGS, SETTINGS_PER_SECOND = 8 * 1024, 32.0
+"""KiB of settings that the relay reads of an owner's binds at once, and in a second after; binds below 1 KiB are not
+counted. A KiB costs up to 0.6 ms (a list of IPv6 networks), so that without this an owner who binds the same names
+over and over, on 256 links, takes the whole loop. All of an owner's settings (`MAX_OWNERS_RULES`) may come twice at
+once, as after a restart of the relay; then they take 2 % of it."""
 
 
 BOUNDS = (
@@ -52,6 +57,15 @@ BOUNDS = (
         worst_bytes=MAX_KEYS * KEY_BYTES,
         holds=("OwnerShares._asks",),
     ),
+    DeclaredBound(
+        name="settings read of binds",
+        limit=BURST_SETTINGS,
+        unit="KiB at once, 32 KiB a second after",
+        per="owner",
+        when_full="the bind is refused until later",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("OwnerShares._settings",),
+    ),
 )
 
 
@@ -66,6 +80,7 @@ class OwnerShares:
         self._monotonic = monotonic
         self._links: dict[str, int] = {}
         self._asks = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
+        self._settings = Buckets(BURST_SETTINGS, SETTINGS_PER_SECOND)
 
     def open_link(self, owner: str, everybodys: int) -> bool:
         """One more link; False when it is one too many, and is not counted.
@@ -88,3 +103,8 @@ class OwnerShares:
     def ask(self, owner: str) -> int:
         """Takes one question to the store. Returns 0, or in how many seconds to ask again when there was none left."""
         return self._asks.wait(owner, self._monotonic())
+
+    def read_settings(self, owner: str, size: int) -> int:
+        """Counts settings of `size` bytes. Returns 0, or in how many seconds to try again when they are too much."""
+        kib = size // 1024
+        return self._settings.wait(owner, self._monotonic(), kib) if kib else 0

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tunnelctl.wire.messages import MIN_PASSWORD, PolicySpec
-from tunnelctl.wire.problem import Problem, joined
+from tunnelctl.wire.problem import MAX_PROBLEMS, Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
@@ -124,7 +124,8 @@ def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> Netw
         try:
             network = ip_network(text)
         except ValueError:
-            problems.append(Problem(field, f"{text[:64]!r} is not a network{_network_hint(text)}"))
+            hint = _network_hint(text) if len(problems) < MAX_PROBLEMS else ""  # more are not told
+            problems.append(Problem(field, f"{text[:64]!r} is not a network{hint}"))
             continue
         if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
             # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.

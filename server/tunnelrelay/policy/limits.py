@@ -31,23 +31,23 @@ class Bucket:
         self._left = burst
         self._at = -math.inf
 
-    def take(self, now: float) -> bool:
-        """Takes one if there is one. A clock that goes backwards gives nothing and takes nothing."""
+    def take(self, now: float, count: int = 1) -> bool:
+        """Takes `count` if there are as many. A clock that goes backwards gives nothing and takes nothing."""
         if now > self._at:
             self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now
-        if self._left < 1.0:
+        if self._left < count:
             return False
-        self._left -= 1.0
+        self._left -= count
         return True
 
     def is_empty(self, now: float) -> bool:
         """Whether `take` would give nothing."""
         return min(self._burst, self._left + max(0.0, now - self._at) * self._per_second) < 1.0
 
-    def seconds(self) -> int:
-        """Whole seconds, as seen by the last `take`, until the next one is granted."""
-        return max(1, math.ceil((1.0 - self._left) / self._per_second))
+    def seconds(self, count: int = 1) -> int:
+        """Whole seconds, as seen by the last `take`, until the next `count` are granted."""
+        return max(1, math.ceil((count - self._left) / self._per_second))
 
 
 class Buckets:
@@ -71,15 +71,15 @@ class Buckets:
         bucket = self._buckets.get(key)
         return bucket is not None and bucket.is_empty(now)
 
-    def wait(self, key: str, now: float) -> int:
-        """Takes one from the key's bucket. Returns 0, or in how many seconds to ask again when there was none."""
+    def wait(self, key: str, now: float, count: int = 1) -> int:
+        """Takes `count` from the key's bucket, or nothing. Returns 0, or in how many seconds there are as many."""
         bucket = self._buckets.pop(key, None)
         if bucket is None:
             bucket = Bucket(self._burst, self._per_second)
             if len(self._buckets) >= self._max_keys:
                 del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = bucket  # the end of the dict is the one used last
-        return 0 if bucket.take(now) else bucket.seconds()
+        return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
 class Turns:
