@@ -245,7 +245,7 @@ class TestHeaderEdits:
     def test_row_112_templates_are_refused_because_nothing_expands_them(self):
         assert "not expanded" in problems(request_headers=HeaderEdit(add=(("X-A", "${env}"),)))[0]
 
-    @pytest.mark.parametrize("value", ["__Host-tunnel=x", "a=1; Domain=tun.example", "\xa0a=1"])
+    @pytest.mark.parametrize("value", ["__Host-tunnel=x", "a=1; Domain=tun.example", "\xa0tunnel=x"])
     def test_row_112_cookies_an_upstream_may_not_set_the_owner_may_not_either(self, value):
         assert problems(response_headers=HeaderEdit(add=(("Set-Cookie", value),)))
 
