@@ -31,7 +31,7 @@ _HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS = b"0123456789"
-_METHOD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 COMMON_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 """Methods that llhttp is shown as they are; all others look like POST to it. It knows few, and has rules for some."""
 _REFUSED_UPGRADES = (b"h2c", b"http/", b"tls/")
@@ -296,12 +296,11 @@ def _check_version(block: bytes) -> int:
 
 def _read_method(block: bytes) -> bytes:
     """The method, whatever it is called; one that says what becomes of the connection only in its own spelling."""
-    match = _METHOD.match(block)
-    if match is None:
-        raise HttpError("bad_request", "request line")
-    method = match[1]
+    method = block[: block.find(b" ")]
     if method in COMMON_METHODS:
         return method
+    if not _METHOD.fullmatch(method):
+        raise HttpError("bad_request", "request line")
     if len(method) > MAX_METHOD:
         raise HttpError("not_implemented", f"a method of {len(method)} bytes, at most {MAX_METHOD}")
     known = method.upper()

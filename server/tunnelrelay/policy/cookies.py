@@ -104,7 +104,7 @@ def _one(values: Iterable[bytes], name: bytes) -> bytes | None:
 
 
 def _strip(value: bytes) -> bytes:
-    if b"tunnel" not in value.lower() and not _ENCODED.search(value):
+    if not _mentions_us(value):
         return value
     parts = value.split(b";")
     kept = [part for part in parts if not _looks_ours(part)]
@@ -113,12 +113,17 @@ def _strip(value: bytes) -> bytes:
 
 def _looks_ours(pair: bytes) -> bool:
     """Says whether any parser might read the pair, or a part of it, as a cookie of the relay's."""
-    if b"tunnel" not in pair.lower() and not _ENCODED.search(pair):
-        return False  # as nearly every pair, and 20 times as fast as the look at its parts
+    if not _mentions_us(pair):
+        return False
     if _OURS.search(pair):
         return True
     is_encoded = b"%" in pair and any(b"%" in part.partition(b"=")[0] for part in pair.split(b","))
     return is_encoded and _OURS.search(unquote_to_bytes(pair)) is not None
+
+
+def _mentions_us(text: bytes) -> bool:
+    """Says whether what `_OURS` looks for can be there at all. Mostly not, and this look is cheaper."""
+    return b"tunnel" in text.lower() or (b"%" in text and _ENCODED.search(text) is not None)
 
 
 def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
