@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests.dashboard.test_edges import HOSTILE, Elements
 from tests.support.dashboard import InMemory
 from tunnelrelay.dashboard.views import audit, audit_event
+from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
+from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.store.base import AuditRow
 
 
@@ -163,3 +165,16 @@ async def test_what_visitors_providers_and_owners_say_is_text(house, admin):
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
     assert not read.names & {"img", "iframe", "style"}
     assert not [name for name in read.attributes if name.startswith("on") or name == "style"]
+
+
+def test_every_kind_of_event_has_a_name_for_people_of_its_own():
+    assert EVENT_NAMES.keys() == KINDS.keys()
+    assert len(set(EVENT_NAMES.values())) == len(EVENT_NAMES)
+    assert not [name for name in EVENT_NAMES.values() if "." in name or "_" in name]
+
+
+async def test_the_list_calls_events_by_name_and_keeps_the_kind_at_hand(house, admin):
+    await happened(house, kind="login.ok", host="red.tun.example")
+    page = (await admin.get("/audit")).text
+    assert '<span class="what" title="login.ok">Signed in' in page
+    assert '<option value="login.ok">Signed in</option>' in page

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from tests.dashboard.test_logins import session
 from tests.pages.test_style import TEXT, contrast
 from tests.support.app_routes import sample_app
+from tests.support.axe import violations
 from tests.support.browser import browsing, screenshot
 from tests.support.dashboard import actor_for, browse_signed_in, code_of
 from tests.support.world import World, world
@@ -54,6 +55,8 @@ PATHS = (
     "/audit",
     "{edge}/x",
 )
+LIVE = ("/", "/endpoints", "{endpoint}", "/tunnels", "{tunnel}", "{agent}", "/traffic")
+"""Pages of what is connected and asked for at this moment."""
 
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 COLOURS = """() => [...document.querySelectorAll('h1, h2, h3, p, dt, dd, td, th, label, a, button, span, code, li')]
@@ -118,6 +121,15 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
             for name in ("shop-1", HOSTILE[:60]):
                 w.agent(app.port, edge="shop", name=name)
             others = await set_up(w, admin) | {"provider": f"/providers/{work.id}"}
+            origin = w.relay.address.url(w.relay.address.dashboard_host)
+            await page.goto(f"{origin}/edges/{edge.id}")
+            await expect(page.get_by_role("heading", name="You have 2 tunnels online")).to_be_visible()
+            tunnel = services.tunnels.tunnels(admin)[0]
+            others |= {
+                "tunnel": f"/tunnels/{tunnel.id}",
+                "agent": f"/tunnels/agents/{tunnel.session_id}",
+                "endpoint": f"/endpoints/{tunnel.endpoint_ids[0]}",
+            }
             yield Desk(w, context, page, f"/edges/{edge.id}", others)
 
 
@@ -139,7 +151,7 @@ async def set_up(w: World, admin: Actor) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK, NARROWEST], ids=["phone", "desk", "narrowest"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, *LIVE])
 async def test_nothing_sticks_out_and_everything_has_a_name(desk: Desk, path, size):
     page = await desk.open(path, size)
 
@@ -160,6 +172,14 @@ async def test_every_word_can_be_read(desk: Desk, path, scheme):
 
     for colour, ground, words in await page.evaluate(COLOURS):
         assert contrast(colour, ground) >= TEXT, (words, colour, ground)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [*PATHS, *LIVE, "/sign-in"])
+async def test_axe_finds_nothing_to_complain_about(desk: Desk, path, scheme):
+    page = await desk.open(path, DESK, scheme)
+
+    assert await violations(page) == []
 
 
 async def test_hostile_words_do_nothing_and_nothing_breaks_the_policy(desk: Desk):

@@ -13,6 +13,8 @@ from tests.support.raw_http import fetch
 from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, PolicySpec
+from tunnelrelay.dashboard.views.kept_out import visitors
+from tunnelrelay.manage.traffic import TrafficRow
 
 EVIL = "<img src=x onerror=alert(1)>"
 PAGES = ("/", "/traffic", "/endpoints", "/tunnels")
@@ -180,3 +182,36 @@ async def test_a_fresh_relay_says_how_to_begin(tmp_path: Path) -> None:
     async with world(tmp_path) as w, signed_in(w) as admin:
         overview = (await admin.get("/")).text
         assert f"tunnel http 8080 --relay http://localhost:{w.port}" in overview
+
+
+def test_a_visitor_that_is_kept_out_is_listed_once_for_each_reason() -> None:
+    def row(number: int, peer: str, rule: str, email: str = "") -> TrafficRow:
+        texts = dict.fromkeys(("owner", "method", "host", "path", "user", "tunnel", "agent", "error", "source"), "")
+        return TrafficRow(
+            id=f"r{number}",
+            at=float(number),
+            status=403,
+            seconds=0.1,
+            peer=peer,
+            email=email,
+            verdict="kept out",
+            rule=rule,
+            bytes_in=0,
+            bytes_out=0,
+            upgrade="",
+            **texts,
+        )
+
+    rows = [
+        row(9, "192.0.2.1", "network"),
+        row(8, "192.0.2.1", "network"),
+        row(7, "192.0.2.1", "password"),
+        row(6, "192.0.2.7", "domain", "eve@other.example"),
+        row(5, "192.0.2.8", "domain", "eve@other.example"),
+        row(4, "192.0.2.1", "network"),
+        row(3, "192.0.2.2", "network"),
+    ]
+
+    found = [(each.last.id, each.times) for each in visitors(rows, 3)]
+
+    assert found == [("r9", 3), ("r7", 1), ("r6", 2)]

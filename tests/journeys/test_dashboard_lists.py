@@ -161,7 +161,7 @@ async def test_a_provider_is_tried_out_registered_and_named_without_its_secret(p
             assert visitor.url.startswith(idp.issuer)
 
         await go(page, "Audit log")
-        await page.locator("summary").filter(has_text="provider.created").click()
+        await page.locator("summary").filter(has_text="Provider registered").click()
         await expect(page.get_by_text("An administrator registered a named provider.")).to_be_visible()
         assert CLIENT_SECRET not in await page.content()
 

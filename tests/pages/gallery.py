@@ -43,7 +43,7 @@ def pages(
     quote = words or "The application is not assigned to this user."
     again = login.use_another
     found: dict[str, Callable[[], Reply]] = {
-        "state-invalid": lambda: login.state_invalid(request_id="9f2c41aa-1d"),
+        "state-invalid": lambda: login.state_invalid(**about, home="https://tun.example"),
         "start-again": lambda: login.start_again(**about),
         "provider-error": lambda: login.provider_error(
             **about, error=words or "server_error", description=quote, owner=owner

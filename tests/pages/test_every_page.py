@@ -76,7 +76,7 @@ def test_assistive_technology_finds_its_way(name):
     assert len(page.all("footer")) <= 1
     assert not page.all("h2")
     assert all(drawing["aria-hidden"] == "true" for drawing in page.all("svg"))
-    if name not in ("state-invalid", "landing"):
+    if name != "landing":
         assert HOST in title.decode()
     assert page.all("html")[0]["lang"]
 
@@ -153,3 +153,29 @@ def test_only_the_button_clears_cookies():
     """Row 69."""
     assert [name for name, page in PAGES.items() if "clear-site-data" in fields(page)] == ["cookies-cleared"]
     assert PageRead(PAGES["cookies-too-large"]).all("form")[0]["action"] == "/_tunnel/clear-cookies"
+
+
+@EVERY
+def test_every_page_has_a_way_on(name):
+    page = PageRead(PAGES[name])
+    assert page.all("button") or page.all("a")
+
+
+@pytest.mark.parametrize(
+    "code", ["upstream_unreachable", "upstream_timeout", "agent_lost", "internal_error", "network_denied"]
+)
+def test_what_may_go_better_has_a_button_that_asks_for_the_same_address(code):
+    (link,) = PageRead(PAGES[f"error-{code}"]).all("a")
+    assert link["href"] == ""
+    assert b"Try again</a>" in PAGES[f"error-{code}"].body
+
+
+@pytest.mark.parametrize("code", ["body_too_large", "method_not_allowed", "page_not_found", "target_too_long"])
+def test_what_cannot_go_better_leads_to_the_start_page(code):
+    (link,) = PageRead(PAGES[f"error-{code}"]).all("a")
+    assert link["href"] == "/"
+
+
+def test_an_answer_of_no_login_names_the_relay_and_leads_to_its_start_page():
+    (link,) = PageRead(PAGES["state-invalid"]).all("a")
+    assert link["href"] == "https://tun.example"

@@ -8,6 +8,7 @@ from playwright.async_api import Page
 
 from tests.pages.gallery import HOSTILE, LANGUAGES, LONG_EMAIL, LONG_HOST, english, pages, show
 from tests.pages.test_style import TEXT, contrast
+from tests.support.axe import violations
 from tests.support.browser import browsing
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import speaking
@@ -158,6 +159,18 @@ async def test_every_text_stands_out_from_what_is_really_behind_it(browser: Page
             await show(browser, reply)
             for front, back in await browser.evaluate(COLOURS):
                 assert contrast(front, back) >= TEXT, (name, front, back)
+    finally:
+        await browser.emulate_media(color_scheme="light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_to_complain_about(browser: Page, scheme):
+    await browser.set_viewport_size(DESK)
+    await browser.emulate_media(color_scheme=scheme)
+    try:
+        for name, write in pages().items():
+            await show(browser, write())
+            assert await violations(browser) == [], name
     finally:
         await browser.emulate_media(color_scheme="light")
 

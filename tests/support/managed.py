@@ -72,11 +72,13 @@ class FakeProvider:
 
     Attributes:
         asked: What each look was given.
+        findings: What the next look finds.
     """
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
         self.gate: asyncio.Event | None = None
+        self.findings = [ok("discovery", "its discovery document came in 5 ms")]
 
     async def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
@@ -92,7 +94,7 @@ class FakeProvider:
         )
         if self.gate is not None:
             await self.gate.wait()
-        return [ok("discovery", "its discovery document came in 5 ms")]
+        return self.findings
 
 
 class FakeSessions:

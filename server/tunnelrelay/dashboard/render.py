@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from tunnelrelay.dashboard import assets, csrf, navigation
+from tunnelrelay.dashboard.form_words import form_words
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -57,6 +58,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(lasting=lasting, stamp=stamp, milliseconds=milliseconds, percent=percent)
+    environment.filters.update(form_words=form_words)
     environment.globals.update(
         asset=assets.url_of, ago=ago, is_at=navigation.is_at, csrf_field=csrf.FIELD, icons=_icons()
     )

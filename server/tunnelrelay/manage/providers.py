@@ -20,7 +20,7 @@ from tunnelrelay.manage.ground import Ground, check_texts, page_size
 from tunnelrelay.manage.live import Live
 from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, invalid, missing
 from tunnelrelay.manage.provider_settings import ProviderSettings, merged, name_problem
-from tunnelrelay.manage.provider_tests import ProviderTests, redirect_uri
+from tunnelrelay.manage.provider_tests import FailedTest, ProviderTests, redirect_uri
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.named import SIGN, NamedOidc
 from tunnelrelay.store.resources import EdgeRow, ProviderRow
@@ -221,16 +221,33 @@ class Providers:
             ManageError: FORBIDDEN, MISSING, BUSY, AWAY.
         """
         self.ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        whole = await self._tested(actor, settings, client_secret, provider_id)
+        return await self.tests.run(actor, whole, owner=actor.owner)
+
+    async def failed_test(
+        self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
+    ) -> FailedTest | None:
+        """What the last test of this provider found wrong, when it failed a moment ago: to be told before it is saved.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self.tests.failed(actor.owner, await self._tested(actor, settings, client_secret, provider_id))
+
+    # The inside
+
+    async def _tested(
+        self, actor: Actor, settings: ProviderSettings, client_secret: str, provider_id: str | None
+    ) -> OidcSpec:
+        """The login that a test of these tries. Without a secret, that of the same client is used."""
         row = None
         if provider_id:
             with self.ground.asking():
                 row = await self._row(actor, provider_id)
         if row is not None and not client_secret and _same_client(settings_of(row), settings):
             client_secret = open_secret(self.ground.ring, row) or ""
-        whole = _whole(settings, row.id if row is not None else "new", client_secret)
-        return await self.tests.run(actor, whole, owner=actor.owner)
-
-    # The inside
+        return _whole(settings, row.id if row is not None else "new", client_secret)
 
     async def _row(self, actor: Actor, provider_id: str) -> ProviderRow:
         row = await self.ground.store.providers.get(provider_id)

@@ -3,7 +3,7 @@
 Nothing here is in the store: another relay has its own. An agent's instance id is never shown: it can take names over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -30,6 +30,7 @@ class TunnelView:
         name: The agent's own name for it.
         session_id, credential_id: The agent session it belongs to, and the token that came with ("" without one).
         peer: Where the agent connects from.
+        version, platform: As the agent tells them; "" when its session is gone.
         upstream: The local service, as the agent tells it.
         labels: Of what joined edges; empty for one that asked for a name of its own.
         urls: Where visitors reach it now.
@@ -45,6 +46,8 @@ class TunnelView:
     session_id: str
     credential_id: str
     peer: str
+    version: str
+    platform: str
     upstream: str
     labels: Pairs
     pooling: bool
@@ -118,19 +121,19 @@ class Tunnels:
     def tunnels(self, actor: Actor) -> list[TunnelView]:
         """The actor's tunnels, the newest first."""
         self.ground.authorize(actor, AREA, Access.READ)
-        return [self._tunnel(each) for each in _newest(_own(actor, self.registry.tunnels()))]
+        return self._views(_own(actor, self.registry.tunnels()))
 
     def tunnel(self, actor: Actor, tunnel_id: str) -> TunnelView:
         """One tunnel. Raises `ManageError` MISSING."""
         self.ground.authorize(actor, AREA, Access.READ)
-        return self._tunnel(self.ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel"))
+        return self._views([self.ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")])[0]
 
     def serving(self, actor: Actor, edge_id: str) -> list[TunnelView]:
         """The tunnels that serve an edge now, the newest first. Raises `ManageError` MISSING."""
         self.ground.authorize(actor, AREA, Access.READ)
         edge = self.ground.visible(actor, self.table.get(edge_id), "edge")
         endpoint = self.registry.find(edge.host) if edge.host is not None else None
-        return [self._tunnel(each) for each in _newest(endpoint.tunnels if endpoint is not None else ())]
+        return self._views(endpoint.tunnels if endpoint is not None else ())
 
     def sessions(self, actor: Actor) -> list[SessionView]:
         """The sessions of the actor's agents, the newest first."""
@@ -184,8 +187,14 @@ class Tunnels:
         found = next((each for each in self.acceptor.sessions if each.id == session_id), None)
         return self.ground.visible(actor, found, "tunnel session")
 
-    def _tunnel(self, tunnel: Tunnel) -> TunnelView:
+    def _views(self, tunnels: Iterable[Tunnel]) -> list[TunnelView]:
+        """These tunnels with the agents they come from, the newest first."""
+        sessions = {each.id: each for each in self.acceptor.sessions}
+        return [self._view(each, sessions) for each in sorted(tunnels, key=lambda each: each.id, reverse=True)]
+
+    def _view(self, tunnel: Tunnel, sessions: Mapping[str, AgentSession]) -> TunnelView:
         endpoints = [found for host in tunnel.hosts if (found := self.registry.find(host)) is not None]
+        session = sessions.get(tunnel.session)
         return TunnelView(
             id=tunnel.id,
             owner=tunnel.owner,
@@ -193,6 +202,8 @@ class Tunnels:
             session_id=tunnel.session,
             credential_id=tunnel.credential,
             peer=tunnel.peer,
+            version=session.version if session is not None else "",
+            platform=session.platform if session is not None else "",
             upstream=tunnel.upstream,
             labels=tunnel.labels,
             pooling=tunnel.pooling,
@@ -228,10 +239,6 @@ class Tunnels:
 
 def _own(actor: Actor, things: Iterable[T]) -> list[T]:
     return [thing for thing in things if actor.owns(thing.owner)]
-
-
-def _newest(tunnels: Iterable[Tunnel]) -> list[Tunnel]:
-    return sorted(tunnels, key=lambda tunnel: tunnel.id, reverse=True)
 
 
 def _session(session: AgentSession) -> SessionView:

@@ -130,7 +130,8 @@ class Login:
         if isinstance(answer, Stray):
             self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
             address = return_url(self._address.url(answer.host), answer.return_path) if answer.host else ""
-            return pages.stray_answer(answer.code, request_id=request_id, address=address)
+            host, home = answer.host or self._address.domain, self._address.url(self._address.domain)
+            return pages.stray_answer(answer.code, request_id=request_id, host=host, home=home, address=address)
         blob = seal_blob(self._ring, answer.host, answer)
         if len(blob) > MAX_BLOB:
             # A code of several kB, and as long an address.

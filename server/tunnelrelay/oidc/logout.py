@@ -114,7 +114,8 @@ class Logout:
             open_blob(self._ring, Leaving, CALLBACK_AUDIENCE, states[0], self._clock()) if len(states) == 1 else None
         )
         if leaving is None or connection_id not in ("", leaving.connection_id):
-            return pages.state_invalid(request_id=request_id)
+            domain = self._address.domain
+            return pages.state_invalid(request_id=request_id, host=domain, home=self._address.url(domain))
         done = Leaving(
             host=leaving.host, connection_id=leaving.connection_id, expires_at=self._clock() + HANDOFF_SECONDS
         )

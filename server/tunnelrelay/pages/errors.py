@@ -25,6 +25,21 @@ class ErrorKind:
     source: Source
     retry_after: int = 0
 
+    @property
+    def way_on(self) -> Literal["try_again", "home"]:
+        """The button of the page: the same address again, or the start page where that address cannot do better."""
+        return "home" if self.code in _NOT_THIS_REQUEST else "try_again"
+
+
+_NOT_THIS_REQUEST = frozenset(
+    {
+        *("bearer_required", "body_too_large", "chunks_too_small", "connect_refused", "expectation_failed"),
+        *("form_refused", "https_required", "method_not_allowed", "not_implemented", "page_not_found"),
+        *("target_too_long", "token_expired", "token_refused", "token_required", "version_not_supported"),
+    }
+)
+"""Errors of what the request is, or of what only a program can send: the same address answers the same again."""
+
 
 def _kind(code: str, status: int, source: Source, retry_after: int = 0) -> tuple[str, ErrorKind]:
     return code, ErrorKind(code=code, status=status, source=source, retry_after=retry_after)

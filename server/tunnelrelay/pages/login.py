@@ -69,7 +69,7 @@ def login_page(
     """Returns an error of the login as a page: such errors are only ever met by people.
 
     Args:
-        host: The endpoint; "" on the callback host, where nothing of a login is known.
+        host: The endpoint; on the callback host, where nothing of a login is known, the relay's domain.
         owner: Whom to ask; left out when it is no name.
         quote: The provider's own words.
         text: What happened, when more is known than the code says.
@@ -96,19 +96,27 @@ def login_page(
     return page_reply(page, fields)
 
 
-def state_invalid(*, request_id: str) -> Reply:
-    """On the callback host: an answer that belongs to no login of ours. Nothing in it is shown or followed."""
-    return login_page("login_state_invalid", request_id=request_id)
+def state_invalid(*, request_id: str, host: str = "", home: str = "") -> Reply:
+    """On the callback host: an answer that belongs to no login of ours. Nothing in it is shown or followed.
+
+    Args:
+        host: The relay's domain.
+        home: Its start page, which says how to find an app; "" for no button.
+    """
+    return stray_answer("login_state_invalid", request_id=request_id, host=host, home=home)
 
 
-def stray_answer(code: str, *, request_id: str, address: str) -> Reply:
+def stray_answer(code: str, *, request_id: str, host: str, home: str, address: str = "") -> Reply:
     """On the callback host: an answer that goes no further.
 
     Args:
+        host: The endpoint whose login it was; the relay's domain when that is not known for sure.
+        home: The relay's start page.
         address: Where the visitor wanted to go; "" when that is not known for sure.
     """
-    link = Link(address, words().say("buttons.start_again")) if address else None
-    return login_page(code, request_id=request_id, link=link)
+    where = address or home
+    link = Link(where, words().say("buttons.start_again" if address else "buttons.relay")) if where else None
+    return login_page(code, request_id=request_id, host=host, link=link)
 
 
 def start_again(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
@@ -218,6 +226,7 @@ def not_admitted(
         text=spoken.say("pages.not_admitted.text_unverified", host=shown) if is_unverified else "",
         hint=spoken.say("pages.not_admitted.hint_unverified") if is_unverified else "",
         facts=_as_whom(who),
+        link=None if form else _home("try_again"),
         form=form,
         fields=fields,
     )

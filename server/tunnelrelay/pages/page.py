@@ -171,7 +171,7 @@ def error_reply(
         way=way_of(kind),
         hint=spoken.say(f"errors.{code}.hint"),
         # An empty reference is the page's own address.
-        link=Link("", spoken.say("buttons.try_again")) if kind.retry_after else None,
+        link=Link("" if kind.way_on == "try_again" else "/", spoken.say(f"buttons.{kind.way_on}")),
         code=code,
         request_id=request_id,
     )

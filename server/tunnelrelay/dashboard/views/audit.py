@@ -11,6 +11,7 @@ from tunnelrelay.dashboard.asked import Asked, shows
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.dashboard.listing import address, listing
 from tunnelrelay.dashboard.views.audit_event import Shown, row_of, shown
+from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.manage.audit_trail import MEANINGS
 
 MAX_USERS = 1000
@@ -43,7 +44,7 @@ async def _list(asked: Asked) -> Response:
         page=events,
         filters=filters,
         is_filtered=any(filters.values()),
-        kinds=sorted(MEANINGS),
+        kinds=sorted(EVENT_NAMES.items(), key=lambda each: each[1]),
         since=[(key, text) for key, text, _ in SINCE],
         export=address("/audit/export.csv", **filters),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunnelrelay.dashboard.render import stamp
+from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.manage.audit_trail import MEANINGS
 from tunnelrelay.store.base import AuditRow
 
@@ -32,6 +33,7 @@ class Shown:
     """An event for the page.
 
     Attributes:
+        name: What people call its kind.
         about: What it was about, in a word.
         actor: Whose doing it was, by name where that is known; "" when nobody's.
         actor_id: The same one's id.
@@ -44,6 +46,7 @@ class Shown:
     id: int
     at: float
     kind: str
+    name: str
     meaning: str
     reason: str
     host: str
@@ -77,6 +80,7 @@ def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
         id=row.id,
         at=row.at,
         kind=row.kind,
+        name=EVENT_NAMES.get(row.kind, row.kind),
         meaning=MEANINGS.get(row.kind, ""),
         reason=row.reason,
         host=row.host,

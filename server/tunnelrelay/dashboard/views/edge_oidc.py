@@ -48,7 +48,7 @@ async def _save(asked: Asked) -> Response:
                 Kind.CONFLICT,
                 "provider_failed",
                 f"This login failed its test a moment ago: {failed.found}",
-                "Nothing was saved. Put it right, or save once more to keep it all the same.",
+                "Nothing was saved. Put it right, or choose “Save anyway”.",
             )
             return await _page(asked, edge, typed, error=warning, confirmed=failed.id, status=warning.kind.value)
         await asked.deps.services.edges.set_policy(
@@ -70,10 +70,11 @@ async def _test(asked: Asked) -> Response:
         findings = await edges.test_provider(asked.actor, typed.oidc, edge.id)
     except ManageError as refused:
         error = refused
+    failed = await edges.failed_test(asked.actor, edge.id, typed.oidc)
+    confirmed = failed.id if failed is not None else ""
     if not asked.by_htmx:
-        return await _page(asked, edge, typed, error=error, findings=findings)
-    redirect_uri = await edges.redirect_uri(asked.actor, edge.id, typed.oidc)
-    return asked.part("edges/findings.html", findings=findings, error=error, redirect_uri=redirect_uri)
+        return await _page(asked, edge, typed, error=error, findings=findings, confirmed=confirmed)
+    return asked.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label="Save")
 
 
 async def _remove(asked: Asked) -> Response:

@@ -10,10 +10,13 @@ from tunnelrelay.dashboard import live
 from tunnelrelay.dashboard.asked import Asked, shows
 from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.views.kept_out import visitors
 from tunnelrelay.manage.traffic import Figures
 
 FEW = 6
 """Lines of the short lists: what fits beside the charts without scrolling."""
+LOOKED_AT = 200
+"""Requests that were kept out, looked through for different visitors each time the page changes: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def _lists(asked: Asked) -> dict[str, Any]:
     traffic = asked.deps.services.traffic
     return {
         "busiest": _busiest(traffic.by_host(asked.actor)),
-        "kept_out": traffic.recent(asked.actor, verdict="kept out", limit=FEW),
+        "kept_out": visitors(traffic.recent(asked.actor, verdict="kept out", limit=LOOKED_AT), FEW),
         "rate": rate,
         "share": share,
     }

@@ -13,6 +13,7 @@ from tunnelrelay.dashboard.views.for_admins import for_admins
 from tunnelrelay.dashboard.views.provider_form import Typed
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.problems import Kind, ManageError, invalid
+from tunnelrelay.manage.provider_tests import FailedTest
 from tunnelrelay.manage.providers import ProviderView
 from tunnelrelay.policy.named import SIGN
 
@@ -52,6 +53,8 @@ async def _create(asked: Asked) -> Response:
     try:
         if typed.errors:
             raise invalid(typed.errors)
+        if (failed := await _failed(asked, typed, None)) is not None and form.text("confirmed") != failed.id:
+            return await _page(asked, None, typed, error=_warning(failed, "Register"), confirmed=failed.id)
         provider = await asked.deps.services.providers.create(
             asked.actor,
             form.text("name"),
@@ -61,7 +64,7 @@ async def _create(asked: Asked) -> Response:
             description=form.text("description"),
         )
     except ManageError as error:
-        return await _page(asked, None, typed, error=error)
+        return await _page(asked, None, typed, error=error, confirmed=form.text("confirmed"))
     return asked.go(f"/providers/{provider.id}", said="created")
 
 
@@ -78,6 +81,8 @@ async def _save(asked: Asked) -> Response:
     try:
         if typed.errors:
             raise invalid(typed.errors)
+        if (failed := await _failed(asked, typed, provider)) is not None and form.text("confirmed") != failed.id:
+            return await _page(asked, provider, typed, error=_warning(failed, "Save"), confirmed=failed.id)
         await asked.deps.services.providers.update(
             asked.actor,
             provider.id,
@@ -88,7 +93,7 @@ async def _save(asked: Asked) -> Response:
             version=version_of(asked),
         )
     except ManageError as error:
-        return await _page(asked, provider, typed, error=error)
+        return await _page(asked, provider, typed, error=error, confirmed=form.text("confirmed"))
     return asked.go(f"/providers/{provider.id}", said="saved")
 
 
@@ -106,9 +111,12 @@ async def _test(asked: Asked) -> Response:
         )
     except ManageError as refused:
         error = refused
+    failed = await _failed(asked, typed, provider)
+    confirmed = failed.id if failed is not None else ""
     if asked.by_htmx:
-        return asked.part("edges/findings.html", findings=findings, error=error)
-    return await _page(asked, provider, typed, error=error, findings=findings)
+        label = "Save" if provider else "Register"
+        return asked.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label=label)
+    return await _page(asked, provider, typed, error=error, findings=findings, confirmed=confirmed)
 
 
 async def _delete(asked: Asked) -> Response:
@@ -120,6 +128,21 @@ async def _delete(asked: Asked) -> Response:
         provider = await _provider(asked)
         return await _page(asked, provider, provider_form.shown(provider), error=error)
     return asked.go("/providers", said="deleted")
+
+
+async def _failed(asked: Asked, typed: Typed, provider: ProviderView | None) -> FailedTest | None:
+    """The last test of what the form says, when it failed a moment ago."""
+    secret, provider_id = asked.form.secret("client_secret"), provider.id if provider else None
+    return await asked.deps.services.providers.failed_test(asked.actor, typed.settings, secret, provider_id)
+
+
+def _warning(failed: FailedTest, label: str) -> ManageError:
+    return ManageError(
+        Kind.CONFLICT,
+        "provider_failed",
+        f"This provider failed its test a moment ago: {failed.found}",
+        f"Nothing was saved. Put it right, or choose “{label} anyway”.",
+    )
 
 
 async def _provider(asked: Asked) -> ProviderView:
@@ -134,6 +157,7 @@ async def _page(
     *,
     error: ManageError | None = None,
     findings: list[Finding] | None = None,
+    confirmed: str = "",
 ) -> Response:
     errors = dict(error.fields) if error else {}
     if error is not None and error.code == "name_taken":
@@ -145,6 +169,7 @@ async def _page(
         edges=await _edges_with(asked, provider) if provider else [],
         texts=typed.texts,
         error=error,
+        confirmed=confirmed,
         errors=errors,
         others=[text for name, text in errors.items() if name not in provider_form.SHOWN],
         has_hidden_error=not provider_form.FOLDED.isdisjoint(errors),

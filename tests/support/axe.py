@@ -1,0 +1,28 @@
+"""axe-core (https://github.com/dequelabs/axe-core), which finds what people with a screen reader stumble over."""
+
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from tests.support.idp import IDP
+from tests.support.tools import missing
+
+AXE = IDP / "node_modules" / "axe-core" / "axe.min.js"
+RUN = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
+    rule => rule.nodes.map(node => `${rule.id}: ${rule.help}: ${node.html.slice(0, 200)}`))"""
+
+
+def axe_source() -> str:
+    """The library; the test is skipped (fails in CI) without it."""
+    path = Path(AXE)
+    if not path.is_file():
+        missing("tests/idp/node_modules/axe-core is missing (make setup)")
+    return path.read_text(encoding="utf-8")
+
+
+async def violations(page: Page) -> list[str]:
+    """Every violation that axe finds in a page, with the rule and the element. No rule is left out."""
+    # Evaluated by the debugger: the pages' own policy lets no script of a test load.
+    await page.evaluate(axe_source())
+    found: list[str] = await page.evaluate(RUN)
+    return found
