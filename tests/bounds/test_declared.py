@@ -44,9 +44,6 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.oidc.assertion:AssertionSigner._opened": "the relay's own keys: MAX_KEYS",
     "tunnelrelay.oidc.sealed:KeyRing._ciphers": "the relay's own keys: MAX_MASTERS",
     "tunnelrelay.oidc.sealed:KeyRing._digest_keys": "one key for each purpose of the program",
-    # The parts that the declared tables are made of.
-    "tunnelrelay.policy.limits:Buckets._buckets": "MAX_KEYS buckets, declared where a table of them is kept",
-    "tunnelrelay.policy.limits:Turns._next": "MAX_KEYS shares, declared where it is kept",
     # No more than something else that is declared.
     "tunnelctl.wire.sender:Sender._streams": "max_streams of the session",
     "tunnelctl.wire.sender:Sender._grants": "one for each open stream",

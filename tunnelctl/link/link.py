@@ -56,7 +56,7 @@ BOUNDS = (
         unit="bytes",
         per="link",
         when_full="the socket is not read: at most one read of 256 KiB and one message that is not here whole are kept",
-        worst_bytes=2 * MAX_RECEIVED,
+        worst_bytes=2 * MAX_RECEIVED + MAX_FRAMES_PER_TURN * 256,
         holds=("Link._frames",),
     ),
     DeclaredBound(

@@ -19,7 +19,7 @@ from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, Turns, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, Turns, address_key
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.tokens import find, has_expired
 
@@ -56,7 +56,7 @@ BOUNDS = (
         unit="agents",
         per="relay",
         when_full="503 with Retry-After",
-        worst_bytes=MAX_LINKS * 4_000,
+        worst_bytes=MAX_LINKS * 12_000,
         holds=("Acceptor._sessions",),
     ),
     DeclaredBound(
@@ -65,7 +65,7 @@ BOUNDS = (
         unit="at once, one in 5 seconds after",
         per="address",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("Acceptor._wrong",),
     ),
     DeclaredBound(
@@ -74,7 +74,7 @@ BOUNDS = (
         unit="a second",
         per="owner",
         when_full="Retry-After tells each its turn",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("Acceptor._turned_away",),
     ),
     DeclaredBound(

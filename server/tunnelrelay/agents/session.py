@@ -55,7 +55,8 @@ log = logging.getLogger("tunnelrelay.agents")
 
 HELLO_SECONDS = 10.0
 MAX_TUNNELS = 64
-"""Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy."""
+"""Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy. The texts of
+a tunnel (metadata, labels, name, address) take at most 60 kB (each character is one of four bytes): 4 MB a link."""
 MAX_STREAMS = 1024
 BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
@@ -78,7 +79,7 @@ BOUNDS = (
         unit="tunnels",
         per="link",
         when_full="the bind is refused",
-        worst_bytes=MAX_TUNNELS * 4_000,
+        worst_bytes=MAX_TUNNELS * 64_000,
         holds=(
             "AgentSession.tunnels",
             "AgentSession._asking",
@@ -90,6 +91,14 @@ BOUNDS = (
         unit="at once, 2 a second after",
         per="link",
         when_full="the link is ended with LIMIT",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="news of local services",
+        limit=BURST_STATES,
+        unit="at once, 8 a second after",
+        per="link",
+        when_full="further news are ignored",
         worst_bytes=0,
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, fair_share
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, fair_share
 
 MAX_LINKS = 4096
 MAX_OWNERS_LINKS = 256
@@ -29,7 +29,7 @@ BOUNDS = (
         unit="links",
         per="relay",
         when_full="503 with Retry-After",
-        worst_bytes=MAX_LINKS * 100,
+        worst_bytes=MAX_LINKS * 160,
         holds=("OwnerShares._links",),
     ),
     DeclaredBound(
@@ -54,7 +54,7 @@ BOUNDS = (
         unit="at once, 2 a second after",
         per="owner",
         when_full="the bind is refused until later",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("OwnerShares._asks",),
     ),
     DeclaredBound(
@@ -63,7 +63,7 @@ BOUNDS = (
         unit="KiB at once, 32 KiB a second after",
         per="owner",
         when_full="the bind is refused until later",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("OwnerShares._settings",),
     ),
 )

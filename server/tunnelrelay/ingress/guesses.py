@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.policy.limits import MAX_KEYS, Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
 BURST_GUESSES, GUESSES_PER_SECOND = 20, 0.1
 """A browser that still has an old password shows it a few times at once; a person who tries what they remember types
@@ -16,12 +16,12 @@ less than ten a minute. A guesser has 8,700 tries a day from one address, and ne
 
 BOUNDS = (
     DeclaredBound(
-        name="addresses with wrong passwords",
-        limit=MAX_KEYS,
-        unit="entries",
-        per="relay",
-        when_full="the address that guessed longest ago is forgotten, and begins anew",
-        worst_bytes=MAX_KEYS * 500,
+        name="wrong passwords at one endpoint",
+        limit=BURST_GUESSES,
+        unit="at once, one in 10 seconds after",
+        per="address",
+        when_full="429 with Retry-After, also for the right one",
+        worst_bytes=KEY_BYTES,
         holds=("Guesses._wrong",),
     ),
 )

@@ -20,7 +20,7 @@ from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.store.resources import Collection, R
 from tunnelrelay.tokens import owner_problem
@@ -42,7 +42,7 @@ BOUNDS = (
         unit=f"at once, {CHANGES_A_MINUTE} a minute after",
         per="user",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("Ground.changes",),
     ),
 )

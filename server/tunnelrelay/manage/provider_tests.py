@@ -16,7 +16,7 @@ from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.policy.connections import compile_connection, connection_id, digest
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
 """Tests of one user. Each may be a dozen calls to an address of his choice, of which some wait for 8 s."""
@@ -29,7 +29,7 @@ MAX_AT_ONCE, MAX_OF_ONE = 20, 2
 FAILED_SECONDS = 900.0
 """How long a failed test is remembered, so that who saves what was just seen to fail is asked once more."""
 MAX_FAILED = 1024
-"""Failed tests that the relay remembers, some 500 bytes each; the oldest are forgotten. 512 KB."""
+"""Failed tests that the relay remembers, some 600 bytes each; the oldest are forgotten. 700 KB."""
 
 BOUNDS = (
     DeclaredBound(
@@ -38,7 +38,7 @@ BOUNDS = (
         unit="tests",
         per="relay",
         when_full="the oldest is forgotten",
-        worst_bytes=MAX_FAILED * 500,
+        worst_bytes=MAX_FAILED * 700,
         holds=("ProviderTests._failed",),
     ),
     DeclaredBound(
@@ -51,12 +51,20 @@ BOUNDS = (
         holds=("ProviderTests._running",),
     ),
     DeclaredBound(
+        name="tests of providers of one user under way",
+        limit=MAX_OF_ONE,
+        unit="tests",
+        per="user",
+        when_full="429",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
         name="tests of providers",
         limit=BURST_TESTS,
         unit="at once, one in 10 seconds after",
         per="user",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("ProviderTests._limit",),
     ),
 )

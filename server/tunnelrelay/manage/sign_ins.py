@@ -22,7 +22,7 @@ from tunnelrelay.manage.operators_oidc import OperatorsOidc
 from tunnelrelay.manage.problems import Kind, ManageError, missing
 from tunnelrelay.manage.sign_in_rows import BY_KEY, CODE, CODES, FIRST, MAX_SECONDS, SESSION, SignInRows
 from tunnelrelay.manage.users import ADMIN, has_enabled_admin
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 from tunnelrelay.store.resources import SignInRow, UserRow
 
 AREA = "users"
@@ -45,7 +45,7 @@ BOUNDS = (
         unit="at once, then slower",
         per="address",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("SignIns._of_address",),
     ),
     DeclaredBound(
@@ -54,7 +54,7 @@ BOUNDS = (
         unit="at once, then slower",
         per="relay",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("SignIns._of_target",),
     ),
 )

@@ -79,7 +79,7 @@ BOUNDS = (
         unit="visitors",
         per="relay",
         when_full="the least recently used is forgotten",
-        worst_bytes=4096 * 3_000,
+        worst_bytes=4096 * 4_000,
         holds=("_who()",),
     ),
 )

@@ -64,7 +64,7 @@ BOUNDS = (
         unit="sign-ins",
         per="relay",
         when_full="the oldest is shown without its person",
-        worst_bytes=MAX_PENDING * 10_000,
+        worst_bytes=MAX_PENDING * 20_000,
         holds=("TrafficLog._signed_in",),
     ),
     DeclaredBound(

@@ -24,7 +24,7 @@ from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.tokens import LEEWAY, TokenInvalid
 from tunnelrelay.policy.bearer import admits
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 from tunnelrelay.policy.rules import Bearer, TokenIssuer
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,11 @@ BURST_REFUSED, REFUSED_PER_SECOND = 60, 2.0
 about 1 % of a core. Of one endpoint, so that its owner's pages use up nothing of what their visitors have elsewhere."""
 MAX_TOKENS = 64
 """Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
+MAX_TOKEN_BYTES = 128 * 1024
+"""Memory of those of one endpoint, by `Program.weight`. An issuer of the owner's own can put 16 KiB into a token, which
+are 25 kB here; 64 tokens as others issue them take 100 kB."""
 MAX_HOSTS = 512
-"""Endpoints with remembered tokens. 32,768 tokens at about 1.5 kB are 50 MB at the very most."""
+"""Endpoints with remembered tokens: 64 MiB of tokens at the very most."""
 
 
 BOUNDS = (
@@ -48,7 +51,7 @@ BOUNDS = (
         unit="tokens",
         per="endpoint",
         when_full="the oldest is judged anew",
-        worst_bytes=MAX_TOKENS * 1_500,
+        worst_bytes=MAX_TOKEN_BYTES,
     ),
     DeclaredBound(
         name="endpoints with remembered tokens",
@@ -56,7 +59,7 @@ BOUNDS = (
         unit="endpoints",
         per="relay",
         when_full="the endpoint used the longest ago is forgotten",
-        worst_bytes=MAX_HOSTS * MAX_TOKENS * 1_500,
+        worst_bytes=MAX_HOSTS * MAX_TOKEN_BYTES,
         holds=("Bearers._known",),
     ),
     DeclaredBound(
@@ -65,7 +68,7 @@ BOUNDS = (
         unit="at once, 2 a second after",
         per="address",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("Bearers._bad",),
     ),
 )
@@ -90,6 +93,11 @@ class Program:
     expires_at: float
     checked_until: float
     fields: bytes = field(repr=False)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes: the identity is there twice, once as fields."""
+        return 1_500 + 2 * len(self.fields)
 
     def is_over(self, bearer: Bearer | None, now: float) -> bool:
         """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""
@@ -207,7 +215,8 @@ class Bearers:
                 del self._known[next(iter(self._known))]
             known = self._known[host] = {}
         known.pop(program.id_digest, None)
-        while len(known) >= MAX_TOKENS:
+        room = MAX_TOKEN_BYTES - program.weight
+        while len(known) >= MAX_TOKENS or sum(each.weight for each in known.values()) > room:
             del known[next(iter(known))]
         known[program.id_digest] = program
         return program

@@ -12,7 +12,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.pages.page import error_reply
-from tunnelrelay.policy.limits import KEY_BYTES, MAX_KEYS, Buckets, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
 BURST, PER_SECOND = 30, 0.5
 """Of one address. A browser that restores thirty tabs, and then a login in two seconds: more than people do, even many
@@ -28,7 +28,7 @@ BOUNDS = (
         unit="at once, one in 2 seconds after",
         per="address",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("LoginLimits._addresses",),
     ),
     DeclaredBound(
@@ -37,7 +37,7 @@ BOUNDS = (
         unit="at once, 100 a second after",
         per="connection",
         when_full="429 with Retry-After",
-        worst_bytes=MAX_KEYS * KEY_BYTES,
+        worst_bytes=KEY_BYTES,
         holds=("LoginLimits._connections",),
     ),
 )

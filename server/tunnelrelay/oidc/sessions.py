@@ -34,7 +34,9 @@ from tunnelrelay.store.base import Store, StoreError, Whose
 COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
 MAX_SESSIONS = 20_000
-"""Sessions in memory (about 2 kB each). Past that the ones recalled longest ago go; the store still has them."""
+"""Sessions in memory: about 2 kB each, and 40 kB for a person of whom the provider says as much as is kept: 10 KiB,
+which are there as claims, as an identity, and twice as header fields. Past that the ones recalled longest ago go; the
+store still has them."""
 
 MAX_OF_PERSON = 100
 """Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
@@ -51,7 +53,7 @@ BOUNDS = (
         unit="logins",
         per="relay",
         when_full="the one recalled the longest ago is asked of the store again",
-        worst_bytes=MAX_SESSIONS * 10_000,
+        worst_bytes=MAX_SESSIONS * 40_000,
         holds=("Sessions._sessions",),
     ),
     DeclaredBound(

@@ -7,12 +7,28 @@ gives their owners a fresh start and nobody else less.
 import ipaddress
 import math
 
+from tunnelctl.bounds import DeclaredBound
+
 MAX_KEYS = 8192
-"""Addresses (or connections) one limit remembers; about 1 MB."""
-KEY_BYTES = 400
-"""Memory of one key with its bucket: a name of up to 64 characters, the bucket's four numbers, and the table's part."""
+"""Addresses, owners, users or connections that one limit remembers: 6 MB with keys as long as they can be, of which a
+relay has a dozen tables."""
+KEY_BYTES = 750
+"""Memory of one key with its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
+table's part."""
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: whoever has one has the 2**64 addresses beside it too (RFC 6177)."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="keys of one rate limit, of a dozen",
+        limit=MAX_KEYS,
+        unit="addresses, owners, users or connections",
+        per="relay",
+        when_full="the one not seen for longest is forgotten, and begins anew",
+        worst_bytes=MAX_KEYS * KEY_BYTES,
+        holds=("Buckets._buckets", "Turns._next"),
+    ),
+)
 
 
 class Bucket:

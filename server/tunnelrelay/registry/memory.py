@@ -36,7 +36,7 @@ BOUNDS = (
         unit="names",
         per="relay",
         when_full="the one lost the longest ago is given up",
-        worst_bytes=MAX_LOST * 1_000,
+        worst_bytes=MAX_LOST * 1_200,
         holds=("Registry._lost",),
     ),
     DeclaredBound(

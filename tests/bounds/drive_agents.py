@@ -1,0 +1,254 @@
+"""Drivers for what agents make the relay keep: links, binds, tunnels, tokens."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from tests.bounds.drive_link import HANDSHAKE, StuckSocket
+from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
+from tests.support.managed import Managed
+from tunnelctl.http1.head import parse_request
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.messages import Bind, Hello, Join, Refused
+from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
+from tunnelrelay.agents import session as session_module
+from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.session import AgentSession
+from tunnelrelay.agents.shares import OwnerShares
+from tunnelrelay.model import Peer, Token
+from tunnelrelay.observe.metrics import Metrics
+
+
+class FakeVisit:
+    """A visitor's connection that asks to become a link."""
+
+    def __init__(self, peer: str = "203.0.113.9") -> None:
+        self.peer = Peer(peer, 1)
+        self.socket = StuckSocket()
+        self.failed: tuple[str, int] | None = None
+
+    def release(self) -> StuckSocket:
+        return self.socket
+
+    def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
+        self.failed = code, retry_after
+
+
+class Door:
+    """A relay's door for agents, and those that come through it."""
+
+    def __init__(self, *, needs_tokens: bool = False) -> None:
+        self.managed = Managed()
+        self.desk = self.managed.desk
+        self.acceptor = Acceptor(
+            self.desk, self.managed.store, needs_tokens=needs_tokens, metrics=Metrics(), clock=self.managed.clock
+        )
+
+    async def come(self, token: str = "") -> FakeVisit:
+        visit = FakeVisit()
+        block = HANDSHAKE[:-2] + (b"Authorization: Bearer %b\r\n\r\n" % token.encode() if token else b"\r\n")
+        await self.acceptor.accept(visit, parse_request(block), block, b"")
+        if visit.failed is None:
+            link = self.acceptor.sessions[-1].link
+            visit.socket.link = link
+        return visit
+
+
+@asynccontextmanager
+async def door(*, needs_tokens: bool = False) -> AsyncIterator[Door]:
+    opened = Door(needs_tokens=needs_tokens)
+    yield opened
+    opened.acceptor.close()
+    for session in opened.acceptor.sessions:
+        session.link.connection_lost(None)
+
+
+@drives("tokens revoked lately")
+async def drive_revoked(bound, monkeypatch):
+    acceptor = Door().acceptor
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            await acceptor.revoke(f"cr_{number:026d}")
+            assert len(acceptor._revoked) <= bound.limit
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("agents of links that are open")
+async def drive_agents(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.agents.accept.MAX_LINKS", 64)
+    async with door() as opened:
+        for _ in range(2):
+            await opened.come()
+        with measured() as memory:
+            visits = [await opened.come() for _ in range(128)]
+            for session in opened.acceptor.sessions:
+                session.on_message(Hello(agent="a" * 32, version="v" * 9_000, platform="p" * 9_000))
+            assert opened.acceptor.link_count == 64
+            refused = [visit for visit in visits if visit.failed is not None]
+            assert len(refused) == 66
+            assert all(visit.failed[0] == "relay_busy" and visit.failed[1] >= 5 for visit in refused)
+            for visit in visits:
+                visit.__dict__.clear()
+            assert memory.taken / 62 <= bound.worst_bytes / bound.limit
+
+
+@drives("wrong authtokens")
+async def drive_wrong(bound, monkeypatch):
+    opened = Door(needs_tokens=True)
+    codes = [(await opened.come("tt_wrong")).failed for _ in range(2 * bound.limit)]
+    told = [each[0] for each in codes if each is not None]
+    assert told == ["token_refused"] * bound.limit + ["too_many_requests"] * bound.limit
+    same_table(opened.acceptor._wrong, bound)
+
+
+@drives("tries of agents that find no place")
+async def drive_turned_away(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.agents.accept.MAX_LINKS", 0)
+    opened = Door()
+    waits = [(await opened.come()).failed for _ in range(100 * bound.limit)]
+    seconds = [each[1] for each in waits if each is not None]
+    assert max(map(seconds.count, seconds)) <= 2 * bound.limit  # they are told in whole seconds
+    assert seconds == sorted(seconds)
+
+
+@drives("links")
+def drive_links(bound, monkeypatch):
+    shares, opened = OwnerShares(lambda: 0.0), 0
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            opened += shares.open_link(owner(number), opened)
+        assert opened == bound.limit == sum(shares._links.values())
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("links of one owner")
+def drive_owners_links(bound, monkeypatch):
+    shares = OwnerShares(lambda: 0.0)
+    assert sum(shares.open_link("mallory", number) for number in range(2 * bound.limit)) == bound.limit
+
+
+@drives("binds of names that are new to the relay")
+def drive_new_names(bound, monkeypatch):
+    shares = OwnerShares(lambda: 0.0)
+    drive_bucket(lambda: shares.ask("mallory"), bound.limit)
+    assert not shares.ask("ann")
+    same_table(shares._asks, bound)
+
+
+class Said:
+    """A link that keeps what the relay says on it."""
+
+    is_open = can_open = True
+    peer = "203.0.113.9:1"
+    stream_count = 0
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.closed: Code | None = None
+        self.session = SimpleNamespace(max_streams=0)
+
+    def send(self, message: Any, *, is_optional: bool = False) -> None:
+        self.messages.append(message)
+
+    def close(self, code: Code, reason: str = "") -> None:
+        self.closed = self.closed or code
+        self.is_open = False
+
+    @property
+    def refused(self) -> list[str]:
+        return [message.code for message in self.messages if isinstance(message, Refused)]
+
+
+def greeted(managed: Managed, whose: str = "ann") -> tuple[AgentSession, Said]:
+    """A link whose agent has said hello."""
+    agent = AgentSession(managed.desk, token=Token(id="t", owner=whose, created_at=0.0), on_closed=lambda agent: None)
+    link = Said()
+    agent.begin(link)  # type: ignore[arg-type]
+    agent.on_message(Hello(agent="a" * 32, version="test"))
+    return agent, link
+
+
+def fat_join(number: int) -> Join:
+    """A tunnel of which everything is as long as it may be."""
+    wide = "\U0001f600"
+    labels = tuple(
+        (f"{number:04d}-{each:02d}" + wide * (MAX_LABEL - 7), wide * MAX_LABEL) for each in range(MAX_LABELS)
+    )
+    text = f"{number:06d}"
+    return Join(
+        tunnel=number,
+        name=text + wide * 500,
+        upstream=text + wide * 900,
+        labels=labels,
+        metadata=text + wide * (MAX_METADATA - 6),
+    )
+
+
+@drives("tunnels")
+async def drive_tunnels(bound, monkeypatch):
+    managed = Managed()
+    agent, link = greeted(managed)
+    with measured() as memory:
+        for number in range(1, 2 * bound.limit + 1):
+            agent.on_message(fat_join(number))
+            assert len(agent.tunnels) <= bound.limit
+        assert link.refused == ["too_many"] * bound.limit
+        link.messages.clear()
+        managed.audit.take()
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("binds")
+async def drive_binds(bound, monkeypatch):
+    agent, link = greeted(Managed())
+    for number in range(2 * bound.limit):
+        assert link.closed is None or number >= bound.limit
+        agent.on_message(Bind(tunnel=0, name="n", upstream="http://localhost:1"))
+    assert link.closed is Code.LIMIT
+    assert len(link.refused) <= bound.limit
+
+
+@drives("news of local services")
+async def drive_states(bound, monkeypatch):
+    from tunnelctl.wire.messages import AppState
+
+    managed = Managed()
+    agent, _ = greeted(managed)
+    agent.on_message(fat_join(1))
+    changes: list[str] = []
+    managed.registry.on_change = changes.append
+    for number in range(2 * bound.limit):
+        agent.on_message(AppState(tunnel=1, reason="" if number % 2 else "refused"))
+    assert len(changes) == bound.limit
+
+
+@drives("names held, and tunnels that join edges")
+async def drive_names(bound, monkeypatch):
+    monkeypatch.setattr(session_module, "MAX_OWNERS_NAMES", 3)
+    managed = Managed()
+    managed.registry._held["ann"] = 3
+    agent, link = greeted(managed)
+    agent.on_message(Bind(tunnel=1, name="n", upstream="http://localhost:1", subdomain="one-more"))
+    for number in range(2, 6):
+        agent.on_message(fat_join(number))
+    assert link.refused == ["too_many", "too_many"]
+    assert managed.table.joined_by("ann") == 3
+
+
+@drives("names given up that the store does not know of yet")
+async def drive_given_up(bound, monkeypatch):
+    names = Managed().names
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            names.given_up(host(number), owner(number))
+            assert len(names._given_up) <= bound.limit
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("settings read of binds")
+def drive_settings(bound, monkeypatch):
+    shares = OwnerShares(lambda: 0.0)
+    drive_bucket(lambda: shares.read_settings("mallory", 1024), bound.limit)
+    assert not shares.read_settings("ann", 1024)
+    same_table(shares._settings, bound)

@@ -1,0 +1,116 @@
+"""Drivers for what visitors make the public side keep."""
+
+import logging
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from tests.bounds.driving import address, drive_bucket, drives, host, measured, same_table
+from tests.ingress.conftest import KeptLog, make_relay
+from tests.ingress.scene import GET, HOST, Scene
+from tests.support.scripted_agent import scripted_agent
+from tunnelrelay.ingress.guesses import Guesses
+from tunnelrelay.ingress.turns import Turns
+from tunnelrelay.model import Peer
+
+
+@asynccontextmanager
+async def scene(**flags: object) -> AsyncIterator[Scene]:
+    """A relay, an agent behind it, and visitors' sockets."""
+    log = KeptLog()
+    with tempfile.TemporaryDirectory() as folder:
+        async with make_relay(Path(folder), log, **flags) as relay:
+            assert relay.http is not None
+            async with scripted_agent(relay.http[1], HOST.partition(".")[0]) as agent:
+                yield Scene(relay, agent, log.kept)
+
+
+@drives("wrong passwords at one endpoint")
+def drive_guesses(bound, monkeypatch):
+    guesses = Guesses(lambda: 0.0)
+
+    def try_one() -> bool:
+        if guesses.must_wait("203.0.113.9", HOST):
+            return True
+        guesses.wrong("203.0.113.9", HOST)
+        return False
+
+    drive_bucket(try_one, bound.limit)
+    assert not guesses.must_wait("203.0.113.10", HOST)
+    same_table(guesses._wrong, bound)
+
+
+@drives("what a visitor's connection has sent before it is its turn")
+async def drive_ahead(bound, monkeypatch):
+    """Pipelined requests while the first has no answer; and a head that never ends."""
+    async with scene() as s, s.visitor() as visitor, s.visitor() as other:
+        await s.exchange(visitor)
+        visit = await s.visit(visitor)
+        visitor.writer.write(GET * (10 * bound.limit // len(GET)))
+        await s.turns(lambda: not visit.transport.is_reading())
+        assert len(visit._ahead) <= bound.limit
+        await other.send(b"GET / HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\nA: " + b"x" * 2 * bound.limit)
+        assert (await other.response()).status == 431
+
+
+@drives("visitors' connections")
+async def drive_visitors(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.ingress.ingress.MAX_VISITORS", 60)
+    async with scene() as s:
+        with ExitStack() as stack, measured() as memory:
+
+            def connect() -> None:
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", s.port)))
+                sock.setblocking(False)
+
+            for _ in range(60):
+                connect()
+            await s.turns(lambda: s.relay.ingress.visitor_count >= 60)
+            per_visitor = memory.taken / 60
+            for _ in range(60):
+                connect()
+            await s.turns(lambda: s.relay.ingress._next_full_log > 0)
+            assert s.relay.ingress.visitor_count <= 60
+        assert per_visitor <= bound.worst_bytes / bound.limit
+
+
+@drives("hosts in bytes, and addresses as limits count them")
+async def drive_names(bound, monkeypatch):
+    async with scene() as s:
+        ingress = s.relay.ingress
+        with measured() as memory:
+            for number in range(2 * bound.limit):
+                ingress.public_name(host(number))
+                ingress.address_of(Peer(address(number), 1))
+            assert max(len(ingress._public_names), len(ingress._addresses)) <= bound.limit
+            assert memory.most <= bound.worst_bytes
+
+
+@drives("proxies whose unreadable words on visitors were logged lately")
+async def drive_unreadable(bound, monkeypatch):
+    async with scene() as s:
+        monkeypatch.setattr(logging.getLogger("tunnelrelay.ingress"), "disabled", True)  # pytest keeps every line
+        route = SimpleNamespace(field="X-Forwarded-For", shown="?")
+        with measured() as memory:
+            for number in range(2 * bound.limit):
+                s.relay.ingress._note_unreadable(Peer(address(number), 1), route)  # type: ignore[arg-type]
+            assert len(s.relay.ingress._unreadable) == bound.limit
+            assert memory.taken <= bound.worst_bytes
+
+
+@drives("visitors whose next request waits for its turn")
+def drive_turns(bound, monkeypatch):
+    """A visitor that waits asks for no second turn: `Incoming` reads no head while `_waits`."""
+    turns = Turns(lambda work: None, lambda: 0.0)
+    visits = [
+        SimpleNamespace(peer=Peer(f"203.0.{number % 2}.9", 1), address="", request=SimpleNamespace(endpoint=None))
+        for number in range(1_000)
+    ]
+    with measured() as memory:
+        taken = [turns.take(visit) for visit in visits]  # type: ignore[arg-type]
+        assert taken.count(False) > 900
+        assert memory.taken / 1_000 <= bound.worst_bytes
+    assert sum(map(len, turns._waiting.values())) == taken.count(False)

@@ -1,0 +1,274 @@
+"""Drivers for what visitors, owners and their providers make a relay's logins keep."""
+
+import asyncio
+import os
+from typing import Any
+
+from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
+from tests.oidc.test_bearer import Relay
+from tests.oidc.test_resolve import names
+from tests.oidc.test_warm import Warmed
+from tests.oidc.world import APP, CLIENT_ID, ISSUER, PEER, Clock, Gate, World, connection
+from tunnelctl.oidc.judge_answer import MAX_DOCUMENT
+from tunnelctl.oidc.keys import MAX_KEYS as MAX_PROVIDERS_KEYS
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.oidc.asking import Asking
+from tunnelrelay.oidc.bearer import Program, TokenRefused
+from tunnelrelay.oidc.known_providers import KnownProviders
+from tunnelrelay.oidc.login_limits import LoginLimits
+from tunnelrelay.oidc.resolve import Resolver
+from tunnelrelay.oidc.session_ends import EndedSessions
+from tunnelrelay.store.memory import MemoryStore
+
+DISCOVERY = "/.well-known/openid-configuration"
+GROUPS = [f"{number:04d}{'g' * 60}" for number in range(60)]
+"""As many as fit into one identity's header field."""
+
+
+# Tokens of programs
+
+
+async def shown(relay: Relay, number: int, at: str = APP) -> Program:
+    """A good token whose holder has names as long as they can be."""
+    text = f"{number:06d}" + "n" * 1018
+    claims = {"sub": f"{number:06d}" + "s" * 249, "name": text, "groups": GROUPS, "jti": text}
+    found = await relay.shows(relay.token(**claims), host=at)
+    assert isinstance(found, Program), found
+    return found
+
+
+@drives("good tokens remembered at one endpoint")
+async def drive_tokens(bound, monkeypatch):
+    relay = Relay()
+    await shown(relay, 0)
+    relay.bearers._known.clear()
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            await shown(relay, number)
+            assert len(relay.bearers._known[APP]) <= bound.limit
+        relay.audit.take()
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("endpoints with remembered tokens")
+async def drive_token_hosts(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.oidc.bearer.MAX_HOSTS", 32)
+    relay = Relay()
+    for number in range(64):
+        await shown(relay, 0, at=host(number))
+        assert len(relay.bearers._known) <= 32
+    assert host(0) not in relay.bearers._known
+
+
+@drives("bad tokens from one address at one endpoint")
+async def drive_bad_tokens(bound, monkeypatch):
+    relay = Relay()
+    codes = [await relay.shows(relay.token(exp=1)) for _ in range(2 * bound.limit)]
+    told = [each.code for each in codes if isinstance(each, TokenRefused)]
+    assert told == ["bearer_invalid"] * bound.limit + ["too_many_requests"] * bound.limit
+    same_table(relay.bearers._bad, bound)
+
+
+# Providers
+
+
+def fat_documents(world: World) -> None:
+    """A provider whose documents are as large as they are taken."""
+    key = world.provider.jwks["keys"][0]
+    world.provider.jwks = {
+        "keys": [{**key, "kid": f"k{number}", "x": "y" * 7_000} for number in range(MAX_PROVIDERS_KEYS)]
+    }
+    world.provider.metadata["more"] = ["m" * 60 for _ in range(MAX_DOCUMENT // 80)]
+
+
+@drives("providers that are known")
+async def drive_known(bound, monkeypatch):
+    known = KnownProviders()
+    for number in range(2 * bound.limit):
+        known.of(connection(owner=owner(number)))
+        assert len(known._known) <= bound.limit
+    world = World()
+    fat_documents(world)
+    await world.providers.verify(connection(), lambda metadata, keys: {})
+    with measured() as memory:
+        for number in range(10):
+            await world.providers.verify(connection(owner=owner(number)), lambda metadata, keys: {})
+        world.provider.calls.clear()
+        assert memory.taken / 10 * bound.limit <= bound.worst_bytes
+
+
+@drives("providers that are known of one owner")
+def drive_owners_known(bound, monkeypatch):
+    known = KnownProviders()
+    anns = known.of(connection(owner="ann"))
+    for number in range(2 * bound.limit):
+        known.of(connection(id=f"conn-{number}", owner="eve"))
+        assert known._counts["eve"] <= bound.limit
+    assert known.of(connection(owner="ann")) is anns
+
+
+async def calls_under_way(world: World, connections: list[Any]) -> int:
+    """How many calls reach providers that never answer, of these."""
+    hung = world.provider.gates["/hung" + DISCOVERY] = Gate()
+    calls = [asyncio.ensure_future(world.providers.metadata(each)) for each in connections]
+    await hung.reached.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    count = len(world.provider.calls_to("/hung" + DISCOVERY))
+    hung.open()
+    await asyncio.gather(*calls, return_exceptions=True)
+    return count
+
+
+@drives("calls to providers under way")
+async def drive_owners_calls(bound, monkeypatch):
+    eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(2 * bound.limit)]
+    assert await calls_under_way(World(), eves) == bound.limit
+
+
+@drives("calls to one provider under way")
+async def drive_calls(bound, monkeypatch):
+    known = KnownProviders().of(connection())
+    turns = [known.calls.locked() or await known.calls.acquire() for _ in range(bound.limit)]
+    assert turns == [True] * bound.limit
+    assert known.calls.locked()
+
+
+@drives("checks of providers that wait")
+async def drive_warm(bound, monkeypatch):
+    warmed = Warmed()
+    eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(2 * bound.limit)]
+    with measured() as memory:
+        for each in eves:
+            warmed.warm_ups.add(each)
+            assert len(warmed.warm_ups._waiting["eve"]) <= bound.limit
+        tasks, warmed.tasks = warmed.tasks, []
+        assert memory.taken <= bound.worst_bytes
+    warmed.tasks = tasks
+    await warmed.answer()
+
+
+@drives("names of providers looked up")
+async def drive_resolved(bound, monkeypatch):
+    resolver = Resolver(lambda name: [], monotonic=lambda: 0.0)
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            resolver._keep(host(number), [f"2001:db8:{number:x}:{each:x}:1111:2222:3333:4444" for each in range(180)])
+            assert len(resolver._kept) <= bound.limit
+        assert memory.taken <= bound.worst_bytes
+
+
+@drives("look-ups of names under way")
+async def drive_lookups(bound, monkeypatch):
+    async with names() as far_end:
+        calls = [far_end.start(f"slow-{number}.example", f"owner-{number}") for number in range(2 * bound.limit)]
+        await far_end.until_asked(bound.limit)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(far_end.asked) == bound.limit
+        far_end.answer()
+        await asyncio.gather(*calls)
+
+
+@drives("look-ups of one owner")
+async def drive_owners_lookups(bound, monkeypatch):
+    async with names() as far_end:
+        calls = [far_end.start(f"slow-{number}.example", "eve") for number in range(2 * bound.limit)]
+        await far_end.until_asked(bound.limit)
+        assert await far_end.resolver.resolve("op.example", "ann")
+        assert len(far_end.asked) == bound.limit + 1
+        far_end.answer()
+        await asyncio.gather(*calls)
+
+
+# Visitors' logins
+
+
+def limits(**more: Any) -> LoginLimits:
+    clock = Clock()
+    return LoginLimits(metrics=Metrics(), audit=Audit(clock=clock), monotonic=clock, **more)
+
+
+def asking(peer: str) -> Asking:
+    return Asking(host=APP, connection=connection(), cookie_values=[], request_id="r", peer=PEER._replace(host=peer))
+
+
+@drives("logins begun by one address")
+def drive_begun(bound, monkeypatch):
+    begun = limits()
+    drive_bucket(lambda: begun.refuse(asking("203.0.113.9")), bound.limit)
+    assert begun.refuse(asking("203.0.113.10")) is None
+    same_table(begun._addresses, bound)
+
+
+@drives("logins begun at one connection")
+def drive_begun_at(bound, monkeypatch):
+    begun = limits()
+    same_table(begun._connections, bound)
+    begun = limits(connection_burst=50)
+    numbers = iter(range(1, 200))
+    drive_bucket(lambda: begun.refuse(asking(f"203.0.113.{next(numbers)}")), 50)
+
+
+@drives("sessions that ended lately")
+def drive_ended(bound, monkeypatch):
+    ended = EndedSessions(MemoryStore(), Clock())
+    with measured() as memory:
+        for _ in range(2 * bound.limit):
+            ended.add(os.urandom(32))
+            assert len(ended._ended) <= bound.limit
+        assert memory.taken <= bound.worst_bytes
+
+
+def fat_claims(number: int) -> dict[str, Any]:
+    """What a provider says of one person, as much as is taken."""
+    return {
+        "iss": ISSUER,
+        "aud": CLIENT_ID,
+        "sub": f"{number:06d}" + "s" * 249,
+        "name": f"{number:06d}" + "n" * 1018,
+        "email": f"{number:04d}{'e' * 200}@acme.example",
+        "email_verified": True,
+        "groups": GROUPS,
+        "more": f"{number:06d}" + "m" * 3_000,
+    }
+
+
+@drives("visitors' logins in memory")
+async def drive_sessions(bound, monkeypatch):
+    world = World()
+    conn = connection()
+    count = bound.limit // 100
+    world.sessions._max_sessions = count
+    await world.sessions.create(APP, conn, issuer=ISSUER, claims=fat_claims(0))
+    with measured() as memory:
+        for number in range(2 * count):
+            cookie = await world.sessions.create(APP, conn, issuer=ISSUER, claims=fat_claims(number))
+            session: Any = world.sessions.find(cookie, APP, conn, world.clock())
+            session.header_block(world.clock())
+            assert len(world.sessions._sessions) <= count
+        world.store._sessions.clear()
+        world.sessions._ended._ended.clear()
+        world.audit.take()
+        assert 100 * memory.taken <= bound.worst_bytes
+
+
+async def signed_in_again(world: World, count: int, **claims: Any) -> int:
+    for number in range(count):
+        whose = {"sub": f"p{number}", "iss": ISSUER} | claims
+        await world.sessions.create(APP, connection(), issuer=ISSUER, claims=whose)
+    return len(world.store._sessions)
+
+
+@drives("logins of one person in the store")
+async def drive_of_person(bound, monkeypatch):
+    world = World()
+    assert await signed_in_again(world, 2 * bound.limit, sub="alice") == bound.limit
+
+
+@drives("logins of one connection, and of one endpoint, in the store")
+async def drive_together(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_TOGETHER", 50)
+    world = World()
+    assert await signed_in_again(world, 100) == 50

@@ -1,0 +1,115 @@
+"""Drivers for what agents and owners make the registry keep, and its rate limits."""
+
+import asyncio
+
+from tests.bounds.driving import drives, host, measured, owner
+from tests.support.tunnels import FakeLink, fake_tunnel
+from tunnelrelay.policy.limits import MAX_KEYS, Buckets, Turns
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.edges import EdgeTable, LiveEdge
+from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.memory import Registry, Taken
+
+WEB = (("app", "web"),)
+
+
+class OpeningLink(FakeLink):
+    """Opens what it is asked to."""
+
+    def open(self, payload: bytes, *, owner: object, fin: bool) -> object:
+        self.stream_count += 1
+        return object()
+
+
+def registry() -> Registry:
+    return Registry(clock=lambda: 1_800_000_000.0, monotonic=lambda: 1000.0)
+
+
+@drives("keys of one rate limit, of a dozen")
+def drive_keys(bound, monkeypatch):
+    for table in (Buckets(10, 1.0), Turns(1.0, shortest=1, longest=10)):
+        keep = table.wait if isinstance(table, Buckets) else table.next
+        with measured() as memory:
+            for number in range(2 * bound.limit):
+                keep(f"2001:db8:ffff:ffff::/64 {host(number)}", 1000.0 + number)
+                assert len(table) <= bound.limit
+            assert memory.taken <= bound.worst_bytes
+    assert bound.limit == MAX_KEYS
+
+
+@drives("requests that wait for an agent")
+async def drive_held(bound, monkeypatch):
+    endpoint = Endpoint("demo.localhost", "ann", 1)
+    waiting = [asyncio.ensure_future(endpoint.hold(1000.0)) for _ in range(2 * bound.limit)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    refused = [task for task in waiting if task.done()]
+    assert endpoint.held_count == bound.limit
+    assert [task.result() for task in refused] == [False] * bound.limit
+    endpoint.wake()
+    await asyncio.gather(*waiting)
+
+
+@drives("tunnels that serve it")
+def drive_shared(bound, monkeypatch):
+    names = registry()
+    had = [
+        names.claim(fake_tunnel("ann", f"a{number}", pooling=True), "demo.localhost", Policy())
+        for number in range(2 * bound.limit)
+    ]
+    endpoint = names.find("demo.localhost")
+    assert endpoint is not None
+    assert len(endpoint.tunnels) <= bound.limit + 1
+    assert had[-1] == Taken("demo.localhost", "full")
+
+
+@drives("edges that a tunnel serves")
+def drive_served(bound, monkeypatch):
+    names = registry()
+    table = EdgeTable(names)
+    early = fake_tunnel("ann", "a1", labels=WEB)
+    table.join(early)
+    for number in range(2 * bound.limit):
+        table.put(LiveEdge(id=f"e{number}", owner="ann", host=host(number), policy=Policy(), labels=WEB))
+        assert len(early.hosts) <= bound.limit
+    late = fake_tunnel("ann", "a2", labels=WEB)
+    assert len(table.join(late)) == len(early.hosts) == bound.limit
+
+
+@drives("names whose link was lost")
+def drive_lost(bound, monkeypatch):
+    names = registry()
+    with measured() as memory:
+        for number in range(bound.limit + bound.limit // 10):
+            names.expect(host(number), owner(number))
+            assert len(names._lost) <= bound.limit
+        assert memory.taken <= bound.worst_bytes
+    assert names.find(host(0)) is None
+    assert names.find(host(number)) is not None
+
+
+@drives("settings of all tunnels, as JSON")
+def drive_settings(bound, monkeypatch):
+    names = registry()
+    policy = Policy(size=bound.limit // 8)
+    had = [names.claim(fake_tunnel("ann", f"a{number}"), host(number), policy) for number in range(16)]
+    assert [isinstance(each, Taken) for each in had] == [False] * 8 + [True] * 8
+    assert names._rules["ann"] <= bound.limit
+
+
+@drives("health probes under way")
+def drive_probes(bound, monkeypatch):
+    from tunnelrelay.agents.probes import Probes
+
+    names = registry()
+    links = [OpeningLink() for _ in range(2 * bound.limit)]
+    for number, link in enumerate(links):
+        tunnel = fake_tunnel("ann", f"a{number}", link=link)
+        names.claim(tunnel, host(number), Policy())
+        names.ail(tunnel, "no_answer")
+    probes = Probes(names, now=lambda: 0.0)
+    with measured() as memory:
+        for round_ in (1, 2):
+            probes.look()
+            assert sum(link.stream_count for link in links) <= round_ * bound.limit
+        assert memory.taken * 3 / 2 <= bound.worst_bytes
