@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.agent.address import AddressInvalid, is_loopback, parse_relay, parse_upstream
+from tunnelctl.agent.hostnames import parse_public_url
+from tunnelctl.cli.api_client import base_of
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,19 @@ def test_what_names_no_relay_is_refused(text):
 )
 def test_loopback_is_judged_by_name(hosts, expected):
     assert all(is_loopback(host) is expected for host in hosts)
+
+
+@pytest.mark.parametrize("parse", [parse_relay, parse_public_url, base_of])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("https://tun.example:bar", "its port is not a number from 1 to 65535"),
+        ("https://tun.example:99999", "its port is not a number from 1 to 65535"),
+        ("https://[::1", "not an address"),
+        ("https://[abc]", "not an address"),
+    ],
+)
+def test_what_is_no_address_is_told_without_the_words_of_python(parse, text, said):
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert str(caught.value) == f"{text}: {said}"

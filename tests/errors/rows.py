@@ -84,8 +84,8 @@ ROWS = (
     Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write them below `tunnels:`"),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
-    Row(f"{WITH} {{expired}}", 3, "whose time is over. (on 20", "tunnelrelay token create"),
-    Row(f"{HTTP} --relay {{relay}}", 3, "takes agents with an authtoken only", "tunnel config add-authtoken TOKEN"),
+    Row(f"{WITH} {{expired}}", 3, "The authtoken has expired. (on 20", "tunnelrelay token create"),
+    Row(f"{HTTP} --relay {{relay}}", 3, "needs an authtoken from agents", "tunnel config add-authtoken TOKEN"),
     Row(f"{WITH} {{narrow}} --subdomain web", 3, "does not allow this", "it may: bind:pr-*; use another authtoken"),
     Row(f"{WITH} {{bob}} --subdomain shop", 5, "shop", "choose another name"),
     Row(f"{WITH} {{bob}} --edge nothing", 2, "nothing", "tunnel api edges https list"),

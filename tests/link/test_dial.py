@@ -299,9 +299,11 @@ async def test_plain_http_that_a_web_server_turns_away_from_its_tls_port_is_told
                 sink.write(data)
             sink.close()
 
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
-        far_writer.close()
-        writer.close()
+        try:
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+        finally:  # the test's end cancels it
+            far_writer.close()
+            writer.close()
 
     door = await asyncio.start_server(first_byte_decides, "127.0.0.1", 0)
     failed = await failure(f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}")
@@ -314,9 +316,11 @@ async def test_plain_http_that_a_web_server_turns_away_from_its_tls_port_is_told
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"\x00" * 20])
 async def test_tls_to_a_plain_port_is_told_as_that(answer):
     async def serve(reader, writer):
-        await reader.read(1)
-        writer.write(answer)
-        writer.close()
+        try:
+            await reader.read(1)
+            writer.write(answer)
+        finally:  # the test's end cancels it
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -122,6 +122,12 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def malformed(text: str, error: ValueError) -> str:
+    """What is wrong with an address that `urlsplit` cannot take apart."""
+    is_port = str(error).startswith("Port")
+    return f"{text}: {'its port is not a number from 1 to 65535' if is_port else 'not an address'}"
+
+
 def _split(url: str, text: str) -> SplitResult:
     if "@" in text:  # first, and not repeated: what stands before it may be a password
         raise AddressInvalid("a user name or password in an address is not supported")
@@ -129,7 +135,7 @@ def _split(url: str, text: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise AddressInvalid(f"{text}: not an address ({error})") from error
+        raise AddressInvalid(malformed(text, error)) from error
     if not parts.hostname or any(character.isspace() for character in text):
         raise AddressInvalid(f"{text or 'an empty text'}: not an address")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

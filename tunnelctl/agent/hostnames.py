@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tunnelctl.agent.address import AddressInvalid
+from tunnelctl.agent.address import AddressInvalid, malformed
 from tunnelctl.wire.texts import NAME_PATTERN
 
 
@@ -43,7 +43,7 @@ def parse_public_url(text: str) -> PublicUrl:
         parts = urlsplit(f"//{authority}")
         port = parts.port
     except ValueError as error:
-        raise AddressInvalid(f"{text}: not an address ({error})") from None
+        raise AddressInvalid(malformed(text, error)) from None
     if parts.path or parts.query or parts.fragment or "@" in authority:
         raise AddressInvalid(f"{text}: a public address ends after the host")
     return PublicUrl(scheme, host_name(parts.hostname or ""), port)

@@ -59,7 +59,8 @@ def _pair(text: str) -> str:
     if not colon or not user or not password:
         raise ValueError("it takes USER:PASS, neither of them empty")  # without the value: it may be a password
     if len(password) < MIN_PASSWORD:
-        raise ValueError(f"the password has {len(password)} characters, it takes at least {MIN_PASSWORD}")
+        count = "1 character" if len(password) == 1 else f"{len(password)} characters"
+        raise ValueError(f"the password has {count}, it takes at least {MIN_PASSWORD}")
     return text
 
 

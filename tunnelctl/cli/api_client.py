@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from tunnelctl import __version__
-from tunnelctl.agent.address import RelayAddress, bracketed, is_loopback
+from tunnelctl.agent.address import RelayAddress, bracketed, is_loopback, malformed
 from tunnelctl.agent.wayout import for_httpx
 from tunnelctl.link.dial import tls_context
 from tunnelctl.link.proxy import Proxy
@@ -135,7 +135,7 @@ def base_of(url: str) -> str:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError as error:
-        raise ApiAddressInvalid(f"{url}: not an address ({error})") from None
+        raise ApiAddressInvalid(malformed(url, error)) from None
     host = parts.hostname or ""
     if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.query or parts.fragment:
         raise ApiAddressInvalid(f"{url}: the API's address is like https://api.tun.example")

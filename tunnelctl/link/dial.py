@@ -213,7 +213,8 @@ class _Dialing(asyncio.Protocol):
 
 def _refusal(error: Exception) -> DialFailed:
     if not isinstance(error, InvalidStatus):
-        return DialFailed("protocol", f"what answers there does not speak a websocket's HTTP ({error})", hint=ASK_WHERE)
+        message = f"what answers there opens no websocket, as a relay does ({error})"
+        return DialFailed("protocol", message, hint=ASK_WHERE)
     status = error.response.status_code
     message, hint = _error_of(bytes(error.response.body or b""))
     if status in (401, 403):
