@@ -256,6 +256,16 @@ def test_the_operators_word_on_ports_counts_alone(address: Any) -> None:
         assert "port" in rules.issuer_fault(issuer)
 
 
+@pytest.mark.parametrize("port", [65_536 + 443, 65_536 + 22, 2 * 65_536 + 8443, 99_999_999])
+@pytest.mark.parametrize("address", [TUN_EXAMPLE, STRANGERS])
+async def test_row_133_a_number_that_is_no_port_is_not_dialled_as_another(address: Any, port: int) -> None:
+    dials = Dials()
+    transport = GuardedTransport(GuardRules.of_relay(address, ()), connect=dials)
+    with pytest.raises(ProviderError) as caught:
+        await Fetcher(transport).get(f"https://op.example:{port}/x", issuer=f"https://op.example:{port}")
+    assert (caught.value.kind, dials.dialled) == ("refused", [])
+
+
 @pytest.mark.parametrize(
     "issuer",
     ["https://8.8.8.8:9443", "https://idp.tun.example:9443", "http://op.example:9443", "https://u@op.example:9443"],

@@ -31,6 +31,8 @@ _OWNER: ContextVar[str] = ContextVar("owner")
 MAX_CONNECTIONS = 200
 """Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
 anybody waits. A connection costs a file and some 50 kB."""
+MAX_PORT = 65_535
+"""uvloop dials a larger one modulo 65,536: 65,558 would lead to port 22, which `PortRule` was not asked about."""
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _REFUSED: tuple[Network, ...] = tuple(
     ip_network(network)
@@ -151,6 +153,8 @@ class GuardRules:
             return "the address does not start with https://"
         if not host or url.userinfo or url.fragment:
             return "the address has no host, or has user information or a fragment"
+        if port > MAX_PORT:
+            return f"there is no port {port}"
         if refusal := self.port_rule.refusal(str(url), issuer):
             return f"{refusal}; {hint(str(url))}"
         if self.is_own(host.rstrip("."), port):
