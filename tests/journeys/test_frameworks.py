@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Error as PageError
-from playwright.async_api import Page
+from playwright.async_api import Page, WebSocket
 
 from tests.support.browser import browsing, sign_in
 from tests.support.certificates import Authority
@@ -97,7 +97,20 @@ class Look:
     def __init__(self, page: Page, url: str, framework: Framework, server: Server) -> None:
         self.page, self.url, self.framework, self.server = page, url, framework, server
         self.ms = PAGE_SECONDS * 1000
+        self.frames = ""
+        self.has_frames = asyncio.Event()
         page.set_default_timeout(self.ms)  # a click that signs in waits for the app's first page
+        page.on("websocket", self.listen)
+
+    def listen(self, socket: WebSocket) -> None:
+        """Keeps what the page's newest websocket sends and receives: an older one ended with its page."""
+        self.frames = ""
+        socket.on("framesent", self.add_frame)
+        socket.on("framereceived", self.add_frame)
+
+    def add_frame(self, frame: str | bytes) -> None:
+        self.frames += f"{frame if isinstance(frame, str) else ''}\n"
+        self.has_frames.set()
 
     async def found(self, expected: str) -> str:
         """What does not work, as the guide's table says it; what it expects not to work is not waited for as long."""
@@ -115,8 +128,8 @@ class Look:
             self.ms = (BROKEN_SECONDS if name in expected else PAGE_SECONDS) * 1000
             try:
                 await check()
-            except (PageError, AssertionError) as error:
-                print(f"{self.framework.name}: {name}: {str(error)[:600]}")
+            except (PageError, AssertionError, TimeoutError) as error:
+                print(f"{self.framework.name}: {name}: {repr(error)[:600]}")
                 wrong.append(name)
                 if name == "no page":
                     break
@@ -147,14 +160,26 @@ class Look:
         )
 
     async def reloads(self) -> None:
+        """Changes the source, and looks for the change in the page that is open.
+
+        Not before the page listens for changes: Next loads a page anew that connects after a change.
+        """
+        await self.listens_for_changes()
         await self.page.evaluate(f"window.mark = {json.dumps(MARK)}")
         file = self.server.folder / self.framework.live
         try:
             file.write_text("export const text = 'as it is'\n")
             await self.text_is("as it is")
-            assert await self.page.evaluate("window.mark") == MARK
         finally:
             file.write_text("export const text = 'as it was'\n")
+        await self.text_is("as it was")  # nothing is left to happen in the page when it is left
+        assert await self.page.evaluate("window.mark") == MARK
+
+    async def listens_for_changes(self) -> None:
+        async with asyncio.timeout(self.ms / 1000):
+            while not re.search(self.framework.live_once, self.frames, re.DOTALL):
+                self.has_frames.clear()
+                await self.has_frames.wait()
 
     async def talks(self) -> None:
         if self.framework.name == "Jupyter":

@@ -33,7 +33,8 @@ class Framework:
         command: With `{port}`; the first word is a program of the kit's.
         env: More variables.
         path: What to open.
-        live: The file to change, and what to show then; "" where nothing reloads by itself.
+        live: The file whose change shows up in the page; "" where nothing reloads by itself.
+        live_once: A pattern of what the page's websocket has carried once the page listens for changes.
         form: The page with a form whose field is `word`, "" where there is none.
         old: The page that redirects, "" where there is none.
     """
@@ -44,6 +45,7 @@ class Framework:
     env: Mapping[str, str] = field(default_factory=dict)
     path: str = "/"
     live: str = ""
+    live_once: str = ""
     form: str = ""
     old: str = ""
 
@@ -53,15 +55,20 @@ class Framework:
         return FRAMEWORKS / "apps" / self.name.lower()
 
 
+VITE_LISTENS = '"type":"connected"'
 ALL = [
-    Framework("Vite", "short", "vite --port {port} --strictPort", live="text.js"),
-    Framework("webpack", "long", "webpack serve --config webpack.config.cjs --port {port}", live="text.js"),
+    Framework("Vite", "short", "vite --port {port} --strictPort", live="text.js", live_once=VITE_LISTENS),
     Framework(
-        "Next", "long", "next dev --port {port}", {"NEXT_TELEMETRY_DISABLED": "1"},
-        live="text.js", form="/form", old="/old",
+        "webpack", "long", "webpack serve --config webpack.config.cjs --port {port}",
+        live="text.js", live_once='"type":"(still-)?ok"',
     ),
     Framework(
-        "SvelteKit", "long", "vite --port {port} --strictPort", live="src/text.js", form="/form", old="/old"
+        "Next", "long", "next dev --port {port}", {"NEXT_TELEMETRY_DISABLED": "1"},
+        live="text.js", live_once='"turbopack-subscribe".*"type":"built"', form="/form", old="/old",
+    ),
+    Framework(
+        "SvelteKit", "long", "vite --port {port} --strictPort",
+        live="src/text.js", live_once=VITE_LISTENS, form="/form", old="/old",
     ),
     Framework("Django", "short", "python manage.py runserver --noreload {port}", form="/form", old="/old"),
     Framework("Flask", "short", "flask run --port {port}", form="/form", old="/old"),
@@ -121,7 +128,7 @@ def served(framework: Framework, host: str, *, is_set: bool) -> Iterator[Server]
     """
     kit = FRAMEWORKS / framework.kit
     if not (kit / ".ready").exists():
-        missing(f"{kit.relative_to(ROOT)} is not installed (make {kit}/.ready)")
+        missing(f"{kit.relative_to(ROOT)} is not installed (make {kit.relative_to(ROOT)}/.ready)")
     work = kit / ".work"
     work.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{framework.name.lower()}-", dir=work))
