@@ -1,4 +1,8 @@
-"""Every fenced block of README.md and of the guides is run, read as the file it is, or says why it cannot be."""
+"""Every fenced block of README.md and of the guides is run, read as the file it is, or says why it cannot be.
+
+`make test` does what the pages say, of the guides to a provider those to Keycloak and Okta; `make journeys` does all
+pages. The tests of the blocks' comments read every page in both.
+"""
 
 import shutil
 import sys
@@ -14,8 +18,15 @@ from tests.support.tools import ROOT
 PAGES = [ROOT / "README.md", *sorted(GUIDES.glob("*.md"))]
 FOLLOWED = {step.rest for page in PAGES for step in steps(page.read_text()) if step.kind == "after"}
 """Pages that others go on from: they are done there."""
+ALIKE = {"auth0.md", "authentik.md", "entra-id.md", "google.md"}
+"""Guides to a provider that run the programs as those to Keycloak and Okta do, with another issuer and other flags."""
 SECONDS = 600
 """Longest time for a page: the guide to a relay of your own installs it, on a machine that may be busy."""
+DONE = [
+    pytest.param(page, id=page.name, marks=[pytest.mark.long] if page.name in ALIKE else [])
+    for page in PAGES
+    if page.name not in FOLLOWED
+]
 
 
 @pytest.fixture
@@ -28,7 +39,7 @@ def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 @pytest.mark.journey
 @pytest.mark.timeout(SECONDS)
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in FOLLOWED], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", DONE)
 def test_the_page_does_what_it_says(page: Path, desk: Desk) -> None:
     for step in steps(page.read_text()):
         desk.do(step)
