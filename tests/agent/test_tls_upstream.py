@@ -13,6 +13,7 @@ from tests.support.world import Diary, WorldTunnel, world
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, open_upstream
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.upstream import SPEAKS_TLS
 from tunnelctl.cli.shown import status_words
 
 pytestmark = pytest.mark.timeout(60)
@@ -122,3 +123,36 @@ async def test_visitor_screen_and_relay_hear_the_same_reason(tmp_path):
     assert b"--no-upstream-tls-verify" in response.body
     assert "does not trust" in status_words(exchange)
     assert any(event.startswith("app: its certificate") for event in diary.events)
+
+
+async def looked_at(upstream, heard):
+    """What people hear after one look, None when that is nothing new."""
+    done = asyncio.get_running_loop().create_future()
+    upstream.try_out(done.set_result)
+    await done
+    return heard.get_nowait() if not heard.empty() else None
+
+
+async def test_an_https_service_behind_an_http_address_is_told_as_that_and_its_return_too(tmp_path):
+    heard = asyncio.Queue()
+    with answering(tls=server_context(tmp_path)) as port:
+        config = TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port))
+        upstream = open_upstream(config, heard.put_nowait)
+        assert await looked_at(upstream, heard) is None  # it takes connections, as far as can be seen
+        upstream.note_silence()
+        assert await looked_at(upstream, heard) == SPEAKS_TLS
+        assert await looked_at(upstream, heard) is None
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port)
+    assert await looked_at(upstream, heard) == ""
+    upstream.close()
+    server.close()
+
+
+async def test_a_plain_service_that_says_nothing_is_not_taken_for_one_that_speaks_tls():
+    heard = asyncio.Queue()
+    with answering() as port:
+        upstream = open_upstream(TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port)), heard.put_nowait)
+        upstream.note_silence()
+        assert await looked_at(upstream, heard) is None
+        assert upstream.problem == ""
+        upstream.close()

@@ -45,6 +45,7 @@ AWAY_SECONDS = 1.0
 """Between two looks at a service that does not: the refusal of a local connection costs next to nothing."""
 NO_VERIFY = "start with --no-upstream-tls-verify to accept it, or let this machine trust its authority"
 NOT_TLS = "give its address as http://"
+SPEAKS_TLS = "what listens there speaks TLS; give its address as https://"
 
 
 class Upstream:
@@ -79,6 +80,7 @@ class Upstream:
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._on_change = on_change
+        self._was_silent = False
         self.problem: str | None = None
 
     async def watch(self) -> None:
@@ -139,6 +141,10 @@ class Upstream:
         else:
             connection.transport.close()
 
+    def note_silence(self) -> None:
+        """A new connection was closed without a response, as OpenSSL does where plain HTTP comes: look for TLS next."""
+        self._was_silent = self._tls is None
+
     def forget(self, connection: "_Connection") -> None:
         """An idle connection was closed by the service."""
         if connection in self._idle:
@@ -171,7 +177,8 @@ class Upstream:
             self._note(problem)
             exchange.fail(Code.UPSTREAM_UNREACHABLE, problem)
         else:
-            self._note("")
+            if self.problem != SPEAKS_TLS:  # then that it takes a connection says nothing new
+                self._note("")
             if exchange.is_over:
                 self.give_back(connection)
             else:
@@ -183,6 +190,11 @@ class Upstream:
 
     async def _try(self) -> None:
         """Connect as for an exchange, TLS too: a bare TCP connection to a TLS port is an error in its log each time."""
+        if self._was_silent:
+            self._was_silent = await self._speaks_tls()
+            if self._was_silent:
+                self._note(SPEAKS_TLS)
+                return
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 await self._loop.create_connection(
@@ -196,6 +208,19 @@ class Upstream:
             self._note(_problem(error, TRY_SECONDS))
         else:
             self._note("")
+
+    async def _speaks_tls(self) -> bool:
+        """Whether a service that was taken for a plain one completes a TLS handshake."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            async with asyncio.timeout(TRY_SECONDS):
+                await self._loop.create_connection(
+                    _Look, self._host, self._port, ssl=context, server_hostname=self._host
+                )
+        except OSError:  # TimeoutError is one
+            return False
+        return True
 
     def _note(self, problem: str) -> None:
         """What the last attempt to connect came to."""
@@ -338,10 +363,13 @@ class _Connection(asyncio.Protocol):
             # The keep-alive race: the service closed while the request was on its way (RFC 9112 section 9.3.1).
             self.exchange = None
             self.upstream.connect(exchange)
+        elif self.reader.has_begun:
+            self._fail("it closed the connection mid-response")
         else:
-            self._fail(
-                "it closed the connection " + ("mid-response" if self.reader.has_begun else "without a response")
-            )
+            if self.is_fresh:
+                self.upstream.note_silence()
+            told = self.upstream.problem == SPEAKS_TLS
+            self._fail(SPEAKS_TLS if told else "it closed the connection without a response")
 
     def _read_last_words(self) -> None:
         """Take what the service had answered before it cut the connection.
