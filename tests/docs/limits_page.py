@@ -13,31 +13,29 @@ from tunnelctl.bounds import DeclaredBound
 PAGE = ROOT / "docs" / "concepts" / "limits.md"
 BEGIN, END = "<!-- limits:begin -->", "<!-- limits:end -->"
 HEAD = "| what | at most | then | worst memory |\n| --- | --- | --- | --- |"
-PERS = (
-    "visitor connection",
-    "address",
-    "endpoint",
-    "tunnel",
-    "stream",
-    "link",
-    "connection",
-    "owner",
-    "user",
-    "relay",
-)
-"""Whose shares the chapters are about, in the order of the page. A connection is an owner's OpenID connection."""
+TITLES = {
+    "visitor connection": "Per connection of a visitor",
+    "address": "Per address of a visitor, an agent or a user",
+    "endpoint": "Per endpoint",
+    "tunnel": "Per tunnel",
+    "stream": "Per stream",
+    "link": "Per link of an agent",
+    "connection": "Per OpenID connection of an owner",
+    "owner": "Per owner",
+    "user": "Per user of the dashboard and the API",
+    "relay": "Of the whole relay",
+}
+"""Whose shares the chapters are about, in the order of the page."""
 
 
 def table() -> str:
     """Everything between the marks."""
     chapters = []
-    for per in PERS:
+    for per, title in TITLES.items():
         bounds = sorted((bound for _, bound in declared().values() if bound.per == per), key=lambda bound: bound.name)
         if bounds:
             rows = "\n".join(map(_row, bounds))
-            chapters.append(
-                f"### Per {per}\n\n| what | at most | then | worst memory |\n| --- | --- | --- | --- |\n{rows}\n"
-            )
+            chapters.append(f"### {title}\n\n{HEAD}\n{rows}\n")
     return "\n".join(chapters)
 
 

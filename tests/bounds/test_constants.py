@@ -1,0 +1,182 @@
+"""Every `MAX_*` and `BURST*` of the relay is used by a declaration, or is named here with the reason why it has none.
+
+A limit on one message or one value takes memory only while that message is handled, or as a part of something that is
+declared. A limit on rows is enforced against the store.
+"""
+
+import ast
+import re
+
+from tests.bounds.found import scanned
+from tests.test_architecture import tree
+
+LIMIT = re.compile(r"_?(MAX|BURST)|RELAY_GROWTH$")
+
+BY_REASON = {
+    "one head, body or message of a peer, or one part of it": """
+        tunnelctl.http1.body: MAX_CHUNK_LINE MAX_EXTENSIONS MAX_TRAILERS MAX_TRAILER_FIELDS
+        tunnelctl.http1.connection: MAX_INTERIM MAX_INTERIM_BYTES
+        tunnelctl.http1.head: MAX_REQUEST_HEAD MAX_FIELDS MAX_TARGET MAX_RESPONSE_HEAD MAX_METHOD
+        tunnelctl.http1.lenient: MAX_BLANK_BYTES
+        tunnelctl.link.link: MAX_MESSAGE
+        tunnelctl.link.proxy: MAX_ANSWER
+        tunnelctl.wire.frames: MAX_PAYLOAD MAX_REASON MAX_STREAM_ID MAX_CREDIT
+        tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
+        tunnelrelay.agents.probes: MAX_ANSWER
+        tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
+        tunnelrelay.control: MAX_LINE MAX_PATH
+        tunnelrelay.dashboard.form: MAX_FORM MAX_FIELDS
+        tunnelrelay.ingress.answer: MAX_INTERIM
+        tunnelrelay.ingress.connection: MAX_JOINED
+        tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ MAX_DRAIN MAX_CHUNKED_DRAIN
+        tunnelrelay.ingress.ingress: MAX_READ MAX_FORGED
+        tunnelrelay.ingress.inside: MAX_OWN_BODY
+        tunnelrelay.ingress.proxies: MAX_HOPS MAX_SHOWN
+        tunnelrelay.oidc.cookies: MAX_TRANSACTIONS
+        tunnelrelay.oidc.fetch: MAX_BODY MAX_PARTS
+        tunnelrelay.oidc.meter: MAX_HEAD MAX_HEADS MAX_ANSWER MAX_READS
+        tunnelrelay.oidc.start: MAX_CLEARED
+        tunnelrelay.ingress.handover: MAX_ENDED
+        tunnelrelay.policy.cookies: MAX_SET_COOKIES MAX_SET_COOKIE_BYTES
+        tunnelrelay.web.reading: MAX_FORM MAX_PARAMS
+    """,
+    "the length or the range of one value": """
+        tunnelctl.oidc.judge_answer: MAX_DOCUMENT MAX_SKEW
+        tunnelctl.oidc.keys: MAX_KEYS MAX_RSA_BITS MAX_RSA_EXPONENT
+        tunnelctl.wire.texts: MAX_LABELS MAX_LABEL MAX_DESCRIPTION MAX_METADATA
+        tunnelrelay.address: MAX_HOST
+        tunnelrelay.agents.acl: MAX_RULE
+        tunnelrelay.agents.offers: MAX_UPSTREAM
+        tunnelrelay.audit_log: MAX_DIGITS MAX_ID
+        tunnelrelay.dashboard.views.audit: MAX_EVENT_ID
+        tunnelrelay.dashboard.views.audit_event: MAX_YEAR_SECONDS
+        tunnelrelay.dashboard.ways_in: MAX_NEXT
+        tunnelrelay.ingress.gate: MAX_HOST
+        tunnelrelay.ingress.handover: MAX_HOST
+        tunnelrelay.ingress.ingress: MAX_NAME
+        tunnelrelay.ingress.route: MAX_HOST
+        tunnelrelay.manage.catalog: MAX_SEALED
+        tunnelrelay.manage.credentials: MAX_EXPIRY
+        tunnelrelay.manage.dashboard_login: MAX_SECONDS
+        tunnelrelay.manage.edge_policy: MAX_SECRETS MAX_SEALED
+        tunnelrelay.manage.edge_settings: MAX_SETTINGS
+        tunnelrelay.manage.ground: MAX_VALUE
+        tunnelrelay.manage.providers: MAX_OWNERS MAX_SECRET
+        tunnelrelay.manage.sign_in_rows: MAX_SECONDS MAX_AGENT MAX_PEER
+        tunnelrelay.manage.users: MAX_NAME MAX_EMAIL
+        tunnelrelay.observe.access: MAX_PATH
+        tunnelrelay.observe.audit: MAX_TEXT MAX_CHANGE MAX_DETAILS
+        tunnelrelay.observe.traffic: MAX_WORD
+        tunnelrelay.oidc.answer: MAX_DESCRIPTION
+        tunnelrelay.oidc.bearer_token: MAX_BEARER
+        tunnelrelay.oidc.blobs: MAX_BLOB MAX_CODE MAX_RETURN
+        tunnelrelay.oidc.claims: MAX_DEPTH
+        tunnelrelay.oidc.identity: MAX_VALUE MAX_GROUPS
+        tunnelrelay.oidc.initiated: MAX_HINT
+        tunnelrelay.oidc.logout_token: MAX_NAME
+        tunnelrelay.oidc.provider_logout: MAX_LOGOUT_TOKEN MAX_SID
+        tunnelrelay.oidc.redeem: MAX_CLAIMS MAX_EXPIRES_IN
+        tunnelrelay.oidc.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
+        tunnelrelay.oidc.session_rows: MAX_SEALED
+        tunnelrelay.oidc.tokens: MAX_TOKEN MAX_HEADER MAX_KID MAX_AGE MAX_SUBJECT
+        tunnelrelay.pages.catalogue: MAX_ACCEPT
+        tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
+        tunnelrelay.policy.bearer: MAX_ISSUERS MAX_AUDIENCES MAX_CLAIM_RULES MAX_TEXT
+        tunnelrelay.policy.compile: MAX_NETWORKS
+        tunnelrelay.policy.connections: MAX_SESSION MAX_ISSUER MAX_CLIENT_ID
+        tunnelrelay.policy.cookies: MAX_REMEMBERED
+        tunnelrelay.policy.edits: MAX_ADDED
+        tunnelrelay.policy.login_wishes: MAX_AGE MAX_PARAMS
+        tunnelrelay.policy.names: MAX_NAME
+        tunnelrelay.policy.reasons: MAX_NAMED
+        tunnelrelay.policy.rules: MAX_EMAIL
+        tunnelrelay.registry.tunnel: MAX_WEIGHT
+        tunnelrelay.tokens: MAX_OWNER_LENGTH
+    """,
+    "how much one turn, look, page, statement or try takes": """
+        tunnelctl.link.dial: MAX_WAIT
+        tunnelctl.link.pacing: MAX_FRAMES_PER_TURN MAX_IDLE_FRAMES
+        tunnelctl.oidc.judge_issuer: MAX_CANDIDATES
+        tunnelctl.wire.receiver: MAX_PINNING
+        tunnelctl.wire.scheduler: MAX_SMALL MAX_DIRECT MAX_DIRECT_BESIDE
+        tunnelctl.wire.session: MAX_FRAMES_AT_ONCE
+        tunnelrelay.agents.remember: MAX_AT_ONCE
+        tunnelrelay.audit_log: MAX_BATCH
+        tunnelrelay.dashboard.live: MAX_REST_SECONDS
+        tunnelrelay.dashboard.views.api_keys: MAX_USERS
+        tunnelrelay.dashboard.views.audit: MAX_USERS MAX_EXPORTED
+        tunnelrelay.dashboard.views.hosts: MAX_DOMAINS
+        tunnelrelay.dashboard.views.logins: MAX_COUNTED
+        tunnelrelay.dashboard.views.providers: MAX_EDGES
+        tunnelrelay.ingress.incoming: MAX_LINES
+        tunnelrelay.ingress.ingress: MAX_LOOKED_AT
+        tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS
+        tunnelrelay.ingress.visit: MAX_TRIES
+        tunnelrelay.manage.audit_trail: MAX_COLLEAGUES
+        tunnelrelay.manage.edges: MAX_TRIES
+        tunnelrelay.manage.ground: MAX_PAGE
+        tunnelrelay.manage.traffic: MAX_RECENT
+        tunnelrelay.oidc.known_providers: MAX_FAILED_SECONDS
+        tunnelrelay.oidc.provider_logout: MAX_AWAY
+        tunnelrelay.oidc.warm: MAX_RUNNING
+        tunnelrelay.store.base: MAX_COOLING
+    """,
+    "rows of one owner or user, counted in the store": """
+        tunnelrelay.manage.api_keys: MAX_KEYS
+        tunnelrelay.manage.backends: MAX_BACKENDS
+        tunnelrelay.manage.credentials: MAX_TOKENS MAX_RULES
+        tunnelrelay.manage.domains: MAX_DOMAINS
+        tunnelrelay.manage.edge_policy: MAX_OWNERS_BYTES
+        tunnelrelay.manage.edges: MAX_EDGES
+        tunnelrelay.manage.sign_in_rows: MAX_SESSIONS MAX_CODES
+    """,
+    "the operator's own files, settings, keys and connections": """
+        tunnelrelay.config_dashboard: MAX_TEXT
+        tunnelrelay.config_database: MAX_URL
+        tunnelrelay.config_sources: MAX_FILE_SIZE
+        tunnelrelay.config_values: MAX_OWNER_LENGTH MAX_DOMAIN_LENGTH
+        tunnelrelay.control: MAX_CONNECTIONS
+        tunnelrelay.ingress.certificate_check: MAX_FILE
+        tunnelrelay.oidc.assertion: MAX_KEYS
+        tunnelrelay.oidc.sealed: MAX_MASTERS
+        tunnelrelay.oidc.secret_files: MAX_BYTES
+        tunnelrelay.store.postgresql: MAX_CONNECTIONS
+        tunnelrelay.store.store: MAX_CONNECTIONS
+    """,
+    "kept by many at once, and not declared yet": """
+        tunnelrelay.agents.session: MAX_STREAMS
+        tunnelrelay.observe.metrics: MAX_LABEL_VALUES
+        tunnelrelay.observe.traffic: MAX_OWNERS
+        tunnelrelay.oidc.guard: MAX_CONNECTIONS
+    """,
+}
+
+
+def exempt() -> set[str]:
+    lines = (line.split(":") for text in BY_REASON.values() for line in text.strip().splitlines())
+    return {f"{module.strip()}:{name}" for module, names in lines for name in names.split()}
+
+
+def undeclared() -> set[str]:
+    """Limits at the top of a module that its `BOUNDS` does not use."""
+    found: set[str] = set()
+    for module in scanned():
+        names: set[str] = set()
+        used: set[str] = set()
+        for node in tree(module).body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                made = {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+                names |= {name for name in made if LIMIT.match(name)}
+                if "BOUNDS" in made:
+                    used |= {each.id for each in ast.walk(node.value) if isinstance(each, ast.Name)}
+        found |= {f"{module}:{name}" for name in names - used}
+    return found
+
+
+def test_every_limit_is_declared_or_has_a_reason_why_not():
+    assert undeclared() - exempt() == set()
+
+
+def test_no_reason_is_given_for_what_is_declared_or_gone():
+    assert exempt() - undeclared() == set()
