@@ -1,5 +1,6 @@
 """Fixtures for all tests, and the rule that CI skips nothing."""
 
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -15,6 +16,11 @@ from tests.support.tools import in_ci
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 # How long one example takes says how busy the machine is, and nothing about the code.
+
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    # `nohup` and a shell's `&` ignore these; a program that a test starts would ignore them too, instead of stopping.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(wrapper=True)

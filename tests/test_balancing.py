@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.app_routes import ROUTES
 from tests.support.apps import App, Exchange, running
-from tests.support.edges import put_edge, tunnels_of, until
+from tests.support.edges import put_edge, tunnels_of
 from tests.support.raw_http import Response, connect, fetch, request_bytes
+from tests.support.waiting import turns
 from tests.support.world import World, world
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
@@ -73,7 +74,7 @@ async def counted(w: World, count: int) -> Counter[str]:
 async def many_under_way(w: World, apps: dict[str, App], at: tuple[str, ...]) -> AsyncIterator[list[Any]]:
     """`MANY` requests that wait in these apps."""
     tasks = [asyncio.create_task(get(w, "/late")) for _ in range(MANY)]
-    await until(lambda: sum(len(apps[name].seen("/late")) for name in at) == MANY)
+    await turns(lambda: sum(len(apps[name].seen("/late")) for name in at) == MANY)
     yield tasks
     await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -109,7 +110,7 @@ async def test_when_an_agent_dies_its_share_moves_and_no_request_fails(w, apps):
     """Every request it had is without a body and safe: the others take them."""
     dying, *_ = await serve(w, *(apps[name].port for name in NAMES))
     tasks = [asyncio.create_task(get(w, "/late")) for _ in range(MANY)]
-    await until(lambda: [len(apps[name].seen("/late")) for name in NAMES] == [MANY // 3] * 3)
+    await turns(lambda: [len(apps[name].seen("/late")) for name in NAMES] == [MANY // 3] * 3)
     apps["b"].open_gate("late")
     apps["c"].open_gate("late")
     dying.running.cancel()
@@ -149,7 +150,7 @@ async def test_an_agent_whose_service_is_down_costs_no_visitor_anything(w, apps)
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         tunnels = await serve(w, apps["a"].port, taken.getsockname()[1])
         registry = w.relay.registry
-        await until(lambda: registry.unhealthy_count == 1)  # the agent said so
+        await turns(lambda: registry.unhealthy_count == 1)  # the agent said so
         assert await counted(w, 20) == {"a": 20}
 
         broken = next(tunnel for tunnel in registry.tunnels() if tunnel.agent == tunnels[1].agent.instance)
@@ -167,12 +168,12 @@ async def test_a_probe_finds_out_that_a_service_is_down_and_that_it_is_back(w, a
         await counted(w, 4)
     probes, registry = w.relay.parts.probes, w.relay.registry
     probes.look()
-    await until(lambda: registry.unhealthy_count == 1)
+    await turns(lambda: registry.unhealthy_count == 1)
     assert await counted(w, 6) == {"a": 6}
 
     with running(_named("b"), port):
         probes.look()
-        await until(lambda: registry.unhealthy_count == 0)
+        await turns(lambda: registry.unhealthy_count == 0)
         assert await counted(w, 6) == {"a": 3, "b": 3}
 
 
@@ -212,11 +213,11 @@ async def test_whatever_becomes_of_requests_none_stays_counted(w, apps):
         before = begun()
         async with connect(w.port) as visitor:
             await visitor.send(data)
-            await until(lambda before=before: begun() > before)
+            await turns(lambda before=before: begun() > before)
             if data is broken_later:
                 await visitor.send(b"zzz\r\n")
             visitor.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    await until(lambda: [tunnel.open for tunnel in served] == [0, 0])
+    await turns(lambda: [tunnel.open for tunnel in served] == [0, 0])
 
     assert await counted(w, 10) == {"a": 5, "b": 5}
 
@@ -296,7 +297,7 @@ async def test_rules_changed_under_load_are_never_mixed_and_never_late(w, apps):
     visits = [asyncio.create_task(visit()) for _ in range(8)]
     for number in range(1, SWAPS + 1):
         count = answered
-        await until(lambda count=count: answered > count + 3)
+        await turns(lambda count=count: answered > count + 3)
         put_edge(w.relay, policy=rules(number))
         now = number
     done.set()

@@ -7,13 +7,12 @@ import pytest
 
 from tests.support.app_routes import ROUTES
 from tests.support.apps import App, running
-from tests.support.edges import put_edge, tunnels_of, until
+from tests.support.edges import put_edge, tunnels_of
 from tests.support.ports import free_port
+from tests.support.waiting import turns
 from tests.support.world import World, WorldTunnel, world
 from tunnelctl.agent import upstream
 from tunnelctl.agent.outcome import Stopped
-
-pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
@@ -36,18 +35,18 @@ async def test_a_lone_tunnel_is_unhealthy_soon_after_its_app_ended_and_healthy_o
         tunnel = await w.tunnel(app.port, subdomain="demo")
         assert tunnel_at(w, tunnel).health.is_good
         port = app.port
-    await until(lambda: not tunnel_at(w, tunnel).health.is_good)
+    await turns(lambda: not tunnel_at(w, tunnel).health.is_good)
     assert tunnel_at(w, tunnel).health.reason == "upstream_unreachable"
     assert "app: connection refused" in tunnel.diary.events
     with running(App(ROUTES), port):
-        await until(lambda: tunnel_at(w, tunnel).health.is_good)
+        await turns(lambda: tunnel_at(w, tunnel).health.is_good)
     assert tunnel.diary.events.count("app: ") == 1
     assert tunnel.diary.exchanges == []
 
 
 async def test_an_app_that_was_never_there_is_told_at_the_start(w):
     tunnel = await w.tunnel(free_port(), subdomain="demo")
-    await until(lambda: not tunnel_at(w, tunnel).health.is_good)
+    await turns(lambda: not tunnel_at(w, tunnel).health.is_good)
     assert tunnel.diary.events.count("app: connection refused") == 1
 
 
@@ -56,13 +55,13 @@ async def test_after_a_reconnect_the_relay_learns_again_that_the_app_is_away(w):
     await w.relay.stop()
     await w.start_relay()
     await tunnel.until_started()
-    await until(lambda: not tunnel_at(w, tunnel).health.is_good)
+    await turns(lambda: not tunnel_at(w, tunnel).health.is_good)
 
 
 async def test_a_tunnel_of_an_edge_tells_its_health_too(w):
     edge = put_edge(w.relay)
     await w.tunnel(free_port(), edge=edge.id)
-    await until(lambda: not tunnels_of(w.relay, edge)[0].health.is_good)
+    await turns(lambda: not tunnels_of(w.relay, edge)[0].health.is_good)
 
 
 # An agent that was asked to stop, and still has a request
@@ -72,9 +71,9 @@ async def draining(w: World, app: App) -> tuple[WorldTunnel, "asyncio.Task"]:
     """A tunnel whose agent was asked to stop while a visitor waits for an answer."""
     tunnel = await w.tunnel(app.port, subdomain="demo")
     waiting = asyncio.create_task(tunnel.fetch("GET", "/held"))
-    await until(lambda: app.seen("/held"))
+    await turns(lambda: app.seen("/held"))
     tunnel.agent.stop()
-    await until(lambda: tunnel_at(w, tunnel).is_draining)
+    await turns(lambda: tunnel_at(w, tunnel).is_draining)
     return tunnel, waiting
 
 
@@ -86,7 +85,7 @@ async def test_while_an_agent_drains_new_visitors_get_503_and_are_told_when_to_c
     app.open_gate("held")
     assert (await waiting).status == 200
     assert await tunnel.running == Stopped()
-    await until(lambda: w.relay.registry.find("demo.localhost") is None)
+    await turns(lambda: w.relay.registry.find("demo.localhost") is None)
     assert (await tunnel.fetch("GET", "/status/200")).status == 404
 
 
@@ -94,7 +93,7 @@ async def test_a_visitor_who_waits_while_the_name_is_given_up_gets_503_at_once(w
     monkeypatch.setattr(w.relay.parts.ingress, "hold_seconds", 3600.0)
     tunnel, waiting = await draining(w, app)
     late = asyncio.create_task(tunnel.fetch("GET", "/status/200"))
-    await until(lambda: w.relay.registry.held_count)
+    await turns(lambda: w.relay.registry.held_count)
     app.open_gate("held")
     assert (await waiting).status == 200
     assert (await late).status == 503

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.app_routes import blocks_of, digest_of
 from tests.support.raw_http import connect, request_bytes
+from tests.support.waiting import PATIENCE
 from tests.support.world import world
 from tunnelctl.agent.outcome import NameTaken, Stopped
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
@@ -77,7 +78,7 @@ async def test_an_upload_goes_on_when_only_its_own_queue_has_drained(w, app):
     async with connect(w.port) as visitor:
         await visitor.send(request_bytes("POST", "/upload", host=tunnel.host, fields=[("Content-Length", str(size))]))
         for block in blocks_of(size):
-            await asyncio.wait_for(visitor.send(block), 4)
+            await asyncio.wait_for(visitor.send(block), PATIENCE)
         response = await visitor.response("POST")
 
     assert json.loads(response.body) == {"bytes": size, "sha256": digest_of(size), "trailers": []}
@@ -104,7 +105,7 @@ async def test_the_newer_agent_of_an_owner_has_the_name(w, app):
     older = await w.tunnel(app.port, subdomain="demo")
     newer = await w.tunnel(app.port, subdomain="demo")
 
-    assert isinstance(await asyncio.wait_for(older.running, 10), NameTaken)
+    assert isinstance(await asyncio.wait_for(older.running, PATIENCE), NameTaken)
     assert (await newer.fetch("GET", "/status/200")).status == 200
 
 

@@ -11,8 +11,6 @@ from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bind, Refused, Superseded, Welcome
 
-pytestmark = pytest.mark.timeout(10)
-
 
 @contextlib.asynccontextmanager
 async def running(relay, diary, **kwargs):

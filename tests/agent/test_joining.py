@@ -16,8 +16,6 @@ from tunnelctl.wire.messages import Bind, Join, Refused, Unbind
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.texts import MAX_LABELS
 
-pytestmark = pytest.mark.timeout(10)
-
 UPSTREAM = UpstreamAddress("http", "127.0.0.1", 9)
 LABELLED = TunnelConfig(upstream=UPSTREAM, labels=(("edge", "edghts_1"), ("app", "shop")), weight=3, metadata="blue")
 TO_AN_EDGE = TunnelConfig(upstream=UPSTREAM, edge="shop")

@@ -12,8 +12,6 @@ from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.outcome import AllEnded, Invalid, NameTaken, NotAllowed, Stopped
 from tunnelctl.wire.messages import Bind, Refused, Superseded, Unbind
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def named(*names):
     upstream = UpstreamAddress("http", "127.0.0.1", 9)

@@ -16,8 +16,6 @@ from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.upstream import SPEAKS_TLS
 from tunnelctl.cli.shown import status_words
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @contextmanager
 def answering(first_bytes=b"", tls=None, host="127.0.0.1"):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.link.ends import Owner, User, linked
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 from tunnelctl.agent.exchange import QUEUE_HIGH, Exchange
 from tunnelctl.agent.upstream import FRESH_SECONDS, IDLE_SECONDS, Upstream
 from tunnelctl.wire.errors import Code
@@ -111,7 +112,7 @@ class Scene:
 
     async def under_way(self) -> Exchange:
         """The one exchange there is, once the service has it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = [stream.owner for stream in self.agent_link.session.streams]
                 if found and self.service.writers and found[0]._connection is not None:
@@ -262,7 +263,7 @@ async def test_idle_connections_are_closed_after_a_while():
         await s.answer()
         s.upstream._idle[0].idle_since -= IDLE_SECONDS
         s.upstream._close_stale()
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(closed.wait(), PATIENCE)
 
         assert s.upstream._idle == []
 
@@ -280,7 +281,7 @@ async def test_an_idle_connection_on_which_the_service_talks_is_not_used_again()
     async with scene(talkative, always_ok) as s:
         await s.answer()
         talk.set()
-        await asyncio.wait_for(talked.wait(), 10)
+        await asyncio.wait_for(talked.wait(), PATIENCE)
         owner = await s.answer()
 
         assert status(owner) == 200
@@ -363,7 +364,7 @@ async def test_a_body_that_comes_late_where_none_may_be_is_never_the_next_answer
         owner = s.ask()
         asked.set()
         await owner.until(lambda: owner.is_ended or owner.reset is not None)
-        await asyncio.wait_for(said.wait(), 10)
+        await asyncio.wait_for(said.wait(), PATIENCE)
 
         assert (status(first), bytes(owner.data)) == (unpack_head(first.heads[-1])[0], b"ok")
 
@@ -690,7 +691,7 @@ async def test_a_visitor_that_leaves_takes_its_connection_along():
         await owner.until(lambda: owner.data)
         s.relay.link.reset(owner.stream, Code.CANCELLED)
         with suppress(ConnectionError):
-            await asyncio.wait_for(dropped.wait(), 10)
+            await asyncio.wait_for(dropped.wait(), PATIENCE)
 
         assert [exchange.code for exchange in s.done] == [Code.CANCELLED]
 
@@ -757,7 +758,7 @@ async def test_a_service_that_ends_its_half_first_still_hears_the_visitor():
         await owner.until(lambda: owner.is_ended)
         s.send(owner, b"last words", fin=True)
 
-        assert await asyncio.wait_for(heard.get(), 10) == b"last words"
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == b"last words"
 
 
 async def test_what_comes_before_the_switch_waits_for_it():

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.edges import put_edge, tunnels_of, until
+from tests.support.edges import put_edge, tunnels_of
 from tests.support.scripted_agent import ScriptedAgent
+from tests.support.waiting import turns
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec, Refused, Unbind
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
@@ -180,7 +181,7 @@ async def test_a_lost_link_takes_its_tunnels_off_their_edges(local):
     async with agent_of(local) as agent:
         await agent.join(edge="lost")
         await agent.vanish()
-        await until(lambda: not tunnels_of(local, edge))
+        await turns(lambda: not tunnels_of(local, edge))
 
 
 async def test_an_agent_that_goes_away_gets_no_more_requests(local):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.tunnels import fake_tunnel
+from tests.support.waiting import PATIENCE
 from tunnelrelay.agents.names import random_label
 from tunnelrelay.agents.remember import FORGET_EVERY, NameKeeper
 from tunnelrelay.observe.audit import Audit
@@ -359,7 +360,7 @@ async def test_the_background_work_writes_at_once_and_ends_when_told(node, store
     tunnel = await node.serve("ann")
     work = asyncio.create_task(node.keeper.run())
     node.end(tunnel, "ann")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (await store.name(HOST)).released_at is None:  # noqa: ASYNC110  # the store tells nobody
             await asyncio.sleep(0)
     work.cancel()

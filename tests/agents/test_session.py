@@ -9,6 +9,7 @@ import pytest
 from tests.agents.conftest import flags
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import ScriptedAgent
+from tests.support.waiting import PATIENCE
 from tunnelctl.agent.outcome import Trouble, judge_refusal
 from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
@@ -242,7 +243,7 @@ async def test_a_policy_that_changes_is_an_event_of_its_owners(local):
     await second.close()
 
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not found:
             await local.parts.audit_keeper.flush()
             found = await local.store.audit(host="changing.localhost", kind="rules.changed")
@@ -411,7 +412,7 @@ async def test_what_is_unbound_while_the_store_is_asked_is_not_served(public, mo
     agent.link.send(Unbind(tunnel=1))
     await agent.round_trip()
     go_on.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (row := await public.store.name("brief.tun.example")) is None or row.released_at is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
     await agent.close()

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from tests.support.apps import App
+from tests.support.waiting import PATIENCE
 from tests.support.world import World, WorldTunnel, world
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.store.base import SessionRow
@@ -80,7 +81,7 @@ async def estate(data_dir: Path, app: App) -> AsyncIterator[Estate]:
     """A relay of strangers with all of it."""
     async with world(data_dir, multi_tenant=True) as w:
         base = f"http://127.0.0.1:{w.port}/_tunnel/api"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=PATIENCE) as client:
             found = Estate(w, client)
             users = w.relay.parts.services.users
             for name, owner, role in (

@@ -18,10 +18,7 @@ from tests.support.raw_http import fetch
 from tests.support.world import world
 from tunnelctl.cli.exits import Exit
 
-pytestmark = [
-    pytest.mark.timeout(30),
-    pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals and signals"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals and signals")
 
 COMMAND = [sys.executable, "-m", "tunnelctl"]
 

@@ -120,9 +120,13 @@ def test_no_cell_of_a_file_is_a_formula_and_none_is_lost(rows):
 
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
 NAMES = st.sampled_from(["before", "after", "expires_at", "name", "id"]) | st.text()
-DETAILS = st.dictionaries(NAMES, VALUES | VALUES.map(json.dumps))
+DETAILS = st.dictionaries(NAMES, VALUES | VALUES.map(json.dumps), max_size=5)
 
 
 @given(st.text() | DETAILS.map(json.dumps))
@@ -136,7 +140,7 @@ def test_whatever_the_details_are_they_are_shown_as_texts(details):
 FILLED = VALUES.filter(lambda value: value not in (None, "", [], {}))
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), FILLED))
+@given(st.dictionaries(st.text(min_size=1, max_size=5), FILLED, max_size=5))
 def test_no_value_is_left_out_that_says_something(values):
     kept = {name: value for name, value in values.items() if name not in {"before", "after"}}
 

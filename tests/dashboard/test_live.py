@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.dashboard import DashboardClient, actor_for, signed_in
+from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.dashboard import live
@@ -52,7 +53,7 @@ class Events:
 
 @asynccontextmanager
 async def following(client: DashboardClient, path: str) -> AsyncIterator[Events]:
-    async with client.http.stream("GET", path, headers=HEADERS, timeout=20.0) as answer:
+    async with client.http.stream("GET", path, headers=HEADERS, timeout=PATIENCE) as answer:
         yield Events(answer)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.support.dashboard import DashboardClient, member, signed_in
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import Asked, ScriptedAgent
+from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, PolicySpec
 from tunnelrelay.dashboard.views.kept_out import visitors
@@ -90,7 +91,7 @@ async def first_events(client: DashboardClient, path: str, count: int) -> str:
     """What an event stream says first."""
     told = ""
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(PATIENCE),
         client.http.stream("GET", path, headers={"Sec-Fetch-Site": "same-origin"}) as answer,
     ):
         assert answer.headers["content-type"].startswith("text/event-stream")

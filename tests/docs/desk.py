@@ -23,6 +23,7 @@ from tests.support.processes import Child
 from tests.support.stack import is_listening, until
 from tests.support.tools import ROOT, require_tool
 from tests.support.visitor import Visitor
+from tests.support.waiting import PATIENCE
 
 GUIDES = ROOT / "docs" / "guides"
 PORTS = ("8080", "8081", "3000", "9400", "443", "80")
@@ -34,8 +35,6 @@ RELAY_MACHINE, DATABASE_MACHINE = "the relay's machine", "the database's machine
 ONLY_ONE = "one machine"
 FOLDERS = ("etc/systemd/system", "etc/letsencrypt", "opt", "srv", "usr/local/bin", "var/lib", "var/backups")
 """What a machine has after its system was installed."""
-RUN_SECONDS = 300.0
-"""Longest wait for commands that end by themselves; `pip install` is one."""
 
 
 class Desk:
@@ -101,7 +100,7 @@ class Desk:
 
     def _run(self, block: str, code: int) -> None:
         child = self._child(self.here(block))
-        found = child.wait(RUN_SECONDS)
+        found = child.wait(PATIENCE)
         assert found == code, f"{child.output}\n{self.log()}"
         self.written = "\n".join(child.out)
         self.seen += f"{self.written}\n"

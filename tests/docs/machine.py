@@ -16,12 +16,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("sudo", "useradd", "install", "certbot", "systemctl")
 ROOT_VARIABLE, CERTIFICATE_VARIABLE = "TEST_MACHINE", "TEST_MACHINE_CERTIFICATE"
 """Which folder is `/`, and where the certificate and key lie that certbot is given by its authority."""
 UNITS = "etc/systemd/system"
-STOP_SECONDS = 30.0
 
 
 def install_commands(folder: Path) -> Path:
@@ -106,7 +107,7 @@ class Machine:
             return
         pid = int(pid_file.read_text())
         pid_file.unlink()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + PATIENCE
         try:
             os.kill(pid, signal.SIGTERM)
             while _is_running(pid):

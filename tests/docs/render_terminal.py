@@ -26,6 +26,7 @@ from tests.support.apps import Exchange as AppExchange
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, mock_provider
 from tests.support.ports import free_port, is_free
 from tests.support.visitor import Visitor
+from tests.support.waiting import PATIENCE
 from tests.support.world import Diary, World
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
@@ -104,9 +105,9 @@ async def _visited(folder: Path, ports: Ports) -> str:
     screen, diary, agent = _agent(ports)
     serving = asyncio.create_task(agent.run())
     try:
-        started = await asyncio.wait_for(diary.starts.get(), 15)
+        started = await asyncio.wait_for(diary.starts.get(), PATIENCE)
         await asyncio.to_thread(_look_around, started.url)
-        await asyncio.wait_for(diary.is_complete.wait(), 15)
+        await asyncio.wait_for(diary.is_complete.wait(), PATIENCE)
         return _export(screen)
     finally:
         agent.stop()

@@ -20,8 +20,6 @@ FOLLOWED = {step.rest for page in PAGES for step in steps(page.read_text()) if s
 """Pages that others go on from: they are done there."""
 ALIKE = {"auth0.md", "authentik.md", "entra-id.md", "google.md"}
 """Guides to a provider that run the programs as those to Keycloak and Okta do, with another issuer and other flags."""
-SECONDS = 600
-"""Longest time for a page: the guide to a relay of your own installs it, on a machine that may be busy."""
 DONE = [
     pytest.param(page, id=page.name, marks=[pytest.mark.long] if page.name in ALIKE else [])
     for page in PAGES
@@ -38,7 +36,6 @@ def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 
 @pytest.mark.journey
-@pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("page", DONE)
 def test_the_page_does_what_it_says(page: Path, desk: Desk) -> None:
     for step in steps(page.read_text()):

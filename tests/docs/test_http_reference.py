@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.proxies import caddy, haproxy, nginx
-from tests.support.raw_http import ANSWER_SECONDS
 from tests.support.tools import ROOT, missing, require_tool
+from tests.support.waiting import PATIENCE
 from tests.support.world import world
 
 PAGE = ROOT / "docs/reference/http.md"
@@ -95,7 +95,7 @@ async def outcome(port: int, request: bytes, status: bytes) -> str:
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             writer.write(request)
             got, is_whole = await answer(reader)
     except ConnectionError:

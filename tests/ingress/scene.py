@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.scripted_agent import Asked, ScriptedAgent
+from tests.support.waiting import PATIENCE, turns
 from tunnelctl.link.link import Link
 from tunnelrelay.ingress.visit import Visit
 from tunnelrelay.observe.access import Exchange
@@ -106,10 +107,8 @@ class Scene:
         return [visit for visit in self.relay.ingress._visits if visit.connected_peer.port == port]
 
     async def turns(self, holds: Callable[[], object]) -> None:
-        """Lets the loop turn until `holds()`: everything runs in this process, so that it needs no time."""
-        async with asyncio.timeout(10):
-            while not holds():  # noqa: ASYNC110  # what is waited for is the relay's own state, which tells nobody
-                await asyncio.sleep(0)
+        """Let the loop turn until `holds()`."""
+        await turns(holds)
 
     def pass_time(self, seconds: float) -> None:
         """The relay's deadlines, looked at so many seconds from now."""
@@ -144,7 +143,7 @@ async def closed_without_clean_end(visitor: RawConnection) -> bytes:
     """What came until the connection ended, however it did."""
     data = b""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while piece := await visitor.reader.read(65536):
                 data += piece
     except ConnectionError:

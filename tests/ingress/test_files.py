@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.ingress.scene import GET, Scene, closed_without_clean_end, reset
+from tests.support.waiting import PATIENCE
 from tunnelrelay.ingress import files
 from tunnelrelay.ingress.files import OWN_FILES, visitors_at_once, warn_when_few
 from tunnelrelay.ingress.ingress import MAX_VISITORS
@@ -24,7 +25,7 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE), visitors_at_once())
 
 
 def test_the_relay_takes_all_the_files_it_may_have():
-    done = subprocess.run([sys.executable, "-c", RAISED], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", RAISED], capture_output=True, text=True, check=True, timeout=PATIENCE)
 
     assert done.stdout.split() == ["2048", "2048", str((2048 - OWN_FILES) * 3 // 4)]
 

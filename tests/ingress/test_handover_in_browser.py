@@ -6,8 +6,9 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.ingress.scene import HOST, Scene
-from tests.support.browser import PAGE_MS, browsing
+from tests.support.browser import browsing
 from tests.support.scripted_agent import Asked
+from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -68,7 +69,7 @@ def change_hands(s: Scene, owner: Owner) -> None:
 
 async def until_no_worker(page: Page) -> None:
     """Chromium looks for a newer worker when a page has been quiet for a moment."""
-    async with asyncio.timeout(PAGE_MS / 1000):
+    async with asyncio.timeout(PATIENCE):
         await page.evaluate(GONE)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.support.apps import App
 from tests.support.tools import require_tool
+from tests.support.waiting import PATIENCE
 from tests.support.world import WorldTunnel, world
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 
 LOGIN = OidcSpec(issuer="http://127.0.0.1:1", client_id="c", client_secret="s")
-SECONDS = 60.0
 JAVA = """
 import java.net.HttpURLConnection;
 import java.net.URL;
@@ -36,7 +36,7 @@ async def output_of(*command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         out, _ = await process.communicate()
     return out.decode(errors="replace")
 

@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from tests.agents.conftest import flags
 from tests.ingress.scene import closed_without_clean_end, error_of, reset
-from tests.support.edges import put_edge, tunnels_of, until
+from tests.support.edges import put_edge, tunnels_of
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.scripted_agent import Asked, ScriptedAgent
+from tests.support.waiting import turns
 from tunnelctl.agent.ready import proof
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import PolicySpec
@@ -86,7 +87,7 @@ async def place(shared) -> AsyncIterator[Place]:
     for agent in there.agents:
         if agent.closed is None:
             await agent.close()
-    await until(lambda: not tunnels_of(shared, there.edge))
+    await turns(lambda: not tunnels_of(shared, there.edge))
     shared.parts.edges.drop(there.edge.id)
 
 
@@ -100,7 +101,7 @@ def breaks_off(code: Code) -> Any:
 
 async def first_asked(place: Place) -> tuple[ScriptedAgent, Asked]:
     """Who of the agents was asked, and what."""
-    await until(lambda: any(agent.asked for agent in place.agents))
+    await turns(lambda: any(agent.asked for agent in place.agents))
     (agent,) = (agent for agent in place.agents if agent.asked)
     return agent, await agent.next()
 
@@ -121,12 +122,12 @@ async def test_requests_go_to_whoever_has_fewer_open_and_are_counted_until_they_
     async with place.visitor() as one, place.visitor() as two:
         for visitor in (one, two):
             await visitor.send(request_bytes("GET", "/", host=HOST))
-        await until(lambda: len(slow.asked) == 1 and len(quick.asked) == 1)
+        await turns(lambda: len(slow.asked) == 1 and len(quick.asked) == 1)
         assert [(await place.fetch()).text for _ in range(4)] == ["quick"] * 4
         mine = next(tunnel for tunnel in place.endpoint.tunnels if tunnel.agent == slow.instance)
         assert (mine.open, mine.requests) == (1, 1)
         slow.asked[0].answer()
-        await until(lambda: mine.open == 0)
+        await turns(lambda: mine.open == 0)
 
     assert [tunnel.open for tunnel in place.endpoint.tunnels] == [0, 0]
 
@@ -138,7 +139,7 @@ async def test_a_visitor_who_leaves_is_not_counted_any_more(place):
         await visitor.send(request_bytes("GET", "/", host=HOST))
         await first_asked(place)
         reset(visitor)
-    await until(lambda: [tunnel.open for tunnel in place.endpoint.tunnels] == [0, 0])
+    await turns(lambda: [tunnel.open for tunnel in place.endpoint.tunnels] == [0, 0])
 
 
 # What goes on to another tunnel
@@ -252,10 +253,10 @@ async def test_a_request_waits_a_moment_for_a_tunnel_that_was_just_there(place, 
     monkeypatch.setattr(place.relay.ingress, "hold_seconds", 3600.0)
     first = await place.agent()
     await first.close()
-    await until(lambda: not place.endpoint.tunnels)
+    await turns(lambda: not place.endpoint.tunnels)
     async with place.visitor() as visitor:
         await visitor.send(request_bytes("GET", "/", host=HOST))
-        await until(lambda: place.endpoint.held_count == 1)
+        await turns(lambda: place.endpoint.held_count == 1)
         await place.agent(says(b"back"))
 
         assert (await visitor.response()).text == "back"
@@ -302,7 +303,7 @@ async def test_a_visitor_whose_tunnel_cannot_take_it_goes_to_another_and_the_coo
     tunnel = next(tunnel for tunnel in place.endpoint.tunnels if tunnel.agent == agent.instance)
     if why == "gone":
         await agent.close()
-        await until(lambda: len(place.endpoint.tunnels) == 1)
+        await turns(lambda: len(place.endpoint.tunnels) == 1)
     elif why == "draining":
         place.relay.registry.drain(tunnel.id)
     else:
@@ -418,7 +419,7 @@ async def test_the_relay_asks_tunnels_that_share_an_endpoint_and_believes_what_t
 
     sick, well = await place.agent(answers(503)), await place.agent(answers(200))
     place.relay.parts.probes.look()
-    await until(lambda: place.relay.registry.unhealthy_count == 1)
+    await turns(lambda: place.relay.registry.unhealthy_count == 1)
 
     (question,) = sick.asked
     assert question.opened.head.startswith(b"GET /_tunnel/ready HTTP/1.1\r\n")
@@ -428,7 +429,7 @@ async def test_the_relay_asks_tunnels_that_share_an_endpoint_and_believes_what_t
 
     sick.answers = answers(200)
     place.relay.parts.probes.look()
-    await until(lambda: place.relay.registry.unhealthy_count == 0)
+    await turns(lambda: place.relay.registry.unhealthy_count == 0)
 
 
 async def test_a_tunnel_that_is_alone_is_not_asked_while_all_is_well(place):
@@ -439,7 +440,7 @@ async def test_a_tunnel_that_is_alone_is_not_asked_while_all_is_well(place):
 
     place.relay.registry.ail(place.endpoint.tunnels[0], "upstream_unreachable")
     place.relay.parts.probes.look()
-    await until(lambda: agent.asked)
+    await turns(lambda: agent.asked)
 
 
 async def test_a_tunnel_that_does_not_answer_a_probe_in_time_is_unhealthy(place):
@@ -447,7 +448,7 @@ async def test_a_tunnel_that_does_not_answer_a_probe_in_time_is_unhealthy(place)
     probes = place.relay.parts.probes
     now = probes._now
     probes.look()
-    await until(lambda: silent.asked)
+    await turns(lambda: silent.asked)
     probes._now = lambda: now() + 3600
     probes.look()
     probes._now = now
@@ -464,7 +465,7 @@ async def test_an_endless_answer_to_a_probe_is_cut_off(place):
 
     agent, _ = await place.agent(endless), await place.agent(says(b"proof"))
     place.relay.parts.probes.look()
-    await until(lambda: agent.asked)
+    await turns(lambda: agent.asked)
     await agent.asked[0].until(lambda: agent.asked[0].reset)
 
     assert agent.asked[0].reset is Code.LIMIT

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from tests.ingress.scene import HOST, Scene, error_of
 from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import ScriptedAgent
+from tests.support.waiting import PATIENCE
 from tunnelctl.wire.messages import Bound
 from tunnelrelay.ingress import listen as listen_module
 from tunnelrelay.ingress.listen import Certificate, bind, listen
@@ -65,7 +66,7 @@ async def tls_visitor(port: int, name: str | None) -> AsyncIterator[RawConnectio
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
     try:
         yield RawConnection(reader, writer)
@@ -83,7 +84,7 @@ async def test_row126_a_handshake_that_does_not_go_on_is_given_up(s: Scene, cert
     server = await listen(s.relay.ingress, bind("127.0.0.1", 0), Certificate(*certificate))
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"\x16\x03\x01")  # the first bytes of a hello
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
     server.close()

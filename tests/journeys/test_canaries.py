@@ -20,6 +20,7 @@ from tests.support.idp import CLIENT_ID
 from tests.support.processes import Child
 from tests.support.stack import Stack, Tunnel, until
 from tests.support.visitor import NAVIGATION, Visitor
+from tests.support.waiting import PATIENCE
 
 KEY_FILES = {"keys.json", "assertion.json"}
 """What may hold secrets: keys of the relay itself."""
@@ -182,7 +183,7 @@ class Run:
         """Metrics, health and the processes' arguments, now."""
         mark = len(self.places)
         for path in ("metrics", "readyz"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.admin_port}/{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.admin_port}/{path}", timeout=PATIENCE) as answer:
                 self.places[f"{path} {mark}"] = answer.read()
         for child in self.stack.children:
             if child.returncode is None:
@@ -254,7 +255,6 @@ def run(tmp_path: Path) -> Iterator[Run]:
             run.stack.stop()
 
 
-@pytest.mark.timeout(240)
 def test_no_secret_is_found_anywhere_after_a_whole_life_of_a_relay(run: Run, app: App) -> None:
     """Row 158."""
     tunnel = run.guarded(app)

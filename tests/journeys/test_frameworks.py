@@ -25,13 +25,12 @@ from tests.support.idp import mock_provider
 from tests.support.ports import free_port
 from tests.support.raw_http import connect
 from tests.support.stack import Stack
+from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
-PAGE_SECONDS = 90.0
-"""Longest wait for a page that a development server builds at its first visit."""
 BROKEN_SECONDS = 20.0
-"""And for something that the guide says does not come."""
+"""Wait for something that the guide says does not come."""
 DOMAIN, LOGIN_DOMAIN = "tun.example", "tun.localhost"
 REWRITE = "--host-header=rewrite"
 MARK = "the page was not loaded anew"
@@ -96,7 +95,7 @@ class Look:
 
     def __init__(self, page: Page, url: str, framework: Framework, server: Server) -> None:
         self.page, self.url, self.framework, self.server = page, url, framework, server
-        self.ms = PAGE_SECONDS * 1000
+        self.ms = PATIENCE * 1000
         self.frames = ""
         self.has_frames = asyncio.Event()
         page.set_default_timeout(self.ms)  # a click that signs in waits for the app's first page
@@ -125,7 +124,7 @@ class Look:
             checks.append(("redirect leads away", self.is_redirected))
         wrong = []
         for name, check in checks:
-            self.ms = (BROKEN_SECONDS if name in expected else PAGE_SECONDS) * 1000
+            self.ms = (BROKEN_SECONDS if name in expected else PATIENCE) * 1000
             try:
                 await check()
             except (PageError, AssertionError, TimeoutError) as error:
@@ -136,7 +135,7 @@ class Look:
         return ", ".join(wrong) or "works"
 
     async def opens(self) -> None:
-        response = await self.page.goto(self.url + self.framework.path, timeout=PAGE_SECONDS * 1000)
+        response = await self.page.goto(self.url + self.framework.path, timeout=PATIENCE * 1000)
         if "/oauth2/authorize" in self.page.url:
             await sign_in(self.page, "alice")
         elif response is not None:
@@ -199,14 +198,14 @@ class Look:
             )
             await self.page.get_by_text("got abc").wait_for(timeout=self.ms)
             return
-        await self.page.goto(self.url + self.framework.form, timeout=PAGE_SECONDS * 1000)
+        await self.page.goto(self.url + self.framework.form, timeout=PATIENCE * 1000)
         await self.page.locator("input[name=word]").fill("hello")
         await self.page.get_by_role("button", name="Send").click()
         await self.page.locator("#done", has_text="hello").wait_for(timeout=self.ms)
         assert self.page.url.startswith(f"{self.url}/")
 
     async def is_redirected(self) -> None:
-        response = await self.page.goto(self.url + self.framework.old, timeout=PAGE_SECONDS * 1000)
+        response = await self.page.goto(self.url + self.framework.old, timeout=PATIENCE * 1000)
         assert response is not None
         assert self.page.url.startswith(f"{self.url}/"), self.page.url
         assert self.page.url != self.url + self.framework.old

@@ -12,6 +12,7 @@ from tests.support.app_routes import SECRET
 from tests.support.apps import App
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.visitor import Visitor
+from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelrelay.manage.actor import Actor
 
@@ -135,7 +136,7 @@ async def test_the_package_from_pypi_sets_up_an_edge_that_asks_for_a_login(w: Wo
         assert [*api.edges.https.list(), *api.reserved_domains.list(), *api.credentials.list()] == []
 
     await asyncio.to_thread(take_down)
-    assert await asyncio.wait_for(tunnel.running, 10) is not None
+    assert await asyncio.wait_for(tunnel.running, PATIENCE) is not None
 
 
 async def test_everything_the_package_lists_it_can_get_and_agents_can_be_stopped(w: World, app: App):
@@ -167,7 +168,7 @@ async def test_everything_the_package_lists_it_can_get_and_agents_can_be_stopped
         await asyncio.to_thread(api.tunnel_sessions.update, sessions[0].id)
     await asyncio.to_thread(api.tunnel_sessions.stop, sessions[0].id)
 
-    assert await asyncio.wait_for(tunnel.running, 10) is not None
+    assert await asyncio.wait_for(tunnel.running, PATIENCE) is not None
 
 
 async def test_lists_go_on_over_pages_until_their_end(w: World):

@@ -13,6 +13,7 @@ from tests.support.apps import App
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider, node_provider
 from tests.support.ports import free_port
 from tests.support.stack import Stack
+from tests.support.waiting import PATIENCE
 
 REDIRECT_URI = "http://localhost:8080/oauth2/callback"
 
@@ -31,7 +32,7 @@ def check(issuer: str, *arguments: str, secret: str = CLIENT_SECRET) -> tuple[in
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert CLIENT_SECRET not in done.stdout + done.stderr

@@ -20,7 +20,7 @@ from tests.support.netns import Network, network
 from tests.support.processes import Child
 from tests.support.tools import require_tool
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
 DOMAIN, SSO = "tun.example", "sso.acme.example"
 RELAY_ADDRESS, SSO_ADDRESS = "93.184.216.34", "93.184.216.35"

@@ -13,6 +13,7 @@ from tests.support.apps import App
 from tests.support.ports import free_port
 from tests.support.raw_http import RawConnection, Response, connect, fetch, request_bytes
 from tests.support.stack import Stack, Tunnel, until
+from tests.support.waiting import PATIENCE
 
 MIB = 1024 * 1024
 MANY = 1000
@@ -127,7 +128,6 @@ async def test_any_other_upgrade_is_carried_with_its_half_close(stack, tunnel):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("route", ["bytes", "chunked"])
-@pytest.mark.timeout(600)
 async def test_a_download_arrives_whole_in_bounded_memory(stack, tunnel, route, size):
     await download(stack, tunnel, f"/{route}/{8 * MIB}")
     before = resident(stack, tunnel)
@@ -139,7 +139,6 @@ async def test_a_download_arrives_whole_in_bounded_memory(stack, tunnel, route, 
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.timeout(600)
 async def test_an_upload_arrives_whole_in_bounded_memory(stack, tunnel, size):
     await upload(stack, tunnel, 8 * MIB)
     before = resident(stack, tunnel)
@@ -172,7 +171,7 @@ async def test_a_stopped_reader_costs_its_own_window_and_nobody_elses_time(stack
 
 async def test_a_thousand_exchanges_are_under_way_on_one_link(stack, tunnel, app):
     async def visit() -> int:
-        async with asyncio.timeout(60), connect(stack.port) as visitor:
+        async with asyncio.timeout(PATIENCE), connect(stack.port) as visitor:
             await visitor.send(request_bytes("GET", "/held", host=tunnel.host_and_port))
             return (await visitor.response()).status
 
@@ -225,7 +224,7 @@ async def body_of(visitor: RawConnection, head: Response) -> AsyncIterator[bytes
         return
     left = int(head.get("content-length") or 0)
     while left:
-        block = await asyncio.wait_for(visitor.reader.read(min(left, MIB)), 30)
+        block = await asyncio.wait_for(visitor.reader.read(min(left, MIB)), PATIENCE)
         assert block, f"the body ended {left} bytes early"
         left -= len(block)
         yield block

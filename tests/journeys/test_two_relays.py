@@ -23,6 +23,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import new_database
 from tests.support.stack import Stack, stacked, until
 from tests.support.visitor import NAVIGATION, LoopbackTransport, Visitor
+from tests.support.waiting import PATIENCE
 
 RECHECK = 5
 """Seconds after which the provider is asked again."""
@@ -84,7 +85,7 @@ class Guest(Visitor):
     def __init__(self, pair: Pair) -> None:
         super().__init__()
         self.balancer = Balancer(pair)
-        self.client = httpx.Client(transport=self.balancer, timeout=30, trust_env=False)
+        self.client = httpx.Client(transport=self.balancer, timeout=PATIENCE, trust_env=False)
 
     def at(self, relay: int) -> "Guest":
         self.balancer.to = relay

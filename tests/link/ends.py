@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+from tests.support.waiting import PATIENCE
 from tunnelctl.link.accept import accept
 from tunnelctl.link.dial import dial
 from tunnelctl.link.link import HEARTBEAT, Link
@@ -16,7 +17,6 @@ from tunnelctl.wire.stream import Stream
 
 REQUEST = pack_open(1, 0, 0, b"GET / HTTP/1.1\r\nHost: demo\r\n")
 OK = pack_head(200, b"Server: app\r\n")
-WAIT_SECONDS = 10.0
 
 
 class Heard:
@@ -30,7 +30,7 @@ class Heard:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Returns once `holds()` is true; looked at whenever something was heard."""
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
@@ -145,7 +145,7 @@ async def linked(*, heartbeat: float = HEARTBEAT) -> AsyncIterator[tuple[User, U
     server = await asyncio.get_running_loop().create_server(lambda: Door(relay, heartbeat), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        agent.link = await dial(f"http://127.0.0.1:{port}", user=agent, timeout=WAIT_SECONDS, heartbeat=heartbeat)
+        agent.link = await dial(f"http://127.0.0.1:{port}", user=agent, timeout=PATIENCE, heartbeat=heartbeat)
         await relay.until(lambda: hasattr(relay, "link"))
         yield relay, agent
     finally:

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.link.ends import WAIT_SECONDS, User, linked
+from tests.link.ends import User, linked
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 from tunnelctl.link.accept import accept, is_accepted
 from tunnelctl.link.dial import MAX_WAIT, DialFailed, dial
 from tunnelctl.wire.errors import Code
@@ -58,7 +59,7 @@ async def listening(answer: bytes, *, hangs: bool = False) -> AsyncIterator[List
         await server.wait_closed()
 
 
-async def failure(url: str, *, timeout: float = WAIT_SECONDS, token: str | None = None) -> DialFailed:
+async def failure(url: str, *, timeout: float = PATIENCE, token: str | None = None) -> DialFailed:
     with pytest.raises(DialFailed) as caught:
         await dial(url, user=User(), timeout=timeout, token=token)
     return caught.value
@@ -166,7 +167,7 @@ async def test_a_relay_that_closes_without_an_answer_is_unreachable():
 async def test_a_relay_that_never_answers_is_given_up_and_its_connection_dropped():
     async with listening(b"", hangs=True) as listener:
         failed = await failure(listener.url, timeout=0.05)
-        await asyncio.wait_for(listener.is_dropped.wait(), WAIT_SECONDS)
+        await asyncio.wait_for(listener.is_dropped.wait(), PATIENCE)
 
     assert failed.kind == "unreachable"
     assert "did not answer" in failed.message
@@ -174,11 +175,11 @@ async def test_a_relay_that_never_answers_is_given_up_and_its_connection_dropped
 
 async def test_a_cancelled_dial_drops_its_connection():
     async with listening(b"", hangs=True) as listener:
-        dialling = asyncio.create_task(dial(listener.url, user=User(), timeout=WAIT_SECONDS))
-        await asyncio.wait_for(listener.is_asked.wait(), WAIT_SECONDS)
+        dialling = asyncio.create_task(dial(listener.url, user=User(), timeout=PATIENCE))
+        await asyncio.wait_for(listener.is_asked.wait(), PATIENCE)
         dialling.cancel()
         await asyncio.gather(dialling, return_exceptions=True)
-        await asyncio.wait_for(listener.is_dropped.wait(), WAIT_SECONDS)
+        await asyncio.wait_for(listener.is_dropped.wait(), PATIENCE)
 
     assert dialling.cancelled()
 

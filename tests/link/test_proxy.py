@@ -9,10 +9,11 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.link.ends import WAIT_SECONDS, User
+from tests.link.ends import User
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tests.support.proxy import http_proxy
+from tests.support.waiting import PATIENCE
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.proxy import MAX_ANSWER, Proxy, ProxyInvalid, choose_proxy, is_excluded, parse_proxy
 
@@ -109,7 +110,7 @@ def test_credentials_are_decoded_and_never_shown():
 # Through it
 
 
-async def told(url: str, proxy: Proxy, *, ca_file: str | None = None, timeout: float = WAIT_SECONDS) -> DialFailed:
+async def told(url: str, proxy: Proxy, *, ca_file: str | None = None, timeout: float = PATIENCE) -> DialFailed:
     with pytest.raises(DialFailed) as caught:
         await dial(url, user=User(), token="tt_secret", timeout=timeout, proxy=proxy, ca_file=ca_file)
     return caught.value

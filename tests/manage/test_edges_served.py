@@ -14,6 +14,7 @@ from tests.manage.test_providers import WORK, named
 from tests.policy.making import NAVIGATE
 from tests.support.managed import ADMIN, actor
 from tests.support.raw_http import connect, fetch, request_bytes
+from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.manage.edge_settings import EdgeSecrets
@@ -255,7 +256,7 @@ async def test_fifty_changes_under_load_answer_every_request_by_the_rules_of_its
                 await asyncio.sleep(0)
         is_over.set()
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         for number in range(VISITORS):
             group.create_task(visit(number))
         group.create_task(change())

@@ -8,6 +8,7 @@ import pytest
 from tests.observe.test_access import Clock, exchange
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, Browser, World, connection
 from tests.policy.making import oidc, policy
+from tests.support.waiting import PATIENCE
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.manage.actor import Actor
@@ -103,7 +104,7 @@ async def test_a_member_is_told_of_his_own_changes_only(s: Scene) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     s.feed.publish("traffic:ann")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await waiting == {"traffic"}
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from tunnelrelay.observe.feed import GAP_SECONDS, MAX_FOLLOWERS, MAX_OF_ONE, Feed, Following, TooManyFollowers
 
 
@@ -30,7 +31,7 @@ async def started(following: Following) -> Following:
 
 
 async def next_of(following: Following) -> frozenset[str]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return await anext(following)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.observe.test_access import Clock, exchange
+from tests.support.waiting import PATIENCE
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH
 from tunnelrelay.observe.feed import Feed
@@ -194,7 +195,7 @@ async def test_the_loops_own_clock_counts_a_batch() -> None:
 
     traffic = TrafficLog(lambda: NOW, Heard())
     traffic.add(seen())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await counted.wait()
 
 

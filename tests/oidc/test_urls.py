@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.oidc.redirect_payloads import PAYLOADS
 from tests.oidc.world import APP, ISSUER, Browser, World, connection, location
 from tests.support.tools import require_tool
+from tests.support.waiting import PATIENCE
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.oidc.authorize import authorization_url
 from tunnelrelay.oidc.initiated import read_initiation
@@ -33,7 +34,9 @@ def browser_origins(urls: list[str]) -> list[str]:
     """Where a browser would go from a page of `BASE`."""
     node = require_tool("node", "nodejs")
     pairs = json.dumps([(url, f"{BASE}/page") for url in urls])
-    ran = subprocess.run([node, "-e", ORIGINS], input=pairs, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(
+        [node, "-e", ORIGINS], input=pairs, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
     origins: list[str] = json.loads(ran.stdout)
     return origins
 

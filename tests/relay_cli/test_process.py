@@ -12,12 +12,10 @@ import pytest
 
 from tests.support.processes import environment
 from tests.support.tools import ROOT
+from tests.support.waiting import PATIENCE
 from tunnelctl.cli.exits import Exit
 
-pytestmark = [
-    pytest.mark.timeout(90),
-    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
 
 def command(tmp_path, *flags):
@@ -98,9 +96,7 @@ async def test_it_runs_with_its_standard_streams_closed(tmp_path, closed):
         assert process.returncode is None
         await asyncio.sleep(0)
     assert not any("socket" in os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3))
-    while process.returncode is None:
-        process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10):
-                await process.wait()
+    process.terminate()
+    async with asyncio.timeout(PATIENCE):
+        await process.wait()
     assert process.returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.waiting import PATIENCE
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.store import engine as engines
 from tunnelrelay.store import postgresql
@@ -17,7 +18,7 @@ from tunnelrelay.store.base import StoreError, Whose
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.resources import DomainRow
 
-SHORT = 0.3
+SHORT = 1.0
 """Stands for `BUSY_SECONDS` in tests that wait for it."""
 
 
@@ -222,7 +223,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for(
     store = await PostgresqlStore.open(DatabaseUrl(url.replace(str(postgres.port), str(mute.port))))
     await store.add_token(TOKEN, DIGEST)
     mute.passes.clear()
-    async with asyncio.timeout(20 * SHORT):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(StoreError, match="in time"):
             await store.tokens()
         with pytest.raises(StoreError, match="in time"):
@@ -241,7 +242,7 @@ async def test_a_store_closes_though_its_server_has_fallen_silent(
     store = await PostgresqlStore.open(DatabaseUrl(url.replace(str(postgres.port), str(mute.port))))
     await asyncio.gather(*(store.tokens() for _ in range(8)))
     mute.passes.clear()
-    async with asyncio.timeout(20 * SHORT):
+    async with asyncio.timeout(PATIENCE):
         await store.close()
     await mute.stop()
 
@@ -251,7 +252,7 @@ async def test_somebody_elses_lock_is_not_waited_for(url: str, impatient: None) 
     other = await asyncpg.connect(url)
     async with other.transaction():
         await other.execute("LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE")
-        async with asyncio.timeout(20 * SHORT):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(StoreError):
                 await store.tokens()
     assert await store.tokens() == []

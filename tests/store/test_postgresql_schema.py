@@ -17,7 +17,7 @@ from tunnelrelay.store.base import StoreError, StoreTooNewError
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.schema import metadata
 
-SHORT = 0.3
+SHORT = 1.0
 """Stands for `BUSY_SECONDS` in the test that waits for longer."""
 
 

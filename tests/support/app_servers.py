@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.ports import free_port
-from tests.support.processes import START_SECONDS, Child
+from tests.support.processes import Child
 from tests.support.tools import missing, require_tool
+from tests.support.waiting import PATIENCE
 
 Commands = Callable[[Path, int], list[str]]
 """Writes what a server needs into a directory and gives the command that serves it on a port of loopback."""
@@ -180,10 +181,10 @@ def app_server(name: str, place: Path) -> Iterator[int]:
 
 
 def _await_port(child: Child, port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS).close()
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
             return
         except OSError:
             assert child.returncode is None, child.output

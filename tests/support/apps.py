@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from tests.support.waiting import PATIENCE
+
 MAX_HEAD_BYTES = 256 * 1024
-START_SECONDS = 10.0
 
 Fields = list[tuple[str, str]]
 
@@ -170,7 +171,7 @@ class App:
 
     def wait_started(self) -> None:
         """Returns once `port` is known."""
-        assert self._started.wait(START_SECONDS), "the sample app did not start"
+        assert self._started.wait(PATIENCE), "the sample app did not start"
 
     def stop(self) -> None:
         """Ends `run`, cutting every connection; callable from any thread."""
@@ -251,4 +252,4 @@ def running(app: App, port: int = 0) -> Iterator[App]:
         yield app
     finally:
         app.stop()
-        thread.join(START_SECONDS)
+        thread.join(PATIENCE)

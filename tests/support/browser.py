@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from tests.support.tools import ARTIFACTS, require_tool
+from tests.support.waiting import PATIENCE
 
 FLAGS = [
     "--no-sandbox",  # CI runs as root
@@ -22,8 +23,9 @@ FLAGS = [
 ]
 
 NOWHERE: Mapping[str, int] = MappingProxyType({})
-PAGE_MS = 30_000
-"""Longest wait for anything in a page."""
+PAGE_MS = PATIENCE * 1000
+"""For anything in a page."""
+expect.set_options(timeout=PAGE_MS)
 
 
 def chromium() -> str:
@@ -44,7 +46,7 @@ async def browsing(*, guarded: bool = True, leads: Mapping[str, int] = NOWHERE) 
     flags = [*FLAGS, f"--host-resolver-rules={rules}"] if rules else FLAGS
     inside = ["localhost", "127.0.0.1", *(name.partition(":")[0].removeprefix("*") for name in leads)]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags)
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags, timeout=PAGE_MS)
         try:
             context = await browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
             context.set_default_timeout(PAGE_MS)

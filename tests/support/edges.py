@@ -1,7 +1,5 @@
 """Edges on a relay that runs in this process, put there without a store."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from tunnelrelay.policy.rules import Policy
@@ -30,10 +28,3 @@ def tunnels_of(relay: Relay, edge: LiveEdge) -> tuple[Tunnel, ...]:
     endpoint = relay.registry.find(edge.host)
     assert endpoint is not None
     return endpoint.tunnels
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Lets the loop turn until `holds()`: everything but the apps runs in this process."""
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  # what is waited for is the relay's own state, which tells nobody
-            await asyncio.sleep(0)

@@ -18,9 +18,8 @@ from typing import Any
 
 from tests.support.processes import environment
 from tests.support.tools import ROOT
+from tests.support.waiting import PATIENCE
 
-MAX_SECONDS = 90
-"""For one command; then the kernel ends it."""
 Site = tuple[str, int]
 """A file below the repository, and a line."""
 
@@ -119,7 +118,7 @@ def _child(order: dict[str, Any], folder: Path) -> int:
     from tunnelctl.cli.main import main as tunnel_main
     from tunnelrelay.__main__ import main as relay_main
 
-    signal.alarm(MAX_SECONDS)
+    signal.alarm(int(PATIENCE))  # then the kernel ends it
     for number, (name, mode) in enumerate((("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))):
         handle = os.open(folder / name, mode | os.O_CREAT, 0o600)
         os.dup2(handle, number)

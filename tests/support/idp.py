@@ -11,6 +11,7 @@ from typing import Any
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.tools import ROOT, missing, require_tool
+from tests.support.waiting import PATIENCE
 
 CLIENT_ID = "tunnel-tests"
 CLIENT_SECRET = "client-secret-of-the-tests"
@@ -58,7 +59,7 @@ class Provider:
         return sent
 
     def _control(self, body: bytes | None = None) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.issuer}/control", body, timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.issuer}/control", body, timeout=PATIENCE) as answer:
             told: dict[str, Any] = json.load(answer)
         return told
 
@@ -146,6 +147,6 @@ def _ended(child: Child) -> Iterator[None]:
 
 def metadata(provider: Provider) -> dict[str, Any]:
     """The provider's discovery document."""
-    with urllib.request.urlopen(f"{provider.issuer}/.well-known/openid-configuration", timeout=10) as answer:
+    with urllib.request.urlopen(f"{provider.issuer}/.well-known/openid-configuration", timeout=PATIENCE) as answer:
         document: dict[str, Any] = json.load(answer)
     return document

@@ -18,11 +18,11 @@ import asyncpg
 
 from tests.support.ports import free_port
 from tests.support.tools import missing
+from tests.support.waiting import PATIENCE
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.store.postgresql import PostgresqlStore
 
 USER = "tunnelrelay"
-START_SECONDS = 30.0
 SETTINGS = {
     "fsync": "off",  # what a power cut loses, no test misses
     "synchronous_commit": "off",
@@ -79,7 +79,7 @@ class PostgresServer:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode:
             log_text = (self.folder / "log").read_text(errors="replace")
             assert self._process.poll() is None, f"PostgreSQL did not start\n{log_text}"
@@ -90,7 +90,7 @@ class PostgresServer:
         """Ends it, cutting every connection; `at_once` as if the power had failed."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)
-            self._process.wait(START_SECONDS)
+            self._process.wait(PATIENCE)
             self._process = None
 
     async def database(self) -> str:

@@ -16,12 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.support.tools import ROOT
-
-START_SECONDS = 30.0
-"""Longest wait for a line that says "I am ready": generous, two busy cores share many tests."""
-
-STOP_SECONDS = 15.0
-"""Longest wait for a process asked to end; then it is killed and the test fails."""
+from tests.support.waiting import PATIENCE
 
 
 class Child:
@@ -88,7 +83,7 @@ class Child:
             [f"out| {line}" for line in self.out] + [f"err| {line}" for line in self.err]
         )
 
-    def wait_for(self, found: Callable[[str], bool], timeout: float = START_SECONDS, *, after: int = 0) -> str:
+    def wait_for(self, found: Callable[[str], bool], timeout: float = PATIENCE, *, after: int = 0) -> str:
         """The first line for which `found` says so, whether on stdout or stderr.
 
         Args:
@@ -110,7 +105,7 @@ class Child:
                     raise AssertionError(f"{self.name}: the awaited line never came\n{self.output}")
                 self._news.wait(0.1)
 
-    def wait_for_record(self, msg: str, timeout: float = START_SECONDS, *, after: int = 0) -> dict[str, Any]:
+    def wait_for_record(self, msg: str, timeout: float = PATIENCE, *, after: int = 0) -> dict[str, Any]:
         """The first JSON log record whose `msg` is `msg`."""
         line = self.wait_for(lambda line: record_of(line).get("msg") == msg, timeout, after=after)
         return record_of(line)
@@ -119,7 +114,7 @@ class Child:
         """Every JSON record written so far, on either stream."""
         return [record for line in list(self.lines) if (record := record_of(line))]
 
-    def wait(self, timeout: float = STOP_SECONDS) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code, once the process has ended and its output is read.
 
         Raises:
@@ -131,10 +126,10 @@ class Child:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {timeout} s\n{self.output}") from None
         for thread in self._readers:
-            thread.join(STOP_SECONDS)
+            thread.join(PATIENCE)
         return code
 
-    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout: float = STOP_SECONDS) -> int:
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Asks the process to end, as Ctrl-C or systemd would, and waits for it."""
         if self.returncode is None:
             self._process.send_signal(signum)
@@ -144,13 +139,13 @@ class Child:
         """SIGKILL: no goodbye."""
         if self.returncode is None:
             self._process.kill()
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(PATIENCE)
 
     def kill_group(self) -> None:
         """SIGKILL for it and every process that it started and did not put into a session of its own."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(PATIENCE)
 
     def rss(self) -> int:
         """Resident memory in bytes."""

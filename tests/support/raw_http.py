@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-ANSWER_SECONDS = 20.0
-"""Longest wait for any one read; a hang is a failure that says where."""
+from tests.support.waiting import PATIENCE
 
 MAX_HEAD_BYTES = 256 * 1024
 NO_BODY_STATUS = frozenset({204, 304})
@@ -139,7 +138,7 @@ class RawConnection:
         return await self._within(self.reader.read())
 
     async def _within(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             return await reading
 
 
@@ -175,7 +174,7 @@ async def connect(
         tls: Speak TLS, trusting what this trusts.
         sni: The name to ask for and to check the certificate against.
     """
-    async with asyncio.timeout(ANSWER_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(
             host, port, limit=MAX_HEAD_BYTES, ssl=tls, server_hostname=sni if tls else None
         )

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
 
+from tests.support.waiting import PATIENCE
 from tunnelctl.link.dial import dial
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
@@ -12,7 +13,6 @@ from tunnelctl.wire.frames import OpenHead, pack_head, unpack_open
 from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpec, Refused, Superseded, Welcome
 from tunnelctl.wire.stream import Stream
 
-WAIT_SECONDS = 10.0
 NEVER = 1e6
 """Seconds between the link's own PINGs, apart from its first: `round_trip` counts all there are."""
 
@@ -29,7 +29,7 @@ class Changing:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Returns once `holds()` is true; looked at on every change."""
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
@@ -149,7 +149,7 @@ class ScriptedAgent(Changing):
     async def connect(self, port: int, *, token: str | None = None, url: str = "", ca_file: str | None = None) -> None:
         """Opens the link and says hello."""
         url = url or f"http://127.0.0.1:{port}"
-        self.link = await dial(url, user=self, token=token, ca_file=ca_file, timeout=WAIT_SECONDS, heartbeat=NEVER)
+        self.link = await dial(url, user=self, token=token, ca_file=ca_file, timeout=PATIENCE, heartbeat=NEVER)
         self.link.send(Hello(agent=self.instance, version="test"))
         await self.until(lambda: self._said(Welcome))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.support import processes
 from tests.support.ports import free_port
-from tests.support.processes import START_SECONDS, Child, record_of
+from tests.support.processes import Child, record_of
+from tests.support.waiting import PATIENCE
 
 LOOK_SECONDS = 0.02
 """Between two looks at a port or a counter of another process, which cannot wake us."""
@@ -123,7 +124,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(holds: Callable[[], object], what: str, timeout: float = START_SECONDS, child: Child | None = None) -> None:
+def until(holds: Callable[[], object], what: str, timeout: float = PATIENCE, child: Child | None = None) -> None:
     """Returns once `holds()` is true.
 
     Raises:

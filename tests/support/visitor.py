@@ -10,6 +10,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tests.support.waiting import PATIENCE
+
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml",
     "Sec-Fetch-Mode": "navigate",
@@ -48,7 +50,7 @@ class Visitor:
     """
 
     def __init__(self) -> None:
-        self.client = httpx.Client(transport=LoopbackTransport(), timeout=30, trust_env=False)
+        self.client = httpx.Client(transport=LoopbackTransport(), timeout=PATIENCE, trust_env=False)
         self.went: list[str] = []
         self.stops_at: Callable[[str], bool] = lambda _url: False
 

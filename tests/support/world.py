@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.support.raw_http import Response, fetch
+from tests.support.waiting import PATIENCE
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
@@ -23,8 +24,6 @@ from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_values import ListenAddress
 from tunnelrelay.relay import Relay
-
-START_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -110,7 +109,7 @@ class WorldTunnel:
     async def until_started(self) -> None:
         """Returns once the agent says that visitors reach it (again)."""
         starting = asyncio.ensure_future(self.diary.starts.get())
-        await asyncio.wait({starting, self.running}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({starting, self.running}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert starting.done(), f"the tunnel did not start: {self.outcome or self.diary.events}"
         self.url = starting.result().url
 
