@@ -13,11 +13,10 @@ from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.stack import is_listening, until
 from tests.support.tools import ROOT, missing
+from tests.support.waiting import PATIENCE
 
 FRAMEWORKS = ROOT / "tests" / "frameworks"
 GUIDE = ROOT / "docs" / "guides" / "frameworks.md"
-START_SECONDS = 180.0
-"""Longest wait for a framework to listen: Jupyter and Next take their time on a machine that is busy."""
 COMMAND = ("jupyter", "lab")
 """The words in front of the flags that a guide's command adds."""
 _SETTING = re.compile(r"^<!-- setting: (\S+) (.*?) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -153,7 +152,7 @@ def served(framework: Framework, host: str, *, is_set: bool) -> Iterator[Server]
     line = f"cd {folder} && exec {command.format(port=port)}"
     child = Child(framework.name, ["bash", "-c", line], env=env)
     try:
-        until(lambda: is_listening(port) or _listens_on_v6(port), f"{framework.name} to listen", START_SECONDS, child)
+        until(lambda: is_listening(port) or _listens_on_v6(port), f"{framework.name} to listen", PATIENCE, child)
         yield Server(port, folder, child)
     except BaseException:
         print(child.output)  # pytest shows it with the failure
