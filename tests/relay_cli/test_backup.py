@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+import tunnelctl
 from tests.store.test_contract import SESSION
 from tests.store.test_contract_resources import ROWS
 from tests.support.postgres import PostgresServer, new_database
@@ -333,9 +334,21 @@ def test_a_damaged_backup_changes_nothing(damage: str, backup: Path, tmp_path: P
 
 
 def test_a_backup_of_another_schema_says_which_release_restores_it(backup: Path, relay: Relay) -> None:
-    backup.write_bytes(signed(members(backup), schema="0002", release="0.1.0"))
+    backup.write_bytes(signed(members(backup), schema="0002", release="0.0.9"))
     result = relay.run("restore", "--yes", str(backup))
-    assert "restore it with tunnelrelay 0.1.0" in result.stderr
+    assert "hint: restore it with tunnelrelay 0.0.9, then start this release" in result.stderr
+
+
+def test_a_backup_of_the_same_release_and_another_schema_names_the_checkout(backup: Path, relay: Relay) -> None:
+    backup.write_bytes(signed(members(backup), schema="0002", release=tunnelctl.__version__))
+    result = relay.run("restore", "--yes", str(backup))
+    assert "from the checkout that made it, then start this release" in result.stderr
+
+
+def test_a_backup_of_a_newer_schema_is_not_said_to_be_upgraded(backup: Path, relay: Relay) -> None:
+    backup.write_bytes(signed(members(backup), schema="9999", release="9.9.9"))
+    result = relay.run("restore", "--yes", str(backup))
+    assert "hint: restore it with tunnelrelay 9.9.9\n" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -162,10 +162,14 @@ def _draft(target: Path, is_forced: bool) -> Iterator[IO[bytes]]:
 def _restore(place: Place, keys_file: Path, archive: Archive, *, is_sure: bool) -> None:
     manifest = archive.manifest
     if manifest.schema != HEAD:
+        maker = f"tunnelrelay {manifest.release}"
+        if manifest.release == tunnelctl.__version__:
+            maker += " from the checkout that made it"
         raise Failure(
             Exit.FAILED,
             [f"the backup is of tunnelrelay {manifest.release} (schema {manifest.schema}), this one restores {HEAD}"],
-            f"restore it with tunnelrelay {manifest.release}, then start this release: it upgrades the database",
+            f"restore it with {maker}"
+            + (", then start this release: it upgrades the database" if manifest.schema < HEAD else ""),
         )
     archive.demand_rows()
     files = _new_keys(keys_file, archive)
