@@ -71,6 +71,7 @@ BY_REASON = {
         tunnelrelay.oidc.bearer_token: MAX_BEARER
         tunnelrelay.oidc.blobs: MAX_BLOB MAX_CODE MAX_RETURN
         tunnelrelay.oidc.claims: MAX_DEPTH
+        tunnelrelay.oidc.guard: MAX_PORT
         tunnelrelay.oidc.identity: MAX_VALUE MAX_GROUPS
         tunnelrelay.oidc.initiated: MAX_HINT
         tunnelrelay.oidc.logout_token: MAX_NAME
