@@ -166,11 +166,11 @@ def test_a_callback_that_was_used_signs_nobody_in_again(place, visitor):
     assert visitor.get(f"{place.tunnel.url}/echo").status_code == 401
 
 
-def test_the_back_button_leads_who_is_signed_in_back_to_the_app(place, visitor):
+def test_the_back_button_leads_who_is_signed_in_back_to_where_the_login_led(place, visitor):
     place.login(visitor, "alice")
     page = visitor.navigate(went_to(visitor, "/_tunnel/oidc/cb"))
 
-    assert (page.status_code, page_url(page)) == (200, f"{place.tunnel.url}/")
+    assert (page.status_code, page_url(page)) == (200, f"{place.tunnel.url}/echo?from=mail")
 
 
 @pytest.mark.parametrize("issuer", [None, "http://localhost:1", "HTTP://LOCALHOST", "same"])

@@ -84,7 +84,7 @@ def test_a_database_that_is_away_or_empty_is_a_clear_failure(postgres: PostgresS
     away = run("token", "list", "--database", "postgresql://relay@127.0.0.1:1/x")
     assert away.exit_code == 1
     assert "postgresql://relay@127.0.0.1/x cannot be reached" in away.stderr
-    assert "hint: is this the relay's database" in away.stderr
+    assert "hint: start the server" in away.stderr
     empty = run("token", "list", "--database", asyncio.run(postgres.empty_database()))
     assert empty.exit_code == 1
     assert "holds no relay's data" in empty.stderr
