@@ -29,8 +29,13 @@ EVERY_SECRET = {
     "client secret", "authtoken", "unknown authtoken", "password", "mistyped password", "session cookie",
     "login cookie", "state", "code", "code verifier", "hand-off", "ID token", "access token", "refresh token",
     "assertion", "bearer token", "broken bearer token", "app cookie", "app authorization", "query", "body", "key",
+    "address",
 }  # fmt: skip
 """A run that has not met all of them shows nothing."""
+
+BACK_TO_IT = {("address", "answer 400 /_tunnel/oidc/cb")}
+"""The one secret that comes back, and where: whoever has the hand-off of a login is led to the address it is for, as a
+browser that has lost the login's cookie would be."""
 
 
 class DemandingStack(Stack):
@@ -84,7 +89,7 @@ class Run:
 
     def log_in_and_use(self, tunnel: Tunnel) -> None:
         """A login, then requests that carry the app's own secrets."""
-        assert SECRET in self.visitor.navigate(f"{tunnel.url}/?q={self.canaries.plant('query')}").text
+        assert SECRET in self.visitor.navigate(f"{tunnel.url}/?q={self.canaries.plant('address')}").text
         fields = {"Authorization": f"Custom {self.canaries.plant('app authorization')}"}
         self.visitor.client.cookies.set("app", self.canaries.plant("app cookie"), domain=tunnel.host)
         echoed = self.visitor.get(f"{tunnel.url}/echo?token={self.canaries.plant('query')}", headers=fields)
@@ -272,7 +277,8 @@ def test_no_secret_is_found_anywhere_after_a_whole_life_of_a_relay(run: Run, app
     assert tunnel.child.wait() == 3
     run.finish()
 
-    assert run.canaries.leaks(run.places) == []
+    leaks = run.canaries.leaks(run.places)
+    assert {(leak.name.partition(" #")[0], re.sub(r" \d+ ", " ", leak.place, count=1)) for leak in leaks} == BACK_TO_IT
     assert run.canaries.names == EVERY_SECRET
     assert_saw_enough(run.places)
 
