@@ -5,6 +5,7 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,30 @@ async def test_a_cancelled_call_leaves_the_store_usable(path: Path) -> None:
     await asyncio.gather(*calls, return_exceptions=True)
     assert await store.tokens() == []
     await store.close()
+
+
+async def test_a_store_closes_once_its_calls_have_ended_in_their_threads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread tells the loop how its call ended; it dies with a traceback when the loop was closed by then."""
+    monkeypatch.setattr("tunnelrelay.store.store.PRAGMAS", ("PRAGMA busy_timeout = 200",))
+    before = set(threading.enumerate())
+    store = await SqliteStore.open(path)
+    began = asyncio.Event()
+    event.listen(store.engine.sync_engine, "before_cursor_execute", lambda *_: began.set())
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        call = asyncio.ensure_future(store.add_token(TOKEN, b"d" * 32))
+        await began.wait()
+        for _ in range(2):  # the second time it waits for the connection to close
+            await asyncio.sleep(0)
+            call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        await store.close()
+
+        left = {thread.name for thread in set(threading.enumerate()) - before}
+        assert [name for name in left if "connection_worker" in name] == []
 
 
 async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
+from weakref import WeakSet
 
+import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tunnelrelay.store.engine import BUSY_SECONDS
 from tunnelrelay.store.sql_store import SqlStore
@@ -35,21 +38,44 @@ class SqliteStore(SqlStore):
             StoreError: It cannot be opened or upgraded.
         """
         await asyncio.to_thread(upgrade, path)
+        threads: WeakSet[Thread] = WeakSet()
+
+        def connect(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
+            connection = aiosqlite.connect(*args, **kwargs)
+            connection._thread.daemon = True  # as SQLAlchemy has it: a connection that was lost keeps no program alive
+            threads.add(connection._thread)
+            return connection
+
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
             pool_size=MAX_CONNECTIONS,
             max_overflow=0,
             hide_parameters=True,  # error texts are logged; digests, addresses and sealed records are not
             pool_timeout=BUSY_SECONDS,
+            connect_args={"async_creator_fn": connect},
         )
         event.listen(engine.sync_engine, "connect", _prepare)
-        store = cls(engine)
+        store = cls(engine, threads)
         try:
             await store.ping()
         except BaseException:
             await store.close()
             raise
         return store
+
+    def __init__(self, engine: AsyncEngine, threads: WeakSet[Thread]) -> None:
+        super().__init__(engine)
+        self._threads = threads
+
+    async def close(self) -> None:
+        """See `Store.close`. Waits for the connections' threads too.
+
+        A call that was cancelled goes on in its thread, which then tells the loop how it ended: were the loop closed by
+        then, the thread would die with a traceback on the terminal.
+        """
+        await super().close()
+        for thread in list(self._threads):
+            await asyncio.to_thread(thread.join, BUSY_SECONDS)
 
 
 def _prepare(connection: Any, _: object) -> None:
