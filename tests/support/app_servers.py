@@ -123,8 +123,9 @@ def _wsgiref(place: Path, port: int) -> list[str]:
 def _waitress(place: Path, port: int) -> list[str]:
     _wsgiref(place, port)
     _require_package("waitress")
-    serve = "import sys, waitress, wsgi_app; waitress.serve(wsgi_app.app, listen=sys.argv[2])"
-    script = f"import sys; sys.path.insert(0, sys.argv[1]); {serve}"
+    # As told to pass on what proxies say: its newer releases take that out by default.
+    serve = "waitress.serve(wsgi_app.app, listen=sys.argv[2], clear_untrusted_proxy_headers=False)"
+    script = f"import sys; sys.path.insert(0, sys.argv[1]); import waitress, wsgi_app; {serve}"
     return [sys.executable, "-c", script, str(place), f"127.0.0.1:{port}"]
 
 
