@@ -68,7 +68,7 @@ BY_ID: dict[str, tuple[str, Any]] = {
 
 LISTS = {"edges.page", "backends.page", "providers.page", "tunnels.tunnels", "tunnels.sessions", "tunnels.endpoints"}
 NO_ID = {"edges.create", "backends.create"}
-ADMINS = {"providers.create", "providers.update", "providers.delete", "providers.test"}
+ADMINS = {f"providers.{name}" for name in ("create", "update", "delete", "test", "failed_test")}
 
 
 @pytest.fixture

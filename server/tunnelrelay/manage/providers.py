@@ -229,10 +229,12 @@ class Providers:
     ) -> FailedTest | None:
         """What the last test of this provider found wrong, when it failed a moment ago: to be told before it is saved.
 
+        Administrators only.
+
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.ground.authorize(actor, AREA, Access.READ, admin_only=True)
         return self.tests.failed(actor.owner, await self._tested(actor, settings, client_secret, provider_id))
 
     # The inside
