@@ -128,4 +128,4 @@ def test_an_issuer_that_signs_for_everybody_is_not_published_without_a_rule(stac
 
     assert agent.wait() == 2
     assert "repository=OWNER/REPOSITORY" in agent.output
-    assert ": --jwt-issuer: https://token.actions.githubusercontent.com signs for" in agent.output
+    assert ": --jwt-claim: https://token.actions.githubusercontent.com signs for" in agent.output

@@ -56,7 +56,6 @@ BY_ID: dict[str, tuple[str, Any]] = {
     "backends.update": ("backend", lambda s, who, id: s.backends.update(who, id, description="mine")),
     "backends.delete": ("backend", lambda s, who, id: s.backends.delete(who, id)),
     "providers.get": ("provider", lambda s, who, id: s.providers.get(who, id)),
-    "providers.failed_test": ("provider", lambda s, who, id: s.providers.failed_test(who, WORK, provider_id=id)),
     "tunnels.tunnel": ("tunnel", lambda s, who, id: s.tunnels.tunnel(who, id)),
     "tunnels.drain": ("tunnel", lambda s, who, id: s.tunnels.drain(who, id)),
     "tunnels.serving": ("edge", lambda s, who, id: s.tunnels.serving(who, id)),
