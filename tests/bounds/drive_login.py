@@ -47,8 +47,11 @@ async def drive_tokens(bound, monkeypatch):
         for number in range(2 * bound.limit):
             await shown(relay, number)
             assert len(relay.bearers._known[APP]) <= bound.limit
-        relay.audit.take()
-        assert memory.taken <= bound.worst_bytes
+        # What is given back with them is what they take: reading a token leaves things behind in libraries too.
+        with_tokens = memory.taken
+        relay.bearers._known.clear()
+        taken = with_tokens - memory.taken
+    assert bound.worst_bytes / 2 < taken <= bound.worst_bytes
 
 
 @drives("endpoints with remembered tokens")
