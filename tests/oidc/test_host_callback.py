@@ -5,7 +5,19 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from tests.oidc.test_web import Visitor
-from tests.oidc.world import APP, EVIL, ISSUER, Browser, World, code_of, connection, location, sent_to, set_cookies
+from tests.oidc.world import (
+    APP,
+    EVIL,
+    ISSUER,
+    Browser,
+    World,
+    code_of,
+    connection,
+    location,
+    sent_to,
+    set_cookies,
+    text_of,
+)
 from tunnelrelay.address import HOST_CALLBACK_PATH
 from tunnelrelay.model import Reply
 
@@ -85,6 +97,21 @@ async def test_an_answer_that_is_none_is_a_page(spoil: dict[str, str]) -> None:
     refused = await arrives(world, browser, [(name, value) for name, value in params.items() if value])
     assert code_of(refused) == "login_restart"
     assert world.provider.calls_to("/token") == []
+
+
+async def test_an_answer_that_came_too_late_leads_back_to_its_address() -> None:
+    world = own_callback()
+    browser = Browser(world)
+    params = world.provider.authorize(location(await browser.start("/late?x=1")))
+    world.clock.now += 1200
+    page = await arrives(world, browser, params)
+    assert (page.status, code_of(page)) == (400, "login_restart")
+    assert 'href="/late?x=1"' in text_of(page)
+    assert world.provider.calls_to("/token") == []
+    started = await browser.start("/")
+    await arrives(world, browser, world.provider.authorize(location(started)))
+    assert location(await arrives(world, browser, params)) == f"https://{APP}/late?x=1"
+    assert len(world.provider.calls_to("/token")) == 1
 
 
 async def test_the_back_button_leads_into_the_app() -> None:

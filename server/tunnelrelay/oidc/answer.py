@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from tunnelrelay.address import CallbackKind
-from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, HANDOFF_SECONDS, MAX_CODE, Handoff, State, open_blob
+from tunnelrelay.oidc.blobs import ANY_AGE, CALLBACK_AUDIENCE, HANDOFF_SECONDS, MAX_CODE, Handoff, State, open_blob
 from tunnelrelay.oidc.params import Params, single
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.rules import Connection
@@ -55,15 +55,19 @@ def read_answer(
     Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
     `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
     another provider's code delivered into a login of its own (the COAT attack), and redeemed at his token endpoint.
+
+    A state that has expired proves nothing more, and its code goes nowhere. It still says where its visitor wanted to
+    go, so a page leads back there.
     """
     answer = single(params, _OURS)
-    state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), now)
+    state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), ANY_AGE)
     if answer is None or state is None or arrived != _expected_at(state) or not _names_issuer(answer, state):
         return Stray("login_state_invalid")
     connection = endpoints.connection_of(state.host)
     now_there = connection and (connection.id, connection.epoch, endpoints.generation_of(state.host))
-    if now_there != (state.connection_id, state.epoch, state.generation):
-        # The endpoint changed hands, or its owner changed the provider, since the login began.
+    begun_there = (state.connection_id, state.epoch, state.generation)
+    if now_there != begun_there or now >= state.expires_at:
+        # The endpoint changed hands, its owner changed the provider, or the visitor took too long.
         is_owners = connection is not None and endpoints.generation_of(state.host) == state.generation
         return Stray("login_restart", state.host, state.return_path) if is_owners else Stray("login_restart")
     code, error = answer.get("code", ""), answer.get("error", "")
