@@ -108,3 +108,61 @@ async def test_an_address_with_many_connections_closes_nothing_of_others(s: Scen
 
         assert (await other.response()).status == 200
         assert ingress.visitor_count <= few
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_address_that_has_its_share_closes_nothing_of_others_when_it_is_refused(
+    s: Scene, few: int, monkeypatch
+):
+    ingress = s.relay.ingress
+    before = s.relay.metrics.counts["limited"].get("visitor_connections", 0)
+    async with AsyncExitStack() as stack:
+        for number in range(few):
+            address = "203.0.113.7" if number < 32 else f"203.0.113.{number}"
+            monkeypatch.setattr(ingress, "address_of", lambda peer, address=address: address)
+            visitor = await stack.enter_async_context(s.visitor())
+            await s.turns(lambda number=number: ingress.visitor_count == number + 1)
+        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+        async with s.visitor() as one_more:
+            assert await closed_without_clean_end(one_more) == b""
+        assert s.relay.metrics.counts["limited"]["visitor_connections"] == before + 1
+        assert ingress.visitor_count == few
+        (await s.exchange(visitor)).answer()
+        assert (await visitor.response()).status == 200
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_visitor_that_waits_for_its_turn_is_not_closed_for_another(s: Scene, few: int, monkeypatch):
+    ingress = s.relay.ingress
+    async with AsyncExitStack() as stack:
+        waiting = await stack.enter_async_context(s.visitor())
+        visit = await s.visit(waiting)
+        with monkeypatch.context() as patch:
+            patch.setattr(ingress.turns, "take", lambda visit: False)
+            await waiting.send(GET)
+            await s.turns(lambda: visit._waits)
+        for _ in range(few):
+            await stack.enter_async_context(s.visitor())
+        await s.turns(lambda: ingress._next_full_log > 0)
+        visit.take_turn()
+        (await s.agent.next()).answer()
+
+        assert (await waiting.response()).status == 200
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_visitor_that_still_reads_its_answer_is_not_closed_for_another(s: Scene, few: int):
+    body = b"x" * 4_000_000
+    async with AsyncExitStack() as stack:
+        reading = await stack.enter_async_context(s.visitor())
+        reading.writer.transport.pause_reading()
+        visit = await s.visit(reading)
+        asked = await s.exchange(reading)
+        asked.answer(body=body)
+        await s.turns(lambda: visit.is_idle and visit.transport.get_write_buffer_size() > 0)
+        for _ in range(few):
+            await stack.enter_async_context(s.visitor())
+        await s.turns(lambda: s.relay.ingress._next_full_log > 0)
+        reading.writer.transport.resume_reading()
+
+        assert (await reading.response()).body == body

@@ -126,6 +126,11 @@ class Incoming(VisitorConnection):
         """Names this request in logs and on error pages."""
         return self.ingress.request_id(self.request.number)
 
+    @property
+    def can_be_closed(self) -> bool:
+        """No answer is lost by it: no request is under way or waits for its turn, and what was answered is sent."""
+        return self.is_idle and not self._waits and not self.transport.get_write_buffer_size()
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: no more are read than may be kept."""
         if self._is_opaque or self.is_lingering or self._reads_body():

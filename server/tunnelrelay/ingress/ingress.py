@@ -41,8 +41,8 @@ log = logging.getLogger("tunnelrelay.ingress")
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
 """Visitors' connections of one relay. Each costs about 10 KB while idle, and at most 32 KiB of what it sends and some
-150 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, an idle
-one is closed for a new one, and new ones of an address that has more than its share are refused."""
+150 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, new
+ones of an address that has its share are refused, and for others an idle one is closed."""
 MAX_LOOKED_AT = 32
 """Connections that are looked at for an idle one when all are taken, the oldest first; busy ones go to the end."""
 FULL_SECONDS = 60.0
@@ -73,7 +73,7 @@ BOUNDS = (
         limit=MAX_VISITORS,
         unit="connections",
         per="relay",
-        when_full="an idle one is closed for it; it is refused where none is idle, or its address has its share",
+        when_full="it is refused where its address has its share; else an idle one is closed for it, if there is one",
         worst_bytes=MAX_VISITORS * 10_000,
         holds=("Ingress._visits",),
     ),
@@ -200,16 +200,19 @@ class Ingress:
 
     def _has_room(self, visit: Visitor) -> bool:
         most = min(MAX_VISITORS, self._max_visitors)
+        if not self.shares.admits(visit.connected_address, min(len(self._visits), most - 1), most):
+            return False
         if len(self._visits) >= most:
             self._note_full()
             if not self._close_an_idle_one():
                 return False
-        return self.shares.enter(visit.connected_address, len(self._visits), most)
+        self.shares.enter(visit.connected_address)
+        return True
 
     def _close_an_idle_one(self) -> bool:
         """Make room for a new connection, as nginx does: the visitor opens another one for its next request."""
         for visit in list(islice(self._visits, MAX_LOOKED_AT)):
-            if visit.is_idle:
+            if visit.can_be_closed:
                 self.leave(visit)
                 visit.transport.abort()
                 return True

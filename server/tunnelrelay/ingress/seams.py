@@ -49,6 +49,10 @@ class Visitor(Asking, Protocol):
     deadline: float
 
     @property
+    def can_be_closed(self) -> bool:
+        """Whether no answer is lost by it."""
+
+    @property
     def request_id(self) -> str:
         """Names this request in logs and on error pages."""
 

@@ -17,20 +17,19 @@ class Shares:
         self._requests = requests
         self._connections: dict[str, int] = {}
 
-    def enter(self, address: str, everybodys: int, most: int) -> bool:
-        """One more connection; False when it is one too many, and is not counted.
+    def admits(self, address: str, everybodys: int, most: int) -> bool:
+        """Whether an address may have one more connection.
 
         Args:
             everybodys: Connections that are open.
             most: How many there may be.
         """
-        if not address:
-            return everybodys < most
-        mine = self._connections.get(address, 0)
-        if not fair_share(mine, everybodys, most):
-            return False
-        self._connections[address] = mine + 1
-        return True
+        return not address or fair_share(self._connections.get(address, 0), everybodys, most)
+
+    def enter(self, address: str) -> None:
+        """One more connection."""
+        if address:
+            self._connections[address] = self._connections.get(address, 0) + 1
 
     def leave(self, address: str) -> None:
         """One connection less."""
