@@ -105,3 +105,22 @@ async def test_a_preflight_that_is_not_let_through_is_refused(s: Scene):
     assert [answer.status for answer in answers] == [401, 401]
     assert cors(answers[1]) == set()
     assert s.agent.asked == []
+
+
+@pytest.mark.parametrize("origin", [SHOP, FOREIGN[0]])
+async def test_a_named_origin_reads_that_the_agent_was_lost(s: Scene, origin: str):
+    """The rules of a name outlive its link, so a page may go on reading until the name is given up."""
+    await s.agent.bind("demo", policy=login())
+    connection = s.relay.registry.connection_of(HOST)
+    assert connection is not None
+    claims = {"sub": "alice"}
+    cookie = await s.relay.parts.sessions.create(HOST, connection, issuer="http://127.0.0.1:1", claims=claims)
+    await s.lose_agent()
+    signed_in = ("Cookie", f"tunnel={cookie.decode()}")
+    response = await ask(s, origin, "GET", signed_in)
+    refused = await ask(s, origin)
+
+    assert [response.status, refused.status] == [503, 401] if origin == SHOP else [401, 401]
+    named = SHOP if origin == SHOP else None
+    assert [each.get("access-control-allow-origin") for each in (response, refused)] == [named, named]
+    assert (response.get("retry-after") is not None) is (origin == SHOP)
