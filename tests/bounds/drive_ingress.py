@@ -109,15 +109,20 @@ class Waiting:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.connected_address = peer.host
 
 
 @drives("visitors whose next request waits for its turn")
 def drive_turns(bound, monkeypatch):
     """A visitor that waits asks for no second turn: `Incoming` reads no head while `_waits`."""
-    turns = Turns(lambda work: None, lambda: 0.0)
+    turns = Turns(lambda work: None, lambda: 0.0, lambda address: 1_000)
     visits = [Waiting(Peer(f"203.0.{number % 2}.9", 1)) for number in range(1_000)]
     with measured() as memory:
         taken = [turns.take(visit) for visit in visits]  # type: ignore[arg-type]
         assert taken.count(False) > 900
         assert memory.taken / 1_000 <= bound.worst_bytes
     assert sum(map(len, turns._waiting.values())) == taken.count(False)
+    with measured() as memory:
+        assert not any(turns.read(visit) for visit in visits * 2)  # type: ignore[arg-type]
+        assert memory.taken / 1_000 <= bound.worst_bytes
+    assert sum(map(len, turns._unread.values())) == 1_000

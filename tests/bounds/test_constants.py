@@ -111,7 +111,7 @@ BY_REASON = {
         tunnelrelay.dashboard.views.providers: MAX_EDGES
         tunnelrelay.ingress.incoming: MAX_LINES
         tunnelrelay.ingress.ingress: MAX_LOOKED_AT
-        tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS
+        tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS MAX_READ_AT_ONCE MAX_READ
         tunnelrelay.ingress.visit: MAX_TRIES
         tunnelrelay.manage.audit_trail: MAX_COLLEAGUES
         tunnelrelay.manage.edges: MAX_TRIES

@@ -1,5 +1,6 @@
 """Fair turns: a flood of requests takes more turns of the loop and not longer ones, and nothing is lost in line."""
 
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.raw_http import request_bytes
-from tunnelrelay.ingress.turns import MAX_BEGUN, MAX_OF_ADDRESS, MIXED_SECONDS, Turns
+from tunnelrelay.ingress.turns import (
+    MAX_BEGUN,
+    MAX_OF_ADDRESS,
+    MAX_READ,
+    MAX_READ_AT_ONCE,
+    MIXED_SECONDS,
+    Turns,
+)
 
 
 class Loop:
@@ -16,16 +24,21 @@ class Loop:
 
     Attributes:
         begun: Who began in this turn.
+        read: Who was read in this turn after having waited for it.
+        connections: How many connections each address has.
     """
 
     def __init__(self) -> None:
         self.now = 1.0
         self.due: list = []
         self.begun: list[Asker] = []
-        self.turns = Turns(self.due.append, lambda: self.now)
+        self.read: list[Asker] = []
+        self.connections: dict[str, int] = {}
+        self.turns = Turns(self.due.append, lambda: self.now, lambda address: self.connections.get(address, 0))
 
     def turn(self) -> list:
         self.begun.clear()
+        self.read.clear()
         due, self.due[:] = list(self.due), []
         for call in due:
             call()
@@ -40,7 +53,7 @@ class Asker:
     ) -> None:
         self.loop = loop
         self.peer = SimpleNamespace(host=host)
-        self.address = host if address is None else address
+        self.address = self.connected_address = host if address is None else address
         self.request = SimpleNamespace(host=endpoint, endpoint=SimpleNamespace(host=endpoint))
 
     def ask(self) -> bool:
@@ -51,6 +64,9 @@ class Asker:
 
     def take_turn(self) -> None:
         self.loop.begun.append(self)
+
+    def read_turn(self) -> None:
+        self.loop.read.append(self)
 
 
 @pytest.fixture
@@ -142,6 +158,43 @@ def test_leaving_from_no_line_changes_nothing(loop):
     assert second.ask()
 
 
+def test_of_an_address_with_many_connections_a_few_are_read_in_each_turn_while_another_asks(loop):
+    Asker(loop, "198.51.100.2", "b").ask()
+    flood = [Asker(loop) for _ in range(99)]
+    loop.connections = {"198.51.100.1": 99, "198.51.100.2": MAX_READ_AT_ONCE}
+
+    assert not any(loop.turns.read(asker) for asker in flood)
+    assert all(loop.turns.read(Asker(loop, "198.51.100.2")) for _ in range(50))
+    left, stays = flood[::3], [asker for asker in flood if asker not in flood[::3]]
+    for asker in left:
+        loop.turns.leave(asker)
+    read = []
+    while loop.turns._unread:
+        loop.turn()
+        assert 0 < len(loop.read) <= MAX_READ
+        read += loop.read
+    assert read == stays
+
+
+def test_a_visitor_alone_is_read_at_once_on_all_its_connections(loop):
+    quiet(loop)
+    loop.connections = {"198.51.100.1": 500}
+
+    assert all(loop.turns.read(Asker(loop)) for _ in range(500))
+
+
+def test_a_fault_of_one_that_is_read_ends_no_turn(loop):
+    Asker(loop, "198.51.100.2", "b").ask()
+    loop.connections = {"198.51.100.1": 99}
+    line = [Asker(loop) for _ in range(MAX_READ)]
+    for asker in line:
+        loop.turns.read(asker)
+    line[0].read_turn = lambda: 1 / 0
+    loop.turn()
+
+    assert loop.read == line[1:]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=200))
 def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order(steps):
     loop = Loop()
@@ -180,6 +233,26 @@ async def test_a_flood_beside_another_visitor_is_answered_whole_and_in_order(s: 
             assert (await other.response()).status == 404
         for number in range(300):
             assert (await flooder.response()).body == b"/%d" % number
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_many_connections_of_one_address_are_answered_whole_though_they_are_read_by_turns(s: Scene, monkeypatch):
+    monkeypatch.setattr(s.relay.ingress.turns, "_connections", lambda _: MAX_READ_AT_ONCE + 1)
+    s.agent.answers = lambda asked: asked.answer(asked.opened.head.split(b" ")[1])
+    lines: set[int] = set()
+    async with AsyncExitStack() as stack:
+        visitors = [await stack.enter_async_context(s.visitor()) for _ in range(40)]
+        other = await stack.enter_async_context(s.visitor())
+        for number in range(5):
+            await other.send(NOWHERE)
+            for index, visitor in enumerate(visitors):
+                await visitor.send(request_bytes("GET", f"/{number}/{index}", host=HOST))
+            assert (await other.response()).status == 404
+            for index, visitor in enumerate(visitors):
+                assert (await visitor.response()).body == b"/%d/%d" % (number, index)
+                lines.add(sum(map(len, s.relay.ingress.turns._unread.values())))
+    assert max(lines) > 1
+    await s.turns(lambda: not s.relay.ingress.turns._unread)
 
 
 @pytest.mark.asyncio(loop_scope="module")

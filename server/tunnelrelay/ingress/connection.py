@@ -37,7 +37,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_is_full", "_is_reading_held", "_share", "address", "connected_address",
+        "_is_full", "_is_reading_held", "_is_unread", "_share", "address", "connected_address",
         "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
         "saw_eof", "sni", "transport",
     )  # fmt: skip
@@ -55,6 +55,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.saw_eof = False
         self.deadline = NO_DEADLINE
         self._is_full = False  # what carries the request has enough of it for now
+        self._is_unread = False  # until it is its turn
         self._is_reading_held = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,7 +108,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
 
     def _keep_pace(self) -> None:
         """Read, or do not: called whenever one of the reasons has changed."""
-        is_held = self._is_full or self._has_enough()
+        is_held = self._is_full or self._is_unread or self._has_enough()
         if is_held != self._is_reading_held:
             self._is_reading_held = is_held
             self.transport.pause_reading() if is_held else self.transport.resume_reading()

@@ -275,6 +275,17 @@ class Incoming(VisitorConnection):
         self._take(block)
         self._keep_pace()
 
+    def read_turn(self) -> None:
+        """It is this visitor's turn to be read for its next request."""
+        self._is_unread = False
+        self._keep_pace()
+
+    def _await_request(self) -> None:
+        """Read the next request when it is this visitor's turn, which is nearly always at once."""
+        self._is_full = False
+        self._is_unread = not self.ingress.turns.read(self)
+        self._keep_pace()
+
     def _await_rest(self, part: bytes) -> None:
         """A head that is not whole yet. One that never can be is refused now, not after the time-out."""
         if len(part) >= MAX_REQUEST_HEAD:
@@ -381,9 +392,11 @@ class Incoming(VisitorConnection):
             self.close()
             return
         self.deadline = self.ingress.now() + self.ingress.idle_seconds
-        self.resume_reading()
         if self._ahead:
+            self.resume_reading()
             self.ingress.call_soon(self._work_off)
+        else:
+            self._await_request()
 
     def _start_request(self) -> None:
         self.is_idle = False

@@ -13,6 +13,7 @@ from tunnelctl.http1.head import RequestHead
 from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress import toolarge
+from tunnelrelay.ingress.freed_memory import FreedMemory
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.inside import Inside
@@ -179,7 +180,8 @@ class Ingress:
         self.now: Callable[[], float] = loop.time
         self.call_soon = loop.call_soon
         self.call_later = loop.call_later
-        self.turns = Turns(loop.call_soon, loop.time)
+        self.turns = Turns(loop.call_soon, loop.time, self.shares.connections)
+        self._freed = FreedMemory(loop.call_later)
         self.is_draining = False
 
     # For visits
@@ -190,12 +192,14 @@ class Ingress:
             self.limited("visitor_connections", visit)
             return False
         self._visits[visit] = None
+        self._freed.came(len(self._visits))
         return True
 
     def leave(self, visit: Visitor) -> None:
         """Count it out."""
         if visit in self._visits:
             del self._visits[visit]
+            self._freed.left(len(self._visits))
             self.shares.leave(visit.connected_address)
 
     def _has_room(self, visit: Visitor) -> bool:

@@ -36,6 +36,10 @@ class Shares:
         if address:
             give_back(self._connections, address)
 
+    def connections(self, address: str) -> int:
+        """How many connections an address has."""
+        return self._connections.get(address, 0)
+
     def take(self, held: dict[str, int], address: str) -> bool:
         """One more open request, counted in its endpoint's `held`; False when it is one too many, and not counted."""
         count = held.get(address, 0)

@@ -1,4 +1,4 @@
-"""Fair turns between visitors: how many requests are begun in one turn of the event loop, and whose come first.
+"""Fair turns between visitors: how many requests are read and begun in one turn of the loop, and whose come first.
 
 Each request that is begun costs the loop some 200 us until it is answered. While all come from one side, as many are
 begun as have arrived, which is cheapest. As soon as two sides ask at once, each begins a few in a turn, and the rest
@@ -7,10 +7,14 @@ for hundreds. Nothing is refused here, and the loop never rests while requests w
 
 A side is an address and the endpoint it asked last on that connection. Of one address, whatever it asks, no more than
 `MAX_OF_ADDRESS` are begun in a turn; this machine is no address here, as a proxy on it stands for many visitors.
+
+Reading a request takes time even when it has to wait then. Of an address with many connections only a few are therefore
+read in a turn while another side asks; what the others send waits in the kernel until theirs comes.
 """
 
 import logging
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
@@ -22,6 +26,10 @@ MAX_BEGUN = 2
 """Requests of one side begun in one turn while another side asks, too: about 0.5 ms of work."""
 MAX_OF_ADDRESS = 16
 """Requests of one address begun in one turn while another side asks, too."""
+MAX_READ_AT_ONCE = 8
+"""Connections of one address that are all read as soon as something arrives. Browsers open six."""
+MAX_READ = 2
+"""Connections of an address with more that begin to be read in one turn: as many as can begin a request in it."""
 MIXED_SECONDS = 1.0
 """How long turns are shared after two sides asked at once."""
 
@@ -33,7 +41,7 @@ BOUNDS = (
         per="visitor connection",
         when_full="the connection's later requests stay unread",
         worst_bytes=100,
-        holds=("Turns._waiting", "Turns._begun"),
+        holds=("Turns._waiting", "Turns._unread", "Turns._begun"),
     ),
 )
 
@@ -41,12 +49,16 @@ Side = tuple[str, str]
 
 
 class TakesTurns(Asking, Protocol):
-    """A visitor's connection with a whole head that is not taken yet."""
+    """A visitor's connection, with a whole head that is not taken yet or with none."""
 
     address: str
+    connected_address: str
 
     def take_turn(self) -> None:
         """Begin the request, unless the visitor has left."""
+
+    def read_turn(self) -> None:
+        """Read what the visitor has sent, or will send."""
 
 
 class Turns:
@@ -54,15 +66,23 @@ class Turns:
 
     Args:
         call_soon, now: The loop's.
+        connections: How many connections an address has.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], Any], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], Any],
+        now: Callable[[], float],
+        connections: Callable[[str], int],
+    ) -> None:
         self._call_soon = call_soon
         self._now = now
+        self._connections = connections
         self._latest: Side = ("", "")
         self._shares_until = 0.0  # 0 while one side asks
         self._begun: dict[Side | str, int] = {}  # in this turn, by side and by address
         self._waiting: dict[Side, dict[TakesTurns, None]] = {}
+        self._unread: dict[str, dict[TakesTurns, None]] = {}
         self._is_due = False
 
     def take(self, visit: TakesTurns) -> bool:
@@ -78,14 +98,18 @@ class Turns:
         self._waiting.setdefault(side, {})[visit] = None
         return False
 
+    def read(self, visit: TakesTurns) -> bool:
+        """Whether the visitor may be read now for its next request; if not, `read_turn` is called when it may."""
+        if not self._shares_until or self._connections(visit.connected_address) <= MAX_READ_AT_ONCE:
+            return True
+        self._unread.setdefault(visit.connected_address, {})[visit] = None
+        self._begin_soon()
+        return False
+
     def leave(self, visit: TakesTurns) -> None:
         """The visitor that waits for its turn is gone: it takes none, and is forgotten."""
-        side = _side(visit)
-        line = self._waiting.get(side)
-        if line is not None:
-            line.pop(visit, None)
-            if not line:
-                del self._waiting[side]
+        _forget(self._waiting, _side(visit), visit)
+        _forget(self._unread, visit.connected_address, visit)
 
     def _count(self, side: Side, address: str) -> bool:
         """Count one more in this turn; False when it is one too many."""
@@ -96,24 +120,47 @@ class Turns:
         begun[side] = count + 1
         if address:
             begun[address] = of_address + 1
+        self._begin_soon()
+        return True
+
+    def _begin_soon(self) -> None:
         if not self._is_due:
             self._is_due = True
             self._call_soon(self._begin_turn)
-        return True
 
     def _begin_turn(self) -> None:
         """A new turn: those that wait go first, one side after the other."""
         self._is_due = False
         self._begun.clear()
+        for address in list(self._unread):
+            self._read_some(address)
         for side in list(self._waiting):
             line = self._waiting.pop(side)
             while line and self._count(side, (visit := next(iter(line))).address):
                 del line[visit]
-                _take_turn(visit)
+                _give_turn(visit, visit.take_turn)
             if line:
                 self._waiting[side] = line  # behind the others, should its address have too many sides
+        if self._unread:
+            self._begin_soon()
         if self._shares_until and not self._waiting and self._now() > self._shares_until:
             self._shares_until = 0.0
+
+    def _read_some(self, address: str) -> None:
+        line = self._unread[address]
+        for visit in list(islice(line, MAX_READ)):
+            del line[visit]
+            _give_turn(visit, visit.read_turn)
+        if not line:
+            del self._unread[address]
+
+
+def _forget(lines: dict[Any, dict[TakesTurns, None]], key: Any, visit: TakesTurns) -> None:
+    line = lines.get(key)
+    if line is not None:
+        line.pop(visit, None)
+        if not line:
+            del lines[key]
 
 
 def _side(visit: TakesTurns) -> Side:
@@ -121,9 +168,9 @@ def _side(visit: TakesTurns) -> Side:
     return visit.peer.host, endpoint.host if endpoint is not None else ""
 
 
-def _take_turn(visit: TakesTurns) -> None:
+def _give_turn(visit: TakesTurns, turn: Callable[[], None]) -> None:
     """One visitor's fault must not keep the others from their turn."""
     try:
-        visit.take_turn()
+        turn()
     except Exception:
         log.exception("a request failed host=%s", visit.request.host)

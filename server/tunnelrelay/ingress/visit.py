@@ -59,13 +59,15 @@ class Visit(Outgoing):
         """See `VisitorConnection.connection_made`."""
         super().connection_made(transport)
         self.peer = self.connected_peer
-        if not self.ingress.enter(self):
+        if self.ingress.enter(self):
+            self._await_request()
+        else:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""
         self.ingress.leave(self)
-        if self._waits:
+        if self._waits or self._is_unread:
             self.ingress.turns.leave(self)
         if self._task is not None:
             self._task.cancel()
