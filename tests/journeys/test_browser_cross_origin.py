@@ -1,4 +1,4 @@
-"""What a page of another origin, which the owner named, learns in a real Chromium when the relay answers instead of the app."""
+"""What a page of another origin that the owner named learns, in a real Chromium, when the relay answers for the app."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
