@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dashboard.test_edges import HOSTILE, Elements
+from tests.dashboard.test_edges import HOSTILE, Elements, text_of
+from tests.dashboard.test_logins import session
 from tests.support.dashboard import InMemory
+from tests.support.managed import ADMIN
 from tunnelrelay.dashboard.views import audit, audit_event
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.observe.audit import KINDS
@@ -131,7 +133,7 @@ DETAILS = st.dictionaries(NAMES, VALUES | VALUES.map(json.dumps), max_size=5)
 
 @given(st.text() | DETAILS.map(json.dumps))
 def test_whatever_the_details_are_they_are_shown_as_texts(details):
-    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=details), {})
+    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=details), {}, {})
 
     changed = [text for change in event.changes for text in (change.name, change.before, change.after)]
     assert all(isinstance(text, str) for text in (event.about, *changed, *audit_event.row_of(event)))
@@ -144,8 +146,8 @@ FILLED = VALUES.filter(lambda value: value not in (None, "", [], {}))
 def test_no_value_is_left_out_that_says_something(values):
     kept = {name: value for name, value in values.items() if name not in {"before", "after"}}
 
-    plain = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps(kept)), {})
-    edited = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"after": json.dumps(values)})), {})
+    plain = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps(kept)), {}, {})
+    edited = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"after": json.dumps(values)})), {}, {})
 
     assert {name for name, text in plain.details if text} == set(kept)
     assert {change.name for change in edited.changes if change.after} == set(values)
@@ -153,7 +155,7 @@ def test_no_value_is_left_out_that_says_something(values):
 
 @pytest.mark.parametrize("value", [{"name": "red"}, {"a": {"b": []}}, {"": None}])
 def test_an_object_is_shown_as_json(value):
-    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"rule": value})), {})
+    event = audit_event.shown(AuditRow(at=0.0, kind="x", details=json.dumps({"rule": value})), {}, {})
 
     assert event.details == (("rule", json.dumps(value)),)
 
@@ -182,3 +184,42 @@ async def test_the_list_calls_events_by_name_and_keeps_the_kind_at_hand(house, a
     page = (await admin.get("/audit")).text
     assert '<span class="what" title="login.ok">Signed in' in page
     assert '<option value="login.ok">Signed in</option>' in page
+
+
+async def signed_in_somewhere(house: InMemory, host: str, owner: str, who: str, email: str | None = None) -> str:
+    """A visitor who is signed in at a host of this owner's, with the events of that. Returns their digest."""
+    row = session(host, who, now=house.managed.clock(), email=email)
+    await house.managed.store.save_session(row)
+    digest = house.managed.ground.audit.person(row.issuer, row.subject)
+    await happened(house, kind="login.ok", host=host, owner=owner, subject=digest, peer="198.51.100.7")
+    return digest
+
+
+async def test_a_login_says_who_it_was_as_long_as_they_are_signed_in(house, admin):
+    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="ann")
+    digest = await signed_in_somewhere(house, "red.tun.example", "ann", "alice")
+    assert "alice@acme.example" in text_of((await admin.get("/audit?kind=login.ok")).text)
+
+    house.managed.clock.now += 7200
+    later = text_of((await admin.get("/audit?kind=login.ok")).text)
+
+    assert "alice@acme.example" not in later
+    assert f"visitor {digest[:8]}" in later
+
+
+async def test_a_person_without_an_address_is_called_by_their_subject(house, admin):
+    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="ann")
+    await signed_in_somewhere(house, "red.tun.example", "ann", "auth0|5f7c", email="")
+
+    assert "auth0|5f7c" in text_of((await admin.get("/audit")).text)
+
+
+async def test_a_member_reads_no_name_of_a_visitor_of_another_owner(house, admin):
+    """Row 138: the event is ann's, of when the host was hers; who is signed in there now is bob's to know."""
+    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="bob")
+    digest = await signed_in_somewhere(house, "red.tun.example", "ann", "alice")
+    async with house.signed_in(await house.user("ann", "ann")) as ann:
+        page = text_of((await ann.get("/audit")).text)
+
+    assert "alice" not in page
+    assert f"visitor {digest[:8]}" in page

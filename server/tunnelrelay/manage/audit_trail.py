@@ -5,14 +5,15 @@ provider, from which address an administrator works. Members read it without the
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tunnelrelay.manage.actor import Access, Actor
 from tunnelrelay.manage.ground import Ground, page_size
+from tunnelrelay.manage.logins import AREA as LOGINS_AREA
 from tunnelrelay.observe.audit import CHANGES, KINDS
-from tunnelrelay.store.base import AuditRow
+from tunnelrelay.store.base import AuditRow, Whose
 
 AREA = "audit"
 MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
@@ -20,6 +21,8 @@ MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
 MAX_COLLEAGUES = 1000
 """Users of a member's owner that are looked up to tell who is a colleague. What users beyond these did is shown to
 members without the address it came from."""
+MAX_LOGINS = 1000
+"""Logins at the hosts of a page of events that are looked through for the persons in them, the most recently used."""
 OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset({"former", "sessions"})}
 """By kind of event, a former owner's details: who that was, and how many of its visitors were signed in."""
 
@@ -70,6 +73,27 @@ class AuditTrail:
             colleagues = await ground.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
         ids = frozenset(user.id for user in colleagues)
         return [for_member(row, actor.owner, ids) for row in rows]
+
+    async def people(self, actor: Actor, rows: Sequence[AuditRow]) -> dict[str, str]:
+        """Who the persons of these events are, by digest: e-mail address, or subject where there is none.
+
+        An event holds a digest only, so a person is known here for as long as they are signed in at a host of these
+        events, and the actor may see that login.
+
+        Raises:
+            ManageError: FORBIDDEN, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        wanted = {row.subject for row in rows if row.subject}
+        hosts = frozenset(row.host for row in rows if row.subject)
+        if not wanted or not actor.may(LOGINS_AREA, Access.READ):
+            return {}
+        whose = Whose(hosts=hosts, live_at=ground.clock(), owner=actor.only_owner)
+        with ground.asking():
+            logins = await ground.store.sessions(whose, limit=MAX_LOGINS)
+        people = {ground.audit.person(login.issuer, login.subject): login.email or login.subject for login in logins}
+        return {digest: name for digest, name in people.items() if digest in wanted}
 
 
 def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditRow:

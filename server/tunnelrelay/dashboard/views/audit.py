@@ -82,7 +82,8 @@ async def _events(asked: Asked, before: int | None, limit: int) -> list[Shown]:
     )
     users = await services.users.page(asked.actor, limit=MAX_USERS)
     names = {user.id: user.name for user in users}
-    return [shown(row, names) for row in rows]
+    people = await services.audit.people(asked.actor, rows)
+    return [shown(row, names, people) for row in rows]
 
 
 def _filters(asked: Asked) -> dict[str, str]:

@@ -15,6 +15,8 @@ TIMES = frozenset({"expires_at", "until"})
 """Values that are Unix times."""
 NAMES = ("name", "description", "id", "user")
 """What says what an event is about when no host does, the best first."""
+SHORT_DIGEST = 8
+"""Characters of a person's digest in the list: enough to tell the visitors of a page apart."""
 MAX_YEAR_SECONDS = 253_402_300_800.0
 """The year 10000: no time that can be written."""
 
@@ -38,6 +40,7 @@ class Shown:
         actor: Whose doing it was, by name where that is known; "" when nobody's.
         actor_id: The same one's id.
         person: Digest of the visitor; "" for none.
+        person_name: What the list calls them: by name where that is known, else by the digest's beginning.
         details: What else is known, by name.
         had: Whether the thing was there before.
         has: Whether it is there now.
@@ -56,6 +59,7 @@ class Shown:
     actor_id: str
     peer: str
     person: str
+    person_name: str
     request_id: str
     node: str
     details: tuple[tuple[str, str], ...]
@@ -64,11 +68,12 @@ class Shown:
     has: bool
 
 
-def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
+def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) -> Shown:
     """An event as it is kept.
 
     Args:
         names: Of users, by id.
+        people: Names of visitors, by digest.
     """
     details = _object(row.details)
     had, has = "before" in details, "after" in details
@@ -90,6 +95,7 @@ def shown(row: AuditRow, names: Mapping[str, str]) -> Shown:
         actor_id=row.actor,
         peer=row.peer,
         person=row.subject,
+        person_name=people.get(row.subject, f"visitor {row.subject[:SHORT_DIGEST]}") if row.subject else "",
         request_id=row.request_id,
         node=row.node,
         details=tuple((name, text if name == "id" else names.get(text, text)) for name, text in texts.items() if text),
