@@ -359,7 +359,15 @@ def _dashboard_deps(given: Given, ground: _Ground, services: Services) -> Deps:
     key = ground.keys.ring.digest_key("dashboard")
     issuer = given.config.dashboard_oidc or ""
     provider = urlsplit(issuer).hostname or ""
-    return Deps(address=given.address, services=services, key=key, clock=given.clock, provider=provider, issuer=issuer)
+    return Deps(
+        address=given.address,
+        services=services,
+        key=key,
+        clock=given.clock,
+        provider=provider,
+        issuer=issuer,
+        needs_tokens=given.config.needs_tokens,
+    )
 
 
 def _api(services: Services, address: PublicAddress) -> ASGIApp:

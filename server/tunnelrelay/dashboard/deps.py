@@ -21,6 +21,7 @@ class Deps:
         clock: Unix time.
         provider: How the operator's OpenID provider is called on the button of the sign-in page; "" without one.
         issuer: Its issuer, as the operator wrote it.
+        needs_tokens: Whether agents must show an authtoken.
     """
 
     address: PublicAddress
@@ -29,6 +30,7 @@ class Deps:
     clock: Callable[[], float]
     provider: str = ""
     issuer: str = ""
+    needs_tokens: bool = True
 
     @property
     def origin(self) -> str:

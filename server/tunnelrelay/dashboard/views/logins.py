@@ -27,8 +27,10 @@ def routes(deps: Deps) -> list[Route]:
 
 async def _list(asked: Asked) -> Response:
     filters = _filters(asked)
+    providers = await asked.deps.services.providers.page(asked.actor, limit=1)
     return asked.page(
         "logins/list.html",
+        provider=providers[0].row.name if providers else "",
         **await _now(asked),
         filters=filters,
         events="" if asked.query("before") else address("/logins/events", **filters),
