@@ -40,6 +40,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,
     "tunnelrelay.observe": f"tunnelctl.secret {GROUND}",
+    "tunnelrelay.systemd": "",
     "tunnelrelay.tokens": f"{GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
     "tunnelrelay.oidc": f"tunnelctl.http1 tunnelctl.oidc {GROUND} tunnelrelay.store tunnelrelay.policy "

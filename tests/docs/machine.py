@@ -9,6 +9,7 @@ import configparser
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,13 +93,19 @@ class Machine:
         self.own(state_directory, unit["User"])
         command = unit["ExecStart"].split()
         self._check_writes(unit, state_directory, Path(command[command.index("--config") + 1]))
-        with (self.state / f"{name}.log").open("ab") as log:
+        said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = f"\0{name}-{os.getpid()}"
+        said.bind(address)
+        said.settimeout(PATIENCE)
+        with said, (self.state / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 command,
-                env={**os.environ, "STATE_DIRECTORY": str(state_directory)},
+                env={**os.environ, "STATE_DIRECTORY": str(state_directory), "NOTIFY_SOCKET": f"@{address[1:]}"},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        (self.state / f"{name}.pid").write_text(str(child.pid))
+            (self.state / f"{name}.pid").write_text(str(child.pid))
+            if unit["Type"] == "notify":
+                assert said.recv(4096) == b"READY=1"
 
     def stop(self, name: str) -> None:
         """End a unit's program and wait until it is gone."""

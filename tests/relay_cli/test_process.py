@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.support.processes import environment
+from tests.support.raw_http import fetch
 from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
 from tunnelctl.cli.exits import Exit
@@ -24,13 +27,13 @@ def command(tmp_path, *flags):
 
 
 @contextlib.asynccontextmanager
-async def relay(tmp_path, *flags, ignored=()):
+async def relay(tmp_path, *flags, ignored=(), more=()):
     def ignore():
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
 
     process = await asyncio.create_subprocess_exec(
-        *command(tmp_path, *flags), env=environment({}), cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=ignore
+        *command(tmp_path, *flags), env=environment(dict(more)), cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=ignore
     )
     try:
         yield process
@@ -100,3 +103,61 @@ async def test_it_runs_with_its_standard_streams_closed(tmp_path, closed):
     async with asyncio.timeout(PATIENCE):
         await process.wait()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "abstract"])
+async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(tmp_path, kind):
+    """`Type=notify` of the unit in the guide."""
+    address = f"{tmp_path}/notify" if kind == "file" else f"@{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0", 1) if kind == "abstract" else address)
+        manager.settimeout(PATIENCE)
+        async with relay(tmp_path / "data", more={"NOTIFY_SOCKET": address}) as process:
+            assert await asyncio.to_thread(manager.recv, 4096) == b"READY=1"
+            ready = await until_ready(process)
+            process.terminate()
+            assert await asyncio.to_thread(manager.recv, 4096) == b"STOPPING=1"
+            assert await process.wait() == 0
+    assert ready
+
+
+async def test_it_serves_though_the_service_manager_has_gone(tmp_path):
+    async with relay(tmp_path, more={"NOTIFY_SOCKET": f"{tmp_path}/none"}) as process:
+        assert await until_ready(process)
+
+
+@pytest.mark.parametrize(("is_journal", "form"), [(True, "text"), (False, "text"), (True, "json")])
+async def test_lines_for_the_journal_have_no_time_of_their_own(tmp_path, is_journal, form):
+    """The journal writes the time; programs that read JSON go by the record's."""
+    ours, journal = socket.socketpair()
+    status = os.fstat(journal.fileno())
+    stream = f"{status.st_dev}:{status.st_ino if is_journal else status.st_ino + 1}"
+    process = await asyncio.create_subprocess_exec(
+        *command(tmp_path, f"--log-format={form}"),
+        env=environment({"JOURNAL_STREAM": stream}),
+        cwd=ROOT,
+        stderr=journal,
+    )
+    journal.close()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        line = b""
+        while b"relay ready" not in line:
+            line = await reader.readline()
+            assert line
+        http = re.search(rb"127\.0\.0\.1:(\d+)", line)
+        await fetch(int(http[1]), "GET", "/some/path", host="nothing.localhost")
+        visit = b""
+        while b"/some/path" not in visit:
+            visit = await reader.readline()
+    finally:
+        process.terminate()
+        await process.wait()
+        writer.close()
+    begins = {
+        ("text", True): rb"info ",
+        ("text", False): rb"20\d\d-\d\d-\d\dT\S+ info ",
+        ("json", True): rb'\{"time":"20',
+    }
+    assert re.match(begins[form, is_journal], line)
+    assert re.match(begins[form, is_journal], visit)

@@ -90,7 +90,7 @@ class AccessLog:
 
     Args:
         write: Takes whole lines; must not block (`logs.LineWriter.write`).
-        form: `text` for people, `json` for programs.
+        form: `text` for people, `json` for programs, `journal` for text without the time.
         is_on: False throws every record away (`log_level` above `info`).
         call_later: The event loop's by default; tests turn their own clock.
     """
@@ -100,13 +100,13 @@ class AccessLog:
     def __init__(
         self,
         write: Callable[[bytes], object],
-        form: Literal["text", "json"] | str = "text",
+        form: Literal["text", "json", "journal"] | str = "text",
         *,
         is_on: bool = True,
         call_later: CallLater | None = None,
     ) -> None:
         self._write = write
-        self._line = json_line if form == "json" else text_line
+        self._line = LINES[form]
         self._is_on = is_on
         self._call_later = call_later
         self._records: list[Exchange] = []
@@ -132,10 +132,15 @@ class AccessLog:
 
 def text_line(exchange: Exchange) -> bytes:
     """The record for people: time, request, status, duration, then the rest as key=value."""
+    return f"{timestamp(exchange.at)} ".encode() + journal_line(exchange)
+
+
+def journal_line(exchange: Exchange) -> bytes:
+    """The same without the time, which systemd's journal writes itself."""
     who = _who(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
     upgrade = f" upgrade={quoted(exchange.upgrade)}" if exchange.upgrade else ""
     return (
-        f"{timestamp(exchange.at)} info {quoted(exchange.method)} {quoted(exchange.host + clean_path(exchange.path))} "
+        f"info {quoted(exchange.method)} {quoted(exchange.host + clean_path(exchange.path))} "
         f"{exchange.status} {exchange.seconds * 1000:.1f}ms in={exchange.bytes_in} out={exchange.bytes_out} "
         f"{who}{upgrade} id={quoted(exchange.request_id)}\n"
     ).encode()
@@ -152,6 +157,10 @@ def json_line(exchange: Exchange) -> bytes:
     rest = encoded[encoded.index(b",") :]  # `at` is the first field; programs get it as RFC 3339 like every record
     head = f'{{"time":"{timestamp(exchange.at)}","level":"info","msg":"exchange"'
     return clean_json(head.encode() + rest) + b"\n"
+
+
+LINES = {"text": text_line, "json": json_line, "journal": journal_line}
+"""Writes one record, by the form of the log."""
 
 
 def clean_path(path: str) -> str:

@@ -132,11 +132,20 @@ class LogHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """`time level message key=value …`, one line a record; tracebacks follow indented."""
+    """`time level message key=value …`, one line a record; tracebacks follow indented.
+
+    Args:
+        has_time: False leaves the time out, for a reader that writes it itself.
+    """
+
+    def __init__(self, *, has_time: bool = True) -> None:
+        super().__init__()
+        self._has_time = has_time
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        words = [timestamp(record.created), record.levelname.lower(), printable(redact(record.getMessage()))]
+        words = [timestamp(record.created)] if self._has_time else []
+        words += [record.levelname.lower(), printable(redact(record.getMessage()))]
         words.extend(f"{name}={quoted(redact(str(value)))}" for name, value in _fields(record).items())
         lines = [" ".join(words), *self._traceback(record)]
         return "\n".join(lines)
@@ -165,12 +174,16 @@ class JsonFormatter(logging.Formatter):
 
 
 class Logs:
-    """The relay's log, both kinds: what `logging` gets and what `access` gets come out of one writer, in order."""
+    """The relay's log, both kinds: what `logging` gets and what `access` gets come out of one writer, in order.
+
+    Args:
+        form: `text`, `json`, or `journal`: text without the time.
+    """
 
     def __init__(self, form: str = "text", level: str = "info", *, sink: Sink | None = None) -> None:
         self.writer = LineWriter(sys.stderr.buffer if sink is None else sink)
         self._handler = LogHandler(self.writer)
-        self._handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+        self._handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(has_time=form != "journal"))
         severity = logging.getLevelNamesMapping()[level.upper()]
         levels = dict.fromkeys(_OURS, severity) | {"": max(severity, LIBRARIES_LEVEL)}
         self._before = {name: logging.getLogger(name).level for name in levels}
