@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.audit_log import DAY, PING_EVERY, PURGE_EVERY, AuditKeeper
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.store.base import StoreError
-from tunnelrelay.store.memory import MemoryStore
 
 START = 1_700_000_000.0
 

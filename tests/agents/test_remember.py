@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import PATIENCE
 from tunnelrelay.agents.names import random_label
@@ -15,7 +16,6 @@ from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, SessionRow, StoreError, Whose
-from tunnelrelay.store.memory import MemoryStore
 
 HOST = "demo.tun.example"
 DAY = 86_400.0

@@ -1,10 +1,10 @@
 """Tokens that are revoked in the store are heard of, also without anybody telling the relay."""
 
 from tests.oidc.world import START, Clock
+from tests.support.memory_store import MemoryStore
 from tunnelrelay import tokens
 from tunnelrelay.agents.revoked import RevokedTokens
 from tunnelrelay.store.base import StoreError
-from tunnelrelay.store.memory import MemoryStore
 
 
 class Scene:

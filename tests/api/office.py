@@ -8,6 +8,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from tests.api.asking import ADDRESS, Program
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.app import build_api
 from tunnelrelay.assembly import Parts, assemble
@@ -18,7 +19,6 @@ from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.services import Services
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.resources import UserRow
 
 OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, via="command")

@@ -9,6 +9,7 @@ from tests.oidc.test_bearer import Relay
 from tests.oidc.test_resolve import names
 from tests.oidc.test_warm import Warmed
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, PEER, Clock, Gate, World, connection
+from tests.support.memory_store import MemoryStore
 from tunnelctl.oidc.judge_answer import MAX_DOCUMENT
 from tunnelctl.oidc.keys import MAX_KEYS as MAX_PROVIDERS_KEYS
 from tunnelrelay.observe.audit import Audit
@@ -19,7 +20,6 @@ from tunnelrelay.oidc.known_providers import KnownProviders
 from tunnelrelay.oidc.login_limits import LoginLimits
 from tunnelrelay.oidc.resolve import Resolver
 from tunnelrelay.oidc.session_ends import EndedSessions
-from tunnelrelay.store.memory import MemoryStore
 
 DISCOVERY = "/.well-known/openid-configuration"
 GROUPS = [f"{number:04d}{'g' * 60}" for number in range(60)]

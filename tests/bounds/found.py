@@ -16,12 +16,9 @@ AREAS = ("tunnelrelay", "tunnelctl.memo", "tunnelctl.wire", "tunnelctl.http1", "
 """The relay, and what it shares with the agent."""
 WITHOUT = (
     "tunnelrelay.cli",
-    "tunnelrelay.store.memory",
-    "tunnelrelay.store.resource_memory",
     "tunnelrelay.api.",
 )
-"""Commands end when they are done; the stores in memory are for tests; models of the API live for one request, whose
-body is bounded."""
+"""Commands end when they are done; models of the API live for one request, whose body is bounded."""
 GROWING = frozenset(
     {"dict", "list", "set", "deque", "bytearray", "Counter", "OrderedDict", "defaultdict", "WeakSet"}
     | {"Queue", "Buckets", "Turns", "WeakKeyDictionary", "WeakValueDictionary"}

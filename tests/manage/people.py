@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from tests.oidc.world import TUN_EXAMPLE, Clock
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.api_keys import ApiKeys
@@ -17,7 +18,6 @@ from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.store.base import Whose
-from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.resources import UserRow
 
 COOL = 1000.0

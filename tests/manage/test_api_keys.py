@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from tests.manage.people import OPERATOR, PEER, Office, acting
+from tests.support.memory_store import MemoryStore
 from tunnelctl.secret import redact
 from tunnelrelay.manage.actor import SCOPES
 from tunnelrelay.manage.api_keys import MAX_KEYS, TOUCH_SECONDS
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.store.base import StoreError
-from tunnelrelay.store.memory import MemoryStore
 
 
 @pytest.fixture

@@ -59,8 +59,8 @@ LISTS: dict[str, Try] = {
 }
 """Hold nothing that is red's."""
 
-OWN_ONLY = {"users.me", "users.has_admin"}
-"""Ask for nobody's things, or are no method of an actor's."""
+OWN_ONLY = {"users.me"}
+"""Ask for nothing but the actor's own."""
 OF_STRANGERS = {
     "api_keys.authenticate",
     "api_keys.holder",

@@ -12,6 +12,7 @@ from tests.manage.test_edges import SECRET as SECRETS
 from tests.manage.test_edges import guarded, login, with_policy
 from tests.manage.test_providers import SECRET, WORK, by_name
 from tests.support.managed import ADMIN, ANN, Managed
+from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.manage.edge_policy import EdgePolicies
@@ -20,7 +21,6 @@ from tunnelrelay.manage.edges import Change, NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.store import SqliteStore
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.manage.people import OPERATOR, PEER, Office, acting
 from tests.oidc.world import TUN_EXAMPLE
+from tests.support.memory_store import MemoryStore
 from tunnelctl.secret import redact
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.manage.sign_in_rows import CODE_SECONDS, IDLE_SECONDS, MAX_CODES, MAX_SECONDS, MAX_SESSIONS
 from tunnelrelay.manage.sign_ins import BURST_ATTEMPTS, sign_in_link
-from tunnelrelay.store.memory import MemoryStore
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from tests.observe.test_access import Clock, exchange
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, Browser, World, connection
 from tests.policy.making import oidc, policy
+from tests.support.memory_store import MemoryStore
 from tests.support.waiting import PATIENCE
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.address import PublicAddress
@@ -22,7 +23,6 @@ from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.rules import Policy, Rules
-from tunnelrelay.store.memory import MemoryStore
 
 NOW = 1763895622.1234
 

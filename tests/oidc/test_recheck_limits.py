@@ -16,13 +16,13 @@ from tests.oidc.world import (
     public,
     signed_in,
 )
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.oidc.known_providers import MAX_CALLS, Busy
 from tunnelrelay.oidc.recheck import AWAY_SECONDS
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway, SessionsAway
 from tunnelrelay.store.base import SessionRow, StoreError, Whose
-from tunnelrelay.store.memory import MemoryStore
 
 
 async def test_a_refresh_moves_neither_the_absolute_end_nor_the_idle_one() -> None:

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from tests.oidc.world import APP, START, World, connection, signed_in
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.oidc.redeem import MAX_CLAIMS
 from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.session import MAX_ID_TOKEN, MAX_KEPT_TOKEN, NEVER, Grant
 from tunnelrelay.oidc.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, StoreError, Whose
-from tunnelrelay.store.memory import MemoryStore
 
 
 class CountingStore(MemoryStore):

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from tests.oidc.world import APP, EVIL, START, Browser, World, connection, signed_in
+from tests.support.memory_store import MemoryStore
 from tunnelrelay.oidc.session import sid_key
 from tunnelrelay.oidc.sessions import COOKIE_LENGTH, UNKNOWN
 from tunnelrelay.oidc.tokens import LEEWAY
 from tunnelrelay.policy.rules import Rules
 from tunnelrelay.store.base import Whose
-from tunnelrelay.store.memory import MemoryStore
 
 
 async def test_a_session_survives_a_restart_of_the_relay() -> None:

@@ -12,6 +12,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from tests.support.memory_store import MemoryStore
 from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.secret import Secret
@@ -33,7 +34,6 @@ from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.policy.rules import Connection, Rules
-from tunnelrelay.store.memory import MemoryStore
 
 APP, EVIL = "app.tun.example", "evil.tun.example"
 ISSUER = "https://idp.acme.example"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.memory_store import MemoryStore
 from tunnelctl.secret import redact
 from tunnelrelay import tokens
-from tunnelrelay.store.memory import MemoryStore
 
 
 async def test_a_token_is_good_until_it_is_revoked() -> None:

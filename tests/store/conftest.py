@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory_store import MemoryStore
 from tests.support.postgres import PostgresServer
 from tunnelrelay.config_database import DatabaseUrl
 from tunnelrelay.store.base import Store
-from tunnelrelay.store.memory import MemoryStore
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.store import SqliteStore
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, ok
 from tunnelrelay.address import PublicAddress
@@ -31,7 +32,6 @@ from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 from tunnelrelay.store.base import Store, Whose
-from tunnelrelay.store.memory import MemoryStore
 
 COOL_SECONDS = 1000.0
 ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)

@@ -154,11 +154,6 @@ class Users:
         with self.ground.asking():
             return await self._known(actor.user_id)
 
-    async def has_admin(self) -> bool:
-        """Whether an enabled administrator is left."""
-        with self.ground.asking():
-            return await has_enabled_admin(self.ground.store)
-
     # The inside
 
     async def _known(self, user_id: str) -> UserRow:

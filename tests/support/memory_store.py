@@ -1,10 +1,11 @@
-"""A store that forgets everything with the process: for tests, and the plainest telling of what a store does."""
+"""A relay's store in dicts, where tests need no database. tests/store holds it to the contract of the real ones."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
+from tests.support.memory_collection import MemoryCollection
 from tunnelrelay.model import Token
 from tunnelrelay.store import schema
 from tunnelrelay.store.base import (
@@ -21,7 +22,6 @@ from tunnelrelay.store.base import (
     StoreError,
     Whose,
 )
-from tunnelrelay.store.resource_memory import MemoryCollection
 from tunnelrelay.store.resources import (
     COLLECTIONS,
     ApiKeyRow,
@@ -37,7 +37,7 @@ from tunnelrelay.store.texts import fitted
 
 
 class MemoryStore:
-    """`base.Store` in dicts. Grows without limit: not for a public relay."""
+    """`base.Store` in dicts, without a limit on their size."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, Token] = {}
