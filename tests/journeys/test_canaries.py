@@ -71,7 +71,7 @@ class Run:
         """An agent at the chattiest level; its tunnel answers."""
         child = processes.python(
             name, "tunnelctl", "http", str(upstream), f"--relay=http://127.0.0.1:{self.stack.port}", "--log=stdout",
-            f"--log-format={form}", "--log-level=debug", f"--subdomain={name}", *flags, env=env,
+            f"--log-format={form}", "--log-level=debug", f"--subdomain={name}", *flags, env=env, anew=True,
         )  # fmt: skip
         self.stack.children.append(child)
         return child

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.processes import Child, python
 from tests.support.tools import ROOT, missing, require_tool
 from tests.support.waiting import PATIENCE
 
@@ -69,7 +69,7 @@ def mock_provider(users: Mapping[str, Mapping[str, Any]] = USERS, port: int | No
     """PyPI oidc-provider-mock: no PKCE, no `iss`; one click on a user's name signs in."""
     port = port or free_port()
     claims = [f"--user-claims={json.dumps({'sub': sub, **rest})}" for sub, rest in users.items()]
-    child = Child("idp", [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port), *claims])
+    child = python("idp", "oidc_provider_mock", "--port", str(port), *claims)
     with _ended(child):
         child.wait_for(lambda line: "Uvicorn running" in line)
         yield Provider("mock", f"http://localhost:{port}", child)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support.forkserver import Forked, forked
 from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
 
@@ -29,14 +30,17 @@ class Child:
         lines: Both, as they came in; its length is a mark for `wait_for(after=...)`.
     """
 
-    def __init__(self, name: str, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, args: Sequence[str], *, env: Mapping[str, str] | None = None, forked: Forked | None = None
+    ) -> None:
+        """Start `args`, unless they have been `forked` already."""
         self.name = name
         self.args = list(args)
         self.out: list[str] = []
         self.err: list[str] = []
         self.lines: list[str] = []
         self._news = threading.Condition()
-        self._process = subprocess.Popen(
+        self._process = forked or subprocess.Popen(
             self.args,
             cwd=ROOT,
             env=environment(env or {}),
@@ -182,13 +186,20 @@ def record_of(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def python(name: str, module: str, *args: str, env: Mapping[str, str] | None = None) -> Child:
-    """`python -m module args...` with this interpreter."""
-    return Child(name, [sys.executable, "-m", module, *args], env=env)
+def python(name: str, module: str, *args: str, env: Mapping[str, str] | None = None, anew: bool = False) -> Child:
+    """`python -m module args...` with this interpreter.
+
+    Args:
+        anew: Start the interpreter too, so that `ps` shows the arguments; it takes a second longer.
+    """
+    line = [sys.executable, "-m", module, *args]
+    return Child(name, line, env=env, forked=None if anew else forked(module, args, environment(env or {})))
 
 
-def run(module: str, *args: str, env: Mapping[str, str] | None = None, timeout: float = 60) -> Child:
+def run(
+    module: str, *args: str, env: Mapping[str, str] | None = None, timeout: float = 60, anew: bool = False
+) -> Child:
     """Runs `python -m module args...` to its end."""
-    child = python(module, module, *args, env=env)
+    child = python(module, module, *args, env=env, anew=anew)
     child.wait(timeout)
     return child
