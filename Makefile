@@ -27,7 +27,7 @@ test: lint $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(ARGS)
 
 journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
-	$(PY) -m pytest tests/journeys tests/docs/test_examples.py $(ARGS)
+	$(PY) -m pytest tests/journeys $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
 	$(PY) -m tests.fuzz

@@ -56,6 +56,8 @@ class Desk:
         self.whose = ONLY_ONE
         self.machine: Machine | None = None
         self._postgres = postgres
+        self._is_given: set[str] = set()
+        self._provider = ""
         self._open = ExitStack()
         self.authority = Authority(folder / "authority")
         self.authority.issue(DOMAIN)
@@ -125,6 +127,9 @@ class Desk:
 
     def give(self, step: Step) -> None:
         what, _, rest = step.rest.partition(" ")
+        if what in {"app", "relay"} & self._is_given:
+            return
+        self._is_given.add(what)
         give: dict[str, Callable[[str], None]] = {
             "app": self._give_app,
             "relay": self._give_relay,
@@ -150,7 +155,8 @@ class Desk:
 
     def _give_provider(self, url: str) -> None:
         """A provider that stands in for the one at `url`; it believes everybody, and knows every client."""
-        self.issuers[url] = self._open.enter_context(mock_provider()).issuer
+        self._provider = self._provider or self._open.enter_context(mock_provider()).issuer
+        self.issuers[url] = self._provider
 
     def _give_issuer(self, words: str) -> None:
         """An issuer of tokens in the place of the one at a URL; $TOKEN is one of its tokens."""
@@ -250,6 +256,17 @@ class Desk:
     def log(self) -> str:
         """What the relay's machine has to say when something failed."""
         return "\n".join(file.read_text() for file in self.root.glob("state/*.log"))
+
+    def turn_page(self) -> None:
+        """Ends the page's tunnels. What was given stays, for the next page."""
+        tunnels = [child for name, child in self.running if name == "tunnel"]
+        self.running = [(name, child) for name, child in self.running if name != "tunnel"]
+        for child in reversed(tunnels):
+            child.stop()
+        self.exported.clear()
+        self.issuers.clear()
+        self.written = self.seen = ""
+        self.whose = ONLY_ONE
 
     def clear(self) -> None:
         for _, child in reversed(self.running):
