@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import secrets
+from base64 import urlsafe_b64encode
 from typing import Any
 
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
@@ -10,8 +12,9 @@ from tests.oidc.test_resolve import names
 from tests.oidc.test_warm import Warmed
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, PEER, Clock, Gate, World, connection
 from tests.support.memory_store import MemoryStore
-from tunnelctl.oidc.judge_answer import MAX_DOCUMENT
 from tunnelctl.oidc.keys import MAX_KEYS as MAX_PROVIDERS_KEYS
+from tunnelctl.oidc.keys import MAX_KID, MAX_RSA_BITS
+from tunnelctl.oidc.metadata import MAX_ENDPOINT
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.asking import Asking
@@ -77,28 +80,30 @@ async def drive_bad_tokens(bound, monkeypatch):
 
 
 def fat_documents(world: World) -> None:
-    """A provider whose documents are as large as they are taken."""
-    key = world.provider.jwks["keys"][0]
+    """A provider whose documents take as much memory as they are taken with."""
+    numbers = [secrets.randbits(MAX_RSA_BITS) | 1 | 1 << (MAX_RSA_BITS - 1) for _ in range(MAX_PROVIDERS_KEYS)]
     world.provider.jwks = {
-        "keys": [{**key, "kid": f"k{number}", "x": "y" * 7_000} for number in range(MAX_PROVIDERS_KEYS)]
+        "keys": [
+            {"kty": "RSA", "kid": f"{at:02d}" + "k" * (MAX_KID - 3) + "\U0001f600", "n": b64(number), "e": "AQAB"}
+            for at, number in enumerate(numbers)
+        ]
     }
-    world.provider.metadata["more"] = ["m" * 60 for _ in range(MAX_DOCUMENT // 80)]
+    for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "end_session_endpoint"):
+        world.provider.metadata[name] = f"{ISSUER}/".ljust(MAX_ENDPOINT, "e")
+    world.provider.metadata["prompt_values_supported"] = [f"{at:05d}" + "p" * 50 for at in range(2_000)]
+    world.provider.metadata["more"] = ["m" * 60 for _ in range(1_000)]
+
+
+def b64(number: int) -> str:
+    return urlsafe_b64encode(number.to_bytes(MAX_RSA_BITS // 8)).rstrip(b"=").decode()
 
 
 @drives("providers that are known")
-async def drive_known(bound, monkeypatch):
+def drive_known(bound, monkeypatch):
     known = KnownProviders()
     for number in range(2 * bound.limit):
         known.of(connection(owner=owner(number)))
         assert len(known._known) <= bound.limit
-    world = World()
-    fat_documents(world)
-    await world.providers.verify(connection(), lambda metadata, keys: {})
-    with measured() as memory:
-        for number in range(10):
-            await world.providers.verify(connection(owner=owner(number)), lambda metadata, keys: {})
-        world.provider.calls.clear()
-        assert memory.taken / 10 * bound.limit <= bound.worst_bytes
 
 
 @drives("providers that are known of one owner")
@@ -107,8 +112,30 @@ def drive_owners_known(bound, monkeypatch):
     anns = known.of(connection(owner="ann"))
     for number in range(2 * bound.limit):
         known.of(connection(id=f"conn-{number}", owner="eve"))
-        assert known._counts["eve"] <= bound.limit
+        assert known._known.count_of("eve") <= bound.limit
     assert known.of(connection(owner="ann")) is anns
+
+
+@drives("memory of providers that are known")
+async def drive_known_bytes(bound, monkeypatch):
+    """One owner's provider publishes as many and as long keys as are taken; a neighbour's is like any."""
+    world = World()
+    kept = world.providers._known._known
+    assert kept.max_bytes == bound.limit == bound.worst_bytes
+    kept.max_bytes = bound.limit // 16
+    await world.providers.verify(connection(owner="bob"), lambda metadata, keys: {})
+    bobs = world.providers._known.of(connection(owner="bob"))
+    fat_documents(world)
+    await world.providers.verify(connection(owner="ann"), lambda metadata, keys: {})
+    with measured() as memory:
+        for number in range(14):
+            await world.providers.verify(connection(id=f"conn-{number}", owner="ann"), lambda metadata, keys: {})
+            assert kept.total <= kept.max_bytes
+        world.provider.calls.clear()
+        assert kept.count_of("ann") < 12
+        assert kept.max_bytes / 4 < memory.taken <= kept.max_bytes
+    assert world.providers._known.of(connection(owner="bob")) is bobs
+    assert bobs.metadata.value is not None
 
 
 async def calls_under_way(world: World, connections: list[Any]) -> int:
@@ -238,23 +265,58 @@ def fat_claims(number: int) -> dict[str, Any]:
     }
 
 
+async def sign_in(world: World, claims: dict[str, Any], whose: str = "ann") -> bytes:
+    """One more visitor of an owner's, who has sent a request."""
+    conn = connection(owner=whose)
+    cookie = await world.sessions.create(APP, conn, issuer=ISSUER, claims=claims)
+    session: Any = world.sessions.find(cookie, APP, conn, world.clock())
+    session.header_block(world.clock())
+    return cookie
+
+
 @drives("visitors' logins in memory")
 async def drive_sessions(bound, monkeypatch):
     world = World()
-    conn = connection()
-    count = bound.limit // 100
-    world.sessions._max_sessions = count
-    await world.sessions.create(APP, conn, issuer=ISSUER, claims=fat_claims(0))
-    with measured() as memory:
-        for number in range(2 * count):
-            cookie = await world.sessions.create(APP, conn, issuer=ISSUER, claims=fat_claims(number))
-            session: Any = world.sessions.find(cookie, APP, conn, world.clock())
-            session.header_block(world.clock())
-            assert len(world.sessions._sessions) <= count
-        world.store._sessions.clear()
-        world.sessions._ended._ended.clear()
-        world.audit.take()
-        assert 100 * memory.taken <= bound.worst_bytes
+    kept = world.sessions._sessions
+    assert kept.max_count == bound.limit
+    kept.max_count = 20
+    for number in range(40):
+        await sign_in(world, fat_claims(number))
+        assert len(kept) <= 20
+
+
+def emoji_claims(number: int) -> dict[str, Any]:
+    """Little to send, and four bytes in memory for each letter."""
+    return fat_claims(number) | {"name": f"{number:06d}\U0001f600" + "n" * 9_000, "groups": [], "more": ""}
+
+
+def group_claims(number: int) -> dict[str, Any]:
+    """Many short texts, each an object of its own."""
+    return fat_claims(number) | {"name": "", "more": "", "groups": [f"{number:02x}{group:03x}" for group in range(500)]}
+
+
+@drives("memory of visitors' logins")
+async def drive_session_bytes(bound, monkeypatch):
+    """One owner's provider invents people of whom it says as much as is kept, in three ways; a neighbour has a few."""
+    for claims in (fat_claims, emoji_claims, group_claims):
+        world = World()
+        kept = world.sessions._sessions
+        assert kept.max_bytes == bound.limit == bound.worst_bytes
+        kept.max_bytes = bound.limit // 150
+        neighbours = [await sign_in(world, {"sub": f"p{number}"}, "bob") for number in range(20)]
+        await sign_in(world, claims(0))
+        with measured() as memory:
+            number = 0
+            while kept.count_of("ann") > number / 2:
+                number += 1
+                await sign_in(world, claims(number))
+                assert kept.total <= kept.max_bytes
+            world.store._sessions.clear()
+            world.sessions._ended._ended.clear()
+            world.audit.take()
+            assert kept.max_bytes / 2 < memory.taken <= kept.max_bytes
+        conn = connection(owner="bob")
+        assert all(world.sessions.find(cookie, APP, conn, world.clock()) for cookie in neighbours)
 
 
 async def signed_in_again(world: World, count: int, **claims: Any) -> int:

@@ -42,7 +42,8 @@ BY_REASON = {
     """,
     "the length or the range of one value": """
         tunnelctl.oidc.judge_answer: MAX_DOCUMENT MAX_SKEW
-        tunnelctl.oidc.keys: MAX_KEYS MAX_RSA_BITS MAX_RSA_EXPONENT
+        tunnelctl.oidc.keys: MAX_KEYS MAX_KID MAX_RSA_BITS MAX_RSA_EXPONENT
+        tunnelctl.oidc.metadata: MAX_ENDPOINT MAX_PROMPTS MAX_PROMPT
         tunnelctl.wire.texts: MAX_LABELS MAX_LABEL MAX_DESCRIPTION MAX_METADATA
         tunnelrelay.address: MAX_HOST
         tunnelrelay.agents.acl: MAX_RULE
@@ -79,7 +80,7 @@ BY_REASON = {
         tunnelrelay.oidc.redeem: MAX_CLAIMS MAX_EXPIRES_IN
         tunnelrelay.oidc.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
         tunnelrelay.oidc.session_rows: MAX_SEALED
-        tunnelrelay.oidc.tokens: MAX_TOKEN MAX_HEADER MAX_KID MAX_AGE MAX_SUBJECT
+        tunnelrelay.oidc.tokens: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
         tunnelrelay.pages.catalogue: MAX_ACCEPT
         tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
         tunnelrelay.policy.bearer: MAX_ISSUERS MAX_AUDIENCES MAX_CLAIM_RULES MAX_TEXT
@@ -113,7 +114,7 @@ BY_REASON = {
         tunnelrelay.ingress.ingress: MAX_LOOKED_AT
         tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS MAX_READ_AT_ONCE MAX_READ
         tunnelrelay.ingress.visit: MAX_TRIES
-        tunnelrelay.manage.audit_trail: MAX_COLLEAGUES
+        tunnelrelay.manage.audit_trail: MAX_COLLEAGUES MAX_LOGINS
         tunnelrelay.manage.edges: MAX_TRIES
         tunnelrelay.manage.ground: MAX_PAGE
         tunnelrelay.manage.traffic: MAX_RECENT

@@ -38,6 +38,17 @@ async def test_behind_a_request_that_is_served_from_what_was_known_the_provider_
     assert (await world.current(browser)).identity.name == "Alice Brown"
 
 
+async def test_what_a_recheck_brings_counts_in_the_memory_of_logins() -> None:
+    world = refreshing()
+    browser = await due(world)
+    before = world.sessions._sessions.total
+    world.provider.claims["name"] = "A" * 5_000
+    world.find(browser)
+    await world.rechecked()
+    session = world.find(browser)
+    assert world.sessions._sessions.total == session.weight > before + 10_000
+
+
 async def test_row22_a_group_that_was_taken_away_ends_the_session_at_the_next_recheck() -> None:
     """Row 22."""
     world = refreshing(rules=OPS)
@@ -135,7 +146,7 @@ async def test_row62_a_refreshed_token_repeats_the_logins_nonce_or_has_none() ->
     """Row 62."""
     world = refreshing()
     browser = await due(world)
-    grant = await world.sessions.grant_of(world.sessions._sessions[next(iter(world.sessions._sessions))])
+    grant = await world.sessions.grant_of(next(iter(world.sessions._sessions.values())))
     assert grant is not None
     world.provider.refresh_claims = {"nonce": grant.nonce}
     world.find(browser)

@@ -114,7 +114,7 @@ async def test_a_session_that_ends_while_it_is_being_read_does_not_come_back() -
 
 async def test_memory_holds_no_more_sessions_than_it_may_and_forgets_none() -> None:
     world = World()
-    world.sessions._max_sessions = 3
+    world.sessions._sessions.max_count = 3
     browsers = [await signed_in(world) for _ in range(10)]
     assert len(world.sessions._sessions) == 3
     assert [bool(await world.signed_in(browser)) for browser in browsers] == [True] * 10

@@ -15,6 +15,8 @@ MAX_RSA_BITS = 8192
 MIN_RSA_BITS = 2048
 MAX_RSA_EXPONENT = 2**32
 """Real keys have 65,537. An exponent of thousands of bits makes every check take seconds."""
+MAX_KID = 256
+"""Characters of a key's name. Tokens that name a longer one are refused, so that such a key is of no use."""
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 PublicKey = RSAKey | ECKey | OKPKey
@@ -27,11 +29,13 @@ class ProviderKey:
     Attributes:
         kid: Its name, "" without one. Only ever compared.
         algorithms: What it may check.
+        size: Characters of its numbers, as the provider wrote them.
     """
 
     kid: str
     algorithms: frozenset[str]
     key: PublicKey
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,10 @@ def _read_key(jwk: object) -> ProviderKey | None:
         return None
     named = jwk.get("alg")
     kid = jwk.get("kid", "")
-    if key is None or not isinstance(kid, str) or not isinstance(named, str | None):
+    if key is None or not isinstance(kid, str) or len(kid) > MAX_KID or not isinstance(named, str | None):
         return None
-    return ProviderKey(kid, algorithms if named is None else algorithms & {named}, key)
+    size = sum(len(jwk[name]) for name in ("n", "e", "x", "y") if isinstance(jwk.get(name), str))
+    return ProviderKey(kid, algorithms if named is None else algorithms & {named}, key, size)
 
 
 def _public_key(jwk: dict[str, Any]) -> tuple[PublicKey | None, frozenset[str]]:

@@ -14,6 +14,10 @@ ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 )  # fmt: skip
 """Signatures we accept on ID tokens. Asymmetric only: with HMAC in the list a public key could serve as the secret."""
+MAX_ENDPOINT = 2_048
+"""Characters of one endpoint's URL. Real ones have some 100."""
+MAX_PROMPTS, MAX_PROMPT = 32, 64
+"""How many values of `prompt` are noted, and how long they may be. The standards know five."""
 _ENTRA_SHARED = ("common", "organizations", "consumers")
 _MICROSOFT = "login.microsoftonline.com"
 
@@ -93,7 +97,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
         auth_method=_auth_method(document, has_secret),
         offers_groups="groups" in texts_of(document, "scopes_supported"),
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
-        prompts=frozenset(texts_of(document, "prompt_values_supported")),
+        prompts=_prompts(document),
         end_session_endpoint=_optional_endpoint(document, "end_session_endpoint", allow_http),
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint", allow_http),
         warnings=_warnings(document),
@@ -151,6 +155,11 @@ def _auth_method(document: Mapping[str, Any], has_secret: bool) -> str:
     raise ProviderError("invalid", "the provider takes client secrets neither by Basic nor in the form")
 
 
+def _prompts(document: Mapping[str, Any]) -> frozenset[str]:
+    values = texts_of(document, "prompt_values_supported")[:MAX_PROMPTS]
+    return frozenset(value for value in values if len(value) <= MAX_PROMPT)
+
+
 def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
     """S256 is sent whatever the provider says (RFC 9700 section 2.1.1): there is no falling back to `plain`."""
     methods = document.get("code_challenge_methods_supported")
@@ -161,6 +170,8 @@ def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
     text = _text(document, name)
+    if len(text) > MAX_ENDPOINT:
+        raise ProviderError("invalid", f"`{name}` has {len(text)} characters, expected at most {MAX_ENDPOINT}")
     url = _parsed(text, name)
     if url.scheme != "https" and not (allow_http and url.scheme == "http"):
         raise ProviderError("invalid", f"`{name}` in the provider's metadata does not start with https://")

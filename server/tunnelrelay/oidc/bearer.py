@@ -19,7 +19,7 @@ from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.oidc.assertion import ASSERTION_SECONDS, AssertionSigner
 from tunnelrelay.oidc.bearer_token import check_bearer_token, claimed_issuer, token_in
 from tunnelrelay.oidc.claims import normalised
-from tunnelrelay.oidc.identity import identity_fields, identity_of
+from tunnelrelay.oidc.identity import identity_fields, identity_of, weight_of
 from tunnelrelay.oidc.provider import Providers
 from tunnelrelay.oidc.sealed import sha256
 from tunnelrelay.oidc.tokens import LEEWAY, TokenInvalid
@@ -96,8 +96,8 @@ class Program:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes: the identity is there twice, once as fields."""
-        return 1_500 + 2 * len(self.fields)
+        """Bytes of memory that it takes."""
+        return 1_000 + weight_of(self.identity)
 
     def is_over(self, bearer: Bearer | None, now: float) -> bool:
         """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""

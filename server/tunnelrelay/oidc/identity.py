@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from tunnelctl.memo import weight
 from tunnelrelay.model import Identity
 from tunnelrelay.policy.rules import Claims, groups_of, verified_email
 
@@ -15,6 +16,8 @@ MAX_VALUE = 1024
 """Bytes of one header value after encoding. Subjects and names are short; a provider could fill the head with more."""
 MAX_GROUPS = 4 * 1024
 """Bytes of the groups' JSON. Whole names that do not fit are left out: an app must not read a cut name as another."""
+ASSERTION_BYTES = 800
+"""Of a header line with an assertion, beside what it says of the person: its head, signature, times and addresses."""
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
@@ -52,6 +55,13 @@ def identity_fields(identity: Identity) -> bytes:
     if identity.groups:
         lines.append(f"X-Tunnel-Groups: {json.dumps(identity.groups, separators=(',', ':'))}")
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def weight_of(identity: Identity) -> int:
+    """Bytes of memory that an identity takes together with its header lines, assertion included."""
+    texts = (identity.issuer, identity.subject, identity.email, identity.name, identity.groups)
+    assertion = ASSERTION_BYTES + len(json.dumps(texts)) * 4 // 3
+    return weight(texts) + len(identity_fields(identity)) + assertion
 
 
 def fitting_groups(groups: Iterable[str]) -> tuple[str, ...]:

@@ -6,15 +6,18 @@ is in `provider.py`.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.memo import weight
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet
 from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.policy.fair_cache import ENTRY_BYTES, FairCache
 from tunnelrelay.policy.rules import Connection
 
 T = TypeVar("T")
@@ -33,7 +36,15 @@ tokens that a stranger makes up must not turn into calls. A re-read that helped 
 and may change again within the minute. Worst case for one connection: four calls a minute for tokens (two for those of
 logins, two for those that strangers send) and one for endpoints that do not answer."""
 MAX_PROVIDERS = 1_000
-"""Of all owners. Beyond that the one goes that was not used for the longest time; it is fetched again when needed."""
+"""Of all owners. Beyond that the owner who has the most loses the one that was not used for the longest time; it is
+fetched again when needed."""
+MAX_PROVIDERS_BYTES = 32 * 1024 * 1024
+"""Memory of all of them: 10 to 20 kB each with a handful of keys, and 230 kB with as many and as long ones as are
+taken. A provider that publishes such keys pushes out its owner's own."""
+KNOWN_BYTES = 3_000 + ENTRY_BYTES
+"""Memory of one provider without its documents: locks, turns, times."""
+KEY_BYTES = 2_000
+"""Memory of one key beside its numbers, which are there as text and in the library that checks with it."""
 MAX_OWNERS_PROVIDERS = 250
 """Of one owner, who may invent client after client."""
 MAX_CALLS = 2
@@ -55,13 +66,17 @@ class Busy(ProviderError):
 class Document(Generic[T]):
     """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight.
 
+    Args:
+        on_read: Called when there is another value.
+
     Attributes:
         value: What was read last, however old; None when there is nothing to go by.
     """
 
-    __slots__ = ("_failed_seconds", "_failure", "_lock", "_read_at", "_retry_at", "value")
+    __slots__ = ("_failed_seconds", "_failure", "_lock", "_on_read", "_read_at", "_retry_at", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, on_read: Callable[[], None] = lambda: None) -> None:
+        self._on_read = on_read
         self.value: T | None = None
         self._failure: ProviderError | None = None
         self._failed_seconds = 0.0
@@ -94,6 +109,7 @@ class Document(Generic[T]):
         try:
             self.value, self._read_at = await read(), began
             self._failure, self._failed_seconds, self._retry_at = None, 0.0, float("-inf")
+            self._on_read()
         except ProviderError as error:
             self._failure = error
             self._retry_at = self._next_try(began, clock(), error)
@@ -155,12 +171,17 @@ class Known:
         "stranger_rereads",
     )
 
-    def __init__(self, owners_calls: asyncio.Semaphore) -> None:
+    def __init__(self, owners_calls: asyncio.Semaphore, on_read: Callable[["Known"], None]) -> None:
         self.owners_calls = owners_calls
-        self.metadata: Document[Metadata] = Document()
-        self.keys: Document[KeySet] = Document()
+        self.metadata: Document[Metadata] = Document(lambda: on_read(self))
+        self.keys: Document[KeySet] = Document(lambda: on_read(self))
         self.calls = asyncio.Semaphore(MAX_CALLS)
         self.login_rereads, self.stranger_rereads, self.endpoint_rereads = Rereads(), Rereads(), Rereads()
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes."""
+        return KNOWN_BYTES + _metadata_bytes(self.metadata.value) + _keys_bytes(self.keys.value)
 
 
 BOUNDS = (
@@ -169,13 +190,17 @@ BOUNDS = (
         limit=MAX_PROVIDERS,
         unit="connections",
         per="relay",
-        when_full="the least recently used is fetched again",
-        worst_bytes=MAX_PROVIDERS * 300_000,
-        holds=(
-            "KnownProviders._known",
-            "KnownProviders._counts",
-            "KnownProviders._calls",
-        ),
+        when_full="of the owner who has the most, the least recently used is fetched again",
+        worst_bytes=MAX_PROVIDERS_BYTES,
+        holds=("KnownProviders._known", "KnownProviders._calls"),
+    ),
+    DeclaredBound(
+        name="memory of providers that are known",
+        limit=MAX_PROVIDERS_BYTES,
+        unit="bytes",
+        per="relay",
+        when_full="of the owner who has the most, the least recently used is fetched again",
+        worst_bytes=MAX_PROVIDERS_BYTES,
     ),
     DeclaredBound(
         name="providers that are known of one owner",
@@ -183,7 +208,7 @@ BOUNDS = (
         unit="connections",
         per="owner",
         when_full="the owner's least recently used is fetched again",
-        worst_bytes=0,
+        worst_bytes=MAX_PROVIDERS_BYTES,
     ),
     DeclaredBound(
         name="calls to providers under way",
@@ -212,8 +237,9 @@ class KnownProviders:
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
-        self._counts: Counter[str] = Counter()
+        self._known = FairCache[tuple[str, str], Known](
+            max_count=MAX_PROVIDERS, max_bytes=MAX_PROVIDERS_BYTES, max_of_owner=MAX_OWNERS_PROVIDERS
+        )
         # Weak: an owner's turns last as long as a connection of theirs is known, or a call of theirs is under way.
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
@@ -222,20 +248,22 @@ class KnownProviders:
         key = (connection.owner, connection.id)
         known = self._known.get(key)
         if known is not None:
-            self._known.move_to_end(key)
+            self._known.touch(key)
             return known
-        if self._counts[connection.owner] >= MAX_OWNERS_PROVIDERS:
-            self._forget(next(known_key for known_key in self._known if known_key[0] == connection.owner))
-        elif len(self._known) >= MAX_PROVIDERS:
-            self._forget(next(iter(self._known)))
-        self._counts[connection.owner] += 1
         calls = self._calls.get(connection.owner) or asyncio.Semaphore(MAX_OWNERS_CALLS)
         self._calls[connection.owner] = calls
-        known = self._known[key] = Known(calls)
+        known = Known(calls, on_read=lambda known: self._known.weigh(key, known.weight))
+        self._known.put(key, known, owner=connection.owner, weight=known.weight)
         return known
 
-    def _forget(self, key: tuple[str, str]) -> None:
-        del self._known[key]
-        self._counts[key[0]] -= 1
-        if not self._counts[key[0]]:
-            del self._counts[key[0]]
+
+def _metadata_bytes(metadata: Metadata | None) -> int:
+    return 0 if metadata is None else sum(map(weight, map(_as_tuple, msgspec.structs.astuple(metadata))))
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, frozenset) else value
+
+
+def _keys_bytes(keys: KeySet | None) -> int:
+    return 0 if keys is None else sum(KEY_BYTES + weight(key.kid) + 3 * key.size for key in keys.keys)

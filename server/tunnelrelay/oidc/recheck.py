@@ -54,6 +54,7 @@ class Rechecks:
     """All re-checks of one relay. Each runs as a task of its own, until it is over or `finish` gives it up.
 
     Args:
+        weigh: Is told of a session that takes another number of bytes now.
         end: Ends a session, with a word why.
         close: Closes the connections that were opened under a session, by its `id_digest`.
     """
@@ -66,6 +67,7 @@ class Rechecks:
         providers: Providers,
         audit: Audit,
         clock: Callable[[], float],
+        weigh: Callable[[Session], None],
         end: Callable[[Session, str], None],
         close: Callable[[bytes], None],
     ) -> None:
@@ -74,6 +76,7 @@ class Rechecks:
         self._providers = providers
         self._audit = audit
         self._clock = clock
+        self._weigh = weigh
         self._end = end
         self._close = close
         self._running: dict[bytes, asyncio.Task[None]] = {}
@@ -153,6 +156,7 @@ class Rechecks:
             self._end(session, "revoked")
         elif kept.row.version > session.version and (kept.record.checked_at or 0) > session.checked_at:
             session.renew(kept.row, kept.record)  # another relay has asked
+            self._weigh(session)
             self._judge(session, session.connection)
         elif kept.record.refreshing_since is not None:
             self._end(session, "refresh_interrupted")
@@ -217,6 +221,7 @@ class Rechecks:
             self._end(session, "revoked")
             return
         session.renew(renewed.row, renewed.record)
+        self._weigh(session)
         self._judge(session, session.connection)  # the owner may have changed it meanwhile
         self._audit.record("session.refresh", reason="ok", **session.about())
 

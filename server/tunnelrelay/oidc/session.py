@@ -10,9 +10,10 @@ import msgspec
 from tunnelctl.oidc.base64url import unb64url
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.assertion import ASSERTION_SECONDS, AssertionSigner
-from tunnelrelay.oidc.identity import identity_fields, identity_of
+from tunnelrelay.oidc.identity import identity_fields, identity_of, weight_of
 from tunnelrelay.oidc.redeem import Tokens
 from tunnelrelay.oidc.tokens import LEEWAY
+from tunnelrelay.policy.fair_cache import ENTRY_BYTES
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import SessionRow
 
@@ -27,6 +28,8 @@ MAX_TIME = 2.0**40
 """Unix time, some 30,000 years on: the largest `auth_time` that is one. JSON has integers that no float holds."""
 TOUCH_SECONDS = 60.0
 """Activity is written to the store at most this often per session, or each tenth of a shorter idle limit."""
+SESSION_BYTES = 1_000 + ENTRY_BYTES
+"""Memory of a session beside its claims, identity and fields."""
 GRACE_SECONDS = 30.0
 """How long past its time a re-check may run before requests wait for it (or as long as the owner's interval, if that
 is shorter)."""
@@ -98,13 +101,14 @@ class Session:
         wait_at: From then on requests wait for its answer.
         away_until: Until then it is known that it cannot be asked.
         next_due: Until then a request needs no closer look. The only time the hot path compares besides idleness.
+        weight: Bytes of memory that it takes, with the fields that are made for the first request.
     """
 
     __slots__ = (
         "_fields", "_sign_at", "_signer", "age_ends_at", "audience", "auth_time", "away_until", "checked_at", "claims",
         "connection", "connection_id", "created_at", "epoch", "expires_at", "host", "id_digest", "identity",
         "idle_seconds", "is_askable", "judged_by", "last_seen", "next_due", "recheck_at", "rules_version",
-        "touch_seconds", "version", "wait_at", "written_at",
+        "touch_seconds", "version", "wait_at", "weight", "written_at",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +167,8 @@ class Session:
         self.rules_version = record.rules_version
         self.claims = record.claims
         self.identity = identity_of(msgspec.json.decode(record.claims), issuer=row.issuer)
+        # Half of the claims' length again: msgspec leaves as much behind what it has written.
+        self.weight = SESSION_BYTES + len(self.claims) * 3 // 2 + weight_of(self.identity)
         self.checked_at = self.created_at if record.checked_at is None else record.checked_at
         self.auth_time = record.grant.auth_time
         self.is_askable = bool(record.grant.refresh_token or record.grant.access_token)

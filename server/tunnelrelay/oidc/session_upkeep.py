@@ -4,10 +4,11 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.oidc.session_writes import LateWrites
+from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.store.base import Store, StoreError
 
 WRITE_EVERY = 1.0
@@ -35,7 +36,7 @@ class Upkeep:
     def __init__(
         self,
         *,
-        sessions: Mapping[bytes, Session],
+        sessions: FairCache[bytes, Session],
         store: Store,
         writes: LateWrites,
         clock: Callable[[], float],

@@ -28,16 +28,18 @@ from tunnelrelay.oidc.session_ends import EndedSessions
 from tunnelrelay.oidc.session_rows import Kept, SessionRows
 from tunnelrelay.oidc.session_upkeep import Upkeep
 from tunnelrelay.oidc.session_writes import LateWrites
+from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import Store, StoreError, Whose
 
 COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
 MAX_SESSIONS = 20_000
-"""Sessions in memory: about 2 kB each, and 40 kB for a person of whom the provider says as much as is kept: 10 KiB,
-which are there as claims, as an identity, and twice as header fields. Past that the ones recalled longest ago go; the
-store still has them."""
-
+"""Sessions in memory. Past that the owner who has the most loses the ones recalled longest ago; the store still has
+them."""
+MAX_SESSION_BYTES = 96 * 1024 * 1024
+"""Memory of all of them, by `Session.weight`: 3 to 5 kB for most, so that there is room for 20,000, and up to 80 kB for
+a person of whom a provider says as much as is kept. A provider that invents such people pushes out its owner's own."""
 MAX_OF_PERSON = 100
 """Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
 and again without a cookie, as scripts do, ends their own that was used longest ago."""
@@ -52,9 +54,17 @@ BOUNDS = (
         limit=MAX_SESSIONS,
         unit="logins",
         per="relay",
-        when_full="the one recalled the longest ago is asked of the store again",
-        worst_bytes=MAX_SESSIONS * 40_000,
+        when_full="of the owner who has the most, the one recalled the longest ago is asked of the store again",
+        worst_bytes=MAX_SESSION_BYTES,
         holds=("Sessions._sessions",),
+    ),
+    DeclaredBound(
+        name="memory of visitors' logins",
+        limit=MAX_SESSION_BYTES,
+        unit="bytes",
+        per="relay",
+        when_full="of the owner who has the most, the one recalled the longest ago is asked of the store again",
+        worst_bytes=MAX_SESSION_BYTES,
     ),
     DeclaredBound(
         name="logins of one person in the store",
@@ -116,7 +126,6 @@ class Sessions:
         providers: Providers | None = None,
         audit: Audit = NO_AUDIT,
         on_session_end: Callable[[bytes], None] = lambda _: None,
-        max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self.on_session_end = on_session_end
         self._address = address
@@ -127,8 +136,7 @@ class Sessions:
         self._signer = signer
         self._clock = clock
         self._audit = audit
-        self._max_sessions = max_sessions
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions = FairCache[bytes, Session](max_count=MAX_SESSIONS, max_bytes=MAX_SESSION_BYTES)
         self.upkeep = Upkeep(
             sessions=self._sessions,
             store=store,
@@ -145,6 +153,7 @@ class Sessions:
                 providers=providers,
                 audit=audit,
                 clock=clock,
+                weigh=lambda session: self._sessions.weigh(session.id_digest, session.weight),
                 end=self._end_soon,
                 close=lambda id_digest: self.on_session_end(id_digest),
             )
@@ -355,7 +364,7 @@ class Sessions:
             raise SessionsAway(str(error)) from error
         if kept is None or digest in self._ended or (kept.row.host, kept.row.connection_id) != (host, connection.id):
             return None
-        session = self._sessions.get(digest, known)
+        session = self._sessions.get(digest) or known
         if session is None:
             session = self._session(kept, connection)
             self._keep(session)
@@ -370,9 +379,7 @@ class Sessions:
         return Session(kept.row, kept.record, audience=url, connection=connection, signer=self._signer)
 
     def _keep(self, session: Session) -> None:
-        while len(self._sessions) >= self._max_sessions:
-            del self._sessions[next(iter(self._sessions))]
-        self._sessions[session.id_digest] = session
+        self._sessions.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
 
     async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
         """For one more session: where there are too many, those that were used longest ago end."""
@@ -394,7 +401,7 @@ class Sessions:
         self._forget(session.id_digest)
 
     def _forget(self, digest: bytes) -> None:
-        self._sessions.pop(digest, None)
+        self._sessions.pop(digest)
         self.upkeep.forget(digest)
         self._ended.add(digest)
         self.on_session_end(digest)

@@ -15,14 +15,13 @@ from typing import Any
 from joserfc.jws import JWSRegistry
 
 from tunnelctl.oidc.base64url import b64url, unb64url
-from tunnelctl.oidc.keys import KeySet
+from tunnelctl.oidc.keys import MAX_KID, KeySet
 from tunnelctl.oidc.metadata import ALGORITHMS
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
 MAX_TOKEN = 64 * 1024
 """Characters. Tokens with hundreds of groups reach 20 kB."""
 MAX_HEADER = 4 * 1024
-MAX_KID = 256
 LEEWAY = 60
 """Seconds by which the provider's clock may differ from ours."""
 MAX_AGE = 600

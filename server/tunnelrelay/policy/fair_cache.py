@@ -1,0 +1,135 @@
+"""A cache that many owners share, bounded by count and by bytes: an owner who fills it pushes out their own entries.
+
+Who uses one declares its bounds.
+"""
+
+from collections.abc import Callable, ValuesView
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ENTRY_BYTES = 300
+"""Memory that the cache itself takes for one entry: places in three dicts, a tuple and a number."""
+
+
+class FairCache(Generic[K, V]):
+    """See the module. When it is full, the owner who has the most loses what they used the longest ago.
+
+    Args:
+        max_count: Entries of all owners together.
+        max_bytes: Bytes of all, by the weights that callers give.
+        max_of_owner: Entries of one owner; None for as many as there are of all.
+
+    Attributes:
+        get: The value of a key, None when it is not there. That of a plain dict, for callers on the hot path.
+    """
+
+    __slots__ = ("_entries", "_owners", "_values", "get", "max_bytes", "max_count", "max_of_owner", "total")
+
+    def __init__(self, *, max_count: int, max_bytes: int, max_of_owner: int | None = None) -> None:
+        self.max_count = max_count
+        self.max_bytes = max_bytes
+        self.max_of_owner = max_count if max_of_owner is None else max_of_owner
+        self.total = 0
+        self._values: dict[K, V] = {}
+        self._entries: dict[K, tuple[_Share[K], int]] = {}
+        self._owners: dict[str, _Share[K]] = {}  # the one who used theirs the longest ago first: of equals it gives
+        self.get: Callable[[K], V | None] = self._values.get
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def values(self) -> ValuesView[V]:
+        """Everything that is kept."""
+        return self._values.values()
+
+    def count_of(self, owner: str) -> int:
+        """How many entries an owner has."""
+        share = self._owners.get(owner)
+        return 0 if share is None else len(share.keys)
+
+    def put(self, key: K, value: V, *, owner: str, weight: int) -> None:
+        """Keeps a value, in the place of the key's old one. Room is made before.
+
+        Args:
+            weight: Bytes of memory that the value takes. One that takes more than all may is not kept.
+        """
+        self.pop(key)
+        if weight > self.max_bytes:
+            return
+        if self.count_of(owner) >= self.max_of_owner:
+            self._drop_of(self._owners[owner])
+        while self._values and len(self._values) >= self.max_count:
+            self._drop_of(max(self._owners.values(), key=_count))
+        self._make_room(weight)
+        share = self._owners.pop(owner, None) or _Share[K](owner)
+        self._owners[owner] = share
+        share.keys[key] = None
+        share.total += weight
+        self.total += weight
+        self._entries[key] = share, weight
+        self._values[key] = value
+
+    def weigh(self, key: K, weight: int) -> None:
+        """The value of a key, if it is there, takes another number of bytes now."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        share, before = entry
+        share.total += weight - before
+        self.total += weight - before
+        self._entries[key] = share, weight
+        self._make_room(0)
+
+    def touch(self, key: K) -> None:
+        """The value of a key, which is there, was used now."""
+        share = self._entries[key][0]
+        share.keys[key] = share.keys.pop(key)
+        self._owners[share.owner] = self._owners.pop(share.owner)
+
+    def pop(self, key: K) -> V | None:
+        """Takes a value out. Returns it, None when it was not there."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return None
+        share, weight = entry
+        del share.keys[key]
+        share.total -= weight
+        self.total -= weight
+        if not share.keys:
+            del self._owners[share.owner]
+        return self._values.pop(key)
+
+    def clear(self) -> None:
+        """Takes everything out."""
+        self._values.clear()
+        self._entries.clear()
+        self._owners.clear()
+        self.total = 0
+
+    def _make_room(self, weight: int) -> None:
+        while self._values and self.total + weight > self.max_bytes:
+            self._drop_of(max(self._owners.values(), key=_total))
+
+    def _drop_of(self, share: "_Share[K]") -> None:
+        self.pop(next(iter(share.keys)))
+
+
+class _Share(Generic[K]):
+    """What one owner has: the keys, the one used the longest ago first, and their bytes."""
+
+    __slots__ = ("keys", "owner", "total")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.keys: dict[K, None] = {}
+        self.total = 0
+
+
+def _count(share: _Share[K]) -> int:
+    return len(share.keys)
+
+
+def _total(share: _Share[K]) -> int:
+    return share.total
