@@ -11,6 +11,7 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
+import tunnelctl
 from tests.support.browser import browsing
 from tests.support.dashboard import actor_for, browse_signed_in
 from tests.support.raw_http import fetch
@@ -51,7 +52,7 @@ async def _stage(w: World, agents: Sequence[ScriptedAgent]) -> str:
     edge = await w.relay.parts.services.edges.create(admin, NewEdge(host="shop.localhost", description="The shop"))
     for name, agent in zip(AGENTS, agents, strict=True):
         agent.answers = Asked.answer
-        await agent.connect(w.port)
+        await agent.connect(w.port, version=tunnelctl.__version__, platform="linux x86_64")
         bound = await agent.say(Join(tunnel=1, name=name, upstream="http://localhost:3000", edge=edge.row.id))
         assert isinstance(bound, Bound), bound
     for number in range(VISITS):

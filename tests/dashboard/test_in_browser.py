@@ -73,6 +73,8 @@ NAMELESS = """() => [...document.querySelectorAll('input:not([type=hidden]), sel
         && !e.getAttribute('aria-label')).map(e => e.outerHTML)"""
 TARGETS = """() => [...document.querySelectorAll('button, summary, a.button, nav a')].filter(e => e.checkVisibility())
     .map(e => [e.innerText, e.getBoundingClientRect().height]).filter(([, height]) => height < 36)"""
+INDENTED = """() => [...document.querySelectorAll('table.folds tbody td')].filter(e => e.checkVisibility()
+    && getComputedStyle(e).paddingInlineStart !== '0px').map(e => e.innerText)"""
 SAME_IDS = "() => { const ids = [...document.querySelectorAll('[id]')].map(e => e.id); "
 SAME_IDS += "return ids.filter((id, n) => ids.indexOf(id) !== n) }"
 
@@ -160,6 +162,7 @@ async def test_nothing_sticks_out_and_everything_has_a_name(desk: Desk, path, si
     assert await page.evaluate(SAME_IDS) == []
     if size == PHONE:
         assert await page.evaluate(TARGETS) == []
+        assert await page.evaluate(INDENTED) == [], "the lines of a row that is folded begin at one edge"
     landmarks = [await page.get_by_role(role).count() for role in ("main", "heading")]
     assert landmarks[0] == 1
     assert await page.get_by_role("heading", level=1).count() == 1

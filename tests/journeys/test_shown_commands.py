@@ -55,7 +55,7 @@ class Machine:
 
     async def paste_all(self, page: httpx.Response, count: int) -> None:
         """Types all commands of a page."""
-        commands = [html.unescape(found) for found in COMMAND.findall(page.text)]
+        commands = [html.unescape(re.sub(r"<[^>]+>", "", found)) for found in COMMAND.findall(page.text)]
         assert len(commands) == count, commands
         for command in commands:
             await self.paste(command)

@@ -146,11 +146,20 @@ class ScriptedAgent(Changing):
         self._numbers = 0
         self._pings, self._pongs = 1, 0  # a link begins with one
 
-    async def connect(self, port: int, *, token: str | None = None, url: str = "", ca_file: str | None = None) -> None:
+    async def connect(
+        self,
+        port: int,
+        *,
+        token: str | None = None,
+        url: str = "",
+        ca_file: str | None = None,
+        version: str = "test",
+        platform: str = "",
+    ) -> None:
         """Opens the link and says hello."""
         url = url or f"http://127.0.0.1:{port}"
         self.link = await dial(url, user=self, token=token, ca_file=ca_file, timeout=PATIENCE, heartbeat=NEVER)
-        self.link.send(Hello(agent=self.instance, version="test"))
+        self.link.send(Hello(agent=self.instance, version=version, platform=platform))
         await self.until(lambda: self._said(Welcome))
 
     async def bind(self, subdomain: str | None = None, *, policy: PolicySpec | None = None, **where: object) -> Message:
