@@ -10,7 +10,7 @@ from tests.bounds.driving import drive_bucket, drives, host, measured, owner, sa
 from tests.support.managed import Managed
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.messages import Bind, Hello, Join, Refused
+from tunnelctl.wire.messages import AppState, Bind, Hello, Join, Refused
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
@@ -211,8 +211,6 @@ async def drive_binds(bound, monkeypatch):
 
 @drives("news of local services")
 async def drive_states(bound, monkeypatch):
-    from tunnelctl.wire.messages import AppState
-
     managed = Managed()
     agent, _ = greeted(managed)
     agent.on_message(fat_join(1))
@@ -221,6 +219,25 @@ async def drive_states(bound, monkeypatch):
     for number in range(2 * bound.limit):
         agent.on_message(AppState(tunnel=1, reason="" if number % 2 else "refused"))
     assert len(changes) == bound.limit
+
+
+@drives("news of local services on all links")
+async def drive_owners_news(bound, monkeypatch):
+    managed = Managed()
+    managed.desk.shares._monotonic = lambda: 0.0
+    changes: list[str] = []
+    links = [greeted(managed, "eve")[0] for _ in range(20)]
+    anns, _ = greeted(managed)
+    for each in (*links, anns):
+        each.on_message(fat_join(1))
+    managed.registry.on_change = changes.append
+    for number in range(bound.limit // 10):
+        for link in links:
+            link.on_message(AppState(tunnel=1, reason="" if number % 2 else "refused"))
+    anns.on_message(AppState(tunnel=1, reason="refused"))
+    assert changes.count("eve") == bound.limit
+    assert changes.count("ann") == 1
+    same_table(managed.desk.shares._news, bound)
 
 
 @drives("names held, and tunnels that join edges")

@@ -50,6 +50,29 @@ async def drive_held(bound, monkeypatch):
     await asyncio.gather(*waiting)
 
 
+@drives("requests that wait for agents")
+async def drive_owners_held(bound, monkeypatch):
+    """An owner with many names: what waits for each is within its own bound."""
+    names = registry()
+    for number in range(20):
+        names.expect(host(number), "eve")
+    names.expect("demo.localhost", "ann")
+    endpoints = [names.find(host(number)) for number in range(20)]
+    waiting = [asyncio.ensure_future(each.hold(1000.0)) for each in endpoints if each for _ in range(bound.limit // 10)]
+    anns = names.find("demo.localhost")
+    assert anns is not None
+    waiting.append(asyncio.ensure_future(anns.hold(1000.0)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [task.result() for task in waiting if task.done()] == [False] * (len(waiting) - 1 - bound.limit)
+    assert (names.held_count, anns.held_count) == (bound.limit + 1, 1)
+    for endpoint in endpoints:
+        endpoint.wake()  # type: ignore[union-attr]
+    anns.wake()
+    await asyncio.gather(*waiting)
+    assert not names._requests_held
+
+
 @drives("tunnels that serve it")
 def drive_shared(bound, monkeypatch):
     names = registry()

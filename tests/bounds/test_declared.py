@@ -63,6 +63,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.policy.fair_cache:FairCache._owners": "one for each owner with values",
     "tunnelrelay.policy.fair_cache:_Share.keys": "one for each value of an owner",
     "tunnelrelay.registry.memory:Registry._endpoints": "MAX_OWNERS_NAMES and MAX_EDGES of each owner",
+    "tunnelrelay.registry.memory:Registry._requests_held": "a number for each owner with requests that wait",
     "tunnelrelay.registry.memory:Registry._tunnels": "MAX_TUNNELS of each link",
     "tunnelrelay.registry.memory:Registry._held": "a number for each owner with endpoints",
     "tunnelrelay.registry.edges:EdgeTable._edges": "MAX_EDGES of each owner",

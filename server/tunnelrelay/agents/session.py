@@ -403,6 +403,8 @@ class AgentSession:
         tunnel = self.tunnels.get(state.tunnel)
         if tunnel is None or not self._states.take(asyncio.get_running_loop().time()):
             return
+        if not self._desk.shares.hear(self.owner):
+            return
         if state.reason:
             self._desk.registry.ail(tunnel, "upstream_unreachable")
         else:

@@ -21,6 +21,9 @@ counted. A KiB costs up to 0.6 ms (a list of IPv6 networks), so that without thi
 over and over, on 256 links, takes the whole loop. All of an owner's settings (`MAX_OWNERS_RULES`) may come twice at
 once, as after a restart of the relay; then they take 2 % of it."""
 
+BURST_NEWS, NEWS_PER_SECOND = 1_024, 32.0
+"""News of local services, on all links of an owner together: four of each of 256 agents at once, and 32 in a second
+after. Each costs some 50 us, so that an owner whose agents send nothing else takes 0.2 % of the loop."""
 
 BOUNDS = (
     DeclaredBound(
@@ -66,6 +69,15 @@ BOUNDS = (
         worst_bytes=KEY_BYTES,
         holds=("OwnerShares._settings",),
     ),
+    DeclaredBound(
+        name="news of local services on all links",
+        limit=BURST_NEWS,
+        unit="at once, 32 a second after",
+        per="owner",
+        when_full="further news are ignored",
+        worst_bytes=KEY_BYTES,
+        holds=("OwnerShares._news",),
+    ),
 )
 
 
@@ -81,6 +93,7 @@ class OwnerShares:
         self._links: dict[str, int] = {}
         self._asks = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
         self._settings = Buckets(BURST_SETTINGS, SETTINGS_PER_SECOND)
+        self._news = Buckets(BURST_NEWS, NEWS_PER_SECOND)
 
     def open_link(self, owner: str, everybodys: int) -> bool:
         """One more link; False when it is one too many, and is not counted.
@@ -108,3 +121,7 @@ class OwnerShares:
         """Counts settings of `size` bytes. Returns 0, or in how many seconds to try again when they are too much."""
         kib = size // 1024
         return self._settings.wait(owner, self._monotonic(), kib) if kib else 0
+
+    def hear(self, owner: str) -> bool:
+        """Counts one message about a local service; False when it is one too many."""
+        return not self._news.wait(owner, self._monotonic())

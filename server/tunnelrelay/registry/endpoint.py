@@ -1,6 +1,7 @@
 """A live endpoint: a public host, the policy that guards it, and the tunnels that serve it at this moment."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 from itertools import islice
 
@@ -11,7 +12,8 @@ from tunnelrelay.registry.tunnel import Tunnel
 
 MAX_HELD = 256
 """Requests of one endpoint that may wait for its agent. Each holds a visitor's connection and what was read of it."""
-
+MAX_OWNERS_HELD = 1_024
+"""Those of all endpoints of one owner, who may have a thousand names."""
 MAX_SHARED = 256
 """Tunnels that serve one endpoint: each request looks at all of them, some 60 microseconds for so many."""
 
@@ -27,6 +29,15 @@ BOUNDS = (
         holds=("Endpoint._held",),
     ),
     DeclaredBound(
+        name="requests that wait for agents",
+        limit=MAX_OWNERS_HELD,
+        unit="requests",
+        per="owner",
+        when_full="503 with Retry-After",
+        worst_bytes=MAX_OWNERS_HELD * 20_000,
+        holds=("Endpoint._owners_held",),
+    ),
+    DeclaredBound(
         name="tunnels that serve it",
         limit=MAX_SHARED,
         unit="tunnels",
@@ -39,6 +50,9 @@ BOUNDS = (
 
 class Endpoint:
     """A name that is served, or was a moment ago, or is an edge's.
+
+    Args:
+        owners_held: How many requests wait for agents, by owner: what all endpoints count in.
 
     Attributes:
         host: Canonical, with the domain.
@@ -60,6 +74,7 @@ class Endpoint:
 
     __slots__ = (
         "_held",
+        "_owners_held",
         "edge",
         "generation",
         "host",
@@ -76,7 +91,16 @@ class Endpoint:
         "weight",
     )
 
-    def __init__(self, host: str, owner: str, generation: int, *, endpoint_id: str = "", edge: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        owner: str,
+        generation: int,
+        *,
+        endpoint_id: str = "",
+        edge: str = "",
+        owners_held: Counter[str] | None = None,
+    ) -> None:
         self.host = host
         self.owner = owner
         self.generation = generation
@@ -92,6 +116,7 @@ class Endpoint:
         self.is_dropped = False
         self.weight = 0
         self._held: set[asyncio.Future[None]] = set()
+        self._owners_held = Counter[str]() if owners_held is None else owners_held
 
     @property
     def held_count(self) -> int:
@@ -138,10 +163,11 @@ class Endpoint:
         """Wait until somebody but these serves it. False when nobody came in time, or too many wait already."""
         if self.can_take(tried):
             return True
-        if seconds <= 0 or len(self._held) >= MAX_HELD:
+        if seconds <= 0 or len(self._held) >= MAX_HELD or self._owners_held[self.owner] >= MAX_OWNERS_HELD:
             return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held.add(future)
+        self._owners_held[self.owner] += 1
         try:
             async with asyncio.timeout(seconds):
                 await future
@@ -150,6 +176,9 @@ class Endpoint:
             return self.can_take(tried)
         finally:
             self._held.discard(future)
+            self._owners_held[self.owner] -= 1
+            if not self._owners_held[self.owner]:
+                del self._owners_held[self.owner]
 
     def room_was_made(self) -> None:
         """An exchange has ended: one of those that found every link full goes on."""

@@ -82,6 +82,7 @@ class Registry:
         self._endpoints: dict[str, Endpoint] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._held: dict[str, int] = {}
+        self._requests_held: Counter[str] = Counter()
         self._rules: Counter[str] = Counter()
         self._lost: dict[str, float] = {}
         self._claims = 0
@@ -317,7 +318,9 @@ class Registry:
 
     def _add(self, host: str, owner: str, generation: int, edge: str = "") -> Endpoint:
         endpoint_id = new_id("endpoint", self._clock())
-        endpoint = self._endpoints[host] = Endpoint(host, owner, generation, endpoint_id=endpoint_id, edge=edge)
+        endpoint = self._endpoints[host] = Endpoint(
+            host, owner, generation, endpoint_id=endpoint_id, edge=edge, owners_held=self._requests_held
+        )
         self._held[owner] = self._held.get(owner, 0) + 1
         return endpoint
 
