@@ -8,14 +8,13 @@ relay turns into a 502), never an exception.
 import asyncio
 import logging
 import select
-import socket
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import cast
 
 from tunnelctl.agent.exchange import Exchange, OnDone
+from tunnelctl.agent.lastwords import LastWords, connect_tls
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.link.link import Link
@@ -33,9 +32,6 @@ FRESH_SECONDS = 1.0
 """A request that must not be sent twice only gets a connection used this recently: local servers close idle ones after
 as little as two seconds, and losing that race would lose the request."""
 WRITE_HIGH = 64 * 1024
-READ_BYTES = 256 * 1024
-"""Read at once of what an app had answered before it cut the connection. All of it is at most what the kernel keeps for
-one connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
 TRY_SECONDS = 4.0
 """For one look at whether the service takes connections; the relay's probe waits for it a little longer than this."""
 CHECK_SECONDS = 5.0
@@ -165,13 +161,16 @@ class Upstream:
         connection = _Connection(self)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._loop.create_connection(
-                    lambda: connection,
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
-                )
+                if self._tls is not None and exchange.is_last and not exchange.is_upgrade:
+                    await connect_tls(connection, self._host, self._port, self._tls)
+                else:
+                    await self._loop.create_connection(
+                        lambda: connection,
+                        self._host,
+                        self._port,
+                        ssl=self._tls,
+                        server_hostname=self._host if self._tls else None,
+                    )
         except OSError as error:  # TimeoutError is one
             problem = _problem(error, self._connect_timeout)
             self._note(problem)
@@ -261,7 +260,7 @@ class _Connection(asyncio.Protocol):
         is_fresh: It has carried no exchange yet.
     """
 
-    __slots__ = ("_socket", "_watch", "exchange", "idle_since", "is_fresh", "reader", "transport", "upstream")
+    __slots__ = ("_last_words", "_watch", "exchange", "idle_since", "is_fresh", "reader", "transport", "upstream")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -269,7 +268,7 @@ class _Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
         self.is_fresh = True
-        self._socket: socket.socket | None = None  # a second hold on it, see `_read_last_words`
+        self._last_words: LastWords | None = None
         self._watch: Callable[[], object] | None = None
         self.transport: asyncio.Transport
 
@@ -277,9 +276,7 @@ class _Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         if transport.get_extra_info("sslcontext") is None:
-            with suppress(OSError):  # too many files are open: what it would have saved is lost then
-                self._socket = transport.get_extra_info("socket").dup()
-                self._socket.setblocking(False)
+            self._last_words = LastWords(transport)  # over TLS they must be decrypted, see `CarefulTls`
 
     def settle_down(self) -> None:
         """It is idle, and will carry further exchanges."""
@@ -372,25 +369,15 @@ class _Connection(asyncio.Protocol):
             self._fail(SPEAKS_TLS if told else "it closed the connection without a response")
 
     def _read_last_words(self) -> None:
-        """Take what the service had answered before it cut the connection.
-
-        A service that refuses an upload answers and closes without reading the rest, and its system cuts the
-        connection. The answer is here all the same, but when the next write meets the cut first, the loop's transport
-        gives the connection up and does not look for it. (Over TLS it is lost then: what is here is not decrypted.)
-        """
-        while self._socket is not None and self.exchange is not None:
-            try:
-                data = self._socket.recv(READ_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
+        for data in self._last_words or ():
             self.data_received(data)
+            if self.exchange is None:
+                return
 
     def _let_go(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._last_words is not None:
+            self._last_words.let_go()
+            self._last_words = None
 
     def _fail(self, reason: str) -> None:
         exchange, self.exchange = self.exchange, None
