@@ -61,6 +61,8 @@ ROWS = (
     Row("tunnel http 3000 --domain a.b --hostname c.d", 2, "two names of one flag", "give it once"),
     # What a tunnel is asked for
     Row(f"{HTTP} --relay http://tun.example", 2, "in the clear; use https", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --relay https://tun.example/app", 2, "a relay's address ends after the port", f"tunnel http {HELP}"),
+    Row(f"{HTTP} --basic-auth ann:short", 2, "the password of ann has 5 characters", f"tunnel http {HELP}"),
     Row(f"{HTTP} --subdomain a_b", 2, "--subdomain: 'a_b' is not a name", f"tunnel http {HELP}"),
     Row(f"{HTTP} --oidc=", 2, "--oidc: its value is empty", f"tunnel http {HELP}"),
     Row(f"{HTTP} --authtoken env:NOT_SET", 2, "variable NOT_SET is not set", f"tunnel http {HELP}"),
@@ -79,9 +81,9 @@ ROWS = (
         "tunnel start web --config {d}/none.yml",
         2,
         "{d}/none.yml: there is no such file",
-        "write them below `tunnels:`",
+        "write tunnels below `tunnels:`",
     ),
-    Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write them below `tunnels:`"),
+    Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write tunnels below `tunnels:`"),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
     Row(f"{WITH} {{expired}}", 3, "The authtoken has expired. (on 20", "tunnelrelay token create"),

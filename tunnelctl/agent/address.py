@@ -73,7 +73,8 @@ def parse_upstream(text: str) -> UpstreamAddress:
     if text.isascii() and text.isdigit():
         return UpstreamAddress(_scheme_of(int(text)), "localhost", _port(int(text), text))
     has_scheme = "://" in text
-    parts = _split(text if has_scheme else f"//{text}", text)
+    said = "an address ends after the port; paths are passed on as visitors send them"
+    parts = _split(text if has_scheme else f"//{text}", text, said)
     if has_scheme and parts.scheme not in DEFAULT_PORTS:
         raise AddressInvalid(f"{text}: only http:// and https:// services can be reached")
     if not has_scheme and parts.port is None:
@@ -92,7 +93,7 @@ def parse_relay(text: str) -> RelayAddress:
         AddressInvalid: It names none, or plain http would carry the token over a network.
     """
     text = text.strip()
-    parts = _split(text if "://" in text else f"//{text}", text)
+    parts = _split(text if "://" in text else f"//{text}", text, "a relay's address ends after the port")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     host = parts.hostname or ""
     scheme = scheme or ("http" if is_loopback(host) else "https")
@@ -128,7 +129,8 @@ def malformed(text: str, error: ValueError) -> str:
     return f"{text}: {'its port is not a number from 1 to 65535' if is_port else 'not an address'}"
 
 
-def _split(url: str, text: str) -> SplitResult:
+def _split(url: str, text: str, has_path: str) -> SplitResult:
+    """The parts of an address as it was typed; `has_path` is what is said of one that goes on behind the port."""
     if "@" in text:  # first, and not repeated: what stands before it may be a password
         raise AddressInvalid("a user name or password in an address is not supported")
     try:
@@ -139,7 +141,7 @@ def _split(url: str, text: str) -> SplitResult:
     if not parts.hostname or any(character.isspace() for character in text):
         raise AddressInvalid(f"{text or 'an empty text'}: not an address")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise AddressInvalid(f"{text}: an address ends after the port; paths are passed on as visitors send them")
+        raise AddressInvalid(f"{text}: {has_path}")
     return parts
 
 

@@ -60,7 +60,7 @@ def _pair(text: str) -> str:
         raise ValueError("it takes USER:PASS, neither of them empty")  # without the value: it may be a password
     if len(password) < MIN_PASSWORD:
         count = "1 character" if len(password) == 1 else f"{len(password)} characters"
-        raise ValueError(f"the password has {count}, it takes at least {MIN_PASSWORD}")
+        raise ValueError(f"the password of {user} has {count}, it takes at least {MIN_PASSWORD}")
     return text
 
 

@@ -17,7 +17,7 @@ INSTEAD: dict[str, str] = {
     "oauth_allow_domain": "with --oidc it is `--oidc-allow-domain`",
     "oauth_scope": "with --oidc it is `--oidc-scope`",
     "saml": "SAML is not spoken; many providers speak OpenID Connect too: `--oidc ISSUER`",
-    "circuit_breaker": "nothing breaks circuits; of tunnels that share an address (--pooling-enabled) the sound serve",
+    "circuit_breaker": "with --pooling-enabled, requests go to those tunnels of an address whose local service answers",
     "compression": "let the app compress; its answers pass unchanged",
     "mutual_tls_cas": _CLIENT_CERTIFICATES,
     "verify_webhook": _WEBHOOK,

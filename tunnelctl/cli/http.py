@@ -40,7 +40,7 @@ LOGIN: tuple[Decorator, ...] = (
     many("--oidc-allow-email", "oidc_allow_email", "Let in this verified e-mail address.", "EMAIL"),
     many("--oidc-allow-domain", "oidc_allow_domain", "Let in verified e-mail addresses at this domain.", "DOMAIN"),
     many("--oidc-allow-group", "oidc_allow_group", "Let in members of this group.", "GROUP"),
-    many("--oidc-allow-claim", "oidc_allow_claim", "Let in whose claim has this value.", "NAME=VALUE"),
+    many("--oidc-allow-claim", "oidc_allow_claim", "Let in visitors whose claim has this value.", "NAME=VALUE"),
     option("--oidc-idle-session-duration", "A login unused for this long ends [default: 1h].", "DURATION"),
     option("--oidc-max-session-duration", "A login this old ends [default: 8h].", "DURATION"),
     option(

@@ -168,7 +168,7 @@ class _Resolver:
             if not self._problems:
                 what = "are no tunnels in it" if file.exists else "is no such file"
                 self._problems.append(f"{file.path}: there {what}")
-            self._hint = self._hint or "write them below `tunnels:` in the file, or use `tunnel http`"
+            self._hint = self._hint or "write tunnels below `tunnels:` in that file, or use `tunnel http`"
             return ()
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(known)
