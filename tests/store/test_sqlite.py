@@ -18,8 +18,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event
 
 from tunnelrelay.model import Token
+from tunnelrelay.store import store as opening
 from tunnelrelay.store import upgrade as upgrading
-from tunnelrelay.store.base import NameRow, SessionRow, StoreError, StoreTooNewError, Whose
+from tunnelrelay.store.base import KEEP_REVOKED, NameRow, SessionRow, StoreError, StoreTooNewError, Whose
+from tunnelrelay.store.resources import ProviderRow
 from tunnelrelay.store.schema import metadata
 from tunnelrelay.store.store import SqliteStore
 
@@ -233,3 +235,32 @@ async def test_more_sessions_than_a_statement_takes_variables_are_ended_together
     assert len(ended) == 40
     assert sorted(await store.ended_since(150.0)) == sorted(ended)
     await store.close()
+
+
+async def test_deleted_and_replaced_secrets_are_not_left_in_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where SQLite was built to leave them there."""
+    monkeypatch.setattr(opening, "PRAGMAS", ("PRAGMA secure_delete = OFF", *opening.PRAGMAS))
+    digest, sealed, old, new = (os.urandom(32) for _ in range(4))
+    store = await SqliteStore.open(path)
+    for number in range(200):  # neighbours, so that the rows meant lie in the middle of a page
+        await store.add_token(Token(id=f"tok_{number}", owner="ann", created_at=number), os.urandom(32))
+    await store.add_token(Token(id="tok_gone", owner="ann", created_at=300.0), digest)
+    await store.save_session(replace(SESSION, sealed=sealed * 100))
+    provider = ProviderRow(
+        id="op_1", owner="ann", created_at=1.0, updated_at=1.0, name="acme", owners=(), settings="{}", sealed=old
+    )
+    await store.providers.add(provider)
+    await store.close()
+    assert all(secret in path.read_bytes() for secret in (digest, sealed, old))
+
+    store = await SqliteStore.open(path)
+    await store.revoke_token("tok_gone", 400.0)
+    assert await store.delete_spent(400.0 + KEEP_REVOKED) == 1
+    assert await store.end_sessions(Whose(host=SESSION.host), 150.0) == [SESSION.key]
+    assert await store.providers.replace(replace(provider, sealed=new, version=2))
+    await store.close()
+
+    left = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert [secret in left for secret in (digest, sealed, old, new)] == [False, False, False, True]

@@ -23,6 +23,10 @@ PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and one writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may lose the last second, never the file's integrity
     f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}",
+    # Deleted and replaced values are zeros in the file at once, and in no backup of it: digests, sealed secrets and
+    # addresses of people would lie in its free pages until these are used again. Some builds of SQLite have it so
+    # anyway (Debian's), others do not. Until the next checkpoint the log beside the file still has them.
+    "PRAGMA secure_delete = ON",
 )
 
 
