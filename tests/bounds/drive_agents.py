@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from tests.bounds.drive_link import HANDSHAKE, StuckSocket
+from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
 from tests.support.managed import Managed
+from tests.support.waiting import turns
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import DATA, HEAD, frame
 from tunnelctl.wire.messages import AppState, Bind, Hello, Join, Refused
+from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
@@ -197,6 +200,52 @@ async def drive_tunnels(bound, monkeypatch):
         link.messages.clear()
         managed.audit.take()
         assert memory.taken <= bound.worst_bytes
+
+
+@drives("requests open on one link")
+async def drive_streams(bound, monkeypatch):
+    """An agent that wishes for more, and answers as much as it may while no visitor reads."""
+    agent = AgentSession(Managed().desk, token=Token(id="t", owner="ann", created_at=0.0), on_closed=lambda agent: None)
+    async with linked() as (link, _, _):
+        agent.begin(link)
+        agent.on_message(Hello(agent="a" * 32, version="test", max_streams=10 * bound.limit))
+        assert link.session.max_streams == bound.limit
+        link.session.max_streams = 64
+        owners = []
+        with measured() as memory:
+            while link.can_open:
+                owners.append(Unread())
+                owners[-1].stream = link.open(b"GET", owner=owners[-1], fin=True)  # type: ignore[arg-type]
+            assert len(owners) == 64
+            for each in owners:
+                link.data_received(sent(frame(HEAD, each.stream.id, b"HTTP/1.1 200 OK")))
+                for _ in range(INITIAL_WINDOW // 16_384):
+                    link.data_received(sent(frame(DATA, each.stream.id, b"x" * 16_384)))
+                    await turns(lambda: not link._frames)
+            assert {sum(map(len, each.kept)) for each in owners} == {INITIAL_WINDOW}
+            assert memory.taken / 64 <= 1.1 * bound.worst_bytes / bound.limit
+        link.data_received(sent(frame(DATA, owners[0].stream.id, b"x")))
+        assert not link.is_open
+
+
+class Unread:
+    """A visitor's side that takes nothing of what the agent sends."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.stream: Any = None
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        self.kept.append(bytes(data))
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        """None comes."""
+
+    def on_end(self, trailers: bytes) -> None:
+        """None comes."""
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        """The link ends."""
 
 
 @drives("binds")

@@ -157,6 +157,15 @@ async def drive_owners_calls(bound, monkeypatch):
     assert await calls_under_way(World(), eves) == bound.limit
 
 
+@drives("calls to providers under way, of all owners")
+async def drive_all_calls(bound, monkeypatch):
+    world = World()
+    world.providers._calls = asyncio.Semaphore(20)
+    assert World().providers._calls._value == bound.limit
+    many = [connection(id=f"conn-{number}", owner=owner(number // 4), issuer=ISSUER + "/hung") for number in range(40)]
+    assert await calls_under_way(world, many) == 20
+
+
 @drives("calls to one provider under way")
 async def drive_calls(bound, monkeypatch):
     known = KnownProviders().of(connection())

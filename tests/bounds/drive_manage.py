@@ -1,15 +1,18 @@
 """Drivers for what users of the dashboard and the API make the relay keep, and for sign-ins."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
 
 from tests.bounds.driving import drive_bucket, drives, measured, owner, same_table
 from tests.manage.people import Office
+from tests.manage.test_edges import with_policy
 from tests.support.managed import ANN, BOB, FakeProvider, Managed, actor
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.manage.provider_tests import ProviderTests
 
@@ -105,3 +108,105 @@ async def drive_tries_at(bound, monkeypatch):
     codes = await codes_of(office, 2 * bound.limit, text="leaked")
     assert codes == ["sign_in_refused"] * bound.limit + ["too_often"] * bound.limit
     same_table(office.sign_ins._of_target, bound)
+
+
+# Rows in the database
+
+
+async def refused_after(change: Callable[[int], Awaitable[object]], limit: int) -> None:
+    """So many changes are made, and not one more."""
+    for number in range(limit):
+        await change(number)
+    with pytest.raises(ManageError) as refused:
+        await change(limit)
+    assert refused.value.code == "too_many"
+
+
+@drives("API keys")
+async def drive_keys(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.manage.api_keys.MAX_KEYS", 5)
+    office = Office()
+    ann = await office.actor("ann")
+    await refused_after(lambda number: office.keys.create(ann), 5)
+
+
+@drives("authtokens that are good")
+async def drive_tokens(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.manage.credentials.MAX_TOKENS", 5)
+    office = Office()
+    ann = await office.actor("ann")
+    await refused_after(lambda number: office.credentials.create(ann), 5)
+
+
+@drives("domains, and names given up that are kept from others")
+async def drive_domains(bound, monkeypatch):
+    """Every other one is given up again, and counts all the same."""
+    monkeypatch.setattr("tunnelrelay.manage.domains.MAX_DOMAINS", 6)
+    office = Office()
+    ann = await office.actor("ann")
+
+    async def reserve(number: int) -> None:
+        made = await office.domains.reserve(ann, f"chosen-{number}")
+        if number % 2:
+            await office.domains.release(ann, made.id)
+
+    await refused_after(reserve, 6)
+
+
+@drives("tunnel groups")
+async def drive_groups(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.manage.backends.MAX_BACKENDS", 5)
+    backends = Managed().services.backends
+    await refused_after(lambda number: backends.create(ANN, (("team", f"t{number}"),)), 5)
+
+
+@drives("edges")
+async def drive_edges(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.manage.edges.MAX_EDGES", 5)
+    edges = Managed().services.edges
+    await refused_after(lambda number: edges.create(ANN, NewEdge(host=f"demo-{number}")), 5)
+
+
+@drives("settings of all edges, as JSON")
+async def drive_edge_settings(bound, monkeypatch):
+    """A list of networks on each of many edges, as short as they are written: every relay keeps all compiled."""
+    limit = bound.limit // 128
+    monkeypatch.setattr("tunnelrelay.manage.edges.MAX_OWNERS_BYTES", limit)
+    managed = Managed()
+    object.__setattr__(managed.ground, "monotonic", lambda: 0.0)
+    edges, made = managed.services.edges, 0
+    error = None
+    with measured() as memory:
+        while error is None:
+            networks = tuple(f"{number + 1:x}::" for number in range(0, 2_000, 2))
+            edge = await edges.create(ANN, NewEdge(host=f"demo-{made}"))
+            try:
+                await edges.set_policy(ANN, edge.id, with_policy(cidr_allow=networks))
+                made += 1
+            except ManageError as refused:
+                error = refused
+        managed.audit.take()
+        assert memory.taken <= bound.worst_bytes / 128
+    assert error.fields.keys() == {"policy"}
+    assert 3 <= made <= limit / 8_000
+
+
+@drives("browsers that are signed in to the dashboard")
+async def drive_sign_ins(bound, monkeypatch):
+    office = Office()
+    ann = await office.person("ann")
+    cookies = []
+    for _ in range(bound.limit + 3):
+        office.clock.now += 1
+        cookies.append(await office.signed_in(ann, peer=""))
+    assert [await office.is_in(cookie) for cookie in cookies] == [False] * 3 + [True] * bound.limit
+
+
+@drives("one-time codes to sign in with")
+async def drive_codes(bound, monkeypatch):
+    office = Office()
+    ann = await office.person("ann")
+    for _ in range(bound.limit + 3):
+        office.clock.now += 1
+        await office.sign_ins.invite(None, ann.id)
+        assert len(await office.store.sign_ins.all(user_id=ann.id)) <= bound.limit

@@ -1,6 +1,7 @@
 """Drivers for logs, audit events, figures and the pages that follow them."""
 
 import threading
+from collections import deque
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tunnelrelay.observe.access import _who as who_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
 from tunnelrelay.observe.feed import Feed, TooManyFollowers
 from tunnelrelay.observe.logs import LineWriter
+from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, SeriesTable, TrafficLog
 from tunnelrelay.oidc.identity import MAX_VALUE
@@ -223,3 +225,33 @@ def drive_signed_in(bound, monkeypatch):
             assert len(log._signed_in) <= bound.limit
         assert memory.taken <= bound.worst_bytes
     assert "r-0" not in log._signed_in
+
+
+@drives("owners whose last requests can be looked at")
+def drive_kept_owners(bound, monkeypatch):
+    log = traffic()
+    log.digest()
+    with measured() as memory:
+        for number in range(bound.limit):
+            log._kept[owner(number)] = deque()
+        assert memory.taken <= bound.worst_bytes
+        log._kept.clear()
+    for number in range(bound.limit + 50):
+        log.add(seen(number, owner(number)))
+    log.digest()
+    assert len(log._kept) == bound.limit
+    assert owner(0) not in log._kept
+    assert owner(number) in log._kept
+
+
+@drives("values of a metric's label")
+def drive_labels(bound, monkeypatch):
+    metrics = Metrics()
+    counted = (metrics.error, metrics.refused_head, metrics.login, metrics.agent, metrics.limited)
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            for count in counted:
+                count(f"{number:04d}" + "v" * 60)
+        assert memory.taken <= bound.worst_bytes
+    assert {len(values) for values in metrics.counts.values()} == {bound.limit + 1}
+    assert metrics.counts["errors"]["other"] == bound.limit

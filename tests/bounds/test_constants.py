@@ -57,7 +57,7 @@ BY_REASON = {
         tunnelrelay.ingress.ingress: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
         tunnelrelay.manage.catalog: MAX_SEALED
-        tunnelrelay.manage.credentials: MAX_EXPIRY
+        tunnelrelay.manage.credentials: MAX_EXPIRY MAX_RULES
         tunnelrelay.manage.dashboard_login: MAX_SECONDS
         tunnelrelay.manage.edge_policy: MAX_SECRETS MAX_SEALED
         tunnelrelay.manage.edge_settings: MAX_SETTINGS
@@ -123,15 +123,6 @@ BY_REASON = {
         tunnelrelay.oidc.warm: MAX_RUNNING
         tunnelrelay.store.base: MAX_COOLING
     """,
-    "rows of one owner or user, counted in the store": """
-        tunnelrelay.manage.api_keys: MAX_KEYS
-        tunnelrelay.manage.backends: MAX_BACKENDS
-        tunnelrelay.manage.credentials: MAX_TOKENS MAX_RULES
-        tunnelrelay.manage.domains: MAX_DOMAINS
-        tunnelrelay.manage.edge_policy: MAX_OWNERS_BYTES
-        tunnelrelay.manage.edges: MAX_EDGES
-        tunnelrelay.manage.sign_in_rows: MAX_SESSIONS MAX_CODES
-    """,
     "the operator's own files, settings, keys and connections": """
         tunnelrelay.config_dashboard: MAX_TEXT
         tunnelrelay.config_database: MAX_URL
@@ -144,12 +135,6 @@ BY_REASON = {
         tunnelrelay.oidc.secret_files: MAX_BYTES
         tunnelrelay.store.postgresql: MAX_CONNECTIONS
         tunnelrelay.store.store: MAX_CONNECTIONS
-    """,
-    "kept by many at once, and not declared yet": """
-        tunnelrelay.agents.session: MAX_STREAMS
-        tunnelrelay.observe.metrics: MAX_LABEL_VALUES
-        tunnelrelay.observe.traffic: MAX_OWNERS
-        tunnelrelay.oidc.guard: MAX_CONNECTIONS
     """,
 }
 

@@ -1,4 +1,4 @@
-"""The table of docs/concepts/limits.md, made from what the modules declare in their `BOUNDS`.
+"""The tables of docs/concepts/limits.md, made from what the modules declare in their `BOUNDS`, and from the store's.
 
 python -m tests.docs.limits_page          prints it
 python -m tests.docs.limits_page --write  writes it into the page
@@ -9,6 +9,7 @@ import sys
 from tests.bounds.found import declared
 from tests.support.tools import ROOT
 from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.store.growth import BOUNDS_OF
 
 PAGE = ROOT / "docs" / "concepts" / "limits.md"
 BEGIN, END = "<!-- limits:begin -->", "<!-- limits:end -->"
@@ -36,7 +37,12 @@ def table() -> str:
         if bounds:
             rows = "\n".join(map(_row, bounds))
             chapters.append(f"### {title}\n\n{HEAD}\n{rows}\n")
-    return "\n".join(chapters)
+    return "\n".join((*chapters, _database()))
+
+
+def _database() -> str:
+    rows = "\n".join(f"| `{name}` | {bound} |" for name, bound in sorted(BOUNDS_OF.items()))
+    return f"### Tables of the database\n\n| table | what bounds it |\n| --- | --- |\n{rows}\n"
 
 
 def _row(bound: DeclaredBound) -> str:

@@ -25,7 +25,7 @@ from tunnelctl.wire.messages import (
     Welcome,
 )
 from tunnelctl.wire.problem import Problem
-from tunnelctl.wire.stream import Stream
+from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
 from tunnelrelay.agents.callbacks import callback_problem
 from tunnelrelay.agents.changes import changes
 from tunnelrelay.agents.desk import Desk
@@ -58,6 +58,7 @@ MAX_TUNNELS = 64
 """Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy. The texts of
 a tunnel (metadata, labels, name, address) take at most 60 kB (each character is one of four bytes): 4 MB a link."""
 MAX_STREAMS = 1024
+"""Requests open on one link. Each has a window of 64 KiB that the agent may fill before the visitor reads: 64 MiB."""
 BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
 transaction."""
@@ -84,6 +85,14 @@ BOUNDS = (
             "AgentSession.tunnels",
             "AgentSession._asking",
         ),
+    ),
+    DeclaredBound(
+        name="requests open on one link",
+        limit=MAX_STREAMS,
+        unit="requests",
+        per="link",
+        when_full="further ones go to another tunnel, or wait, or get 503",
+        worst_bytes=MAX_STREAMS * INITIAL_WINDOW,
     ),
     DeclaredBound(
         name="binds",

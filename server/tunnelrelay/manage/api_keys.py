@@ -7,6 +7,7 @@ who was disabled or has another role now, count at once, on every relay.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay import tokens
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import EVERYTHING, SCOPES, Access, Actor
@@ -23,6 +24,17 @@ MAX_KEYS = 200
 """Of one user: more than anybody's programs need, and a bound on what one of them can fill the store with."""
 TOUCH_SECONDS = 60.0
 """The last use is written at most this often."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="API keys",
+        limit=MAX_KEYS,
+        unit="keys",
+        per="user",
+        when_full="409 `too_many`",
+        worst_bytes=0,
+    ),
+)
 VIA = "api"
 
 

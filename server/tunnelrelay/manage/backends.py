@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_LABELS, label_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.actor import Access, Actor
@@ -15,6 +16,17 @@ AREA = "edges"
 WHAT = "tunnel group"
 MAX_BACKENDS = 1000
 """Of one owner."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="tunnel groups",
+        limit=MAX_BACKENDS,
+        unit="groups",
+        per="owner",
+        when_full="409 `too_many`",
+        worst_bytes=0,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

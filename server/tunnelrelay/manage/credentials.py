@@ -7,6 +7,7 @@ others (`agents.revoked`).
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay import tokens
 from tunnelrelay.agents.acl import acl_problem
 from tunnelrelay.manage.actor import Access, Actor
@@ -20,6 +21,17 @@ MAX_TOKENS = 1000
 """Of one owner: more than anybody's agents need, and a bound on what a member can fill the store with."""
 MAX_RULES = 100
 """Of one ACL. Every bind is held against all of them."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="authtokens that are good",
+        limit=MAX_TOKENS,
+        unit="tokens",
+        per="owner",
+        when_full="409 `too_many`; administrators may go on",
+        worst_bytes=0,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

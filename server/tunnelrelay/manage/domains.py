@@ -6,6 +6,7 @@ holds, or gave up a moment ago, is not to be had. What is said then does not tel
 
 from dataclasses import dataclass, replace
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import label_problem
 from tunnelrelay.agents.names import is_random, random_label
 from tunnelrelay.agents.remember import NameKeeper
@@ -20,6 +21,17 @@ WHAT = "domain"
 MAX_DOMAINS = 1000
 """Of one owner, with the names that it gave up and that are kept from others until their cool-down is over: to
 reserve and release without end takes no more names from others than to keep them."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="domains, and names given up that are kept from others",
+        limit=MAX_DOMAINS,
+        unit="domains",
+        per="owner",
+        when_full="409 `too_many`",
+        worst_bytes=0,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, are_whole, in_force, take_values
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.policy.compile import compile_policy
@@ -19,6 +20,17 @@ MAX_SEALED = 2 * MAX_SECRETS
 MAX_OWNERS_BYTES = 4 * 1024 * 1024
 """Of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads them whenever any edge
 has changed, and what they are compiled to is forty times as much."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="settings of all edges, as JSON",
+        limit=MAX_OWNERS_BYTES,
+        unit="bytes",
+        per="owner",
+        when_full="400, at the setting",
+        worst_bytes=40 * MAX_OWNERS_BYTES,
+    ),
+)
 
 
 class Unreadable(Exception):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
@@ -44,6 +45,17 @@ MAX_EDGES = 1000
 """Of one owner: every relay keeps all of them compiled."""
 MAX_TRIES = 5
 """Changes that did not say which version they mean are tried again when somebody else was faster."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="edges",
+        limit=MAX_EDGES,
+        unit="edges",
+        per="owner",
+        when_full="409 `too_many`",
+        worst_bytes=0,
+    ),
+)
 
 GIVE_AGAIN = "give it again: it was another issuer's or client's"
 

@@ -5,6 +5,7 @@ The store keeps digests only. Who may do what with them is for `sign_ins.py`.
 
 from dataclasses import dataclass
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay import tokens
 from tunnelrelay.ids import new_id
 from tunnelrelay.manage.ground import Ground
@@ -23,6 +24,25 @@ MAX_SESSIONS, MAX_CODES = 50, 5
 """Of one user: beyond these the oldest end. Nobody fills the store by signing in, or by asking for codes."""
 MAX_AGENT = 255
 MAX_PEER = 64
+
+BOUNDS = (
+    DeclaredBound(
+        name="browsers that are signed in to the dashboard",
+        limit=MAX_SESSIONS,
+        unit="browsers",
+        per="user",
+        when_full="the one used the longest ago is signed out",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="one-time codes to sign in with",
+        limit=MAX_CODES,
+        unit="codes",
+        per="user",
+        when_full="the oldest is good no more",
+        worst_bytes=0,
+    ),
+)
 CODE, SESSION, BY_KEY, FIRST = "code", "session", "by_key", "first"
 """Kinds of rows. A sign-in `by_key` was begun with an API key and does not outlive it; `first` is the code that makes
 the first administrator, and has no user yet."""

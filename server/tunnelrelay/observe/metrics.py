@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tunnelctl.bounds import DeclaredBound
+
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds, seconds: fine where a tunnel's own cost shows, coarse where only the upstream can be the reason."""
 
@@ -16,6 +18,18 @@ STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 MAX_LABEL_VALUES = 64
 """Distinct values one label may take; the rest counts as `other`. Error codes, the longest table, are about 30."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="values of a metric's label",
+        limit=MAX_LABEL_VALUES,
+        unit="values",
+        per="relay",
+        when_full="further ones count as `other`",
+        worst_bytes=5 * MAX_LABEL_VALUES * 300,
+        holds=("Metrics.counts",),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

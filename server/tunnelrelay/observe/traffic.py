@@ -41,6 +41,14 @@ MAX_WORD = 64
 
 BOUNDS = (
     DeclaredBound(
+        name="owners whose last requests can be looked at",
+        limit=MAX_OWNERS,
+        unit="owners",
+        per="relay",
+        when_full="the one whose last request is the oldest is forgotten",
+        worst_bytes=MAX_OWNERS * 1_000,
+    ),
+    DeclaredBound(
         name="requests that can be looked at",
         limit=MAX_KEPT,
         unit="requests",

@@ -17,6 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.ports import DEFAULT_PORTS, PortRule, hint
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.oidc.meter import Metered
@@ -31,6 +32,17 @@ _OWNER: ContextVar[str] = ContextVar("owner")
 MAX_CONNECTIONS = 200
 """Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
 anybody waits. A connection costs a file and some 50 kB."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="calls to providers under way, of all owners",
+        limit=MAX_CONNECTIONS,
+        unit="calls",
+        per="relay",
+        when_full="further ones wait, for 10 seconds at most",
+        worst_bytes=MAX_CONNECTIONS * 50_000,
+    ),
+)
 MAX_PORT = 65_535
 """uvloop dials a larger one modulo 65,536: 65,558 would lead to port 22, which `PortRule` was not asked about."""
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
