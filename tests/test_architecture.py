@@ -25,12 +25,13 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.oidc": "",
     "tunnelctl.secret": "",
     "tunnelctl.nearest": "",
+    "tunnelctl.openfiles": "",
     "tunnelctl.signals": "",
     "tunnelctl.stdio": "",
     "tunnelctl.link": "tunnelctl.wire",
     "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
     "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret tunnelctl.nearest tunnelctl.signals "
-    "tunnelctl.stdio",
+    "tunnelctl.openfiles tunnelctl.stdio",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",

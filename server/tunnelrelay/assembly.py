@@ -20,7 +20,7 @@ from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.probes import Probes
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.revoked import RevokedTokens
-from tunnelrelay.agents.shares import OwnerShares
+from tunnelrelay.agents.shares import MAX_LINKS, OwnerShares
 from tunnelrelay.audit_log import AuditKeeper
 from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.config_doors import Does
@@ -28,7 +28,7 @@ from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.given import Given
-from tunnelrelay.ingress.files import visitors_at_once
+from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.ingress import Ingress
@@ -235,6 +235,7 @@ def _names(given: Given, ground: _Ground, sign_in: SignIn) -> NameKeeper:
 
 def _acceptor(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper) -> Acceptor:
     warm = ground.edges.warm = _warm_ups(given, ground, sign_in).add
+    max_links = links_at_once(MAX_LINKS)
     desk = Desk(
         address=given.address,
         registry=ground.registry,
@@ -243,7 +244,7 @@ def _acceptor(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper)
         mark_key=ground.keys.ring.digest_key("balance"),
         clock=given.clock,
         names=names,
-        shares=OwnerShares(time.monotonic),
+        shares=OwnerShares(time.monotonic, max_links=max_links),
         audit=ground.audit,
         metrics=given.metrics,
         spawn=given.spawn,
@@ -252,7 +253,9 @@ def _acceptor(given: Given, ground: _Ground, sign_in: SignIn, names: NameKeeper)
         refuses_issuer=given.refuses_issuer,
     )
     needs_tokens = given.config.needs_tokens
-    return Acceptor(desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock)
+    return Acceptor(
+        desk, given.store, needs_tokens=needs_tokens, metrics=given.metrics, clock=given.clock, max_links=max_links
+    )
 
 
 def _warm_ups(given: Given, ground: _Ground, sign_in: SignIn) -> WarmUps:

@@ -11,10 +11,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tunnelctl.cli.exits import Exit, Failure, has_colour
+from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
 from tunnelctl.stdio import when_reader_leaves
 from tunnelrelay.config import RelayConfig
-from tunnelrelay.ingress.files import raise_limit, visitors_at_once, warn_when_few
+from tunnelrelay.ingress.files import visitors_at_once, warn_when_few
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
@@ -37,7 +38,8 @@ def run_relay(config: RelayConfig) -> int:
     """
     has_times = config.log_format == "json" or not logs_to_journal()
     logs = Logs(config.log_format if has_times else "journal", config.log_level)
-    raise_limit()
+    if reason := raise_limit():
+        log.warning("the limit of open files stays as it is: %s", reason)
     warn_when_few(visitors_at_once())
     try:
         _runner(_serve(config, logs))

@@ -79,8 +79,8 @@ async def drive_revoked(bound, monkeypatch):
 
 @drives("agents of links that are open")
 async def drive_agents(bound, monkeypatch):
-    monkeypatch.setattr("tunnelrelay.agents.accept.MAX_LINKS", 64)
     async with door() as opened:
+        monkeypatch.setattr(opened.acceptor, "_max_links", 64)
         for _ in range(2):
             await opened.come()
         with measured() as memory:
@@ -107,8 +107,8 @@ async def drive_wrong(bound, monkeypatch):
 
 @drives("tries of agents that find no place")
 async def drive_turned_away(bound, monkeypatch):
-    monkeypatch.setattr("tunnelrelay.agents.accept.MAX_LINKS", 0)
     opened = Door()
+    monkeypatch.setattr(opened.acceptor, "_max_links", 0)
     waits = [(await opened.come()).failed for _ in range(100 * bound.limit)]
     seconds = [each[1] for each in waits if each is not None]
     assert max(map(seconds.count, seconds)) <= 2 * bound.limit  # they are told in whole seconds

@@ -17,7 +17,8 @@ pytest.importorskip("resource", reason="this system has no limit of open files")
 
 RAISED = """
 import resource
-from tunnelrelay.ingress.files import raise_limit, visitors_at_once
+from tunnelctl.openfiles import raise_limit
+from tunnelrelay.ingress.files import visitors_at_once
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2048))
 raise_limit()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), visitors_at_once())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Callable
 
@@ -9,7 +10,10 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.cli.view import Output
+from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
+
+log = logging.getLogger("tunnelctl")
 
 
 def run_agent(config: AgentConfig, output: Output) -> Outcome:
@@ -18,6 +22,8 @@ def run_agent(config: AgentConfig, output: Output) -> Outcome:
     Raises:
         BrokenPipeError: Nothing reads the output any more.
     """
+    if reason := raise_limit():
+        log.debug("the limit of open files stays as it is: %s", reason)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(config, output))
 

@@ -106,16 +106,25 @@ class Acceptor:
     Args:
         needs_tokens: False only on loopback with domain `localhost`.
         clock: Unix time.
+        max_links: Links at once; fewer than `MAX_LINKS` where few files may be open.
     """
 
     def __init__(
-        self, desk: Desk, store: Store, *, needs_tokens: bool, metrics: Metrics, clock: Callable[[], float]
+        self,
+        desk: Desk,
+        store: Store,
+        *,
+        needs_tokens: bool,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        max_links: int = MAX_LINKS,
     ) -> None:
         self._desk = desk
         self._store = store
         self._needs_tokens = needs_tokens
         self._metrics = metrics
         self._clock = clock
+        self._max_links = max_links
         self._budget = Budget(RELAY_GROWTH, None)
         self._sessions: dict[AgentSession, str] = {}
         self._revoked: dict[str, None] = {}
@@ -145,7 +154,7 @@ class Acceptor:
             block: The same as it arrived.
             ahead: Bytes that came behind it.
         """
-        if len(self._sessions) >= MAX_LINKS:
+        if len(self._sessions) >= self._max_links:
             self._turn_away(visit, "relay_links", "", "the relay has as many links as it may have")
             return
         token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)

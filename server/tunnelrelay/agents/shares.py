@@ -86,10 +86,12 @@ class OwnerShares:
 
     Args:
         monotonic: Seconds.
+        max_links: Links of all owners; fewer than `MAX_LINKS` where few files may be open.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, max_links: int = MAX_LINKS) -> None:
         self._monotonic = monotonic
+        self._max_links = max_links
         self._links: dict[str, int] = {}
         self._asks = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
         self._settings = Buckets(BURST_SETTINGS, SETTINGS_PER_SECOND)
@@ -102,7 +104,7 @@ class OwnerShares:
             everybodys: Links that are open.
         """
         mine = self._links.get(owner, 0)
-        if mine >= MAX_OWNERS_LINKS or not fair_share(mine, everybodys, MAX_LINKS):
+        if mine >= MAX_OWNERS_LINKS or not fair_share(mine, everybodys, self._max_links):
             return False
         self._links[owner] = mine + 1
         return True

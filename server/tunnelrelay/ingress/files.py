@@ -1,7 +1,7 @@
-"""Open files: as many as the system lets the process have, and how many of them may be visitors' connections.
+"""Open files: how many of those that the process may have are for visitors, and how many for agents' links.
 
-A process that has used up its files takes no connection from anybody and cannot open its database or its log, so
-visitors' connections end well below.
+A process that has used up its files takes no connection from anybody and cannot open its database or its log, so both
+together end well below.
 """
 
 import logging
@@ -17,29 +17,21 @@ log = logging.getLogger("tunnelrelay.ingress")
 
 OWN_FILES = 128
 """Files kept for the relay itself: database, logs, listeners, calls to providers."""
-VISITORS_SHARE = 0.75
-"""Visitors' part of the other files. The rest is for agents' links, and for the relay's own pages, each of which takes
-two files while it is shown."""
+VISITORS_SHARE, LINKS_SHARE = 0.75, 0.2
+"""Visitors' and agents' parts of the other files. The rest is for the relay's own pages, each of which takes two files
+while it is shown."""
 FEW_VISITORS = 5_000
 """Below it the limit is small for a relay that others use, and the log says so at start."""
 
 
-def raise_limit() -> None:
-    """Have as many files as the system allows: many systems give 1,024 at first, and more to those that ask."""
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:  # macOS refuses some values above its own
-            log.warning("the limit of open files stays as it is: limit=%d error=%s", soft, error)
-
-
 def visitors_at_once() -> int:
     """Returns how many connections visitors may have, by the limit of open files as it is now and by `MAX_VISITORS`."""
-    files = _limit()
-    return min(MAX_VISITORS, max(1, int((files - OWN_FILES) * VISITORS_SHARE))) if files else MAX_VISITORS
+    return _part(VISITORS_SHARE, MAX_VISITORS)
+
+
+def links_at_once(most: int) -> int:
+    """Returns how many links agents may have, by the limit of open files as it is now and by `most`."""
+    return _part(LINKS_SHARE, most)
 
 
 def warn_when_few(visitors: int) -> None:
@@ -50,6 +42,11 @@ def warn_when_few(visitors: int) -> None:
             "(LimitNOFILE=65536 under systemd, --ulimit nofile=65536 with Docker, ulimit -Hn in a shell)",
             visitors, _limit(),
         )  # fmt: skip
+
+
+def _part(share: float, most: int) -> int:
+    files = _limit()
+    return min(most, max(1, int((files - OWN_FILES) * share))) if files else most
 
 
 def _limit() -> int:
