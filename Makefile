@@ -10,7 +10,11 @@ FUZZER := $(VENV)/.fuzz
 SHORT  := tests/frameworks/short/.ready
 LONG   := tests/frameworks/long/.ready
 TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench
-WORKERS ?= 2
+CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Three for two cores: tests wait for processes and pages a third of their time.
+WORKERS ?= $(shell echo $$(( ($(CORES) * 3 + 1) / 2 )))
+# Else every process that a test starts compiles its modules again, some images set it: 10 s instead of 1 for a relay.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench journeys fuzz lock clean python
@@ -27,7 +31,7 @@ test: lint $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(ARGS)
 
 journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
-	$(PY) -m pytest tests/journeys $(ARGS)
+	$(PY) -m pytest -m "journey or long" $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
 	$(PY) -m tests.fuzz

@@ -1,8 +1,11 @@
 """A relay's services and API on a store in memory, with people and keys, and nothing that listens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 from starlette.types import ASGIApp
@@ -10,7 +13,8 @@ from starlette.types import ASGIApp
 from tests.api.asking import ADDRESS, Program
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.api.app import build_api
+from tunnelrelay.api.app import build_api, build_routes
+from tunnelrelay.api.schema import describe
 from tunnelrelay.assembly import Parts, assemble
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_values import ListenAddress
@@ -69,6 +73,13 @@ class Office:
         return Program(self.app, await self.key(name, scopes or ("*",)), address=self.address)
 
 
+@cache
+def _schema(address: PublicAddress) -> dict[str, Any]:
+    """The schema, which is the same for all offices: no route asks anything of the services before it is called."""
+    nothing = SimpleNamespace(**dict.fromkeys(field.name for field in fields(Services)))
+    return describe(build_routes(cast(Services, nothing), address), address)
+
+
 async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Office:
     """An office with `admin`, `member` (of the owner `team`) and `outsider` (of the owner `other`)."""
     store, clock = MemoryStore(), Clock()
@@ -83,7 +94,8 @@ async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Offic
         transport=httpx.MockTransport(nowhere),
     )
     parts = await assemble(given)
-    office = Office(parts, build_api(parts.services, address), store, address, clock)
+    app = build_api(parts.services, address, _schema(address))
+    office = Office(parts, app, store, address, clock)
     for name, owner, role in (
         ("admin", "default", "admin"),
         ("member", "team", "member"),

@@ -1,5 +1,7 @@
 """The API as one ASGI app: a door, the routes of every resource, and the schema that describes them."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -48,10 +50,14 @@ RESOURCES = (
 """In the order of the reference."""
 
 
-def build_api(services: Services, address: PublicAddress) -> ASGIApp:
-    """The app to be called for requests of the host kind `api`, whose scope has what the ingress found out."""
+def build_api(services: Services, address: PublicAddress, schema: dict[str, Any] | None = None) -> ASGIApp:
+    """The app to be called for requests of the host kind `api`, whose scope has what the ingress found out.
+
+    Args:
+        schema: What `describe` returned for this address before, which takes most of the time; None calls it.
+    """
     app = build_routes(services, address)
-    schema = describe(app, address)
+    schema = schema or describe(app, address)
     app.state.methods_at = methods_at(schema)
     return Door(app, address=address, keys=services.api_keys, schema=SchemaPage(schema))
 
