@@ -1,5 +1,6 @@
 """What a page shows stays true without a reload, for as long as whoever looks is signed in, and no longer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -168,6 +169,24 @@ async def test_one_user_has_so_many_streams_and_no_more(tmp_path: Path):
 
         assert answer.status_code == 503
         assert len(held) == MAX_OF_ONE
+
+
+async def test_a_stream_ends_at_once_when_its_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A browser closes the connection, which on plain http looks as if it had only finished sending."""
+    monkeypatch.setattr("tunnelrelay.ingress.incoming.HALF_CLOSED_SECONDS", PATIENCE * 4)
+    async with world(tmp_path) as w, signed_in(w) as admin:
+        request = admin.http.build_request("GET", "/edges/events", headers=HEADERS)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        reader, writer = await asyncio.open_connection("127.0.0.1", w.port)
+        writer.write(f"GET /edges/events HTTP/1.1\r\n{lines}\r\n".encode())
+        await reader.readuntil(b"event: ")
+
+        writer.write_eof()
+
+        async with asyncio.timeout(PATIENCE):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_stream_with_nothing_to_say_says_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

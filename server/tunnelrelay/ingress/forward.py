@@ -39,6 +39,7 @@ class Forward:
         has_answered: A byte of the response has gone to the visitor.
     """
 
+    is_for_a_page = False
     __slots__ = (
         "_framing",
         "_has_ended",

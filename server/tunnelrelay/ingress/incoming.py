@@ -173,6 +173,9 @@ class Incoming(VisitorConnection):
         may_be_whole = self._decoder is None or not self._reads_body() or bool(self._ahead)
         if (self.is_idle and not self._waits) or not may_be_whole or self.is_secure:
             return False
+        if self._carried is not None and self._carried.is_for_a_page:
+            # Browsers never close one half: the page was left. A user may have so many streams, and goes to the next.
+            return False
         self.ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
 

@@ -128,6 +128,7 @@ class Inward(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._is_held = False
         self.has_answered = False
+        self.is_for_a_page = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -218,6 +219,7 @@ class Inward(asyncio.Protocol):
         if fin:
             self._done()
         elif (head.get(b"content-type") or b"").startswith(b"text/event-stream"):
+            self.is_for_a_page = True
             self._inside.stream_began(self)
 
     def body(self, data: bytes | memoryview, fin: bool) -> None:

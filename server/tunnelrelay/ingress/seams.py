@@ -10,9 +10,14 @@ from tunnelrelay.model import Peer
 
 
 class Carried(Protocol):
-    """An exchange on its way: over a tunnel, or to the relay's own pages."""
+    """An exchange on its way: over a tunnel, or to the relay's own pages.
+
+    Attributes:
+        is_for_a_page: An event stream that keeps a page of the relay's up to date.
+    """
 
     has_answered: bool
+    is_for_a_page: bool
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body, or of an upgraded connection."""
