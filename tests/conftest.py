@@ -27,6 +27,8 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     # `nohup` and a shell's `&` ignore these; a program that a test starts would ignore them too, instead of stopping.
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+# `timeout` and CI end a run so: fixtures end the processes that they started, as after Ctrl-C.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -178,7 +178,7 @@ def app_server(name: str, place: Path) -> Iterator[int]:
         _await_port(child, port)
         yield port
     finally:
-        child.kill()
+        child.kill_group()  # Apache, lighttpd and gunicorn have children
 
 
 def _await_port(child: Child, port: int) -> None:
