@@ -107,7 +107,7 @@ class RelayConfig(DashboardSettings):
     )
     trusted_proxy: tuple[IPNetwork, ...] = setting(
         read.network,
-        "Networks of proxies whose `X-Forwarded-For` (or `Forwarded`) is believed. Nobody else's is.",
+        "Networks of proxies whose `X-Forwarded-For` (or `Forwarded`) is believed. That of others is not.",
         shape="CIDR",
         default=(),
         is_list=True,

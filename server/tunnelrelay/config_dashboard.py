@@ -91,11 +91,11 @@ class DashboardSettings:
         default="groups",
     )
     dashboard_admin: tuple[str, ...] = setting(
-        plain, "Values of that claim that make somebody an administrator.", shape="VALUE", default=(), is_list=True
+        plain, "Values of that claim that make a user an administrator.", shape="VALUE", default=(), is_list=True
     )
     dashboard_member: tuple[str, ...] = setting(
         plain,
-        "Values of that claim that let somebody in who sees and changes what his owner owns.",
+        "Values of that claim that make a user a member, who sees and changes what their owner owns.",
         shape="VALUE",
         default=(),
         is_list=True,
@@ -128,6 +128,6 @@ def dashboard_problems(settings: DashboardSettings, where: Mapping[str, str], *,
     if settings.dashboard_oidc.startswith("http://") and not is_local:
         problems.append(Problem(where["dashboard_oidc"], "a provider is asked by https only"))
     if not settings.dashboard_admin and not settings.dashboard_member:
-        message = "nobody could sign in: no value of the role claim lets anybody in"
+        message = "no user could sign in: no value of the role claim makes a user a member or an administrator"
         problems.append(Problem(where["dashboard_oidc"], message, "add --dashboard-admin VALUE"))
     return problems

@@ -100,7 +100,7 @@ _NOWHERE = Note(
     "http",
     "",
     lambda _: True,
-    "without http and https nobody can reach the relay",
+    "without http and https the relay cannot be reached",
     "add --https :443",
     is_refusal=True,
 )

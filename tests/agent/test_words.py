@@ -16,7 +16,7 @@ def login(issuer="https://acme.okta.com", **rules):
         (PolicySpec(), "anyone who has the address"),
         (PolicySpec(cidr_allow=("10.0.0.0/8",)), "anyone who can reach the address, from 10.0.0.0/8 only"),
         (PolicySpec(cidr_deny=("10.0.0.0/8", "::/0")), "anyone who has the address, not from 10.0.0.0/8 or ::/0"),
-        (PolicySpec(basic_auth=("ann:pw", "bob:pw")), "whoever knows the password of ann or bob"),
+        (PolicySpec(basic_auth=("ann:pw", "bob:pw")), "everyone who knows the password of ann or bob"),
         (login(), "anyone who can log in at https://acme.okta.com"),
         (login("@work"), "anyone who can log in at @work"),
         (
@@ -33,7 +33,7 @@ def login(issuer="https://acme.okta.com", **rules):
         ),
         (
             PolicySpec(jwt=(JwtSpec(issuer="https://ci", audience="a"),), cidr_allow=("10.0.0.0/8",)),
-            "programs with a token of https://ci for a, whoever its holder is, from 10.0.0.0/8 only",
+            "programs with a token of https://ci for a, whichever account it is for, from 10.0.0.0/8 only",
         ),
         (
             login(bearer=("", "https://api")),
@@ -61,7 +61,7 @@ def test_the_words_hold_no_secret():
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"policy": PolicySpec(basic_auth=("ann:pw",))}, "whoever knows the password of ann"),
+        ({"policy": PolicySpec(basic_auth=("ann:pw",))}, "everyone who knows the password of ann"),
         ({"edge": "shop"}, "whom the rules of the edge shop let in; they are kept at the relay"),
         ({"labels": (("edge", "edghts_1"),)}, "whom each edge's rules let in; they are kept at the relay"),
     ],

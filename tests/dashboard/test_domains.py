@@ -16,7 +16,7 @@ async def reserved(house: InMemory, name: str = "shop", owner: str = "default", 
 async def test_a_list_without_domains_says_what_they_are_for_and_how_to_make_the_first(admin):
     page = text_of((await admin.get("/domains")).text)
 
-    assert "nobody else can serve it" in page
+    assert "no other owner can serve it" in page
     assert "tunnel api reserved-domains create --domain app" in page
 
 

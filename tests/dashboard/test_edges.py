@@ -245,7 +245,7 @@ async def test_a_form_that_is_older_than_the_edge_overwrites_nothing(house, admi
     answer = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "allow_emails": "eve@acme.example", "version": "1"})
 
     assert answer.status_code == 409
-    assert "Somebody else changed this edge meanwhile" in answer.text
+    assert "This edge was changed by another user meanwhile" in answer.text
     assert "eve@acme.example" in answer.text
 
 

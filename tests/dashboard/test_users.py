@@ -92,7 +92,7 @@ async def test_the_last_administrator_stays_one_and_is_told_so_on_the_page(house
 
     assert answer.status_code == 409
     assert "This is the last administrator" in answer.text
-    assert "Make somebody else an administrator first" in answer.text
+    assert "Make another user an administrator first" in answer.text
     assert (await admin.get("/users/new")).status_code == 200
 
 

@@ -164,7 +164,7 @@ ROWS = (
         "tunnelrelay serve --domain tun.example --http :80", 2, "plain http is refused for the public domain", "--https"
     ),
     Row("tunnelrelay serve --https :443", 2, "--https: TLS needs --tls-cert", "add --tls-cert FILE"),
-    Row("tunnelrelay serve --http off", 2, "nobody can reach the relay", "add --https :443"),
+    Row("tunnelrelay serve --http off", 2, "the relay cannot be reached", "add --https :443"),
     Row("tunnelrelay serve --http 9 --admin 9", 2, "127.0.0.1:9 is the address of --http already", "configuration.md"),
     Row(
         "tunnelrelay serve",
@@ -300,7 +300,9 @@ ROWS = (
         "`abcd` is no session's id",
         "`tunnelrelay session list`",
     ),
-    Row("tunnelrelay name release no --data-dir {d}/data", 1, "nobody ever had the name no", "`tunnelrelay name list`"),
+    Row(
+        "tunnelrelay name release no --data-dir {d}/data", 1, "no agent ever had the name no", "`tunnelrelay name list`"
+    ),
     Row("tunnelrelay name release shop --data-dir {live}", 1, "it is served", "tunnelrelay token revoke --owner ann"),
     Row(
         "tunnelrelay audit list --kind login.denid --data-dir {d}/data", 2, "no kind of event called", "`login.denied`"

@@ -283,5 +283,5 @@ def test_words_say_which_programs_come_in() -> None:
         f"no person; programs with a token of {GITHUB} for https://app "
         "with ref=main and repository=acme/api or acme/app"
     )
-    assert "whoever its holder is" in policy(jwt=(jwt(),)).words
+    assert "whichever account it is for" in policy(jwt=(jwt(),)).words
     assert policy(oidc=oidc(bearer=("",))).words.endswith("of https://acme.okta.com for 0oa1 under the same rules")

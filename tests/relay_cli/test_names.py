@@ -91,7 +91,7 @@ def test_agents_without_a_token_are_not_to_be_stopped_by_revoking_one(kept):
     assert result.stderr.endswith("hint: stop its agent and try again later\n")
 
 
-@pytest.mark.parametrize(("name", "words"), [("none", "nobody ever had"), ("two", "more than one")])
+@pytest.mark.parametrize(("name", "words"), [("none", "no agent ever had"), ("two", "more than one")])
 def test_a_name_that_is_unknown_or_means_two_is_a_failure(kept, name, words):
     in_store(kept, lambda store: claim(store, "two.tun.example", "ann", 1.0))
     in_store(kept, lambda store: claim(store, "two.other.example", "ann", 1.0))

@@ -61,7 +61,7 @@ def test_row159_a_provider_by_which_nobody_could_come_in_is_a_mistake(monkeypatc
     monkeypatch.setenv("MY_SECRET", CANARY)
     without = {name: value for name, value in WHOLE.items() if name != "dashboard_admin"}
 
-    assert "nobody could sign in" in mistakes(**without, dashboard_oidc_client_secret="env:MY_SECRET")
+    assert "no user could sign in" in mistakes(**without, dashboard_oidc_client_secret="env:MY_SECRET")
     assert load(**without, dashboard_member="staff", dashboard_oidc_client_secret="env:MY_SECRET").dashboard_member == (
         "staff",
     )
@@ -69,7 +69,7 @@ def test_row159_a_provider_by_which_nobody_could_come_in_is_a_mistake(monkeypatc
 
 def test_all_that_is_missing_is_told_at_once() -> None:
     told = mistakes(dashboard_oidc="https://login.acme.example")
-    for name in ("dashboard_oidc_client_id", "dashboard_oidc_client_secret", "nobody could sign in"):
+    for name in ("dashboard_oidc_client_id", "dashboard_oidc_client_secret", "no user could sign in"):
         assert name in told
 
 

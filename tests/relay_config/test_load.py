@@ -243,7 +243,7 @@ def test_tls_needs_both_files_and_files_need_tls(tls: dict[str, Any]) -> None:
 
 
 def test_a_relay_that_listens_nowhere_is_a_mistake() -> None:
-    assert mistakes(http="off") == ["--http: without http and https nobody can reach the relay"]
+    assert mistakes(http="off") == ["--http: without http and https the relay cannot be reached"]
 
 
 def test_the_same_address_twice_is_a_mistake() -> None:

@@ -29,7 +29,7 @@ class TunnelConfig:
         weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
         metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
-            this machine, where self-signed certificates are the norm and nobody sits in between.
+            this machine, where self-signed certificates are the norm and no other machine sits in between.
         keys: From a flag to the key of the configuration file that stands for it; empty for a tunnel that was typed.
     """
 

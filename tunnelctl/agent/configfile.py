@@ -102,7 +102,7 @@ def load(path: Path, *, must_exist: bool = False) -> FileConfig:
     """Read a file.
 
     Args:
-        must_exist: Whether it was named by somebody; the default file need not be there.
+        must_exist: Whether the user named it; the default file need not be there.
 
     Raises:
         FileInvalid: With every problem and its line.
@@ -116,7 +116,7 @@ def load(path: Path, *, must_exist: bool = False) -> FileConfig:
 
 
 def is_readable_by_others(path: Path) -> bool:
-    """Whether somebody else on this machine may read the file."""
+    """Whether other users of this machine may read the file."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & 0o077)
 
 

@@ -39,7 +39,7 @@ class Exchange:
     """One request and its response between a stream and a connection.
 
     Attributes:
-        method, target: Of the request, for whoever shows or logs it.
+        method, target: Of the request, to be shown and logged.
         status: Of the final response, 0 while there is none.
         code: Why it failed, None when it did not.
         seconds: Duration once it is over.

@@ -27,7 +27,7 @@ class NotAllowed:
 
 @dataclass(frozen=True, slots=True)
 class NameTaken:
-    """The address belongs to somebody else, or another agent of the same owner has taken it over."""
+    """The address belongs to another owner, or another agent of the same owner has taken it over."""
 
     message: str
     hint: str = ""

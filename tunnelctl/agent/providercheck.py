@@ -71,7 +71,7 @@ async def check_provider(
 
     Args:
         client: Ask about this client too.
-        for_tokens: Nobody logs in there: only what it takes to check the tokens it signs for programs.
+        for_tokens: No user logs in there: only what it takes to check the tokens it signs for programs.
         ports: At which ports the relay that is to serve the login calls providers; None when that is not known.
         ca_file: PEM file of authorities to trust beside the system's; "" for none.
         transport: Makes the calls; None for the network. It is closed.

@@ -135,7 +135,7 @@ class Service:
         bound: Done when the relay has answered every offer, and there is something to serve or nothing was offered.
         over: How the link ended for us; GoingAway leaves it open for the exchanges that are in flight.
         closed: Done when the link is gone.
-        in_flight: Exchanges that somebody waits for. Upgraded connections are not counted: they have no end to wait
+        in_flight: Exchanges that a visitor waits for. Upgraded connections are not counted: they have no end to wait
             for.
         idle: Set while `in_flight` is 0.
     """

@@ -288,7 +288,7 @@ class _Connection(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether nothing has come since it became idle, not even what the loop has not read yet.
 
-        Bytes nobody asked for would be taken for the answer to the next request, another visitor's.
+        Bytes without a request would be taken for the answer to the next request, another visitor's.
         """
         return not self.transport.is_closing() and self._watch is not None and not self._watch()
 

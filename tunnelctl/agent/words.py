@@ -13,7 +13,7 @@ OPEN_TO_THE_WORLD = {
     "https://www.facebook.com": "a Facebook account",
     "https://www.linkedin.com/oauth": "a LinkedIn account",
 }
-"""Issuers where anybody can get an account: without a rule such a login keeps nobody out, and the words say so."""
+"""Issuers where everybody can get an account: without a rule such a login lets everybody in, and the words say so."""
 
 
 def who_may_visit_all(tunnels: Sequence[TunnelConfig]) -> str:
@@ -63,7 +63,7 @@ def _people(policy: PolicySpec) -> list[str]:
         return [_signed_in(policy.oidc), programs]
     if policy.basic_auth:
         users = [pair.partition(":")[0] for pair in policy.basic_auth]
-        return [f"whoever knows the password of {_one_of(users)}"]
+        return [f"everyone who knows the password of {_one_of(users)}"]
     if policy.jwt:
         return []
     return ["anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"]
@@ -74,7 +74,7 @@ def _programs(jwt: JwtSpec) -> str:
     for name, value in jwt.claims:
         values.setdefault(name, []).append(value)
     rules = [f"{name} {_one_of(texts)}" for name, texts in values.items()]
-    whose = f" that says {' and '.join(rules)}" if rules else ", whoever its holder is"
+    whose = f" that says {' and '.join(rules)}" if rules else ", whichever account it is for"
     return f"programs with a token of {jwt.issuer} for {jwt.audience}{whose}"
 
 

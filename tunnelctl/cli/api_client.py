@@ -109,7 +109,7 @@ class Api:
     def call_all(self, call: Call) -> Any:
         """As `call`, of a list with what follows on all further pages.
 
-        Only the query is taken from where an answer says that it goes on: the key is shown to nobody else.
+        Only the query is taken from where an answer says that it goes on: the key is sent to no other host.
         """
         whole = page = self.call(call)
         seen: set[str] = set()

@@ -171,7 +171,7 @@ GROUPS: tuple[Group, ...] = (
             _create(_ROUTES, "Make the route of an edge that has none.", *ROUTE),
             _get(_ROUTES + "/{id}", "Show the route with its modules."),
             _update(_ROUTES + "/{id}", "Change what is given; a module that is given is set whole.", *ROUTE),
-            _delete(_ROUTES + "/{id}", "Delete the route: then nobody serves the edge."),
+            _delete(_ROUTES + "/{id}", "Delete the route; then the edge is not served."),
         ),
     ),
     *map(_module, MODULES),
@@ -300,7 +300,7 @@ GROUPS: tuple[Group, ...] = (
             _list("/users", "List users."),
             _create(
                 "/users",
-                "Add somebody.",
+                "Add a user.",
                 text("name", "For people."),
                 text("role", "admin or member."),
                 text("email", "Address."),
@@ -317,8 +317,8 @@ GROUPS: tuple[Group, ...] = (
                 text("owner", "Whose things a member sees and changes."),
                 Field("disabled", "switch", "Whether they are locked out."),
             ),
-            _do("invite", "/users/{id}/invitations", "Make a link that signs somebody in, once."),
-            _delete("/users/{id}", "Remove somebody, with their keys and sign-ins."),
+            _do("invite", "/users/{id}/invitations", "Make a link that signs a user in, once."),
+            _delete("/users/{id}", "Remove a user, with their keys and sign-ins."),
         ),
     ),
     Group(

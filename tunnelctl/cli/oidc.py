@@ -34,7 +34,7 @@ PEM_HINT = "name a PEM file of certificates that this user can read"
 MAX_LINE = 2000
 """Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
-"""Topics of errors that are mostly none where nobody logs in: a CI system publishes its keys and no login."""
+"""Topics of errors that are mostly none for tokens alone: a CI system publishes its keys and no login."""
 LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri")
 
 
@@ -77,7 +77,7 @@ def oidc() -> None:
     envvar="TUNNELCTL_ISSUER_CA",
     help="PEM file of private authorities to trust for the provider, beside the system's.",
 )
-@click.option("--for-tokens", is_flag=True, help="Nobody logs in there; programs show its tokens (--jwt-issuer).")
+@click.option("--for-tokens", is_flag=True, help="People do not log in there; programs show its tokens (--jwt-issuer).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context
 def check(
@@ -96,7 +96,7 @@ def check(
     """Say whether people could log in at ISSUER, or its tokens be taken, and if not, what to do.
 
     Reads the provider's discovery document and keys by the relay's own rules. With a client id and a redirect URI it
-    asks the login page whether it knows both, with a secret the token endpoint whether it takes it. Nobody is logged
+    asks the login page whether it knows both, with a secret the token endpoint whether it takes it. No user is logged
     in by it. Exits with 0, or with 1 when there is an error.
     """
     if redirect_uri and not _is_address(redirect_uri):
@@ -226,7 +226,7 @@ def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
 
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console.width = MAX_LINE  # a pipe has no width; hints must be found whole by whoever searches for them
+        console.width = MAX_LINE  # a pipe has no width; hints must be found whole by a search
     has_marks = "utf" in (getattr(sys.stdout, "encoding", "") or "").lower()
     console.print(Text(plain(issuer), style="bold"))
     for finding in sorted(findings, key=lambda finding: list(MARKS).index(finding.level)):
@@ -248,7 +248,7 @@ def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec
     """Warnings about the providers at which visitors are about to log in, and the issuers of programs' tokens.
 
     Raises:
-        Failure: A provider is such that nobody could ever log in there, or an issuer such that no token would do.
+        Failure: A provider is such that no user could ever log in there, or an issuer such that no token would do.
     """
     from tunnelctl.agent.providercheck import run_checks
 

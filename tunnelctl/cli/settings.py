@@ -38,7 +38,7 @@ T = TypeVar("T")
 ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
 """Stands where there is none yet."""
 LOGIN_VARIABLE = "TUNNELCTL_OIDC"
-"""What somebody may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
+"""What a user may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
 """Stands for the secrets that `-` in a file would read."""
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"

@@ -1,6 +1,6 @@
 """Where log lines go, without ever holding up the tunnel.
 
-A pipe that nobody reads fills up after 64 KiB and then blocks whoever writes to it: the classic end of programs that
+A pipe that is not read fills up after 64 KiB and then blocks its writer: the classic end of programs that
 are started with `stdout=PIPE` and forgotten. So a thread writes, lines wait in a bounded queue, and what does not fit
 is counted and left out.
 """
@@ -26,7 +26,7 @@ class Sink:
         fd: Open for writing; it stays the caller's.
 
     Attributes:
-        dropped: Lines left out because nobody read.
+        dropped: Lines left out because they were not read.
     """
 
     def __init__(self, fd: int) -> None:

@@ -159,7 +159,7 @@ def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]
     finally:
         root.removeHandler(handler)
         if sink.dropped:
-            log.record("warn", "log lines were left out because nobody read them", obj="app", lines=sink.dropped)
+            log.record("warn", "log lines were left out because they were not read", obj="app", lines=sink.dropped)
         sink.close()
         if is_ours:
             os.close(fd)

@@ -17,7 +17,7 @@ MAX_INTERIM_BYTES = 32 * 1024
 
 
 class ResponseSink(Protocol):
-    """Whoever takes a response as it arrives. Nothing follows a call with `fin` True, or `end_received`."""
+    """Takes a response as it arrives. Nothing follows a call with `fin` True, or `end_received`."""
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
         """A head; with `fin` there is no body. 1xx heads come before the final one."""
@@ -83,7 +83,7 @@ class ResponseReader:
             HttpError: The upstream does not speak HTTP/1.
         """
         if self.is_idle:
-            # Bytes nobody asked for: the connection cannot be trusted to be at a message's start any more.
+            # Bytes without a request: the connection cannot be trusted to be at a message's start any more.
             self._keep_alive = False
             return
         self.has_begun = True

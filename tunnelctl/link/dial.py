@@ -25,7 +25,7 @@ TLS_ALERT = b"\x15\x03"
 TIME_CODES, NAME_CODES = (9, 10), (62, 64)
 """OpenSSL's `X509_V_ERR_*`: not yet valid and expired; a certificate for another host name, or IP address."""
 MAX_WAIT = 300
-"""Seconds a relay can keep an agent away by `Retry-After`: whoever answers there may be wrong, or somebody else."""
+"""Seconds a relay can keep an agent away by `Retry-After`: the server there may be wrong, or not the relay."""
 Kind = Literal["unreachable", "barred", "refused", "protocol"]
 LOOK_SECONDS = 3.0
 """For finding out whether a port that did not answer in plain HTTP speaks TLS."""
@@ -200,7 +200,7 @@ class _Dialing(asyncio.Protocol):
         self._fail(DialFailed("unreachable", "the relay closed the connection before the handshake was over"))
 
     def abandon(self) -> None:
-        """Nobody waits any more: an unfinished connection is dropped."""
+        """Stop waiting: an unfinished connection is dropped."""
         if not self.done.done() or self.done.cancelled() or self.done.exception() is not None:
             self.done.cancel()
             if self._transport is not None:

@@ -266,7 +266,7 @@ class _Asking(asyncio.Protocol):
             )
             self._fail(said.rstrip(), is_final=True, hint=hint)
         else:
-            hint = "ask whoever runs the proxy to allow it, or leave it out for this host with NO_PROXY"
+            hint = "ask the proxy's administrator to allow it, or leave it out for this host with NO_PROXY"
             self._fail(said.rstrip(), is_final=400 <= status < 500 and status not in (408, 429), hint=hint)
 
     def _fail(self, message: str, *, is_final: bool = False, hint: str = "") -> None:

@@ -82,7 +82,7 @@ class Unanswered:
 
     Attributes:
         topic: `dns`, `tls`, `slow` or `unreachable`.
-        detail: In the words of whoever failed.
+        detail: In the words of the part that failed.
     """
 
     url: str
@@ -99,7 +99,7 @@ def ok(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
 
 
 def warning(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
-    """A finding that will hurt somebody."""
+    """A finding that will cause trouble for visitors."""
     return Finding(topic=topic, level="warning", found=found, why=why, fix=fix)
 
 

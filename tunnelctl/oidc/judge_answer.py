@@ -97,7 +97,7 @@ def _unanswered(answer: Unanswered, what: str) -> Finding:
             return error(
                 "tls",
                 f"{host} shows no certificate this machine trusts: {answer.detail}",
-                why="whoever sits in between could sign in as anybody",
+                why="a machine in between could sign in as any user",
                 fix="for a private authority, give its PEM file with --issuer-ca (or SSL_CERT_FILE), to the relay too",
             )
         case "slow":
@@ -114,7 +114,7 @@ def _redirected(answer: Answered, what: str) -> Finding:
     return error(
         "redirect",
         f"the {what} is not there, it redirects to {target[:200]}",
-        why="a redirect is not followed: it could lead to somebody else's keys",
+        why="a redirect is not followed: it could lead to an attacker's keys",
         fix=f"if that is your provider, the issuer is {issuer}" if issuer else "use the address it really lives at",
     )
 

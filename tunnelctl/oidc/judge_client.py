@@ -1,8 +1,8 @@
 """What a provider's answers say about a client: whether it knows the id, the redirect URI and the secret. Pure.
 
-The authorization endpoint is asked as a login would ask, but with `prompt=none`: whoever knows the client sends the
-browser back at once, saying that nobody is signed in. The token endpoint is given a code that cannot be right: it must
-first say whether it takes the credentials.
+The authorization endpoint is asked as a login would ask, but with `prompt=none`: a provider that knows the client sends
+the browser back at once, saying that no user is signed in. The token endpoint is given a code that cannot be right: it
+must first say whether it takes the credentials.
 """
 
 import re
@@ -130,7 +130,7 @@ def _sent_back(target: str, metadata: Metadata, state: str) -> list[Finding]:
         "invalid_scope": f"allow the client the scopes {', '.join(SCOPES)}",
         "unauthorized_client": "allow the client the authorization code flow (response type `code`)",
         "unsupported_response_type": "allow the client the authorization code flow (response type `code`)",
-        "access_denied": "the provider may want somebody to be signed in first; try a login in a browser",
+        "access_denied": "the provider may want a user to be signed in first; try a login in a browser",
     }
     level = warning if said in ("access_denied", "server_error", "temporarily_unavailable") else error
     detail = _plain(given.get("error_description", ""))

@@ -1,4 +1,4 @@
-"""What a discovery document means for logins and for programs' tokens, in words for whoever set the provider up. Pure.
+"""What a discovery document means for logins and for programs' tokens, in words for the provider's owner. Pure.
 
 The relay's own rules (`metadata.py`) have the last word: what they refuse is always an error here.
 """
@@ -31,7 +31,7 @@ def judge_metadata(
 def judge_token_issuer(
     document: Mapping[str, Any], *, issuer: str, allow_http: bool
 ) -> tuple[Metadata | None, list[Finding]]:
-    """The same of an issuer whose tokens are taken and where nobody logs in: a CI system publishes no login."""
+    """The same of an issuer whose tokens are taken, without logins: a CI system publishes no login."""
     findings = [*_issuer(document, issuer), *_signatures(document)]
     return _ruled(findings, lambda: read_issuer(document, configured=issuer, allow_http=allow_http))
 
@@ -87,7 +87,7 @@ def _signatures(document: Mapping[str, Any]) -> list[Finding]:
         error(
             "signatures",
             f"it signs ID tokens only with {', '.join(listed)[:200] or 'nothing'}, none of which is accepted",
-            why="with HS256 whoever knows the client secret can make tokens for anybody" if only_shared else "",
+            why="with HS256 everyone who knows the client secret can make tokens for any user" if only_shared else "",
             fix="give the provider (or this client) an RSA or EC signing key, and choose RS256 or ES256",
         )
     ]
@@ -147,8 +147,8 @@ def _claims(document: Mapping[str, Any]) -> list[Finding]:
                 "email_verified",
                 "it does not list the claim email_verified",
                 why="rules about e-mail let in only addresses that the provider says are verified",
-                fix="use rules about groups or other claims; `--oidc-email-verified assumed` only where nobody but you "
-                "sets addresses in the directory",
+                fix="use rules about groups or other claims; `--oidc-email-verified assumed` only where you alone "
+                "set addresses in the directory",
             )
         )
     return findings

@@ -105,7 +105,7 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
 
 
 def read_issuer(document: Mapping[str, Any], *, configured: str, allow_http: bool) -> Metadata:
-    """The metadata of an issuer whose tokens are taken and where nobody logs in: CI systems have no login to publish.
+    """The metadata of an issuer whose tokens are taken, without logins: CI systems have no login to publish.
 
     Args:
         configured, allow_http: As for `read_metadata`.

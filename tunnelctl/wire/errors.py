@@ -9,7 +9,7 @@ class Code(IntEnum):
     NO_ERROR = 0
     """A clean end: drained, unbound, asked to stop."""
     CANCELLED = 1
-    """The visitor, or whoever asked, went away."""
+    """The visitor, or another sender of the request, went away."""
     REFUSED = 2
     """Not taken and not begun: safe to send again elsewhere."""
     UPSTREAM_UNREACHABLE = 3
@@ -33,7 +33,7 @@ class Code(IntEnum):
     UNAUTHORIZED = 22
     """The credential was revoked or never valid."""
     STOPPED = 23
-    """Somebody who manages the relay stopped this agent: it is not to come back by itself."""
+    """A user who manages the relay stopped this agent: it is not to come back by itself."""
     INTERNAL = 31
     """The sender's own fault."""
 

@@ -27,7 +27,7 @@ class HeadReceived(msgspec.Struct, gc=False):
 
 
 class DataReceived(msgspec.Struct, gc=False):
-    """Bytes came. Whoever is done with them says `Session.consumed`, also after the stream's end.
+    """Bytes came. Their reader calls `Session.consumed` when done with them, also after the stream's end.
 
     `data` may be a read-only view into the chunk given to `receive_data`, which it keeps alive.
     """

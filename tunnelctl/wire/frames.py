@@ -25,7 +25,7 @@ MAX_CREDIT: Final = 2**31 - 1
 """Credit a sender may hold. Far above any window we grant: it only keeps sums from running away."""
 
 OPTIONAL: Final = 0x80
-"""In the first byte: whoever does not know this kind skips the frame."""
+"""In the first byte: a peer that does not know this kind skips the frame."""
 FIN: Final = 0x40
 """In the first byte: the sender's half of the stream ends with this frame."""
 KIND_MASK: Final = 0x3F

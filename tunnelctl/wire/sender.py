@@ -163,7 +163,7 @@ class Sender:
         self._send(stream, END_FIN, trailers)
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """End both halves now. Whoever will not consume the rest of an ended stream's data says so with this, too."""
+        """End both halves now; also for a reader that will not consume the rest of an ended stream's data."""
         if stream.is_closed:
             release(stream, self._budget)
             return

@@ -242,7 +242,7 @@ class Session(Receiver):
                     self._events.append(WasReset(stream, Code.REFUSED, reason))
 
     def _fail(self, error: WireError) -> None:
-        """Leave just the GOAWAY to send. The streams' owners are told by whoever calls `close`."""
+        """Leave just the GOAWAY to send. The caller of `close` tells the streams' owners."""
         self.error = error
         self.is_behind = False
         self._orphans = super().close()

@@ -73,7 +73,7 @@ def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
         return f"{row.host} belongs to another owner on this relay", f"{OTHER_NAME}, or ask its owner to stop"
     until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
     return (
-        f"{row.host} was another owner's; the relay keeps it free {until}, so that nobody takes over its visitors",
+        f"{row.host} was another owner's; the relay keeps it free {until}, so that its visitors meet no other owner",
         f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",
     )
 

@@ -134,4 +134,4 @@ def mark_of(key: bytes, agent: str, number: int) -> bytes:
 
 def _allowed(token: Token) -> str:
     """What the token's owner may do about it."""
-    return f"it may: {', '.join(token.acl)[:300]}; use another authtoken, or ask whoever made this one"
+    return f"it may: {', '.join(token.acl)[:300]}; use another authtoken, or ask the person who made this one"

@@ -200,7 +200,7 @@ class NameKeeper:
                 _is_random,
                 now - LOST_SECONDS - MAX_SESSION - self._cool_seconds,
             )
-            log.debug("names forgotten that nobody chose: %d", count)
+            log.debug("generated names forgotten: %d", count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
         """While the store was away, or by another relay, a name may have been given to somebody else."""

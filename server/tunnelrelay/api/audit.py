@@ -34,7 +34,7 @@ class AuditEvent(Shown):
     owner: str
     host: str
     actor: str
-    """The user whose doing it was; empty when nobody's."""
+    """The user whose doing it was; empty when it was no user's."""
     connection: str
     subject: str
     """A keyed digest of who is meant: the same for the same person, and no name."""

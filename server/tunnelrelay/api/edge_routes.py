@@ -131,7 +131,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
     @router.delete(f"{ROUTES}/{{id}}", status_code=204, **needs("edges:write"))
     async def delete_https_edge_route(call: Calling, edge_id: Id, id: Id) -> None:
-        """Deletes the route and its modules. The edge serves nobody then."""
+        """Deletes the route and its modules. The edge is not served then."""
         change = on_route(id, without_route)
         await services.edges.set_policy(call.actor, edge_id, change, secrets_without("basic_auth"))
 

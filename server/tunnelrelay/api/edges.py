@@ -91,7 +91,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{PATH}", status_code=201, **needs("edges:write"))
     async def create_https_edge(call: Calling, body: GivenEdge) -> Edge:
-        """Makes an edge, with its modules at once if any are given. Without any it has no route and serves nobody."""
+        """Makes an edge, with its modules at once if any are given. Without any it has no route and is not served."""
         modules = body.modules()
         has_route = bool(modules) or body.backend is not None or body.host_header is not None
 

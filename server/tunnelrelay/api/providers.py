@@ -53,7 +53,7 @@ class Provider(Shown):
     client_id: str
     client_secret: None
     has_client_secret: bool
-    """Whether its secret can be read; if not, whoever names it is refused."""
+    """Whether its secret can be read; if not, endpoints that name it refuse everybody."""
     scopes: list[str]
     groups_claim: str
     email_verified: str

@@ -31,7 +31,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE)]
 
 
 class User(Shown):
-    """Somebody who may sign in."""
+    """A user who may sign in."""
 
     id: str
     uri: str
@@ -65,7 +65,7 @@ class Me(Shown):
 
 
 class NewUser(Given):
-    """Somebody to add."""
+    """A user to add."""
 
     name: Name
     role: Role = "member"
@@ -84,10 +84,10 @@ class UserChange(Given):
 
 
 class Invitation(Shown):
-    """A way in for somebody, once."""
+    """A way in for a user, once."""
 
     url: str
-    """To be opened in a browser within the hour; whoever has it signs in as this user."""
+    """To be opened in a browser within the hour; it signs in as this user."""
 
 
 def _shown(links: Links, row: UserRow) -> User:
@@ -128,7 +128,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{PATH}", status_code=201, **needs("users:write"))
     async def create_user(call: Calling, body: NewUser) -> User:
-        """Adds somebody; administrators only. An invitation lets him in."""
+        """Adds a user; administrators only. An invitation lets them in."""
         row = await users.create(call.actor, body.name, owner=body.owner, role=body.role, email=body.email)
         return _shown(call.links, row)
 
@@ -145,7 +145,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("users:write"))
     async def delete_user(call: Calling, id: Id) -> None:
-        """Removes somebody with the keys and sign-ins; administrators only. What the owner owns stays."""
+        """Removes a user with their keys and sign-ins; administrators only. What the owner owns stays."""
         await users.delete(call.actor, id)
 
     @router.post(f"/{PATH}/{{id}}/invitations", status_code=201, **needs("*"))

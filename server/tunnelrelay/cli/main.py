@@ -116,7 +116,7 @@ def admin() -> None:
 @click.option("--name", metavar="NAME", default="admin", show_default=True, help="What the administrator is called.")
 @click.option("--owner", metavar="OWNER", default=None, help="Whose things they set up; by default the relay's own.")
 @click.option("--email", metavar="EMAIL", default="", help="Their e-mail address, for people.")
-@click.option("--link", "is_link", is_flag=True, help="Only a new link, for somebody who is there already.")
+@click.option("--link", "is_link", is_flag=True, help="Only a new link, for a user who is there already.")
 def admin_create(name: str, owner: str | None, email: str, is_link: bool, **where: Any) -> None:
     """Make an administrator, and print a link that signs them in once, within an hour."""
     from tunnelrelay.cli.admin import create

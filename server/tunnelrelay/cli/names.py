@@ -34,7 +34,7 @@ def release(place: Place, name: str, *, as_json: bool) -> None:
 async def _release_in(store: Store, name: str) -> NameRow:
     found = [row for row in await store.all_names() if name in (row.host, row.host.partition(".")[0])]
     if len(found) != 1:
-        known = f"more than one name is called {name}: give it whole" if found else f"nobody ever had the name {name}"
+        known = f"more than one name is called {name}: give it whole" if found else f"no agent ever had the name {name}"
         raise Failure(Exit.FAILED, [known], "`tunnelrelay name list` lists them all")
     row = found[0]
     if _state(row) == "held":

@@ -11,7 +11,7 @@ SAID = {
     "draining": "Draining: it takes no new requests and finishes those it has.",
     "disconnected": "Disconnected.",
     "login_ended": "Ended. They sign in again or stay out.",
-    "logins_ended": "Ended, all of them. Whoever wants in signs in again.",
+    "logins_ended": "All of these logins ended. Their visitors have to sign in again.",
     "ended": "Signed out there.",
     "removed": "Removed. It holds from the next request on.",
     "signed_out": "You are signed out.",

@@ -61,7 +61,11 @@ class Catalog:
         except msgspec.MsgspecError:
             secret = None
         if secret is None:
-            log.error("a named provider cannot be read, whoever names it is refused: name=%s id=%s", row.name, row.id)
+            log.error(
+                "a named provider cannot be read, endpoints that name it refuse everybody: name=%s id=%s",
+                row.name,
+                row.id,
+            )
             return None
         return _Known(row, settings, secret)
 

@@ -89,7 +89,9 @@ class OperatorsOidc:
                 Kind.AWAY, "provider_away", "The OpenID provider does not answer.", "Try again."
             ) from error
         except StoreError as error:
-            raise ManageError(Kind.AWAY, "store_away", "Nobody can tell who is signed in.", "Try again.") from error
+            raise ManageError(
+                Kind.AWAY, "store_away", "Who is signed in cannot be read at the moment.", "Try again."
+            ) from error
         if session is None:
             return None
         self.sessions.seen(session, now)

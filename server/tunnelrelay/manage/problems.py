@@ -62,5 +62,5 @@ def invalid(fields: dict[str, str], hint: str = "") -> ManageError:
 def changed_meanwhile(what: str) -> ManageError:
     """Somebody else changed it between reading and writing."""
     return ManageError(
-        Kind.CONFLICT, "changed_meanwhile", f"Somebody else changed this {what} meanwhile.", "Try again."
+        Kind.CONFLICT, "changed_meanwhile", f"This {what} was changed by another user meanwhile.", "Try again."
     )

@@ -230,5 +230,5 @@ def _last_admin() -> ManageError:
         Kind.CONFLICT,
         "last_admin",
         "This is the last administrator who can sign in.",
-        "Make somebody else an administrator first.",
+        "Make another user an administrator first.",
     )

@@ -215,7 +215,7 @@ class Logs:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    log.critical("an exception that nobody caught", exc_info=(kind, error, traceback))
+    log.critical("an uncaught exception", exc_info=(kind, error, traceback))
 
 
 def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:

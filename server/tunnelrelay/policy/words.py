@@ -50,7 +50,7 @@ def _token(issuer: TokenIssuer) -> str:
     if issuer.is_of_login:
         return token + " under the same rules"
     rules = [f"{name}={_one_of(values)}" for name, values in issuer.claims]
-    return token + (f" with {' and '.join(rules)}" if rules else ", whoever its holder is")
+    return token + (f" with {' and '.join(rules)}" if rules else ", whichever account it is for")
 
 
 def _places(policy: Policy) -> str:
