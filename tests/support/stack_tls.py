@@ -1,4 +1,4 @@
-"""A relay that ends TLS itself, with a certificate for the names below `tun.localhost`."""
+"""A relay that ends TLS itself, with a certificate for the names below `tun.localhost`, or another domain."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ class SecureStack(Stack):
         https_port: Where it ends TLS.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, domain: str = DOMAIN) -> None:
         self.authority = Authority(folder / "tls")
         self.https_port = free_port()
-        cert_file, key_file = self.authority.issue(DOMAIN)
+        cert_file, key_file = self.authority.issue(domain)
         flags = [f"--https=127.0.0.1:{self.https_port}", f"--tls-cert={cert_file}", f"--tls-key={key_file}"]
-        super().__init__(folder / "data", [*flags, f"--domain={DOMAIN}"])
+        super().__init__(folder / "data", [*flags, f"--domain={domain}"])
 
     @property
     def agent_flags(self) -> tuple[str, str]:
