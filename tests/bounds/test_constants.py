@@ -14,13 +14,8 @@ LIMIT = re.compile(r"_?(MAX|BURST)|RELAY_GROWTH$")
 
 BY_REASON = {
     "one head, body or message of a peer, or one part of it": """
-        tunnelctl.http1.body: MAX_CHUNK_LINE MAX_EXTENSIONS MAX_TRAILERS MAX_TRAILER_FIELDS
-        tunnelctl.http1.connection: MAX_INTERIM MAX_INTERIM_BYTES
-        tunnelctl.http1.head: MAX_REQUEST_HEAD MAX_FIELDS MAX_TARGET MAX_RESPONSE_HEAD MAX_METHOD
-        tunnelctl.http1.lenient: MAX_BLANK_BYTES
         tunnelctl.link.link: MAX_MESSAGE
-        tunnelctl.link.proxy: MAX_ANSWER
-        tunnelctl.wire.frames: MAX_PAYLOAD MAX_REASON MAX_STREAM_ID MAX_CREDIT
+        tunnelctl.wire.frames: MAX_STREAM_ID MAX_CREDIT
         tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
         tunnelrelay.agents.probes: MAX_ANSWER
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
@@ -28,16 +23,13 @@ BY_REASON = {
         tunnelrelay.dashboard.form: MAX_FORM MAX_FIELDS
         tunnelrelay.ingress.answer: MAX_INTERIM
         tunnelrelay.ingress.connection: MAX_JOINED
-        tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ MAX_DRAIN MAX_CHUNKED_DRAIN
+        tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ
         tunnelrelay.ingress.ingress: MAX_READ MAX_FORGED
-        tunnelrelay.ingress.inside: MAX_OWN_BODY
         tunnelrelay.ingress.proxies: MAX_HOPS MAX_SHOWN
         tunnelrelay.oidc.cookies: MAX_TRANSACTIONS
-        tunnelrelay.oidc.fetch: MAX_BODY MAX_PARTS
-        tunnelrelay.oidc.meter: MAX_HEAD MAX_HEADS MAX_ANSWER MAX_READS
+        tunnelrelay.oidc.fetch: MAX_PARTS
         tunnelrelay.oidc.start: MAX_CLEARED
         tunnelrelay.ingress.handover: MAX_ENDED
-        tunnelrelay.policy.cookies: MAX_SET_COOKIES MAX_SET_COOKIE_BYTES
         tunnelrelay.web.reading: MAX_FORM MAX_PARAMS
     """,
     "the length or the range of one value": """
@@ -69,7 +61,6 @@ BY_REASON = {
         tunnelrelay.observe.audit: MAX_TEXT MAX_CHANGE MAX_DETAILS
         tunnelrelay.observe.traffic: MAX_WORD
         tunnelrelay.oidc.answer: MAX_DESCRIPTION
-        tunnelrelay.oidc.bearer_token: MAX_BEARER
         tunnelrelay.oidc.blobs: MAX_BLOB MAX_CODE MAX_RETURN
         tunnelrelay.oidc.claims: MAX_DEPTH
         tunnelrelay.oidc.guard: MAX_PORT

@@ -15,6 +15,7 @@ from tests.bounds import (  # noqa: F401  # they enter their drivers
     drive_link,
     drive_login,
     drive_manage,
+    drive_messages,
     drive_observe,
     drive_registry,
 )

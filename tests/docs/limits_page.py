@@ -15,6 +15,11 @@ PAGE = ROOT / "docs" / "concepts" / "limits.md"
 BEGIN, END = "<!-- limits:begin -->", "<!-- limits:end -->"
 HEAD = "| what | at most | then | worst memory |\n| --- | --- | --- | --- |"
 TITLES = {
+    "request": "One request of a visitor",
+    "response": "One response of an app",
+    "body": "One body in chunks, of a request or a response",
+    "message": "One message of a link",
+    "answer": "One answer of an OpenID provider",
     "visitor connection": "Per connection of a visitor",
     "address": "Per address of a visitor, an agent or a user",
     "endpoint": "Per endpoint",

@@ -8,6 +8,7 @@ every line ends with CR LF, and quoted chunk extensions are refused.
 import re
 from typing import Protocol
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.errors import HttpError
 
 Field = tuple[bytes, bytes]
@@ -22,6 +23,41 @@ MAX_TRAILERS = 16 * 1024
 """Bytes of trailer section in one body: 16 KiB of names and values are kept until its end. 400 beyond."""
 MAX_TRAILER_FIELDS = 100
 """Fields of trailer section in one body, as many as in a head: each is work for both ends. 400 beyond."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="size line of a chunk",
+        limit=MAX_CHUNK_LINE,
+        unit="bytes",
+        per="body",
+        when_full="400; 502 in a response",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="chunk extensions",
+        limit=MAX_EXTENSIONS,
+        unit="bytes",
+        per="body",
+        when_full="400; 502 in a response",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="trailers",
+        limit=MAX_TRAILERS,
+        unit="bytes",
+        per="body",
+        when_full="400; 502 in a response",
+        worst_bytes=2 * MAX_TRAILERS,
+    ),
+    DeclaredBound(
+        name="fields among the trailers",
+        limit=MAX_TRAILER_FIELDS,
+        unit="fields",
+        per="body",
+        when_full="400; 502 in a response",
+        worst_bytes=0,
+    ),
+)
 MIN_CHUNK = 32
 """Bytes of data that a fast sender's chunks have on average, at least. A chunk costs about 1.5 us whatever its size, so
 that a body in one-byte chunks costs a hundred times what the same bytes cost in one piece."""

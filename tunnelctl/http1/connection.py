@@ -5,6 +5,7 @@ The upstream is the owner's own app and is read leniently (see `lenient`); what 
 
 from typing import Protocol
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import CloseDecoder, Decoder, Field, LengthDecoder, Piece
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead
@@ -14,6 +15,25 @@ MAX_INTERIM = 20
 """1xx responses before the final one; more is a broken or hostile upstream."""
 MAX_INTERIM_BYTES = 32 * 1024
 """Field lines of all of them together: half of what the wire lets through, where going over ends the whole link."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="interim responses (1xx) before it",
+        limit=MAX_INTERIM,
+        unit="responses",
+        per="response",
+        when_full="502",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="interim responses before it, all together",
+        limit=MAX_INTERIM_BYTES,
+        unit="bytes",
+        per="response",
+        when_full="502",
+        worst_bytes=0,
+    ),
+)
 
 
 class ResponseSink(Protocol):

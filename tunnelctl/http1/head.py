@@ -10,6 +10,7 @@ import re
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.memo import Memo
 
@@ -25,6 +26,49 @@ MAX_RESPONSE_HEAD = 64 * 1024
 
 MAX_METHOD = 128
 """Bytes of a request's method; 501 beyond, as RFC 9112 section 3 says. The longest that is registered has 17."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="head",
+        limit=MAX_REQUEST_HEAD,
+        unit="bytes",
+        per="request",
+        when_full="431, or 414 when the first line alone is as long",
+        worst_bytes=MAX_REQUEST_HEAD,
+    ),
+    DeclaredBound(
+        name="fields of the head",
+        limit=MAX_FIELDS,
+        unit="fields",
+        per="request",
+        when_full="431",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="target (path and query)",
+        limit=MAX_TARGET,
+        unit="bytes",
+        per="request",
+        when_full="414",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="method",
+        limit=MAX_METHOD,
+        unit="bytes",
+        per="request",
+        when_full="501",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="head of a response",
+        limit=MAX_RESPONSE_HEAD,
+        unit="bytes",
+        per="response",
+        when_full="502",
+        worst_bytes=MAX_RESPONSE_HEAD,
+    ),
+)
 
 _HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
 """Bytes that may stand in a head at all. CR and LF are checked apart: only as pairs."""

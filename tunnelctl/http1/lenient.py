@@ -10,12 +10,24 @@ Only the agent uses this, for the app it was told to publish. Visitors and agent
 
 import re
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import MAX_CHUNK_LINE, ChunkedDecoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead, parse_response
 
 MAX_BLANK_BYTES = 64
 """Bytes of empty lines before a response, of one app. More: the response is refused."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="empty lines before it",
+        limit=MAX_BLANK_BYTES,
+        unit="bytes",
+        per="response",
+        when_full="502",
+        worst_bytes=0,
+    ),
+)
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) +([0-9]{3})(?: .*)?")
 _NO_LINE_END = re.compile(rb"\r[^\r\n]|\n\r\r")

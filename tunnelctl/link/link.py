@@ -51,6 +51,14 @@ MAX_UNSENT = 1024 * 1024
 below it, as the session's are only taken while the socket drains."""
 BOUNDS = (
     DeclaredBound(
+        name="websocket message",
+        limit=MAX_RECEIVED,
+        unit="bytes",
+        per="message",
+        when_full="the link is ended",
+        worst_bytes=MAX_RECEIVED,
+    ),
+    DeclaredBound(
         name="bytes of a link that wait to be read",
         limit=2 * MAX_RECEIVED,
         unit="bytes",

@@ -14,10 +14,22 @@ from http import HTTPStatus
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.tcp import reason
 
 MAX_ANSWER = 16 * 1024
 """Bytes of a proxy's answer to CONNECT, per attempt: its head, and whatever page a refusal has."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="a proxy's answer to an agent's CONNECT",
+        limit=MAX_ANSWER,
+        unit="bytes",
+        per="message",
+        when_full="the agent says that there is no proxy",
+        worst_bytes=MAX_ANSWER,
+    ),
+)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

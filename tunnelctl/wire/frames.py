@@ -9,6 +9,7 @@
 from struct import Struct
 from typing import Final, NamedTuple
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.errors import Code, WireError
 
 HEADER: Final = Struct(">II")
@@ -20,6 +21,25 @@ MAX_PAYLOAD: Final = 64 * 1024
 """Bytes. Large enough to make headers free, small enough that one frame never holds up the others for long."""
 MAX_REASON: Final = 512
 """Bytes of text in RESET and GOAWAY: a sentence for a log, not a place to put data."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="control message, or head of a request or response",
+        limit=MAX_PAYLOAD,
+        unit="bytes",
+        per="message",
+        when_full="the link is ended",
+        worst_bytes=MAX_PAYLOAD,
+    ),
+    DeclaredBound(
+        name="reason of an end",
+        limit=MAX_REASON,
+        unit="bytes",
+        per="message",
+        when_full="the link is ended",
+        worst_bytes=0,
+    ),
+)
 MAX_STREAM_ID: Final = 2**32 - 1
 MAX_CREDIT: Final = 2**31 - 1
 """Credit a sender may hold. Far above any window we grant: it only keeps sums from running away."""

@@ -45,6 +45,22 @@ MAX_LINES = 256
 next turn, and meanwhile nothing is read of it."""
 BOUNDS = (
     DeclaredBound(
+        name="unwanted body that is read to keep the connection",
+        limit=MAX_DRAIN,
+        unit="bytes",
+        per="request",
+        when_full="the connection is closed behind the answer",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="unwanted body in chunks that is read to keep the connection",
+        limit=MAX_CHUNKED_DRAIN,
+        unit="bytes",
+        per="request",
+        when_full="the connection is closed behind the answer",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
         name="what a visitor's connection has sent before it is its turn",
         limit=MAX_REQUEST_HEAD,
         unit="bytes",

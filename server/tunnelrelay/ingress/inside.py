@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import Field, encode_chunk, encode_trailers
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
@@ -25,6 +26,17 @@ from tunnelrelay.policy.classify import classify, starts_login
 
 MAX_OWN_BODY = 64 * 1024
 """Bytes of request body the relay's own pages take; a login form needs a few hundred."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="body for the relay's own pages and API",
+        limit=MAX_OWN_BODY,
+        unit="bytes",
+        per="request",
+        when_full="413",
+        worst_bytes=MAX_OWN_BODY,
+    ),
+)
 
 
 CLOSE_SECONDS = (1.0, 5.0)

@@ -6,6 +6,7 @@ keys the token is checked with. What is nobody's token here is the app's busines
 
 from typing import Any
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.base64url import unb64url
 from tunnelctl.oidc.keys import KeySet
 from tunnelctl.oidc.metadata import Metadata
@@ -26,6 +27,17 @@ from tunnelrelay.policy.rules import TokenIssuer
 MAX_BEARER = 16 * 1024
 """Characters. Every request can bring a new one, and reading the worst of this size costs some 3 ms: less than an ID
 token may have, which comes once a login. What is longer is nobody's token here."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="bearer token",
+        limit=MAX_BEARER,
+        unit="bytes",
+        per="request",
+        when_full="it is the app's to judge: the endpoint asks for a login",
+        worst_bytes=0,
+    ),
+)
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
 """`typ` of access tokens (RFC 9068 section 2.1), and of those made before there was one."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.guard import Refused, Untrusted
@@ -18,6 +19,17 @@ JWT_TYPE = "application/jwt"
 """Media type of a signed userinfo answer (Core section 5.3.2)."""
 MAX_BODY = 256 * 1024
 """Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="body",
+        limit=MAX_BODY,
+        unit="bytes",
+        per="answer",
+        when_full="the provider counts as one that cannot be used",
+        worst_bytes=4 * MAX_BODY,
+    ),
+)
 MAX_PARTS = 2_000
 """Parts in which a body comes. Each chunk is one, however small, and costs the loop about as much as a large one."""
 PARTS_AT_A_TIME = 128

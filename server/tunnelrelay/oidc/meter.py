@@ -11,6 +11,8 @@ from typing import Any
 
 import httpcore
 
+from tunnelctl.bounds import DeclaredBound
+
 MAX_HEAD = 16 * 1024
 """Bytes up to the end of the final head. Honest ones have one or two thousand; a head of 16 KiB with as many fields as
 fit costs about as much CPU as the TLS handshake before it."""
@@ -20,6 +22,41 @@ MAX_ANSWER = 512 * 1024
 """Bytes of one answer with its head and framing; twice what its body may hold."""
 MAX_READS = 1_000
 """Reads in one answer. A body of 256 KiB comes in some 200 segments; one that drips byte by byte comes to nothing."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="head of an answer",
+        limit=MAX_HEAD,
+        unit="bytes",
+        per="answer",
+        when_full="the provider counts as one that cannot be reached",
+        worst_bytes=MAX_HEAD,
+    ),
+    DeclaredBound(
+        name="heads, interim ones among them",
+        limit=MAX_HEADS,
+        unit="heads",
+        per="answer",
+        when_full="the provider counts as one that cannot be reached",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="head, body and framing together",
+        limit=MAX_ANSWER,
+        unit="bytes",
+        per="answer",
+        when_full="the provider counts as one that cannot be reached",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="pieces in which it comes",
+        limit=MAX_READS,
+        unit="reads",
+        per="answer",
+        when_full="the provider counts as one that cannot be reached",
+        worst_bytes=0,
+    ),
+)
 READS_AT_A_TIME = 32
 """Then others have their turn: TLS records that came together are read one by one without a wait between them."""
 HEAD_READ = 2 * 1024

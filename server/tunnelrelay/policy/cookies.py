@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.memo import Memo
 
 SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
@@ -22,6 +23,25 @@ MAX_SET_COOKIES = 64
 """Set-Cookie fields taken from one answer. Browsers keep about 180 a site: many push out those of other hosts."""
 MAX_SET_COOKIE_BYTES = 8_192
 """Browsers ignore a cookie over 4,096 bytes of name and value, so nothing usable is lost."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="cookies that it sets",
+        limit=MAX_SET_COOKIES,
+        unit="Set-Cookie fields",
+        per="response",
+        when_full="further ones are left out",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="one cookie that it sets",
+        limit=MAX_SET_COOKIE_BYTES,
+        unit="bytes",
+        per="response",
+        when_full="it is left out",
+        worst_bytes=0,
+    ),
+)
 
 MAX_REMEMBERED = 1_024
 """Bytes of a Cookie field whose reading is remembered: 4,096 of them stay below some 10 MB."""
