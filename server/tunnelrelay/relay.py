@@ -17,7 +17,7 @@ from tunnelrelay.control import ControlError
 from tunnelrelay.given import Given
 from tunnelrelay.ingress.certificate_check import CertificateError
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
-from tunnelrelay.ingress.listen import Certificate, bind, listen
+from tunnelrelay.ingress.listen import Certificate, Server, bind, listen
 from tunnelrelay.manage.dashboard_login import DashboardLoginError
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.admin import Admin, Check
@@ -67,7 +67,7 @@ class Relay:
         self._access = access or AccessLog(lambda lines: None, is_on=False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
         self._admin: Admin | None = None
         self._is_draining = False
         self.metrics = Metrics()

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from tests.bounds.driving import address, drive_bucket, drives, host, measured, same_table
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene
+from tests.support.certificates import Authority
 from tests.support.scripted_agent import scripted_agent
 from tunnelrelay.ingress.guesses import Guesses
+from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.model import Peer
 
@@ -75,6 +77,35 @@ async def drive_visitors(bound, monkeypatch):
             await s.turns(lambda: s.relay.ingress._next_full_log > 0)
             assert s.relay.ingress.visitor_count <= 60
         assert per_visitor <= bound.worst_bytes / bound.limit
+
+
+def is_over(sock: socket.socket) -> bool:
+    """Whether the relay has closed a connection on which it sends nothing."""
+    try:
+        return sock.recv(1, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@drives("TLS handshakes under way")
+async def drive_handshakes(bound, monkeypatch):
+    monkeypatch.setattr("tunnelrelay.ingress.handshakes.MAX_HANDSHAKES", 60)
+    with tempfile.TemporaryDirectory() as folder:
+        cert, key = Authority(Path(folder)).issue("tun.localhost")
+        async with scene(https="127.0.0.1:0", tls_cert=str(cert), tls_key=str(key)) as s:
+            server = s.relay._servers[1]
+            assert isinstance(server, TlsServer)
+            assert s.relay.https is not None
+            with ExitStack() as stack, measured() as memory:
+                socks = [stack.enter_context(socket.create_connection(s.relay.https)) for _ in range(120)]
+                for sock in socks:
+                    sock.sendall(b"\x16\x03\x01\x40\x00\x01" + b"x" * 8_000)
+                await s.turns(lambda: all(map(is_over, socks[:60])))
+                await s.turns(lambda: s.relay.ingress.visitor_count == 60)
+                assert len(server._handshakes) == 60
+                assert memory.taken / 60 <= bound.worst_bytes / bound.limit
 
 
 @drives("hosts in bytes, and addresses as limits count them")

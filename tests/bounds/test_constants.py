@@ -101,6 +101,7 @@ BY_REASON = {
         tunnelrelay.dashboard.views.hosts: MAX_DOMAINS
         tunnelrelay.dashboard.views.logins: MAX_COUNTED
         tunnelrelay.dashboard.views.providers: MAX_EDGES
+        tunnelrelay.ingress.handshakes: MAX_ACCEPTED
         tunnelrelay.ingress.incoming: MAX_LINES
         tunnelrelay.ingress.ingress: MAX_LOOKED_AT
         tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS MAX_READ_AT_ONCE MAX_READ

@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import ScriptedAgent
 from tests.support.waiting import PATIENCE
 from tunnelctl.wire.messages import Bound
-from tunnelrelay.ingress import listen as listen_module
+from tunnelrelay.ingress import handshakes as handshakes_module
 from tunnelrelay.ingress.listen import Certificate, bind, listen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,9 +80,10 @@ def https_port(s: Scene) -> int:
 
 
 async def test_row126_a_handshake_that_does_not_go_on_is_given_up(s: Scene, certificate, monkeypatch):
-    monkeypatch.setattr(listen_module, "HANDSHAKE_SECONDS", 0.05)
-    server = await listen(s.relay.ingress, bind("127.0.0.1", 0), Certificate(*certificate))
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    monkeypatch.setattr(handshakes_module, "HANDSHAKE_SECONDS", 0.05)
+    sock = bind("127.0.0.1", 0)
+    server = await listen(s.relay.ingress, sock, Certificate(*certificate))
+    reader, writer = await asyncio.open_connection(*sock.getsockname())
     writer.write(b"\x16\x03\x01")  # the first bytes of a hello
     async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
@@ -202,4 +203,88 @@ async def test_a_changed_certificate_is_used_for_new_connections_and_a_broken_on
         asked.answer()
         assert (await early.response()).status == 200
     server.close()
-    await server.wait_closed()
+
+
+async def half_open(stack: AsyncExitStack, port: int, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose TLS handshake does not go on."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    stack.callback(lambda kept: writer.transport.abort(), reader)  # an abandoned reader closes its connection
+    writer.write(data)
+    return reader, writer
+
+
+@pytest.mark.parametrize("data", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x40\x00\x01" + b"x" * 8000], ids=len)
+async def test_a_handshake_counts_as_a_connection_of_its_address(s: Scene, data: bytes, monkeypatch):
+    """Else one address takes all the files of the relay by connections that send nothing."""
+    ingress = s.relay.ingress
+    monkeypatch.setattr(ingress, "_max_visitors", 100)
+    monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+    before = s.relay.metrics.counts["limited"].get("visitor_connections", 0)
+    async with AsyncExitStack() as stack:
+        for _ in range(100):
+            await half_open(stack, https_port(s), data)
+        await s.turns(lambda: s.relay.metrics.counts["limited"].get("visitor_connections", 0) > before)
+        assert ingress.shares.connections("203.0.113.7") < 60
+        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.8")
+        s.agent.answers = lambda asked: asked.answer()
+        async with tls_visitor(https_port(s), HOST) as other:
+            assert (await other.request("GET", "/", host=HOST)).status == 200
+    await s.turns(lambda: not ingress.visitor_count)
+    assert ingress.shares.connections("203.0.113.7") == 0
+
+
+async def test_the_oldest_handshake_makes_room_when_all_connections_are_taken(s: Scene, monkeypatch):
+    ingress = s.relay.ingress
+    monkeypatch.setattr(ingress, "_max_visitors", 20)
+    s.agent.answers = lambda asked: asked.answer()
+    async with AsyncExitStack() as stack:
+        oldest, _ = await half_open(stack, https_port(s), b"")
+        await s.turns(lambda: ingress.visitor_count == 1)
+        for _ in range(30):
+            await half_open(stack, https_port(s), b"")
+        async with asyncio.timeout(PATIENCE):
+            assert await oldest.read() == b""
+        async with tls_visitor(https_port(s), HOST) as visitor:
+            assert (await visitor.request("GET", "/", host=HOST)).status == 200
+            assert ingress.visitor_count <= 20
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x15\x03\x01\x00\x02\x02\x28"]
+)
+async def test_what_is_no_handshake_is_closed_and_forgotten(s: Scene, data: bytes):
+    async with AsyncExitStack() as stack:
+        reader, _ = await half_open(stack, https_port(s), data)
+        async with asyncio.timeout(PATIENCE):
+            await reader.read()
+        await s.turns(lambda: not s.relay.ingress.visitor_count)
+
+
+async def test_a_visitor_that_leaves_within_the_handshake_is_forgotten(s: Scene):
+    async with AsyncExitStack() as stack:
+        _, writer = await half_open(stack, https_port(s), b"\x16\x03\x01")
+        await s.turns(lambda: s.relay.ingress.visitor_count == 1)
+        writer.transport.abort()
+        await s.turns(lambda: not s.relay.ingress.visitor_count)
+
+
+async def test_connections_are_accepted_again_after_the_system_gave_none(s: Scene, monkeypatch, caplog):
+    monkeypatch.setattr(handshakes_module, "AGAIN_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+    given = loop.sock_accept
+    refusals = [OSError(24, "Too many open files"), ConnectionAbortedError()]
+
+    async def sock_accept(sock):
+        if refusals:
+            raise refusals.pop()
+        return await given(sock)
+
+    monkeypatch.setattr(loop, "sock_accept", sock_accept)
+    s.agent.answers = lambda asked: asked.answer()
+    for _ in range(2):
+        async with tls_visitor(https_port(s), HOST) as visitor:
+            assert (await visitor.request("GET", "/", host=HOST)).status == 200
+    async with tls_visitor(https_port(s), HOST) as visitor:
+        assert (await visitor.request("GET", "/", host=HOST)).status == 200
+    assert refusals == []
+    assert caplog.text.count("no connection can be accepted now") == 1

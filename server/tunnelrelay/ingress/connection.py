@@ -58,14 +58,24 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._is_unread = False  # until it is its turn
         self._is_reading_held = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A visitor, or an agent: the first request tells."""
+    def arrive(self, transport: asyncio.BaseTransport) -> bool:
+        """Somebody has connected; over TLS, the handshake comes next, and `connection_made` after it.
+
+        Returns:
+            Whether the connection may stay. If not, it is closed.
+        """
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
-        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.connected_peer = Peer(name[0].removeprefix("::ffff:"), name[1])
             self.address = self.connected_address = self.ingress.address_of(self.connected_peer)
+        self.deadline = self.ingress.now() + self.ingress.idle_seconds
+        return True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A visitor, or an agent: the first request tells."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         tls = transport.get_extra_info("ssl_object")
         self.sni = self.ingress.server_name(tls) if tls is not None else None
         self.deadline = self.ingress.now() + self.ingress.idle_seconds

@@ -6,15 +6,16 @@ import logging
 import socket
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 from tunnelrelay.ingress.certificate_check import CertificateError, check_files, misgivings
+from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.visit import Visit
 
 log = logging.getLogger("tunnelrelay.ingress")
 
 BACKLOG = 2048
-HANDSHAKE_SECONDS = 10.0
 
 
 class Certificate:
@@ -91,16 +92,19 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate | None = None) -> asyncio.Server:
+class Server(Protocol):
+    """What accepts visitors."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+
+async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate | None = None) -> Server:
     """Accept visitors on a bound socket, over TLS when there is a certificate."""
-    is_secure = certificate is not None
-    return await asyncio.get_running_loop().create_server(
-        lambda: Visit(ingress, is_secure=is_secure),
-        sock=sock,
-        backlog=BACKLOG,
-        ssl=certificate.context if certificate is not None else None,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS if is_secure else None,
-    )
+    if certificate is not None:
+        return TlsServer(ingress, sock, certificate.context)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: Visit(ingress, is_secure=False), sock=sock, backlog=BACKLOG)
 
 
 def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:

@@ -55,14 +55,20 @@ class Visit(Outgoing):
 
     # asyncio.Protocol
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `VisitorConnection.connection_made`."""
-        super().connection_made(transport)
+    def arrive(self, transport: asyncio.BaseTransport) -> bool:
+        """See `VisitorConnection.arrive`."""
+        super().arrive(transport)
         self.peer = self.connected_peer
-        if self.ingress.enter(self):
-            self._await_request()
-        else:
+        may_stay = self.ingress.enter(self)
+        if not may_stay:
             self.transport.abort()
+        return may_stay
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `VisitorConnection.connection_made`. Over TLS the visitor has arrived before (see `handshakes`)."""
+        if self.is_secure or self.arrive(transport):
+            super().connection_made(transport)
+            self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""

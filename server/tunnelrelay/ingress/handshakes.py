@@ -1,0 +1,126 @@
+"""TLS handshakes: a visitor's connection counts from the moment it is accepted, and not only once TLS is agreed on.
+
+The loop's own TLS server tells of a connection when its handshake is over. One that sends nothing would until then, for
+10 s, have no address, no share and no limit, and still cost a file and memory.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.visit import Visit
+
+log = logging.getLogger("tunnelrelay.ingress")
+
+HANDSHAKE_SECONDS = 10.0
+MAX_HANDSHAKES = 2_000
+"""Handshakes at once; of more, the oldest is given up. Each costs 35 to 105 KB with uvloop, 280 KB with asyncio's own
+loop. A relay does some 1,000 in a second, so that a visitor has two seconds even in a flood."""
+MAX_ACCEPTED = 32
+"""Connections accepted in one turn of the loop."""
+AGAIN_SECONDS = 1.0
+"""How long none is accepted after the system gave none: mostly, no file is left."""
+BOUNDS = (
+    DeclaredBound(
+        name="TLS handshakes under way",
+        limit=MAX_HANDSHAKES,
+        unit="handshakes",
+        per="relay",
+        when_full="the oldest is given up. Each counts as a visitor's connection, too",
+        worst_bytes=MAX_HANDSHAKES * 300_000,
+        holds=("TlsServer._handshakes",),
+    ),
+)
+
+
+class Handshake(asyncio.Transport):
+    """Stands for the transport of a connection that has none yet. It can be closed, and says who is there."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        name = None
+        with suppress(OSError):  # the visitor has left already
+            name = sock.getpeername()
+        super().__init__({"peername": name})
+        self._cancel: Callable[[], object] = sock.close
+
+    def begun(self, task: "asyncio.Task[object]") -> None:
+        """The handshake is this task from now on."""
+        self._cancel = task.cancel
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing was written."""
+        return 0
+
+    def close(self) -> None:
+        """End it."""
+        self._cancel()
+
+    def abort(self) -> None:
+        """End it."""
+        self._cancel()
+
+
+class TlsServer:
+    """Accepts visitors over TLS.
+
+    Args:
+        sock: Bound, and listening.
+    """
+
+    def __init__(self, ingress: Ingress, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._ingress = ingress
+        self._sock = sock
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: dict[asyncio.Task[object], None] = {}  # the oldest first
+        self._accepting = self._loop.create_task(self._accept())
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._accepting.cancel()
+
+    async def _accept(self) -> None:
+        with self._sock:
+            self._sock.setblocking(False)
+            while True:
+                try:
+                    for _ in range(MAX_ACCEPTED):
+                        sock, _ = await self._loop.sock_accept(self._sock)
+                        self._begin(sock)
+                except ConnectionError:
+                    pass  # it was closed before it could be accepted
+                except OSError as error:
+                    log.warning("no connection can be accepted now: error=%s", error)
+                    await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(0)
+
+    def _begin(self, sock: socket.socket) -> None:
+        visit, handshake = Visit(self._ingress, is_secure=True), Handshake(sock)
+        if visit.arrive(handshake):
+            if len(self._handshakes) >= MAX_HANDSHAKES:
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
+            task = self._loop.create_task(self._shake(visit, sock))
+            handshake.begun(task)
+            self._handshakes[task] = None
+            task.add_done_callback(lambda task: self._end(task, visit, handshake, sock))
+
+    async def _shake(self, visit: Visit, sock: socket.socket) -> None:
+        with suppress(OSError):  # no TLS came, or not in time, or the visitor is gone
+            await self._loop.connect_accepted_socket(
+                lambda: visit, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+
+    def _end(self, task: "asyncio.Task[object]", visit: Visit, handshake: Handshake, sock: socket.socket) -> None:
+        self._handshakes.pop(task, None)
+        if visit.transport is handshake:  # it did not come to a connection
+            self._ingress.leave(visit)
+            sock.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a TLS handshake failed", exc_info=error)
