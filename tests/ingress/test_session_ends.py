@@ -196,7 +196,8 @@ async def test_a_signed_in_request_keeps_its_session_awake_and_one_that_a_neighb
     s: Scene, alice: SignedIn
 ):
     s.agent.answers = lambda asked: asked.answer()
-    session = s.relay.parts.sessions._sessions[alice.digest]
+    session = s.relay.parts.sessions._sessions.get(alice.digest)
+    assert session is not None
     session.last_seen = before = time.time() - 100
     refused = await s.fetch(alice.asking("/", ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")))
     assert (refused.status, session.last_seen) == (401, before)
