@@ -158,7 +158,7 @@ def callback_path(page: CallbackPage) -> str:
 
 
 def label_problem(label: str) -> str | None:
-    """What is wrong with a name somebody asks for, for people; None when it may be taken.
+    """What is wrong with a name that is asked for, for people; None when it may be taken.
 
     One canonical form (letters, digits, hyphens; RFC 5890 section 2.3.1) keeps look-alikes and second spellings out.
     """

@@ -37,7 +37,7 @@ class RelayConfig(DashboardSettings):
     """How a relay runs. Numbers are seconds.
 
     Attributes:
-        given: Names of the settings somebody set; the rest are defaults. A busy default admin port is only a warning.
+        given: Names of the settings that were set; the rest are defaults. A busy default admin port is only a warning.
         warnings: What is allowed and yet worth a word at the start.
     """
 
@@ -312,13 +312,13 @@ def load_database(
 
 
 def _path(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Path | None:
-    """The value of one setting that is a path, None when nobody set it."""
+    """The value of one setting that is a path, None when it was not set."""
     found = _alone(name, flags, env, file)
     return Path(found) if found is not None else None
 
 
 def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Any:
-    """The value of one setting, None when nobody set it."""
+    """The value of one setting, None when it was not set."""
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
     found = _value(name, raw[name], problems) if name in raw else None
     if problems:

@@ -17,7 +17,7 @@ MAX_FILE_SIZE = 1 << 20
 """A configuration is a few lines; anything larger is the wrong file."""
 
 _SERVICE_LINK = re.compile(r"TUNNELRELAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
-"""Kubernetes sets these in every pod beside a Service named `tunnelrelay`; they are nobody's typing error."""
+"""Kubernetes sets these in every pod beside a Service named `tunnelrelay`; they are not typed by a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ FILE_NAME = "control.sock"
 OTHER_FILES = "control-*.sock"
 """Of relays that found the first name taken."""
 FILE_MODE = 0o600
-"""Whoever can write here can end links: the relay's own user, and root."""
+"""A process that can write here can end links: the relay's own user, and root."""
 MAX_LINE = 4096
 """Requests are some 30 bytes."""
 TIMEOUT_SECONDS = 5.0
@@ -74,7 +74,7 @@ class Done(msgspec.Struct, frozen=True):
     Attributes:
         links: How many it closed.
         sessions: How many ended that it had not heard of.
-        dashboard: Its address, for whoever asks.
+        dashboard: Its address, for commands that ask.
         owner: Whose things an administrator of this relay sets up.
     """
 
@@ -88,7 +88,7 @@ class ControlSocket:
     """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`.
 
     Args:
-        about: What is told to whoever asks.
+        about: What is told to commands that ask.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class ControlSocket:
                     writer.write(msgspec.json.encode(await self._done(order)) + b"\n")
                     await writer.drain()
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError, msgspec.MsgspecError):
-            return  # whoever asked sees the connection close without an answer
+            return  # the command sees the connection close without an answer
         except Exception:  # the boundary of one request: whatever ending links runs into, the next is served
             log.exception("control request failed")
         finally:
@@ -204,7 +204,7 @@ def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:
 
 
 def _is_answered(path: Path) -> bool:
-    """True when somebody listens there."""
+    """True when a process listens there."""
     try:
         with _connected(path, TIMEOUT_SECONDS) as connection:
             return connection is not None
@@ -214,7 +214,7 @@ def _is_answered(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _connected(path: Path, timeout: float) -> Iterator[socket.socket | None]:
-    """A connection, or None when nobody listens. Raises OSError for anything else."""
+    """A connection, or None when no process listens. Raises OSError for anything else."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _short(path) as short:
         connection.settimeout(timeout)
         try:

@@ -20,7 +20,7 @@ class Given:
     """What a relay is made of.
 
     Attributes:
-        spawn: Runs what nobody waits for, until the relay stops.
+        spawn: Runs what no caller waits for, until the relay stops.
         clock: Unix time.
         transport: Makes the calls to providers; None for the guarded one.
     """

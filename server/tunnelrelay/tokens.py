@@ -17,7 +17,7 @@ PREFIX = "tt_"
 """Tells people and secret scanners what they have found; our own logs' redactor looks for it too."""
 
 API_KEY_PREFIX, CODE_PREFIX = "ta_", "tc_"
-"""Of what programs show to the API, and of what signs somebody in to the dashboard once."""
+"""Of what programs show to the API, and of what signs a user in to the dashboard once."""
 
 SECRET_BYTES = 32
 """256 bits. Nothing can be guessed, so the digest needs no salt and no slow hash."""
@@ -29,7 +29,7 @@ LENGTH = len(PREFIX) + DIGITS
 """Of a whole token, as of a whole key or code: their prefixes are as long."""
 
 DEFAULT_OWNER = "default"
-"""Whose a token is when nobody says otherwise."""
+"""Whose a token is when nothing else is said."""
 
 MAX_OWNER_LENGTH = 64
 """Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
@@ -48,7 +48,7 @@ def mint(owner: str, at: float, **wishes: Any) -> tuple[str, Token]:
 
 
 def new_secret(prefix: str) -> str:
-    """A text nobody guesses, with a prefix that says what it opens."""
+    """A text that cannot be guessed, with a prefix that says what it opens."""
     number = int.from_bytes(secrets.token_bytes(SECRET_BYTES))
     digits = []
     for _ in range(DIGITS):
@@ -94,7 +94,7 @@ async def find(store: Store, text: str) -> Token | None:
     """The token that was shown, if it was not revoked; also one whose time is over.
 
     Raises:
-        StoreError: Nobody can tell.
+        StoreError: It cannot be read.
     """
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 

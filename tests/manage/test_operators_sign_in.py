@@ -93,7 +93,8 @@ async def test_who_came_by_a_link_and_by_the_provider_is_led_out_of_both(
     tmp_path: Path, provider: LyingProvider
 ) -> None:
     async with relay(tmp_path, provider) as (w, client):
-        await come_back(w, client, provider)
+        handed = await come_back(w, client, provider)
+        assert handed.status_code == 303, handed.text
         assert (await client.get("/edges")).status_code == 200
         (user,) = await w.relay.store.users.all()
         sign_ins = w.relay.parts.services.sign_ins
@@ -126,7 +127,8 @@ async def test_an_administrator_by_the_provider_makes_the_first_link_worthless(
         code = await sign_ins.first_run("local")
         assert code is not None
 
-        await come_back(w, client, provider)
+        handed = await come_back(w, client, provider)
+        assert handed.status_code == 303, handed.text
         assert (await client.get("/edges")).status_code == 200
 
         assert await sign_ins.first_run("local") is None
@@ -139,7 +141,8 @@ async def test_a_provider_that_says_somebody_signed_out_ends_their_sign_in_here(
 ) -> None:
     """Row 144."""
     async with relay(tmp_path, provider) as (w, client):
-        await come_back(w, client, provider)
+        handed = await come_back(w, client, provider)
+        assert handed.status_code == 303, handed.text
         assert (await client.get("/edges")).status_code == 200
         now = int(time.time())
         claims = {name: value for name, value in HONEST.items() if name != "sid"}

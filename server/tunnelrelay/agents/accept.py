@@ -30,8 +30,8 @@ LOCAL_OWNER = "local"
 MAX_REVOKED = 1024
 """Tokens revoked lately: more than can be revoked while one handshake waits for the store."""
 BURST_TOKENS, TOKENS_PER_SECOND = 20, 0.2
-"""Wrong tokens from one address before it is told to wait. Nobody guesses a token; but each wrong one costs a look into
-the store, and a service whose token was revoked may be started again for ever."""
+"""Wrong tokens from one address before it is told to wait. A token cannot be guessed; but each wrong one costs a look
+into the store, and a service whose token was revoked may be started again for ever."""
 TRIES_PER_SECOND, SHORTEST_WAIT, LONGEST_WAIT = 5.0, 5, 300
 """How often agents for whom there is no place come back, all of a share together, and within how many seconds one does.
 A try costs 2-3 ms with TLS and the look at its token: 744 agents that came back within 5 s took a tenth of a core, and
@@ -133,7 +133,7 @@ class Acceptor:
 
     @property
     def sessions(self) -> tuple[AgentSession, ...]:
-        """Whoever is linked now."""
+        """The agents that are linked now."""
         return tuple(self._sessions)
 
     @property
@@ -183,7 +183,7 @@ class Acceptor:
         With another ACL the agent has to come back: what it serves was taken under the old one.
 
         Raises:
-            StoreError: Nobody can tell.
+            StoreError: It cannot be read.
         """
         for token_id in {session.token.id for session in self._sessions} - {""}:
             token = await self._store.token(token_id)

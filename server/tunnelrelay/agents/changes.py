@@ -13,7 +13,7 @@ def changes(former: Policy, policy: Policy, key: bytes) -> Iterator[tuple[str, d
     """The kinds of event that the step from one policy to the next is worth, each with the old and the new digest.
 
     Args:
-        key: Key of the digests: rules name people, whom nobody may guess by trying.
+        key: Key of the digests: rules name people, who must not be found by trying names.
     """
     for kind, of in (("connection.changed", _provider), ("rules.changed", _rules)):
         old, new = of(former, key), of(policy, key)

@@ -12,10 +12,10 @@ from tunnelrelay.registry.memory import MAX_OWNERS_RULES, Taken
 from tunnelrelay.store.base import NameRow
 
 RANDOM_LENGTH = 14
-"""Characters of 5 bits each, nearly 70 in all: a name nobody chose is also a name nobody guesses."""
+"""Characters of 5 bits each, nearly 70 in all: a generated name cannot be guessed."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _RANDOM = re.compile(rf"(?=.*[2-7].*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}")
-"""Two digits at least, so that a word of this length that somebody chose is not taken for one."""
+"""Two digits at least, so that a word of this length that was chosen is not taken for one."""
 
 
 OTHER_NAME = "choose another name with --subdomain"
@@ -58,7 +58,7 @@ def random_label() -> str:
 
 
 def is_random(label: str) -> bool:
-    """Whether this is a name that nobody chose: it is kept from others for longer, and forgotten after that."""
+    """Whether this is a generated name: it is kept from others for longer, and forgotten after that."""
     return _RANDOM.fullmatch(label) is not None
 
 

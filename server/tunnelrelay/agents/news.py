@@ -1,6 +1,6 @@
 """News for an agent of which edges its tunnels serve, gathered for a moment before they are told.
 
-Somebody who changes edges without end must not fill the memory with what an agent that does not read is to be told.
+A user who changes edges without end must not fill the memory with what an agent that does not read is to be told.
 """
 
 import asyncio

@@ -76,7 +76,7 @@ class Probes:
                 self._open[tunnel] = _Probe(self._registry, tunnel, now + ANSWER_SECONDS, self._open)
 
     def _wanted(self) -> Iterator[Tunnel]:
-        """Tunnels that somebody could stand in for, and those that are believed to be away."""
+        """Tunnels that others could stand in for, and those that are believed to be away."""
         for endpoint in self._registry:
             if len(endpoint.tunnels) > 1:
                 yield from endpoint.tunnels

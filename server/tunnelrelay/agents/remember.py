@@ -27,10 +27,10 @@ RETRY_SECONDS = 5.0
 CLAIM_PAUSES = (0.2, 0.8, 2.0)
 """Between tries to claim a name: a store that is busy for a moment is waited for, one that is away is not."""
 FORGET_EVERY = 3600.0
-"""Names that nobody chose are forgotten once their cool-down is over: no relay makes one again, and whatever was made
+"""Generated names are forgotten once their cool-down is over: no relay makes one again, and whatever was made
 for their visitors has ended. Else a stranger who binds and unbinds without end would fill the store for ever."""
 MAX_WAITING = 10_000
-"""Names given up that the store has not been told of. Of those beyond, it notices that nobody holds them."""
+"""Names given up that the store has not been told of. Of those beyond, it notices that they are not held."""
 MAX_AT_ONCE = 1000
 """Names told in one statement."""
 
@@ -179,7 +179,7 @@ class NameKeeper:
     async def refresh(self) -> bool:
         """Tell the store what is served here, and hear whether it still is ours. False when the store is away."""
         now = self._clock()
-        # An edge's name is reserved in the store, tunnels or none: nobody holds it by serving it.
+        # An edge's name is reserved in the store, tunnels or none: serving it does not make it held.
         hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels and not endpoint.edge]
         try:
             for some in _chunks(hosts):
@@ -203,7 +203,7 @@ class NameKeeper:
             log.debug("generated names forgotten: %d", count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
-        """While the store was away, or by another relay, a name may have been given to somebody else."""
+        """While the store was away, or by another relay, a name may have been given to another owner."""
         endpoint = self._registry.find(host)
         if endpoint is None or not endpoint.tunnels or endpoint.edge:
             return
@@ -264,7 +264,7 @@ class NameKeeper:
         return self._turns.setdefault(host, asyncio.Lock())
 
     def _cool(self, host: str) -> float:
-        """Of a name that nobody chose and its visitors believe to be like no other: as long as any session can live."""
+        """Of a generated name that its visitors believe to be like no other: as long as any session can live."""
         return self._cool_seconds + (MAX_SESSION if _is_random(host) else 0.0)
 
 

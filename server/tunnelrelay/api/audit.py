@@ -67,7 +67,7 @@ class AuditQuery(Page):
     kind: Annotated[str, Field(max_length=64, pattern=r"^[a-z_.]+$")] | None = None
     """Only of this kind."""
     owner: Owner | None = None
-    """Only about what is this owner's; a member gets his own, whoever is asked for."""
+    """Only about what is this owner's; a member gets his own, whichever user is asked for."""
 
 
 def _shown(row: AuditRow) -> AuditEvent:

@@ -1,7 +1,7 @@
 """What the `tunnelrelay admin` commands do: make an administrator, a new link or an API key, and list them.
 
 Everything is written to the store, with and without a running relay. A relay that runs here is only asked what its
-dashboard's address is: flags it was started with are known to nobody else.
+dashboard's address is: flags it was started with are known to it alone.
 """
 
 import json
@@ -32,7 +32,7 @@ from tunnelrelay.store.resources import ApiKeyRow, UserRow
 from tunnelrelay.tokens import DEFAULT_OWNER
 
 ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=COMMAND)
-"""Whoever may type commands here may do everything."""
+"""A user who may type commands here may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Dashboard:
 
     Attributes:
         url: Its address, without a path.
-        is_guessed: Nobody but the configuration says so: a relay may be started with other flags.
+        is_guessed: Only the configuration says so: a relay may be started with other flags.
     """
 
     url: str
@@ -61,11 +61,11 @@ class _Services:
 def create(
     place: Place, config: RelayConfig, name: str, owner: str | None, email: str, is_link: bool, *, as_json: bool
 ) -> None:
-    """Makes an administrator, or finds somebody by name, and prints a link that signs them in once.
+    """Makes an administrator, or finds a user by name, and prints a link that signs them in once.
 
     Args:
         config: What a relay here would run with.
-        is_link: Only a new link, for somebody who is there.
+        is_link: Only a new link, for a user who is there.
     """
     there = _dashboard(place, config)
 

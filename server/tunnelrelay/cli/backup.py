@@ -42,7 +42,7 @@ from tunnelrelay.store.upgrade import HEAD
 
 STREAM = "-"
 FILE_MODE = 0o600
-"""Whoever reads a backup can read sessions, and sign as the relay: the keys are in it."""
+"""With a backup one can read sessions, and sign as the relay: the keys are in it."""
 SUFFIX = ".before-restore"
 
 

@@ -177,7 +177,7 @@ def session_list(host: str | None, user: str | None, **where: Any) -> None:
 def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_all: bool, **where: Any) -> None:
     """End sessions, by their id, or all of a host, of a user, or of a user at a host.
 
-    Whoever was signed in signs in again, if the provider and the endpoint's rules still let them.
+    These visitors can sign in again, if the provider and the endpoint's rules still let them.
     """
     if (bool(ids), host is not None or user is not None, is_all).count(True) != 1:
         raise click.UsageError("give the ids of sessions, or --host HOST and --user USER, or --all")
@@ -203,7 +203,7 @@ def name_list(owner: str | None, **where: Any) -> None:
 @name.command("release", sections=STORED)
 @click.argument("name", metavar="NAME")
 def name_release(name: str, **where: Any) -> None:
-    """Free a name that nobody serves, though it still cools down: whoever asks next gets it."""
+    """Free a name that no tunnel serves, though it still cools down: the next owner who asks gets it."""
     from tunnelrelay.cli.names import release
 
     run(release, where, name)
@@ -222,7 +222,7 @@ def audit() -> None:
 def audit_list(since: str, host: str | None, kind: str | None, limit: int, **where: Any) -> None:
     """List events, oldest first.
 
-    People appear as digests: events of one person belong together, and name nobody.
+    People appear as digests: events of one person belong together, without a name.
     """
     from tunnelrelay.cli.audit import show
 

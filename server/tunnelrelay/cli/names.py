@@ -24,7 +24,7 @@ def show(place: Place, owner: str | None, *, as_json: bool) -> None:
 
 
 def release(place: Place, name: str, *, as_json: bool) -> None:
-    """Frees a name that nobody serves: whoever asks next gets it."""
+    """Frees a name that no tunnel serves: the next owner who asks gets it."""
     row = with_store(place, lambda store: _release_in(store, name))
     if as_json:
         click.echo(json.dumps(_record(row), indent=2))

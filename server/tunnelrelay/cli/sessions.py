@@ -46,7 +46,7 @@ def revoke(
 ) -> None:
     """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all.
 
-    Nobody signed in is no failure: whoever takes a person's accounts away wants just that.
+    No login is no failure: an operator who takes a person's accounts away wants just that.
 
     Raises:
         Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
@@ -106,7 +106,7 @@ def _events(ended: Sequence[SignedIn], now: float, keys_file: Path) -> list[Audi
     """One event for each session, with the digest that relays write of its person.
 
     Relays that share a database may keep the key of that digest where this command cannot read it. Then one event for
-    each host tells how many: a digest by another key would pass for somebody else's.
+    each host tells how many: a digest by another key would pass for another person's.
     """
     event = partial(AuditRow, at=now, kind="session.revoke", node=COMMAND)
     try:

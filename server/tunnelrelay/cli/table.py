@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 WIDTH_OFF_TERMINAL = 250
-"""A pipe has no width, and a row must not be folded there: whoever reads it takes it apart by lines."""
+"""A pipe has no width, and a row must not be folded there: its reader takes it apart by lines."""
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str | None]]) -> None:

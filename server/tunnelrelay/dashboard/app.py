@@ -60,12 +60,12 @@ async def _not_allowed(_request: Request, _error: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
-    """Nobody is left to read the answer."""
+    """The client has gone; no answer is read."""
     return Response(status_code=400)
 
 
 async def _broken(request: Request, _error: Exception) -> Response:
-    """Whoever asked gets a request id, the log the rest."""
+    """The client gets a request id, the log the rest."""
     name = inside_of(request.scope).request_id
     return _problem(request, 500, "Something broke", f"The relay's log has more about it, under {name}.")
 

@@ -17,12 +17,12 @@ from tunnelrelay.manage.actor import Actor
 from tunnelrelay.web.reading import field_values, query_params
 
 KEY = "dashboard"
-"""Where in the scope the guard leaves an `Asked`. A handler behind no guard finds none, and answers nobody."""
+"""Where in the scope the guard leaves an `Asked`. A handler behind no guard finds none, and answers no one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request of somebody who is signed in, allowed and checked.
+    """One request of a user who is signed in, allowed and checked.
 
     Attributes:
         session: The cookie's value.

@@ -1,4 +1,4 @@
-"""Lines over the last ten minutes as SVG: what is drawn, and the same in words for whoever does not see it. Pure."""
+"""Lines over the last ten minutes as SVG: what is drawn, and the same in words for users who do not see it. Pure."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Chart:
         top: What the drawing's upper edge stands for.
         words: What is drawn, in words.
         width: Units of the drawing.
-        values: What each point stands for, by the lines' labels, as JSON; for whoever points at one.
+        values: What each point stands for, by the lines' labels, as JSON; for users who point at one.
         began_at: Unix time of the first point.
     """
 

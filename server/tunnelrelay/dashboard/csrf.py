@@ -1,4 +1,4 @@
-"""Whether a request that changes something was meant by whoever is signed in (rows 137, 143).
+"""Whether a request that changes something was meant by the user who is signed in (rows 137, 143).
 
 Every tunnel of the relay is a sibling host: same-site with the dashboard, and hostile. SameSite cookies stop none of
 them, so a change needs all of: POST, an `Origin` that is exactly ours, `Sec-Fetch-Site: same-origin` where a browser
@@ -24,7 +24,7 @@ def is_token(token: str, shown: Sequence[str]) -> bool:
 
 
 def is_own_origin(origin: str, sent: Sequence[bytes], fetch_site: Sequence[bytes]) -> bool:
-    """Whether a page of ours has sent this. Without an `Origin` nobody can tell: no.
+    """Whether a page of ours has sent this. Without an `Origin` it is not known: no.
 
     Args:
         origin: Ours.

@@ -1,4 +1,4 @@
-"""A form that somebody has sent, read by a page."""
+"""A form that a user has sent, read by a page."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Stands before every page: only whoever is signed in gets in, and only what he meant to do is done.
+"""Stands before every page: only users who are signed in get in, and only what they meant to do is done.
 
 Deny by default: a path is open to strangers only when `OPEN` names it. Sibling tunnels are hostile and same-site with
 the dashboard (see `csrf`): besides changes they must not read anything either, so that what another origin causes is
@@ -76,7 +76,7 @@ class Guard:
         return PlainTextResponse("this is for pages of the dashboard only", 403)
 
     async def _let_in(self, request: Request) -> Response | None:
-        """Leaves an `Asked` in the scope; returns the answer to whoever is not let in."""
+        """Leaves an `Asked` in the scope; returns the answer to one who is not let in."""
         path: str = request.scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
             return None

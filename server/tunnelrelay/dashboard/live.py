@@ -3,7 +3,7 @@
 A page says `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the stream's
 handler returns `stream(asked, topics, {"tunnels": render})`, where `render` gives the piece's HTML as it is now.
 
-Whoever looks is asked for anew all the time: a stream ends within `LOOK_SECONDS` of their signing out. The task is the
+The user is looked up anew all the time: a stream ends within `LOOK_SECONDS` of their signing out. The task is the
 response's own, which the server cancels when the browser goes or the relay stops.
 """
 
@@ -93,6 +93,6 @@ async def _change_or_look(changes: Changes, seconds: float) -> None:
 
 
 async def _is_signed_in(asked: Asked) -> bool:
-    """Whether they are still who they were: whoever is no administrator any more sees less from now on."""
+    """Whether they are still who they were: a user who is no administrator any more sees less from now on."""
     now = await who(asked.deps, asked.request.scope)
     return now is not None and now.actor == asked.actor

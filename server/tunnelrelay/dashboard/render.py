@@ -37,7 +37,7 @@ def stamp(at: float) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A short time; a dash when nobody knows."""
+    """A short time; a dash when it is not known."""
     if seconds is None:
         return "–"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""The sign-in page and the way out. Who somebody is, `manage.sign_ins` finds out.
+"""The sign-in page and the way out. Who a user is, `manage.sign_ins` finds out.
 
 A one-time code or an API key is sent by a form, never in a path or query: addresses end up in histories and logs. The
-link that the relay prints carries its code behind `#`, which browsers send to nobody; a script of ours moves it into
+link that the relay prints carries its code behind `#`, which browsers do not send; a script of ours moves it into
 the field. A sibling's page can send no such form (the guard asks for our `Origin`): it would sign people in as somebody
 else, to see what they set up (sign-in CSRF).
 """
@@ -32,7 +32,7 @@ LOGOUT = "/_tunnel/logout"
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The pages of whoever is not signed in."""
+    """The pages of visitors who are not signed in."""
 
     deps: Deps
 

@@ -13,7 +13,7 @@ from tunnelrelay.web.reading import field_values, inside_of
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who is signed in.
+    """A user who is signed in.
 
     Attributes:
         session: The value of the cookie that says so: what CSRF tokens are made of.
@@ -24,10 +24,10 @@ class Who:
 
 
 async def who(deps: Deps, scope: Mapping[str, Any]) -> Who | None:
-    """Who this request's cookies belong to; None for nobody.
+    """Who this request's cookies belong to; None for no one.
 
     Raises:
-        ManageError: AWAY. Nobody can tell: refuse.
+        ManageError: AWAY. It cannot be read; refuse.
     """
     inside = inside_of(scope)
     cookies = field_values(scope, b"cookie")

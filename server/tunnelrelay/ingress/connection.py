@@ -27,7 +27,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
 
     Attributes:
         connected_peer: The far end of the TCP connection.
-        connected_address: Whom limits count it as; "" for nobody.
+        connected_address: Whom limits count it as; "" for not at all.
         address: The same of the visitor behind trusted proxies.
         sni: Server name of the TLS handshake, None without one.
         is_paused: The visitor does not read as fast as we write.

@@ -155,7 +155,7 @@ class Forward:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
             framing = self._framing = Framing(request, head, fin=fin)
             if request.expects_continue and not self._has_ended:
-                # Whether the visitor still sends its body nobody can tell: what comes next may be a head or a body.
+                # Whether the visitor still sends its body is not known: what comes next may be a head or a body.
                 framing.keeps_alive = False
             visit.request.status = head.status
             self.has_answered = True
@@ -316,7 +316,7 @@ class Forward:
             if self._framing is not None and self._framing.mode == OPAQUE:
                 self._visit.far_half_ended()
                 return
-            # Answered before the whole request was sent: what is left of it concerns nobody.
+            # Answered before the whole request was sent: what is left of it is not needed.
             self._tunnel.link.reset(self._stream, Code.NO_ERROR)
         self._is_over = True
         self._visit.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)

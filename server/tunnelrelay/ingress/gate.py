@@ -36,14 +36,14 @@ TOKEN_FIELDS = frozenset({b"authorization"})
 """What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
 
 CREDENTIALS = frozenset({b"authorization", b"cookie"})
-"""What a preflight has no business with: browsers send none, and nobody is to be let in as somebody by it (row 55)."""
+"""What a preflight has no business with: browsers send none, and it must give no visitor an identity (row 55)."""
 
 
 class Passed(NamedTuple):
     """The visitor may pass. Made for every request, so the cheapest kind of value there is.
 
     Attributes:
-        identity: Header lines that tell the upstream who it is; b"" when nobody signed in.
+        identity: Header lines that tell the upstream who it is; b"" without a login.
         session: What it was by.
         spent: Names of fields that were for the relay alone, lower-case.
     """

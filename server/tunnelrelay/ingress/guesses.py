@@ -1,6 +1,6 @@
 """Wrong passwords of visitors: how many an address may show at one endpoint before it is told to wait.
 
-Counted for each address and endpoint, so that nobody's guesses keep a person at another address out, nor at another
+Counted for each address and endpoint, so that guesses keep no person at another address out, nor at another
 endpoint. While an address must wait its right password is refused too: else the limit would not slow a guesser down.
 """
 

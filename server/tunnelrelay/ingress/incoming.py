@@ -1,4 +1,4 @@
-"""Takes requests out of a visitor's bytes: heads, bodies, pipelined ones, and the bodies nobody wants.
+"""Takes requests out of a visitor's bytes: heads, bodies, pipelined ones, and the bodies that are thrown away.
 
 What is done with a request is `visit`'s business; here is where it begins and ends on the connection.
 """
@@ -25,7 +25,7 @@ many that go away look the same."""
 BODY_SECONDS = 60.0
 """Without a byte of a request body that is due, or without `BODY_BYTES` of one whose length is known."""
 BODY_BYTES = 240 * 60
-"""A body that trickles, a byte in a minute, would else hold an exchange for as long as somebody likes. Bodies whose
+"""A body that trickles, a byte in a minute, would else hold an exchange for as long as its sender likes. Bodies whose
 length is not known may be streams of something that happens slowly, and what comes after an answer has begun, or on an
 upgraded connection, may be as slow as it likes: those count towards their address's share of the endpoint."""
 ANSWER_SECONDS = 600.0
@@ -211,7 +211,7 @@ class Incoming(VisitorConnection):
         if self._carried is None:
             return
         self._carried.cancel()
-        self._is_opaque = False  # an upgraded connection is cut, too: whatever is in its buffers is nobody's any more
+        self._is_opaque = False  # an upgraded connection is cut, too: what is in its buffers is not wanted any more
         if self._carried.has_answered:
             self.break_off("session_over")
         else:
@@ -266,7 +266,7 @@ class Incoming(VisitorConnection):
     def _read_head(self) -> None:
         """Take the next request off what was read, unless the visitor leaves the answers to earlier ones unread.
 
-        One for each turn of the loop (see `_next_request`): a pipeline of thousands keeps nobody else waiting.
+        One for each turn of the loop (see `_next_request`): a pipeline of thousands keeps no others waiting.
         """
         if not self.is_idle or not self._ahead or self.is_lingering or self.is_paused or self._waits:
             return

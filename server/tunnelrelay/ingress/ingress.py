@@ -247,7 +247,7 @@ class Ingress:
         return self._acceptor.accept(visit, visit.request.head, block, ahead)
 
     def error(self, code: str, request: Request, *, detail: str = "", retry_after: int = 0) -> Reply:
-        """An error as whoever sent the request can read it."""
+        """An error as the sender of the request can read it."""
         with speaking(chosen(request.head.get(b"accept-language"))):
             return error_reply(
                 code,
@@ -311,7 +311,7 @@ class Ingress:
         request_id = self.request_id(request.number)
         exchange = request.record(request_id=request_id, peer=peer, seconds=seconds, error=error, source=source)
         self.access.add(exchange)
-        # The relay's own pages on somebody's host are that somebody's traffic too; what is nobody's is not kept.
+        # The relay's own pages on an owner's host are that owner's traffic too; without an owner it is not kept.
         endpoint, tunnel = request.endpoint or self.registry.find(request.host), request.tunnel
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
@@ -329,12 +329,12 @@ class Ingress:
         return f"{self._prefix}-{number:x}"
 
     def limited(self, limit: str, visit: Asking) -> None:
-        """Somebody was refused for taking more than a fair share."""
+        """A visitor was refused for taking more than a fair share."""
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=visit.request.host, peer=visit.peer.host)
 
     def address_of(self, peer: Peer) -> str:
-        """Whom limits count a connection as; "" for nobody: this machine, and proxies that stand for many."""
+        """Whom limits count a connection as; "" for not at all: this machine, and proxies that stand for many."""
         return self._addresses[peer.host]
 
     def server_name(self, ssl_object: object) -> str | None:
@@ -407,7 +407,7 @@ class Ingress:
             if id(session) not in judged:
                 endpoint = self.registry.find(visit.request.host)
                 policy = None if endpoint is None else endpoint.policy
-                # Without a policy nobody serves the name, and what is under way ends with its link.
+                # Without a policy no tunnel serves the name, and what is under way ends with its link.
                 judged[id(session)] = policy is None or self.gate.look_after(session, policy)
             if not judged[id(session)]:
                 visit.session_over()

@@ -52,7 +52,7 @@ class Outgoing(Incoming):
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
         """Answer the request ourselves."""
         request, head = self.request, self.request.head
-        # A visitor that waits for our 100 sends its body never, or at once: nobody can tell where the next head begins.
+        # A visitor that waits for our 100 sends its body never, or at once: it is not known where the next head begins.
         closes = closes or not head.keep_alive or head.expects_continue or self.saw_eof
         body = b"" if head.method == b"HEAD" else reply.body
         request.status = reply.status

@@ -57,7 +57,7 @@ class Route:
 
 
 def read_route(head: RequestHead) -> Route:
-    """Returns what the head's fields say; every value is a stranger's until somebody trusts who sent it."""
+    """Returns what the head's fields say; every value is a stranger's until its sender is known to be trusted."""
     values = head.get_all(b"x-forwarded-for")
     protocols = [
         part.strip(b" \t").lower() for value in head.get_all(b"x-forwarded-proto") for part in value.split(b",")

@@ -20,7 +20,7 @@ class Request:
     """One request.
 
     Attributes:
-        number: Of this process; the request's id is made of it when somebody asks.
+        number: Of this process; the request's id is made of it when it is asked for.
         started: Loop time of the head's last byte.
         started_at: The same as Unix time.
         head: Empty when it was refused before it was read.

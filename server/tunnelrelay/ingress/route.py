@@ -30,7 +30,7 @@ Kind = Literal["endpoint", "idp", "domain", "dashboard", "api"]
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """To whoever serves this endpoint."""
+    """To the tunnels that serve this endpoint."""
 
     host: str
     endpoint: Endpoint
@@ -148,7 +148,7 @@ class Router:
                 # A web page, or a rebound name: else any site could publish from a developer's machine.
                 return Unwanted("connect_refused", closes=True)
             if self._redirects and not is_secure and not is_here:
-                # Its token is on the wire in the clear already: refused, so that nobody goes on like that.
+                # Its token is on the wire in the clear already: refused, so that no client goes on like that.
                 return Unwanted("connect_refused", closes=True)
             return Accept()
         if path.startswith(API_PATH) and self._address.is_local and _is_loopback_name(head.host):

@@ -1,4 +1,4 @@
-"""The seams inside the ingress: what a visit offers to whoever carries its request, and what it needs of them."""
+"""The seams inside the ingress: what a visit offers to the carrier of its request, and what it needs of them."""
 
 import asyncio
 from typing import Protocol
@@ -43,7 +43,7 @@ class Asking(Protocol):
 
 
 class Visitor(Asking, Protocol):
-    """A visit, seen from whoever carries its request or counts it."""
+    """A visit, seen from what carries its request or counts it."""
 
     transport: asyncio.Transport
     connected_address: str
@@ -101,7 +101,7 @@ class Visitor(Asking, Protocol):
         """Read again."""
 
     def release(self) -> asyncio.Transport:
-        """The connection is somebody else's now; nothing is read until they say so."""
+        """The connection was handed over; nothing is read until its new owner says so."""
 
     def session_over(self) -> None:
         """What let the request in is over."""

@@ -7,7 +7,7 @@ from tunnelrelay.policy.limits import fair_share
 
 
 class Shares:
-    """Counts by address; `""` is nobody's and is not counted.
+    """Counts by address; `""` is none and is not counted.
 
     Args:
         requests: How many requests one address may have open at one endpoint.

@@ -273,7 +273,7 @@ class Visit(Outgoing):
         self._begin_task(self.ingress.accept(self, block, ahead))
 
     def release(self) -> asyncio.Transport:
-        """The connection is somebody else's now."""
+        """The connection was handed over."""
         self.ingress.leave(self)
         self._task = None
         self.is_idle = True

@@ -27,7 +27,7 @@ SCOPES = (EVERYTHING, *(f"{area}:{access.value}" for area in AREAS for access in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Somebody who is signed in, or a program with a user's key.
+    """A user who is signed in, or a program with a user's key.
 
     Attributes:
         user_id: Whom the audit log names.

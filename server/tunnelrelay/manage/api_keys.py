@@ -101,7 +101,7 @@ class ApiKeys:
         """Changes what is given. What a key may do never changes: make another one.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when somebody else changed it meanwhile; AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE)
@@ -136,7 +136,7 @@ class ApiKeys:
     async def page(
         self, actor: Actor, *, before: str | None = None, limit: int = 100, user_id: str | None = None
     ) -> list[ApiKeyRow]:
-        """Keys, the newest first; a member gets his own, whoever is asked for."""
+        """Keys, the newest first; a member gets his own, whichever user is asked for."""
         ground = self.ground
         ground.authorize(actor, AREA, Access.READ)
         if not actor.is_admin:
@@ -166,7 +166,7 @@ class ApiKeys:
             peer: Address it came from.
 
         Raises:
-            ManageError: AWAY. Nobody can tell; refuse.
+            ManageError: AWAY. It cannot be read; refuse.
         """
         with self.ground.asking():
             found = await self.holder(text)

@@ -86,7 +86,7 @@ class Backends:
         """Changes what is given; with other labels, who serves its edges changes before this returns.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when somebody else changed it meanwhile; AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE)
@@ -128,7 +128,7 @@ class Backends:
             if await ground.store.backends.delete(backend_id) is None:
                 raise changed_meanwhile(WHAT)
             ground.record(actor, "backend.deleted", id=row.id, owner=row.owner, before=said(row))
-            # An edge that began to use it meanwhile is served by nobody from now on.
+            # An edge that began to use it meanwhile is not served from now on.
             await self.live.backend_changed(backend_id)
 
     async def page(

@@ -38,7 +38,7 @@ class Catalog:
         self._by_name: dict[str, _Known | None] = {}
 
     def load(self, rows: Iterable[ProviderRow]) -> None:
-        """These are all there are. One that cannot be read is kept as unusable: whoever names it is refused."""
+        """These are all there are. One that cannot be read is kept: endpoints that name it refuse everybody."""
         self._by_name = {row.name: self._read(row) for row in rows}
 
     def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:

@@ -92,7 +92,7 @@ class Domains:
         """Changes what is given.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when somebody else changed it meanwhile; AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE)
@@ -121,7 +121,7 @@ class Domains:
     async def release(self, actor: Actor, domain_id: str) -> None:
         """Gives a name up: it is kept from other owners for the relay's cool-down.
 
-        Whoever serves it at the moment goes on, and keeps it as an agent's name.
+        The agent that serves it at the moment goes on, and keeps it as an agent's name.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, CONFLICT while an edge answers there, AWAY.
@@ -174,7 +174,7 @@ class Domains:
         count = len(await store.domains.page(owner=owner, limit=MAX_DOMAINS))
         if count < MAX_DOMAINS:
             cooling = await store.cooling_names(owner, since)
-            # One that nobody chose takes a name from nobody; one that is wanted again is no further one.
+            # A generated one takes a name from no owner; one that is wanted again is no further one.
             count += sum(name != host and not is_random(name.partition(".")[0]) for name in cooling)
         if count >= MAX_DOMAINS:
             days = round(self.ground.cool_seconds / 86_400)
@@ -182,7 +182,7 @@ class Domains:
             raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_DOMAINS} domains.", hint)
 
     def _host(self, wish: str) -> str:
-        """The canonical host for what somebody asks for."""
+        """The canonical host for the name that a user asks for."""
         address = self.ground.address
         wish = wish.strip().lower().removesuffix(".")
         if not wish:

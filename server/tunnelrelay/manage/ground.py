@@ -54,7 +54,7 @@ too, and nothing in a text says that it is one."""
 
 
 class Owned(Protocol):
-    """Anything that belongs to somebody."""
+    """Anything that belongs to an owner."""
 
     @property
     def owner(self) -> str:
@@ -174,7 +174,7 @@ class Ground:
         """Writes a changed row over what it was. Returns it as it is now: `before` itself when nothing has changed.
 
         Raises:
-            ManageError: CONFLICT when somebody else changed it meanwhile.
+            ManageError: CONFLICT when another user changed it meanwhile.
             StoreError: See `asking`.
         """
         if after == before:

@@ -199,7 +199,7 @@ class Live:
         return name.generation if name is not None else 1
 
     def _labels(self, row: EdgeRow, settings: EdgeSettings, group: Pairs | None) -> Pairs:
-        """What the edge's tunnels carry; nothing, which no tunnel matches, when nobody is to serve it."""
+        """What the edge's tunnels carry; nothing, which no tunnel matches, when no tunnel is to serve it."""
         if settings.route is None or not settings.backend_enabled:
             return ()
         return ((EDGE_LABEL, row.id),) if not row.backend_id else group or ()

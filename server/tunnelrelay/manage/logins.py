@@ -63,7 +63,7 @@ class Logins:
 
         Args:
             email: Whole and exact, in whatever case.
-            before: The last handle of the page before. Behind one that is gone there is nothing: whoever reads on
+            before: The last handle of the page before. Behind one that is gone there is nothing: a reader that goes on
                 begins anew.
         """
         self.ground.authorize(actor, AREA, Access.READ)

@@ -13,7 +13,7 @@ class Kind(Enum):
     MISSING = 404
     """There is no such thing, or none that the actor may know of: the two must not be told apart (row 138)."""
     CONFLICT = 409
-    """Something else is in the way: the name is taken, the thing is in use, or somebody changed it meanwhile."""
+    """Something else is in the way: the name is taken, the thing is in use, or another user changed it meanwhile."""
     BUSY = 429
     """The actor, or their address, has tried this too often."""
     AWAY = 503
@@ -60,7 +60,7 @@ def invalid(fields: dict[str, str], hint: str = "") -> ManageError:
 
 
 def changed_meanwhile(what: str) -> ManageError:
-    """Somebody else changed it between reading and writing."""
+    """Another user changed it between reading and writing."""
     return ManageError(
         Kind.CONFLICT, "changed_meanwhile", f"This {what} was changed by another user meanwhile.", "Try again."
     )

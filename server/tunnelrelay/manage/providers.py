@@ -128,7 +128,7 @@ class Providers:
             version: The one that was looked at; None to change whatever is there.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when somebody else changed it meanwhile; AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         ground = self.ground
         ground.authorize(actor, AREA, Access.WRITE, admin_only=True)

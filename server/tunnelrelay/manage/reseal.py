@@ -18,7 +18,7 @@ log = logging.getLogger("tunnelrelay.manage")
 async def reseal(ground: Ground, policies: EdgePolicies) -> int:
     """Seals by the key that seals now whatever another one has sealed. Returns how many rows were written.
 
-    What cannot be opened stays as it is. What somebody changes at this moment is left for the next time: another relay
+    What cannot be opened stays as it is. What a user changes at this moment is left for the next time: another relay
     may be doing the same.
 
     Raises:

@@ -21,7 +21,7 @@ MAX_SECONDS = 7 * 86_400.0
 TOUCH_SECONDS = 60.0
 """Activity is written at most this often."""
 MAX_SESSIONS, MAX_CODES = 50, 5
-"""Of one user: beyond these the oldest end. Nobody fills the store by signing in, or by asking for codes."""
+"""Of one user: beyond these the oldest end. No user fills the store by signing in, or by asking for codes."""
 MAX_AGENT = 255
 MAX_PEER = 64
 
@@ -90,7 +90,7 @@ class SignInRows:
         return row
 
     async def of_user(self, user_id: str) -> list[SignInRow]:
-        """Somebody's live sign-ins, the newest first."""
+        """A user's live sign-ins, the newest first."""
         rows = await self.ground.store.sign_ins.page(user_id=user_id, limit=2 * (MAX_SESSIONS + MAX_CODES))
         return [row for row in rows if row.kind in SESSIONS and not self._is_over(row)]
 

@@ -172,7 +172,7 @@ class SignIns:
         """Who a request's cookie says is there; None for nobody.
 
         Raises:
-            ManageError: AWAY. Nobody can tell; refuse.
+            ManageError: AWAY. It cannot be read; refuse.
         """
         with self._ground.asking():
             row = await self._rows.of_cookie(cookie)

@@ -1,4 +1,4 @@
-"""Asks a provider again about somebody who signed in before: what is asked, and what its answer means.
+"""Asks a provider again about a person who signed in before: what is asked, and what its answer means.
 
 With a refresh token by the refresh grant (RFC 6749 section 6, Core section 12), else at the userinfo endpoint with the
 access token while that is good. When, how often and by which relay is decided in `recheck.py`.
@@ -157,7 +157,7 @@ class Asker:
             return Mute()
         told = await self._userinfo(Tokens(id_token="", access_token=grant.access_token))
         if told is _NOT_FOR_US or (told is _KEPT_OUT and not is_known_good):
-            return Mute()  # the latter at the end of a time that nobody told us, as far as we know
+            return Mute()  # the latter at the end of a time that we were not told, as far as we know
         if isinstance(told, Over):
             return told
         return Vouched(None if told is None else normalised(told, self._connection), grant)
@@ -165,7 +165,7 @@ class Asker:
     async def _userinfo(self, tokens: Tokens) -> Claims | Over | None:
         """The ID token's claims with userinfo's, which are newer, over them.
 
-        None when nobody knows any more which claims came from the ID token: it was too long to be kept.
+        None when it is not known any more which claims came from the ID token: it was too long to be kept.
         """
         answer = await self._providers.userinfo(self._connection, tokens)
         if answer.status == 401:

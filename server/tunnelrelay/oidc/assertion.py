@@ -107,7 +107,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
         )
 
     def dump(self) -> bytes:
-        """The keys as JSON text. Whoever reads it can sign as the relay."""
+        """The keys as JSON text. A reader of it can sign as the relay."""
         return msgspec.json.encode(self)
 
     def signing(self, now: float) -> SigningKey:

@@ -82,7 +82,7 @@ class Program:
         id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
         version: Of the settings it was judged by (`Bearer.version`).
         expires_at: Unix time; what was opened with the token ends then.
-        checked_until: Up to when it is taken without another look, on the clock that nobody sets: after a clock that
+        checked_until: Up to when it is taken without another look, on the monotonic clock: after a clock that
             was ahead is put right, Unix time would take it until the wrong time comes.
         fields: The identity as header lines, each ended by CRLF, assertion included.
     """
@@ -110,7 +110,7 @@ class TokenRefused:
 
     Attributes:
         code: Of the error to answer with.
-        reason: Which check failed, for whoever sent it; never holds anything out of the token.
+        reason: Which check failed, for its sender; never holds anything out of the token.
         wait: Seconds until it may be tried again; 0 when that is up to the sender.
     """
 

@@ -1,7 +1,7 @@
 """The check list for tokens that programs show in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
 
 Whether a request carries such a token at all is told by `claimed_issuer`, on the sender's own word: it only picks whose
-keys the token is checked with. What is nobody's token here is the app's business and is never judged.
+keys the token is checked with. A token that is for none of these is the app's business and is never judged.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ from tunnelrelay.policy.rules import TokenIssuer
 
 MAX_BEARER = 16 * 1024
 """Characters. Every request can bring a new one, and reading the worst of this size costs some 3 ms: less than an ID
-token may have, which comes once a login. What is longer is nobody's token here."""
+token may have, which comes once a login. What is longer is no token for the relay."""
 
 BOUNDS = (
     DeclaredBound(
@@ -96,8 +96,8 @@ def check_bearer_token(
 def _check_audience(claims: dict[str, Any], issuer: TokenIssuer) -> None:
     """One of ours must be named. A token for others as well must have been asked for by one of ours.
 
-    Whoever else is named may hold the token and could pass it on to us: fine for a client of the owner's, not for one
-    of a stranger at the same issuer.
+    Any other service that is named may hold the token and could pass it on to us: fine for a client of the owner's, not
+    for one of a stranger at the same issuer.
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience

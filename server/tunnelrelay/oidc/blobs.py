@@ -18,7 +18,7 @@ from tunnelrelay.address import CallbackKind
 from tunnelrelay.oidc.sealed import KeyRing
 
 LOGIN_SECONDS = 600
-"""How long a visitor may take at the provider. Longer only helps whoever stole a blob; after it, a page leads back to
+"""How long a visitor may take at the provider. Longer only helps a thief of a blob; after it, a page leads back to
 the address for as long as the key ring keeps the key."""
 HANDOFF_SECONDS = 60
 """The hand-off is one redirect; a minute forgives a slow phone and little else."""

@@ -120,7 +120,7 @@ class Finisher:
             return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
     async def is_signed_in(self, asking: Asking) -> bool:
-        """Whether the browser has a good session here. Raises StoreError when nobody can tell."""
+        """Whether the browser has a good session here. Raises StoreError when it cannot be read."""
         cookie = self._jar.session_in(asking.cookie_values)
         if cookie is None:
             return False
@@ -245,10 +245,10 @@ class Finisher:
         return pages.use_another(token=token, provider=metadata.authorization_endpoint), kept
 
     async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
-        """The checked claims of whoever the code stands for, and what to ask the provider with again.
+        """The checked claims of the person that the code stands for, and what to ask the provider with again.
 
         Raises:
-            ProviderError: Nobody can be told by what the provider says.
+            ProviderError: The provider's answer identifies no person.
             SignInTooOld, SignInTooWeak: All is well, except for what the owner asks of every login.
         """
         transaction, connection = arrival.transaction, arrival.asking.connection
@@ -290,7 +290,7 @@ class Finisher:
     async def _admit(
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
     ) -> Ended:
-        """Judges the rules; whoever they let in gets a session, always a new one."""
+        """Judges the rules; a person whom they let in gets a session, always a new one."""
         asking, issuer = arrival.asking, metadata.issuer
         connection, host = asking.connection, asking.host
         owner = self._endpoints.owner_of(host)

@@ -27,7 +27,7 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, str], Awaitable[list[str]]]
 
 _OWNER: ContextVar[str] = ContextVar("owner")
-"""Whose call this is, for the resolver. Beside the arguments, as a connection pool dials for nobody in particular."""
+"""Whose call this is, for the resolver. Beside the arguments, as a connection pool does not know for whom it dials."""
 
 MAX_CONNECTIONS = 200
 """Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
@@ -108,7 +108,7 @@ class GuardRules:
         """
 
         def is_own(host: str, port: int) -> bool:
-            # On `localhost` every other port of the name is somebody else, most likely the provider.
+            # On `localhost` every other port of the name is another program, most likely the provider.
             is_our_name = host == address.domain or host.endswith("." + address.domain)
             return is_our_name and (not address.is_local or port == address.port)
 

@@ -1,7 +1,7 @@
 """From a provider's claims to an identity, and from an identity to the header fields an app receives.
 
 Claims are whatever the provider wrote: every value is checked for its type here, and what does not fit is left out.
-Whether somebody may pass is judged elsewhere (`policy.rules`).
+Whether a person may pass is judged elsewhere (`policy.rules`).
 """
 
 import json

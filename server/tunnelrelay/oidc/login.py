@@ -107,7 +107,7 @@ class Login:
         return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
 
     async def start_asked(self, asking: Asking, initiation: Initiation) -> Ended:
-        """A login that the provider started (Core section 4); on to the app for whoever is signed in already."""
+        """A login that the provider started (Core section 4); on to the app for a visitor who is signed in already."""
         try:
             if await self._finisher.is_signed_in(asking):
                 return Ended(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")

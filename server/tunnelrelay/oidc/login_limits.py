@@ -1,6 +1,6 @@
 """How many logins one address may begin, and how many may begin at one connection, before they are told to wait.
 
-Beginning a login stores nothing and calls nobody, but it seals a blob and fills a browser's cookie jar; and every
+Beginning a login stores nothing and calls no provider, but it seals a blob and fills a browser's cookie jar; and every
 hand-off that spends a code needs a login of its own, so that this bounds the calls to the provider too.
 """
 
@@ -66,7 +66,7 @@ class LoginLimits:
         self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
 
     def refuse(self, asking: Asking) -> Reply | None:
-        """The answer to somebody who begins too many logins; None for everybody else."""
+        """The answer to a visitor who begins too many logins; None for all others."""
         now = self._monotonic()
         address = address_key(asking.peer.host)
         # The address first: what one address is refused must take nothing from the others at this connection.

@@ -1,9 +1,9 @@
 """Signing out of one endpoint: a page that asks, the form that does it, and the way on to the provider's own logout.
 
 Opening an address never signs anybody out (an `<img>` on any page could do that); only the form of our own page does,
-which proves itself with a token that is bound to the session. Whoever wants to be signed out at the provider too is
-sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. What a provider may do on its own
-is told in `provider_logout.py`.
+which proves itself with a token that is bound to the session. A visitor who wants to be signed out at the provider too
+is sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. What a provider may do on its
+own is told in `provider_logout.py`.
 """
 
 import hmac
@@ -43,7 +43,7 @@ class Logout:
     """Signs visitors out. One per relay.
 
     Args:
-        spawn: Runs what nobody waits for: giving a refresh token back.
+        spawn: Runs in the background: giving a refresh token back.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Logout:
         self._jar = CookieJar(address.is_secure)
 
     async def ask(self, asking: Asking) -> Reply:
-        """The page with the button; on to "signed out" for whoever is not signed in."""
+        """The page with the button; on to "signed out" for a visitor who is not signed in."""
         try:
             session = await self._session(asking)
         except StoreError:
@@ -135,7 +135,7 @@ class Logout:
         return pages.logged_out(host=host, provider_sign_out=there)
 
     async def _end(self, asking: Asking, session: Session) -> Grant:
-        """Ends the session, with or without the store. Returns what is kept of its login, empty when nobody knows."""
+        """Ends the session, with or without the store. Returns what is kept of its login, empty if unknown."""
         grant = None
         try:
             grant = await self._sessions.grant_of(session)
@@ -166,7 +166,7 @@ class Logout:
         return redirect(self._provider_logout(asking, metadata, grant), self._fields())
 
     def _provider_logout(self, asking: Asking, metadata: Metadata, grant: Grant) -> str:
-        """RP-Initiated Logout 1.0 section 2. Nobody but us says where it leads back to."""
+        """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
         connection = asking.connection
         state = Leaving(host=asking.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
         parameters = {
@@ -179,7 +179,7 @@ class Logout:
         return authorization_url(metadata.end_session_endpoint, parameters)
 
     async def _give_back(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
-        """A token nobody will use again should not lie about, good for weeks. If it fails, it expires by itself."""
+        """A token that is not used again should not stay good for weeks. If it fails, it expires by itself."""
         try:
             await self._providers.revoke(connection, metadata, refresh_token)
         except ProviderError as error:

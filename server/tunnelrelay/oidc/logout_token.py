@@ -1,4 +1,4 @@
-"""The check list for logout tokens, by which a provider says that somebody signed out there (OpenID Connect
+"""The check list for logout tokens, by which a provider says that a person signed out there (OpenID Connect
 Back-Channel Logout 1.0 section 2.6). Pure; how a token is opened is in `tokens.py`.
 """
 
@@ -34,7 +34,7 @@ class LoggedOut:
         sid: The provider's own session id, "" when all of the subject's sessions are meant.
         token_id: Its `jti`, by which a replay is known.
         expires_at: Unix time, `MAX_AGE` after it was issued at the latest. Afterwards (and a leeway) the token is
-            refused whether it was used or not, so nobody need remember that it was.
+            refused whether it was used or not, so its use need not be remembered.
     """
 
     subject: str
@@ -71,7 +71,7 @@ def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str,
 
 
 def _check_parties(claims: dict[str, Any], issuer: str, client_id: str) -> None:
-    """Issuer and audience, exact. Nobody but this client may be meant: a logout token is sent to each by itself."""
+    """Issuer and audience, exact. Only this client may be meant: a logout token is sent to each by itself."""
     if claims.get("iss") != issuer:
         raise TokenInvalid("its `iss` is not the provider's issuer")
     if claims.get("aud") not in (client_id, [client_id]):

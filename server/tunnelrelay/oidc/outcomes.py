@@ -31,7 +31,7 @@ class Ended:
     """One step of a login is over.
 
     Attributes:
-        who: Who signed in at the provider; None when nobody did.
+        who: Who signed in at the provider; None for no one.
         refusal: Which kind of rule does not let them in (`Refusal.reason`); "" for none.
     """
 

@@ -57,7 +57,7 @@ class Connections(Protocol):
 
 
 class ProviderLogout:
-    """Takes providers' word that somebody signed out. One per relay."""
+    """Takes providers' word that a person signed out. One per relay."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ def _meant(connection_id: str, said: LoggedOut) -> Whose:
 
 
 def _claimed(token: str) -> _Claimed | None:
-    """What a token claims; None when it can be nobody's."""
+    """What a token claims; None when it can be no one's."""
     parts = token.split(".", 3) if len(token) <= MAX_LOGOUT_TOKEN and token.isascii() else []
     try:
         claims = parse_object((unb64url(parts[1]) or b"") if len(parts) == 3 else b"", max_bytes=MAX_LOGOUT_TOKEN)

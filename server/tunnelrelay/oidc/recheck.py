@@ -1,10 +1,10 @@
-"""Re-checks: whether the provider still vouches for whoever signed in, asked every now and then behind their requests.
+"""Re-checks: whether the provider still vouches for visitors who signed in, asked now and then behind their requests.
 
     due -> requests go on with the old data -> 30 s later they wait for the answer
     provider vouches, rules admit       new data, in memory and in the row
     provider or rules say no            the session ends
     provider cannot be asked            the owner's policy: keep | login | 502
-    nobody got round to asking it       later, for as long as claims are believed; then the owner's policy
+    the relay was too busy to ask       later, for as long as claims are believed; then the owner's policy
 
 One at a time for each session: in this process by a task, between relays on one store by a lease. What is written is
 written by compare-and-set, so nothing that happened meanwhile (a logout above all) is undone. What is asked, and what
@@ -111,7 +111,7 @@ class Rechecks:
             await self._take_turn(session)
         except StoreError as error:
             # Sessions that are known go on without the store, and no longer than claims are believed: a disk that is
-            # full must not keep somebody signed in whom the provider has dropped.
+            # full must not keep a visitor signed in whom the provider has dropped.
             log.warning("the store cannot tell of a session: host=%s: %s", session.host, error)
             self._not_now(session, "store_away")
         except Exception:
@@ -237,7 +237,7 @@ class Rechecks:
         self._go_by_policy(session, "provider_unreachable")
 
     def _not_now(self, session: Session, reason: str) -> None:
-        """Nobody asked it, and that is our doing: whoever signed in does not pay for it while claims are believed."""
+        """The relay did not ask it: the visitor does not pay for that while claims are believed."""
         log.info("a session was not re-checked, later: host=%s reason=%s", session.host, reason)
         self._audit.record("session.refresh", reason=reason, **session.about())
         limit = _believed_until(session)
@@ -247,7 +247,7 @@ class Rechecks:
             self._go_by_policy(session, "not_rechecked")
 
     def _go_by_policy(self, session: Session, reason: str) -> None:
-        """What the owner wants done with a session that nobody vouches for.
+        """What the owner wants done with a session that the provider does not vouch for.
 
         Args:
             reason: Why it ends if it does, for the audit log.

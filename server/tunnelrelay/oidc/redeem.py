@@ -14,7 +14,7 @@ from tunnelrelay.oidc.identity import fitting_groups
 from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
 MAX_CLAIMS = 10 * 1024
-"""Bytes of claims kept with a session: who somebody is, and 200 groups by their ids. All tenants share the disk."""
+"""Bytes of claims kept with a session: who a person is, and 200 groups by their ids. All tenants share the disk."""
 MAX_EXPIRES_IN = 30 * 24 * 3600
 """Seconds: no session is longer."""
 ABOUT_THE_TOKEN = frozenset(
@@ -35,7 +35,7 @@ _KNOWN_ERRORS = frozenset(
 
 
 class OtherSubject(ProviderError):
-    """Userinfo speaks of somebody else than the ID token."""
+    """Userinfo speaks of another person than the ID token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
     """The ID token's claims with those it lacks from userinfo (Core section 5.3). What is signed wins.
 
     Raises:
-        ProviderError: When the answer is no success or speaks of somebody else (section 5.3.2).
+        ProviderError: When the answer is no success or speaks of another person (section 5.3.2).
     """
     if answer.status != 200:
         raise ProviderError("invalid", f"the userinfo endpoint answered {answer.status}")

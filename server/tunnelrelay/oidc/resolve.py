@@ -68,7 +68,7 @@ class Resolver:
         self._monotonic = monotonic
         self._kept: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
         self._all = asyncio.Semaphore(MAX_LOOKUPS)
-        # Weak: an owner's turns last as long as somebody waits for one or has one.
+        # Weak: an owner's turns last as long as a call waits for one or has one.
         self._owners: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def resolve(self, host: str, owner: str) -> list[str]:
@@ -101,7 +101,7 @@ class Resolver:
         return addresses if self._monotonic() < until else []
 
     def _begin(self, host: str, turn: asyncio.Semaphore) -> "asyncio.Future[list[str]]":
-        """Starts the look-up, which gives the turns back when it is over, whoever still waits for it."""
+        """Starts the look-up, which gives the turns back when it is over, also when no call waits for it any more."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()
 
@@ -117,7 +117,7 @@ class Resolver:
             try:
                 addresses = self._look_up(host)
             finally:
-                with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                with suppress(RuntimeError):  # the loop is closed, and no call waits
                     loop.call_soon_threadsafe(over, addresses)
 
         try:

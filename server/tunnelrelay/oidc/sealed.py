@@ -129,7 +129,7 @@ class KeyRing:
         return cls.file(path).load_or_create()
 
     def dump(self) -> bytes:
-        """The ring as JSON text. Whoever reads it can forge every login."""
+        """The ring as JSON text. A reader of it can forge every login."""
         return msgspec.json.encode(_RingFile(version=1, root=self._root, masters=self.masters))
 
     def seal(self, purpose: str, audience: str, content: msgspec.Struct | bytes) -> str:

@@ -1,4 +1,4 @@
-"""Files that hold keys: readable by nobody else, written whole or not at all, changed by one process at a time."""
+"""Files that hold keys: readable by their owner only, written whole or not at all, changed by one process at a time."""
 
 import contextlib
 import errno

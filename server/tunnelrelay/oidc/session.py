@@ -248,7 +248,7 @@ def claims_in(id_token: str) -> dict[str, object]:
 
 
 def sid_key(connection_id: str, sid: str) -> bytes | None:
-    """What stands in a row for the provider's session: nobody can tell who was signed in there. None without one."""
+    """What stands in a row for the provider's session: it does not show who was signed in there. None without one."""
     return hashlib.sha256(f"{connection_id}\0{sid}".encode(errors="replace")).digest() if sid else None
 
 

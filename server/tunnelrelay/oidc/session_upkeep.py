@@ -1,6 +1,6 @@
 """What is done to sessions behind requests: late writes, the search for those that ran out, news of other relays' ends.
 
-`sessions.py` decides about each session; here is when it is looked at though nobody asks for it.
+`sessions.py` decides about each session; here is when it is looked at without a request.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Upkeep:
         await self._settle()
 
     async def _settle(self) -> None:
-        """Ends sessions that are no longer in the store, or that nobody has used for too long: at no relay."""
+        """Ends sessions that are no longer in the store, or that were not used for too long, at any relay."""
         now = self._clock()
         while self._doubtful:
             digest, session = self._doubtful.popitem()

@@ -90,7 +90,7 @@ class SessionsAway(StoreError):
 
 
 class ProviderAway(Exception):
-    """The provider cannot be asked again, and the owner wants nobody let in until it can (502)."""
+    """The provider cannot be asked again, and the owner wants no visitor let in until it can (502)."""
 
 
 class Lookup(Enum):
@@ -107,9 +107,9 @@ class Sessions:
     """All sessions of one relay.
 
     Args:
-        providers: Asked again about whoever is signed in; None for never.
+        providers: Asked again about visitors who are signed in; None for never.
         on_session_end: Called with a session's `id_digest` when the connections opened under it must be closed: when
-            it ends, for whatever reason, or nobody may come in for now. Must not raise.
+            it ends, for whatever reason, or no visitor may come in for now. Must not raise.
 
     Attributes:
         upkeep: The background work; its owner runs it.
@@ -188,7 +188,7 @@ class Sessions:
     async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> Session | None:
         """`find` with the store's help: after a restart, or for one pushed out by others, or used at another relay.
 
-        A re-check that is due keeps nobody from being found here: for the relay's own pages, as signing out.
+        A session is found here also while a re-check is due: for the relay's own pages, as signing out.
 
         Raises:
             SessionsAway: When the store cannot say.
@@ -248,7 +248,7 @@ class Sessions:
             grant: What the provider gave to ask it again.
 
         Raises:
-            StoreError: When it cannot be kept; then nobody is signed in.
+            StoreError: When it cannot be kept; then the visitor is not signed in.
         """
         await self._make_room(host, connection, issuer, str(claims["sub"]))
         cookie = secrets.token_urlsafe(32).encode("ascii")
@@ -308,7 +308,7 @@ class Sessions:
         for id_digest in new:
             self._forget(id_digest)
         if self._ended.has_missed_some:
-            # Whoever comes is looked up anew.
+            # The next visitor is looked up anew.
             self._ended.has_missed_some = False
             self._sessions.clear()
         return len(new)
@@ -343,7 +343,7 @@ class Sessions:
     def _is_good(self, session: Session, host: str, connection: Connection, now: float) -> bool:
         """Whether it is for this host and configuration, and admitted. Ends it for good where that is the answer."""
         if session.host != host or session.connection_id != connection.id:
-            # Somebody carries the cookie of one endpoint to another. The session itself did nothing wrong.
+            # The cookie of one endpoint was carried to another. The session itself did nothing wrong.
             return False
         if session.judged_by is not connection:
             session.adopt(connection)

@@ -115,7 +115,7 @@ class Starter:
         """Whether strangers' connections may share one callback with this one. Raises ProviderError when not.
 
         A provider that names itself in every answer cannot have its codes taken for another one's (RFC 9207). And a
-        client without a secret could be used by any owner: whoever copies its id would get its users' logins.
+        client without a secret could be used by any owner: one who copies its id would get its users' logins.
         """
         if not self._address.is_multi_tenant or self._address.callback_kind(connection.callback) != "shared":
             return
@@ -168,7 +168,7 @@ class Starter:
             "scope": " ".join(_scopes(connection, metadata)),
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
             "nonce": transaction.nonce,
-            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to whoever sees this address.
+            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to anyone who sees this address.
             "code_challenge": create_s256_code_challenge(transaction.verifier),
             "code_challenge_method": "S256",
         }
@@ -196,7 +196,7 @@ def _wished(connection: Connection, metadata: Metadata, wish: Wish) -> dict[str,
         wished["login_hint"] = wish.login_hint
     if wish.prompt:
         knows_it = not metadata.prompts or wish.prompt in metadata.prompts
-        # Whoever cannot let people choose an account can at least ask who they are.
+        # A provider that cannot let people choose an account can at least ask who they are.
         wished["prompt"] = wish.prompt if knows_it else "login"
     return wished
 

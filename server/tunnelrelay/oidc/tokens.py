@@ -272,7 +272,7 @@ def _half_hash(value: str, algorithm: str) -> str:
 def numeric_date(claims: dict[str, Any], name: str) -> float:
     """A NumericDate (RFC 7519 section 2); TokenInvalid when it is none.
 
-    Booleans are numbers to Python, and to nobody else.
+    Booleans are numbers to Python alone.
     """
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Where a login leads in the end: a path of the endpoint, so that nobody else decides where it is. Pure."""
+"""Where a login leads in the end: a path of the endpoint, so that no other site decides where it is. Pure."""
 
 import re
 

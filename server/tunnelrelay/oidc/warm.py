@@ -1,4 +1,4 @@
-"""Asking providers before the first visitor needs them, so that nobody waits for discovery and bad settings show early.
+"""Asking providers before the first visitor needs them, so that none waits for discovery, and bad settings show early.
 
 A convenience, and so never a burden: an owner who binds tunnel after tunnel, each with providers that never answer, has
 two of these checks running, and a short line behind them. What is dropped here, the first visitor's login asks for.

@@ -1,7 +1,7 @@
-"""What the pages say, in the language of whoever reads it. The words are in `words/LANGUAGE.toml`, one file each.
+"""What the pages say, in the language of their reader. The words are in `words/LANGUAGE.toml`, one file each.
 
 Which language a page speaks depends on who asked, not on what happened. So it is no argument of every function that
-may end in a page: whoever takes up a request says `with speaking(...)`, and pages written inside ask `words()`.
+may end in a page: the code that takes up a request says `with speaking(...)`, and pages written inside ask `words()`.
 """
 
 import tomllib
@@ -74,7 +74,7 @@ def chosen(languages: bytes | None) -> Catalogue:
 def best_of(languages: bytes, there: frozenset[str]) -> str:
     """Returns one of `there`: the visitor's first choice that exists, by RFC 4647 section 3.4 (look-up).
 
-    `de-AT` takes `de` when nobody has written `de-at`; `*` and whatever cannot be read mean English.
+    `de-AT` takes `de` when there is no `de-at`; `*` and whatever cannot be read mean English.
     """
     for wanted in _by_preference(languages):
         tag = wanted

@@ -33,7 +33,7 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
 
 
 def cookies_cleared(*, host: str) -> Reply:
-    """Clears them. Browsers clear the whole site's, so this is only for whoever has pressed the button."""
+    """Clears them. Browsers clear the whole site's, so this is only for a visitor who has pressed the button."""
     spoken, host = words(), clean(host, MAX_HOST)
     page = Page(
         status=200,

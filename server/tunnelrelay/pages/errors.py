@@ -47,7 +47,7 @@ def _kind(code: str, status: int, source: Source, retry_after: int = 0) -> tuple
 
 ERRORS: dict[str, ErrorKind] = dict(
     (
-        # Nobody there
+        # No tunnel there
         _kind("endpoint_not_found", 404, "ingress"),
         _kind("endpoint_offline", 503, "agent", 5),
         _kind("endpoint_busy", 503, "agent", 2),

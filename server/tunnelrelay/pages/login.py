@@ -233,7 +233,7 @@ def not_admitted(
 
 
 def use_another(*, token: str, provider: str) -> Form:
-    """Returns the button with which somebody signs in as somebody else.
+    """Returns the button with which a visitor signs in as another person.
 
     Args:
         token: What proves that the form came from our page.
@@ -363,7 +363,7 @@ def logged_out(
     """Says that it is done, and how it stands at the provider.
 
     Args:
-        is_everywhere: At the provider too. Else nobody here can know.
+        is_everywhere: At the provider too. Else that is not known here.
         provider_sign_out: The provider's own sign-out page, where there is one.
     """
     key = "_everywhere" if is_everywhere else ""

@@ -101,7 +101,7 @@ class Page:
     Attributes:
         host: The host it is about; "" for none.
         text: What happened.
-        quote: Somebody else's words.
+        quote: A stranger's words.
         quote_by: Whose they are, as the line above them.
         way: Draws the way of the request and where it ended.
         facts: (name, value) pairs.
@@ -217,7 +217,7 @@ def way_of(kind: ErrorKind) -> Way | None:
 
 
 def clean(text: str, limit: int) -> str:
-    """Returns somebody else's text without control characters, cut to `limit` characters.
+    """Returns a stranger's text without control characters, cut to `limit` characters.
 
     Characters that turn the direction of text, or are not seen, count as control characters.
     """
@@ -241,7 +241,7 @@ def _hops(way: Way | None, spoken: Catalogue) -> list[tuple[str, str, str]]:
 
 
 def _json_reply(kind: ErrorKind, detail: str, host: str, request_id: str, fields: tuple[Field, ...]) -> Reply:
-    """English whatever the visitor reads: programs log it, and whoever searches for it should find it."""
+    """English whatever the visitor reads: programs log it, and a search for it should find it."""
     message = message_of(english(), kind.code, host)
     error = {
         "code": kind.code,

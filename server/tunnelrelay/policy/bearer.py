@@ -79,7 +79,7 @@ def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
     if issuer.is_of_login:
         return issuer.connection.rules.admits(claims)
     for name, values in issuer.claims:
-        # An address somebody merely typed in at the issuer is no address (see `verified_email`).
+        # An address that a user merely typed in at the issuer is no address (see `verified_email`).
         found = (verified_email(claims),) if name == "email" else claim_texts(claims.get(name))
         if values.isdisjoint(found):
             return Refusal("claim")

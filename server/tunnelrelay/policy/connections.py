@@ -1,7 +1,7 @@
 """An owner's OpenID settings, checked and given their names: the half of compile.py that is about logins.
 
 Ids are keyed digests of the canonical settings, not counters: an agent or a relay that restarts with the same flags
-finds every login still good, and nobody without the key can work out another owner's ids.
+finds every login still good, and without the key another owner's ids cannot be worked out.
 """
 
 import hmac
@@ -23,7 +23,7 @@ MAX_SESSION = 30 * 24 * 3600
 MIN_RECHECK = 10
 """Seconds. More often than this is a load on the provider that no owner can mean."""
 MIN_LOCAL_RECHECK = 1
-"""The same at a relay that serves its own machine only: whoever tries things out there may want to see them happen."""
+"""The same at a relay that serves its own machine only: users who try things out there may want to see them happen."""
 MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
 """Characters. A session is kept with both."""
 ID_LENGTH = 26

@@ -1,7 +1,7 @@
 """The owner's own header changes, checked once when the endpoint is bound.
 
 An owner may change what is between their upstream and their visitors. What frames a message, says who the visitor is,
-or speaks for the relay is not theirs: it would be a way around the rules for whoever can edit a tunnel's flags.
+or speaks for the relay is not theirs: it would be a way around the rules for those who can edit a tunnel's flags.
 """
 
 import re

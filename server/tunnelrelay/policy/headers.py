@@ -43,7 +43,7 @@ def request_block(
 
     Args:
         forwarded: Ready lines for `X-Forwarded-For`, `-Proto` and `-Host`.
-        identity: Ready lines about who is signed in; b"" when nobody is.
+        identity: Ready lines about who is signed in; b"" for no one.
         upgrade: Protocol to ask the upstream for; b"" for none.
         spent: Names of fields that were for the relay alone, lower-case.
         forged: Is given the names of fields that only the relay may send and the visitor sent nevertheless.

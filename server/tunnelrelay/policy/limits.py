@@ -16,7 +16,7 @@ KEY_BYTES = 750
 """Memory of one key with its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
 table's part."""
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that count: whoever has one has the 2**64 addresses beside it too (RFC 6177)."""
+"""Bits of an IPv6 address that count: a peer that has one has the 2**64 addresses beside it too (RFC 6177)."""
 
 BOUNDS = (
     DeclaredBound(
@@ -144,9 +144,9 @@ def address_key(host: str) -> str:
 
 
 def fair_share(mine: int, everybodys: int, most: int, *, always: int = 32) -> bool:
-    """Whether somebody who holds `mine` of `most` places, of which `everybodys` are taken, may have one more.
+    """Whether an owner who holds `mine` of `most` places, of which `everybodys` are taken, may have one more.
 
-    Nobody may hold more than half of what is still free, so that one who takes all he can leaves a third, and a few who
-    do so together still leave room for the next. `always` places anybody may have while there are any.
+    No owner may hold more than half of what is still free, so that one who takes all he can leaves a third, and a few
+    who do so together still leave room for the next. `always` places anybody may have while there are any.
     """
     return everybodys < most and (mine < always or mine < (most - everybodys) // 2)

@@ -1,7 +1,7 @@
-"""Which rule let somebody in, or kept them out, in words for whoever owns the endpoint. Pure, and told after the fact.
+"""Which rule let a visitor in, or kept them out, in words for the endpoint's owner. Pure, and told after the fact.
 
 Nothing is decided here: the verdict is `verdict.judge`'s and `Rules.admits`'. What is told is which of the rules the
-claims meet, as the owner wrote it. Made when somebody looks, not for each request.
+claims meet, as the owner wrote it. Made when a page is shown, not for each request.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ REFUSALS = {
     "access_denied": "the provider did not let them sign in",
     "not_admitted": "signed in, but meets no rule",
 }
-"""Errors that say somebody may not pass; every other one says that something went wrong."""
+"""Errors that say that a visitor may not pass; every other one says that something went wrong."""
 
 
 RULES = {
@@ -32,7 +32,7 @@ RULES = {
     "group": "no rule names any of their groups",
     "claim": "no rule about claims is met",
 }
-"""Kinds of rules that somebody did not meet (`Refusal.reason`)."""
+"""Kinds of rules that a visitor did not meet (`Refusal.reason`)."""
 
 
 def let_in_person(policy: Policy, claims: Claims) -> str:
@@ -53,7 +53,7 @@ def let_in_program(policy: Policy, issuer: str) -> str:
 
 
 def let_in_anybody(policy: Policy | None) -> str:
-    """Why somebody came in of whom no login or token is known."""
+    """Why a visitor came in of whom no login or token is known."""
     if policy is None or policy.is_open:
         return "open to everybody"
     if policy.basic:
@@ -64,12 +64,12 @@ def let_in_anybody(policy: Policy | None) -> str:
 
 
 def kept_out(code: str) -> str:
-    """Why somebody was kept out, from the error's code; "" when the error means something else."""
+    """Why a visitor was kept out, from the error's code; "" when the error means something else."""
     return REFUSALS.get(code, "")
 
 
 def not_admitted(reason: str) -> str:
-    """Why somebody who signed in was kept out, from `Refusal.reason`."""
+    """Why a visitor who signed in was kept out, from `Refusal.reason`."""
     return RULES.get(reason, REFUSALS["not_admitted"])
 
 

@@ -28,7 +28,7 @@ MAX_EMAIL = 254
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Somebody signed in and is not let in. It is false, so that `if rules.admits(...)` cannot fail open.
+    """A visitor signed in and is not let in. It is false, so that `if rules.admits(...)` cannot fail open.
 
     Attributes:
         reason: Which kind of rule was not met, for the log and the page: `email_unverified`, `email`, `group`, `claim`.
@@ -97,7 +97,7 @@ class Connection:
         max_age: Seconds since the visitor last signed in at the provider (`auth_time`); None for any time.
         callback: `relay`, `shared` or `host`; see `OidcSpec`.
         bearer: Audiences of access tokens that are taken instead of a login; empty for none.
-        owner: Whose it is: nobody's providers may crowd out another's.
+        owner: Whose it is: one owner's providers may not crowd out another's.
         provider: Id of the named provider it is; "" for an owner's own.
     """
 
@@ -187,7 +187,7 @@ class Policy:
         basic: Keyed digests of `user:password`; one match opens.
         basic_key: Key of those digests.
         connection: Who signs visitors in; None for no login.
-        bearer: Whose tokens are taken instead of a login; None for nobody's.
+        bearer: Whose tokens are taken instead of a login; None for none.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
         allows_preflight: CORS preflights pass without a login, and without anybody's identity.
         host_header: Host to send to the upstream; None keeps the visitor's.

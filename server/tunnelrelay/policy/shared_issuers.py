@@ -1,7 +1,7 @@
 """Issuers that sign tokens for everybody in the world, and the claims that tell one customer from all others.
 
-Whoever has an account there gets such tokens for any audience he likes: GitHub signs for every repository, Google for
-every service account. A signature and an audience then keep nobody out; a rule about one of these claims does.
+Everyone with an account there gets such tokens for any audience they like: GitHub signs for every repository, Google
+for every service account. A signature and an audience then keep no one out; a rule about one of these claims does.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class SharedIssuer:
     Attributes:
         who: Whom it signs for, in words.
         claims: Those whose values belong to one customer alone. Not among them are claims a stranger can bring about:
-            GitHub's `actor` is whoever caused a run, in anybody's repository, and `job_workflow_ref` the reusable
+            GitHub's `actor` is the account that caused a run, in any repository, and `job_workflow_ref` the reusable
             workflow that is run, which anybody's repository may call where it is public.
         example: A rule that narrows.
         groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
@@ -99,7 +99,7 @@ SHARED_DOMAINS = frozenset(
 
 
 def shared_issuer(issuer: str) -> SharedIssuer | None:
-    """Returns what is known of a shared issuer; None for one that is somebody's own, as far as anybody knows."""
+    """Returns what is known of a shared issuer; None for one that is one organization's own, as far as is known."""
     return SHARED.get(issuer.rstrip("/").lower())
 
 

@@ -29,16 +29,16 @@ class Allow(Enum):
     """Forward it."""
 
     OPEN = "open"
-    """Nobody signed in, and nobody need have."""
+    """No login was needed, and none was made."""
     NAMED = "named"
-    """Whoever signed in is named to the upstream."""
+    """The person who signed in is named to the upstream."""
     PREFLIGHT = "preflight"
-    """Let through without a login: nothing that could stand for somebody goes along."""
+    """Let through without a login: nothing that could stand for a person goes along."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Answer 303 to the provider: somebody opens a page and is not signed in."""
+    """Answer 303 to the provider: a person opens a page and is not signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if session_counts(head, origin, policy.origins):
         return Allow.NAMED
     visit = classify(head)
-    # Whoever is signed in is not sent to sign in: they would come back to the same answer.
+    # A visitor who is signed in is not sent to sign in: they would come back to the same answer.
     return _ask_for_login(Visit.OTHER if visit is Visit.NAVIGATION else visit)
 
 
@@ -153,7 +153,7 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
 
 
 def _visit_to_login(head: RequestHead, origin: bytes) -> Visit:
-    """What kind of request this is to somebody who is not signed in: only a browser's page load stays a navigation."""
+    """What kind of request this is, if the visitor is not signed in: only a browser's page load stays a navigation."""
     visit = classify(head)
     if visit is Visit.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
         return Visit.OTHER
@@ -161,7 +161,7 @@ def _visit_to_login(head: RequestHead, origin: bytes) -> Visit:
 
 
 def _is_own_page(referer: bytes | None, origin: bytes, others: frozenset[bytes]) -> bool:
-    """Old browsers say no more than this; whoever hides it is most likely no browser."""
+    """Old browsers say no more than this; a client that hides it is most likely no browser."""
     if referer is None:
         return True
     return any(referer == own or referer.startswith(own + b"/") for own in (origin, *others))

@@ -173,7 +173,7 @@ class EdgeTable:
     # The inside
 
     def _clear(self, edge: LiveEdge) -> set[Tunnel]:
-        """Makes place for an edge's host: its former one is closed, and so is whoever has the new one.
+        """Makes place for an edge's host: its former one is closed, and so is the holder of the new one.
 
         Returns whom it concerns.
         """

@@ -160,7 +160,7 @@ class Endpoint:
         return next((tunnel for tunnel in self.tunnels if tunnel.proof == proof and tunnel.link.can_open), None)
 
     async def hold(self, seconds: float, tried: Collection[Tunnel] = ()) -> bool:
-        """Wait until somebody but these serves it. False when nobody came in time, or too many wait already."""
+        """Wait until a tunnel other than these serves it. False when none came in time, or too many wait already."""
         if self.can_take(tried):
             return True
         if seconds <= 0 or len(self._held) >= MAX_HELD or self._owners_held[self.owner] >= MAX_OWNERS_HELD:
@@ -188,7 +188,7 @@ class Endpoint:
                 future.set_result(None)
 
     def wake(self) -> None:
-        """Somebody serves it again: what was held goes on."""
+        """A tunnel serves it again: what was held goes on."""
         for future in self._held:
             if not future.done():
                 future.set_result(None)

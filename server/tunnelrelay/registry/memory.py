@@ -3,7 +3,7 @@
 A name belongs to an owner, not to a connection: the same agent takes its name back silently, another agent of the same
 owner takes it over and the older one is told (unless both pool), another owner is refused. Every claim has a number,
 and cleaning up after a link removes only what that very claim made. Who owns a name that is not here, and in which
-generation, only the store knows: whoever claims such a name has asked it before. Names of edges belong to `edges`.
+generation, only the store knows: a caller that claims one has asked it before. Names of edges belong to `edges`.
 """
 
 import logging
@@ -90,7 +90,7 @@ class Registry:
         self.on_change: Callable[[str], None] = lambda owner: None
 
     def find(self, host: str) -> Endpoint | None:
-        """The endpoint at a canonical host; None when nobody serves it or did a moment ago."""
+        """The endpoint at a canonical host; None when no tunnel serves it or did a moment ago."""
         return self._endpoints.get(host)
 
     def held_by(self, owner: str) -> int:
@@ -109,12 +109,12 @@ class Registry:
                 yield endpoint.policy.connection
 
     def owner_of(self, host: str) -> str:
-        """Whose a host is now, "" when nobody's."""
+        """Whose a host is now, "" for no owner's."""
         endpoint = self._endpoints.get(host)
         return endpoint.owner if endpoint is not None else ""
 
     def generation_of(self, host: str) -> int:
-        """How often a host has changed hands, and one; 0 when nobody serves it."""
+        """How often a host has changed hands, and one; 0 when no tunnel serves it."""
         endpoint = self._endpoints.get(host)
         return endpoint.generation if endpoint is not None else 0
 
@@ -123,7 +123,7 @@ class Registry:
 
     @property
     def served_count(self) -> int:
-        """Endpoints that somebody serves."""
+        """Endpoints that a tunnel serves."""
         return sum(1 for endpoint in self._endpoints.values() if endpoint.tunnels)
 
     @property
@@ -228,7 +228,7 @@ class Registry:
         return tunnel
 
     def release(self, host: str, claim: int, *, on_purpose: bool) -> bool:
-        """A claim is over. False when somebody else serves the name: then it is theirs as it was.
+        """A claim is over. False when another claim serves the name: then it is theirs as it was.
 
         Args:
             on_purpose: The agent said so: the name is free (404). Else its link was lost, and it is kept for a while.
@@ -252,7 +252,7 @@ class Registry:
         return True
 
     def take_away(self, host: str, message: str = "", hint: str = "") -> None:
-        """A name served here is somebody else's: no agent serves it here any more, and theirs hear why."""
+        """A name served here is another owner's: no agent serves it here any more, and theirs hear why."""
         endpoint = self._remove(host)
         self._lost.pop(host, None)
         for tunnel in endpoint.tunnels if endpoint is not None else ():
@@ -355,7 +355,7 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
         return Taken(host)
     if endpoint.edge:
         return Taken(host, "edge")
-    # An agent that drains gives the name up in a moment: it is in nobody's way.
+    # An agent that drains gives the name up in a moment: it holds up no other.
     strangers = [each for each in others if each.agent != tunnel.agent and not each.is_draining]
     if tunnel.pooling and any(not each.pooling for each in strangers):
         return Taken(host, "alone")

@@ -74,7 +74,7 @@ class SessionRow:
     """A visitor's login as it lies in the store.
 
     Attributes:
-        key: SHA-256 of the session id. Whoever reads the store cannot forge a cookie from it.
+        key: SHA-256 of the session id. A reader of the store cannot forge a cookie from it.
         host: The endpoint the session is good for, and no other.
         connection_id: The OpenID connection that vouched for it.
         epoch: Digest of that connection's configuration at login.
@@ -166,10 +166,10 @@ class AuditRow:
 
     Attributes:
         id: Grows with every event; 0 until it is kept.
-        subject: Keyed digest of issuer and subject, "" when nobody is meant.
+        subject: Keyed digest of issuer and subject, "" when no person is meant.
         node: Which relay wrote it.
         details: JSON object of further texts.
-        actor: Id of the user whose doing it was, through the dashboard or the API; "" when nobody's.
+        actor: Id of the user whose doing it was, through the dashboard or the API; "" when it was no user's.
     """
 
     at: float
@@ -293,7 +293,7 @@ class Store(Protocol):
         """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
 
     async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
-        """The same, for whoever tells whose they were."""
+        """The same, for callers that tell whose they were."""
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """Ends all but the `keep` most recently used of them, as `end_sessions` does."""
@@ -308,7 +308,7 @@ class Store(Protocol):
         """True for the first caller with this key, False for every later one until the mark has expired and gone."""
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
-        """True when nobody holds this lease; then the caller does, until it is given back or `until` has passed."""
+        """True when this lease is free; then the caller does, until it is given back or `until` has passed."""
 
     async def give_back(self, key: bytes) -> None:
         """Ends a lease; none is no error."""
@@ -318,7 +318,7 @@ class Store(Protocol):
     ) -> NameRow:
         """Gives a name to an owner if it may be theirs. Returns who has it afterwards.
 
-        It may when nobody has it, when it was theirs last, or when its holder gave it up (or was last seen, plus
+        It may when no owner has it, when it was theirs last, or when its holder gave it up (or was last seen, plus
         `lost_seconds`) at least `cool_seconds` ago. Never when another owner has reserved it (`domains`). A change of
         hands adds one to its generation.
         """
@@ -330,7 +330,7 @@ class Store(Protocol):
         """Notes that this owner gave the name up; nothing happens when it is not theirs."""
 
     async def name(self, host: str) -> NameRow | None:
-        """Who holds this name, or held it last; None when nobody ever did."""
+        """Who holds this name, or held it last; None when no owner ever did."""
 
     async def names(self, since: float) -> list[NameRow]:
         """The names held at or after `since` and not given up, by host."""
@@ -342,7 +342,7 @@ class Store(Protocol):
         """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """Drops the hosts meant that nobody has held since `before`, with their generations, but for reserved ones.
+        """Drops the hosts meant that were not held since `before`, with their generations, but for reserved ones.
 
         Returns how many.
         """

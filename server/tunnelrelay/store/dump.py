@@ -143,7 +143,7 @@ async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str
 
 
 async def _tell_of_changes(connection: AsyncConnection, numbers: dict[str, int]) -> None:
-    """Every kind gets a number it never had, whoever goes on is not told to have ended, and ids count on."""
+    """Every kind gets a number it never had, a session that goes on is not told to have ended, and ids count on."""
     revisions, ended, audit = schema.revisions, schema.ended, schema.audit
     numbers |= {
         row.kind: max(row.number, numbers.get(row.kind, 0)) for row in await connection.execute(select(revisions))

@@ -16,7 +16,7 @@ from tunnelrelay.store.schema import revisions
 from tunnelrelay.store.texts import can_be_kept
 
 BUSY_SECONDS = 5.0
-"""How long a statement waits for somebody else's lock or for a server; then the caller refuses rather than hangs."""
+"""How long a statement waits for another's lock or for a server; then the caller refuses rather than hangs."""
 
 
 class Part:

@@ -29,7 +29,7 @@ RECYCLE_SECONDS = 600
 PATIENT_SECONDS = 600.0
 """How long a statement of a migration, a backup or a restore may take."""
 ADVISORY_LOCK = 0x74756E6E656C
-"""`tunnel` in ASCII: held by whoever migrates, so that relays that start together migrate once."""
+"""`tunnel` in ASCII: held by the relay that migrates, so that relays that start together migrate once."""
 
 
 class PostgresqlStore(SqlStore):

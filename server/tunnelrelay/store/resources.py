@@ -30,14 +30,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRow(Row):
-    """Somebody who may sign in to the dashboard.
+    """A user who may sign in to the dashboard.
 
     Attributes:
         name: Unique, for people.
         role: `admin` or `member`. A member sees and changes only what `owner` owns.
         issuer: With `subject`, who they are at the operator's OpenID provider; "" before they have signed in there.
         disabled_at: None while they may sign in.
-        key: Unique: issuer and subject digested, or the id for who has none; nobody is linked by an e-mail address.
+        key: Unique: issuer and subject digested, or the id for who has none; no user is linked by an e-mail address.
     """
 
     name: str

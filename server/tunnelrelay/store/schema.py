@@ -63,7 +63,7 @@ sessions = Table(
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
 """A back-channel logout names a person, not a session."""
 Index("ix_sessions_at_connection", sessions.c.connection_id, sessions.c.subject)
-"""How many sessions somebody has there is counted at each login."""
+"""How many sessions a person has there is counted at each login."""
 Index("ix_sessions_sid", sessions.c.connection_id, sessions.c.sid)
 """Or the provider's own session."""
 Index("ix_sessions_client", sessions.c.client_id, sessions.c.issuer)
@@ -94,7 +94,7 @@ names = Table(
     Column("generation", Integer, nullable=False, server_default="1"),
     Column("released_at", Float),
 )
-"""Who held a host name last, so that a restart gives it to nobody else and a stranger gets it only after a while."""
+"""Who held a host name last, so that a restart gives it to no other owner and a stranger gets it only after a while."""
 
 Index("ix_names_owner", names.c.owner, names.c.released_at)
 """Which logins a member may see goes by its owner's names, and a reservation counts those in their cool-down."""

@@ -1,4 +1,4 @@
-"""Brings a database file up to this release's schema, once, whoever comes first.
+"""Brings a database file up to this release's schema, once, by the relay that comes first.
 
 A relay and a `token` command may open the same new file at the same moment: a lock file beside it lets one work and
 the other wait. Blocking code, run in a thread.
@@ -18,7 +18,7 @@ HEAD = "0004"
 """The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
 
 FILE_MODE = 0o600
-"""Sessions are sealed and tokens hashed, yet e-mail addresses and times are nobody else's business either."""
+"""Sessions are sealed and tokens hashed, yet e-mail addresses and times must not be read by others either."""
 
 
 def upgrade(path: Path) -> None:

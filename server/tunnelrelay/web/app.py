@@ -155,7 +155,7 @@ async def _not_allowed(request: Request, _error_: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error_: Exception) -> Response:
-    """Nobody is left to read the answer."""
+    """The client has gone; no answer is read."""
     return Response(status_code=400)
 
 

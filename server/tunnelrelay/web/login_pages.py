@@ -81,7 +81,7 @@ class LoginPages:
         return self._counted(asking, await self.login.finish_here(asking, query_params(request.scope)))
 
     async def _start(self, request: Request) -> Response:
-        """A login started from elsewhere: by the provider, or by whoever opens the address."""
+        """A login started from elsewhere: by the provider, or by a visitor who opens the address."""
         asking = self._asking(request, ("GET", "POST"))
         if isinstance(asking, Response):
             return asking

@@ -1,4 +1,4 @@
-"""The paths of signing out: at an endpoint, at the callback host, and where a provider says that somebody did.
+"""The paths of signing out: at an endpoint, at the callback host, and where a provider says that a person did.
 
 What happens there is in `oidc.logout` and `oidc.provider_logout`.
 """

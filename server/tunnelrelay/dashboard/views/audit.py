@@ -17,7 +17,7 @@ from tunnelrelay.manage.audit_trail import MEANINGS
 MAX_USERS = 1000
 """Users whose names are known to the page."""
 MAX_EXPORTED = 10_000
-"""Events of one file: a few megabytes. Whoever wants more asks for less time, or the API."""
+"""Events of one file: a few megabytes. For more, ask for less time, or the API."""
 EXPORT_PAGE = 1000
 MAX_EVENT_ID = 2**62
 SINCE: tuple[tuple[str, str, float], ...] = (

@@ -37,7 +37,7 @@ class Shown:
     Attributes:
         name: What people call its kind.
         about: What it was about, in a word.
-        actor: Whose doing it was, by name where that is known; "" when nobody's.
+        actor: Whose doing it was, by name where that is known; "" when it was no user's.
         actor_id: The same one's id.
         person: Digest of the visitor; "" for none.
         person_name: What the list calls them: by name where that is known, else by the digest's beginning.

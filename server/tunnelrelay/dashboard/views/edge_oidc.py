@@ -137,7 +137,7 @@ def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
 
 
 def _not_off(settings: EdgeSettings) -> tuple[str, ...]:
-    """Whoever saves a module wants it on."""
+    """A user who saves a module wants it on."""
     return tuple(module for module in settings.disabled if module != MODULE)
 
 

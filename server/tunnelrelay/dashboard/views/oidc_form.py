@@ -37,7 +37,7 @@ SHOWN = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
-    """What somebody has typed.
+    """What a user has typed.
 
     Attributes:
         oidc: The login it comes to; with its secret.

@@ -18,7 +18,7 @@ SHOWN = frozenset({"name", "description", "issuer", "client_id", "client_secret"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
-    """What somebody has typed.
+    """What a user has typed.
 
     Attributes:
         texts: The fields as they are to be shown again.

@@ -13,7 +13,7 @@ from tunnelrelay.dashboard.deps import Deps
 from tunnelrelay.manage.traffic import TrafficRow, Verdict
 
 ROWS = 50
-"""Requests on the page: as many as somebody looks through, and each change sends them all."""
+"""Requests on the page: as many as a user looks through, and each change sends them all."""
 STATUSES: tuple[tuple[str, str], ...] = (
     ("", "Every status"),
     ("2", "2xx Success"),
