@@ -37,6 +37,8 @@ MENDED = {
     "length-beside-coding": (
         OK + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", CODED,
     ),
+    "coding-empty": (OK + b"Transfer-Encoding:\r\n" + FRAMED, TWO),
+    "coding-and-comma": (OK + b"Transfer-Encoding: chunked ,\r\n\r\n2\r\nok\r\n0\r\n\r\n", CODED),
     "chunk-lf": (CHUNKED + b"2\nok\n0\n\n", CODED),
     "chunk-lf-mixed": (CHUNKED + b"2\r\nok\n0\r\n\n", CODED),
     "chunk-blank": (CHUNKED + b"1 \r\no\r\n1\t \r\nk\r\n0  \r\n\r\n", CODED),
@@ -100,6 +102,8 @@ REFUSED = {
     "length-too-long": OK + b"Content-Length: " + b"9" * 20 + b"\n\nok",
     "length-with-nul": OK + b"Content-Length: 2\x001\n\nok",
     "coding-twice": OK + b"Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n\n",
+    "coding-behind-comma": OK + b"Transfer-Encoding: , chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "coding-twice-in-a-list": OK + b"Transfer-Encoding: chunked, chunked,\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "coding-gzip-and-lf": OK + b"Transfer-Encoding: gzip, chunked\n\n",
     "coding-on-1.0-and-lf": b"HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n",
     "blank-before-colon": OK + b"Content-Length : 2\n\nok",

@@ -164,7 +164,7 @@ def _unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def _mend_field(line: bytes) -> tuple[bytes, bytes] | None:
-    """A field line as name and value; None for one with a name that no field can have, which is left out."""
+    """A field line as name and value; None for one that is left out: its name is none, or it names no coding."""
     name, colon, value = line.partition(b":")
     if not colon:
         raise HttpError("bad_request", "a field line without a colon")
@@ -172,7 +172,11 @@ def _mend_field(line: bytes) -> tuple[bytes, bytes] | None:
         raise HttpError("bad_request", "a blank in a field's name" if name else "a field without a name")
     if not _TOKEN.fullmatch(name):
         return None
-    return name, value.translate(_SPACED).strip(b" \t")
+    value = value.translate(_SPACED).strip(b" \t")
+    if name.lower() == b"transfer-encoding":
+        value = value.rstrip(b", \t")  # a list may end with empty elements (RFC 9110 section 5.6.1.2)
+        return (name, value) if value else None
+    return name, value
 
 
 def _mend_lengths(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
