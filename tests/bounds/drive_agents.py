@@ -8,6 +8,7 @@ from typing import Any
 from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
 from tests.support.managed import Managed
+from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import turns
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.errors import Code
@@ -21,6 +22,7 @@ from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.policy.rules import Policy
 
 
 class FakeVisit:
@@ -300,6 +302,11 @@ async def drive_names(bound, monkeypatch):
         agent.on_message(fat_join(number))
     assert link.refused == ["too_many", "too_many"]
     assert managed.table.joined_by("ann") == 3
+    tunnels = [(fake_tunnel("bob", f"a{number}"), host(number)) for number in range(300)]
+    with measured() as memory:
+        for tunnel, name in tunnels:
+            managed.registry.claim(tunnel, name, Policy())
+        assert memory.taken / 300 <= bound.worst_bytes / bound.limit
 
 
 @drives("names given up that the store does not know of yet")

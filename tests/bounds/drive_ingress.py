@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 from tests.bounds.driving import address, drive_bucket, drives, host, measured, same_table
 from tests.ingress.conftest import KeptLog, make_relay
-from tests.ingress.scene import GET, HOST, Scene
+from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
 from tests.support.scripted_agent import scripted_agent
+from tunnelctl.wire.window import Budget
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.turns import Turns
@@ -56,6 +57,20 @@ async def drive_ahead(bound, monkeypatch):
         assert len(visit._ahead) <= bound.limit
         await other.send(b"GET / HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\nA: " + b"x" * 2 * bound.limit)
         assert (await other.response()).status == 431
+
+
+@drives("what a visitor does not read of an answer")
+async def drive_unread(bound, monkeypatch):
+    """An agent that sends as much as it may, and a visitor that does not read. Growth of windows has its own bound."""
+    monkeypatch.setattr(Budget, "take", lambda self, size: False)
+    async with scene() as s, s.visitor() as visitor:
+        visitor.writer.transport.pause_reading()
+        asked = await s.exchange(visitor)
+        visit = await s.visit(visitor)
+        asked.answer(body=bytes(32 << 20))
+        await s.turns(lambda: visit.is_paused and not asked.stream.credit)
+        assert bound.limit / 2 < visit.transport.get_write_buffer_size() <= bound.limit
+        reset(visitor)
 
 
 @drives("visitors' connections")

@@ -32,6 +32,8 @@ TITLES = {
     "relay": "Of the whole relay",
 }
 """Whose shares the chapters are about, in the order of the page."""
+OF_THE_RELAYS = frozenset({"providers that are known of one owner"})
+"""Bounds of an owner whose memory is a part of the relay's."""
 
 
 def table() -> str:
@@ -42,7 +44,24 @@ def table() -> str:
         if bounds:
             rows = "\n".join(map(_row, bounds))
             chapters.append(f"### {title}\n\n{HEAD}\n{rows}\n")
-    return "\n".join((*chapters, _database()))
+    return "\n".join((*chapters, _database(), _sum()))
+
+
+def _sum() -> str:
+    """How an operator sizes the machine."""
+    bounds = [bound for _, bound in declared().values()]
+    relay = sum(
+        bound.worst_bytes * (12 if "of a dozen" in bound.name else 1) for bound in bounds if bound.per == "relay"
+    )
+    visitor = sum(bound.worst_bytes for bound in bounds if bound.per == "visitor connection")
+    link = sum(bound.worst_bytes for bound in bounds if bound.per == "link")
+    owner = sum(bound.worst_bytes for bound in bounds if bound.per == "owner" and bound.name not in OF_THE_RELAYS)
+    return (
+        "### All together\n\n"
+        f"Everything of the whole relay at its worst at once is {_size(relay)}. To that come {_size(visitor)} for each "
+        f"visitor's connection that neither reads nor stops sending, {_size(link)} for each link whose agent fills it, "
+        f"and {_size(owner)} for each owner whose settings are as large as they may be.\n"
+    )
 
 
 def _database() -> str:

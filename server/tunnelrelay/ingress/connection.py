@@ -6,6 +6,8 @@ import struct
 from abc import abstractmethod
 from typing import cast
 
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.shares import give_back
 from tunnelrelay.model import Peer
@@ -16,8 +18,22 @@ LINGER_SECONDS = 2.0
 """For a visitor to read our last answer while we throw away what it still sends (RFC 9112 section 9.6)."""
 WRITE_HIGH = 64 * 1024
 """Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
+UNREAD_BYTES = WRITE_HIGH + INITIAL_WINDOW + 32 * 1024
+"""What a visitor who stops to read has in memory: the send buffer, the window of the stream, and one frame between
+them. Windows that have grown have a bound of their own."""
 MAX_JOINED = 4096
 """Bytes up to which copying pieces together is cheaper than writing them apart."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="what a visitor does not read of an answer",
+        limit=UNREAD_BYTES,
+        unit="bytes",
+        per="visitor connection",
+        when_full="no more is taken of the tunnel; the connection is closed after 120 seconds",
+        worst_bytes=UNREAD_BYTES,
+    ),
+)
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 

@@ -191,8 +191,7 @@ BOUNDS = (
         unit="connections",
         per="relay",
         when_full="of the owner who has the most, the least recently used is fetched again",
-        worst_bytes=MAX_PROVIDERS_BYTES,
-        holds=("KnownProviders._known", "KnownProviders._calls"),
+        worst_bytes=0,
     ),
     DeclaredBound(
         name="memory of providers that are known",
@@ -201,6 +200,7 @@ BOUNDS = (
         per="relay",
         when_full="of the owner who has the most, the least recently used is fetched again",
         worst_bytes=MAX_PROVIDERS_BYTES,
+        holds=("KnownProviders._known", "KnownProviders._calls"),
     ),
     DeclaredBound(
         name="providers that are known of one owner",

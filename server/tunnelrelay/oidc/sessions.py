@@ -55,8 +55,7 @@ BOUNDS = (
         unit="logins",
         per="relay",
         when_full="of the owner who has the most, the one recalled the longest ago is asked of the store again",
-        worst_bytes=MAX_SESSION_BYTES,
-        holds=("Sessions._sessions",),
+        worst_bytes=0,
     ),
     DeclaredBound(
         name="memory of visitors' logins",
@@ -65,6 +64,7 @@ BOUNDS = (
         per="relay",
         when_full="of the owner who has the most, the one recalled the longest ago is asked of the store again",
         worst_bytes=MAX_SESSION_BYTES,
+        holds=("Sessions._sessions",),
     ),
     DeclaredBound(
         name="logins of one person in the store",
