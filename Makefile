@@ -9,7 +9,7 @@ IDP    := tests/idp/node_modules/.ready
 FUZZER := $(VENV)/.fuzz
 SHORT  := tests/frameworks/short/.ready
 LONG   := tests/frameworks/long/.ready
-TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench
+TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench tests/bounds
 CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Three for two cores: tests wait for processes and pages a third of their time.
 WORKERS ?= $(shell echo $$(( ($(CORES) * 3 + 1) / 2 )))

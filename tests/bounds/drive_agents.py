@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
 from tests.support.managed import Managed
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import turns
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import DATA, HEAD, frame
@@ -70,7 +73,7 @@ async def door(*, needs_tokens: bool = False) -> AsyncIterator[Door]:
 
 
 @drives("tokens revoked lately")
-async def drive_revoked(bound, monkeypatch):
+async def drive_revoked(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     acceptor = Door().acceptor
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -80,7 +83,7 @@ async def drive_revoked(bound, monkeypatch):
 
 
 @drives("agents of links that are open")
-async def drive_agents(bound, monkeypatch):
+async def drive_agents(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with door() as opened:
         monkeypatch.setattr(opened.acceptor, "_max_links", 64)
         for _ in range(2):
@@ -90,16 +93,16 @@ async def drive_agents(bound, monkeypatch):
             for session in opened.acceptor.sessions:
                 session.on_message(Hello(agent="a" * 32, version="v" * 9_000, platform="p" * 9_000))
             assert opened.acceptor.link_count == 64
-            refused = [visit for visit in visits if visit.failed is not None]
+            refused = [visit.failed for visit in visits if visit.failed is not None]
             assert len(refused) == 66
-            assert all(visit.failed[0] == "relay_busy" and visit.failed[1] >= 5 for visit in refused)
+            assert all(code == "relay_busy" and seconds >= 5 for code, seconds in refused)
             for visit in visits:
                 visit.__dict__.clear()
             assert memory.taken / 62 <= bound.worst_bytes / bound.limit
 
 
 @drives("wrong authtokens")
-async def drive_wrong(bound, monkeypatch):
+async def drive_wrong(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Door(needs_tokens=True)
     codes = [(await opened.come("tt_wrong")).failed for _ in range(2 * bound.limit)]
     told = [each[0] for each in codes if each is not None]
@@ -108,7 +111,7 @@ async def drive_wrong(bound, monkeypatch):
 
 
 @drives("tries of agents that find no place")
-async def drive_turned_away(bound, monkeypatch):
+async def drive_turned_away(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Door()
     monkeypatch.setattr(opened.acceptor, "_max_links", 0)
     waits = [(await opened.come()).failed for _ in range(100 * bound.limit)]
@@ -118,7 +121,7 @@ async def drive_turned_away(bound, monkeypatch):
 
 
 @drives("links")
-def drive_links(bound, monkeypatch):
+def drive_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     shares, opened = OwnerShares(lambda: 0.0), 0
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -128,13 +131,13 @@ def drive_links(bound, monkeypatch):
 
 
 @drives("links of one owner")
-def drive_owners_links(bound, monkeypatch):
+def drive_owners_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = OwnerShares(lambda: 0.0)
     assert sum(shares.open_link("mallory", number) for number in range(2 * bound.limit)) == bound.limit
 
 
 @drives("binds of names that are new to the relay")
-def drive_new_names(bound, monkeypatch):
+def drive_new_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = OwnerShares(lambda: 0.0)
     drive_bucket(lambda: shares.ask("mallory"), bound.limit)
     assert not shares.ask("ann")
@@ -191,7 +194,7 @@ def fat_join(number: int) -> Join:
 
 
 @drives("tunnels")
-async def drive_tunnels(bound, monkeypatch):
+async def drive_tunnels(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
     agent, link = greeted(managed)
     with measured() as memory:
@@ -205,7 +208,7 @@ async def drive_tunnels(bound, monkeypatch):
 
 
 @drives("requests open on one link")
-async def drive_streams(bound, monkeypatch):
+async def drive_streams(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that wishes for more, and answers as much as it may while no visitor reads."""
     agent = AgentSession(Managed().desk, token=Token(id="t", owner="ann", created_at=0.0), on_closed=lambda agent: None)
     async with linked() as (link, _, _):
@@ -251,7 +254,7 @@ class Unread:
 
 
 @drives("binds")
-async def drive_binds(bound, monkeypatch):
+async def drive_binds(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     agent, link = greeted(Managed())
     for number in range(2 * bound.limit):
         assert link.closed is None or number >= bound.limit
@@ -261,7 +264,7 @@ async def drive_binds(bound, monkeypatch):
 
 
 @drives("news of local services")
-async def drive_states(bound, monkeypatch):
+async def drive_states(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
     agent, _ = greeted(managed)
     agent.on_message(fat_join(1))
@@ -273,7 +276,7 @@ async def drive_states(bound, monkeypatch):
 
 
 @drives("news of local services on all links")
-async def drive_owners_news(bound, monkeypatch):
+async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
     managed.desk.shares._monotonic = lambda: 0.0
     changes: list[str] = []
@@ -292,7 +295,7 @@ async def drive_owners_news(bound, monkeypatch):
 
 
 @drives("names held, and tunnels that join edges")
-async def drive_names(bound, monkeypatch):
+async def drive_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "MAX_OWNERS_NAMES", 3)
     managed = Managed()
     managed.registry._held["ann"] = 3
@@ -310,7 +313,7 @@ async def drive_names(bound, monkeypatch):
 
 
 @drives("names given up that the store does not know of yet")
-async def drive_given_up(bound, monkeypatch):
+async def drive_given_up(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     names = Managed().names
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -320,7 +323,7 @@ async def drive_given_up(bound, monkeypatch):
 
 
 @drives("settings read of binds")
-def drive_settings(bound, monkeypatch):
+def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = OwnerShares(lambda: 0.0)
     drive_bucket(lambda: shares.read_settings("mallory", 1024), bound.limit)
     assert not shares.read_settings("ann", 1024)

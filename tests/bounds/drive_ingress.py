@@ -8,11 +8,14 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from tests.bounds.driving import address, drive_bucket, drives, host, measured, same_table
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
 from tests.support.scripted_agent import scripted_agent
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.window import Budget
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.handshakes import TlsServer
@@ -32,7 +35,7 @@ async def scene(**flags: object) -> AsyncIterator[Scene]:
 
 
 @drives("wrong passwords at one endpoint")
-def drive_guesses(bound, monkeypatch):
+def drive_guesses(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     guesses = Guesses(lambda: 0.0)
 
     def try_one() -> bool:
@@ -47,7 +50,7 @@ def drive_guesses(bound, monkeypatch):
 
 
 @drives("what a visitor's connection has sent before it is its turn")
-async def drive_ahead(bound, monkeypatch):
+async def drive_ahead(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pipelined requests while the first has no answer; and a head that never ends."""
     async with scene() as s, s.visitor() as visitor, s.visitor() as other:
         await s.exchange(visitor)
@@ -60,11 +63,11 @@ async def drive_ahead(bound, monkeypatch):
 
 
 @drives("what a visitor does not read of an answer")
-async def drive_unread(bound, monkeypatch):
+async def drive_unread(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that sends as much as it may, and a visitor that does not read. Growth of windows has its own bound."""
     monkeypatch.setattr(Budget, "take", lambda self, size: False)
     async with scene() as s, s.visitor() as visitor:
-        visitor.writer.transport.pause_reading()
+        visitor.writer.transport.pause_reading()  # type: ignore[attr-defined]
         asked = await s.exchange(visitor)
         visit = await s.visit(visitor)
         asked.answer(body=bytes(32 << 20))
@@ -74,7 +77,7 @@ async def drive_unread(bound, monkeypatch):
 
 
 @drives("visitors' connections")
-async def drive_visitors(bound, monkeypatch):
+async def drive_visitors(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.ingress.ingress.MAX_VISITORS", 60)
     async with scene() as s:
         with ExitStack() as stack, measured() as memory:
@@ -105,7 +108,7 @@ def is_over(sock: socket.socket) -> bool:
 
 
 @drives("TLS handshakes under way")
-async def drive_handshakes(bound, monkeypatch):
+async def drive_handshakes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.ingress.handshakes.MAX_HANDSHAKES", 60)
     with tempfile.TemporaryDirectory() as folder:
         cert, key = Authority(Path(folder)).issue("tun.localhost")
@@ -124,7 +127,7 @@ async def drive_handshakes(bound, monkeypatch):
 
 
 @drives("hosts in bytes, and addresses as limits count them")
-async def drive_names(bound, monkeypatch):
+async def drive_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as s:
         ingress = s.relay.ingress
         with measured() as memory:
@@ -136,7 +139,7 @@ async def drive_names(bound, monkeypatch):
 
 
 @drives("proxies whose unreadable words on visitors were logged lately")
-async def drive_unreadable(bound, monkeypatch):
+async def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as s:
         monkeypatch.setattr(logging.getLogger("tunnelrelay.ingress"), "disabled", True)  # pytest keeps every line
         route = SimpleNamespace(field="X-Forwarded-For", shown="?")
@@ -159,7 +162,7 @@ class Waiting:
 
 
 @drives("visitors whose next request waits for its turn")
-def drive_turns(bound, monkeypatch):
+def drive_turns(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """A visitor that waits asks for no second turn: `Incoming` reads no head while `_waits`."""
     turns = Turns(lambda work: None, lambda: 0.0, lambda address: 1_000)
     visits = [Waiting(Peer(f"203.0.{number % 2}.9", 1)) for number in range(1_000)]

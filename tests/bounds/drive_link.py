@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from websockets.frames import Frame, Opcode
 
 from tests.bounds.driving import drives, measured
 from tests.link.ends import User
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.accept import accept
 from tunnelctl.link.link import MAX_MESSAGE, Link
 from tunnelctl.link.pacing import MAX_FRAMES_PER_TURN
@@ -37,7 +39,7 @@ class StuckSocket(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({})
         self.written = 0
-        self.is_reading, self.is_over = True, False
+        self.reads, self.is_over = True, False
         self.link: Link
 
     def write(self, data: Any) -> None:
@@ -53,10 +55,13 @@ class StuckSocket(asyncio.Transport):
         """It is the link."""
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        self.reads = False
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        self.reads = True
+
+    def is_reading(self) -> bool:
+        return self.reads
 
     def is_closing(self) -> bool:
         return self.is_over
@@ -75,7 +80,7 @@ class CountingSession(Session):
 
     count = 0
 
-    def receive_data(self, data: bytes, now: float, max_frames: int = 1 << 30) -> int:
+    def receive_data(self, data: bytes | bytearray | memoryview, now: float, max_frames: int = 1 << 30) -> int:
         self.count += bool(data)
         return super().receive_data(data, now, max_frames)
 
@@ -96,7 +101,7 @@ def sent(payload: bytes, opcode: Opcode = Opcode.BINARY) -> bytes:
 
 
 @drives("bytes of a link that wait to be read")
-async def drive_unread(bound, monkeypatch):
+async def drive_unread(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """One message of many small frames that comes to its end at the start of a read, and behind it as much again."""
     message = sent(SKIPPED * (MAX_MESSAGE // len(SKIPPED)))
     flood = message[-1:] + sent(SKIPPED) * (READ // (len(SKIPPED) + 6))
@@ -104,15 +109,15 @@ async def drive_unread(bound, monkeypatch):
         with measured() as memory:
             link.data_received(message[:READ])
             link.data_received(message[READ:-1])
-            assert socket.is_reading
+            assert socket.reads
             link.data_received(flood)
-            assert not socket.is_reading
+            assert not socket.reads
             assert len(link._frames) <= MAX_FRAMES_PER_TURN
             assert memory.taken <= bound.worst_bytes
 
 
 @drives("bytes handed to a link's socket ahead of the peer")
-async def drive_unsent(bound, monkeypatch):
+async def drive_unsent(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with linked() as (link, socket, user):
         link._idle = Bucket(rate=0.0, burst=1_000_000)  # as over a day
         while not user.closed:
@@ -122,7 +127,7 @@ async def drive_unsent(bound, monkeypatch):
 
 
 @drives("frames read in one turn of the loop")
-async def drive_frames(bound, monkeypatch):
+async def drive_frames(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with linked() as (link, _, _):
         link.session = counting = CountingSession(opens=True)
         link.data_received(sent(SKIPPED) * (10 * bound.limit))
@@ -130,7 +135,7 @@ async def drive_frames(bound, monkeypatch):
 
 
 @drives("websocket frames that carry nothing")
-async def drive_idle(bound, monkeypatch):
+async def drive_idle(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with linked() as (link, _, user):
         for number in range(2 * bound.limit):
             assert not user.closed or number >= bound.limit
@@ -139,7 +144,7 @@ async def drive_idle(bound, monkeypatch):
 
 
 @drives("growth of all links' windows")
-def drive_growth(bound, monkeypatch):
+def drive_growth(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = Budget(bound.limit)
     links = [Budget(bound.limit // 10, relay) for _ in range(20)]
     grown = sum(link.take(1 << 20) for link in links for _ in range(bound.limit >> 20))
@@ -147,7 +152,7 @@ def drive_growth(bound, monkeypatch):
 
 
 @drives("one memory of what peers send again and again (host names, field names, cookies), of a dozen")
-def drive_memo(bound, monkeypatch):
+def drive_memo(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (60, 900):
         memo: Memo[bytes, bytes] = Memo(lambda key: key + b"x", max_bytes=1_000)
         with measured() as memory:

@@ -6,12 +6,15 @@ import secrets
 from base64 import urlsafe_b64encode
 from typing import Any
 
+import pytest
+
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
 from tests.oidc.test_bearer import Relay
 from tests.oidc.test_resolve import names
 from tests.oidc.test_warm import Warmed
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, PEER, Clock, Gate, World, connection
 from tests.support.memory_store import MemoryStore
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.keys import MAX_KEYS as MAX_PROVIDERS_KEYS
 from tunnelctl.oidc.keys import MAX_KID, MAX_RSA_BITS
 from tunnelctl.oidc.metadata import MAX_ENDPOINT
@@ -35,14 +38,14 @@ GROUPS = [f"{number:04d}{'g' * 60}" for number in range(60)]
 async def shown(relay: Relay, number: int, at: str = APP) -> Program:
     """A good token whose holder has names as long as they can be."""
     text = f"{number:06d}" + "n" * 1018
-    claims = {"sub": f"{number:06d}" + "s" * 249, "name": text, "groups": GROUPS, "jti": text}
+    claims: dict[str, Any] = {"sub": f"{number:06d}" + "s" * 249, "name": text, "groups": GROUPS, "jti": text}
     found = await relay.shows(relay.token(**claims), host=at)
     assert isinstance(found, Program), found
     return found
 
 
 @drives("good tokens remembered at one endpoint")
-async def drive_tokens(bound, monkeypatch):
+async def drive_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = Relay()
     await shown(relay, 0)
     relay.bearers._known.clear()
@@ -58,7 +61,7 @@ async def drive_tokens(bound, monkeypatch):
 
 
 @drives("endpoints with remembered tokens")
-async def drive_token_hosts(bound, monkeypatch):
+async def drive_token_hosts(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.oidc.bearer.MAX_HOSTS", 32)
     relay = Relay()
     for number in range(64):
@@ -68,7 +71,7 @@ async def drive_token_hosts(bound, monkeypatch):
 
 
 @drives("bad tokens from one address at one endpoint")
-async def drive_bad_tokens(bound, monkeypatch):
+async def drive_bad_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = Relay()
     codes = [await relay.shows(relay.token(exp=1)) for _ in range(2 * bound.limit)]
     told = [each.code for each in codes if isinstance(each, TokenRefused)]
@@ -99,7 +102,7 @@ def b64(number: int) -> str:
 
 
 @drives("providers that are known")
-def drive_known(bound, monkeypatch):
+def drive_known(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     known = KnownProviders()
     for number in range(2 * bound.limit):
         known.of(connection(owner=owner(number)))
@@ -107,7 +110,7 @@ def drive_known(bound, monkeypatch):
 
 
 @drives("providers that are known of one owner")
-def drive_owners_known(bound, monkeypatch):
+def drive_owners_known(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     known = KnownProviders()
     anns = known.of(connection(owner="ann"))
     for number in range(2 * bound.limit):
@@ -117,7 +120,7 @@ def drive_owners_known(bound, monkeypatch):
 
 
 @drives("memory of providers that are known")
-async def drive_known_bytes(bound, monkeypatch):
+async def drive_known_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """One owner's provider publishes as many and as long keys as are taken; a neighbour's is like any."""
     world = World()
     kept = world.providers._known._known
@@ -152,13 +155,13 @@ async def calls_under_way(world: World, connections: list[Any]) -> int:
 
 
 @drives("calls to providers under way")
-async def drive_owners_calls(bound, monkeypatch):
+async def drive_owners_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(2 * bound.limit)]
     assert await calls_under_way(World(), eves) == bound.limit
 
 
 @drives("calls to providers under way, of all owners")
-async def drive_all_calls(bound, monkeypatch):
+async def drive_all_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.providers._calls = asyncio.Semaphore(20)
     assert World().providers._calls._value == bound.limit
@@ -167,7 +170,7 @@ async def drive_all_calls(bound, monkeypatch):
 
 
 @drives("calls to one provider under way")
-async def drive_calls(bound, monkeypatch):
+async def drive_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     known = KnownProviders().of(connection())
     turns = [known.calls.locked() or await known.calls.acquire() for _ in range(bound.limit)]
     assert turns == [True] * bound.limit
@@ -175,7 +178,7 @@ async def drive_calls(bound, monkeypatch):
 
 
 @drives("checks of providers that wait")
-async def drive_warm(bound, monkeypatch):
+async def drive_warm(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     warmed = Warmed()
     eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(2 * bound.limit)]
     with measured() as memory:
@@ -189,7 +192,7 @@ async def drive_warm(bound, monkeypatch):
 
 
 @drives("names of providers looked up")
-async def drive_resolved(bound, monkeypatch):
+async def drive_resolved(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver(lambda name: [], monotonic=lambda: 0.0)
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -199,7 +202,7 @@ async def drive_resolved(bound, monkeypatch):
 
 
 @drives("look-ups of names under way")
-async def drive_lookups(bound, monkeypatch):
+async def drive_lookups(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with names() as far_end:
         calls = [far_end.start(f"slow-{number}.example", f"owner-{number}") for number in range(2 * bound.limit)]
         await far_end.until_asked(bound.limit)
@@ -211,7 +214,7 @@ async def drive_lookups(bound, monkeypatch):
 
 
 @drives("look-ups of one owner")
-async def drive_owners_lookups(bound, monkeypatch):
+async def drive_owners_lookups(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with names() as far_end:
         calls = [far_end.start(f"slow-{number}.example", "eve") for number in range(2 * bound.limit)]
         await far_end.until_asked(bound.limit)
@@ -234,7 +237,7 @@ def asking(peer: str) -> Asking:
 
 
 @drives("logins begun by one address")
-def drive_begun(bound, monkeypatch):
+def drive_begun(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = limits()
     drive_bucket(lambda: begun.refuse(asking("203.0.113.9")), bound.limit)
     assert begun.refuse(asking("203.0.113.10")) is None
@@ -242,7 +245,7 @@ def drive_begun(bound, monkeypatch):
 
 
 @drives("logins begun at one connection")
-def drive_begun_at(bound, monkeypatch):
+def drive_begun_at(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = limits()
     same_table(begun._connections, bound)
     begun = limits(connection_burst=50)
@@ -251,7 +254,7 @@ def drive_begun_at(bound, monkeypatch):
 
 
 @drives("sessions that ended lately")
-def drive_ended(bound, monkeypatch):
+def drive_ended(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = EndedSessions(MemoryStore(), Clock())
     with measured() as memory:
         for _ in range(2 * bound.limit):
@@ -284,7 +287,7 @@ async def sign_in(world: World, claims: dict[str, Any], whose: str = "ann") -> b
 
 
 @drives("visitors' logins in memory")
-async def drive_sessions(bound, monkeypatch):
+async def drive_sessions(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     kept = world.sessions._sessions
     assert kept.max_count == bound.limit
@@ -305,7 +308,7 @@ def group_claims(number: int) -> dict[str, Any]:
 
 
 @drives("memory of visitors' logins")
-async def drive_session_bytes(bound, monkeypatch):
+async def drive_session_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """One owner's provider invents people of whom it says as much as is kept, in three ways; a neighbour has a few."""
     for claims in (fat_claims, emoji_claims, group_claims):
         world = World()
@@ -336,13 +339,13 @@ async def signed_in_again(world: World, count: int, **claims: Any) -> int:
 
 
 @drives("logins of one person in the store")
-async def drive_of_person(bound, monkeypatch):
+async def drive_of_person(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     assert await signed_in_again(world, 2 * bound.limit, sub="alice") == bound.limit
 
 
 @drives("logins of one connection, and of one endpoint, in the store")
-async def drive_together(bound, monkeypatch):
+async def drive_together(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_TOGETHER", 50)
     world = World()
     assert await signed_in_again(world, 100) == 50

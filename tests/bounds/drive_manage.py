@@ -10,6 +10,7 @@ from tests.bounds.driving import drive_bucket, drives, measured, owner, same_tab
 from tests.manage.people import Office
 from tests.manage.test_edges import with_policy
 from tests.support.managed import ANN, BOB, FakeProvider, Managed, actor
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.manage.edges import NewEdge
@@ -20,7 +21,7 @@ LOGIN = OidcSpec(issuer="https://idp.example", client_id="c", client_secret="s")
 
 
 @drives("changes through dashboard and API")
-def drive_changes(bound, monkeypatch):
+def drive_changes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     ground = Managed().ground
 
     def is_refused() -> bool:
@@ -36,7 +37,7 @@ def drive_changes(bound, monkeypatch):
 
 
 @drives("failed tests of providers that are remembered")
-def drive_failed(bound, monkeypatch):
+def drive_failed(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     tests = ProviderTests(Managed().ground, FakeProvider())
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -47,7 +48,7 @@ def drive_failed(bound, monkeypatch):
 
 
 @drives("tests of providers under way")
-async def drive_tests(bound, monkeypatch):
+async def drive_tests(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = FakeProvider()
     asks.gate = asyncio.Event()
     tests = ProviderTests(Managed().ground, asks)
@@ -63,7 +64,7 @@ async def drive_tests(bound, monkeypatch):
 
 
 @drives("tests of providers of one user under way")
-async def drive_tests_of_one(bound, monkeypatch):
+async def drive_tests_of_one(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = FakeProvider()
     asks.gate = asyncio.Event()
     tests = ProviderTests(Managed().ground, asks)
@@ -75,7 +76,7 @@ async def drive_tests_of_one(bound, monkeypatch):
 
 
 @drives("tests of providers")
-async def drive_tests_begun(bound, monkeypatch):
+async def drive_tests_begun(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     tests = ProviderTests(Managed().ground, FakeProvider())
     for _ in range(bound.limit):
         await tests.run(ANN, LOGIN, owner="ann")
@@ -95,7 +96,7 @@ async def codes_of(office: Office, count: int, *, text: str = "", peer: str = ""
 
 
 @drives("tries to sign in")
-async def drive_tries(bound, monkeypatch):
+async def drive_tries(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office()
     codes = await codes_of(office, 2 * bound.limit, peer="203.0.113.9")
     assert codes == ["sign_in_refused"] * bound.limit + ["too_often"] * bound.limit
@@ -103,7 +104,7 @@ async def drive_tries(bound, monkeypatch):
 
 
 @drives("tries at one code or key")
-async def drive_tries_at(bound, monkeypatch):
+async def drive_tries_at(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office()
     codes = await codes_of(office, 2 * bound.limit, text="leaked")
     assert codes == ["sign_in_refused"] * bound.limit + ["too_often"] * bound.limit
@@ -123,7 +124,7 @@ async def refused_after(change: Callable[[int], Awaitable[object]], limit: int) 
 
 
 @drives("API keys")
-async def drive_keys(bound, monkeypatch):
+async def drive_keys(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.manage.api_keys.MAX_KEYS", 5)
     office = Office()
     ann = await office.actor("ann")
@@ -131,7 +132,7 @@ async def drive_keys(bound, monkeypatch):
 
 
 @drives("authtokens that are good")
-async def drive_tokens(bound, monkeypatch):
+async def drive_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.manage.credentials.MAX_TOKENS", 5)
     office = Office()
     ann = await office.actor("ann")
@@ -139,7 +140,7 @@ async def drive_tokens(bound, monkeypatch):
 
 
 @drives("domains, and names given up that are kept from others")
-async def drive_domains(bound, monkeypatch):
+async def drive_domains(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other one is given up again, and counts all the same."""
     monkeypatch.setattr("tunnelrelay.manage.domains.MAX_DOMAINS", 6)
     office = Office()
@@ -154,21 +155,21 @@ async def drive_domains(bound, monkeypatch):
 
 
 @drives("tunnel groups")
-async def drive_groups(bound, monkeypatch):
+async def drive_groups(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.manage.backends.MAX_BACKENDS", 5)
     backends = Managed().services.backends
     await refused_after(lambda number: backends.create(ANN, (("team", f"t{number}"),)), 5)
 
 
 @drives("edges")
-async def drive_edges(bound, monkeypatch):
+async def drive_edges(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.manage.edges.MAX_EDGES", 5)
     edges = Managed().services.edges
     await refused_after(lambda number: edges.create(ANN, NewEdge(host=f"demo-{number}")), 5)
 
 
 @drives("settings of all edges, as JSON")
-async def drive_edge_settings(bound, monkeypatch):
+async def drive_edge_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of networks on each of many edges, as short as they are written: every relay keeps all compiled."""
     limit = bound.limit // 128
     monkeypatch.setattr("tunnelrelay.manage.edges.MAX_OWNERS_BYTES", limit)
@@ -192,7 +193,7 @@ async def drive_edge_settings(bound, monkeypatch):
 
 
 @drives("browsers that are signed in to the dashboard")
-async def drive_sign_ins(bound, monkeypatch):
+async def drive_sign_ins(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office()
     ann = await office.person("ann")
     cookies = []
@@ -203,7 +204,7 @@ async def drive_sign_ins(bound, monkeypatch):
 
 
 @drives("one-time codes to sign in with")
-async def drive_codes(bound, monkeypatch):
+async def drive_codes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office()
     ann = await office.person("ann")
     for _ in range(bound.limit + 3):

@@ -14,6 +14,7 @@ from tests.bounds.driving import drives
 from tests.http1.test_response_reader import read
 from tests.ingress.scene import HOST
 from tests.oidc.test_fetch import JSON, Answers
+from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import ChunkedDecoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import parse_request
@@ -43,25 +44,25 @@ def of_a_head(*, method: bytes = b"GET", target: bytes = b"/", fields: int = 1) 
 
 
 @drives("method")
-def drive_method(bound, monkeypatch):
+def drive_method(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_head(method=b"M" * bound.limit) == ""
     assert of_a_head(method=b"M" * (bound.limit + 1)) == "not_implemented"
 
 
 @drives("target (path and query)")
-def drive_target(bound, monkeypatch):
+def drive_target(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_head(target=b"/".ljust(bound.limit, b"p")) == ""
     assert of_a_head(target=b"/".ljust(bound.limit + 1, b"p")) == "target_too_long"
 
 
 @drives("fields of the head")
-def drive_fields(bound, monkeypatch):
+def drive_fields(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_head(fields=bound.limit) == ""
     assert of_a_head(fields=bound.limit + 1) == "head_too_large"
 
 
 @drives("head")
-async def drive_head(bound, monkeypatch):
+async def drive_head(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as s:
         s.agent.answers = lambda asked: asked.answer()
         begin = b"GET / HTTP/1.1\r\nHost: %b\r\nF: " % HOST.encode()
@@ -77,13 +78,13 @@ def of_a_body(data: bytes) -> str:
 
 
 @drives("size line of a chunk")
-def drive_chunk_line(bound, monkeypatch):
+def drive_chunk_line(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_body(b"1;".ljust(bound.limit, b"e") + b"\r\nx\r\n") == ""
     assert of_a_body(b"1;".ljust(bound.limit + 1, b"e") + b"\r\nx\r\n") == "bad_request"
 
 
 @drives("chunk extensions")
-def drive_extensions(bound, monkeypatch):
+def drive_extensions(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder, size = ChunkedDecoder(), 0
     while refusal(lambda: decoder.feed(b"20;" + b"e" * 125 + b"\r\n" + b"x" * 32 + b"\r\n")) == "":
         size += 126
@@ -91,7 +92,7 @@ def drive_extensions(bound, monkeypatch):
 
 
 @drives("trailers")
-def drive_trailers(bound, monkeypatch):
+def drive_trailers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     def trailers(size: int) -> bytes:
         return b"0\r\n" + b"T: ".ljust(size, b"v") + b"\r\n\r\n"
 
@@ -100,7 +101,7 @@ def drive_trailers(bound, monkeypatch):
 
 
 @drives("fields among the trailers")
-def drive_trailer_fields(bound, monkeypatch):
+def drive_trailer_fields(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_body(b"0\r\n" + b"T: v\r\n" * bound.limit + b"\r\n") == ""
     assert of_a_body(b"0\r\n" + b"T: v\r\n" * (bound.limit + 1) + b"\r\n") == "bad_request"
 
@@ -126,19 +127,19 @@ async def stays_open(size: int, *, is_chunked: bool) -> bool:
 
 
 @drives("unwanted body that is read to keep the connection")
-async def drive_drain(bound, monkeypatch):
+async def drive_drain(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await stays_open(bound.limit - 1, is_chunked=False)
     assert not await stays_open(bound.limit + 1, is_chunked=False)
 
 
 @drives("unwanted body in chunks that is read to keep the connection")
-async def drive_chunked_drain(bound, monkeypatch):
+async def drive_chunked_drain(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await stays_open(bound.limit - 100, is_chunked=True)
     assert not await stays_open(bound.limit, is_chunked=True)
 
 
 @drives("body for the relay's own pages and API")
-async def drive_own_body(bound, monkeypatch):
+async def drive_own_body(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as s:
         codes = []
         for size in (bound.limit, bound.limit + 1):
@@ -148,7 +149,7 @@ async def drive_own_body(bound, monkeypatch):
 
 
 @drives("bearer token")
-def drive_bearer(bound, monkeypatch):
+def drive_bearer(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     def token(size: int) -> str:
         head = urlsafe_b64encode(b"{}").decode().rstrip("=")
         claims = urlsafe_b64encode(json.dumps({"iss": "https://issuer"}).encode()).decode().rstrip("=")
@@ -170,19 +171,19 @@ def head_of(size: int, status: bytes = b"200 OK") -> bytes:
 
 
 @drives("head of a response")
-def drive_response_head(bound, monkeypatch):
+def drive_response_head(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_response(head_of(bound.limit)) == ""
     assert of_a_response(head_of(bound.limit + 1)) == "bad_request"
 
 
 @drives("interim responses (1xx) before it")
-def drive_interim(bound, monkeypatch):
+def drive_interim(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_response(b"HTTP/1.1 102 P\r\n\r\n" * bound.limit + head_of(100)) == ""
     assert of_a_response(b"HTTP/1.1 102 P\r\n\r\n" * (bound.limit + 1)) == "bad_request"
 
 
 @drives("interim responses before it, all together")
-def drive_interim_bytes(bound, monkeypatch):
+def drive_interim_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     hint = b"HTTP/1.1 103 E\r\nL: ".ljust(4_000, b"v") + b"\r\n\r\n"
     count = bound.limit // 4_000
     assert of_a_response(hint * count + head_of(100)) == ""
@@ -190,19 +191,19 @@ def drive_interim_bytes(bound, monkeypatch):
 
 
 @drives("empty lines before it")
-def drive_blanks(bound, monkeypatch):
+def drive_blanks(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_response(b"\r\n" * (bound.limit // 2) + head_of(100)) == ""
     assert of_a_response(b"\r\n" * (bound.limit // 2 + 1) + head_of(100)) == "bad_request"
 
 
 @drives("one cookie that it sets")
-def drive_cookie(bound, monkeypatch):
+def drive_cookie(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert admit_set_cookie(b"a=".ljust(bound.limit, b"v"), b"demo.localhost") is not None
     assert admit_set_cookie(b"a=".ljust(bound.limit + 1, b"v"), b"demo.localhost") is None
 
 
 @drives("cookies that it sets")
-async def drive_cookies(bound, monkeypatch):
+async def drive_cookies(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as s:
         s.agent.answers = lambda asked: asked.answer(
             fields=b"".join(b"Set-Cookie: c%d=v\r\n" % number for number in range(bound.limit + 5))
@@ -214,7 +215,7 @@ async def drive_cookies(bound, monkeypatch):
 
 
 @drives("websocket message")
-async def drive_message(bound, monkeypatch):
+async def drive_message(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     for size, ends in ((bound.limit, False), (bound.limit + 1, True)):
         async with linked() as (link, _, user):
             link.data_received(sent(b"x" * size)[:1_000])
@@ -233,7 +234,7 @@ def ends(data: bytes) -> bool:
 
 
 @drives("control message, or head of a request or response")
-def drive_frame(bound, monkeypatch):
+def drive_frame(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     unbind = b'{"type":"unbind","tunnel":1}'
     assert not ends(frame(CONTROL, 0, unbind.ljust(bound.limit)))
     assert ends(frame(CONTROL, 0, unbind.ljust(bound.limit + 1)))
@@ -243,13 +244,13 @@ def drive_frame(bound, monkeypatch):
 
 
 @drives("reason of an end")
-def drive_reason(bound, monkeypatch):
+def drive_reason(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ends(frame(GOAWAY, 0, bytes(8) + b"r" * bound.limit))
     assert ends(frame(GOAWAY, 0, bytes(8) + b"r" * (bound.limit + 1)))
 
 
 @drives("a proxy's answer to an agent's CONNECT")
-async def drive_proxy(bound, monkeypatch):
+async def drive_proxy(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     asking = _Asking(parse_proxy("http://proxy.example:3128"), "relay.example:443")
     asking.data_received(b"HTTP/1.1 200 OK\r\nF: ".ljust(bound.limit, b"v"))
     assert not asking.done.done()
@@ -283,7 +284,7 @@ async def taken(data: bytes, *, is_body: bool = False) -> int:
 
 
 @drives("body")
-async def drive_answer_body(bound, monkeypatch):
+async def drive_answer_body(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetcher(size: int) -> Fetcher:
         body = json.dumps({"more": "x" * (size - len('{"more": ""}'))}).encode()
         return Fetcher(Answers(httpx.Response(200, headers=JSON, content=body)), total_seconds=5.0)
@@ -294,21 +295,21 @@ async def drive_answer_body(bound, monkeypatch):
 
 
 @drives("head of an answer")
-async def drive_answer_head(bound, monkeypatch):
+async def drive_answer_head(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound.limit <= await taken(b"h" * 4_096) < bound.limit + HEAD_READ
 
 
 @drives("heads, interim ones among them")
-async def drive_heads(bound, monkeypatch):
+async def drive_heads(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     head = b"HTTP/1.1 102 P\r\n\r\n"
     assert await taken(head) == bound.limit * len(head)
 
 
 @drives("head, body and framing together")
-async def drive_answer(bound, monkeypatch):
+async def drive_answer(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound.limit <= await taken(b"b" * 4_096, is_body=True) < bound.limit + 65_536
 
 
 @drives("pieces in which it comes")
-async def drive_reads(bound, monkeypatch):
+async def drive_reads(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await taken(b"b", is_body=True) == bound.limit

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tests.bounds.driving import address, drives, host, measured, owner
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH, AccessLog, Exchange, text_line
 from tunnelrelay.observe.access import _who as who_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
-from tunnelrelay.observe.feed import Feed, TooManyFollowers
+from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.logs import LineWriter
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
@@ -49,7 +50,7 @@ def never(delay: float, callback: object) -> None:
 
 
 @drives("requests not written to the log yet")
-def drive_access(bound, monkeypatch):
+def drive_access(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
     log = AccessLog(lambda lines: batches.append(lines.count(b"\n")), call_later=never)
     with measured() as memory:
@@ -61,7 +62,7 @@ def drive_access(bound, monkeypatch):
 
 
 @drives("visitors whose part of a log line is remembered")
-def drive_who(bound, monkeypatch):
+def drive_who(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     who_part.cache_clear()
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -72,7 +73,7 @@ def drive_who(bound, monkeypatch):
 
 
 @drives("audit events that wait for the store")
-def drive_audit(bound, monkeypatch):
+def drive_audit(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = bound.limit // 8
     monkeypatch.setattr("tunnelrelay.observe.audit.MAX_WAITING", limit)
     audit = Audit(clock=lambda: NOW)
@@ -91,7 +92,7 @@ def drive_audit(bound, monkeypatch):
 
 
 @drives("counters of audit events of a minute")
-def drive_windows(bound, monkeypatch):
+def drive_windows(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit(clock=lambda: NOW, owner_of=lambda name: f"owner of {name}"[:64])
     kinds = sum(kind.limit is not None for kind in KINDS.values())
     audit._keep = lambda event: None  # type: ignore[method-assign]
@@ -103,10 +104,10 @@ def drive_windows(bound, monkeypatch):
 
 
 @drives("open pages that are kept up to date")
-def drive_followers(bound, monkeypatch):
+def drive_followers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = Feed()
     topics = [f"{family}:{owner(0)}" for family in ("edges", "tunnels", "traffic", "sessions", "audit")]
-    followers = []
+    followers: list[Following] = []
     with measured() as memory:
         followers.extend(feed.follow(topics, of=f"usr_{number:026d}") for number in range(bound.limit))
         for topic in topics:
@@ -118,7 +119,7 @@ def drive_followers(bound, monkeypatch):
 
 
 @drives("open pages of one user")
-def drive_pages_of_one(bound, monkeypatch):
+def drive_pages_of_one(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = Feed()
     followers = [feed.follow(["traffic"], of="ann") for _ in range(bound.limit)]
     with pytest.raises(TooManyFollowers):
@@ -142,7 +143,7 @@ class StuckSink:
 
 
 @drives("log lines that wait to be written")
-def drive_lines(bound, monkeypatch):
+def drive_lines(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = StuckSink()
     with measured() as memory:
         writer = LineWriter(sink)
@@ -158,7 +159,7 @@ def drive_lines(bound, monkeypatch):
 
 
 @drives("figures of the last ten minutes")
-def drive_series(bound, monkeypatch):
+def drive_series(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     series = Series()
     with measured() as memory:
         for second in range(2 * SPAN_SECONDS):
@@ -168,7 +169,7 @@ def drive_series(bound, monkeypatch):
 
 
 @drives("hosts, owners and tunnels with figures")
-def drive_series_table(bound, monkeypatch):
+def drive_series_table(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     table = SeriesTable()
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -184,7 +185,7 @@ def traffic() -> TrafficLog:
 
 
 @drives("requests that can be looked at")
-def drive_kept(bound, monkeypatch):
+def drive_kept(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     log = traffic()
     with measured() as memory:
         for number in range(bound.limit + 600):
@@ -198,7 +199,7 @@ def drive_kept(bound, monkeypatch):
 
 
 @drives("requests not counted yet")
-def drive_pending(bound, monkeypatch):
+def drive_pending(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     log = traffic()
     with measured() as memory:
         for number in range(bound.limit - 1):
@@ -210,7 +211,7 @@ def drive_pending(bound, monkeypatch):
 
 
 @drives("sign-ins whose request is not over")
-def drive_signed_in(bound, monkeypatch):
+def drive_signed_in(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     log = traffic()
     with measured() as memory:
         for number in range(2 * bound.limit):
@@ -228,7 +229,7 @@ def drive_signed_in(bound, monkeypatch):
 
 
 @drives("owners whose last requests can be looked at")
-def drive_kept_owners(bound, monkeypatch):
+def drive_kept_owners(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     log = traffic()
     log.digest()
     with measured() as memory:
@@ -245,7 +246,7 @@ def drive_kept_owners(bound, monkeypatch):
 
 
 @drives("values of a metric's label")
-def drive_labels(bound, monkeypatch):
+def drive_labels(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics()
     counted = (metrics.error, metrics.refused_head, metrics.login, metrics.agent, metrics.limited)
     with measured() as memory:

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from tests.bounds.driving import drives, host, measured, owner
 from tests.support.tunnels import FakeLink, fake_tunnel
+from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.limits import MAX_KEYS, Buckets, Turns
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
@@ -26,7 +29,7 @@ def registry() -> Registry:
 
 
 @drives("keys of one rate limit, of a dozen")
-def drive_keys(bound, monkeypatch):
+def drive_keys(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     for table in (Buckets(10, 1.0), Turns(1.0, shortest=1, longest=10)):
         keep = table.wait if isinstance(table, Buckets) else table.next
         with measured() as memory:
@@ -38,7 +41,7 @@ def drive_keys(bound, monkeypatch):
 
 
 @drives("requests that wait for an agent")
-async def drive_held(bound, monkeypatch):
+async def drive_held(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = Endpoint("demo.localhost", "ann", 1)
     waiting = [asyncio.ensure_future(endpoint.hold(1000.0)) for _ in range(2 * bound.limit)]
     await asyncio.sleep(0)
@@ -51,7 +54,7 @@ async def drive_held(bound, monkeypatch):
 
 
 @drives("requests that wait for agents")
-async def drive_owners_held(bound, monkeypatch):
+async def drive_owners_held(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner with many names: what waits for each is within its own bound."""
     names = registry()
     for number in range(20):
@@ -74,7 +77,7 @@ async def drive_owners_held(bound, monkeypatch):
 
 
 @drives("tunnels that serve it")
-def drive_shared(bound, monkeypatch):
+def drive_shared(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     names = registry()
     had = [
         names.claim(fake_tunnel("ann", f"a{number}", pooling=True), "demo.localhost", Policy())
@@ -87,7 +90,7 @@ def drive_shared(bound, monkeypatch):
 
 
 @drives("edges that a tunnel serves")
-def drive_served(bound, monkeypatch):
+def drive_served(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     names = registry()
     table = EdgeTable(names)
     early = fake_tunnel("ann", "a1", labels=WEB)
@@ -100,7 +103,7 @@ def drive_served(bound, monkeypatch):
 
 
 @drives("names whose link was lost")
-def drive_lost(bound, monkeypatch):
+def drive_lost(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     names = registry()
     with measured() as memory:
         for number in range(bound.limit + bound.limit // 10):
@@ -112,7 +115,7 @@ def drive_lost(bound, monkeypatch):
 
 
 @drives("settings of all tunnels, as JSON")
-def drive_settings(bound, monkeypatch):
+def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     names = registry()
     policy = Policy(size=bound.limit // 8)
     had = [names.claim(fake_tunnel("ann", f"a{number}"), host(number), policy) for number in range(16)]
@@ -121,7 +124,7 @@ def drive_settings(bound, monkeypatch):
 
 
 @drives("health probes under way")
-def drive_probes(bound, monkeypatch):
+def drive_probes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     from tunnelrelay.agents.probes import Probes
 
     names = registry()

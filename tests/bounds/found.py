@@ -53,7 +53,7 @@ def held() -> set[str]:
 def attributes(name: str) -> set[str]:
     """Everything that a class of the module sets on itself or lists among its slots, as `held` names it."""
     return {
-        f"{name}:{of.name}.{node.attr if isinstance(node, ast.Attribute) else node.value}"
+        f"{name}:{of.name}.{node.attr if isinstance(node, ast.Attribute) else node.value!s}"
         for of in tree(name).body
         if isinstance(of, ast.ClassDef)
         for node in ast.walk(of)

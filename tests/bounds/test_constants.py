@@ -153,9 +153,9 @@ def undeclared() -> set[str]:
     return found
 
 
-def test_every_limit_is_declared_or_has_a_reason_why_not():
+def test_every_limit_is_declared_or_has_a_reason_why_not() -> None:
     assert undeclared() - exempt() == set()
 
 
-def test_no_reason_is_given_for_what_is_declared_or_gone():
+def test_no_reason_is_given_for_what_is_declared_or_gone() -> None:
     assert exempt() - undeclared() == set()

@@ -90,13 +90,13 @@ BOUNDED_BY_OTHERS = {
 """What can grow but has no bound of its own, and why that is right."""
 
 
-def test_whatever_can_grow_is_declared():
+def test_whatever_can_grow_is_declared() -> None:
     found = {each for name in scanned() for each in growing(name)}
 
     assert found - held() - BOUNDED_BY_OTHERS.keys() == set()
 
 
-def test_no_declaration_names_what_is_not_there():
+def test_no_declaration_names_what_is_not_there() -> None:
     found = {each for name in scanned() for each in growing(name)}
 
     assert held() - found - {each for name in scanned() for each in attributes(name)} == set()
@@ -105,7 +105,7 @@ def test_no_declaration_names_what_is_not_there():
 
 
 @pytest.mark.parametrize("name", declared())
-def test_a_bound_says_what_it_bounds(name):
+def test_a_bound_says_what_it_bounds(name: str) -> None:
     _, bound = declared()[name]
 
     assert bound.limit > 0
@@ -114,7 +114,7 @@ def test_a_bound_says_what_it_bounds(name):
     assert all((bound.unit, bound.per, bound.when_full))
 
 
-def test_the_page_has_every_bound():
+def test_the_page_has_every_bound() -> None:
     written = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
 
     assert written.strip() == table().strip()

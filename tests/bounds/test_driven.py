@@ -24,7 +24,7 @@ from tests.bounds.found import declared
 
 
 @pytest.mark.parametrize("name", declared())
-async def test_a_bound_holds_when_it_is_driven_past(name, monkeypatch):
+async def test_a_bound_holds_when_it_is_driven_past(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert name in DRIVERS, f"{declared()[name][0]} declares {name!r}, and no driver shows that it holds"
     _, bound = declared()[name]
     driven = DRIVERS[name](bound, monkeypatch)
@@ -32,5 +32,5 @@ async def test_a_bound_holds_when_it_is_driven_past(name, monkeypatch):
         await driven
 
 
-def test_every_driver_drives_a_bound_that_is_declared():
+def test_every_driver_drives_a_bound_that_is_declared() -> None:
     assert DRIVERS.keys() - declared().keys() == set()
