@@ -21,6 +21,7 @@ TEXTS = {
     "tunnel.yml": "version: 3\ntunnels:\n  web: {addr: 3000}\n",
     "two.yml": "version: 3\ntunnels:\n  one: {addr: 3000, subdomain: shop}\n  two: {addr: 3000, subdomain: shop}\n",
     "empty.yml": "version: 3\n",
+    "misspelt.yml": "version: 2\ntunnels:\n  web: {proto: http, addr: 80, ip_restrictions: {}}\n",
     "typo.yml": "version: 3\nagent:\n  authtokn: x\n",
     "oauth.yml": "version: 3\ntunnels:\n  web: {addr: 80, oauth: {provider: google}}\n",
     "format.yml": "version: 3\nagent: {log_format: xml}\n",

@@ -30,6 +30,7 @@ WITH = f"{HTTP} --relay {{relay}} --authtoken"
 API = "tunnel api --config {d}/tunnel.yml"
 SERVE = "tunnelrelay serve --admin off --http 127.0.0.1:0"
 HELP = "--help lists what it takes"
+FILE_STEP = "put the file right, or name another with --config"
 
 ROWS = (
     # The command line of either
@@ -68,9 +69,9 @@ ROWS = (
     Row(f"{HTTP} --authtoken env:NOT_SET", 2, "variable NOT_SET is not set", f"tunnel http {HELP}"),
     Row(f"{HTTP} --authtoken file:{{d}}/none", 2, "cannot read {d}/none", f"tunnel http {HELP}"),
     Row(f"{HTTP} --edge shop --cidr-deny 10.0.0.0/8", 2, "--cidr-deny: not together with --edge", "edge"),
-    Row("tunnel http 3000 --config {d}/none.yml", 2, "{d}/none.yml: there is no such file", f"tunnel http {HELP}"),
-    Row("tunnel http 3000 --config {d}/typo.yml", 2, "unknown key agent.authtokn; did you mean", f"tunnel http {HELP}"),
-    Row("tunnel http 3000 --config {d}/oauth.yml", 2, "oauth restricts access and is not implemented", HELP),
+    Row("tunnel http 3000 --config {d}/none.yml", 2, "{d}/none.yml: there is no such file", "name another"),
+    Row("tunnel http 3000 --config {d}/typo.yml", 2, "unknown key agent.authtokn; did you mean", FILE_STEP),
+    Row("tunnel http 3000 --config {d}/oauth.yml", 2, "oauth restricts access and is not implemented", FILE_STEP),
     Row("tunnel http 3000 --config {d}/format.yml", 2, "log_format is one of term", "put the file right"),
     Row(
         f"{HTTP} --log {{d}}/none/log".replace(" --log=false", ""), 2, "cannot write {d}/none/log", "name another file"
@@ -81,8 +82,9 @@ ROWS = (
         "tunnel start web --config {d}/none.yml",
         2,
         "{d}/none.yml: there is no such file",
-        "write tunnels below `tunnels:`",
+        "name another",
     ),
+    Row("tunnel start --all --config {d}/misspelt.yml", 2, "looks as if it restricted access", FILE_STEP),
     Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write tunnels below `tunnels:`"),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),

@@ -149,6 +149,8 @@ class _Resolver:
         try:
             file = load(path, must_exist=given is not None)
         except FileInvalid as error:
+            if not self._problems:
+                self._hint = "put the file right, or name another with --config"
             self._problems.extend(error.problems)
             return FileConfig(path=path)
         self._notices.extend(file.warnings)
@@ -168,7 +170,7 @@ class _Resolver:
             if not self._problems:
                 what = "are no tunnels in it" if file.exists else "is no such file"
                 self._problems.append(f"{file.path}: there {what}")
-            self._hint = self._hint or "write tunnels below `tunnels:` in that file, or use `tunnel http`"
+                self._hint = self._hint or "write tunnels below `tunnels:` in that file, or use `tunnel http`"
             return ()
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(known)
