@@ -1,6 +1,7 @@
 """Drivers for what agents and owners make the registry keep, and its rate limits."""
 
 import asyncio
+from sys import getsizeof
 
 import pytest
 
@@ -86,6 +87,7 @@ def drive_shared(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = names.find("demo.localhost")
     assert endpoint is not None
     assert len(endpoint.tunnels) <= bound.limit + 1
+    assert getsizeof(endpoint.tunnels) <= bound.worst_bytes
     assert had[-1] == Taken("demo.localhost", "full")
 
 
@@ -100,6 +102,7 @@ def drive_served(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(early.hosts) <= bound.limit
     late = fake_tunnel("ann", "a2", labels=WEB)
     assert len(table.join(late)) == len(early.hosts) == bound.limit
+    assert getsizeof(late.hosts) <= bound.worst_bytes
 
 
 @drives("names whose link was lost")

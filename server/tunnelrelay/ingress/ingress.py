@@ -41,8 +41,8 @@ log = logging.getLogger("tunnelrelay.ingress")
 
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
-"""Visitors' connections of one relay. Each costs about 10 KB while idle, and at most 32 KiB of what it sends and some
-150 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, new
+"""Visitors' connections of one relay. Each costs about 10 KB while idle, and at most 32 KiB of what it sends and
+160 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, new
 ones of an address that has its share are refused, and for others an idle one is closed."""
 MAX_LOOKED_AT = 32
 """Connections that are looked at for an idle one when all are taken, the oldest first; busy ones go to the end."""

@@ -27,7 +27,7 @@ BOUNDS = (
         unit="edges",
         per="tunnel",
         when_full="further edges with its labels are not served by it",
-        worst_bytes=0,
+        worst_bytes=MAX_SERVED * 16,
     ),
 )
 

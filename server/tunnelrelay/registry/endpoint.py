@@ -43,7 +43,7 @@ BOUNDS = (
         unit="tunnels",
         per="endpoint",
         when_full="the bind is refused",
-        worst_bytes=0,
+        worst_bytes=MAX_SHARED * 16,
     ),
 )
 
