@@ -139,6 +139,16 @@ async def test_what_was_sent_in_the_clear_is_refused_and_not_looked_at(s: Scene,
     assert (s.agent.asked, rest) == ([], b"")
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [("http://{}/a?b=c", "/a?b=c"), ("https://{}//a", "//a"), ("HTTP://{}?b=/c", "/?b=/c"), ("http://{}", "/")],
+)
+async def test_plain_http_keeps_the_path_of_a_whole_url(s: Scene, target: str, path: str):
+    response = await s.fetch(request_bytes("GET", target.format(HOST), host=HOST))
+
+    assert (response.status, response.get("location")) == (308, f"https://{HOST}:{https_port(s)}{path}")
+
+
 async def test_plain_http_leads_nobody_to_a_host_that_is_not_ours(s: Scene):
     response = await s.fetch(request_bytes("GET", "/", host="evil.example"))
 

@@ -12,6 +12,7 @@ from tunnelctl.memo import Memo
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
+from tunnelrelay.policy.headers import origin_form
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.memory import Registry
 
@@ -196,8 +197,8 @@ class Router:
         if head.method not in (b"GET", b"HEAD"):
             # What it carries was on the wire in the clear: a redirect would let its sender go on like that unawares.
             return Unwanted("https_required", host, closes=True)
-        path = head.target if head.target.startswith(b"/") else b"/"
-        return Reply(308, ((b"Location", self._address.url(host).encode() + path), (b"Cache-Control", b"no-store")))
+        where = self._address.url(host).encode() + origin_form(head.target)
+        return Reply(308, ((b"Location", where), (b"Cache-Control", b"no-store")))
 
     def _has_login(self, endpoint: Endpoint) -> bool:
         return endpoint.policy is None or endpoint.policy.connection is not None

@@ -52,7 +52,7 @@ def request_block(
     unwanted = _unwanted(head, policy)
     if spent:
         unwanted = unwanted | spent
-    target = head.target if head.target[:1] == b"/" else _origin_form(head.target)
+    target = head.target if head.target[:1] == b"/" else origin_form(head.target)
     parts = [head.method, b" ", target, b" HTTP/1.1\r\n"]
     if policy.host_header is not None:
         parts.append(b"Host: %b\r\n" % policy.host_header)
@@ -124,6 +124,18 @@ def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: 
     return b"".join(parts)
 
 
+def origin_form(target: bytes) -> bytes:
+    """Returns path and query of a target. Absolute-form is for proxies (RFC 9112 section 3.2.2); `*` stays."""
+    scheme, has_authority, rest = target.partition(b"://")
+    if not has_authority or not scheme.isalpha():
+        return target
+    _, slash, path = rest.partition(b"/")
+    authority, mark, query = rest.partition(b"?")
+    if mark and b"/" not in authority:
+        return b"/?" + query
+    return slash + path or b"/"
+
+
 def make_private(value: bytes) -> bytes:
     """Returns a Cache-Control value that lets no shared cache store the answer (RFC 9111 section 5.2.2.7).
 
@@ -189,18 +201,6 @@ def _told_to_app(fields: list[Field], own: OwnAddress, origin: bytes) -> list[Fi
         (name, own.to_app(value, origin)) if name.lower() in (b"origin", b"referer") else (name, value)
         for name, value in fields
     ]
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Absolute-form is for proxies, and the upstream is none (RFC 9112 section 3.2.2); `*` stays."""
-    scheme, has_authority, rest = target.partition(b"://")
-    if not has_authority or not scheme.isalpha():
-        return target
-    _, slash, path = rest.partition(b"/")
-    authority, mark, query = rest.partition(b"?")
-    if mark and b"/" not in authority:
-        return b"/?" + query
-    return slash + path or b"/"
 
 
 def _unwanted(head: RequestHead, policy: Policy) -> frozenset[bytes]:
