@@ -127,8 +127,8 @@ def _strip(value: bytes) -> bytes:
     if not _mentions_us(value):
         return value
     parts = value.split(b";")
-    kept = [part for part in parts if not _looks_ours(part)]
-    return value if len(kept) == len(parts) else b";".join(kept).strip(b" \t")
+    ours = {part for part in set(parts) if _looks_ours(part)}  # one look at what stands there a thousand times
+    return b";".join([part for part in parts if part not in ours]).strip(b" \t") if ours else value
 
 
 def _looks_ours(pair: bytes) -> bool:
