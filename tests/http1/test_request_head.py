@@ -150,8 +150,8 @@ def test_row89_a_bare_lf_ends_no_line(block):
 
 @pytest.mark.parametrize(
     "block",
-    [b"", b"GET / HTTP/1.1\r\n", head()[:-2], head()[:-1], head() + b"x", head() + head(), b"\r\n" + head()],
-    ids=["nothing", "line", "no-end", "half-end", "byte-behind", "two", "empty-line-in-front"],
+    [b"", b"GET", b"GET / HTTP/1.1\r\n", head()[:-2], head()[:-1], head() + b"x", head() + head(), b"\r\n" + head()],
+    ids=["nothing", "three-bytes", "line", "no-end", "half-end", "byte-behind", "two", "empty-line-in-front"],
 )
 def test_exactly_one_head_is_read(block):
     assert refused(block) == "bad_request"

@@ -70,11 +70,13 @@ BOUNDS = (
     ),
 )
 
-_HEAD_BYTES = bytes({0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)})
-"""Bytes that may stand in a head at all. CR and LF are checked apart: only as pairs."""
+_SPACE = 0x20
+_HEAD_BYTES = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
+"""Bytes that may stand in a head beside pairs of CR and LF."""
 _TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS = b"0123456789"
+_VERSION_BYTES = len(b" HTTP/1.1")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 COMMON_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 """Methods that llhttp is shown as they are; all others look like POST to it. It knows few, and has rules for some."""
@@ -97,7 +99,8 @@ class _Fields:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """llhttp found a field line; it leaves white space behind the value, which is not part of it."""
-        value = value.rstrip(b" \t")
+        if value and value[-1] <= _SPACE:  # cheaper than a strip of each
+            value = value.rstrip(b" \t")
         self.fields.append((name, value))
         if name in _PLAIN_NAMES:
             return
@@ -266,7 +269,8 @@ def parse_request(block: bytes) -> RequestHead:
     """
     _check_bytes(block)
     head = RequestHead()
-    head.minor = _check_version(block)
+    line = block[: block.index(b"\r\n")]
+    head.minor = _check_version(line)
     head.method = method = _read_method(block)
     parser = HttpRequestParser(head)
     try:
@@ -276,7 +280,7 @@ def parse_request(block: bytes) -> RequestHead:
     except HttpParserError as error:
         raise _blame(error) from None
     head._settle()
-    _check_request(head, block)
+    _check_request(head, line)
     return head
 
 
@@ -315,20 +319,19 @@ def _blame(error: HttpParserError) -> HttpError:
 
 def _check_bytes(block: bytes) -> None:
     """One head; line ends are CR LF pairs, and nothing else is a control byte (RFC 9112 section 2.2, RFC 9110, 5.5)."""
-    pairs = block.count(b"\r\n")
-    if pairs != block.count(b"\n") or pairs != block.count(b"\r"):
-        raise HttpError("bad_request", "a bare CR or LF")
-    if block.translate(None, _HEAD_BYTES):
-        raise HttpError("bad_request", "a control byte")
-    if b"\r\n " in block or b"\r\n\t" in block:
+    stray = block.replace(b"\r\n", b"").translate(None, _HEAD_BYTES)
+    if stray:
+        is_line_end = b"\r" in stray or b"\n" in stray
+        raise HttpError("bad_request", "a bare CR or LF" if is_line_end else "a control byte")
+    if b"\n " in block.replace(b"\t", b" "):
         raise HttpError("bad_request", "a folded line")
-    if block.find(b"\r\n\r\n") + 4 != len(block):
+    end = block.find(b"\r\n\r\n")
+    if end < 0 or end + 4 != len(block):
         # Without its end, llhttp keeps the last field to itself; with a second end, it takes the rest for a body.
         raise HttpError("bad_request", "not one whole head")
 
 
-def _check_version(block: bytes) -> int:
-    line = block[: block.index(b"\r\n")]
+def _check_version(line: bytes) -> int:
     if line.endswith(b" HTTP/1.1"):
         return 1
     if line.endswith(b" HTTP/1.0"):
@@ -356,14 +359,14 @@ def _read_method(block: bytes) -> bytes:
     return method
 
 
-def _check_request(head: RequestHead, block: bytes) -> None:
+def _check_request(head: RequestHead, line: bytes) -> None:
     target = head.target
     if len(target) > MAX_TARGET:
         raise HttpError("target_too_long", f"target of {len(target)} bytes, at most {MAX_TARGET}")
     if len(head.fields) > MAX_FIELDS:
         raise HttpError("head_too_large", f"{len(head.fields)} fields, at most {MAX_FIELDS}")
     # llhttp forgives extra spaces between the parts; the line must be what its parts say.
-    if not block.startswith(b"%b %b HTTP/1." % (head.method, target)):
+    if line[len(head.method) + 1 : -_VERSION_BYTES] != target:
         raise HttpError("bad_request", "request line")
     if target.translate(None, _TARGET_BYTES) or not _is_target(head):
         raise HttpError("bad_request", "request target")

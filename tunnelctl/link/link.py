@@ -306,8 +306,9 @@ class Link(asyncio.Protocol):
         if self.is_open and self._pacer.is_one_message(data):  # as nearly every read is
             ws = self._ws
             ws.receive_data(data)
-            for event in ws.events_received():
-                self._read_message(event, MAX_FRAMES_PER_TURN)
+            message: Any
+            for message in ws.events_received():
+                self._read_frames(message.data, MAX_FRAMES_PER_TURN)
             self._end_turn()
         else:
             self._unread = data
@@ -403,9 +404,21 @@ class Link(asyncio.Protocol):
 
     def _dispatch(self) -> None:
         """Hand the session's events to who they concern. One owner's fault ends its stream only."""
+        event: Any
         for event in self.session.events():
+            kind = type(event)
             try:
-                self._handle(event)
+                if kind is DataReceived:
+                    stream = event.stream
+                    if stream.owner is not None:
+                        stream.owner.on_data(event.data, event.fin)
+                    else:
+                        self.consumed(stream, len(event.data))
+                elif kind is HeadReceived:
+                    if event.stream.owner is not None:
+                        event.stream.owner.on_head(event.payload, event.fin)
+                else:
+                    self._handle(kind, event)
             except Exception:
                 log.exception("a stream's owner failed")
                 stream = getattr(event, "stream", None)
@@ -413,18 +426,9 @@ class Link(asyncio.Protocol):
                     _tell_lost(stream, Code.INTERNAL, "")
                     self.reset(stream, Code.INTERNAL)
 
-    def _handle(self, event: Any) -> None:
-        kind = type(event)
-        if kind is DataReceived:
-            stream = event.stream
-            if stream.owner is not None:
-                stream.owner.on_data(event.data, event.fin)
-            else:
-                self.consumed(stream, len(event.data))
-        elif kind is HeadReceived:
-            if event.stream.owner is not None:
-                event.stream.owner.on_head(event.payload, event.fin)
-        elif kind is Opened:
+    def _handle(self, kind: type, event: Any) -> None:
+        """What comes less often than the heads and bodies that `_dispatch` hands on."""
+        if kind is Opened:
             self.user.on_opened(event.stream, event.payload, event.fin)
         elif kind is Ended:
             if event.stream.owner is not None:
