@@ -113,6 +113,7 @@ BY_REASON = {
         tunnelrelay.oidc.known_providers: MAX_FAILED_SECONDS
         tunnelrelay.oidc.provider_logout: MAX_AWAY
         tunnelrelay.oidc.warm: MAX_RUNNING
+        tunnelrelay.policy.cookies: MAX_DOUBTFUL
         tunnelrelay.store.base: MAX_COOLING
     """,
     "the operator's own files, settings, keys and connections": """

@@ -117,6 +117,15 @@ pieces = st.lists(
 )
 
 
+@pytest.mark.parametrize("name", [b"my-tunnel-%d", b"%%74ab%d"])
+def test_so_many_cookies_that_could_be_ours_are_taken_out_as_no_browser_sends(name):
+    few = b"; ".join(name % number + b"=1" for number in range(cookies.MAX_DOUBTFUL))
+    more = few + b"; " + name % cookies.MAX_DOUBTFUL + b"=1"
+
+    assert cookies.strip(few + b"; a=b") == few + b"; a=b"
+    assert cookies.strip(b"c[1]=d; " + more + b"; a=b; " + few) == b"c[1]=d; a=b"
+
+
 @given(pieces)
 @example([b"tunnel-" + b" " * 30_000])
 def test_stripping_takes_whole_cookies_only_and_leaves_none_of_ours(parts):
