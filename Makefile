@@ -28,7 +28,7 @@ demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sig
 	@$(PY) -m tests.demo $(if $(CHECK),--check)
 
 test: lint $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
 	$(PY) -m pytest -m "journey or long" $(ARGS)

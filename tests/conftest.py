@@ -31,6 +31,13 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, which start processes and browsers: so all workers end together."""
+    slow = {item.path for item in items if item.get_closest_marker("journey") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, without looking at the tests and libraries again and again."""
     gc.collect()

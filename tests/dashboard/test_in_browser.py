@@ -177,7 +177,7 @@ async def test_every_word_can_be_read(desk: Desk, path, scheme):
         assert contrast(colour, ground) >= TEXT, (words, colour, ground)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize("path", [*PATHS, *LIVE, "/sign-in"])
 async def test_axe_finds_nothing_to_complain_about(desk: Desk, path, scheme):
     page = await desk.open(path, DESK, scheme)

@@ -163,7 +163,7 @@ async def test_every_text_stands_out_from_what_is_really_behind_it(browser: Page
         await browser.emulate_media(color_scheme="light")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 async def test_axe_finds_nothing_to_complain_about(browser: Page, scheme):
     await browser.set_viewport_size(DESK)
     await browser.emulate_media(color_scheme=scheme)
