@@ -97,7 +97,7 @@ async def test_a_busy_port_is_an_error_for_the_caller_to_judge() -> None:
 @pytest.mark.usefixtures("client")
 async def test_the_processes_signal_handlers_are_left_alone() -> None:
     await asyncio.sleep(0)  # lets the server's task begin
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # as tests/conftest.py sets it
 
 
 async def test_stopping_does_not_wait_for_a_client_that_says_nothing() -> None:
