@@ -23,7 +23,10 @@ def answering(first_bytes=b"", tls=None, host="127.0.0.1"):
     started, stopped, port = threading.Event(), [], []
 
     async def serve():
+        transports = []
+
         async def one(reader, writer):
+            transports.append(writer.transport)
             if first_bytes:
                 await reader.read(1)
                 writer.write(first_bytes)
@@ -36,6 +39,10 @@ def answering(first_bytes=b"", tls=None, host="127.0.0.1"):
         started.set()
         await event.wait()
         server.close()
+        await asyncio.sleep(0)  # what was accepted a moment ago is in the list then
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
