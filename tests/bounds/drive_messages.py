@@ -43,6 +43,16 @@ def of_a_head(*, method: bytes = b"GET", target: bytes = b"/", fields: int = 1) 
     return refusal(lambda: parse_request(b"%b %b HTTP/1.1\r\nHost: demo\r\n%b\r\n" % (method, target, more)))
 
 
+@drives("options of Connection")
+def drive_options(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_options(count: int) -> str:
+        block = b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: %b\r\n\r\n" % b",".join([b"a"] * count)
+        return refusal(lambda: parse_request(block))
+
+    assert of_options(bound.limit) == ""
+    assert of_options(bound.limit + 1) == "head_too_large"
+
+
 @drives("method")
 def drive_method(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_a_head(method=b"M" * bound.limit) == ""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.http1.head import MAX_FIELDS, MAX_METHOD, MAX_TARGET, RequestHead, parse_request
+from tunnelctl.http1.head import MAX_FIELDS, MAX_METHOD, MAX_OPTIONS, MAX_TARGET, RequestHead, parse_request
 
 CODES = {
     "bad_request",
@@ -385,3 +385,14 @@ def assert_framed_alike(theirs: h11.Connection, ours: RequestHead) -> None:
 def test_the_largest_hostile_head_comes_to_an_end(block):
     for _ in range(100):
         judged(block)
+
+
+@pytest.mark.parametrize("separator", [b",", b"\r\nConnection: "])
+def test_connection_names_as_many_options_as_a_head_has_fields(separator):
+    def options(count):
+        return head(b"Connection: " + b",".join([b"a"] * (count - 1)) + separator + b"b\r\n")
+
+    assert b"b" in parse_request(options(MAX_OPTIONS)).connection_tokens()
+    with pytest.raises(HttpError) as refused:
+        parse_request(options(MAX_OPTIONS + 1))
+    assert refused.value.code == "head_too_large"

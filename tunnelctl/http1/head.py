@@ -19,6 +19,8 @@ Field = tuple[bytes, bytes]
 MAX_REQUEST_HEAD = 32 * 1024
 """Bytes. Cookies and single sign-on headers reach 16 KiB in the wild; more only helps an attacker fill memory."""
 MAX_FIELDS = 100
+MAX_OPTIONS = MAX_FIELDS
+"""Options of the Connection fields, which name other fields as a rule. Each is work, and 32 KiB hold 16,000."""
 MAX_TARGET = 8 * 1024
 """Bytes of request target (RFC 9112 section 3 asks for at least 8000)."""
 MAX_RESPONSE_HEAD = 64 * 1024
@@ -40,6 +42,14 @@ BOUNDS = (
         name="fields of the head",
         limit=MAX_FIELDS,
         unit="fields",
+        per="request",
+        when_full="431",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="options of Connection",
+        limit=MAX_OPTIONS,
+        unit="options",
         per="request",
         when_full="431",
         worst_bytes=0,
@@ -161,6 +171,8 @@ class _Fields:
         if self.is_chunked and self.minor == 0:
             raise HttpError("bad_request", "Transfer-Encoding in HTTP/1.0")
         if self.connection:
+            if self.connection.count(b",") >= MAX_OPTIONS:
+                raise HttpError("head_too_large", f"more than {MAX_OPTIONS} options in Connection")
             tokens = self.connection_tokens()
             self.keep_alive = b"close" not in tokens if self.minor else b"keep-alive" in tokens
         else:
