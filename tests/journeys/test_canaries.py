@@ -167,7 +167,7 @@ class Run:
 
     def knock_with_unknown_token(self, app: App) -> None:
         """An agent that is refused."""
-        unknown = self.canaries.collect("unknown authtoken", f"tt_{self.canaries.plant('authtoken')}{'0' * 17}")
+        unknown = self.canaries.collect("unknown authtoken", f"tt_{self.canaries.plant('authtoken')}{'0k1' * 5}0k")
         child = self.agent("knock", app.port, env={"TUNNELCTL_AUTHTOKEN": unknown})
         assert child.wait() == 3
 
