@@ -298,3 +298,22 @@ async def test_connections_are_accepted_again_after_the_system_gave_none(s: Scen
         assert (await visitor.request("GET", "/", host=HOST)).status == 200
     assert refusals == []
     assert caplog.text.count("no connection can be accepted now") == 1
+
+
+async def test_a_fault_with_one_connection_lets_the_next_in(s: Scene, monkeypatch, caplog):
+    enter, faults = s.relay.ingress.enter, [ValueError("ours")]
+
+    def entered(visit):
+        if faults:
+            raise faults.pop()
+        return enter(visit)
+
+    monkeypatch.setattr(s.relay.ingress, "enter", entered)
+    s.agent.answers = lambda asked: asked.answer()
+    async with AsyncExitStack() as stack:
+        reader, _ = await half_open(stack, https_port(s), b"")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
+    async with tls_visitor(https_port(s), HOST) as visitor:
+        assert (await visitor.request("GET", "/", host=HOST)).status == 200
+    assert caplog.text.count("a connection could not be taken") == 1

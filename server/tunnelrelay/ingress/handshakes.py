@@ -91,7 +91,11 @@ class TlsServer:
                 try:
                     for _ in range(MAX_ACCEPTED):
                         sock, _ = await self._loop.sock_accept(self._sock)
-                        self._begin(sock)
+                        try:
+                            self._begin(sock)
+                        except Exception:  # one visitor's fault must not keep the others out
+                            log.exception("a connection could not be taken")
+                            sock.close()
                 except ConnectionError:
                     pass  # it was closed before it could be accepted
                 except OSError as error:
