@@ -13,8 +13,16 @@ from tests.manage.people import OPERATOR, Office
 from tests.manage.test_logins import sign_in
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.store.base import AuditRow
 
 Try = Callable[[Office, Actor, dict[str, str]], Awaitable[Any]]
+
+
+def login_event(office: Office, ids: dict[str, str]) -> AuditRow:
+    """The event of alice's login at red's host, as a member who has learnt its digest might make it up."""
+    person = office.trail.ground.audit.person("https://idp.acme.example", "alice")
+    return AuditRow(at=0.0, kind="login.completed", host=ids["host"], subject=person)
+
 
 BY_ID: dict[str, Try] = {
     "users.get": lambda o, who, ids: o.users.get(who, ids["user"]),
@@ -56,6 +64,7 @@ LISTS: dict[str, Try] = {
     "logins.page": lambda o, who, ids: o.logins.page(who, host="red.tun.example"),
     "sign_ins.page": lambda o, who, ids: o.sign_ins.page(who, ids["user"]),
     "audit.page": lambda o, who, ids: o.trail.page(who, owner="red"),
+    "audit.people": lambda o, who, ids: o.trail.people(who, [login_event(o, ids)]),
 }
 """Hold nothing that is red's."""
 
@@ -168,6 +177,15 @@ async def test_row138_no_list_holds_another_owner_s_things(name: str) -> None:
 
     assert [getattr(row, "id", "") for row in found if getattr(row, "id", "") in scene.ids.values()] == []
     assert "red" not in repr(found).replace("credentials", "")
+    assert "alice" not in repr(found)
+
+
+async def test_red_sees_who_its_own_visitors_are() -> None:
+    scene = await Scene.made()
+    kim = await scene.office.actor("kim", owner="red")
+    event = login_event(scene.office, scene.ids)
+
+    assert await scene.office.trail.people(kim, [event]) == {event.subject: "alice@acme.example"}
 
 
 @pytest.mark.parametrize("name", [*BY_ID, *FORBIDDEN, *LISTS])
