@@ -114,6 +114,7 @@ ROWS = (
         "{d}/typo.yml:3: unknown key agent.authtokn",
         "put the file right",
     ),
+    Row("tunnel http file:///srv", 2, "run a web server in the folder", "tunnel http --help"),
     # A provider
     Row("tunnel oidc check https://a.example --redirect-uri x", 2, "'x' is not an address", "`tunnel http` prints it"),
     Row(

@@ -134,6 +134,28 @@ def test_one_visitors_fault_ends_no_turn(loop):
     assert loop.begun == [line[MAX_BEGUN + 1]]
 
 
+def test_what_a_turn_does_to_the_line_loses_no_one(loop):
+    """A request that begins may end its connection, make another visitor leave, or bring the next one of its side."""
+    Asker(loop, "198.51.100.2", "b").ask()
+    line = [Asker(loop) for _ in range(MAX_BEGUN + 3)]
+    for asker in line:
+        asker.ask()
+    first, leaves, stays = line[MAX_BEGUN:]
+    late = Asker(loop)
+
+    def take_turn() -> None:
+        loop.begun.append(first)
+        loop.turns.leave(leaves)
+        late.ask()
+
+    first.take_turn = take_turn
+    begun = []
+    while loop.turn():
+        begun += loop.begun
+
+    assert begun == [first, stays, late]
+
+
 def test_those_that_left_take_no_turn_and_are_forgotten(loop):
     other = Asker(loop, "198.51.100.2", "b")
     other.ask()

@@ -72,6 +72,8 @@ def parse_upstream(text: str) -> UpstreamAddress:
     text = text.strip()
     if text.isascii() and text.isdigit():
         return UpstreamAddress(_scheme_of(int(text)), "localhost", _port(int(text), text))
+    if text.lower().startswith("file:"):
+        raise AddressInvalid(f"{text}: files are not served; run a web server in the folder and name its port")
     has_scheme = "://" in text
     said = "an address ends after the port; paths are passed on as visitors send them"
     parts = _split(text if has_scheme else f"//{text}", text, said)

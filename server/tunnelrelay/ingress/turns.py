@@ -135,24 +135,23 @@ class Turns:
         for address in list(self._unread):
             self._read_some(address)
         for side in list(self._waiting):
-            line = self._waiting.pop(side)
-            while line and self._count(side, (visit := next(iter(line))).address):
-                del line[visit]
-                _give_turn(visit, visit.take_turn)
-            if line:
-                self._waiting[side] = line  # behind the others, should its address have too many sides
+            self._begin_some(side)
         if self._unread:
             self._begin_soon()
         if self._shares_until and not self._waiting and self._now() > self._shares_until:
             self._shares_until = 0.0
 
+    def _begin_some(self, side: Side) -> None:
+        while (line := self._waiting.get(side)) and self._count(side, (visit := next(iter(line))).address):
+            _forget(self._waiting, side, visit)
+            _give_turn(visit, visit.take_turn)
+        if line:
+            self._waiting[side] = self._waiting.pop(side)  # behind the others, should its address have too many sides
+
     def _read_some(self, address: str) -> None:
-        line = self._unread[address]
-        for visit in list(islice(line, MAX_READ)):
-            del line[visit]
+        for visit in list(islice(self._unread.get(address, ()), MAX_READ)):
+            _forget(self._unread, address, visit)
             _give_turn(visit, visit.read_turn)
-        if not line:
-            del self._unread[address]
 
 
 def _forget(lines: dict[Any, dict[TakesTurns, None]], key: Any, visit: TakesTurns) -> None:

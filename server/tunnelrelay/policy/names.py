@@ -64,8 +64,9 @@ BELIEVED: tuple[Believed, ...] = (
         Group.ADDRESS,
         "proxies in general",
         b"*client-ip *clientip *connecting-ip *originating-ip *real-ip *remote-ip *user-ip *src-ip x-real-*"
-        b" x-remote-addr x-remote-host x-remote-port x-forwarded forwarded-for front-end-https https x-https x-scheme"
-        b" x-url-scheme x-host x-http-host-override x-original-forwarded-for x-proxyuser-ip",
+        b" x-remote-addr x-remote-host x-remote-port x-forwarded x-forward-for forwarded-for forwarded-proto"
+        b" front-end-https https x-https x-scheme x-url-scheme x-host x-http-host-override"
+        b" x-original-forwarded-for x-proxyuser-ip",
     ),
     *_rows(Group.ADDRESS, "Cloudflare, Akamai", b"cf-connecting-ip true-client-ip", is_relays=True),
     *_rows(Group.ADDRESS, "Cloudflare", b"cf-connecting-* cf-pseudo-ipv4 cf-visitor"),
@@ -98,6 +99,7 @@ BELIEVED: tuple[Believed, ...] = (
     *_rows(Group.IDENTITY, "Azure App Service", b"x-ms-client-principal*", is_relays=True),
     *_rows(Group.IDENTITY, "Azure App Service, Front Door", b"x-ms-token-* x-arr-clientcert x-azure-fdid"),
     *_rows(Group.IDENTITY, "Tailscale", b"tailscale-*"),
+    *_rows(Group.IDENTITY, "home-made single sign-on", b"x-sso-user x-proxy-user"),
     *_rows(Group.IDENTITY, "Vouch", b"x-vouch-*"),
     *_rows(Group.IDENTITY, "Teleport", b"teleport-jwt-assertion"),
     *_rows(
