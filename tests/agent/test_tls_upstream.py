@@ -39,7 +39,10 @@ def answering(first_bytes=b"", tls=None, host="127.0.0.1"):
         started.set()
         await event.wait()
         server.close()
-        await asyncio.sleep(0)  # what was accepted a moment ago is in the list then
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # what was accepted a moment ago is one, too
+            for transport in transports:
+                transport.abort()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for transport in transports:
             transport.abort()
         await asyncio.sleep(0)

@@ -48,7 +48,7 @@ def test_schemathesis_finds_nothing(office, who, is_thorough):
 
     failures = tried(office, key, {}, is_thorough=is_thorough)
 
-    assert failures == []
+    assert not failures, "\n\n".join(failures)
 
 
 @pytest.mark.timeout(0 if EXAMPLES > FEW else 1200)
@@ -59,7 +59,7 @@ def test_schemathesis_finds_nothing_at_things_that_exist(office):
 
     failures = tried(office, key, ids)
 
-    assert failures == []
+    assert not failures, "\n\n".join(failures)
 
 
 def tried(office: Office, key: str, ids: dict[str, dict[str, str]], *, is_thorough: bool = True) -> list[str]:

@@ -59,6 +59,7 @@ def test_a_relay_takes_the_files_it_may_have_and_says_when_they_are_few(tmp_path
     with relay_with(tmp_path, soft, hard) as (child, _port):
         assert limits_of(child) == [str(hard), str(hard)]
         visitors = int((hard - OWN_FILES) * VISITORS_SHARE)
+        until(lambda: told(child) != "", "the warning", child=child)
         assert f"visitors={visitors} open_files={hard}" in told(child)
         assert "LimitNOFILE" in told(child)
 
