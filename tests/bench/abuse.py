@@ -52,7 +52,8 @@ NICE = 10
 """How much less of the processor the scenarios and the agents behind their hosts get than the relay and the victim: in
 truth they run on other machines, and take it from nobody here."""
 CLIENT = "127.0.0.2"
-"""Where the scenarios connect from, so that the relay sees another address than the probe's."""
+"""Where the scenarios connect from, so that the relay sees another address than the probe's. Limits by address do not
+count this machine: `--client` with another address of it (as of eth0) shows them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,15 +64,17 @@ class Target:
         port: The relay's, on 127.0.0.1.
         files: Host of a tunnel to nginx, which serves the file `loads.SMALL` and `/1m`.
         sink: Host of a tunnel to a server that reads and counts uploads.
+        client: Where scenarios connect from.
     """
 
     port: int
     files: str
     sink: str
+    client: str = CLIENT
 
     def connect(self) -> socket.socket:
-        """A connection to the relay, from `CLIENT`."""
-        return socket.create_connection(("127.0.0.1", self.port), 10, source_address=(CLIENT, 0))
+        """A connection to the relay, from `client`."""
+        return socket.create_connection(("127.0.0.1", self.port), 10, source_address=(self.client, 0))
 
     def get(self, path: str = loads.SMALL) -> bytes:
         """A request for a file."""
@@ -443,7 +446,7 @@ def measure(stage: Stage, name: str, seconds: float) -> Result:
 
 
 @contextlib.contextmanager
-def open_stage(lab: Lab, tree: Path) -> Iterator[Stage]:
+def open_stage(lab: Lab, tree: Path, client: str = CLIENT) -> Iterator[Stage]:
     """A relay and three agents of the code in `tree`, up and answering."""
     folder, port = lab.fresh_folder("abuse"), free_port()
     names = {"victim": lab.files_port, "files": lab.files_port, "sink": lab.sink_port if lab.sink else lab.files_port}
@@ -467,7 +470,7 @@ def open_stage(lab: Lab, tree: Path) -> Iterator[Stage]:
         for name in names:
             path = loads.SINK if name == "sink" and lab.sink else loads.SMALL
             procs.seconds_until_answer(port, f"{name}.localhost", path, READY_SECONDS)
-        yield Stage(relay, Door(port, "victim.localhost"), Target(port, "files.localhost", "sink.localhost"))
+        yield Stage(relay, Door(port, "victim.localhost"), Target(port, "files.localhost", "sink.localhost", client))
     finally:
         for proc in reversed(started):
             proc.stop()
@@ -509,7 +512,10 @@ def _table(quiet: LoadResult, results: list[Result]) -> Table:
     "--seconds", type=click.FloatRange(1, MAX_SECONDS), default=5.0, help="Length of each.", show_default=True
 )
 @click.option("--tree", type=click.Path(exists=True, file_okay=False, path_type=Path), default=ROOT, help="Whose code.")
-def main(*, only: str, seconds: float, tree: Path) -> None:
+@click.option(
+    "--client", default=CLIENT, help="Address of this machine that the peers connect from.", show_default=True
+)
+def main(*, only: str, seconds: float, tree: Path, client: str) -> None:
     """Measure what visitors and agents that behave badly cost the others."""
     names = only.split(",")
     if unknown := [name for name in names if name not in SCENARIOS]:
@@ -519,7 +525,7 @@ def main(*, only: str, seconds: float, tree: Path) -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="abuse-", ignore_cleanup_errors=True))
         lab = stack.enter_context(open_lab(Path(folder), 0.0))
-        stage = stack.enter_context(open_stage(lab, tree))
+        stage = stack.enter_context(open_stage(lab, tree, client))
         stage.probe(1.0)
         quiet = stage.probe(seconds)
         results = [measure(stage, name, seconds) for name in names]

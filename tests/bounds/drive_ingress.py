@@ -164,7 +164,7 @@ class Waiting:
 @drives("visitors whose next request waits for its turn")
 def drive_turns(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """A visitor that waits asks for no second turn: `Incoming` reads no head while `_waits`."""
-    turns = Turns(lambda work: None, lambda: 0.0, lambda address: 1_000)
+    turns = Turns(lambda work: None, lambda seconds, work: None, lambda: 0.0, lambda address: 1_000)
     visits = [Waiting(Peer(f"203.0.{number % 2}.9", 1)) for number in range(1_000)]
     with measured() as memory:
         taken = [turns.take(visit) for visit in visits]  # type: ignore[arg-type]

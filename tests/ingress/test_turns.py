@@ -34,7 +34,12 @@ class Loop:
         self.begun: list[Asker] = []
         self.read: list[Asker] = []
         self.connections: dict[str, int] = {}
-        self.turns = Turns(self.due.append, lambda: self.now, lambda address: self.connections.get(address, 0))
+        self.turns = Turns(
+            self.due.append,
+            lambda _, call: self.due.append(call),
+            lambda: self.now,
+            lambda address: self.connections.get(address, 0),
+        )
 
     def turn(self) -> list:
         self.begun.clear()

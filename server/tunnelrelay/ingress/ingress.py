@@ -180,7 +180,7 @@ class Ingress:
         self.now: Callable[[], float] = loop.time
         self.call_soon = loop.call_soon
         self.call_later = loop.call_later
-        self.turns = Turns(loop.call_soon, loop.time, self.shares.connections)
+        self.turns = Turns(loop.call_soon, loop.call_later, loop.time, self.shares.connections)
         self._freed = FreedMemory(loop.call_later)
         self.is_draining = False
 
