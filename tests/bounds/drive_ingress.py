@@ -3,8 +3,9 @@
 import logging
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.window import Budget
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.handshakes import TlsServer
+from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.model import Peer
 
@@ -159,6 +161,31 @@ class Waiting:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.connected_address = peer.host
+        self.read_turn: Callable[[], object] = lambda: None
+
+
+@drives("requests read of an address with more than eight connections, while others ask")
+def drive_reads(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[tuple[float, Callable[[], None]]] = []
+    turns = Turns(
+        lambda work: None, lambda seconds, work: due.append((seconds, work)), lambda: 0.0, lambda address: MANY + 1
+    )
+    for number in range(2):
+        turns.take(Waiting(Peer(f"203.0.113.{number}", 1)))  # type: ignore[arg-type]
+    read: list[int] = []
+    for number in range(bound.limit // 10):
+        visit = Waiting(Peer("203.0.113.1", number))
+        visit.read_turn = partial(read.append, number)
+        assert not turns.read(visit)  # type: ignore[arg-type]
+    passed = 0.0
+    while due:
+        seconds, work = due.pop()
+        passed += seconds
+        before = len(read)
+        work()
+        assert len(read) > before
+    assert len(read) == bound.limit // 10
+    assert len(read) / passed <= bound.limit * 1.001  # in floating point
 
 
 @drives("visitors whose next request waits for its turn")

@@ -283,6 +283,23 @@ async def test_many_connections_of_one_address_are_answered_whole_though_they_ar
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_heads_that_come_byte_by_byte_are_read_by_turns_too_and_answered(s: Scene, monkeypatch):
+    turns = s.relay.ingress.turns
+    monkeypatch.setattr(turns, "_connections", lambda _: MAX_READ_AT_ONCE + 1)
+    monkeypatch.setattr(turns, "_shares_until", turns._now() + 3600)
+    waited: list = []
+    async with s.visitor() as visitor:
+        visit = await s.visit(visitor)
+        for byte in NOWHERE[:-1]:
+            await visitor.send(bytes([byte]))
+            await s.turns(lambda: visit._searched or visit._is_unread)
+            waited.append(visit._is_unread)
+        await visitor.send(NOWHERE[-1:])
+        assert (await visitor.response()).status == 404
+    assert any(waited)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_request_that_waits_for_its_turn_survives_its_senders_half_close(s: Scene, monkeypatch):
     waiting: list = []
     monkeypatch.setattr(s.relay.ingress.turns, "take", lambda visit: waiting.append(visit))

@@ -75,7 +75,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._is_reading_held = False
 
     def arrive(self, transport: asyncio.BaseTransport) -> bool:
-        """Somebody has connected; over TLS, the handshake comes next, and `connection_made` after it.
+        """A visitor or an agent has connected; over TLS, the handshake comes next, and `connection_made` after it.
 
         Returns:
             Whether the connection may stay. If not, it is closed.

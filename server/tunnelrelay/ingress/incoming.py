@@ -314,6 +314,7 @@ class Incoming(VisitorConnection):
             self._refuse_head("bad_request")
         elif part:
             self._searched = len(part)
+            self._is_unread = not self.ingress.turns.read(self)  # a head may come byte by byte on each connection
             self.deadline = min(self.deadline, self.ingress.now() + HEAD_SECONDS)
 
     def _read_body(self, data: bytes) -> None:

@@ -33,6 +33,8 @@ MAX_READ_AT_ONCE = 8
 MAX_READ = 4
 """Connections of an address with more that begin to be read at once, every `READ_SECONDS`."""
 READ_SECONDS = 0.001
+MAX_PER_SECOND = round(MAX_READ / READ_SECONDS)
+"""Reads of such an address in a second; with heads that come whole, requests."""
 MIXED_SECONDS = 1.0
 """How long turns are shared after two sides asked at once."""
 
@@ -45,6 +47,14 @@ BOUNDS = (
         when_full="the connection's later requests stay unread",
         worst_bytes=100,
         holds=("Turns._waiting", "Turns._unread", "Turns._begun"),
+    ),
+    DeclaredBound(
+        name="requests read of an address with more than eight connections, while others ask",
+        limit=MAX_PER_SECOND,
+        unit="a second",
+        per="address",
+        when_full="what it sends waits in the kernel",
+        worst_bytes=0,
     ),
 )
 

@@ -13,7 +13,7 @@ BOUNDS_OF: Mapping[str, str] = {
     "ended": "dropped an hour after the session ended (`delete_expired`)",
     "used": "each mark has an end, that of the login it belongs to (`delete_expired`)",
     "names": "1,000 reserved or in their cool-down an owner, and those that agents bind, one new one in half a second; "
-    "names that nobody chose are forgotten (`forget_names`), chosen ones stay: browsers remember a former owner",
+    "generated names are forgotten (`forget_names`), chosen ones stay: browsers remember a former owner",
     "audit": "dropped after `audit_days` (`delete_audit`); of what strangers or agents cause so many a minute are "
     "kept, and users cause no more than their changes",
     "users": "made by administrators only",
