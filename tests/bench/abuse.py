@@ -50,7 +50,7 @@ MAX_IDLE = 10_000
 """Connections that the idle scenario opens."""
 NICE = 10
 """How much less of the processor the scenarios and the agents behind their hosts get than the relay and the victim: in
-truth they run on other machines, and take it from nobody here."""
+truth they run on other machines, and leave the relay and the victim theirs."""
 CLIENT = "127.0.0.2"
 """Where the scenarios connect from, so that the relay sees another address than the probe's. Limits by address do not
 count this machine: `--client` with another address of it (as of eth0) shows them."""

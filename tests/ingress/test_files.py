@@ -1,6 +1,7 @@
 """Connections and open files: the relay takes what it may have, keeps some for itself, and makes room when full."""
 
 import logging
+import socket
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -153,11 +154,13 @@ async def test_a_visitor_that_waits_for_its_turn_is_not_closed_for_another(s: Sc
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_visitor_that_still_reads_its_answer_is_not_closed_for_another(s: Scene, few: int):
-    body = b"x" * 4_000_000
+    body = b"x" * 100_000  # less than a stream's window and the send buffer hold, more than two small sockets do
     async with AsyncExitStack() as stack:
         reading = await stack.enter_async_context(s.visitor())
         reading.writer.transport.pause_reading()
         visit = await s.visit(reading)
+        reading.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        visit.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         asked = await s.exchange(reading)
         asked.answer(body=body)
         await s.turns(lambda: visit.is_idle and visit.transport.get_write_buffer_size() > 0)

@@ -34,7 +34,7 @@ EVERY_SECRET = {
 """A run that has not met all of them shows nothing."""
 
 BACK_TO_IT = {("address", "answer 400 /_tunnel/oidc/cb")}
-"""The one secret that comes back, and where: whoever has the hand-off of a login is led to the address it is for, as a
+"""The one secret that comes back, and where: who follows the hand-off of a login is led to the address it is for, as a
 browser that has lost the login's cookie would be."""
 
 

@@ -277,7 +277,7 @@ async def test_an_agent_is_stopped_after_a_question_and_its_row_goes_away(tmp_pa
         await agent.until(lambda: agent.closed)
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_fits_a_phone_and_a_desk(tmp_path: Path, scheme: str) -> None:
     async with scene(tmp_path) as s:
         await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",), allow_groups=("admins", "staff"))))

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.processes import Child
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 from tests.support.tools import missing, require_tool
-from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 
@@ -35,7 +33,8 @@ def first_process(name: str, *args: str) -> Iterator[tuple[Child, int]]:
         missing(f"this machine makes no process namespaces: {tried.stderr.strip()}")
     child = Child(name, [*unshare, sys.executable, "-m", *args])
     try:
-        yield child, _until(lambda: children(child.pid))[0]
+        until(lambda: children(child.pid), "the program to begin", child=child)
+        yield child, children(child.pid)[0]
     finally:
         child.kill()
 
@@ -45,22 +44,13 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _until(look):
-    """What `look` returns once that is something."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
-
-
 def leave_an_orphan(pid: int, fifo: Path) -> None:
     """In the namespace of process 1, a process without a parent, which ends when something is written to `fifo`."""
     os.mkfifo(fifo)
     script = f"sh -c 'read line < {fifo}' &"
     nsenter = require_tool("nsenter", "util-linux")
     subprocess.run([nsenter, "--target", str(pid), "--pid", "sh", "-c", script], check=True)
-    _until(lambda: children(pid))
+    until(lambda: children(pid), "an orphan")
 
 
 def test_the_relay_as_process_1_takes_in_orphans_and_ends_on_sigterm(tmp_path: Path) -> None:
@@ -69,7 +59,7 @@ def test_the_relay_as_process_1_takes_in_orphans_and_ends_on_sigterm(tmp_path: P
         relay.wait_for_record("relay ready")
         leave_an_orphan(pid, tmp_path / "fifo")
         (tmp_path / "fifo").write_text("go\n")
-        _until(lambda: not children(pid))
+        until(lambda: not children(pid), "orphans to be reaped")
 
         os.kill(pid, signal.SIGTERM)
 
@@ -82,7 +72,7 @@ def test_the_agent_as_process_1_takes_in_orphans_and_ends_on_sigterm(stack: Stac
         agent.wait_for(lambda line: line.startswith("http://"))
         leave_an_orphan(pid, tmp_path / "fifo")
         (tmp_path / "fifo").write_text("go\n")
-        _until(lambda: not children(pid))
+        until(lambda: not children(pid), "orphans to be reaped")
 
         os.kill(pid, signal.SIGTERM)
 

@@ -1,7 +1,4 @@
-"""A person in a real Chromium signs in at each of two providers; what they then keep, and what they never get.
-
-What the provider has no part in is tried with both in `make journeys`, and with one in `make test`.
-"""
+"""A person in a real Chromium signs in at each of two providers; what they then keep, and what they never get."""
 
 from collections.abc import Iterator
 
@@ -23,9 +20,6 @@ def idp(request, stack: Stack) -> Iterator[Provider]:
     """Each provider in turn."""
     with mock_provider() if request.param == "mock" else node_provider([stack.redirect_uri]) as provider:
         yield provider
-
-
-either_idp = pytest.mark.parametrize("idp", ["mock", pytest.param("node", marks=pytest.mark.long)], indirect=True)
 
 
 @pytest.fixture
@@ -58,7 +52,6 @@ async def test_a_person_signs_in_and_the_app_knows_who_it_is(stack, tunnel, app,
     assert all("tunnel=" not in request.get("cookie") for request in app.requests)
 
 
-@either_idp
 @pytest.mark.parametrize("who", ["mallory", "eve"])
 async def test_a_person_the_rules_do_not_admit_is_told_so_and_sees_nothing(stack, tunnel, app, idp, who):
     async with browsing() as context:
@@ -87,7 +80,6 @@ async def test_cancelling_at_the_provider_ends_on_a_page_of_ours_and_not_in_the_
     assert app.seen("/") == []
 
 
-@either_idp
 async def test_a_login_survives_relay_and_agent_dying(stack, tunnel, app, idp):
     async with browsing() as context:
         page = await context.new_page()
@@ -110,7 +102,6 @@ async def test_a_login_survives_relay_and_agent_dying(stack, tunnel, app, idp):
     assert (after_relay, after_agent) == (SECRET, SECRET)
 
 
-@either_idp
 async def test_signing_out_needs_a_click_and_ends_the_session(stack, tunnel, app, idp):
     async with browsing() as context:
         page = await context.new_page()
@@ -130,7 +121,6 @@ async def test_signing_out_needs_a_click_and_ends_the_session(stack, tunnel, app
     assert answer.status == 401
 
 
-@either_idp
 async def test_a_session_of_one_endpoint_opens_no_other(stack, tunnel, app, idp):
     other = stack.tunnel(app.port, "--subdomain=other", "--oidc-allow-domain=example.com", *idp.flags)
     with Visitor() as visitor:
@@ -142,7 +132,6 @@ async def test_a_session_of_one_endpoint_opens_no_other(stack, tunnel, app, idp)
     assert answer.status == 401
 
 
-@either_idp
 async def test_a_program_gets_401_and_json_and_never_a_redirect(stack, tunnel, app):
     for method, target in (("GET", "/"), ("POST", "/upload"), ("HEAD", "/"), ("GET", "/ws")):
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")] if target == "/ws" else []
