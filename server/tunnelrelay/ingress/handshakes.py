@@ -20,7 +20,7 @@ log = logging.getLogger("tunnelrelay.ingress")
 HANDSHAKE_SECONDS = 10.0
 MAX_HANDSHAKES = 2_000
 """Handshakes at once; of more, the oldest is given up. Each costs 35 to 105 KB with uvloop, 280 KB with asyncio's own
-loop. A relay does some 1,000 in a second, so that a visitor has two seconds even in a flood."""
+loop. A relay does some 850 in a second, so that a visitor has two seconds even in a flood."""
 MAX_ACCEPTED = 32
 """Connections accepted in one turn of the loop."""
 AGAIN_SECONDS = 1.0
