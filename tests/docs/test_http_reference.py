@@ -57,7 +57,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def app(rows: list[Row]) -> AsyncIterator[int]:
-    """A service that answers `/N` with the Nth row's bytes, and anything else with `ok`. Its connections stay open."""
+    """A service that reads a request to its end and answers `/N` with the Nth row's bytes, anything else with `ok`.
+
+    It waits for the body, so a proxy that finds the body faulty has no answer to pass on before it says so. Its
+    connections stay open.
+    """
     writers: list[asyncio.StreamWriter] = []
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,6 +69,7 @@ async def app(rows: list[Row]) -> AsyncIterator[int]:
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                await read_body(head.lower(), reader)
                 number = re.match(rb"GET /([0-9]+) ", head)
                 row = rows[int(number[1])] if number is not None and rows else None
                 writer.write(OK if row is None else row.data)
@@ -79,6 +84,23 @@ async def app(rows: list[Row]) -> AsyncIterator[int]:
         server.close()
         for writer in writers:
             await hang_up(writer)
+
+
+async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """The body that the fields of a head, in lower case, announce. It is empty where they announce none.
+
+    Raises:
+        asyncio.IncompleteReadError: The connection ended before the body did.
+    """
+    length = re.search(rb"\r\ncontent-length: *([0-9]+)", head)
+    if length is not None:
+        return await reader.readexactly(int(length[1]))
+    body = b""
+    if b"transfer-encoding: chunked" in head:
+        while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    return body
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
@@ -119,16 +141,11 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
     except asyncio.IncompleteReadError:
         return b"", False
     fields = head.lower()
-    length = re.search(rb"\r\ncontent-length: *([0-9]+)", fields)
-    body = b""
     try:
         if status in (b"204", b"304"):
             return status, True
-        if length is not None:
-            body = await reader.readexactly(int(length[1]))
-        elif b"transfer-encoding: chunked" in fields:
-            while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-                body += (await reader.readexactly(size + 2))[:-2]
+        if b"content-length:" in fields or b"transfer-encoding: chunked" in fields:
+            body = await read_body(fields, reader)
         else:
             body = await reader.read()
     except asyncio.IncompleteReadError:
