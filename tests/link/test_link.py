@@ -333,13 +333,20 @@ async def test_a_silent_link_is_dropped_and_its_streams_are_told():
     assert user.closed == [(Code.HEARTBEAT, "nothing heard for 3000 s")]
 
 
-async def test_a_link_lives_on_with_a_quick_heartbeat():
-    async with linked(heartbeat=0.01) as (relay, agent):
-        await relay.until(lambda: len(relay.pongs) > 5)
-        await agent.until(lambda: len(agent.pongs) > 5)
+async def test_a_link_lives_on_while_its_heartbeats_are_answered():
+    async with linked() as (relay, agent):
+        for count in range(1, 6):
+            for user in (relay, agent):
+                user.link._beat()
+                await user.until(lambda user=user, count=count: len(user.pongs) >= count)
 
         assert relay.link.is_open
         assert agent.link.is_open
+
+
+async def test_a_heartbeat_follows_another_by_itself():
+    async with linked(heartbeat=1) as (relay, _):
+        await relay.until(lambda: len(relay.pongs) > 1)
 
 
 async def test_go_away_stops_new_streams_and_lets_open_ones_end():
