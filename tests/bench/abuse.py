@@ -420,13 +420,18 @@ class Result:
     progress: str
 
 
-def measure(stage: Stage, name: str, seconds: float) -> Result:
-    """Runs one scenario in a process of its own while the victim is probed."""
+def measure(stage: Stage, name: str, seconds: float, settle: float) -> Result:
+    """Runs one scenario in a process of its own while the victim is probed.
+
+    Args:
+        settle: Seconds between the start of the scenario and that of the probe.
+    """
     memory = [stage.memory_mb()]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(os.nice, NICE).result()  # the process is up before the window begins
+        abuse = pool.submit(SCENARIOS[name], stage.target, settle + seconds)
+        time.sleep(settle)
         start, cpu = time.monotonic(), stage.cpu()
-        abuse = pool.submit(SCENARIOS[name], stage.target, seconds)
         try:
             probe = stage.probe(seconds, lambda: memory.append(stage.memory_mb()))
         except LoadFailed:
@@ -515,7 +520,14 @@ def _table(quiet: LoadResult, results: list[Result]) -> Table:
 @click.option(
     "--client", default=CLIENT, help="Address of this machine that the peers connect from.", show_default=True
 )
-def main(*, only: str, seconds: float, tree: Path, client: str) -> None:
+@click.option(
+    "--settle",
+    type=click.FloatRange(0, MAX_SECONDS),
+    default=0.0,
+    help="Seconds before the probe: leaves the opening of a scenario's connections out.",
+    show_default=True,
+)
+def main(*, only: str, seconds: float, tree: Path, client: str, settle: float) -> None:
     """Measure what visitors and agents that behave badly cost the others."""
     names = only.split(",")
     if unknown := [name for name in names if name not in SCENARIOS]:
@@ -528,7 +540,7 @@ def main(*, only: str, seconds: float, tree: Path, client: str) -> None:
         stage = stack.enter_context(open_stage(lab, tree, client))
         stage.probe(1.0)
         quiet = stage.probe(seconds)
-        results = [measure(stage, name, seconds) for name in names]
+        results = [measure(stage, name, seconds, settle) for name in names]
     console = Console(width=max(160, Console().width))
     console.print(_table(quiet, results))
 
