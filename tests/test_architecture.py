@@ -23,15 +23,17 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.wire": "",
     "tunnelctl.http1": "",
     "tunnelctl.oidc": "",
+    "tunnelctl.line_writer": "",
     "tunnelctl.secret": "",
+    "tunnelctl.secret_source": "",
     "tunnelctl.nearest": "",
     "tunnelctl.openfiles": "",
     "tunnelctl.signals": "",
     "tunnelctl.stdio": "",
     "tunnelctl.link": "tunnelctl.wire",
     "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
-    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret tunnelctl.nearest tunnelctl.signals "
-    "tunnelctl.openfiles tunnelctl.stdio",
+    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret tunnelctl.secret_source "
+    "tunnelctl.line_writer tunnelctl.nearest tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",

@@ -1,4 +1,4 @@
-"""The agent's check of a provider (`tunnelctl.agent.providercheck`), made from the relay: behind the guard.
+"""The agent's check of a provider (`tunnelctl.agent.preflight`), made from the relay: behind the guard.
 
 A tenant chooses the address and sees what comes of it: what the guard refuses is told in one text for all reasons, as
 anything more would map the relay's own network.
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tunnelctl.agent.providercheck import Client, check_provider
+from tunnelctl.agent.preflight import Client, check_provider
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.oidc.ports import PortRule
 from tunnelrelay.oidc.guard import Refused

@@ -7,7 +7,7 @@ from tunnelctl.agent.options import RELAYS_NAMES
 from tunnelctl.agent.outcome import Invalid, judge_dial, judge_refusal
 from tunnelctl.agent.tunnelfile import KEYS, TUNNEL_KEYS
 from tunnelctl.cli.http import http
-from tunnelctl.cli.labelled import tunnel
+from tunnelctl.cli.tunnel_command import tunnel
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, Refused
 from tunnelctl.wire.problem import Problem

@@ -14,7 +14,7 @@ from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, open_upstream
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.upstream import SPEAKS_TLS
-from tunnelctl.cli.shown import status_words
+from tunnelctl.cli.format_exchange import status_words
 
 
 @contextmanager

@@ -370,7 +370,7 @@ def test_help_says_what_there_is_without_a_key(arguments, capsys):
 
 
 def test_row156_a_secret_typed_on_the_command_line_is_warned_of_on_a_terminal(relay, monkeypatch, capsys):
-    monkeypatch.setattr("tunnelctl.cli.view.can_draw", lambda stream: True)
+    monkeypatch.setattr("tunnelctl.cli.output_mode.can_draw", lambda stream: True)
     replace = ("api", "edge-modules", "https-edge-route-oidc", "replace", "e", "r", "--client-secret", "sesame")
     assert run([*replace, "--api-key", KEY]) == 0
     err = capsys.readouterr().err

@@ -5,8 +5,8 @@ import pytest
 
 from tests.cli.fakes import exchange
 from tunnelctl.agent.watcher import Started, Waiting
+from tunnelctl.cli.log_formats import as_json
 from tunnelctl.cli.logs import REPEAT_SECONDS, LibraryHandler, Log, LogWatcher
-from tunnelctl.cli.records import as_json
 from tunnelctl.wire.errors import Code
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tunnelctl.agent import providercheck
+from tunnelctl.agent import preflight
 from tunnelctl.cli import main as cli
 from tunnelctl.cli import oidc
 from tunnelctl.cli.exits import Failure
@@ -31,7 +31,7 @@ def provider(monkeypatch: pytest.MonkeyPatch):
     async def check_provider(issuer, client=None, **_):
         return findings
 
-    monkeypatch.setattr(providercheck, "check_provider", check_provider)
+    monkeypatch.setattr(preflight, "check_provider", check_provider)
     return findings
 
 
@@ -190,7 +190,7 @@ def test_each_issuer_is_looked_at_for_what_it_is_there_for(monkeypatch):
         asked.append((issuer, for_tokens))
         return []
 
-    monkeypatch.setattr(providercheck, "check_provider", check_provider)
+    monkeypatch.setattr(preflight, "check_provider", check_provider)
     ci, both = "https://ci.acme.example", [JwtSpec(issuer=ACME, audience="a"), JwtSpec(issuer=ACME, audience="b")]
     assert checked_before_start([login()], [*both, JwtSpec(issuer=ci, audience="a")]) == ()
     assert sorted(asked) == [(ci, True), (ACME, False), (ACME, True)]

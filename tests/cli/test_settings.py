@@ -6,7 +6,7 @@ import pytest
 from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.agent.hostnames import host_name, label, parse_public_url
 from tunnelctl.agent.options import FLAGS, RuleOptions
-from tunnelctl.cli.asked import StartFlags, TunnelFlags
+from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.cli.api_access import ACCESS, access_of, keep_access, open_api, warn_of_literal
 from tunnelctl.cli.api_fields import Field, FieldInvalid, body_of, parse_object, query_of
 from tunnelctl.cli.api_table import GROUPS, Group, Operation
 from tunnelctl.cli.api_view import table
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flags import with_options
+from tunnelctl.secret_source import SecretMissing, read_secret
 
 if TYPE_CHECKING:
     from tunnelctl.cli.api_client import ApiRefused

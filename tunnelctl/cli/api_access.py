@@ -10,14 +10,14 @@ import click
 
 from tunnelctl.agent.address import DEFAULT_RELAY, AddressInvalid, parse_relay
 from tunnelctl.agent.configfile import FileConfig, default_path, load
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.yamlfile import FileInvalid
-from tunnelctl.cli.asked import typed_parameters
 from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flag_values import typed_parameters
 from tunnelctl.cli.flags import RELAY, option
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
+from tunnelctl.secret_source import SecretMissing, read_secret
 
 if TYPE_CHECKING:
     from tunnelctl.cli.api_client import Api
@@ -126,7 +126,7 @@ def _key(text: str, *, is_typed: bool) -> str:
 
 def warn_of_literal(flag: str) -> None:
     """Say, to a person, that everybody sees what is on the command line."""
-    from tunnelctl.cli.view import can_draw
+    from tunnelctl.cli.output_mode import can_draw
 
     if can_draw(sys.stderr):
         click.echo(f"warning: {ON_THE_COMMAND_LINE.format(flag)}", err=True)

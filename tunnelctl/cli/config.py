@@ -9,11 +9,11 @@ import click
 from tunnelctl.agent.address import DEFAULT_RELAY, AddressInvalid, parse_relay
 from tunnelctl.agent.configfile import FileConfig, default_path, is_readable_by_others, load
 from tunnelctl.agent.configsave import SavedKey, save_secret
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, say
 from tunnelctl.cli.settings import refused_definitions
+from tunnelctl.secret_source import SecretMissing, read_secret
 
 config_option = click.option(
     "--config",

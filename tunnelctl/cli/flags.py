@@ -8,7 +8,7 @@ import click
 from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.records import LEVELS, STYLES
+from tunnelctl.cli.log_formats import LEVELS, STYLES
 
 
 def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, env: bool = False) -> Decorator:

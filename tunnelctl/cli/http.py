@@ -7,9 +7,9 @@ import click
 
 from tunnelctl.agent.flagvalues import pairs_of
 from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
-from tunnelctl.cli.asked import TunnelFlags, typed_parameters
 from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flag_values import TunnelFlags, typed_parameters
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR_HTTP, LOGGING, TUNNEL, UPSTREAM, many, option
 from tunnelctl.cli.serving import serve
 

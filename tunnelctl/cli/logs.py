@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.watcher import Started, Waiting
-from tunnelctl.cli.records import LEVELS, WEIGHTS, Format, Value
-from tunnelctl.cli.shown import failure_words, path_of, peer_of, status_of
+from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
+from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.secret import redact
 
 SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")

@@ -12,7 +12,7 @@ from tunnelctl.stdio import open_missing
 
 COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
-    "tunnel": ("tunnelctl.cli.labelled:tunnel", "Serve an edge that is set up at the relay."),
+    "tunnel": ("tunnelctl.cli.tunnel_command:tunnel", "Serve an edge that is set up at the relay."),
     "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),

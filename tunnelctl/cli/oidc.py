@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import click
 
 from tunnelctl.agent.address import AddressInvalid, parse_relay
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
-from tunnelctl.cli.asked import typed_parameters
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, plain
+from tunnelctl.cli.flag_values import typed_parameters
+from tunnelctl.cli.output_mode import can_draw
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
-from tunnelctl.cli.view import can_draw
 from tunnelctl.oidc.ports import port_rule_in
+from tunnelctl.secret_source import SecretMissing, read_secret
 
 if TYPE_CHECKING:
-    from tunnelctl.agent.providercheck import Client
+    from tunnelctl.agent.preflight import Client
     from tunnelctl.oidc.findings import Finding, Level
     from tunnelctl.wire.messages import JwtSpec, OidcSpec
 
@@ -115,7 +115,7 @@ def check(
     secret = "" if for_tokens else _secret(client_id, client_secret, is_typed="client_secret" in typed)
     told = _ask_relay(relay, relay_ca) if relay else None
     uri = redirect_uri or (_redirect_uri(relay, told) if told is not None and client_id and not for_tokens else "")
-    from tunnelctl.agent.providercheck import Client, run_check
+    from tunnelctl.agent.preflight import Client, run_check
 
     client = Client(id=client_id, secret=secret, redirect_uri=uri) if client_id and not for_tokens else None
     ports = port_rule_in(told) if told is not None else None
@@ -193,7 +193,7 @@ def _authorities(path: str) -> str:
 
 def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
     """What the relay tells about itself; None when it tells nothing."""
-    from tunnelctl.agent.providercheck import RelaySilent, run_information_of
+    from tunnelctl.agent.preflight import RelaySilent, run_information_of
 
     try:
         return run_information_of(parse_relay(relay).url, ca_file or None)
@@ -205,7 +205,7 @@ def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
 
 
 def _redirect_uri(relay: str, told: "Mapping[str, Any]") -> str:
-    from tunnelctl.agent.providercheck import RelaySilent, redirect_uri_in
+    from tunnelctl.agent.preflight import RelaySilent, redirect_uri_in
 
     try:
         return redirect_uri_in(told)
@@ -250,7 +250,7 @@ def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec
     Raises:
         Failure: A provider is such that no user could ever log in there, or an issuer such that no token would do.
     """
-    from tunnelctl.agent.providercheck import run_checks
+    from tunnelctl.agent.preflight import run_checks
 
     of_logins, of_tokens = run_checks([one.issuer for one in logins], [one.issuer for one in tokens])
     told = [

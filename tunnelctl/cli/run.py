@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.cli.view import Output
+from tunnelctl.cli.output_mode import Output
 from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
 

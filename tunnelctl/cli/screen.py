@@ -21,8 +21,8 @@ from rich.text import Text
 from tunnelctl import __version__
 from tunnelctl.agent.exchange import Exchange
 from tunnelctl.agent.watcher import Started, Waiting
-from tunnelctl.cli.figures import Figures, Traffic
-from tunnelctl.cli.shown import path_of, printable, status_of, status_words
+from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
+from tunnelctl.cli.stats import ExchangeCounter, Stats
 
 LABEL_WIDTH = 30
 CELL_WIDTH = 8
@@ -54,7 +54,7 @@ class Screen:
         self._silent: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         self._began = time.monotonic()
-        self._traffic = Traffic()
+        self._traffic = ExchangeCounter()
         self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
 
     # Watcher
@@ -132,8 +132,8 @@ class Screen:
 
     def summary(self) -> list[str]:
         """Lines that stay on the terminal: each address that was served, how many requests, for how long."""
-        figures = self._traffic.figures(time.monotonic())
-        lasted = f"{count_of(figures.ttl, 'request')} in {_lasted(time.monotonic() - self._began)}"
+        stats = self._traffic.stats(time.monotonic())
+        lasted = f"{count_of(stats.ttl, 'request')} in {_lasted(time.monotonic() - self._began)}"
         addresses = [f"{url} -> {upstream}" for url, upstream in self._seen.items()]
         return [*addresses[:-1], f"{addresses[-1] if addresses else 'no address was served'}: {lasted}"]
 
@@ -182,10 +182,10 @@ class Screen:
         return table
 
     def _connections(self) -> RenderableType:
-        figures = self._traffic.figures(time.monotonic())
-        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in Figures._fields)
-        counts = [str(figures.ttl), str(figures.opn), f"{figures.rt1:.2f}", f"{figures.rt5:.2f}"]
-        cells = [*counts, _duration(figures.p50), _duration(figures.p90)]
+        stats = self._traffic.stats(time.monotonic())
+        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in Stats._fields)
+        counts = [str(stats.ttl), str(stats.opn), f"{stats.rt1:.2f}", f"{stats.rt5:.2f}"]
+        cells = [*counts, _duration(stats.p50), _duration(stats.p90)]
         return Text(f"{head.rstrip()}\n{' ' * LABEL_WIDTH}{''.join(cell.ljust(CELL_WIDTH) for cell in cells)}".rstrip())
 
     def _request_rows(self, room: int) -> list[RenderableType]:

@@ -19,9 +19,9 @@ from tunnelctl.agent.outcome import (
     Stopped,
     Unreachable,
 )
-from tunnelctl.cli.asked import StartFlags, TunnelFlags
 from tunnelctl.cli.exits import Exit, Failure, Mistake
-from tunnelctl.cli.records import LEVELS, STYLES, Style
+from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
+from tunnelctl.cli.log_formats import LEVELS, STYLES, Style
 from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
 
 
@@ -42,11 +42,13 @@ def serve(
     style, level = _log_form(given, settings)
     if checks_providers:
         settings = _with_provider_notices(settings)
+    from tunnelctl.cli.output_mode import can_draw, choose_output_mode, opened
     from tunnelctl.cli.run import run_agent
-    from tunnelctl.cli.view import can_draw, choose_view, opened
 
-    view = choose_view(given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout))
-    with opened(view, settings.agent, style=style, level=level, notices=settings.notices) as output:
+    mode = choose_output_mode(
+        given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout)
+    )
+    with opened(mode, settings.agent, style=style, level=level, notices=settings.notices) as output:
         outcome = run_agent(settings.agent, output)
         failure = failure_of(outcome, settings.agent.relay.url)
         is_told = failure is not None and output.fail(failure)

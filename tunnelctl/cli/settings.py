@@ -20,16 +20,16 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
-from tunnelctl.agent.joining import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.outcome import NO_KEYS
 from tunnelctl.agent.rules import RulesInvalid, build_policy
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
 from tunnelctl.agent.tunnelfile import KEYS, FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
-from tunnelctl.cli.asked import StartFlags, TunnelFlags, flags_of
+from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 from tunnelctl.nearest import nearest
+from tunnelctl.secret_source import SecretMissing, read_secret
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli.asked import StartFlags, typed_parameters
 from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flag_values import StartFlags, typed_parameters
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING
 from tunnelctl.cli.serving import serve
 

@@ -71,7 +71,7 @@ BOUNDS = (
 
 
 class AsksProvider(Protocol):
-    """Looks at a provider; `tunnelctl.agent.providercheck` over the guarded transport, outside tests."""
+    """Looks at a provider; `tunnelctl.agent.preflight` over the guarded transport, outside tests."""
 
     def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str

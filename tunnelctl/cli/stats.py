@@ -9,7 +9,7 @@ MAX_DURATIONS = 1000
 """The percentiles are those of the last so many exchanges."""
 
 
-class Figures(NamedTuple):
+class Stats(NamedTuple):
     """One row of numbers, named as ngrok's screen names them.
 
     Attributes:
@@ -27,7 +27,7 @@ class Figures(NamedTuple):
     p90: float
 
 
-class Traffic:
+class ExchangeCounter:
     """Counts exchanges, in constant memory."""
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class Traffic:
         self._open -= 1
         self._durations.append(seconds)
 
-    def figures(self, now: float) -> Figures:
+    def stats(self, now: float) -> Stats:
         """The numbers at `now`."""
         seconds = list(self._per_second)
         durations = sorted(self._durations)
-        return Figures(
+        return Stats(
             self._total,
             self._open,
             sum(count for second, count in seconds if second > now - 60) / 60,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.fakes import exchange
-from tunnelctl.cli.shown import MAX_PATH, path_of, peer_of, printable, status_words
+from tunnelctl.cli.format_exchange import MAX_PATH, path_of, peer_of, printable, status_words
 from tunnelctl.wire.errors import Code
 
 

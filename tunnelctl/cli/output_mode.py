@@ -12,14 +12,14 @@ from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.watcher import SilentWatcher, Started, Watcher, Watchers
 from tunnelctl.agent.words import who_may_visit_all
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
+from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
-from tunnelctl.cli.records import Style, formatter
-from tunnelctl.cli.sink import Sink
+from tunnelctl.line_writer import LineWriter
 from tunnelctl.stdio import when_reader_leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class OutputMode:
     """Where words go.
 
     Attributes:
@@ -33,7 +33,7 @@ class View:
     prints_url: bool
 
 
-def choose_view(log: str, console_ui: str, *, is_terminal: bool) -> View:
+def choose_output_mode(log: str, console_ui: str, *, is_terminal: bool) -> OutputMode:
     """What to show.
 
     Args:
@@ -44,7 +44,7 @@ def choose_view(log: str, console_ui: str, *, is_terminal: bool) -> View:
     screen = is_terminal and console_ui != "false" and log not in ("stdout", "stderr")
     if not log:
         log = "false" if screen else "stdout" if console_ui == "false" and is_terminal else "stderr"
-    return View(screen=screen, log="" if log == "false" else log, prints_url=not screen and log != "stdout")
+    return OutputMode(screen=screen, log="" if log == "false" else log, prints_url=not screen and log != "stdout")
 
 
 def can_draw(stream: Any) -> bool:
@@ -63,8 +63,8 @@ class Output:
         has_lost_reader: Nothing reads the log, or nothing took the address: the program is of no more use.
     """
 
-    def __init__(self, view: View, style: Style) -> None:
-        self._view = view
+    def __init__(self, mode: OutputMode, style: Style) -> None:
+        self._mode = mode
         self._style = style
         self._stop: Callable[[], object] = lambda: None
         self.log: Log | None = None
@@ -88,31 +88,33 @@ class Output:
         for notice in notices:
             if self.log is not None:
                 self.log.record("warn", notice, obj="app")
-            if not self._view.screen and self._view.log not in ("stdout", "stderr"):
+            if not self._mode.screen and self._mode.log not in ("stdout", "stderr"):
                 say("warning", notice)
 
     def fail(self, failure: Failure) -> bool:
         """Log why the program ends. Returns whether that was all: lines of text do not belong into a JSON log."""
         if self.log is not None:
             self.log.record("crit", "command failed", obj="app", err=str(failure))
-        return self._view.log == "stderr" and self._style == "json"
+        return self._mode.log == "stderr" and self._style == "json"
 
 
 @contextlib.contextmanager
-def opened(view: View, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]) -> Iterator[Output]:
-    """The output that this view is; open while the body runs."""
+def opened(
+    mode: OutputMode, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]
+) -> Iterator[Output]:
+    """The output for this mode; open while the body runs."""
     let_in = who_may_visit_all(config.tunnels)
-    output = Output(view, style)
+    output = Output(mode, style)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:
-        if view.log:
-            output.log = stack.enter_context(_log(view.log, style, level, output.lose_reader))
+        if mode.log:
+            output.log = stack.enter_context(_log(mode.log, style, level, output.lose_reader))
             watchers.append(LogWatcher(output.log, let_in=let_in))
         output.warn(notices)
-        if view.prints_url:
+        if mode.prints_url:
             watchers.append(UrlPrinter(output.lose_reader))
             _note_lost_reader(output.log)
-        if view.screen:
+        if mode.screen:
             watchers.append(stack.enter_context(_screen(config, let_in, notices)))
         output.watcher = watchers[0] if len(watchers) == 1 else Watchers(*watchers)
         yield output
@@ -148,9 +150,9 @@ def _screen(config: AgentConfig, let_in: str, notices: tuple[str, ...]) -> Itera
 @contextlib.contextmanager
 def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]) -> Iterator[Log]:
     fd, is_ours = _open(where)
-    sink = Sink(fd)
+    writer = LineWriter(fd)
     when_reader_leaves(fd, lose_reader)
-    log = Log(sink.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level, fd=fd)
+    log = Log(writer.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level, fd=fd)
     handler = LibraryHandler(log)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -158,9 +160,9 @@ def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]
         yield log
     finally:
         root.removeHandler(handler)
-        if sink.dropped:
-            log.record("warn", "log lines were left out because they were not read", obj="app", lines=sink.dropped)
-        sink.close()
+        if writer.dropped:
+            log.record("warn", "log lines were left out because they were not read", obj="app", lines=writer.dropped)
+        writer.close()
         if is_ours:
             os.close(fd)
 

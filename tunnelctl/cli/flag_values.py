@@ -13,7 +13,7 @@ class LinkFlags:
     """What any command that serves was given about the relay; "" and None for what it was not.
 
     Attributes:
-        proxy_url: May hold a password: form of a secret, see `secretforms`.
+        proxy_url: May hold a password: form of a secret, see `secret_source`.
         authtoken: Form of a secret too.
         typed: Names of the parameters that stood on the command line itself.
         emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.

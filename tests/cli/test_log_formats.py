@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.cli.records import as_coloured, as_json, as_logfmt, as_term, formatter, quoted
+from tunnelctl.cli.log_formats import as_coloured, as_json, as_logfmt, as_term, formatter, quoted
 
 AT = 1_700_000_000.123456789
 

@@ -19,7 +19,7 @@ The first line of a quiet log leaves at once."""
 CLOSE_SECONDS = 1.0
 
 
-class Sink:
+class LineWriter:
     """Writes lines to a file descriptor, whole lines at a time.
 
     Args:

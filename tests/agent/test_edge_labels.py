@@ -8,7 +8,7 @@ import pytest
 from tests.agent.fakes import Diary, FakeRelay, joined, joined_nothing, make_agent
 from tunnelctl.agent.address import UpstreamAddress
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.joining import parse_labels
+from tunnelctl.agent.edge_labels import parse_labels
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.agent.ready import OTHER_AGENT
 from tunnelctl.agent.service import MAX_ADDRESSES

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli.asked import TunnelFlags, typed_parameters
 from tunnelctl.cli.command import Command
+from tunnelctl.cli.flag_values import TunnelFlags, typed_parameters
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, UPSTREAM
 from tunnelctl.cli.serving import serve
 

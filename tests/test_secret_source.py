@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from tunnelctl.agent.secretforms import SecretMissing, read_secret
+from tunnelctl.secret_source import SecretMissing, read_secret
 
 
 def read(text, environ=None, stdin=""):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from tunnelctl.agent.providercheck import Client, RelaySilent, check_provider, redirect_uri_in
+from tunnelctl.agent.preflight import Client, RelaySilent, check_provider, redirect_uri_in
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.oidc.ports import DEFAULT_PORTS, PortRule
 

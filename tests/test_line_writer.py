@@ -1,7 +1,7 @@
 import os
 import threading
 
-from tunnelctl.cli.sink import ATOMIC, MAX_WAITING, Sink
+from tunnelctl.line_writer import ATOMIC, MAX_WAITING, LineWriter
 
 
 def read_all(fd):
@@ -13,11 +13,11 @@ def read_all(fd):
 
 def test_lines_come_out_whole_and_in_order():
     reader, writer = os.pipe()
-    sink = Sink(writer)
+    log = LineWriter(writer)
     lines = [f"line {number} {'x' * (number % 200)}\n" for number in range(300)]
     for line in lines:
-        sink.write(line)
-    sink.close()
+        log.write(line)
+    log.close()
     os.close(writer)
     assert read_all(reader).decode() == "".join(lines)
     os.close(reader)
@@ -28,9 +28,9 @@ def test_a_line_longer_than_a_pipe_takes_at_once_comes_out_whole():
     got = []
     thread = threading.Thread(target=lambda: got.append(read_all(reader)))
     thread.start()
-    sink = Sink(writer)
-    sink.write("y" * (40 * ATOMIC) + "\n")
-    sink.close()
+    log = LineWriter(writer)
+    log.write("y" * (40 * ATOMIC) + "\n")
+    log.close()
     os.close(writer)
     thread.join()
     os.close(reader)
@@ -39,20 +39,20 @@ def test_a_line_longer_than_a_pipe_takes_at_once_comes_out_whole():
 
 def test_a_reader_that_never_reads_holds_up_nobody_and_the_rest_is_counted():
     reader, writer = os.pipe()
-    sink = Sink(writer)
+    log = LineWriter(writer)
     for _ in range(MAX_WAITING * 2):
-        sink.write("z" * 100 + "\n")
-    assert sink.dropped > 0
+        log.write("z" * 100 + "\n")
+    assert log.dropped > 0
     os.close(reader)  # the thread's write fails, and it ends
-    sink.close()
+    log.close()
     os.close(writer)
 
 
 def test_a_reader_that_went_away_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    sink = Sink(writer)
-    sink.write("x\n")
-    sink.close()
-    sink.write("y\n")
+    log = LineWriter(writer)
+    log.write("x\n")
+    log.close()
+    log.write("y\n")
     os.close(writer)
