@@ -32,7 +32,7 @@ EXCUSED = {
     "tunnelctl.wire.events:GoAwayReceived.code": "why a link ends",
     "tunnelctl.wire.messages:Refused.code": "why a tunnel was refused",
     "tunnelrelay.agents.offers:NotHad.code": "an error's name",
-    "tunnelrelay.api.door:Refusal.code": "an error's name",
+    "tunnelrelay.api.auth_middleware:Refusal.code": "an error's name",
     "tunnelrelay.config:RelayConfig.dashboard_oidc_client_secret": "of a type that does not print, or None",
     "tunnelrelay.config_dashboard:DashboardSettings.dashboard_oidc_client_secret": "of a type that does not print",
     "tunnelrelay.config_values:Setting.has_secret": "says whether there is one",

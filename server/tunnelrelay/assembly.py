@@ -26,7 +26,7 @@ from tunnelrelay.config import KEYS_FILE_NAME
 from tunnelrelay.config_doors import Does
 from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.given import Given
 from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
@@ -55,7 +55,7 @@ from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.signing_in import SignIn, sign_in
 from tunnelrelay.web.app import WebApp
-from tunnelrelay.web.late import LateApp
+from tunnelrelay.web.lazy_app import LazyApp
 
 log = logging.getLogger("tunnelrelay")
 
@@ -352,7 +352,7 @@ def _web(given: Given, ground: _Ground, sign_in: SignIn, services: Services) -> 
         endpoints=sign_in.endpoints,
         signer=ground.keys.signer,
         dashboard=dashboard(_dashboard_deps(given, ground, services)),
-        api=LateApp(lambda: _api(services, given.address)),
+        api=LazyApp(lambda: _api(services, given.address)),
         count_login=given.metrics.login,
         tell_who=ground.traffic.tell_who,
     )

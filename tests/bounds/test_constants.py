@@ -30,7 +30,7 @@ BY_REASON = {
         tunnelrelay.oidc.fetch: MAX_PARTS
         tunnelrelay.oidc.start: MAX_CLEARED
         tunnelrelay.ingress.handover: MAX_ENDED
-        tunnelrelay.web.reading: MAX_FORM MAX_PARAMS
+        tunnelrelay.web.request_parsing: MAX_FORM MAX_PARAMS
     """,
     "the length or the range of one value": """
         tunnelctl.oidc.judge_answer: MAX_DOCUMENT MAX_SKEW
@@ -43,7 +43,7 @@ BY_REASON = {
         tunnelrelay.audit_log: MAX_DIGITS MAX_ID
         tunnelrelay.dashboard.views.audit: MAX_EVENT_ID
         tunnelrelay.dashboard.views.audit_event: MAX_YEAR_SECONDS
-        tunnelrelay.dashboard.ways_in: MAX_NEXT
+        tunnelrelay.dashboard.sign_in_redirects: MAX_NEXT
         tunnelrelay.ingress.gate: MAX_HOST
         tunnelrelay.ingress.handover: MAX_HOST
         tunnelrelay.ingress.ingress: MAX_NAME
@@ -95,7 +95,7 @@ BY_REASON = {
         tunnelctl.wire.session: MAX_FRAMES_AT_ONCE
         tunnelrelay.agents.remember: MAX_AT_ONCE
         tunnelrelay.audit_log: MAX_BATCH
-        tunnelrelay.dashboard.live: MAX_REST_SECONDS
+        tunnelrelay.dashboard.sse: MAX_REST_SECONDS
         tunnelrelay.dashboard.views.api_keys: MAX_USERS
         tunnelrelay.dashboard.views.audit: MAX_USERS MAX_EXPORTED
         tunnelrelay.dashboard.views.hosts: MAX_DOMAINS

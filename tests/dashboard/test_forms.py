@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard import durations
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.sign_in_redirects import own_path
 from tunnelrelay.dashboard.views import oidc_form
-from tunnelrelay.dashboard.ways_in import own_path
 
 
 @pytest.mark.parametrize(

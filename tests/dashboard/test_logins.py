@@ -6,7 +6,7 @@ import time
 import pytest_asyncio
 
 from tests.dashboard.test_edges import HOSTILE, Elements, text_of
-from tests.dashboard.test_live import following
+from tests.dashboard.test_sse import following
 from tests.support.dashboard import InMemory, signed_in
 from tests.support.managed import ADMIN
 from tests.support.world import world

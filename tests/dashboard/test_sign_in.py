@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.managed import ADMIN
-from tunnelrelay.dashboard.ways_in import own_path
+from tunnelrelay.dashboard.sign_in_redirects import own_path
 
 COOKIE = "__Host-tunnel-dashboard"
 

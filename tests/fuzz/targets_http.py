@@ -12,7 +12,7 @@ from tunnelctl.http1.head import MAX_FIELDS, RequestHead, parse_request, parse_r
 from tunnelctl.http1.lenient import head_end, read_response
 from tunnelrelay.oidc.urls import return_path, return_url
 from tunnelrelay.policy import cookies
-from tunnelrelay.web.reading import MAX_PARAMS, query_params
+from tunnelrelay.web.request_parsing import MAX_PARAMS, query_params
 
 REQUEST_CODES = {
     "bad_request",

@@ -16,7 +16,7 @@ from tests.support.managed import ADMIN, Managed
 from tests.support.world import World
 from tunnelctl.http1.head import parse_request
 from tunnelrelay.dashboard.app import dashboard
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.model import Inside, Peer
 from tunnelrelay.policy.classify import classify

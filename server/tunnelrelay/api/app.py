@@ -26,7 +26,7 @@ from tunnelrelay.api import (
     tunnels,
     users,
 )
-from tunnelrelay.api.door import Door
+from tunnelrelay.api.auth_middleware import AuthMiddleware
 from tunnelrelay.api.schema import SchemaPage, describe, methods_at
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.services import Services
@@ -59,7 +59,7 @@ def build_api(services: Services, address: PublicAddress, schema: dict[str, Any]
     app = build_routes(services, address)
     schema = schema or describe(app, address)
     app.state.methods_at = methods_at(schema)
-    return Door(app, address=address, keys=services.api_keys, schema=SchemaPage(schema))
+    return AuthMiddleware(app, address=address, keys=services.api_keys, schema=SchemaPage(schema))
 
 
 def build_routes(services: Services, address: PublicAddress) -> FastAPI:

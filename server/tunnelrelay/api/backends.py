@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
-from tunnelrelay.api.door import Call
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.values import (
     Calling,
     Description,

@@ -3,7 +3,7 @@
 import msgspec
 
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.api.door import Call
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.module_table import secrets_of, taken
 from tunnelrelay.api.modules import Backend, GivenModule
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings

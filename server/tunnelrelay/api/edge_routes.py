@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tunnelrelay.api.door import Call
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.edge_changes import (
     check_group,
     on_route,

@@ -9,6 +9,7 @@ from pydantic import Field
 from tunnelrelay.api.edge_changes import secrets_with, take_modules, with_backend
 from tunnelrelay.api.edge_routes import Modules
 from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
+from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.oidc_module import OidcModule, spec_of
 from tunnelrelay.api.values import (
@@ -24,7 +25,6 @@ from tunnelrelay.api.values import (
     cut,
     needs,
 )
-from tunnelrelay.api.verdicts import Check, check_of
 from tunnelrelay.manage.edge_settings import EdgeSettings
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.manage.problems import invalid

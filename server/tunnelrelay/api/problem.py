@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tunnelrelay.api.codes import CODES
 from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.web.reading import inside_of
+from tunnelrelay.web.request_parsing import inside_of
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELDS = 32

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.oidc_module import Secret, Texts, Verified
 from tunnelrelay.api.values import (
@@ -27,7 +28,6 @@ from tunnelrelay.api.values import (
     needs,
     shown_time,
 )
-from tunnelrelay.api.verdicts import Check, check_of
 from tunnelrelay.manage.provider_settings import ProviderSettings
 from tunnelrelay.manage.providers import ProviderView
 from tunnelrelay.manage.services import Services

@@ -17,7 +17,7 @@ from tunnelctl import __version__
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.links import base_urls
 from tunnelrelay.api.problem import MEDIA_TYPE, Problem, problem
-from tunnelrelay.web.reading import inside_of
+from tunnelrelay.web.request_parsing import inside_of
 
 PROBLEMS = {
     "400": "The request makes no sense.",

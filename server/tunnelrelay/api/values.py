@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from starlette.requests import Request
 
 from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
-from tunnelrelay.api.door import Call
+from tunnelrelay.api.auth_middleware import Call
 
 MAX_LIST = 100
 """Entries of the longest list a request may hold."""

@@ -6,13 +6,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from tunnelrelay.dashboard import assets, render
-from tunnelrelay.dashboard.asked import KEY, Asked
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.guard import Guard
+from tunnelrelay.dashboard.request_input import KEY, Asked
 from tunnelrelay.dashboard.sign_in import SignIn
 from tunnelrelay.dashboard.views import AREAS
 from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.web.reading import inside_of
+from tunnelrelay.web.request_parsing import inside_of
 
 _TITLES = {
     400: "That does not work",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 
-from tunnelrelay.web.reading import Params, form_params
+from tunnelrelay.web.request_parsing import Params, form_params
 
 MAX_FORM = 48 * 1024
 """The largest has lists of people and networks; the ingress takes 64 KB."""

@@ -10,14 +10,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunnelrelay.dashboard import csrf, navigation
-from tunnelrelay.dashboard.asked import KEY, Asked
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.current_user import current_user
 from tunnelrelay.dashboard.form import Form, read_form
-from tunnelrelay.dashboard.ways_in import SIGN_IN, sign_in_address
-from tunnelrelay.dashboard.who import who
+from tunnelrelay.dashboard.request_input import KEY, Asked
+from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, sign_in_address
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import Visit
-from tunnelrelay.web.reading import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, inside_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
 """What strangers may ask for; a path that ends in a slash stands for all below it."""
@@ -80,7 +80,7 @@ class Guard:
         path: str = request.scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
             return None
-        signed_in = await who(self._deps, request.scope)
+        signed_in = await current_user(self._deps, request.scope)
         if signed_in is None:
             return self._signed_out(request)
         token = csrf.token_of(self._deps.key, signed_in.session)

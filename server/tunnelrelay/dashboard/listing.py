@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from tunnelrelay.dashboard.asked import Asked
+from tunnelrelay.dashboard.request_input import Asked
 
 PAGE = 50
 """Rows of one page."""

@@ -14,14 +14,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tunnelrelay.dashboard import cookie, render
-from tunnelrelay.dashboard.asked import Asked, does
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form, read_form
-from tunnelrelay.dashboard.said import said
-from tunnelrelay.dashboard.ways_in import SIGN_IN, own_path
+from tunnelrelay.dashboard.request_input import Asked, does
+from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, own_path
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.oidc.cookies import CookieJar
-from tunnelrelay.web.reading import field_values, inside_of, query_params
+from tunnelrelay.web.request_parsing import field_values, inside_of, query_params
 
 SIGN_OUT = "/sign-out"
 LOGIN = "/_tunnel/login"
@@ -46,7 +46,7 @@ class SignIn:
 
     async def _show(self, request: Request) -> Response:
         asked_for = dict(query_params(request.scope))
-        return self._page(asked_for.get("next", "/"), said=said(asked_for.get("said", "")))
+        return self._page(asked_for.get("next", "/"), said=flash_text(asked_for.get("said", "")))
 
     async def _take(self, request: Request) -> Response:
         inside = inside_of(request.scope)

@@ -26,10 +26,10 @@ from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page
-from tunnelrelay.web.answers import error, response
 from tunnelrelay.web.login_pages import LoginPages
 from tunnelrelay.web.logout_pages import LogoutPages
-from tunnelrelay.web.reading import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.responses import error, response
 
 log = logging.getLogger(__name__)
 

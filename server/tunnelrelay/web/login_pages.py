@@ -18,8 +18,8 @@ from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_i
 from tunnelrelay.oidc.login import HANDOFF_PATH, Login
 from tunnelrelay.oidc.outcomes import Ended, Outcome, redirect
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
-from tunnelrelay.web.answers import error, refusal_of_fetch, response
-from tunnelrelay.web.reading import Params, field_values, form_params, inside_of, query_params
+from tunnelrelay.web.request_parsing import Params, field_values, form_params, inside_of, query_params
+from tunnelrelay.web.responses import error, refusal_of_fetch, response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.oidc.asking import Asking
 from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
-from tunnelrelay.web.answers import error, response
-from tunnelrelay.web.reading import field_values, form_params, inside_of, query_params
+from tunnelrelay.web.request_parsing import field_values, form_params, inside_of, query_params
+from tunnelrelay.web.responses import error, response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from starlette.routing import Route
 
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.views import (
     account,
     api_keys,

@@ -5,8 +5,8 @@ import hashlib
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard.asked import Asked, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import address, listing
+from tunnelrelay.dashboard.request_input import Asked, shows
 from tunnelrelay.dashboard.views.audit_event import Shown, row_of, shown
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.manage.audit_trail import MEANINGS

@@ -3,9 +3,9 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.problems import Kind, ManageError
 

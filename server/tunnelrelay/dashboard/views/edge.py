@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard import sse
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.modules import modules_of
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.problems import ManageError
@@ -84,7 +84,7 @@ async def _events(asked: Asked) -> Response:
         return asked.written("edges/status.html", edge=await edge_of(asked))
 
     topics = (f"edge:{edge.id}", "edges", "tunnels", "traffic")
-    return live.stream(asked, topics, {"status": status, "tunnels": tunnels})
+    return sse.stream(asked, topics, {"status": status, "tunnels": tunnels})
 
 
 async def _edit_description(asked: Asked) -> Response:

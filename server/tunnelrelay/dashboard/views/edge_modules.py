@@ -7,9 +7,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.wire.messages import HeaderEdit
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.manage.edge_settings import KEPT, EdgeSecrets, EdgeSettings

@@ -6,8 +6,8 @@ from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.oidc_form import Typed

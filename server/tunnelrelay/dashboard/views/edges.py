@@ -3,9 +3,9 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard import sse
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import hosts
 from tunnelrelay.dashboard.views.modules import modules_of
 from tunnelrelay.manage.edge_views import EdgeView
@@ -35,7 +35,7 @@ async def _events(asked: Asked) -> Response:
         edges, _ = await _page(asked)
         return asked.written("edges/rows.html", edges=edges, modules_of=modules_of)
 
-    return live.stream(asked, ("edges", "tunnels"), {"rows": rows})
+    return sse.stream(asked, ("edges", "tunnels"), {"rows": rows})
 
 
 async def _page(asked: Asked) -> tuple[list[EdgeView], str]:

@@ -5,10 +5,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, shows
+from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import charts, rate, share
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, shows
 
 TOPICS = ("tunnels", "edges")
 """What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay."""
@@ -34,7 +34,7 @@ async def _list_events(asked: Asked) -> Response:
     async def rows() -> str:
         return asked.written("endpoints/rows.html", **_all(asked))
 
-    return live.stream(asked, TOPICS, {"rows": rows})
+    return sse.stream(asked, TOPICS, {"rows": rows})
 
 
 async def _one(asked: Asked) -> Response:
@@ -45,7 +45,7 @@ async def _one_events(asked: Asked) -> Response:
     async def now() -> str:
         return asked.written("endpoints/now.html", **_shown(asked))
 
-    return live.stream(asked, TOPICS, {"now": now})
+    return sse.stream(asked, TOPICS, {"now": now})
 
 
 def _all(asked: Asked) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What only administrators see: pages whose form the service layer would refuse to everybody else anyway."""
 
-from tunnelrelay.dashboard.asked import Asked
+from tunnelrelay.dashboard.request_input import Asked
 from tunnelrelay.manage.problems import Kind, ManageError
 
 

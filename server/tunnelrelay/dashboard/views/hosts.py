@@ -1,7 +1,7 @@
 """Choosing where an edge answers: a reserved name that is free, or a new one. Its fields are `edges/host.html`."""
 
-from tunnelrelay.dashboard.asked import Asked
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.request_input import Asked
 from tunnelrelay.manage.problems import ManageError
 
 MAX_DOMAINS = 200

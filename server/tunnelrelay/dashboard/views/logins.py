@@ -5,10 +5,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard import sse
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import PAGE, address, listing
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 
 MAX_COUNTED = 1000
 """Logins that are counted one by one; of more it is said that they are more."""
@@ -44,7 +44,7 @@ async def _events(asked: Asked) -> Response:
     async def count() -> str:
         return asked.written("logins/count.html", **await _now(asked))
 
-    return live.stream(asked, TOPICS, {"rows": rows, "count": count})
+    return sse.stream(asked, TOPICS, {"rows": rows, "count": count})
 
 
 async def _revoke(asked: Asked) -> Response:

@@ -6,10 +6,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, shows
+from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import charts, rate, share
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, shows
 from tunnelrelay.dashboard.views.kept_out import visitors
 from tunnelrelay.manage.traffic import Figures
 
@@ -58,7 +58,7 @@ async def _events(asked: Asked) -> Response:
         return asked.written("overview/lists.html", **_lists(asked))
 
     # What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay.
-    return live.stream(asked, ("tunnels", "edges"), {"now": now, "lists": lists})
+    return sse.stream(asked, ("tunnels", "edges"), {"now": now, "lists": lists})
 
 
 def _now(asked: Asked) -> dict[str, Any]:

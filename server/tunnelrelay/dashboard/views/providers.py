@@ -4,9 +4,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.dashboard.views.for_admins import for_admins

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard import sse
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, shows
 from tunnelrelay.manage.traffic import TrafficRow, Verdict
 
 ROWS = 50
@@ -60,7 +60,7 @@ async def _events(asked: Asked) -> Response:
         is_filtered, names = bool(_filters(asked)), names_of_tunnels(asked)
         return asked.written("traffic/rows.html", rows=_rows(asked), names=names, is_filtered=is_filtered)
 
-    return live.stream(asked, ("traffic",), {"rows": rows})
+    return sse.stream(asked, ("traffic",), {"rows": rows})
 
 
 async def _one(asked: Asked) -> Response:

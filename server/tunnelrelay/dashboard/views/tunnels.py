@@ -5,10 +5,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard import live
-from tunnelrelay.dashboard.asked import Asked, does, shows
+from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import rate, share
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -36,7 +36,7 @@ async def _list_events(asked: Asked) -> Response:
     async def agents() -> str:
         return asked.written("tunnels/agent_rows.html", **_all(asked))
 
-    return live.stream(asked, ("tunnels",), {"tunnels": tunnels, "agents": agents})
+    return sse.stream(asked, ("tunnels",), {"tunnels": tunnels, "agents": agents})
 
 
 async def _one(asked: Asked) -> Response:
@@ -47,7 +47,7 @@ async def _one_events(asked: Asked) -> Response:
     async def facts() -> str:
         return asked.written("tunnels/facts.html", **_tunnel(asked))
 
-    return live.stream(asked, ("tunnels",), {"facts": facts})
+    return sse.stream(asked, ("tunnels",), {"facts": facts})
 
 
 async def _drain(asked: Asked) -> Response:
@@ -64,7 +64,7 @@ async def _agent_events(asked: Asked) -> Response:
     async def facts() -> str:
         return asked.written("tunnels/agent_facts.html", **_session(asked))
 
-    return live.stream(asked, ("tunnels",), {"facts": facts})
+    return sse.stream(asked, ("tunnels",), {"facts": facts})
 
 
 async def _stop(asked: Asked) -> Response:

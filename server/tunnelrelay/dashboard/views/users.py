@@ -5,9 +5,9 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelrelay.dashboard.asked import Asked, does, shows
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
+from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.for_admins import for_admins
 from tunnelrelay.manage.problems import Kind, ManageError
 from tunnelrelay.manage.sign_ins import sign_in_link

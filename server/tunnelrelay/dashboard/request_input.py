@@ -9,12 +9,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tunnelrelay.dashboard import render
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.navigation import Group
-from tunnelrelay.dashboard.said import said
 from tunnelrelay.manage.actor import Actor
-from tunnelrelay.web.reading import field_values, query_params
+from tunnelrelay.web.request_parsing import field_values, query_params
 
 KEY = "dashboard"
 """Where in the scope the guard leaves an `Asked`. A handler behind no guard finds none, and answers no one."""
@@ -68,7 +68,7 @@ class Asked:
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A whole page."""
-        shown = {"said": said(self.query("said")), **context}
+        shown = {"said": flash_text(self.query("said")), **context}
         return HTMLResponse(self.written(template, **shown), status)
 
     def part(self, template: str, *, status: int = 200, **context: Any) -> Response:
@@ -84,7 +84,7 @@ class Asked:
 
         Args:
             path: On this host.
-            said: A word of `SAID`, shown there once.
+            said: A key of `TEXTS` in flash.py, shown there once.
         """
         where = f"{path}{'&' if '?' in path else '?'}said={said}" if said else path
         if self.by_htmx:

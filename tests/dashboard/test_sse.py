@@ -12,7 +12,7 @@ from tests.support.dashboard import DashboardClient, actor_for, signed_in
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.dashboard import live
+from tunnelrelay.dashboard import sse
 from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.observe.feed import MAX_OF_ONE
 from tunnelrelay.store.resources import UserRow
@@ -106,9 +106,9 @@ async def test_row146_a_stream_rests_after_much_work_whatever_changes_and_ends_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Row 146."""
-    monkeypatch.setattr(live, "REST_FACTOR", 1e9)
-    monkeypatch.setattr(live, "MAX_REST_SECONDS", 1e9)
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(sse, "REST_FACTOR", 1e9)
+    monkeypatch.setattr(sse, "MAX_REST_SECONDS", 1e9)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 0.001)
     async with world(tmp_path) as w, signed_in(w) as admin, following(admin, "/edges/events") as events:
         assert (await events.next())[0] == "rows"
         await make_edge(w)
@@ -190,8 +190,8 @@ async def test_a_stream_ends_at_once_when_its_page_is_left(tmp_path: Path, monke
 
 
 async def test_a_stream_with_nothing_to_say_says_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live, "PING_SECONDS", 0.0)
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(sse, "PING_SECONDS", 0.0)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 0.001)
     async with world(tmp_path) as w, signed_in(w) as admin, following(admin, "/edges/events") as events:
         async for line in events.answer.aiter_lines():
             if line.startswith(":"):
@@ -203,7 +203,7 @@ async def test_a_stream_with_nothing_to_say_says_that_it_is_there(tmp_path: Path
 @pytest.mark.parametrize("text", ["", "a\nb", "a\r\nevent: over\r\ndata: x", "a\rdata: b", "a\u2028b"])
 def test_no_text_ends_its_event_or_begins_another(text):
     """Row 139."""
-    lines = live.event("rows", text).split("\n")
+    lines = sse.event("rows", text).split("\n")
 
     assert lines[0] == "event: rows"
     assert lines[-2:] == ["", ""]

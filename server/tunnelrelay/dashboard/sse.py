@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 
 from starlette.responses import Response, StreamingResponse
 
-from tunnelrelay.dashboard.asked import Asked
-from tunnelrelay.dashboard.who import who
+from tunnelrelay.dashboard.current_user import current_user
+from tunnelrelay.dashboard.request_input import Asked
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.traffic import Changes
 
@@ -94,5 +94,5 @@ async def _change_or_look(changes: Changes, seconds: float) -> None:
 
 async def _is_signed_in(asked: Asked) -> bool:
     """Whether they are still who they were: a user who is no administrator any more sees less from now on."""
-    now = await who(asked.deps, asked.request.scope)
+    now = await current_user(asked.deps, asked.request.scope)
     return now is not None and now.actor == asked.actor

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class LateApp:
+class LazyApp:
     """The ASGI app that `make` returns. It is made once, in a thread: tunnels go on meanwhile.
 
     Args:

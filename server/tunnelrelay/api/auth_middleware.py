@@ -20,7 +20,7 @@ from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import Inside
 from tunnelrelay.policy.limits import Buckets, address_key
-from tunnelrelay.web.reading import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, inside_of
 
 SCHEMA_PATH = "/openapi.json"
 MAX_BODY = 64 * 1024
@@ -64,7 +64,7 @@ class Refusal(Exception):
     headers: Mapping[str, str] | None = None
 
 
-class Door:
+class AuthMiddleware:
     """See the module. An ASGI app around the one that has the routes.
 
     Args:

@@ -1,7 +1,7 @@
-"""What a page says once after something was done. The address carries the word, never the sentence: whoever makes
-links can choose among these and write none of his own."""
+"""Messages shown once after an action. The URL carries a key of `TEXTS`, never a text, so that a link from elsewhere
+cannot put words on a page."""
 
-SAID = {
+TEXTS = {
     "saved": "Saved. It holds from the next request on.",
     "created": "Created.",
     "kept": "Saved.",
@@ -19,6 +19,6 @@ SAID = {
 }
 
 
-def said(word: str) -> str:
-    """The sentence; "" for words that are none of ours."""
-    return SAID.get(word, "")
+def flash_text(key: str) -> str:
+    """The message of a key; "" for an unknown one."""
+    return TEXTS.get(key, "")

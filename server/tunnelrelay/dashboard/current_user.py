@@ -1,33 +1,33 @@
-"""Who is signed in, by a request's cookies: ours, or that of the operator's OpenID provider on this host."""
+"""Find the signed-in user by a request's cookies: the dashboard's own, or that of the operator's OpenID login."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelrelay.dashboard import cookie
-from tunnelrelay.dashboard.deps import Deps
+from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.oidc.cookies import CookieJar
-from tunnelrelay.web.reading import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, inside_of
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class CurrentUser:
     """A user who is signed in.
 
     Attributes:
-        session: The value of the cookie that says so: what CSRF tokens are made of.
+        session: The value of the session cookie; CSRF tokens are derived from it.
     """
 
     actor: Actor
     session: bytes = field(repr=False)
 
 
-async def who(deps: Deps, scope: Mapping[str, Any]) -> Who | None:
-    """Who this request's cookies belong to; None for no one.
+async def current_user(deps: Deps, scope: Mapping[str, Any]) -> CurrentUser | None:
+    """Return the user whom this request's cookies sign in, or None.
 
     Raises:
-        ManageError: AWAY. It cannot be read; refuse.
+        ManageError: AWAY. The store cannot be read; refuse the request.
     """
     inside = inside_of(scope)
     cookies = field_values(scope, b"cookie")
@@ -37,9 +37,9 @@ async def who(deps: Deps, scope: Mapping[str, Any]) -> Who | None:
     if ours is not None:
         actor = await sign_ins.actor_of(ours.decode("ascii"), peer=inside.peer.host, request_id=inside.request_id)
         if actor is not None:
-            return Who(actor, ours)
+            return CurrentUser(actor, ours)
     theirs = CookieJar(is_secure).session_in(cookies)
     if sign_ins.oidc is None or theirs is None:
         return None
     actor = await sign_ins.oidc.actor_of(cookies, peer=inside.peer.host, request_id=inside.request_id)
-    return None if actor is None else Who(actor, theirs)
+    return None if actor is None else CurrentUser(actor, theirs)

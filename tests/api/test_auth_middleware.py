@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tests.api.asking import ADDRESS, LOCAL, REQUEST_ID, Program
-from tunnelrelay.api.door import MAX_BODY, WRONG_KEYS_BURST, Call, Door
+from tunnelrelay.api.auth_middleware import MAX_BODY, WRONG_KEYS_BURST, AuthMiddleware, Call
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.problems import Kind, ManageError
 
@@ -54,8 +54,8 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def door(keys, now) -> Door:
-    return Door(echo, address=ADDRESS, keys=keys, schema=echo, monotonic=lambda: now[0])
+def door(keys, now) -> AuthMiddleware:
+    return AuthMiddleware(echo, address=ADDRESS, keys=keys, schema=echo, monotonic=lambda: now[0])
 
 
 async def test_a_good_key_is_let_in_and_the_app_knows_whose_it_is(door, keys):
@@ -241,7 +241,7 @@ async def test_no_answer_is_kept_or_shown_by_a_browser(door, key):
 
 
 async def test_a_local_relay_leads_on_where_it_was_asked(keys):
-    door = Door(echo, address=LOCAL, keys=keys, schema=echo)
+    door = AuthMiddleware(echo, address=LOCAL, keys=keys, schema=echo)
 
     plain = await Program(door, GOOD, address=LOCAL).ask("GET", "/tunnels")
     prefixed = await Program(door, GOOD, address=LOCAL).ask("GET", "/_tunnel/api/tunnels")

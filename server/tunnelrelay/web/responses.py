@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from tunnelrelay.model import Field, Reply, Visit
 from tunnelrelay.pages.page import error_reply
-from tunnelrelay.web.reading import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, inside_of
 
 _OPENED = frozenset({Visit.NAVIGATION, Visit.FORM, Visit.PASSED_ON})
 """A page that is opened, also at the end of a provider's redirects where a service worker has seen it first."""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tunnelrelay.web.late import LateApp
+from tunnelrelay.web.lazy_app import LazyApp
 
 
 class Maker:
@@ -29,14 +29,14 @@ class Maker:
 
 async def test_nothing_is_made_before_the_first_request():
     maker = Maker()
-    LateApp(maker)
+    LazyApp(maker)
 
     assert maker.made == 0
 
 
 async def test_many_first_requests_make_one_app():
     maker = Maker()
-    late = LateApp(maker)
+    late = LazyApp(maker)
 
     await asyncio.gather(*(late({}, None, None) for _ in range(20)))
 
@@ -45,7 +45,7 @@ async def test_many_first_requests_make_one_app():
 
 async def test_an_app_that_could_not_be_made_is_made_by_the_next_request():
     maker = Maker(failures=1)
-    late = LateApp(maker)
+    late = LazyApp(maker)
 
     with pytest.raises(ImportError):
         await late({}, None, None)
