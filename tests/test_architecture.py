@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"tunnelctl": ROOT / "tunnelctl", "tunnelrelay": ROOT / "server" / "tunnelrelay"}
 
-SHARED = "tunnelctl.wire tunnelctl.http1 tunnelctl.link"
+SHARED = "tunnelctl.wire tunnelctl.policy tunnelctl.http1 tunnelctl.link"
 GROUND = "tunnelrelay.model tunnelrelay.ids tunnelrelay.address tunnelrelay.config"
 MIDDLE = "tunnelrelay.store tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe"
 
@@ -24,6 +24,7 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.http1": "",
     "tunnelctl.oidc": "",
     "tunnelctl.line_writer": "",
+    "tunnelctl.policy": "tunnelctl.wire",
     "tunnelctl.secret": "",
     "tunnelctl.secret_source": "",
     "tunnelctl.nearest": "",
@@ -40,7 +41,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.address": "tunnelrelay.model tunnelctl.wire",
     "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.secret tunnelctl.nearest",
     "tunnelrelay.pages": GROUND,
-    "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
+    "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.policy tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,
     "tunnelrelay.observe": f"tunnelctl.secret {GROUND}",
     "tunnelrelay.systemd": "",
@@ -57,10 +58,10 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.manage": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelrelay.tokens "
     "tunnelrelay.oidc tunnelrelay.agents",
     # The store's rows only: what is in them is shown, asking for them is for `manage`.
-    "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelrelay.store tunnelrelay.policy "
-    "tunnelrelay.manage tunnelrelay.web",
-    "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.oidc tunnelctl.secret tunnelrelay.manage "
-    "tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
+    "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelrelay.store "
+    "tunnelrelay.policy tunnelrelay.manage tunnelrelay.web",
+    "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelctl.secret "
+    "tunnelrelay.manage tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
@@ -85,7 +86,7 @@ TOP = {
 }
 """What wires the parts together may import every floor, and no floor may import it."""
 
-PURE = ("tunnelctl.wire", "tunnelctl.http1", "tunnelctl.oidc", "tunnelrelay.policy")
+PURE = ("tunnelctl.wire", "tunnelctl.policy", "tunnelctl.http1", "tunnelctl.oidc", "tunnelrelay.policy")
 IMPURE_MODULES = {"asyncio", "os", "random", "secrets", "select", "socket", "ssl", "subprocess", "threading", "time"}
 """What Sans-I/O code must not touch: the clock, the network and chance come in as arguments."""
 

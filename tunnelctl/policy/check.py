@@ -1,0 +1,124 @@
+"""What is wrong with a `PolicySpec`, told by setting: the same at the agent, before it dials, and at the relay.
+
+Judged by the spec alone. The relay knows more, and checks that beside this: which issuers it calls, which it has seen
+to sign for the whole world, which header fields are its own.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from tunnelctl.policy import values
+from tunnelctl.policy.fields import (
+    FIELDS,
+    MAX_NETWORKS,
+    MAX_TOKEN_ISSUERS,
+    MIN_LOCAL_RECHECK,
+    PolicyField,
+)
+from tunnelctl.policy.named import is_named
+from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
+
+
+def check_policy(
+    spec: PolicySpec, *, min_recheck: int = MIN_LOCAL_RECHECK, allows_short_passwords: bool = False
+) -> list[Problem]:
+    """What is wrong with these rules, each with the setting it is about; empty when nothing is.
+
+    Args:
+        min_recheck: Seconds between two questions to the provider, at least. By default as at a relay that serves its
+            own machine, which is the laxest.
+        allows_short_passwords: They lie in the store, and may be of a time that knew no shortest one.
+    """
+    if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
+        text = f"{count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"
+        return [Problem("cidr_allow", text)]
+    problems = []
+    for row in FIELDS:
+        if row.path == "oidc.recheck_seconds":
+            row = replace(row, low=min_recheck)
+        elif row.kind == "password" and allows_short_passwords:
+            row = replace(row, check=values.user_and_password)
+        found = (text for value in _values_in(spec, row) for text in check_field(row, value))
+        problems += [Problem(row.path, text) for text in islice(found, MAX_PROBLEMS)]  # no more are told
+    return problems + _check_together(spec)
+
+
+def check_field(row: PolicyField, value: Any) -> Iterator[str]:
+    """What is wrong with the value of one setting: of a list with each entry, and with their number."""
+    if not row.is_list:
+        yield from _check_one(row, value)
+        return
+    if row.max_count is not None and len(value) > row.max_count:
+        yield f"{len(value)} of them, expected at most {row.max_count}"
+    for one in value:
+        yield from _check_one(row, one)
+
+
+def _check_one(row: PolicyField, value: Any) -> Iterator[str]:
+    texts = value if isinstance(value, tuple) else (value,)
+    longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+    if row.max_length is not None and longest > row.max_length:
+        yield f"it has {longest} characters, expected at most {row.max_length}"
+    elif row.kind == "choice" and value not in row.words:
+        yield f"{value[:64]!r} is none of {', '.join(row.words)}"
+    elif row.kind == "duration":
+        if not (row.low <= value <= row.high or (row.is_zero_never and value == 0)):
+            yield f"it is {value} s, must be {'0 (never) or ' if row.is_zero_never else ''}{row.low} to {row.high}"
+    elif text := row.check(value):
+        yield text
+
+
+def _values_in(spec: PolicySpec, row: PolicyField) -> list[Any]:
+    """The setting's values in the spec: one, none where it is not used, one for each issuer of tokens."""
+    holder: Any = getattr(spec, row.part)
+    if holder is None or (row.path in CLIENT and spec.oidc is not None and is_named(spec.oidc.issuer)):
+        return []
+    if row.part == "jwt":
+        return [getattr(jwt, row.name) for jwt in spec.jwt[:MAX_TOKEN_ISSUERS]]
+    return [holder if row.path == row.part else getattr(holder, row.name)]
+
+
+CLIENT = ("oidc.client_id", "oidc.client_secret")
+"""What a provider that the relay knows by name has already."""
+
+
+def _check_together(spec: PolicySpec) -> list[Problem]:
+    """Settings that do not go together."""
+    return [Problem(path, text) for path, judge in _RULES for text in judge(spec)]
+
+
+def _one_proof(spec: PolicySpec) -> Iterator[str]:
+    if spec.basic_auth and spec.oidc is not None:
+        yield "not together with --oidc; visitors prove who they are in one way"
+    if spec.basic_auth and spec.jwt:
+        yield "not together with --jwt-issuer; both are read from the Authorization header"
+
+
+def _params(spec: PolicySpec) -> Iterator[str]:
+    params = spec.oidc.request_params if spec.oidc is not None else ()
+    if len({name for name, _ in params}) != len(params):
+        yield "a request parameter is given twice"
+    if spec.oidc is not None and spec.oidc.callback == "host" and ("response_mode", "form_post") in params:
+        # A form that another site sends comes without the login's cookie, and no hop in between brings it along.
+        yield "with the callback at the endpoint's own host, response_mode cannot be form_post"
+
+
+def _issuers(spec: PolicySpec) -> Iterator[str]:
+    """One issuer, one set of rules: else a token refused by the stricter one would be let in by the other."""
+    issuers = [jwt.issuer.rstrip("/") for jwt in spec.jwt]
+    if len(issuers) > MAX_TOKEN_ISSUERS:
+        yield f"{len(issuers)} issuers, expected at most {MAX_TOKEN_ISSUERS}"
+    if spec.oidc is not None and spec.oidc.issuer.rstrip("/") in issuers:
+        yield "this issuer is the login's own: its tokens are taken with an audience for bearers there"
+    elif len(set(issuers)) != len(issuers):
+        yield "an issuer is named twice"
+
+
+_RULES: tuple[tuple[str, Callable[[PolicySpec], Iterator[str]]], ...] = (
+    ("basic_auth", _one_proof),
+    ("oidc.request_params", _params),
+    ("jwt.issuer", _issuers),
+)

@@ -1,0 +1,78 @@
+"""Who is let in, in words: for the person who opens a tunnel, and for those who look at it at the relay. Pure."""
+
+from collections.abc import Iterable
+
+from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
+
+OPEN_TO_THE_WORLD = {
+    "https://accounts.google.com": "a Google account",
+    "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": "a personal Microsoft account",
+    "https://gitlab.com": "a GitLab.com account",
+    "https://appleid.apple.com": "an Apple account",
+    "https://www.facebook.com": "a Facebook account",
+    "https://www.linkedin.com/oauth": "a LinkedIn account",
+}
+"""Issuers where everybody can get an account: without a rule such a login lets everybody in, and the words say so."""
+
+
+def describe(policy: PolicySpec) -> str:
+    """Who may visit, as one sentence without a full stop. Holds no secret."""
+    who = "; ".join([*_people(policy), *map(_programs, policy.jwt)])
+    if policy.cidr_allow:
+        who += f", from {one_of(policy.cidr_allow)} only"
+    if policy.cidr_deny:
+        who += f", not from {one_of(policy.cidr_deny)}"
+    return who
+
+
+def one_of(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    words = list(words)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _people(policy: PolicySpec) -> list[str]:
+    if policy.oidc is not None:
+        tokens = [audience or policy.oidc.client_id or "its client id" for audience in policy.oidc.bearer]
+        if not tokens:
+            return [_signed_in(policy.oidc)]
+        programs = f"programs with a token of {policy.oidc.issuer} for {one_of(tokens)}, by the same rules"
+        return [_signed_in(policy.oidc), programs]
+    if policy.basic_auth:
+        users = [pair.partition(":")[0] for pair in policy.basic_auth]
+        return [f"everyone who knows the password of {one_of(users)}"]
+    if policy.jwt:
+        return []
+    return ["anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"]
+
+
+def _programs(jwt: JwtSpec) -> str:
+    values: dict[str, list[str]] = {}
+    for name, value in jwt.claims:
+        values.setdefault(name, []).append(value)
+    rules = [f"{name} {one_of(texts)}" for name, texts in values.items()]
+    whose = f" that says {' and '.join(rules)}" if rules else ", whichever account it is for"
+    return f"programs with a token of {jwt.issuer} for {jwt.audience}{whose}"
+
+
+def _signed_in(oidc: OidcSpec) -> str:
+    rules = _rules(oidc)
+    account = OPEN_TO_THE_WORLD.get(oidc.issuer.rstrip("/"))
+    if rules:
+        return f"people who log in at {oidc.issuer} and {' and '.join(rules)}"
+    if account:
+        return f"anyone with {account}: no rule narrows it"
+    return f"anyone who can log in at {oidc.issuer}"
+
+
+def _rules(oidc: OidcSpec) -> list[str]:
+    """One clause for each kind of rule; within a kind one match is enough, of the kinds all must match."""
+    rules = []
+    mail = [*oidc.allow_emails, *(f"anything@{domain.removeprefix('@')}" for domain in oidc.allow_domains)]
+    if mail:
+        rules.append(f"have the verified e-mail {one_of(mail)}")
+    if oidc.allow_groups:
+        rules.append(f"are in the group {one_of(oidc.allow_groups)}")
+    if oidc.allow_claims:
+        rules.append(f"have the claim {one_of(f'{name}={value}' for name, value in oidc.allow_claims)}")
+    return rules

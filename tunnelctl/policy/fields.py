@@ -1,0 +1,443 @@
+"""THE table of the settings of a policy: one row for each, with everything that both ends know about it.
+
+From it come the flags of `tunnel http` and their help, the keys of the agent's file, the fields of the API's modules,
+the dashboard's forms, the checks of both ends, and the reference. The value itself is a field of `PolicySpec` or of a
+struct in it (`wire/messages.py`), which has its type and its default too. Next: `parse.py`, from typed texts to a
+`PolicySpec`; `check.py`, from a `PolicySpec` to what is wrong with it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from tunnelctl.policy import values
+from tunnelctl.policy.durations import format_duration
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
+
+Kind = Literal[
+    "text", "secret", "choice", "switch", "duration", "email", "domain", "pair", "password", "network", "origin",
+    "header", "header_name",
+]  # fmt: skip
+"""What one value is. On the wire `duration` is seconds, `pair` and `header` are (name, value), all others are text."""
+Section = Literal["Login", "Other rules", "Headers"]
+"""Below which title `tunnel http --help` and the reference list it."""
+Card = Literal["", "Identity provider", "Who may pass", "Sessions", "More"]
+"""On which card of its dashboard form it stands; "" in a form of one card, and where the form does not show it."""
+
+MAX_SESSION = 30 * 24 * 3600
+"""Seconds. A login that lasts longer than this is no longer a login."""
+MIN_RECHECK = 10
+"""Seconds. More often than this is a load on the provider that no owner can mean."""
+MIN_LOCAL_RECHECK = 1
+"""The same at a relay that serves its own machine only: users who try things out there may want to see them happen."""
+MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
+"""Characters. A session is kept with both."""
+MAX_TOKEN_TEXT = 512
+"""Characters of an audience, or of a token claim's name or value."""
+MAX_TOKEN_ISSUERS, MAX_AUDIENCES, MAX_CLAIM_RULES = 8, 16, 32
+"""Issuers of tokens, audiences of each, claim rules of each. Each of these is looked at for every token."""
+MAX_REQUEST_PARAMS = 16
+MAX_NETWORKS = 1000
+"""Of both lists together. Each takes half a kilobyte for as long as the endpoint is there."""
+API_LIST, API_RULES = 100, 1000
+"""Entries of one list in the API; of a list of people, one by one if need be, or of networks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyField:
+    """One setting.
+
+    Attributes:
+        path: Its place in `PolicySpec`, with dots, as `Problem.field` names it: `oidc.allow_emails`. The names of
+            `jwt` stand for those of each `JwtSpec` in it.
+        kind: What one value is.
+        is_list: There may be several values.
+        check: Takes one value as the wire has it; returns what is wrong with it, "" for nothing.
+        choices: The words it takes, each with what a form says for it.
+        low, high: Seconds of a duration; 0 below `low` is allowed where `is_zero_never`.
+        is_zero_never: 0 stands for never.
+        max_length: Characters of one text; None where `check` or a message's size limits it.
+        max_count: Values of a list, at both ends; None where only a message's size limits them.
+
+        flag: Of `tunnel http`.
+        metavar: How the flag's value is shown.
+        section: Where the flag's help and its row in the reference stand.
+        help: What it does, in one sentence: for `--help`, the reference, the API's description and the form's hint.
+        more: Sentences that only the reference adds.
+        default: The default in words, where it is not the struct's own or not to be seen there.
+        has_variable: An environment variable stands for the flag; see `variable`.
+        key: In the agent's configuration file, with dots; "" where the file has none.
+
+        module: Of the API, and of an edge's settings; "" for a field of the edge itself.
+        api_name: Its name in that module.
+        is_marked_as_module: Problems with it are marked at the module as a whole.
+        api_length, api_count: Characters of a text and entries of a list that the API takes.
+
+        label: In a form; "" where no form shows it.
+        card: Of its form.
+        placeholder: An example in an empty field.
+        is_area: The form shows it with one value a line.
+
+        is_of_provider: Says how to speak with the provider: not allowed beside `@name`, whose operator says it.
+    """
+
+    path: str
+    kind: Kind = "text"
+    is_list: bool = False
+    check: Callable[[Any], str] = values.anything
+    choices: tuple[tuple[str, str], ...] = ()
+    low: int = 0
+    high: int = 0
+    is_zero_never: bool = False
+    max_length: int | None = None
+    max_count: int | None = None
+
+    flag: str
+    metavar: str = ""
+    section: Section
+    help: str
+    more: str = ""
+    default: str = ""
+    has_variable: bool = False
+    key: str = ""
+
+    module: str = ""
+    api_name: str
+    is_marked_as_module: bool = False
+    api_length: int = 255
+    api_count: int = API_LIST
+
+    label: str = ""
+    card: Card = ""
+    placeholder: str = ""
+    is_area: bool = False
+
+    is_of_provider: bool = False
+
+    @property
+    def part(self) -> str:
+        """The field of `PolicySpec` it is in: `oidc`."""
+        return self.path.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the struct that holds it: `allow_emails`."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def parameter(self) -> str:
+        """What click calls the flag: `oidc_allow_email`."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that stands for the flag; "" without one."""
+        return f"TUNNELCTL_{self.parameter.upper()}" if self.has_variable else ""
+
+    @property
+    def pointer(self) -> str:
+        """Where the API and the dashboard mark a problem with it: `oidc.inactivity_timeout`."""
+        if self.is_marked_as_module or not self.module:
+            return self.module or self.api_name
+        return f"{self.module}.{self.api_name}"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must never be shown."""
+        return self.kind in ("secret", "password", "header")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of a choice."""
+        return tuple(word for word, _ in self.choices)
+
+    @property
+    def default_text(self) -> str:
+        """What holds without it, for people; "" for nothing worth saying."""
+        if self.default or self.is_list or self.kind == "switch":
+            return self.default
+        value = default_of(self)
+        return format_duration(value) if self.kind == "duration" else value or ""
+
+
+# fmt: off
+FIELDS: tuple[PolicyField, ...] = (
+    # Who signs visitors in.
+    PolicyField(
+        path="oidc.issuer", check=values.issuer_or_name, max_length=MAX_ISSUER,
+        flag="--oidc", metavar="ISSUER|@NAME", section="Login", has_variable=True, key="oidc.issuer_url",
+        help="OpenID provider at which visitors log in: its issuer URL, or @NAME of one that the relay knows.",
+        module="oidc", api_name="issuer",
+        label="Issuer URL", card="Identity provider", placeholder="https://login.example.com",
+    ),
+    PolicyField(
+        path="oidc.client_id", check=values.credential, max_length=MAX_CLIENT_ID, is_of_provider=True,
+        flag="--oidc-client-id", metavar="ID", section="Login", has_variable=True, key="oidc.client_id",
+        help="Client id at the provider.",
+        module="oidc", api_name="client_id", label="Client ID", card="Identity provider",
+    ),
+    PolicyField(
+        path="oidc.client_secret", kind="secret", check=values.credential, is_of_provider=True,
+        flag="--oidc-client-secret", metavar="SECRET", section="Login", has_variable=True, key="oidc.client_secret",
+        help="Client secret at the provider.",
+        module="oidc", api_name="client_secret", api_length=1024, label="Client secret", card="Identity provider",
+    ),
+    PolicyField(
+        path="oidc.scopes", is_list=True, check=values.scope, is_of_provider=True,
+        flag="--oidc-scope", metavar="SCOPE", section="Login", key="oidc.scopes",
+        help="Scope to ask for besides openid, profile and email.",
+        module="oidc", api_name="scopes", label="Scopes", card="Identity provider", placeholder="groups",
+    ),
+    # Who of them is let in.
+    PolicyField(
+        path="oidc.allow_emails", kind="email", is_list=True, check=values.email,
+        flag="--oidc-allow-email", metavar="EMAIL", section="Login", key="oidc.allow_emails",
+        help="Let in a visitor with this verified e-mail address.",
+        module="oidc", api_name="allow_emails", api_count=API_RULES,
+        label="E-mail addresses", card="Who may pass", placeholder="ann@example.com", is_area=True,
+    ),
+    PolicyField(
+        path="oidc.allow_domains", kind="domain", is_list=True, check=values.domain,
+        flag="--oidc-allow-domain", metavar="DOMAIN", section="Login", key="oidc.allow_domains",
+        help="Let in visitors with a verified e-mail address at exactly this domain.",
+        module="oidc", api_name="allow_domains", api_count=API_RULES,
+        label="E-mail domains", card="Who may pass", placeholder="example.com", is_area=True,
+    ),
+    PolicyField(
+        path="oidc.allow_groups", is_list=True, check=values.filled,
+        flag="--oidc-allow-group", metavar="GROUP", section="Login", key="oidc.allow_groups",
+        help="Let in members of this group, as the provider names it.",
+        module="oidc", api_name="allow_groups", api_count=API_RULES,
+        label="Groups", card="Who may pass", placeholder="engineering", is_area=True,
+    ),
+    PolicyField(
+        path="oidc.allow_claims", kind="pair", is_list=True, check=values.claim_rule,
+        flag="--oidc-allow-claim", metavar="NAME=VALUE", section="Login", key="oidc.allow_claims",
+        help="Let in visitors whose claim NAME has this value.",
+        module="oidc", api_name="allow_claims",
+        label="Claims", card="Who may pass", placeholder="department=platform", is_area=True,
+    ),
+    # How long a login holds.
+    PolicyField(
+        path="oidc.idle_seconds", kind="duration", low=1, high=MAX_SESSION,
+        flag="--oidc-idle-session-duration", metavar="DURATION", section="Login",
+        help="End a login that was not used for this long.", more="Like `30m` or `1h30m`.",
+        module="oidc", api_name="inactivity_timeout", label="Idle for", card="Sessions",
+    ),
+    PolicyField(
+        path="oidc.max_seconds", kind="duration", low=1, high=MAX_SESSION,
+        flag="--oidc-max-session-duration", metavar="DURATION", section="Login",
+        help="End a login that is this old.",
+        module="oidc", api_name="maximum_duration", label="At most", card="Sessions",
+    ),
+    PolicyField(
+        path="oidc.recheck_seconds", kind="duration", low=MIN_RECHECK, high=MAX_SESSION, is_zero_never=True,
+        flag="--oidc-userinfo-refresh-interval", metavar="DURATION", section="Login",
+        help="Ask the provider again who a visitor is this often; 0 for never.",
+        more="The rules are applied again then.",
+        module="oidc", api_name="auth_check_interval", label="Ask again every", card="Sessions",
+    ),
+    PolicyField(
+        path="oidc.on_recheck_error", kind="choice",
+        choices=(
+            ("keep", "keep visitors signed in"), ("login", "make them sign in again"), ("502", "show an error"),
+        ),
+        flag="--oidc-refresh-error", section="Login",
+        help="What to do with visitors while the provider cannot be asked again.",
+        more="`keep` keeps them for twice the interval, `login` sends them to log in, `502` shows an error until the "
+        "provider answers.",
+        module="oidc", api_name="on_recheck_error", label="When the provider does not answer", card="More",
+    ),
+    # How the login must be made, and how the provider's claims are read.
+    PolicyField(
+        path="oidc.request_params", kind="pair", is_list=True, check=values.request_param,
+        max_count=MAX_REQUEST_PARAMS,
+        flag="--oidc-request-param", metavar="NAME=VALUE", section="Login",
+        help="Add a parameter to the authorization request, such as acr_values, prompt or max_age.",
+        more="Never one of the login's own. A `max_age` is also checked in the ID token.",
+        module="oidc", api_name="request_params",
+    ),
+    PolicyField(
+        path="oidc.require_acr", is_list=True, check=values.acr,
+        flag="--oidc-require-acr", metavar="ACR", section="Login",
+        help="Take only logins that the provider's acr claim calls this, or another one that is given.",
+        module="oidc", api_name="require_acr", label="Required acr", card="More",
+    ),
+    PolicyField(
+        path="oidc.groups_claim", check=values.claim_name, is_of_provider=True,
+        flag="--oidc-groups-claim", metavar="NAME", section="Login",
+        help="Claim that lists a visitor's groups; dots lead into objects.", more="As in `realm_access.roles`.",
+        module="oidc", api_name="groups_claim", label="Groups claim", card="More",
+    ),
+    PolicyField(
+        path="oidc.email_verified", kind="choice", is_of_provider=True,
+        choices=(
+            ("claim", "when the provider says true"), ("text", "also by the text “true”"),
+            ("assumed", "unless the provider denies it"),
+        ),
+        flag="--oidc-email-verified", section="Login",
+        help="When an e-mail address counts as verified.",
+        more="`claim`: when the provider says `true`; `text`: also when it says `\"true\"`; `assumed`: unless it says "
+        "otherwise. Read [who can then claim an address](../guides/entra-id.md#e-mail-and-why-it-is-not-taken) first.",
+        module="oidc", api_name="email_verified", label="An e-mail address is verified", card="More",
+    ),
+    PolicyField(
+        path="oidc.callback", kind="choice", is_of_provider=True,
+        choices=(
+            ("relay", "the relay's own address"), ("shared", "the one address of all owners"),
+            ("host", "the endpoint's own host"),
+        ),
+        flag="--oidc-callback", section="Login",
+        help="Where the provider sends visitors back to.",
+        more="`shared` is the one address of all owners, `host` the endpoint's own host.",
+        module="oidc", api_name="callback",
+    ),
+    PolicyField(
+        path="oidc.allow_origins", kind="origin", is_list=True, check=values.origin,
+        flag="--oidc-cross-site", metavar="allow:ORIGIN", section="Login",
+        help="Origin of another site whose pages may use a visitor's login here.",
+        module="oidc", api_name="allow_origins",
+    ),
+    PolicyField(
+        path="oidc.allow_preflight", kind="switch",
+        flag="--oidc-allow-cors-preflight", section="Login",
+        help="Let CORS preflights pass without a login.", more="They pass without an identity too.",
+        module="oidc", api_name="options_passthrough",
+    ),
+    # Programs.
+    PolicyField(
+        path="oidc.bearer", is_list=True, check=values.audience_or_client, max_length=MAX_TOKEN_TEXT,
+        max_count=MAX_AUDIENCES,
+        flag="--oidc-bearer", metavar="[=AUDIENCE]", section="Other rules", default="the client id",
+        help="Take the provider's access tokens for this audience instead of a login.",
+        more="The rules about people hold for programs too. See [CI and programs](../guides/ci-and-programs.md).",
+        module="oidc", api_name="bearer",
+    ),
+    PolicyField(
+        path="jwt.issuer", check=values.issuer, max_length=MAX_ISSUER,
+        flag="--jwt-issuer", metavar="ISSUER", section="Other rules",
+        help="Take tokens of this issuer from programs, with or without --oidc.",
+        more="Without `--oidc` nothing else lets a visitor in. The next two options belong to the `--jwt-issuer` "
+        "before them on the command line.",
+        module="jwt", api_name="issuer", is_marked_as_module=True,
+    ),
+    PolicyField(
+        path="jwt.audience", check=values.audience, max_length=MAX_TOKEN_TEXT,
+        flag="--jwt-audience", metavar="AUDIENCE", section="Other rules",
+        help="Whom tokens of the issuer before it must be made for.", more="One for each `--jwt-issuer`.",
+        module="jwt", api_name="audience", is_marked_as_module=True,
+    ),
+    PolicyField(
+        path="jwt.claims", kind="pair", is_list=True, check=values.token_claim, max_length=MAX_TOKEN_TEXT,
+        max_count=MAX_CLAIM_RULES,
+        flag="--jwt-claim", metavar="NAME=VALUE", section="Other rules",
+        help="Claim that tokens of the issuer before it must have.",
+        more="Of each name that is given, one value must match, exactly. Needed for issuers that sign for everybody, "
+        "such as GitHub Actions.",
+        module="jwt", api_name="claims", is_marked_as_module=True,
+    ),
+    # Passwords and networks.
+    PolicyField(
+        path="basic_auth", kind="password", is_list=True, check=values.password,
+        flag="--basic-auth", metavar="USER:PASS", section="Other rules", key="basic_auth",
+        help="Let in visitors who give this user and password, of 8 characters at least.",
+        more="Not together with `--oidc`.",
+        module="basic_auth", api_name="credentials", is_marked_as_module=True, api_length=256,
+    ),
+    PolicyField(
+        path="cidr_allow", kind="network", is_list=True, check=values.network,
+        flag="--cidr-allow", metavar="NET", section="Other rules", key="ip_restriction.allow_cidrs",
+        help="Let in visitors from this network, and from no other that is not given too.",
+        more="With `--cidr-deny` at most 1,000.",
+        module="ip_restriction", api_name="allow", api_length=64, api_count=API_RULES,
+        label="Allow", placeholder="203.0.113.0/24", is_area=True,
+    ),
+    PolicyField(
+        path="cidr_deny", kind="network", is_list=True, check=values.network,
+        flag="--cidr-deny", metavar="NET", section="Other rules", key="ip_restriction.deny_cidrs",
+        help="Keep out visitors from this network, even where they are let in otherwise.",
+        module="ip_restriction", api_name="deny", api_length=64, api_count=API_RULES,
+        label="Deny", placeholder="198.51.100.7", is_area=True,
+    ),
+    # Headers.
+    PolicyField(
+        path="host_header", check=values.host_header,
+        flag="--host-header", metavar="rewrite|VALUE", section="Headers", default="preserve", key="host_header",
+        help="Host that the service sees: rewrite (its own), preserve (the visitor's), or a value.",
+        more="With the first and the last, `Origin` and `Referer` of the endpoint's own pages name that host too, and "
+        "redirects to it, or to a loopback address, come back as the public address.",
+        api_name="host_header",
+    ),
+    PolicyField(
+        path="request_headers.add", kind="header", is_list=True, check=values.header,
+        flag="--request-header-add", metavar="'N: V'", section="Headers", key="request_header.add",
+        help="Header to add to each request.",
+        module="request_headers", api_name="add", label="Add", placeholder="X-Environment: staging", is_area=True,
+    ),
+    PolicyField(
+        path="request_headers.remove", kind="header_name", is_list=True, check=values.header_name,
+        flag="--request-header-remove", metavar="N", section="Headers", key="request_header.remove",
+        help="Header to remove from each request.",
+        module="request_headers", api_name="remove", label="Remove", placeholder="X-Powered-By", is_area=True,
+    ),
+    PolicyField(
+        path="response_headers.add", kind="header", is_list=True, check=values.header,
+        flag="--response-header-add", metavar="'N: V'", section="Headers", key="response_header.add",
+        help="Header to add to each response.",
+        module="response_headers", api_name="add", label="Add", placeholder="X-Environment: staging", is_area=True,
+    ),
+    PolicyField(
+        path="response_headers.remove", kind="header_name", is_list=True, check=values.header_name,
+        flag="--response-header-remove", metavar="N", section="Headers", key="response_header.remove",
+        help="Header to remove from each response.",
+        module="response_headers", api_name="remove", label="Remove", placeholder="X-Powered-By", is_area=True,
+    ),
+)
+# fmt: on
+
+BY_PATH: Mapping[str, PolicyField] = {row.path: row for row in FIELDS}
+STRUCTS: Mapping[str, type[msgspec.Struct]] = {
+    "oidc": OidcSpec,
+    "jwt": JwtSpec,
+    "request_headers": HeaderEdit,
+    "response_headers": HeaderEdit,
+}
+"""Fields of `PolicySpec` that hold structs of their own, and those structs."""
+_OTHERS = {"weight": ("--weight", "weight"), "labels": ("--label", "labels")}
+"""Settings of a tunnel that a relay's refusal may name too: flag, and key of the agent's file."""
+
+FLAGS: Mapping[str, str] = {
+    "oidc": "--oidc",
+    "jwt": "--jwt-issuer",
+    **{row.path: row.flag for row in FIELDS},
+    **{path: flag for path, (flag, _) in _OTHERS.items()},
+}
+"""What a problem is about -> the flag for it."""
+KEYS: Mapping[str, str] = {
+    **FLAGS,
+    **{row.path: row.key for row in FIELDS if row.key},
+    **{path: key for path, (_, key) in _OTHERS.items()},
+}
+"""What a problem is about -> the key of the agent's file, or the flag where the file has none."""
+POINTERS: Mapping[str, str] = {row.path: row.pointer for row in FIELDS}
+"""What a problem is about -> the field of the API and of its form; what is not in here goes by its own name."""
+MODULES: Mapping[str, tuple[str, ...]] = {
+    module: tuple(dict.fromkeys(row.part for row in FIELDS if row.module == module))
+    for module in dict.fromkeys(row.module for row in FIELDS if row.module)
+}
+"""Every module of the API, named as ngrok names those it has too, and what it is in a `PolicySpec`."""
+
+
+def of_part(part: str) -> tuple[PolicyField, ...]:
+    """The settings in one field of `PolicySpec`, in the order of the table."""
+    return tuple(row for row in FIELDS if row.part == part)
+
+
+def default_of(row: PolicyField) -> Any:
+    """What the wire's struct has where the setting is not given; None where it must be given."""
+    struct = STRUCTS.get(row.part, PolicySpec)
+    defaults = struct.__struct_defaults__
+    names = struct.__struct_fields__[-len(defaults) :] if defaults else ()
+    return dict(zip(names, defaults, strict=True)).get(row.name)

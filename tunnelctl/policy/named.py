@@ -1,0 +1,19 @@
+"""Providers that a relay knows by name: `@work` stands where an issuer would. Pure."""
+
+import re
+
+from tunnelctl.wire.texts import NAME_PATTERN
+
+SIGN = "@"
+"""A provider's name begins with it; no issuer does."""
+_NAME = re.compile(f"{SIGN}{NAME_PATTERN}", re.ASCII)
+
+
+def is_named(issuer: str) -> bool:
+    """Whether this text names a provider instead of giving its issuer."""
+    return issuer.startswith(SIGN)
+
+
+def name_problem(issuer: str) -> str:
+    """Why this text cannot be a provider's name; "" when it can."""
+    return "" if _NAME.fullmatch(issuer) else f"{issuer[:80]!r} is not a provider's name like @work"
