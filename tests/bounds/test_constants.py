@@ -79,9 +79,9 @@ BY_REASON = {
         tunnelrelay.policy.connections: MAX_SESSION MAX_ISSUER MAX_CLIENT_ID
         tunnelrelay.policy.cookies: MAX_REMEMBERED
         tunnelrelay.policy.edits: MAX_ADDED
-        tunnelrelay.policy.login_wishes: MAX_AGE MAX_PARAMS
-        tunnelrelay.policy.names: MAX_NAME
-        tunnelrelay.policy.reasons: MAX_NAMED
+        tunnelrelay.policy.login_options: MAX_AGE MAX_PARAMS
+        tunnelrelay.policy.header_names: MAX_NAME
+        tunnelrelay.policy.decision_reason: MAX_NAMED
         tunnelrelay.policy.rules: MAX_EMAIL
         tunnelrelay.registry.tunnel: MAX_WEIGHT
         tunnelrelay.tokens: MAX_OWNER_LENGTH

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tunnelrelay.policy.names import BELIEVED, Group
+from tunnelrelay.policy.header_names import BELIEVED, Group
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "headers.md"
 BEGIN, END = "<!-- believed:begin -->", "<!-- believed:end -->"

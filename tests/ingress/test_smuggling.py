@@ -5,7 +5,7 @@ import pytest
 from tests.ingress.scene import GET, HOST, Scene, error_of
 from tunnelctl.http1.head import MAX_REQUEST_HEAD
 from tunnelrelay.ingress.incoming import MAX_AHEAD
-from tunnelrelay.policy.names import BELIEVED
+from tunnelrelay.policy.header_names import BELIEVED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

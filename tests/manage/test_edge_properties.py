@@ -29,7 +29,7 @@ from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.manage.provider_settings import ProviderSettings, merged
 from tunnelrelay.observe.audit import MAX_CHANGE
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.named import NamedOidc
+from tunnelrelay.policy.named_provider import NamedOidc
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable
 
-from tunnelrelay.policy.names import BELIEVED
+from tunnelrelay.policy.header_names import BELIEVED
 
 PUNCTUATION = "!#$%&'*+-.^_`|~"
 """What a field name may hold beside letters and digits (RFC 9110 section 5.6.2)."""

@@ -10,7 +10,7 @@ from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
-from tunnelrelay.policy.named import Resolve, knows_none
+from tunnelrelay.policy.named_provider import Resolve, knows_none
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry

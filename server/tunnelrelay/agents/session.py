@@ -45,7 +45,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
-from tunnelrelay.policy.named import names_provider
+from tunnelrelay.policy.named_provider import names_provider
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.memory import Taken
 from tunnelrelay.registry.tunnel import Tunnel

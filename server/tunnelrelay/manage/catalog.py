@@ -13,7 +13,7 @@ from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.manage.provider_settings import ProviderSettings, merged
 from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.policy.named import SIGN, NamedOidc
+from tunnelrelay.policy.named_provider import SIGN, NamedOidc
 from tunnelrelay.store.resources import ProviderRow
 
 log = logging.getLogger("tunnelrelay.manage")
@@ -42,7 +42,7 @@ class Catalog:
         self._by_name = {row.name: self._read(row) for row in rows}
 
     def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:
-        """The whole login for an owner who names a provider, or why there is none; see `policy.named.Resolve`.
+        """The whole login for an owner who names a provider, or why there is none; see `policy.named_provider.Resolve`.
 
         A provider the owner may not name is as unknown as none.
         """

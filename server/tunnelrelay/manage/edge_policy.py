@@ -8,7 +8,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, are_whole, in_force, take_values
 from tunnelrelay.manage.ground import Ground
 from tunnelrelay.policy.compile import compile_policy
-from tunnelrelay.policy.named import Resolve
+from tunnelrelay.policy.named_provider import Resolve
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.store.resources import EdgeRow
 

@@ -11,7 +11,7 @@ import msgspec
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.texts import NAME_PATTERN
-from tunnelrelay.policy.named import NamedOidc
+from tunnelrelay.policy.named_provider import NamedOidc
 
 OWNERS_PARAMS = frozenset({"max_age", "acr_values", "prompt"})
 """Request parameters an owner may add: they ask for a stronger or fresher login of the same client, no more."""

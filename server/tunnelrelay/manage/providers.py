@@ -22,7 +22,7 @@ from tunnelrelay.manage.problems import Kind, ManageError, changed_meanwhile, in
 from tunnelrelay.manage.provider_settings import ProviderSettings, merged, name_problem
 from tunnelrelay.manage.provider_tests import FailedTest, ProviderTests, redirect_uri
 from tunnelrelay.policy.connections import compile_connection
-from tunnelrelay.policy.named import SIGN, NamedOidc
+from tunnelrelay.policy.named_provider import SIGN, NamedOidc
 from tunnelrelay.store.resources import EdgeRow, ProviderRow
 from tunnelrelay.tokens import owner_problem
 

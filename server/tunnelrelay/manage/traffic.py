@@ -18,7 +18,7 @@ from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
-from tunnelrelay.policy.reasons import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
+from tunnelrelay.policy.decision_reason import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
 from tunnelrelay.policy.rules import Policy
 
 MAX_RECENT = 500

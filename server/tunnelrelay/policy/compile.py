@@ -17,8 +17,8 @@ from tunnelctl.wire.problem import MAX_PROBLEMS, Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
 from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
-from tunnelrelay.policy.login_wishes import origins_of
-from tunnelrelay.policy.named import Resolve, is_named, knows_none
+from tunnelrelay.policy.login_options import origins_of
+from tunnelrelay.policy.named_provider import Resolve, is_named, knows_none
 from tunnelrelay.policy.networks import Network, Networks
 from tunnelrelay.policy.own_address import DEFAULT_PORTS, own_address
 from tunnelrelay.policy.rules import Policy

@@ -14,8 +14,8 @@ import httpx
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
-from tunnelrelay.policy.login_wishes import login_wishes
-from tunnelrelay.policy.named import NamedOidc
+from tunnelrelay.policy.login_options import login_options
+from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.policy.rules import Connection, Rules, verified_email
 
 MAX_SESSION = 30 * 24 * 3600
@@ -76,7 +76,7 @@ def compile_connection(
         problems.append(Problem("oidc.recheck_seconds", f"{text}{least} to {MAX_SESSION}"))
     rules = _rules(spec, problems)
     scopes = _scopes(spec, problems)
-    wishes = login_wishes(spec, problems)
+    options = login_options(spec, problems)
     return Connection(
         id=connection_id(spec, owner=owner, key=key),
         issuer=spec.issuer,
@@ -89,7 +89,7 @@ def compile_connection(
         epoch=digest(
             key,
             "epoch",
-            (spec.issuer, spec.client_id, spec.client_secret, *sorted(scopes), *_canonical_wishes(spec)),
+            (spec.issuer, spec.client_id, spec.client_secret, *sorted(scopes), *_canonical_options(spec)),
         ),
         rules_version=digest(key, "rules", _canonical_rules(rules)),
         recheck_seconds=spec.recheck_seconds,
@@ -98,7 +98,7 @@ def compile_connection(
         email_verified=spec.email_verified,
         request_params=spec.request_params,
         required_acr=frozenset(spec.require_acr),
-        max_age=wishes.max_age,
+        max_age=options.max_age,
         callback=spec.callback,
         bearer=frozenset(audience or spec.client_id for audience in spec.bearer),
         owner=owner,
@@ -213,8 +213,8 @@ def _claim_problem(name: str, value: str) -> str:
     return ""
 
 
-def _canonical_wishes(spec: OidcSpec) -> list[str]:
-    """What a login must be like, beyond who provides it: nothing for a connection without such wishes."""
+def _canonical_options(spec: OidcSpec) -> list[str]:
+    """What a login must be like, beyond who provides it: nothing for a connection without such options."""
     return [
         *(f"param {len(name)} {name} {value}" for name, value in sorted(spec.request_params)),
         *(f"acr {acr}" for acr in sorted(spec.require_acr)),

@@ -11,8 +11,8 @@ from tunnelctl.http1.fields import loose_name
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.policy import cookies
+from tunnelrelay.policy.header_names import is_for_front_servers, is_framing, is_relays
 from tunnelrelay.policy.headers import make_private, spare_neighbours
-from tunnelrelay.policy.names import is_for_front_servers, is_framing, is_relays
 from tunnelrelay.policy.rules import Edit
 
 MAX_ADDED = 8 * 1024

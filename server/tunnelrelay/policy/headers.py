@@ -1,8 +1,8 @@
 """Which header fields go on, in both directions: what concerns one hop, lies about the visitor, or is ours stays here.
 
-On the hot path: one pass, and what a name means (names.py) is looked up once per spelling. Stripping comes first and
-always, then the relay adds its own, so that nothing a visitor sends (in whatever spelling, or named in `Connection`)
-can be taken for it or take it away.
+On the hot path: one pass, and what a name means (header_names.py) is looked up once per spelling. Stripping comes
+first and always, then the relay adds its own, so that nothing a visitor sends (in whatever spelling, or named in
+`Connection`) can be taken for it or take it away.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from tunnelctl.http1.fields import loose_name, safe_trailers
-from tunnelrelay.policy import cookies, names
-from tunnelrelay.policy.names import FORGED, HARMLESS, REQUEST, RESPONSE
+from tunnelrelay.policy import cookies, header_names
+from tunnelrelay.policy.header_names import FORGED, HARMLESS, REQUEST, RESPONSE
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -107,17 +107,17 @@ def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: 
             parts += (name, b": ", value, b"\r\n")
             continue
         specials.append(kind)
-        if kind == names.CONNECTION and value not in HARMLESS:
+        if kind == header_names.CONNECTION and value not in HARMLESS:
             fields = _without_named(fields)
             return response_block(fields, policy=policy, host=host, origin=origin, upgrade=upgrade)
-        if kind == names.SET_COOKIE and specials.count(kind) > cookies.MAX_SET_COOKIES:
+        if kind == header_names.SET_COOKIE and specials.count(kind) > cookies.MAX_SET_COOKIES:
             continue
         if kept := _admit_from_upstream(kind, value, policy, host, origin):
             parts += (name, b": ", kept, b"\r\n")
     parts.append(policy.response_edit.add)
     if policy.vary:
         parts.append(policy.vary)
-        if names.CACHE_CONTROL not in specials and b"cache-control" not in policy.response_edit.adds:
+        if header_names.CACHE_CONTROL not in specials and b"cache-control" not in policy.response_edit.adds:
             parts.append(b"Cache-Control: private, no-cache\r\n")
     if upgrade:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
@@ -166,31 +166,31 @@ def _lets_share(directive: bytes) -> bool:
 
 def _admit_from_visitor(kind: int, value: bytes, policy: Policy) -> bytes:
     """What the upstream gets of a request field that is not plain; b"" for nothing."""
-    if kind == names.COOKIE:
+    if kind == header_names.COOKIE:
         return cookies.strip(value)
-    if kind == names.HOST:
+    if kind == header_names.HOST:
         return value if policy.host_header is None else b""
-    if kind == names.AUTHORIZATION:
+    if kind == header_names.AUTHORIZATION:
         # The relay's own password is not the upstream's to see.
         return b"" if policy.basic else value
-    if kind == names.TE:
+    if kind == header_names.TE:
         return b"trailers" if b"trailers" in value.lower() else b""
     return b""
 
 
 def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, origin: bytes) -> bytes:
     """What the visitor gets of a response field that is not plain; b"" for nothing."""
-    if kind == names.SET_COOKIE:
+    if kind == header_names.SET_COOKIE:
         return cookies.admit_set_cookie(value, host) or b""
-    if kind == names.LOCATION:
+    if kind == header_names.LOCATION:
         return value if policy.own is None else policy.own.to_visitor(value, origin)
-    if kind == names.REFRESH:
+    if kind == header_names.REFRESH:
         return value if policy.own is None else policy.own.refresh_to_visitor(value, origin)
-    if kind == names.CACHE_CONTROL:
+    if kind == header_names.CACHE_CONTROL:
         return make_private(value) if policy.vary else value
-    if kind == names.CDN_CACHE:
+    if kind == header_names.CDN_CACHE:
         return b"" if policy.vary else value
-    if kind == names.CLEAR_SITE_DATA:
+    if kind == header_names.CLEAR_SITE_DATA:
         return spare_neighbours(value)
     return b""
 

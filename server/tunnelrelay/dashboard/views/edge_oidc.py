@@ -15,7 +15,7 @@ from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, names_pr
 from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.edges import Change
 from tunnelrelay.manage.problems import Kind, ManageError, invalid
-from tunnelrelay.policy.named import SIGN
+from tunnelrelay.policy.named_provider import SIGN
 
 MODULE = "oidc"
 

@@ -15,7 +15,7 @@ from tunnelrelay.manage.edge_views import EdgeView
 from tunnelrelay.manage.problems import Kind, ManageError, invalid
 from tunnelrelay.manage.provider_tests import FailedTest
 from tunnelrelay.manage.providers import ProviderView
-from tunnelrelay.policy.named import SIGN
+from tunnelrelay.policy.named_provider import SIGN
 
 PATH = "/providers/{id}"
 MAX_EDGES = 1000

@@ -3,7 +3,7 @@ import pytest
 from tests.policy.making import KEY, oidc, policy, problems
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.login_wishes import OURS
+from tunnelrelay.policy.login_options import OURS
 
 
 def test_what_is_asked_of_logins_is_in_the_connection():

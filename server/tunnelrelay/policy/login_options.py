@@ -32,7 +32,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LoginOptions:
     """What the texts of a spec mean.
 
     Attributes:
@@ -42,7 +42,7 @@ class Wishes:
     max_age: int | None
 
 
-def login_wishes(spec: OidcSpec, problems: list[Problem]) -> Wishes:
+def login_options(spec: OidcSpec, problems: list[Problem]) -> LoginOptions:
     """Returns what is asked of logins; what is wrong with it is appended to `problems`."""
     for name, choices in _CHOICES.items():
         if getattr(spec, name) not in choices:
@@ -60,7 +60,7 @@ def login_wishes(spec: OidcSpec, problems: list[Problem]) -> Wishes:
     names = [name for name, _ in spec.request_params]
     if len(names) > MAX_PARAMS or len(set(names)) != len(names):
         problems.append(Problem(_PARAMS, f"a request parameter is given twice, or there are more than {MAX_PARAMS}"))
-    return Wishes(max_age=_max_age(dict(spec.request_params).get("max_age"), problems))
+    return LoginOptions(max_age=_max_age(dict(spec.request_params).get("max_age"), problems))
 
 
 def origins_of(texts: Iterable[str], problems: list[Problem]) -> frozenset[bytes]:

@@ -5,7 +5,14 @@ import pytest
 from tests.policy.making import oidc, policy
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.pages.errors import ERRORS
-from tunnelrelay.policy.reasons import REFUSALS, kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
+from tunnelrelay.policy.decision_reason import (
+    REFUSALS,
+    kept_out,
+    let_in_anybody,
+    let_in_person,
+    let_in_program,
+    not_admitted,
+)
 
 ANN = {"sub": "1", "email": "ann@acme.com", "email_verified": True, "groups": ["dev", "admins"], "department": "it"}
 TOKEN = JwtSpec(issuer="https://ci.example", audience="deploy", claims=(("repository", "acme/x"), ("ref", "main")))
