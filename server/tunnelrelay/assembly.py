@@ -28,11 +28,11 @@ from tunnelrelay.control import ControlSocket, Done, OnRestored
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.given import Given
+from tunnelrelay.ingress.asgi_bridge import AsgiBridge
+from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
-from tunnelrelay.ingress.handover import Handover
 from tunnelrelay.ingress.ingress import Ingress
-from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.route import Router
 from tunnelrelay.manage.catalog import Catalog
 from tunnelrelay.manage.ground import Ground
@@ -314,9 +314,9 @@ def _ingress(given: Given, ground: _Ground, sign_in: SignIn, acceptor: Acceptor,
             issuer_ports=given.port_rule.to_info(),
         ),
         gate=_gate(given, ground, sign_in),
-        inside=Inside(_web(given, ground, sign_in, services).build(), is_secure=address.is_secure),
+        asgi_bridge=AsgiBridge(_web(given, ground, sign_in, services).build(), is_secure=address.is_secure),
         acceptor=acceptor,
-        handover=Handover(ground.keys.ring.digest_key("handover"), is_secure=address.is_secure),
+        clear_site_data=ClearSiteData(ground.keys.ring.digest_key("handover"), is_secure=address.is_secure),
         access=given.access,
         traffic=ground.traffic,
         metrics=given.metrics,

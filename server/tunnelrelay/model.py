@@ -78,7 +78,7 @@ class Token:
     user_id: str = ""
 
 
-class Visit(Enum):
+class RequestKind(Enum):
     """What kind of request a visitor sent, in the order they are told apart; `policy.classify` does it."""
 
     UPGRADE = "upgrade"
@@ -99,7 +99,7 @@ class Visit(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
+class PageRequest:
     """What the ingress has found out about a request to one of the relay's own pages.
 
     Attributes:
@@ -112,7 +112,7 @@ class Inside:
 
     host: str
     kind: Literal["endpoint", "idp", "domain", "dashboard", "api"]
-    visit: Visit
+    visit: RequestKind
     peer: Peer
     is_secure: bool
     request_id: str

@@ -224,7 +224,7 @@ class Relay:
             await asyncio.sleep(0.05)
         acceptor.close()
         ingress.close()
-        await ingress.inside.close()
+        await ingress.asgi_bridge.close()
         await asyncio.sleep(0)
 
     async def _close(self) -> None:

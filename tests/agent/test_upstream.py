@@ -14,7 +14,7 @@ import pytest
 from tests.link.ends import Owner, User, linked
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
-from tunnelctl.agent.exchange import QUEUE_HIGH, Exchange
+from tunnelctl.agent.exchange import QUEUE_HIGH, UpstreamExchange
 from tunnelctl.agent.upstream import FRESH_SECONDS, IDLE_SECONDS, Upstream
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import (
@@ -87,7 +87,7 @@ class Scene:
         self.agent_link = agent.link
         self.upstream = upstream
         self.service = service
-        self.done: list[Exchange] = []
+        self.done: list[UpstreamExchange] = []
         agent.greet = lambda stream: None
         serve = agent.on_opened
 
@@ -110,7 +110,7 @@ class Scene:
         await owner.until(lambda: owner.is_ended or owner.reset is not None)
         return owner
 
-    async def under_way(self) -> Exchange:
+    async def under_way(self) -> UpstreamExchange:
         """The one exchange there is, once the service has it."""
         async with asyncio.timeout(PATIENCE):
             while True:

@@ -7,7 +7,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.model import Inside, Peer, Visit
+from tunnelrelay.model import PageRequest, Peer, RequestKind
 
 ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)
 LOCAL = PublicAddress(scheme="http", domain="localhost", port=8080)
@@ -18,10 +18,10 @@ def through_ingress(app: ASGIApp, address: PublicAddress = ADDRESS, peer: str = 
     """The app as the ingress calls it."""
 
     async def called(scope: Scope, receive: Receive, send: Send) -> None:
-        inside = Inside(
+        inside = PageRequest(
             host=address.api_host,
             kind="api",
-            visit=Visit.OTHER,
+            visit=RequestKind.OTHER,
             peer=Peer(peer, 40000),
             is_secure=address.is_secure,
             request_id=REQUEST_ID,

@@ -9,7 +9,7 @@ import pytest
 from tests.bounds.driving import address, drives, host, measured, owner
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Identity
-from tunnelrelay.observe.access import MAX_PATH, AccessLog, Exchange, text_line
+from tunnelrelay.observe.access import MAX_PATH, AccessLog, ExchangeRecord, text_line
 from tunnelrelay.observe.access import _who as who_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
@@ -23,9 +23,9 @@ NOW = 1_800_000_000.0
 SUBJECT = "s" * (MAX_VALUE - 6)
 
 
-def exchange(number: int) -> Exchange:
+def exchange(number: int) -> ExchangeRecord:
     """As large as a visitor of a guarded endpoint can make one: the head's bytes go into its path."""
-    return Exchange(
+    return ExchangeRecord(
         at=NOW,
         request_id=f"0123abcd-{number:x}",
         peer=address(number),

@@ -8,7 +8,7 @@ import pytest
 from tests.bounds.driving import drives, host, measured, owner
 from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.policy.limits import MAX_KEYS, Buckets, Turns
+from tunnelrelay.policy.limits import MAX_KEYS, Buckets, RetrySchedule
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
 from tunnelrelay.registry.endpoint import Endpoint
@@ -31,7 +31,7 @@ def registry() -> Registry:
 
 @drives("keys of one rate limit, of a dozen")
 def drive_keys(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    for table in (Buckets(10, 1.0), Turns(1.0, shortest=1, longest=10)):
+    for table in (Buckets(10, 1.0), RetrySchedule(1.0, shortest=1, longest=10)):
         keep = table.wait if isinstance(table, Buckets) else table.next
         with measured() as memory:
             for number in range(2 * bound.limit):

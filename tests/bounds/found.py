@@ -21,7 +21,7 @@ WITHOUT = (
 """Commands end when they are done; models of the API live for one request, whose body is bounded."""
 GROWING = frozenset(
     {"dict", "list", "set", "deque", "bytearray", "Counter", "OrderedDict", "defaultdict", "WeakSet"}
-    | {"Queue", "Buckets", "Turns", "FairCache", "WeakKeyDictionary", "WeakValueDictionary"}
+    | {"Queue", "Buckets", "RetrySchedule", "Turns", "FairCache", "WeakKeyDictionary", "WeakValueDictionary"}
 )
 """A `Memo` is not among them: the class holds the bound that its own module declares."""
 REMEMBERING = frozenset({"cache", "lru_cache", "cached"})

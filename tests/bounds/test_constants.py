@@ -21,7 +21,7 @@ BY_REASON = {
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
         tunnelrelay.control: MAX_LINE MAX_PATH
         tunnelrelay.dashboard.form: MAX_FORM MAX_FIELDS
-        tunnelrelay.ingress.answer: MAX_INTERIM
+        tunnelrelay.ingress.responses: MAX_INTERIM
         tunnelrelay.ingress.connection: MAX_JOINED
         tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ
         tunnelrelay.ingress.ingress: MAX_READ MAX_FORGED
@@ -29,7 +29,7 @@ BY_REASON = {
         tunnelrelay.oidc.cookies: MAX_TRANSACTIONS
         tunnelrelay.oidc.fetch: MAX_PARTS
         tunnelrelay.oidc.start: MAX_CLEARED
-        tunnelrelay.ingress.handover: MAX_ENDED
+        tunnelrelay.ingress.clear_site_data: MAX_ENDED
         tunnelrelay.web.request_parsing: MAX_FORM MAX_PARAMS
     """,
     "the length or the range of one value": """
@@ -45,7 +45,7 @@ BY_REASON = {
         tunnelrelay.dashboard.views.audit_event: MAX_YEAR_SECONDS
         tunnelrelay.dashboard.sign_in_redirects: MAX_NEXT
         tunnelrelay.ingress.gate: MAX_HOST
-        tunnelrelay.ingress.handover: MAX_HOST
+        tunnelrelay.ingress.clear_site_data: MAX_HOST
         tunnelrelay.ingress.ingress: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
         tunnelrelay.manage.catalog: MAX_SEALED

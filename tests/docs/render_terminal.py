@@ -31,7 +31,7 @@ from tests.support.world import Diary, World
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.rules import build_policy
 from tunnelctl.agent.watcher import Watchers
@@ -85,7 +85,7 @@ class Counted(Diary):
         super().__init__()
         self.is_complete = asyncio.Event()
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         super().exchange(exchange)
         if len(self.exchanges) == len(VISITS):
             self.is_complete.set()

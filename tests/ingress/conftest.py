@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.ingress.scene import HOST, Clock, Scene
 from tests.support.scripted_agent import scripted_agent
 from tunnelrelay.config import load_config
-from tunnelrelay.observe.access import AccessLog, Exchange
+from tunnelrelay.observe.access import AccessLog, ExchangeRecord
 from tunnelrelay.relay import Relay
 
 
@@ -18,9 +18,9 @@ class KeptLog(AccessLog):
 
     def __init__(self) -> None:
         super().__init__(lambda lines: None, is_on=False)
-        self.kept: list[Exchange] = []
+        self.kept: list[ExchangeRecord] = []
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: ExchangeRecord) -> None:
         self.kept.append(exchange)
 
 

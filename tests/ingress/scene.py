@@ -12,7 +12,7 @@ from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.waiting import PATIENCE, turns
 from tunnelctl.link.link import Link
 from tunnelrelay.ingress.visit import Visit
-from tunnelrelay.observe.access import Exchange
+from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.relay import Relay
 
@@ -41,7 +41,7 @@ class Scene:
         log: What the access log was given since the test began.
     """
 
-    def __init__(self, relay: Relay, agent: ScriptedAgent, log: list[Exchange]) -> None:
+    def __init__(self, relay: Relay, agent: ScriptedAgent, log: list[ExchangeRecord]) -> None:
         self.relay = relay
         self.agent = agent
         self.log = log

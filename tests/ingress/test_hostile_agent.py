@@ -6,7 +6,7 @@ from tests.ingress.scene import GET, HOST, Scene, closed_without_clean_end, erro
 from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import Asked
 from tunnelctl.wire.errors import Code
-from tunnelrelay.ingress.answer import MAX_INTERIM
+from tunnelrelay.ingress.responses import MAX_INTERIM
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -234,13 +234,13 @@ async def test_a_handshake_counts_as_a_connection_of_its_address(s: Scene, data:
         for _ in range(100):
             await half_open(stack, https_port(s), data)
         await s.turns(lambda: s.relay.metrics.counts["limited"].get("visitor_connections", 0) > before)
-        assert ingress.shares.connections("203.0.113.7") < 60
+        assert ingress.quotas.connections("203.0.113.7") < 60
         monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.8")
         s.agent.answers = lambda asked: asked.answer()
         async with tls_visitor(https_port(s), HOST) as other:
             assert (await other.request("GET", "/", host=HOST)).status == 200
     await s.turns(lambda: not ingress.visitor_count)
-    assert ingress.shares.connections("203.0.113.7") == 0
+    assert ingress.quotas.connections("203.0.113.7") == 0
 
 
 async def test_the_oldest_handshake_makes_room_when_all_connections_are_taken(s: Scene, monkeypatch):

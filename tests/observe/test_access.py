@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.observe.access import FLUSH_SECONDS, MAX_PATH, MAX_RECORDS, AccessLog, Exchange, json_line, text_line
+from tunnelrelay.observe.access import (
+    FLUSH_SECONDS,
+    MAX_PATH,
+    MAX_RECORDS,
+    AccessLog,
+    ExchangeRecord,
+    json_line,
+    text_line,
+)
 
 
-def exchange(**changed: object) -> Exchange:
+def exchange(**changed: object) -> ExchangeRecord:
     values: dict[str, object] = {
         "at": 1763895622.1234,
         "request_id": "r1",
@@ -21,7 +29,7 @@ def exchange(**changed: object) -> Exchange:
         "status": 200,
         "seconds": 0.01234,
     }
-    return Exchange(**{**values, **changed})  # type: ignore[arg-type]
+    return ExchangeRecord(**{**values, **changed})  # type: ignore[arg-type]
 
 
 class Clock:
@@ -116,21 +124,21 @@ async def test_the_running_loop_is_the_clock_by_default() -> None:
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
-def test_a_query_never_gets_into_the_log(line: Callable[[Exchange], bytes]) -> None:
+def test_a_query_never_gets_into_the_log(line: Callable[[ExchangeRecord], bytes]) -> None:
     """Row 158."""
     assert b"canary" not in line(exchange(path="/_tunnel/oidc/cb?code=canary&state=canary"))
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
 @pytest.mark.parametrize("secret", ["tt_" + "canary0" * 6 + "c", "eyJhbGciOiJub25lIn0.canaryCanary.canary"])
-def test_secrets_in_a_path_are_redacted(line: Callable[[Exchange], bytes], secret: str) -> None:
+def test_secrets_in_a_path_are_redacted(line: Callable[[ExchangeRecord], bytes], secret: str) -> None:
     written = line(exchange(path=f"/reset/{secret}"))
     assert b"canary" not in written.lower()
     assert b"/reset/[redacted]" in written
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
-def test_a_path_without_end_is_cut(line: Callable[[Exchange], bytes]) -> None:
+def test_a_path_without_end_is_cut(line: Callable[[ExchangeRecord], bytes]) -> None:
     """Row 129."""
     assert len(line(exchange(path="/" + "a" * 1_000_000))) < MAX_PATH + 400
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.observe.access import Exchange
+from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.observe.logs import JsonFormatter, LineWriter, LogHandler, Logs, TextFormatter
 from tunnelrelay.observe.text import printable
 
@@ -48,7 +48,9 @@ def test_json_is_one_object_a_line_with_numbers_as_numbers() -> None:
 async def test_a_level_hides_what_is_less_severe_and_access_lines_are_info(level: str, expected: int) -> None:
     logs, sink = written("text", level)
     log.info("said")
-    logs.access.add(Exchange(at=0, request_id="r", peer="p", method="GET", host="h", path="/", status=200, seconds=0))
+    logs.access.add(
+        ExchangeRecord(at=0, request_id="r", peer="p", method="GET", host="h", path="/", status=200, seconds=0)
+    )
     logs.close()
     assert sink.getvalue().count(b"\n") == expected
 

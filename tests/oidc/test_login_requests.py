@@ -19,7 +19,7 @@ from tests.oidc.world import (
     sent_to,
     set_cookies,
 )
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.oidc.blobs import MAX_RETURN
 from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
 from tunnelrelay.policy.classify import classify
@@ -93,14 +93,14 @@ async def test_two_session_cookies_are_both_cleared_when_a_login_begins() -> Non
 )
 def test_polling_never_starts_a_login(fields: list[tuple[str, str]]) -> None:
     """Row 46."""
-    assert classify(request(APP, "/poll", fields)) is not Visit.NAVIGATION
+    assert classify(request(APP, "/poll", fields)) is not RequestKind.NAVIGATION
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
 def test_only_get_starts_a_login_so_no_body_is_ever_kept(method: str) -> None:
     """Row 48."""
     fields = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
-    assert classify(request(APP, "/form", fields, method)) is not Visit.NAVIGATION
+    assert classify(request(APP, "/form", fields, method)) is not RequestKind.NAVIGATION
 
 
 async def test_a_flood_of_logins_begun_keeps_nothing() -> None:

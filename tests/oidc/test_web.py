@@ -9,7 +9,7 @@ import pytest
 
 from tests.oidc.world import APP, ISSUER, PEER, Browser, World, location
 from tests.policy.making import head
-from tunnelrelay.model import Inside
+from tunnelrelay.model import PageRequest
 from tunnelrelay.oidc.answer import Endpoints
 from tunnelrelay.policy.classify import classify
 from tunnelrelay.policy.rules import Connection
@@ -46,7 +46,7 @@ class Visitor:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             sent = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name != b"host"]
             visit = classify(head(method, fields=sent))
-            inside = Inside(host=host, kind=kind, visit=visit, peer=PEER, is_secure=True, request_id="r-1")
+            inside = PageRequest(host=host, kind=kind, visit=visit, peer=PEER, is_secure=True, request_id="r-1")
             await self.app({**scope, "tunnel": inside}, receive, send)
 
         transport = httpx.ASGITransport(app)

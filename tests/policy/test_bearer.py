@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy, problems
 from tunnelctl.wire.messages import JwtSpec
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.bearer import MAX_AUDIENCES, MAX_CLAIM_RULES, MAX_ISSUERS, admits, judge_token
 from tunnelrelay.policy.rules import Bearer, Policy, TokenIssuer
 from tunnelrelay.policy.shared_issuers import SHARED, SHARED_DOMAINS
@@ -248,8 +248,8 @@ def test_row_114_another_sites_page_opens_no_websocket_with_a_token_either() -> 
     """Row 114."""
     foreign = {**WEBSOCKET, "Origin": "https://evil.tun.example"}
 
-    assert verdict(foreign) == Unauthorized(Visit.UPGRADE)
-    assert verdict({**WEBSOCKET, "Origin": "null"}) == Unauthorized(Visit.UPGRADE)
+    assert verdict(foreign) == Unauthorized(RequestKind.UPGRADE)
+    assert verdict({**WEBSOCKET, "Origin": "null"}) == Unauthorized(RequestKind.UPGRADE)
     allowed = policy(oidc=oidc(bearer=("",), allow_origins=("https://evil.tun.example",)))
     assert verdict(foreign, allowed) == Allow.NAMED
 

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.policy.making import NAVIGATE, head
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.classify import classify, starts_login, wants_html
 
 OLD = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def test_a_navigation_of_a_browser_may_start_a_login():
-    assert classify(head(fields=NAVIGATE)) is Visit.NAVIGATION
+    assert classify(head(fields=NAVIGATE)) is RequestKind.NAVIGATION
 
 
 SAFARI = {
@@ -50,7 +50,7 @@ PROGRAMS = {
 
 def test_a_page_load_without_fetch_metadata_starts_a_login_over_plain_http_only():
     request = head(fields=SAFARI)
-    assert classify(request) is Visit.NAVIGATION
+    assert classify(request) is RequestKind.NAVIGATION
     assert starts_login(request, is_secure=False)
     assert not starts_login(request, is_secure=True)
 
@@ -94,7 +94,7 @@ def test_a_program_that_asks_for_html_starts_no_login(program: str, is_secure: b
     ],
 )
 def test_whatever_is_no_navigation_never_starts_a_login(fields):
-    assert classify(head(fields=fields)) is Visit.OTHER
+    assert classify(head(fields=fields)) is RequestKind.OTHER
 
 
 PASSED_ON = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "empty"}
@@ -103,12 +103,12 @@ PASSED_ON = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "empty"}
 @pytest.mark.parametrize(
     ("site", "visit"),
     [
-        ("same-origin", Visit.NAVIGATION),
-        ("none", Visit.NAVIGATION),
-        ("same-site", Visit.PASSED_ON),
-        ("cross-site", Visit.PASSED_ON),
-        ("", Visit.PASSED_ON),
-        (None, Visit.PASSED_ON),
+        ("same-origin", RequestKind.NAVIGATION),
+        ("none", RequestKind.NAVIGATION),
+        ("same-site", RequestKind.PASSED_ON),
+        ("cross-site", RequestKind.PASSED_ON),
+        ("", RequestKind.PASSED_ON),
+        (None, RequestKind.PASSED_ON),
     ],
 )
 def test_a_page_load_that_an_apps_own_worker_passes_on_may_start_a_login_when_the_app_began_it(site, visit):
@@ -121,12 +121,12 @@ def test_a_page_load_that_an_apps_own_worker_passes_on_may_start_a_login_when_th
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
 def test_a_page_opened_by_sending_something_is_a_form(method, fields):
     """Row 48."""
-    assert classify(head(method, fields=fields)) is Visit.FORM
+    assert classify(head(method, fields=fields)) is RequestKind.FORM
 
 
 @pytest.mark.parametrize("fields", [NAVIGATE, OLD])
 def test_head_is_answered_like_a_script(fields):
-    assert classify(head("HEAD", fields=fields)) is Visit.OTHER
+    assert classify(head("HEAD", fields=fields)) is RequestKind.OTHER
 
 
 @pytest.mark.parametrize(
@@ -140,24 +140,24 @@ def test_head_is_answered_like_a_script(fields):
 )
 def test_a_prefetch_is_told_from_a_navigation(purpose):
     """Row 56."""
-    assert classify(head(fields=[*NAVIGATE.items(), purpose])) is Visit.PREFETCH
+    assert classify(head(fields=[*NAVIGATE.items(), purpose])) is RequestKind.PREFETCH
 
 
 @pytest.mark.parametrize("agent", ["Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1", "curl/8.5.0"])
 def test_a_link_preview_does_not_start_a_login(agent):
     """Row 56."""
-    assert classify(head(fields={"User-Agent": agent, "Accept": "*/*"})) is Visit.OTHER
+    assert classify(head(fields={"User-Agent": agent, "Accept": "*/*"})) is RequestKind.OTHER
 
 
 @pytest.mark.parametrize("dest", ["iframe", "frame", "embed", "object", "fencedframe"])
 def test_a_frame_never_starts_a_login(dest):
     """Row 57."""
-    assert classify(head(fields={**NAVIGATE, "Sec-Fetch-Dest": dest})) is Visit.FRAME
+    assert classify(head(fields={**NAVIGATE, "Sec-Fetch-Dest": dest})) is RequestKind.FRAME
 
 
 def test_an_upgrade_is_one_whatever_else_it_says():
     request = head(fields={"Connection": "Upgrade", "Upgrade": "websocket", **NAVIGATE})
-    assert classify(request) is Visit.UPGRADE
+    assert classify(request) is RequestKind.UPGRADE
 
 
 @pytest.mark.parametrize(

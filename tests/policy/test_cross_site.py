@@ -9,7 +9,7 @@ import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.verdict import Allow, Deny, SignIn, Unauthorized, Verdict, judge
 
@@ -31,33 +31,33 @@ def fetched(site: str, mode: str = "cors", dest: str = "empty", **more: str) -> 
 
 
 SIGNED_OUT: dict[str, tuple[RequestHead, Verdict]] = {
-    "a websocket": (head(fields=WEBSOCKET), Unauthorized(Visit.UPGRADE)),
-    "a websocket that calls itself a page": (head(fields=NAVIGATE | WEBSOCKET), Unauthorized(Visit.UPGRADE)),
+    "a websocket": (head(fields=WEBSOCKET), Unauthorized(RequestKind.UPGRADE)),
+    "a websocket that calls itself a page": (head(fields=NAVIGATE | WEBSOCKET), Unauthorized(RequestKind.UPGRADE)),
     "prefetch": (head(fields=NAVIGATE | {"Sec-Purpose": "prefetch"}), Deny("prefetch_refused")),
     "prerender": (head(fields=NAVIGATE | {"Sec-Purpose": "prefetch;prerender"}), Deny("prefetch_refused")),
     "prefetch of old": (head(fields=HTML | {"X-Moz": "prefetch"}), Deny("prefetch_refused")),
     "prefetch as Safari says": (head(fields=HTML | {"Purpose": "prefetch"}), Deny("prefetch_refused")),
     "a page": (head(fields=NAVIGATE), SignIn()),
     "a page by another site's link": (head(fields=fetched("cross-site", "navigate", "document")), SignIn()),
-    "a page in a frame": (head(fields=fetched("cross-site", "navigate", "iframe")), Unauthorized(Visit.FRAME)),
-    "a page in an object": (head(fields=fetched("same-origin", "navigate", "object")), Unauthorized(Visit.FRAME)),
-    "a page without fetch metadata": (head(fields=HTML), Unauthorized(Visit.OTHER)),
+    "a page in a frame": (head(fields=fetched("cross-site", "navigate", "iframe")), Unauthorized(RequestKind.FRAME)),
+    "a page in an object": (head(fields=fetched("same-origin", "navigate", "object")), Unauthorized(RequestKind.FRAME)),
+    "a page without fetch metadata": (head(fields=HTML), Unauthorized(RequestKind.OTHER)),
     "a script of an old browser": (
         head(fields=HTML | {"X-Requested-With": "XMLHttpRequest"}),
-        Unauthorized(Visit.OTHER),
+        Unauthorized(RequestKind.OTHER),
     ),
-    "part of a page": (head(fields=HTML | {"Range": "bytes=0-"}), Unauthorized(Visit.OTHER)),
-    "HEAD": (head("HEAD", fields=NAVIGATE), Unauthorized(Visit.OTHER)),
-    "a form": (head("POST", fields=NAVIGATE), Unauthorized(Visit.FORM)),
-    "a form of an old browser": (head("POST", fields=HTML), Unauthorized(Visit.FORM)),
-    "fetch": (head(fields=fetched("same-origin")), Unauthorized(Visit.OTHER)),
-    "fetch that wants HTML": (head(fields=fetched("same-origin") | HTML), Unauthorized(Visit.OTHER)),
-    "an image": (head(fields=fetched("same-origin", "no-cors", "image")), Unauthorized(Visit.OTHER)),
-    "curl": (head(fields={"Accept": "*/*"}), Unauthorized(Visit.OTHER)),
-    "a preflight": (head("OPTIONS", fields=PREFLIGHT), Unauthorized(Visit.OTHER)),
+    "part of a page": (head(fields=HTML | {"Range": "bytes=0-"}), Unauthorized(RequestKind.OTHER)),
+    "HEAD": (head("HEAD", fields=NAVIGATE), Unauthorized(RequestKind.OTHER)),
+    "a form": (head("POST", fields=NAVIGATE), Unauthorized(RequestKind.FORM)),
+    "a form of an old browser": (head("POST", fields=HTML), Unauthorized(RequestKind.FORM)),
+    "fetch": (head(fields=fetched("same-origin")), Unauthorized(RequestKind.OTHER)),
+    "fetch that wants HTML": (head(fields=fetched("same-origin") | HTML), Unauthorized(RequestKind.OTHER)),
+    "an image": (head(fields=fetched("same-origin", "no-cors", "image")), Unauthorized(RequestKind.OTHER)),
+    "curl": (head(fields={"Accept": "*/*"}), Unauthorized(RequestKind.OTHER)),
+    "a preflight": (head("OPTIONS", fields=PREFLIGHT), Unauthorized(RequestKind.OTHER)),
     "a worker's script": (
         head(fields=fetched("same-origin", "same-origin", "serviceworker", **{"Service-Worker": "script"})),
-        Unauthorized(Visit.OTHER),
+        Unauthorized(RequestKind.OTHER),
     ),
 }
 
@@ -150,7 +150,7 @@ def test_a_websocket_is_told_by_its_origin_alone(origin: str | None, rules: Poli
     """Row 114. Sec-Fetch-Site is not there to be believed: browsers do not send it with a handshake."""
     fields = WEBSOCKET | ({"Origin": origin} if origin else {}) | {"Sec-Fetch-Site": "same-origin"}
     verdict = asked(rules, head(fields=fields), signed_in=True)
-    assert verdict == (Allow.NAMED if counts else Unauthorized(Visit.UPGRADE))
+    assert verdict == (Allow.NAMED if counts else Unauthorized(RequestKind.UPGRADE))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_websocket_is_told_by_its_origin_alone(origin: str | None, rules: Poli
 def test_an_old_browsers_form_is_told_by_its_referer(referer: str, counts: bool) -> None:
     """Row 77."""
     verdict = asked(NAMED, head("POST", fields=HTML | {"Referer": referer}), signed_in=True)
-    assert verdict == (Allow.NAMED if counts else Unauthorized(Visit.FORM))
+    assert verdict == (Allow.NAMED if counts else Unauthorized(RequestKind.FORM))
 
 
 # Preflights

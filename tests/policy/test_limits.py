@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.policy.limits import MAX_KEYS, Bucket, Buckets, Turns, address_key, fair_share
+from tunnelrelay.policy.limits import MAX_KEYS, Bucket, Buckets, RetrySchedule, address_key, fair_share
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate():
@@ -19,7 +19,7 @@ def test_a_bucket_gives_its_burst_and_then_its_rate():
 
 
 def test_row125_those_that_are_turned_away_come_back_one_after_the_other():
-    turns = Turns(5.0, shortest=5, longest=300)
+    turns = RetrySchedule(5.0, shortest=5, longest=300)
     waits = [turns.next("relay", 100.0) for _ in range(744)]
 
     assert waits[:3] == [5, 6, 6]
@@ -29,14 +29,14 @@ def test_row125_those_that_are_turned_away_come_back_one_after_the_other():
 
 
 def test_row125_however_many_wait_none_is_kept_away_for_longer_than_the_longest():
-    turns = Turns(5.0, shortest=5, longest=300)
+    turns = RetrySchedule(5.0, shortest=5, longest=300)
 
     assert max(turns.next("relay", 0.0) for _ in range(5_000)) == 300
     assert turns.next("relay", 1_000.0) == 5
 
 
 def test_the_shares_whose_turns_are_kept_are_limited():
-    turns = Turns(5.0, shortest=5, longest=300)
+    turns = RetrySchedule(5.0, shortest=5, longest=300)
     for number in range(3 * MAX_KEYS):
         turns.next(f"owner {number}", 0.0)
 

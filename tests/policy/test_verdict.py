@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
 from tunnelctl.http1.head import RequestHead
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, Verdict, judge
 
@@ -103,18 +103,18 @@ class TestSignedOut:
         ("request_", "verdict"),
         [
             (head(fields=NAVIGATE), SignIn()),
-            (head(fields={"Accept": "text/html"}), Unauthorized(Visit.OTHER)),
-            (head("POST", fields=NAVIGATE), Unauthorized(Visit.FORM)),
+            (head(fields={"Accept": "text/html"}), Unauthorized(RequestKind.OTHER)),
+            (head("POST", fields=NAVIGATE), Unauthorized(RequestKind.FORM)),
             (head(fields={**NAVIGATE, "Sec-Purpose": "prefetch"}), Deny("prefetch_refused")),
-            (head(fields={**NAVIGATE, "Sec-Fetch-Dest": "iframe"}), Unauthorized(Visit.FRAME)),
+            (head(fields={**NAVIGATE, "Sec-Fetch-Dest": "iframe"}), Unauthorized(RequestKind.FRAME)),
             (
                 head(fields={**NAVIGATE, "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "cross-site"}),
-                Unauthorized(Visit.FRAME),
+                Unauthorized(RequestKind.FRAME),
             ),
-            (head(fields=SELF), Unauthorized(Visit.OTHER)),
-            (head(), Unauthorized(Visit.OTHER)),
-            (head("HEAD", fields=NAVIGATE), Unauthorized(Visit.OTHER)),
-            (head(fields={"Connection": "Upgrade", "Upgrade": "websocket"}), Unauthorized(Visit.UPGRADE)),
+            (head(fields=SELF), Unauthorized(RequestKind.OTHER)),
+            (head(), Unauthorized(RequestKind.OTHER)),
+            (head("HEAD", fields=NAVIGATE), Unauthorized(RequestKind.OTHER)),
+            (head(fields={"Connection": "Upgrade", "Upgrade": "websocket"}), Unauthorized(RequestKind.UPGRADE)),
         ],
     )
     def test_each_kind_of_visit_gets_its_own_answer(self, request_, verdict):
@@ -123,7 +123,7 @@ class TestSignedOut:
     def test_a_conditional_request_is_judged_like_any_other(self):
         """Row 80."""
         conditional = {"If-None-Match": '"x"', "Range": "bytes=0-1"}
-        assert asked(OIDC, head(fields=conditional)) == Unauthorized(Visit.OTHER)
+        assert asked(OIDC, head(fields=conditional)) == Unauthorized(RequestKind.OTHER)
 
 
 class TestSignedIn:
@@ -177,13 +177,13 @@ class TestSignedIn:
     )
     def test_old_clients_are_held_to_origin_and_referer_when_they_change_something(self, fields):
         """Row 77."""
-        assert asked(OIDC, head("POST", fields=fields), signed_in=True) == Unauthorized(Visit.OTHER)
+        assert asked(OIDC, head("POST", fields=fields), signed_in=True) == Unauthorized(RequestKind.OTHER)
 
     @pytest.mark.parametrize("origin", ["https://evil.tun.example", "null", "http://app.tun.example", None])
     def test_a_websocket_of_another_page_is_refused(self, origin):
         """Row 114."""
         fields = {"Connection": "Upgrade", "Upgrade": "websocket"} | ({"Origin": origin} if origin else {})
-        assert asked(OIDC, head(fields=fields), signed_in=True) == Unauthorized(Visit.UPGRADE)
+        assert asked(OIDC, head(fields=fields), signed_in=True) == Unauthorized(RequestKind.UPGRADE)
 
     @given(
         st.sampled_from(["GET", "HEAD", "POST"]),
@@ -237,4 +237,4 @@ PLAIN = {"User-Agent": "curl/8"}
 def test_nothing_in_a_request_is_a_bypass(method, target, fields):
     """Rows 49, 50, 51, 52, 54, 55, 58."""
     verdict = asked(OIDC, head(method, target, PLAIN | fields))
-    assert verdict == Unauthorized(Visit.OTHER)
+    assert verdict == Unauthorized(RequestKind.OTHER)

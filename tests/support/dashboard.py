@@ -18,7 +18,7 @@ from tunnelctl.http1.head import parse_request
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.manage.actor import Actor
-from tunnelrelay.model import Inside, Peer
+from tunnelrelay.model import PageRequest, Peer
 from tunnelrelay.policy.classify import classify
 from tunnelrelay.store.resources import UserRow
 
@@ -146,8 +146,9 @@ class InMemory:
         head = parse_request(b"%b %b HTTP/1.1\r\n%b\r\n" % (scope["method"].encode(), path, lines))
         host = self.managed.ground.address.dashboard_host
         peer = Peer("203.0.113.9", 50_000)
-        inside = Inside(host=host, kind="dashboard", visit=classify(head), peer=peer, is_secure=True, request_id="r-1")
-        await self.app({**scope, "tunnel": inside}, receive, send)
+        kind = classify(head)
+        asked = PageRequest(host=host, kind="dashboard", visit=kind, peer=peer, is_secure=True, request_id="r-1")
+        await self.app({**scope, "tunnel": asked}, receive, send)
 
     @asynccontextmanager
     async def stranger(self) -> AsyncIterator[DashboardClient]:

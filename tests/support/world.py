@@ -17,7 +17,7 @@ from tests.support.waiting import PATIENCE
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.wire.messages import PolicySpec
@@ -37,7 +37,7 @@ class Diary:
     """
 
     events: list[str] = field(default_factory=list)
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: list[UpstreamExchange] = field(default_factory=list)
     lost_for: list[str] = field(default_factory=list)
     starts: "asyncio.Queue[Started]" = field(default_factory=asyncio.Queue)
     waits: "asyncio.Queue[Waiting]" = field(default_factory=asyncio.Queue)
@@ -74,7 +74,7 @@ class Diary:
     def began(self) -> None:
         pass
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         self.exchanges.append(exchange)
 
     def lost(self, reason: str, retry_in: float) -> None:

@@ -19,7 +19,7 @@ from tunnelctl.wire.stream import Stream
 QUEUE_HIGH = 256 * 1024
 """Bytes of response waiting for credit before the service is no longer read."""
 CLOSE = b"Connection: close\r\n\r\n"
-"""Ends the head of a request whose connection carries no other (see `Exchange.is_last`)."""
+"""Ends the head of a request whose connection carries no other (see `UpstreamExchange.is_last`)."""
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
 _STATUS = Struct(">H")
 
@@ -29,13 +29,13 @@ class Carrier(Protocol):
 
     transport: asyncio.Transport
     reader: ResponseReader
-    exchange: "Exchange | None"
+    exchange: "UpstreamExchange | None"
 
     def abandon(self) -> None:
         """The exchange is over before its response: the connection is of no more use."""
 
 
-class Exchange:
+class UpstreamExchange:
     """One request and its response between a stream and a connection.
 
     Attributes:
@@ -232,5 +232,5 @@ class Exchange:
             self.release_credit()
 
 
-OnDone = Callable[[Exchange], None]
+OnDone = Callable[[UpstreamExchange], None]
 """Told once, when an exchange is over."""

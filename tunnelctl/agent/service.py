@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.hostnames import misses
 from tunnelctl.agent.outcome import (
     AllEnded,
@@ -313,7 +313,7 @@ class Service:
             self.idle.clear()
         offer.upstream.serve(link, stream, opened, fin, self._on_done)
 
-    def _on_done(self, exchange: Exchange) -> None:
+    def _on_done(self, exchange: UpstreamExchange) -> None:
         if not exchange.is_upgrade:
             self.in_flight -= 1
             if not self.in_flight:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
-from tunnelctl.agent.exchange import Exchange, OnDone
+from tunnelctl.agent.exchange import OnDone, UpstreamExchange
 from tunnelctl.agent.lastwords import LastWords, connect_tls
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
@@ -94,7 +94,7 @@ class Upstream:
             fin: The request ended with its head.
             on_done: Called once, when the exchange is over.
         """
-        exchange = Exchange(link, stream, opened, fin, on_done)
+        exchange = UpstreamExchange(link, stream, opened, fin, on_done)
         stream.owner = exchange
         connection = None if exchange.is_last and not exchange.is_upgrade else self._take(exchange.is_repeatable)
         if connection is not None:
@@ -102,7 +102,7 @@ class Upstream:
         else:
             self.connect(exchange)
 
-    def connect(self, exchange: Exchange) -> None:
+    def connect(self, exchange: UpstreamExchange) -> None:
         """Give the exchange a new connection, or reset it."""
         task = self._loop.create_task(self._connect(exchange))
         self._connecting.add(task)
@@ -157,7 +157,7 @@ class Upstream:
             connection.transport.abort()
         return None
 
-    async def _connect(self, exchange: Exchange) -> None:
+    async def _connect(self, exchange: UpstreamExchange) -> None:
         connection = _Connection(self)
         try:
             async with asyncio.timeout(self._connect_timeout):
@@ -265,7 +265,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.reader = ResponseReader()
-        self.exchange: Exchange | None = None
+        self.exchange: UpstreamExchange | None = None
         self.idle_since = 0.0
         self.is_fresh = True
         self._last_words: LastWords | None = None
@@ -352,7 +352,7 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
         exchange.over()
 
-    def _end(self, exchange: Exchange, *, is_clean: bool) -> None:
+    def _end(self, exchange: UpstreamExchange, *, is_clean: bool) -> None:
         """The service says no more."""
         if is_clean and self.reader.eof():  # a reset ends no body, not even one that lasts until the close
             self._settle()

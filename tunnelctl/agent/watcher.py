@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Watcher(Protocol):
     def began(self) -> None:
         """An exchange began."""
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         """An exchange is over."""
 
     def lost(self, reason: str, retry_in: float) -> None:
@@ -121,7 +121,7 @@ class SilentWatcher:
     def began(self) -> None:
         """See `Watcher`."""
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         """See `Watcher`."""
 
     def lost(self, reason: str, retry_in: float) -> None:
@@ -190,7 +190,7 @@ class Watchers:
         for watcher in self._watchers:
             watcher.began()
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         """See `Watcher`."""
         for watcher in self._watchers:
             watcher.exchange(exchange)

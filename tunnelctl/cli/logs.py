@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
@@ -130,7 +130,7 @@ class LogWatcher:
     def began(self) -> None:
         """Only its end is logged."""
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         """One line for each exchange. Never the query, which may hold secrets."""
         fields: dict[str, Value] = {
             "obj": "http",

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnelctl import __version__
-from tunnelctl.agent.exchange import Exchange
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
 from tunnelctl.cli.stats import ExchangeCounter, Stats
@@ -55,7 +55,7 @@ class Screen:
         self._seen: dict[str, str] = {}
         self._began = time.monotonic()
         self._traffic = ExchangeCounter()
-        self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
+        self._requests: deque[tuple[float, UpstreamExchange]] = deque(maxlen=MAX_REQUESTS)
 
     # Watcher
 
@@ -109,7 +109,7 @@ class Screen:
         """One more open."""
         self._traffic.began(time.monotonic())
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: UpstreamExchange) -> None:
         """One more line."""
         self._traffic.ended(exchange.seconds)
         self._requests.appendleft((time.time(), exchange))
@@ -196,7 +196,7 @@ class Screen:
         return rows[:3] + [Padding(_request_line(at, exchange), (0, 0)) for at, exchange in shown]
 
 
-def _request_line(at: float, exchange: Exchange) -> Text:
+def _request_line(at: float, exchange: UpstreamExchange) -> Text:
     """`23:33:18.042 POST /path     200 OK`, in one line whatever its length."""
     when = datetime.fromtimestamp(at).strftime("%H:%M:%S.%f")[:-3]
     line = Text(no_wrap=True, overflow="ellipsis")

@@ -19,7 +19,7 @@ from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.policy.limits import KEY_BYTES, Buckets, Turns, address_key
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, RetrySchedule, address_key
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.tokens import find, has_expired
 
@@ -129,7 +129,7 @@ class Acceptor:
         self._sessions: dict[AgentSession, str] = {}
         self._revoked: dict[str, None] = {}
         self._wrong = Buckets(BURST_TOKENS, TOKENS_PER_SECOND)
-        self._turned_away = Turns(TRIES_PER_SECOND, shortest=SHORTEST_WAIT, longest=LONGEST_WAIT)
+        self._turned_away = RetrySchedule(TRIES_PER_SECOND, shortest=SHORTEST_WAIT, longest=LONGEST_WAIT)
 
     @property
     def sessions(self) -> tuple[AgentSession, ...]:

@@ -18,7 +18,7 @@ from tunnelrelay.api.links import LOCAL_PREFIX, Links, base_urls
 from tunnelrelay.api.problem import problem
 from tunnelrelay.manage.actor import Actor
 from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.model import Inside
+from tunnelrelay.model import PageRequest
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
@@ -106,7 +106,7 @@ class AuthMiddleware:
         else:
             await app(within, receiving, guarded)
 
-    async def _admit(self, scope: Scope, receive: Receive, inside: Inside) -> tuple[ASGIApp, Scope, Receive]:
+    async def _admit(self, scope: Scope, receive: Receive, inside: PageRequest) -> tuple[ASGIApp, Scope, Receive]:
         """Which app answers, and the request as that app gets it. The body is read after the key was found good."""
         self._refuse_other_sites(scope)
         prefix, path = self._split(scope["path"])
@@ -131,7 +131,7 @@ class AuthMiddleware:
         if any(origin != self._origin for origin in origins) or any(site not in SAFE_SITES for site in sites):
             raise Refusal("cross_site", "Another site's page may not use the API.")
 
-    async def _authenticate(self, scope: Scope, inside: Inside) -> Actor:
+    async def _authenticate(self, scope: Scope, inside: PageRequest) -> Actor:
         values = field_values(scope, b"authorization")
         if not values:
             raise _unknown("key_missing", "Send an API key: Authorization: Bearer ta_…")

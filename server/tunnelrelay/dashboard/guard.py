@@ -16,7 +16,7 @@ from tunnelrelay.dashboard.form import Form, read_form
 from tunnelrelay.dashboard.request_input import KEY, Asked
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, sign_in_address
 from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
@@ -71,7 +71,7 @@ class Guard:
         if request.method == "POST":
             is_ours = csrf.is_own_origin(self._deps.origin, field_values(scope, b"origin"), site)
             return None if is_ours else _forged()
-        if site in _OWN_SITES or inside_of(scope).visit in (Visit.NAVIGATION, Visit.PASSED_ON):
+        if site in _OWN_SITES or inside_of(scope).visit in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             return None
         return PlainTextResponse("this is for pages of the dashboard only", 403)
 
@@ -103,10 +103,10 @@ class Guard:
 
     def _signed_out(self, request: Request) -> Response:
         """People are led to the sign-in page; scripts are told."""
-        if inside_of(request.scope).visit in (Visit.NAVIGATION, Visit.PASSED_ON):
+        if inside_of(request.scope).visit in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             where = sign_in_address(request.scope)
             return Response(status_code=303, headers={"Location": where, "Cache-Control": "no-store"})
-        if inside_of(request.scope).visit is Visit.FORM:
+        if inside_of(request.scope).visit is RequestKind.FORM:
             return Response(status_code=303, headers={"Location": f"{SIGN_IN}?said=over", "Cache-Control": "no-store"})
         headers = {"HX-Redirect": f"{SIGN_IN}?said=over"} if field_values(request.scope, b"hx-request") else {}
         return PlainTextResponse("signed out", 401, headers)

@@ -9,7 +9,7 @@ from typing import cast
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
-from tunnelrelay.ingress.shares import give_back
+from tunnelrelay.ingress.quotas import give_back
 from tunnelrelay.model import Peer
 
 READER_SECONDS = 120.0
@@ -141,7 +141,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
 
     def take_share(self, held: dict[str, int]) -> bool:
         """Count a request as its visitor's address's; False when that one has too many open there already."""
-        is_granted = self.ingress.shares.take(held, self.address)
+        is_granted = self.ingress.quotas.take(held, self.address)
         if is_granted:
             self._share = held
         return is_granted

@@ -9,12 +9,12 @@ from tunnelctl.http1.head import RequestHead
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.stream import Stream
-from tunnelrelay.ingress.answer import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
+from tunnelrelay.ingress.clear_site_data import before
 from tunnelrelay.ingress.connection import MAX_JOINED
-from tunnelrelay.ingress.handover import before
 from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.interfaces import Visitor
+from tunnelrelay.ingress.responses import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
 from tunnelrelay.ingress.route import is_probe
-from tunnelrelay.ingress.seams import Visitor
 from tunnelrelay.policy.headers import request_block, request_trailers, response_trailers
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.tunnel import Tunnel
@@ -167,7 +167,7 @@ class Forward:
             endpoint = visit.request.endpoint
             if endpoint is not None and framing.mode != OPAQUE:
                 if endpoint.generation > 1:
-                    self._head = before(self._head, visit.handover_lines(head))
+                    self._head = before(self._head, visit.clear_site_data_lines(head))
                 if endpoint.is_sticky:
                     self._head = before(self._head, self._ingress.sticky.lines(request, self._tunnel))
             if not self._tunnel.health.is_good and not is_probe(request):

@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.memo import Memo
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.ingress.challenge import challenges, token_challenge
 from tunnelrelay.ingress.guesses import Guesses
-from tunnelrelay.model import Field, Peer, Reply, Visit
+from tunnelrelay.ingress.www_authenticate import challenges, token_challenge
+from tunnelrelay.model import Field, Peer, Reply, RequestKind
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
@@ -180,7 +180,7 @@ class Gate:
                 return self._error(code, head, host, request_id, fields, wait)
             case Program() as program:
                 passed = self._pass_program(policy, head, host, peer.host, program)
-                return passed or self._unauthorized(policy, Visit.UPGRADE, head, host, request_id)
+                return passed or self._unauthorized(policy, RequestKind.UPGRADE, head, host, request_id)
 
     def _pass(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None, now: float
@@ -227,7 +227,7 @@ class Gate:
         wait = self._guesses.seconds(peer.host, host)
         return self._error("too_many_requests", head, host, request_id, wait=wait)
 
-    def _unauthorized(self, policy: Policy, visit: Visit, head: RequestHead, host: str, request_id: str) -> Reply:
+    def _unauthorized(self, policy: Policy, visit: RequestKind, head: RequestHead, host: str, request_id: str) -> Reply:
         fields = challenges(policy, host)
         if policy.connection is None:
             return self._error("bearer_required", head, host, request_id, fields)

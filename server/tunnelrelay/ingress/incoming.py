@@ -10,11 +10,11 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import Decoder, Field, Piece
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_REQUEST_HEAD, RequestHead
-from tunnelrelay.ingress import toolarge
+from tunnelrelay.ingress import oversized_head
 from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
+from tunnelrelay.ingress.interfaces import Carried
 from tunnelrelay.ingress.request import Request
-from tunnelrelay.ingress.seams import Carried
 from tunnelrelay.oidc.bearer import Program
 
 HEAD_SECONDS = 10.0
@@ -431,7 +431,7 @@ class Incoming(VisitorConnection):
             self._start_request()
         if code == "bad_request":
             self.ingress.note_smuggling(self.request, self.peer, detail or "a head without its line ends")
-        head = toolarge.glimpse(part) if code == "head_too_large" else None
+        head = oversized_head.glimpse(part) if code == "head_too_large" else None
         if head is not None:
             self.refuse_too_large(head)
         else:

@@ -12,16 +12,16 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
-from tunnelrelay.ingress import toolarge
+from tunnelrelay.ingress import oversized_head
+from tunnelrelay.ingress.asgi_bridge import AsgiBridge
+from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.freed_memory import FreedMemory
 from tunnelrelay.ingress.gate import Gate
-from tunnelrelay.ingress.handover import Handover
-from tunnelrelay.ingress.inside import Inside
+from tunnelrelay.ingress.interfaces import HasRequest, Visitor
 from tunnelrelay.ingress.proxies import Route, read_route
+from tunnelrelay.ingress.quotas import VisitorQuotas
 from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
-from tunnelrelay.ingress.seams import Asking, Visitor
-from tunnelrelay.ingress.shares import Shares
 from tunnelrelay.ingress.sticky import Sticky
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.model import Peer, Reply
@@ -126,9 +126,9 @@ class Ingress:
         registry: Registry,
         router: Router,
         gate: Gate,
-        inside: Inside,
+        asgi_bridge: AsgiBridge,
         acceptor: AcceptsAgents,
-        handover: Handover,
+        clear_site_data: ClearSiteData,
         access: AccessLog,
         traffic: TrafficLog,
         metrics: Metrics,
@@ -144,8 +144,8 @@ class Ingress:
         self.address = address
         self.registry = registry
         self.gate = gate
-        self.inside = inside
-        self.handover = handover
+        self.asgi_bridge = asgi_bridge
+        self.clear_site_data = clear_site_data
         self.access = access
         self.traffic = traffic
         self.metrics = metrics
@@ -155,7 +155,7 @@ class Ingress:
         self.redirects = redirects
         self.own_hsts = _hsts_line(address, OWN_HSTS_SECONDS)
         self.endpoint_hsts = _hsts_line(address, endpoint_hsts_seconds)
-        self.shares = Shares(visitor_requests)
+        self.quotas = VisitorQuotas(visitor_requests)
         self.sticky = Sticky(is_secure=address.is_secure)
         self.buffer = memoryview(bytearray(MAX_READ))
         self._addresses = Memo[str, str](
@@ -180,7 +180,7 @@ class Ingress:
         self.now: Callable[[], float] = loop.time
         self.call_soon = loop.call_soon
         self.call_later = loop.call_later
-        self.turns = Turns(loop.call_soon, loop.call_later, loop.time, self.shares.connections)
+        self.turns = Turns(loop.call_soon, loop.call_later, loop.time, self.quotas.connections)
         self._freed = FreedMemory(loop.call_later)
         self.is_draining = False
 
@@ -200,17 +200,17 @@ class Ingress:
         if visit in self._visits:
             del self._visits[visit]
             self._freed.left(len(self._visits))
-            self.shares.leave(visit.connected_address)
+            self.quotas.leave(visit.connected_address)
 
     def _has_room(self, visit: Visitor) -> bool:
         most = min(MAX_VISITORS, self._max_visitors)
-        if not self.shares.admits(visit.connected_address, min(len(self._visits), most - 1), most):
+        if not self.quotas.admits(visit.connected_address, min(len(self._visits), most - 1), most):
             return False
         if len(self._visits) >= most:
             self._note_full()
             if not self._close_an_idle_one():
                 return False
-        self.shares.enter(visit.connected_address)
+        self.quotas.enter(visit.connected_address)
         return True
 
     def _close_an_idle_one(self) -> bool:
@@ -264,7 +264,7 @@ class Ingress:
         request.host = host if sni in (None, host) else ""
         origin, request_id = self.address.url(host).encode(), self.request_id(request.number)
         with speaking(chosen(request.head.get(b"accept-language"))):
-            return toolarge.answer(request.head, host=request.host, origin=origin, request_id=request_id)
+            return oversized_head.reply(request.head, host=request.host, origin=origin, request_id=request_id)
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
@@ -328,7 +328,7 @@ class Ingress:
         """A request's name, unique over restarts."""
         return f"{self._prefix}-{number:x}"
 
-    def limited(self, limit: str, visit: Asking) -> None:
+    def limited(self, limit: str, visit: HasRequest) -> None:
         """A visitor was refused for taking more than a fair share."""
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=visit.request.host, peer=visit.peer.host)
@@ -389,7 +389,7 @@ class Ingress:
         self.is_draining = True
         for visit in list(self._visits):
             visit.drain()
-        self.inside.drain()
+        self.asgi_bridge.drain()
 
     def close(self) -> None:
         """Close every connection now."""

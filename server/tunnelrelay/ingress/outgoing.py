@@ -4,10 +4,10 @@ Where the answer comes from is `visit`'s business: from a tunnel, from the relay
 """
 
 from tunnelctl.http1.head import RequestHead, ResponseHead
-from tunnelrelay.ingress.answer import code_of, reply_head
-from tunnelrelay.ingress.handover import before
+from tunnelrelay.ingress.clear_site_data import before
 from tunnelrelay.ingress.incoming import ANSWER_SECONDS, Incoming
 from tunnelrelay.ingress.ingress import NO_DEADLINE
+from tunnelrelay.ingress.responses import code_of, reply_head
 from tunnelrelay.model import Reply
 
 
@@ -43,11 +43,11 @@ class Outgoing(Incoming):
             self.transport.write_eof()
             self.deadline = self.ingress.now() + ANSWER_SECONDS
 
-    def handover_lines(self, response: ResponseHead | None = None) -> bytes:
+    def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
         """Header lines for a browser that knew the name's former owner; nearly always none."""
-        host = self.request.host
-        generation = self.ingress.registry.generation_of(host)
-        return self.ingress.handover.lines(host, generation, self.request.head, response) if generation > 1 else b""
+        host, ingress = self.request.host, self.ingress
+        generation = ingress.registry.generation_of(host)
+        return ingress.clear_site_data.lines(host, generation, self.request.head, response) if generation > 1 else b""
 
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
         """Answer the request ourselves."""
@@ -58,7 +58,7 @@ class Outgoing(Incoming):
         request.status = reply.status
         request.bytes_out = len(body)
         written = reply_head(reply, head, closes=closes)
-        if lines := self.handover_lines() + self._strict_transport() + self.ingress.cors_lines(request):
+        if lines := self.clear_site_data_lines() + self._strict_transport() + self.ingress.cors_lines(request):
             written = before(written, lines)
         self.transport.write(written + body)
         self.response_done(keeps_alive=not closes, error=error)
@@ -74,7 +74,7 @@ class Outgoing(Incoming):
         self.reply(self.ingress.error(code, self.request, detail=detail, retry_after=retry_after), code, closes=closes)
 
     def refuse_too_large(self, head: RequestHead) -> None:
-        """See `toolarge`."""
+        """See `oversized_head`."""
         self.request.head = head
         reply = self.ingress.too_large(self.request, self.sni)
         self.reply(reply, code_of(reply), closes=True)

@@ -4,7 +4,7 @@ import time
 
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import Peer
-from tunnelrelay.observe.access import Exchange
+from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.oidc.bearer import Program
 from tunnelrelay.oidc.session import Session
 from tunnelrelay.policy.rules import Policy
@@ -67,11 +67,11 @@ class Request:
         self.policy: Policy | None = None
         self.tried: tuple[Tunnel, ...] = ()
 
-    def record(self, *, request_id: str, peer: Peer, seconds: float, error: str, source: str) -> Exchange:
+    def record(self, *, request_id: str, peer: Peer, seconds: float, error: str, source: str) -> ExchangeRecord:
         """The line for the access log."""
         head, endpoint = self.head, self.endpoint
         identity = self.session.identity if self.session is not None else None
-        return Exchange(
+        return ExchangeRecord(
             at=self.started_at,
             request_id=request_id,
             peer=peer.host,

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.ingress.seams import Asking
+from tunnelrelay.ingress.interfaces import HasRequest
 
 log = logging.getLogger("tunnelrelay.ingress")
 
@@ -61,7 +61,7 @@ BOUNDS = (
 Side = tuple[str, str]
 
 
-class TakesTurns(Asking, Protocol):
+class TakesTurns(HasRequest, Protocol):
     """A visitor's connection, with a whole head that is not taken yet or with none."""
 
     address: str

@@ -16,14 +16,14 @@ from typing import assert_never
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import COMMON_METHODS, RequestHead, parse_request
-from tunnelrelay.ingress.answer import code_of
 from tunnelrelay.ingress.forward import Forward
 from tunnelrelay.ingress.gate import NOTHING, Passed
 from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, MAX_LINES
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
+from tunnelrelay.ingress.interfaces import Carried
 from tunnelrelay.ingress.outgoing import Outgoing
+from tunnelrelay.ingress.responses import code_of
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
-from tunnelrelay.ingress.seams import Carried
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
@@ -237,7 +237,7 @@ class Visit(Outgoing):
             self.fail("endpoint_busy" if endpoint.is_served else "endpoint_offline")
 
     async def _visit_own(self, own: Own) -> None:
-        carried = await self.ingress.inside.begin(self, own)
+        carried = await self.ingress.asgi_bridge.begin(self, own)
         self._task = None
         if self.transport.is_closing():
             carried.cancel()

@@ -22,7 +22,7 @@ MAX_PATH = 2048
 """Longer paths are cut: a visitor must not fill the disk faster than the network lets him."""
 
 
-class Exchange(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     """What is remembered of one exchange.
 
     Attributes:
@@ -109,9 +109,9 @@ class AccessLog:
         self._line = LINES[form]
         self._is_on = is_on
         self._call_later = call_later
-        self._records: list[Exchange] = []
+        self._records: list[ExchangeRecord] = []
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: ExchangeRecord) -> None:
         """Takes one record; the cost to the caller is a list append."""
         if not self._is_on:
             return
@@ -130,12 +130,12 @@ class AccessLog:
             self._write(b"".join(map(self._line, records)))
 
 
-def text_line(exchange: Exchange) -> bytes:
+def text_line(exchange: ExchangeRecord) -> bytes:
     """The record for people: time, request, status, duration, then the rest as key=value."""
     return f"{timestamp(exchange.at)} ".encode() + journal_line(exchange)
 
 
-def journal_line(exchange: Exchange) -> bytes:
+def journal_line(exchange: ExchangeRecord) -> bytes:
     """The same without the time, which systemd's journal writes itself."""
     who = _who(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
     upgrade = f" upgrade={quoted(exchange.upgrade)}" if exchange.upgrade else ""
@@ -146,7 +146,7 @@ def journal_line(exchange: Exchange) -> bytes:
     ).encode()
 
 
-def json_line(exchange: Exchange) -> bytes:
+def json_line(exchange: ExchangeRecord) -> bytes:
     """The record for programs. Empty fields are left out."""
     exchange.path = clean_path(exchange.path)
     exchange.seconds = round(exchange.seconds, 6)
@@ -169,7 +169,7 @@ def clean_path(path: str) -> str:
     return redact(path) if "eyJ" in path or "tt_" in path or "=" in path else path
 
 
-def _without_surrogates(exchange: Exchange) -> Exchange:
+def _without_surrogates(exchange: ExchangeRecord) -> ExchangeRecord:
     for name in exchange.__struct_fields__:
         if isinstance(value := getattr(exchange, name), str):
             setattr(exchange, name, printable(value))

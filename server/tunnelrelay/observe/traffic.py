@@ -15,7 +15,7 @@ import msgspec
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Identity
-from tunnelrelay.observe.access import CallLater, Exchange, clean_path
+from tunnelrelay.observe.access import CallLater, ExchangeRecord, clean_path
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 
@@ -101,7 +101,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         login: How the login that it ended came out: `ok`, or which kind of rule let nobody in; "" for other requests.
     """
 
-    exchange: Exchange
+    exchange: ExchangeRecord
     owner: str
     tunnel: str
     policy: object
@@ -297,7 +297,7 @@ def _ended_at(seen: Seen) -> float:
     return seen.exchange.at + seen.exchange.seconds
 
 
-def _bounded(exchange: Exchange) -> Exchange:
+def _bounded(exchange: ExchangeRecord) -> ExchangeRecord:
     """The exchange as it may be kept: nothing in it is secret or of a length that visitors choose."""
     exchange.path = clean_path(exchange.path)
     if len(exchange.method) > MAX_WORD or len(exchange.upgrade) > MAX_WORD:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.connections import RefusesIssuer, digest, issuer_problems, without_client
 from tunnelrelay.policy.rules import (
     Bearer,
@@ -99,7 +99,7 @@ def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: byte
         return Deny("network_denied")
     sent = head.get(b"origin") if head.upgrade else None
     if sent is not None and sent != origin and sent not in policy.origins:
-        return Unauthorized(Visit.UPGRADE)
+        return Unauthorized(RequestKind.UPGRADE)
     return Allow.NAMED
 
 

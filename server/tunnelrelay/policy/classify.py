@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
@@ -26,24 +26,24 @@ _ROBOT = re.compile(rb"bot\b|crawler|spider|preview|externalhit|headless|https?:
 """What programs say in it that fetch pages for others (search, link previews) and do not hide it."""
 
 
-def classify(head: RequestHead) -> Visit:
+def classify(head: RequestHead) -> RequestKind:
     """Says which kind this request is."""
     if head.upgrade:
-        return Visit.UPGRADE
+        return RequestKind.UPGRADE
     if any(b"prefetch" in (head.get(name) or b"").lower() for name in _PURPOSES):
-        return Visit.PREFETCH
+        return RequestKind.PREFETCH
     mode = head.get(b"sec-fetch-mode")
     if mode is None:
         return _classify_old(head)
     if mode != b"navigate":
-        return Visit.OTHER
+        return RequestKind.OTHER
     dest = head.get(b"sec-fetch-dest")
     if dest in _FRAMES:
-        return Visit.FRAME
+        return RequestKind.FRAME
     if dest == b"empty":
         # An app's own service worker passes it on (Chromium). `Sec-Fetch-Site` still tells who began it.
-        return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else Visit.PASSED_ON
-    return _by_method(head.method) if dest == b"document" else Visit.OTHER
+        return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else RequestKind.PASSED_ON
+    return _by_method(head.method) if dest == b"document" else RequestKind.OTHER
 
 
 def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
@@ -79,9 +79,9 @@ def wants_html(head: RequestHead) -> bool:
     return _accepts_html(head) and head.get(b"x-requested-with") is None
 
 
-def _classify_old(head: RequestHead) -> Visit:
+def _classify_old(head: RequestHead) -> RequestKind:
     if not wants_html(head) or any(head.get(name) is not None for name in (*_FETCH_METADATA, b"range")):
-        return Visit.OTHER
+        return RequestKind.OTHER
     return _by_method(head.method)
 
 
@@ -91,10 +91,10 @@ def _is_program(head: RequestHead) -> bool:
     return agent is not None and (_BROWSER.match(agent) is None or _ROBOT.search(agent) is not None)
 
 
-def _by_method(method: bytes) -> Visit:
+def _by_method(method: bytes) -> RequestKind:
     if method == b"GET":
-        return Visit.NAVIGATION
-    return Visit.OTHER if method == b"HEAD" else Visit.FORM
+        return RequestKind.NAVIGATION
+    return RequestKind.OTHER if method == b"HEAD" else RequestKind.FORM
 
 
 def _accepts_html(head: RequestHead) -> bool:

@@ -26,7 +26,7 @@ BOUNDS = (
         per="relay",
         when_full="the one not seen for longest is forgotten, and begins anew",
         worst_bytes=MAX_KEYS * KEY_BYTES,
-        holds=("Buckets._buckets", "Turns._next"),
+        holds=("Buckets._buckets", "RetrySchedule._next"),
     ),
 )
 
@@ -98,7 +98,7 @@ class Buckets:
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
-class Turns:
+class RetrySchedule:
     """When each of those that are turned away is to come again, so that they come one after the other.
 
     Args:

@@ -15,7 +15,7 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunnelrelay.model import Visit
+from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.classify import OWN_SITES, classify, starts_login
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SignIn:
 class Unauthorized:
     """Answer 401 `login_required`, in the form that suits this kind of visit."""
 
-    visit: Visit
+    visit: RequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
         return Allow.NAMED
     visit = classify(head)
     # A visitor who is signed in is not sent to sign in: they would come back to the same answer.
-    return _ask_for_login(Visit.OTHER if visit is Visit.NAVIGATION else visit)
+    return _ask_for_login(RequestKind.OTHER if visit is RequestKind.NAVIGATION else visit)
 
 
 def network_allows(policy: Policy, peer_ip: str) -> bool:
@@ -152,11 +152,11 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
     return head.method in _SAFE or _is_own_page(head.get(b"referer"), origin, others)
 
 
-def _visit_to_login(head: RequestHead, origin: bytes) -> Visit:
+def _visit_to_login(head: RequestHead, origin: bytes) -> RequestKind:
     """What kind of request this is, if the visitor is not signed in: only a browser's page load stays a navigation."""
     visit = classify(head)
-    if visit is Visit.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
-        return Visit.OTHER
+    if visit is RequestKind.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
+        return RequestKind.OTHER
     return visit
 
 
@@ -173,13 +173,13 @@ def _is_top_level_read(head: RequestHead) -> bool:
     return head.get(b"sec-fetch-mode") == b"navigate" and head.get(b"sec-fetch-dest") == b"document"
 
 
-def _ask_for_login(visit: Visit) -> Verdict:
+def _ask_for_login(visit: RequestKind) -> Verdict:
     match visit:
-        case Visit.NAVIGATION:
+        case RequestKind.NAVIGATION:
             return SignIn()
-        case Visit.PREFETCH:
+        case RequestKind.PREFETCH:
             return Deny("prefetch_refused")
-        case Visit.PASSED_ON:
-            return Unauthorized(Visit.FRAME)
-        case Visit.UPGRADE | Visit.FRAME | Visit.FORM | Visit.OTHER:
+        case RequestKind.PASSED_ON:
+            return Unauthorized(RequestKind.FRAME)
+        case RequestKind.UPGRADE | RequestKind.FRAME | RequestKind.FORM | RequestKind.OTHER:
             return Unauthorized(visit)

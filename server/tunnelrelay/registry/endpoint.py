@@ -62,7 +62,7 @@ class Endpoint:
         edge: Id of the edge it belongs to; "" for a name that its agent asked for.
         policy: None only for a name known from before a restart, whose agent has not come back yet.
         weight: Bytes of the settings that its tunnels brought, as `Registry` counts them for the owner.
-        open_by: Open requests of each visitor's address; see `ingress.shares`.
+        open_by: Open requests of each visitor's address; see `ingress.quotas`.
         tunnels: Who serves it. Empty while its last link is lost. Changed by `serve_by` only.
         only: Its one tunnel, where there is nothing to choose; None with several, or none, or a cookie to look at.
             The hot path asks for nothing else.

@@ -1,6 +1,6 @@
 """The relay's own web app: the callback of logins, the reserved paths of endpoints, the page of the bare domain.
 
-It runs behind the ingress, which has parsed, routed and limited each request already and says in `Inside` what it
+It runs behind the ingress, which has parsed, routed and limited each request already and says in `PageRequest` what it
 found. Small apps, the dashboard and the API (made elsewhere) among them, chosen by where the request was sent: a path
 that one host serves does not exist on another.
 """

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from tunnelrelay.model import Inside
+from tunnelrelay.model import PageRequest
 
 Params = list[tuple[str, str]]
 
@@ -19,14 +19,14 @@ MAX_FORM = 16 * 1024
 MAX_PARAMS = 32
 
 
-def inside_of(scope: Mapping[str, Any]) -> Inside:
+def inside_of(scope: Mapping[str, Any]) -> PageRequest:
     """The trusted side of an ASGI scope.
 
     Raises:
         KeyError: When the request did not come through the ingress. It must not be answered then.
     """
     inside = scope["tunnel"]
-    assert isinstance(inside, Inside)
+    assert isinstance(inside, PageRequest)
     return inside
 
 

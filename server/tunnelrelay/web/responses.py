@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tunnelrelay.model import Field, Reply, Visit
+from tunnelrelay.model import Field, Reply, RequestKind
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
-_OPENED = frozenset({Visit.NAVIGATION, Visit.FORM, Visit.PASSED_ON})
+_OPENED = frozenset({RequestKind.NAVIGATION, RequestKind.FORM, RequestKind.PASSED_ON})
 """A page that is opened, also at the end of a provider's redirects where a service worker has seen it first."""
 
 
@@ -33,7 +33,7 @@ def error(code: str, request: Request) -> Response:
 def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
     """The error for what is no page being opened by a person; "" when it is one."""
     visit = inside_of(request.scope).visit
-    if visit is Visit.PREFETCH:
+    if visit is RequestKind.PREFETCH:
         return "prefetch_refused"
     if request.method not in methods:
         return "method_not_allowed"

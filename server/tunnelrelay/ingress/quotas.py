@@ -6,7 +6,7 @@ A request costs a look into a dict when it begins and one when it ends; for visi
 from tunnelrelay.policy.limits import fair_share
 
 
-class Shares:
+class VisitorQuotas:
     """Counts by address; `""` is none and is not counted.
 
     Args:

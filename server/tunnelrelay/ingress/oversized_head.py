@@ -28,7 +28,7 @@ def glimpse(part: bytes) -> RequestHead | None:
         return None
 
 
-def answer(head: RequestHead, *, host: str, origin: bytes, request_id: str) -> Reply:
+def reply(head: RequestHead, *, host: str, origin: bytes, request_id: str) -> Reply:
     """The page that says so, or the one that clears the cookies.
 
     Args:

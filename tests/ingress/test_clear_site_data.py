@@ -10,7 +10,7 @@ from tests.support.scripted_agent import Asked
 from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.ingress.handover import COOKIE, COOKIE_PLAIN, MAX_ENDED, Handover
+from tunnelrelay.ingress.clear_site_data import COOKIE, COOKIE_PLAIN, MAX_ENDED, ClearSiteData
 from tunnelrelay.policy import cookies
 from tunnelrelay.registry.endpoint import Endpoint
 
@@ -175,7 +175,7 @@ async def test_row84_only_pages_that_are_opened_and_workers_scripts_are_told(s: 
 
 
 async def test_row84_over_https_the_cookies_name_keeps_neighbours_out():
-    lines = Handover(b"k" * 32, is_secure=True).lines("app.tun.example", 2, head())
+    lines = ClearSiteData(b"k" * 32, is_secure=True).lines("app.tun.example", 2, head())
 
     assert b"Set-Cookie: __Host-tunnel-gen=2-" in lines
     assert b"; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax; Secure\r\n" in lines
@@ -183,7 +183,7 @@ async def test_row84_over_https_the_cookies_name_keeps_neighbours_out():
 
 async def test_row84_the_secret_is_the_relays_and_each_hosts_own():
     def value(key: bytes, host: str, generation: int) -> bytes:
-        return Handover(key, is_secure=True).lines(host, generation, head())
+        return ClearSiteData(key, is_secure=True).lines(host, generation, head())
 
     a, b = b"k" * 32, b"l" * 32
     values = {value(a, "a", 2), value(a, "b", 2), value(a, "a", 3), value(b, "a", 2)}
@@ -194,4 +194,4 @@ async def test_row84_the_secret_is_the_relays_and_each_hosts_own():
 async def test_row69_what_one_answer_ends_is_limited():
     many = head("Cookie: " + "; ".join(f"c{number}=1" for number in range(100)))
 
-    assert Handover(b"k" * 32, is_secure=True).lines("a", 2, many).count(b"Max-Age=0") == MAX_ENDED
+    assert ClearSiteData(b"k" * 32, is_secure=True).lines("a", 2, many).count(b"Max-Age=0") == MAX_ENDED

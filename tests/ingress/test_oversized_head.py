@@ -8,7 +8,7 @@ from tests.ingress.scene import HOST, Scene, error_of
 from tests.pages.reading import PageRead
 from tests.support.raw_http import Response
 from tunnelctl.http1.head import MAX_FIELDS, MAX_REQUEST_HEAD
-from tunnelrelay.ingress.toolarge import glimpse
+from tunnelrelay.ingress.oversized_head import glimpse
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 

@@ -35,14 +35,14 @@ class Carried(Protocol):
         """The visitor has taken what was written."""
 
 
-class Asking(Protocol):
+class HasRequest(Protocol):
     """A visitor with a request, for those who write down who asked for what."""
 
     request: Request
     peer: Peer
 
 
-class Visitor(Asking, Protocol):
+class Visitor(HasRequest, Protocol):
     """A visit, seen from what carries its request or counts it."""
 
     transport: asyncio.Transport
@@ -61,7 +61,7 @@ class Visitor(Asking, Protocol):
     def request_id(self) -> str:
         """Names this request in logs and on error pages."""
 
-    def handover_lines(self, response: ResponseHead | None = None) -> bytes:
+    def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
         """Header lines for a browser that knew the name's former owner; nearly always none."""
 
     def write(self, data: bytes) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.world import World, world
-from tunnelrelay.ingress import inside
+from tunnelrelay.ingress import asgi_bridge
+from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.ingress import NO_DEADLINE
-from tunnelrelay.ingress.inside import Inside
 from tunnelrelay.ingress.visit import Visit
 
 HOST = "dashboard.localhost"
@@ -64,7 +64,7 @@ async def greeted(visitor: RawConnection) -> None:
 
 async def test_no_deadline_ends_a_stream_that_is_silent(tmp_path: Path):
     async with world(tmp_path) as w:
-        w.relay.ingress.inside = Inside(QuietApp())
+        w.relay.ingress.asgi_bridge = AsgiBridge(QuietApp())
         async with connect(w.port) as visitor:
             await greeted(visitor)
 
@@ -86,7 +86,7 @@ async def test_a_page_waits_for_a_visitor_that_does_not_read(tmp_path: Path):
         await send({"type": "http.response.body", "body": b""})
 
     async with world(tmp_path) as w:
-        w.relay.ingress.inside = Inside(talkative)
+        w.relay.ingress.asgi_bridge = AsgiBridge(talkative)
         async with connect(w.port) as visitor:
             await greeted(visitor)
             await is_held.wait()
@@ -99,7 +99,7 @@ async def test_a_page_waits_for_a_visitor_that_does_not_read(tmp_path: Path):
 async def test_a_stream_ends_whole_and_at_once_when_the_relay_stops(tmp_path: Path):
     app = QuietApp()
     async with world(tmp_path, drain_seconds=600.0) as w:
-        w.relay.ingress.inside = Inside(app)
+        w.relay.ingress.asgi_bridge = AsgiBridge(app)
         async with connect(w.port) as visitor:
             await greeted(visitor)
             await w.relay.stop()
@@ -111,7 +111,7 @@ async def test_a_stream_ends_whole_and_at_once_when_the_relay_stops(tmp_path: Pa
 async def test_a_page_that_hears_nothing_of_the_end_is_over_when_the_relay_has_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(inside, "CLOSE_SECONDS", (0.0, 60.0))
+    monkeypatch.setattr(asgi_bridge, "CLOSE_SECONDS", (0.0, 60.0))
     steps: list[str] = []
 
     async def deaf(scope: Any, receive: Any, send: Send) -> None:
@@ -123,7 +123,7 @@ async def test_a_page_that_hears_nothing_of_the_end_is_over_when_the_relay_has_s
             steps.append("the page is over")
 
     async with world(tmp_path, drain_seconds=600.0) as w:
-        w.relay.ingress.inside = Inside(deaf)
+        w.relay.ingress.asgi_bridge = AsgiBridge(deaf)
         close = w.relay.store.close
 
         async def noted() -> None:
@@ -141,7 +141,7 @@ async def test_a_page_that_hears_nothing_of_the_end_is_over_when_the_relay_has_s
 async def test_a_page_is_told_that_its_visitor_has_gone(tmp_path: Path):
     app = QuietApp()
     async with world(tmp_path) as w:
-        w.relay.ingress.inside = Inside(app)
+        w.relay.ingress.asgi_bridge = AsgiBridge(app)
         async with connect(w.port) as visitor:
             await greeted(visitor)
             # A reset; with a mere end of what it sends, a visitor may still listen for a while.

@@ -18,10 +18,10 @@ from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.fields import HOP_BY_HOP, to_lines
 from tunnelctl.http1.head import ResponseHead
-from tunnelrelay.ingress.answer import NONE, Framing, status_line
+from tunnelrelay.ingress.interfaces import Visitor
+from tunnelrelay.ingress.responses import NONE, Framing, status_line
 from tunnelrelay.ingress.route import Own
-from tunnelrelay.ingress.seams import Visitor
-from tunnelrelay.model import Inside as Scope
+from tunnelrelay.model import PageRequest
 from tunnelrelay.policy.classify import classify, starts_login
 
 MAX_OWN_BODY = 64 * 1024
@@ -43,7 +43,7 @@ CLOSE_SECONDS = (1.0, 5.0)
 """For what the app does once its visitors are gone, and once it is cancelled: to give a database connection back."""
 
 
-class Inside:
+class AsgiBridge:
     """Opens exchanges with the app.
 
     Args:
@@ -66,14 +66,14 @@ class Inside:
         )
         self._config.load()
         self._state = ServerState()
-        self._event_streams: set[Inward] = set()
+        self._event_streams: set[AsgiExchange] = set()
         self._is_draining = False
 
-    async def begin(self, visit: Visitor, own: Own) -> "Inward":
+    async def begin(self, visit: Visitor, own: Own) -> "AsgiExchange":
         """Send the visit's request to the app."""
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
-        scope = Scope(
+        scope = PageRequest(
             host=own.host,
             kind=own.kind,
             visit=classify(visit.request.head),
@@ -83,16 +83,16 @@ class Inside:
             may_start_login=starts_login(visit.request.head, is_secure=self._is_secure),
         )
         await loop.create_connection(lambda: self._server(scope), sock=theirs)
-        inward = Inward(visit, self)
-        await loop.create_connection(lambda: inward, sock=ours)
-        inward.start()
-        return inward
+        exchange = AsgiExchange(visit, self)
+        await loop.create_connection(lambda: exchange, sock=ours)
+        exchange.start()
+        return exchange
 
     def drain(self) -> None:
         """The relay stops. Event streams end now: they would never by themselves, and browsers begin them anew."""
         self._is_draining = True
-        for inward in list(self._event_streams):
-            inward.finish()
+        for exchange in list(self._event_streams):
+            exchange.finish()
 
     async def close(self) -> None:
         """Returns once the app does nothing more, which is cancelled if need be: it uses what the relay closes next."""
@@ -102,21 +102,21 @@ class Inside:
                 for task in late:
                     task.cancel()
 
-    def stream_began(self, inward: "Inward") -> None:
+    def stream_began(self, exchange: "AsgiExchange") -> None:
         """A page's event stream: it ends with its visitor, or with the relay."""
-        self._event_streams.add(inward)
+        self._event_streams.add(exchange)
         if self._is_draining:
-            asyncio.get_running_loop().call_soon(inward.finish)
+            asyncio.get_running_loop().call_soon(exchange.finish)
 
-    def is_streaming(self, inward: "Inward") -> bool:
+    def is_streaming(self, exchange: "AsgiExchange") -> bool:
         """Whether its event stream goes on."""
-        return inward in self._event_streams
+        return exchange in self._event_streams
 
-    def stream_ended(self, inward: "Inward") -> None:
+    def stream_ended(self, exchange: "AsgiExchange") -> None:
         """It is over."""
-        self._event_streams.discard(inward)
+        self._event_streams.discard(exchange)
 
-    def _server(self, scope: Scope) -> HttpToolsProtocol:
+    def _server(self, scope: PageRequest) -> HttpToolsProtocol:
         protocol = HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
         app = self._app
 
@@ -127,12 +127,12 @@ class Inside:
         return protocol
 
 
-class Inward(asyncio.Protocol):
+class AsgiExchange(asyncio.Protocol):
     """One exchange with the app; the counterpart of `forward.Forward`."""
 
-    def __init__(self, visit: Visitor, inside: Inside) -> None:
+    def __init__(self, visit: Visitor, bridge: AsgiBridge) -> None:
         self._visit = visit
-        self._inside = inside
+        self._bridge = bridge
         self._reader = ResponseReader()
         self._framing: Framing | None = None
         self._received = 0
@@ -174,12 +174,12 @@ class Inward(asyncio.Protocol):
     def cancel(self) -> None:
         """The visitor is gone."""
         self._reader = ResponseReader()
-        self._inside.stream_ended(self)
+        self._bridge.stream_ended(self)
         self._transport.abort()
 
     def finish(self) -> None:
         """End the response here, whole as far as it goes."""
-        if self._inside.is_streaming(self):
+        if self._bridge.is_streaming(self):
             self._reader = ResponseReader()
             self._done()
 
@@ -226,13 +226,13 @@ class Inward(asyncio.Protocol):
         self._error = (head.get(b"tunnel-error") or b"").decode("ascii")
         self.has_answered = True
         visit.answer_began()
-        ours = visit.handover_lines() + to_lines(fields)
+        ours = visit.clear_site_data_lines() + to_lines(fields)
         visit.write(status_line(head.status) + ours + framing.lines(head, visit.request.head) + b"\r\n")
         if fin:
             self._done()
         elif (head.get(b"content-type") or b"").startswith(b"text/event-stream"):
             self.is_for_a_page = True
-            self._inside.stream_began(self)
+            self._bridge.stream_began(self)
 
     def body(self, data: bytes | memoryview, fin: bool) -> None:
         """See `ResponseSink.body`."""
@@ -254,13 +254,13 @@ class Inward(asyncio.Protocol):
         tail = framing.end()
         if tail:
             self._visit.write(tail)
-        self._inside.stream_ended(self)
+        self._bridge.stream_ended(self)
         self._transport.close()
         self._visit.response_done(keeps_alive=framing.keeps_alive, error=self._error)
 
     def _break(self) -> None:
         self._reader = ResponseReader()
-        self._inside.stream_ended(self)
+        self._bridge.stream_ended(self)
         if self.has_answered:
             self._visit.break_off("internal_error")
         else:

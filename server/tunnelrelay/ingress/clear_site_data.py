@@ -34,7 +34,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _SCRIPT = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script\b", re.IGNORECASE)
 
 
-class Handover:
+class ClearSiteData:
     """See the module.
 
     Args:
