@@ -55,13 +55,13 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.pages tunnelrelay.oidc",
     "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.oidc",
     # What is set up while the relay runs, and the two ways to ask for it.
-    "tunnelrelay.manage": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelrelay.tokens "
+    "tunnelrelay.services": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelrelay.tokens "
     "tunnelrelay.oidc tunnelrelay.agents",
-    # The store's rows only: what is in them is shown, asking for them is for `manage`.
+    # The store's rows only: what is in them is shown, asking for them is for `services`.
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelrelay.store "
-    "tunnelrelay.policy tunnelrelay.manage tunnelrelay.web",
+    "tunnelrelay.policy tunnelrelay.services tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelctl.secret "
-    "tunnelrelay.manage tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
+    "tunnelrelay.services tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 

@@ -12,12 +12,12 @@ from tests.test_architecture import modules
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import Bind, HeaderEdit, OidcSpec, PolicySpec
-from tunnelrelay.manage.edge_settings import EdgeSecrets
 from tunnelrelay.oidc.blobs import Handoff, State, Switch, Transaction
 from tunnelrelay.oidc.redeem import Tokens
 from tunnelrelay.oidc.sealed import KeyRing, Master
 from tunnelrelay.oidc.session import Grant, Record
 from tunnelrelay.policy.compile import compile_policy
+from tunnelrelay.services.edge_settings import EdgeSecrets
 
 CANARY = "canary-51c3-of-the-tests"
 
@@ -37,8 +37,8 @@ EXCUSED = {
     "tunnelrelay.config_dashboard:DashboardSettings.dashboard_oidc_client_secret": "of a type that does not print",
     "tunnelrelay.config_values:Setting.has_secret": "says whether there is one",
     "tunnelrelay.ingress.route:Unwanted.code": "an error's name",
-    "tunnelrelay.manage.edge_settings:Held.client_secret": "says whether there is one",
-    "tunnelrelay.manage.providers:ProviderView.has_secret": "says whether there is one",
+    "tunnelrelay.services.edge_settings:Held.client_secret": "says whether there is one",
+    "tunnelrelay.services.providers:ProviderView.has_secret": "says whether there is one",
     "tunnelrelay.oidc.bearer:TokenRefused.code": "an error's name",
     "tunnelrelay.pages.errors:ErrorKind.code": "an error's name",
     "tunnelrelay.pages.page:Page.code": "an error's name",

@@ -34,12 +34,6 @@ from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.route import Router
-from tunnelrelay.manage.catalog import Catalog
-from tunnelrelay.manage.ground import Ground
-from tunnelrelay.manage.live import Live
-from tunnelrelay.manage.purge import Purge
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.sign_ins import owner_of_admins
 from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.feed import Feed
@@ -53,6 +47,12 @@ from tunnelrelay.policy.rules import Connection
 from tunnelrelay.provider_check import ProviderCheck
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.provider_directory import ProviderDirectory
+from tunnelrelay.services.purge import Purge
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.sign_ins import owner_of_admins
 from tunnelrelay.signing_in import SignIn, sign_in
 from tunnelrelay.web.app import WebApp
 from tunnelrelay.web.lazy_app import LazyApp
@@ -80,7 +80,7 @@ class Parts:
     revoked: RevokedTokens
     feed: Feed
     traffic: TrafficLog
-    live: Live
+    live: EdgeSync
     services: Services
     check: ProviderCheck
     probes: Probes
@@ -109,7 +109,7 @@ class _Ground:
     audit_keeper: AuditKeeper
     registry: Registry
     edges: EdgeTable
-    catalog: Catalog
+    catalog: ProviderDirectory
     feed: Feed
     traffic: TrafficLog
 
@@ -171,7 +171,7 @@ def _about(given: Given) -> Done:
     )
 
 
-def _reread(ground: _Ground, signed: SignIn, acceptor: Acceptor, live: Live) -> OnRestored:
+def _reread(ground: _Ground, signed: SignIn, acceptor: Acceptor, live: EdgeSync) -> OnRestored:
     """What is done when keys and store were restored: nothing that was known of them counts."""
 
     async def reread() -> None:
@@ -208,7 +208,7 @@ async def _ground(given: Given) -> _Ground:
         audit_keeper=keeper,
         registry=registry,
         edges=EdgeTable(registry),
-        catalog=Catalog(keys.ring),
+        catalog=ProviderDirectory(keys.ring),
         feed=feed,
         traffic=TrafficLog(given.clock, feed),
     )
@@ -269,8 +269,8 @@ def _warm_ups(given: Given, ground: _Ground, sign_in: SignIn) -> WarmUps:
 # What people set up
 
 
-def _base(given: Given, ground: _Ground) -> Ground:
-    return Ground(
+def _base(given: Given, ground: _Ground) -> ServiceBase:
+    return ServiceBase(
         store=given.store,
         ring=ground.keys.ring,
         policy_key=ground.keys.ring.digest_key("policy"),

@@ -4,32 +4,32 @@ from dataclasses import dataclass
 
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
-from tunnelrelay.manage.api_keys import ApiKeys
-from tunnelrelay.manage.audit_trail import AuditTrail
-from tunnelrelay.manage.backends import Backends
-from tunnelrelay.manage.catalog import Catalog
-from tunnelrelay.manage.credentials import Credentials
-from tunnelrelay.manage.dashboard_login import DashboardLogin
-from tunnelrelay.manage.domains import Domains
-from tunnelrelay.manage.edge_policy import EdgePolicies
-from tunnelrelay.manage.edge_views import EdgeViews
-from tunnelrelay.manage.edges import Edges
-from tunnelrelay.manage.ground import Ground
-from tunnelrelay.manage.live import Live
-from tunnelrelay.manage.logins import Logins
-from tunnelrelay.manage.operators_oidc import OperatorsOidc
-from tunnelrelay.manage.provider_tests import AsksProvider, ProviderTests
-from tunnelrelay.manage.providers import Providers
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.sign_ins import SignIns
-from tunnelrelay.manage.traffic import Traffic
-from tunnelrelay.manage.tunnels import Tunnels
-from tunnelrelay.manage.users import Users
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.traffic import TrafficLog
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
+from tunnelrelay.services.admin_oidc import AdminOidc
+from tunnelrelay.services.api_keys import ApiKeys
+from tunnelrelay.services.audit_trail import AuditTrail
+from tunnelrelay.services.backends import Backends
+from tunnelrelay.services.credentials import Credentials
+from tunnelrelay.services.dashboard_login import DashboardLogin
+from tunnelrelay.services.domains import Domains
+from tunnelrelay.services.edge_policy import EdgePolicies
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.edge_views import EdgeViews
+from tunnelrelay.services.edges import Edges
+from tunnelrelay.services.logins import Logins
+from tunnelrelay.services.provider_directory import ProviderDirectory
+from tunnelrelay.services.provider_tests import AsksProvider, ProviderTests
+from tunnelrelay.services.providers import Providers
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.sign_ins import SignIns
+from tunnelrelay.services.traffic import Traffic
+from tunnelrelay.services.tunnels import Tunnels
+from tunnelrelay.services.users import Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,12 @@ class Running:
     owner_of_admins: str
 
 
-def services_on(ground: Ground, running: Running, catalog: Catalog, ask: AsksProvider) -> tuple[Services, Live]:
-    """The services, and what brings their changes to the relay. Nothing is in force before `Live.load`."""
+def services_on(
+    ground: ServiceBase, running: Running, catalog: ProviderDirectory, ask: AsksProvider
+) -> tuple[Services, EdgeSync]:
+    """The services, and what brings their changes to the relay. Nothing is in force before `EdgeSync.load`."""
     policies = EdgePolicies(ground, catalog.resolve)
-    live = Live(ground, table=running.edges, registry=running.registry, catalog=catalog, policies=policies)
+    live = EdgeSync(ground, table=running.edges, registry=running.registry, catalog=catalog, policies=policies)
     tests = ProviderTests(ground, ask)
     domains = Domains(ground, running.names)
     keys = ApiKeys(ground)
@@ -77,10 +79,10 @@ def services_on(ground: Ground, running: Running, catalog: Catalog, ask: AsksPro
     return services, live
 
 
-def _operators_oidc(ground: Ground, running: Running) -> OperatorsOidc | None:
+def _operators_oidc(ground: ServiceBase, running: Running) -> AdminOidc | None:
     if running.dashboard is None:
         return None
-    return OperatorsOidc(
+    return AdminOidc(
         ground=ground,
         sessions=running.sessions,
         connection=running.dashboard.connection,

@@ -16,11 +16,11 @@ from tunnelctl.signals import stopped_by_signals
 from tunnelctl.stdio import when_reader_leaves
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.ingress.files import visitors_at_once, warn_when_few
-from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.manage.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.observe.logs import Logs
 from tunnelrelay.observe.text import timestamp
 from tunnelrelay.relay import Relay
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.sign_ins import owner_of_admins, sign_in_link
 from tunnelrelay.start_problems import StartError
 from tunnelrelay.start_screen import StartFacts, can_show, listening, relay_url, start_screen
 from tunnelrelay.systemd import logs_to_journal, notify

@@ -19,7 +19,7 @@ REFUSED = (
 
 
 class ProviderCheck:
-    """See the module; what it is asked for stands in `manage.provider_tests.AsksProvider`.
+    """See the module; what it is asked for stands in `services.provider_tests.AsksProvider`.
 
     Args:
         transport: Makes the calls; the guarded one outside tests.

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 
 from tunnelrelay.given import Given
-from tunnelrelay.manage.dashboard_login import DashboardLogin, WithDashboard, dashboard_login
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.bearer import Bearers
 from tunnelrelay.oidc.fetch import Fetcher
@@ -16,6 +15,7 @@ from tunnelrelay.oidc.provider_logout import ProviderLogout
 from tunnelrelay.oidc.rotation import RelayKeys
 from tunnelrelay.oidc.sessions import Sessions
 from tunnelrelay.registry.memory import Registry
+from tunnelrelay.services.dashboard_login import DashboardLogin, WithDashboard, dashboard_login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

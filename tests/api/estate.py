@@ -13,7 +13,7 @@ import httpx
 from tests.support.apps import App
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, WorldTunnel, world
-from tunnelrelay.manage.actor import Actor
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.store.base import SessionRow
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 

@@ -19,10 +19,10 @@ from tunnelrelay.assembly import Parts, assemble
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.config_values import ListenAddress
 from tunnelrelay.given import Given
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.services import Services
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import UserRow
 
 OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, via="command")

@@ -10,7 +10,7 @@ from tests.api.asking import LOCAL, REQUEST_ID, Program
 from tests.api.office import Office, open_office
 from tests.support.tools import ROOT
 from tunnelrelay.api.values import seconds_of, shown_time
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.problems import Kind, ManageError
 
 
 @pytest.fixture

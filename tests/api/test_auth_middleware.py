@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from tests.api.asking import ADDRESS, LOCAL, REQUEST_ID, Program
 from tunnelrelay.api.auth_middleware import MAX_BODY, WRONG_KEYS_BURST, AuthMiddleware, Call
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.problems import Kind, ManageError
 
 GOOD = "ta_good"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunnelrelay.api.codes import CODES
-from tunnelrelay.manage.problems import Kind
+from tunnelrelay.services.problems import Kind
 
 ROOT = Path(__file__).resolve().parents[2] / "server" / "tunnelrelay"
 OF_MANAGE = re.compile(r'ManageError\(\s*Kind\.([A-Z]+),\s*"([a-z_]+)"')
@@ -14,7 +14,7 @@ OF_API = re.compile(r'(?:problem|Refusal|_unknown)\(\s*"([a-z_]+)"|return proble
 
 
 def said_by_manage() -> set[tuple[str, str]]:
-    sources = [path.read_text() for folder in ("manage", "api") for path in (ROOT / folder).glob("*.py")]
+    sources = [path.read_text() for folder in ("services", "api") for path in (ROOT / folder).glob("*.py")]
     return {found for source in sources for found in OF_MANAGE.findall(source)}
 
 

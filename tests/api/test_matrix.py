@@ -15,8 +15,8 @@ from tests.api.estate import ISSUER, OPERATOR, Estate, estate
 from tests.support.app_routes import sample_app
 from tunnelrelay.api.app import build_routes
 from tunnelrelay.api.schema import describe
-from tunnelrelay.manage.actor import AREAS
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.actor import AREAS
+from tunnelrelay.services.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,10 +20,10 @@ from tests.bench.procs import Proc
 from tests.bench.traffic import Window
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.config import load_config
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
-from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.relay import Relay
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.services.edges import NewEdge
 
 EDGES = {"lone": 1, "edge": 2}
 """Names of the edges, and how many tunnels serve each."""

@@ -48,15 +48,15 @@ BY_REASON = {
         tunnelrelay.ingress.clear_site_data: MAX_HOST
         tunnelrelay.ingress.ingress: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
-        tunnelrelay.manage.catalog: MAX_SEALED
-        tunnelrelay.manage.credentials: MAX_EXPIRY MAX_RULES
-        tunnelrelay.manage.dashboard_login: MAX_SECONDS
-        tunnelrelay.manage.edge_policy: MAX_SECRETS MAX_SEALED
-        tunnelrelay.manage.edge_settings: MAX_SETTINGS
-        tunnelrelay.manage.ground: MAX_VALUE
-        tunnelrelay.manage.providers: MAX_OWNERS MAX_SECRET
-        tunnelrelay.manage.sign_in_rows: MAX_SECONDS MAX_AGENT MAX_PEER
-        tunnelrelay.manage.users: MAX_NAME MAX_EMAIL
+        tunnelrelay.services.provider_directory: MAX_SEALED
+        tunnelrelay.services.credentials: MAX_EXPIRY MAX_RULES
+        tunnelrelay.services.dashboard_login: MAX_SECONDS
+        tunnelrelay.services.edge_policy: MAX_SECRETS MAX_SEALED
+        tunnelrelay.services.edge_settings: MAX_SETTINGS
+        tunnelrelay.services.service_base: MAX_VALUE
+        tunnelrelay.services.providers: MAX_OWNERS MAX_SECRET
+        tunnelrelay.services.sign_in_rows: MAX_SECONDS MAX_AGENT MAX_PEER
+        tunnelrelay.services.users: MAX_NAME MAX_EMAIL
         tunnelrelay.observe.access: MAX_PATH
         tunnelrelay.observe.audit: MAX_TEXT MAX_CHANGE MAX_DETAILS
         tunnelrelay.observe.traffic: MAX_WORD
@@ -106,10 +106,10 @@ BY_REASON = {
         tunnelrelay.ingress.ingress: MAX_LOOKED_AT
         tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS MAX_READ_AT_ONCE MAX_READ
         tunnelrelay.ingress.visit: MAX_TRIES
-        tunnelrelay.manage.audit_trail: MAX_COLLEAGUES MAX_LOGINS
-        tunnelrelay.manage.edges: MAX_TRIES
-        tunnelrelay.manage.ground: MAX_PAGE
-        tunnelrelay.manage.traffic: MAX_RECENT
+        tunnelrelay.services.audit_trail: MAX_COLLEAGUES MAX_LOGINS
+        tunnelrelay.services.edges: MAX_TRIES
+        tunnelrelay.services.service_base: MAX_PAGE
+        tunnelrelay.services.traffic: MAX_RECENT
         tunnelrelay.oidc.known_providers: MAX_FAILED_SECONDS
         tunnelrelay.oidc.provider_logout: MAX_AWAY
         tunnelrelay.oidc.warm: MAX_RUNNING

@@ -14,10 +14,10 @@ from tests.bounds import (  # noqa: F401  # they enter their drivers
     drive_ingress,
     drive_link,
     drive_login,
-    drive_manage,
     drive_messages,
     drive_observe,
     drive_registry,
+    drive_services,
 )
 from tests.bounds.driving import DRIVERS
 from tests.bounds.found import declared

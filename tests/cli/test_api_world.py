@@ -13,7 +13,7 @@ from tests.support.world import World, world
 from tunnelctl.agent.outcome import Invalid, NotAllowed
 from tunnelctl.cli.main import run
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay.manage.actor import Actor
+from tunnelrelay.services.actor import Actor
 
 OPERATOR = Actor(user_id="", name="operator", owner="local", is_admin=True, via="command")
 

@@ -19,7 +19,7 @@ from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.tools import ROOT
 from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, Join
-from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.services.edges import NewEdge
 
 DOCS_IMAGES = ROOT / "docs" / "images"
 NAMES = ("dashboard-edge", "dashboard-traffic")

@@ -7,7 +7,7 @@ import pytest
 from tests.dashboard.test_edges import HOSTILE, Elements, text_of
 from tests.support.managed import ADMIN
 from tunnelrelay.dashboard.views.api_keys import MEANINGS
-from tunnelrelay.manage.actor import AREAS
+from tunnelrelay.services.actor import AREAS
 
 SOME = {"description": "CI", "reach": "some", "scope": ["edges:write", "audit:read"], "expires_at": "90d"}
 KEY = re.compile(r"ta_[0-9A-Za-z]{43}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelrelay.dashboard.charts import _nice, charts, rate, share
-from tunnelrelay.manage.traffic import Figures, Shown
+from tunnelrelay.services.traffic import Figures, Shown
 
 NOTHING = Figures(at=0, seconds=5, requests=0, refused=0, failed=0, p50=None, p95=None)
 

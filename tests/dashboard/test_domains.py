@@ -5,7 +5,7 @@ import pytest
 from tests.dashboard.test_edges import HOSTILE, Elements, text_of
 from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
-from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.services.edges import NewEdge
 
 
 async def reserved(house: InMemory, name: str = "shop", owner: str = "default", description: str = "") -> str:

@@ -10,9 +10,9 @@ from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
 from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, error, ok
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.provider_settings import ProviderSettings
-from tunnelrelay.manage.provider_tests import FAILED_SECONDS
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.provider_settings import ProviderSettings
+from tunnelrelay.services.provider_tests import FAILED_SECONDS
 
 SECRET = "s3cret-that-nobody-sees-again"
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"

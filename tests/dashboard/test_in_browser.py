@@ -15,9 +15,9 @@ from tests.support.axe import violations
 from tests.support.browser import browsing, screenshot
 from tests.support.dashboard import actor_for, browse_signed_in, code_of
 from tests.support.world import World, world
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.provider_settings import ProviderSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -9,8 +9,8 @@ from tests.support.managed import ADMIN
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.views import provider_form
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.provider_settings import ProviderSettings
 
 SECRET = "s3cret-that-nobody-sees-again"
 NEW = {

@@ -13,8 +13,8 @@ from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.dashboard import sse
-from tunnelrelay.manage.edges import NewEdge
 from tunnelrelay.observe.feed import MAX_OF_ONE
+from tunnelrelay.services.edges import NewEdge
 from tunnelrelay.store.resources import UserRow
 
 HEADERS = {"Accept": "text/event-stream", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}

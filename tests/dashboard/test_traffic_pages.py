@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, PolicySpec
 from tunnelrelay.dashboard.views.kept_out import visitors
-from tunnelrelay.manage.traffic import TrafficRow
+from tunnelrelay.services.traffic import TrafficRow
 
 EVIL = "<img src=x onerror=alert(1)>"
 PAGES = ("/", "/traffic", "/endpoints", "/tunnels")

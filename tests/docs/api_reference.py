@@ -15,8 +15,8 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.app import build_routes
 from tunnelrelay.api.codes import CODES
 from tunnelrelay.api.schema import describe
-from tunnelrelay.manage.actor import SCOPES
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.actor import SCOPES
+from tunnelrelay.services.services import Services
 
 PAGE = ROOT / "docs" / "reference" / "api.md"
 BEGIN, END = "<!-- api:begin -->", "<!-- api:end -->"

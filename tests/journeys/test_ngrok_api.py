@@ -14,7 +14,7 @@ from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.visitor import Visitor
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
-from tunnelrelay.manage.actor import Actor
+from tunnelrelay.services.actor import Actor
 
 OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, via="command")
 

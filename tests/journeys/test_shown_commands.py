@@ -19,8 +19,8 @@ from tests.support.dashboard import DashboardClient, actor_for, signed_in
 from tests.support.processes import Child
 from tests.support.tools import ROOT, require_tool
 from tests.support.world import World, world
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.provider_settings import ProviderSettings
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.provider_settings import ProviderSettings
 
 TEMPLATES = ROOT / "server" / "tunnelrelay" / "dashboard" / "templates"
 COMMAND = re.compile(

@@ -5,7 +5,7 @@ import pytest
 from tests.policy.making import oidc
 from tunnelctl.policy.fields import BY_PATH, FIELDS, MODULES, POINTERS, STRUCTS, default_of
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.manage import edge_settings
+from tunnelrelay.services import edge_settings
 
 
 def wire_paths() -> set[str]:

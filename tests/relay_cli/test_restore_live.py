@@ -12,7 +12,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.world import world
 from tunnelrelay import tokens
 from tunnelrelay.config_database import DatabaseUrl
-from tunnelrelay.manage.edges import NewEdge
+from tunnelrelay.services.edges import NewEdge
 
 HOSTS = {"kept.localhost", "later.localhost"}
 

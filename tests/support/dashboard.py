@@ -17,9 +17,9 @@ from tests.support.world import World
 from tunnelctl.http1.head import parse_request
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.manage.actor import Actor
 from tunnelrelay.model import PageRequest, Peer
 from tunnelrelay.policy.classify import classify
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.store.resources import UserRow
 
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')

@@ -16,10 +16,6 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.shares import OwnerShares
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.catalog import Catalog
-from tunnelrelay.manage.ground import Ground
-from tunnelrelay.manage.services import Services
 from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Feed
@@ -31,6 +27,10 @@ from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.provider_directory import ProviderDirectory
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.services import Services
 from tunnelrelay.store.base import Store, Whose
 
 COOL_SECONDS = 1000.0
@@ -136,11 +136,11 @@ class Managed:
         self.audit = Audit(clock=self.clock)
         self.registry = Registry(clock=self.clock, monotonic=self.clock)
         self.table = EdgeTable(self.registry)
-        self.catalog = Catalog(self.ring)
+        self.catalog = ProviderDirectory(self.ring)
         self.feed = Feed()
         self.provider = FakeProvider()
         self.sessions = FakeSessions()
-        self.ground = Ground(
+        self.ground = ServiceBase(
             store=self.store,
             ring=self.ring,
             policy_key=self.ring.digest_key("policy"),

@@ -23,8 +23,8 @@ from tunnelrelay.api.values import (
     seconds_of,
     shown_time,
 )
-from tunnelrelay.manage.actor import EVERYTHING, SCOPES
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.actor import EVERYTHING, SCOPES
+from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import ApiKeyRow
 
 PATH = "api_keys"

@@ -28,8 +28,8 @@ from tunnelrelay.api import (
 )
 from tunnelrelay.api.auth_middleware import AuthMiddleware
 from tunnelrelay.api.schema import SchemaPage, describe, methods_at
-from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.services import Services
 
 RESOURCES = (
     edges,

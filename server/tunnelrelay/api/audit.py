@@ -19,7 +19,7 @@ from tunnelrelay.api.values import (
     seconds_of,
     shown_time,
 )
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.services import Services
 from tunnelrelay.store.base import AuditRow
 
 PATH = "audit"

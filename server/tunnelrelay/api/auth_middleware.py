@@ -16,10 +16,10 @@ from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.links import LOCAL_PREFIX, Links, base_urls
 from tunnelrelay.api.problem import problem
-from tunnelrelay.manage.actor import Actor
-from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import PageRequest
 from tunnelrelay.policy.limits import Buckets, address_key
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
 SCHEMA_PATH = "/openapi.json"
@@ -41,7 +41,7 @@ make a page of them."""
 
 
 class Authenticates(Protocol):
-    """The part of `manage.api_keys` that the door needs."""
+    """The part of `services.api_keys` that the door needs."""
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
         """Who shows this key; None when it is not good."""

@@ -22,8 +22,8 @@ from tunnelrelay.api.values import (
     needs,
     shown_time,
 )
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.tunnels import TunnelView
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.tunnels import TunnelView
 from tunnelrelay.store.resources import BackendRow
 
 PATH = "backends/tunnel_group"

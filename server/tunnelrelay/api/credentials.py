@@ -26,8 +26,8 @@ from tunnelrelay.api.values import (
     seconds_of,
     shown_time,
 )
-from tunnelrelay.manage.services import Services
 from tunnelrelay.model import Token
+from tunnelrelay.services.services import Services
 
 PATH = "credentials"
 Acl = Annotated[list[Filled], Field(max_length=MAX_LIST)]

@@ -22,7 +22,7 @@ from tunnelrelay.api.values import (
     needs,
     shown_time,
 )
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import DomainRow
 
 PATH = "reserved_domains"

@@ -6,11 +6,11 @@ from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.module_table import secrets_of, taken
 from tunnelrelay.api.modules import Backend, GivenModule
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.edges import Change
-from tunnelrelay.manage.problems import Kind, ManageError, invalid, missing
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.edges import Change
+from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
+from tunnelrelay.services.services import Services
 
 
 async def route_view(services: Services, call: Call, edge_id: str, route_id: str) -> EdgeView:

@@ -25,8 +25,8 @@ from tunnelrelay.api.modules import (
 )
 from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
 from tunnelrelay.api.values import Calling, Id, needs
-from tunnelrelay.manage.problems import Kind, ManageError, missing
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.problems import Kind, ManageError, missing
+from tunnelrelay.services.services import Services
 
 MODULES: tuple[tuple[str, type[GivenModule], type[ShownModule]], ...] = (
     ("oidc", OidcModule, ShownOidc),

@@ -25,11 +25,11 @@ from tunnelrelay.api.modules import Backend, BasicAuth, GivenModule, Headers, Ho
 from tunnelrelay.api.oidc_module import OidcModule
 from tunnelrelay.api.values import Calling, Description, Given, Id, Metadata, NotOffered, needs
 from tunnelrelay.ids import new_id
-from tunnelrelay.manage.edge_settings import MODULES, EdgeSettings, RouteSettings
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.edges import Change
-from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.edge_settings import MODULES, EdgeSettings, RouteSettings
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.edges import Change
+from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.services import Services
 
 ROUTES = f"/{PATH}/{{edge_id}}/routes"
 

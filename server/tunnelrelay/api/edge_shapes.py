@@ -7,8 +7,8 @@ from tunnelrelay.api.module_table import shown
 from tunnelrelay.api.modules import ShownBackend, ShownBasicAuth, ShownHeaders, ShownIpRestriction, ShownJwt
 from tunnelrelay.api.oidc_module import ShownOidc
 from tunnelrelay.api.values import Ref, Shown, Time, shown_time
-from tunnelrelay.manage.edge_settings import MODULES
-from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.services.edge_settings import MODULES
+from tunnelrelay.services.edge_views import EdgeView
 
 PATH = "edges/https"
 FOREIGN = {

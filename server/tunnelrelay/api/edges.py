@@ -25,10 +25,10 @@ from tunnelrelay.api.values import (
     cut,
     needs,
 )
-from tunnelrelay.manage.edge_settings import EdgeSettings
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.problems import invalid
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.edge_settings import EdgeSettings
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.problems import invalid
+from tunnelrelay.services.services import Services
 
 HostPorts = Annotated[
     list[Annotated[str, Field(max_length=260, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")]],

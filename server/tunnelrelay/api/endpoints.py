@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
 from tunnelrelay.ids import made_at
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.tunnels import EndpointView
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.tunnels import EndpointView
 
 PATH = "endpoints"
 

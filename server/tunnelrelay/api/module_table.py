@@ -21,8 +21,8 @@ from tunnelrelay.api.modules import (
     ShownModule,
 )
 from tunnelrelay.api.oidc_module import OidcModule, ShownOidc, module_of, spec_of
-from tunnelrelay.manage.edge_settings import KEPT, MODULES, EdgeSecrets, EdgeSettings, Held
-from tunnelrelay.manage.problems import invalid
+from tunnelrelay.services.edge_settings import KEPT, MODULES, EdgeSecrets, EdgeSettings, Held
+from tunnelrelay.services.problems import invalid
 
 _NOTHING = PolicySpec()
 

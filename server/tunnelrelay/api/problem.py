@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tunnelrelay.api.codes import CODES
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.web.request_parsing import inside_of
 
 MEDIA_TYPE = "application/problem+json"

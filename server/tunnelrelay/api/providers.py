@@ -28,9 +28,9 @@ from tunnelrelay.api.values import (
     needs,
     shown_time,
 )
-from tunnelrelay.manage.provider_settings import ProviderSettings
-from tunnelrelay.manage.providers import ProviderView
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.provider_settings import ProviderSettings
+from tunnelrelay.services.providers import ProviderView
+from tunnelrelay.services.services import Services
 
 PATH = "providers"
 Name = Annotated[str, Field(max_length=63, pattern=rf"^{NAME_PATTERN}$")]

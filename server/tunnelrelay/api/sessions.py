@@ -7,8 +7,8 @@ from pydantic import Field
 
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.values import PRINTABLE, Calling, Host, Id, Page, Shown, Time, cut, needs, shown_time
-from tunnelrelay.manage.logins import LoginView
-from tunnelrelay.manage.services import Services
+from tunnelrelay.services.logins import LoginView
+from tunnelrelay.services.services import Services
 
 PATH = "app/sessions"
 

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tunnelrelay.api.values import Calling, Host, Shown, Time, digits, needs, shown_time
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.traffic import TrafficRow
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.traffic import TrafficRow
 
 Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 

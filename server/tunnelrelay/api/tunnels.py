@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query
 
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
-from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.tunnels import SessionView, TunnelView
+from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.tunnels import SessionView, TunnelView
 
 PATH = "tunnels"
 SESSIONS = "tunnel_sessions"

@@ -20,8 +20,8 @@ from tunnelrelay.api.values import (
     needs,
     shown_time,
 )
-from tunnelrelay.manage.services import Services
-from tunnelrelay.manage.sign_ins import sign_in_link
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.sign_ins import sign_in_link
 from tunnelrelay.store.resources import UserRow
 
 PATH = "users"

@@ -137,7 +137,7 @@ class NotOffered:
 
 
 def needs(scope: str) -> dict[str, Any]:
-    """What a route says about the scope it takes, for the schema; `manage` is who asks for it."""
+    """What a route says about the scope it takes, for the schema; `services` is who asks for it."""
     return {"openapi_extra": {"x-scope": scope}}
 
 

@@ -19,14 +19,14 @@ from tunnelrelay.cli.audit import seconds
 from tunnelrelay.cli.store import COMMAND, Place, Result, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.config import RelayConfig
-from tunnelrelay.manage.actor import EVERYTHING, Actor
-from tunnelrelay.manage.api_keys import ApiKeys
-from tunnelrelay.manage.ground import Ground
-from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.manage.sign_ins import SIGN_IN_PATH, SignIns, owner_of_admins
-from tunnelrelay.manage.users import ADMIN, Users
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.services.actor import EVERYTHING, Actor
+from tunnelrelay.services.api_keys import ApiKeys
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.sign_ins import SIGN_IN_PATH, SignIns, owner_of_admins
+from tunnelrelay.services.users import ADMIN, Users
 from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 from tunnelrelay.tokens import DEFAULT_OWNER
@@ -104,7 +104,7 @@ def make_key(place: Place, name: str, scopes: Sequence[str], description: str, e
     """Makes an API key for a user; the key alone goes to stdout, so that a script can catch it.
 
     Args:
-        scopes: Of `manage.actor.SCOPES`; none for everything.
+        scopes: Of `services.actor.SCOPES`; none for everything.
         expires: How long it is good, as in 30d; "" for ever.
     """
     ends = time.time() + seconds(expires) if expires else None
@@ -153,7 +153,7 @@ def show(place: Place, *, as_json: bool) -> None:
 async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Result]]) -> Result:
     """What `action` does with the services on this store; its events are kept."""
     audit = Audit(clock=time.time, node=COMMAND)
-    ground = Ground(
+    ground = ServiceBase(
         store=store,
         ring=KeyRing.generate(),  # nothing here is sealed
         policy_key=b"",

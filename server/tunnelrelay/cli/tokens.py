@@ -13,10 +13,10 @@ from tunnelrelay.agents.acl import acl_problem
 from tunnelrelay.cli.audit import seconds
 from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
-from tunnelrelay.manage.ground import check_texts
-from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import Token
 from tunnelrelay.observe.text import printable
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.service_base import check_texts
 from tunnelrelay.store.base import AuditRow, Store
 
 

@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.guard import Guard
 from tunnelrelay.dashboard.request_input import KEY, Asked
 from tunnelrelay.dashboard.sign_in import SignIn
 from tunnelrelay.dashboard.views import AREAS
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.web.request_parsing import inside_of
 
 _TITLES = {

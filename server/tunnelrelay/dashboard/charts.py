@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from tunnelrelay.dashboard.render import milliseconds
-from tunnelrelay.manage.traffic import STEP_SECONDS, Figures, Shown
+from tunnelrelay.services.traffic import STEP_SECONDS, Figures, Shown
 
 HEIGHT = 100
 """Units of the drawing; it is stretched to whatever room there is."""

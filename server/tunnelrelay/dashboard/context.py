@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunnelrelay.address import PublicAddress
 
 if TYPE_CHECKING:
-    from tunnelrelay.manage.services import Services
+    from tunnelrelay.services.services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

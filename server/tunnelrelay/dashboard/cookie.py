@@ -13,7 +13,7 @@ from tunnelrelay.policy import cookies
 NAME, NAME_PLAIN = b"__Host-tunnel-dashboard", b"tunnel-dashboard"
 """Both begin like the relay's other cookies, so that neither reaches an upstream, nor can one be set by it."""
 KEEP_SECONDS = 30 * 86_400
-"""How long a browser keeps it; how long it is good is the relay's decision (`manage.sign_ins`)."""
+"""How long a browser keeps it; how long it is good is the relay's decision (`services.sign_ins`)."""
 
 
 def name_of(*, is_secure: bool) -> bytes:

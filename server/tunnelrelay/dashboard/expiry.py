@@ -1,6 +1,6 @@
 """When something that was made is to stop being good, as people choose it from a list. Pure."""
 
-from tunnelrelay.manage.problems import invalid
+from tunnelrelay.services.problems import invalid
 
 KEEP = "keep"
 NEVER = "never"

@@ -15,8 +15,8 @@ from tunnelrelay.dashboard.current_user import current_user
 from tunnelrelay.dashboard.form import Form, read_form
 from tunnelrelay.dashboard.request_input import KEY, Asked
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, sign_in_address
-from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.model import RequestKind
+from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")

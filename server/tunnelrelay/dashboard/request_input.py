@@ -13,7 +13,7 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.navigation import Group
-from tunnelrelay.manage.actor import Actor
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.web.request_parsing import field_values, query_params
 
 KEY = "dashboard"

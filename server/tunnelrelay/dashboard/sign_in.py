@@ -1,4 +1,4 @@
-"""The sign-in page and the way out. Who a user is, `manage.sign_ins` finds out.
+"""The sign-in page and the way out. Who a user is, `services.sign_ins` finds out.
 
 A one-time code or an API key is sent by a form, never in a path or query: addresses end up in histories and logs. The
 link that the relay prints carries its code behind `#`, which browsers do not send; a script of ours moves it into
@@ -19,8 +19,8 @@ from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form, read_form
 from tunnelrelay.dashboard.request_input import Asked, does
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, own_path
-from tunnelrelay.manage.problems import ManageError
 from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, inside_of, query_params
 
 SIGN_OUT = "/sign-out"

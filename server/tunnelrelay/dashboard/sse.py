@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 
 from tunnelrelay.dashboard.current_user import current_user
 from tunnelrelay.dashboard.request_input import Asked
-from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.manage.traffic import Changes
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.traffic import Changes
 
 LOOK_SECONDS = 2.0
 """How often it is looked at what nothing tells of: figures, and whether the session is still good (5 s, row 145)."""

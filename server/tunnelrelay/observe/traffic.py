@@ -3,7 +3,7 @@
 START HERE: the ingress hands over what it made for the access log (`add`, a list append), and all the rest happens in
 batches (`digest`), also when nothing is logged. Kept in memory only, of this relay only, and bounded: in number by the
 shares below, in size because whatever a visitor can make long is cut. Queries, headers and bodies never come in.
-Why somebody was let in is found out when it is shown (`manage.traffic`).
+Why somebody was let in is found out when it is shown (`services.traffic`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Logins by a provider that an administrator registered: an owner names it (`@work`) and holds no secret of it.
 
-What an owner asks for is an `OidcSpec` whose issuer is such a name. Who knows the names resolves it (`manage.catalog`)
-to a `NamedOidc`, which is compiled like any other. Nothing that comes over the wire can be one.
+What an owner asks for is an `OidcSpec` whose issuer is such a name. `services.provider_directory`
+resolves it to a `NamedOidc`, which is compiled like any other. Nothing that comes over the wire can be one.
 """
 
 from collections.abc import Callable

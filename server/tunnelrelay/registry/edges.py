@@ -1,7 +1,7 @@
 """Edges on the running relay: durable endpoints whose rules come from the store, and the tunnels that join them.
 
 An edge's endpoint is in the registry for as long as the edge has a host. A tunnel serves every edge of its own owner
-all of whose labels it carries, those included that are set up later. What an edge is made of is `manage`'s business;
+all of whose labels it carries, those included that are set up later. What an edge is made of is `services`'s business;
 here it is a compiled policy, a host and labels. Everything is synchronous: a change is whole before anybody sees it.
 """
 

@@ -1,6 +1,6 @@
 """What bounds each table: a limit on the rows there can be, or the clean-up that drops them. Data, checked by a test.
 
-The rates are those of `manage.ground` (changes of a user), `agents.shares` (new names of an owner) and
+The rates are those of `services.service_base` (changes of a user), `agents.shares` (new names of an owner) and
 `observe.audit` (events).
 """
 

@@ -1,7 +1,7 @@
 """What people set up on a relay and it keeps: users, API keys, domains, edges, backends, providers, sign-ins.
 
 Each kind is a `Collection` of rows with an id. A store knows how to keep them and to whom they belong; what they may
-say, and who may change them, is for `manage`. Not here: sessions, names and events (`base.py`).
+say, and who may change them, is for `services`. Not here: sessions, names and events (`base.py`).
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class ApiKeyRow(Row):
 
     Attributes:
         digest: Unique. SHA-256 of the key; the key itself is shown once.
-        scopes: What it may do; see `manage.actor`.
+        scopes: What it may do; see `services.actor`.
         expires_at: None for never.
     """
 
@@ -115,7 +115,7 @@ class EdgeRow(Row):
 
     Attributes:
         host: Unique: the domain it answers at; None while it has none.
-        settings: JSON of what guards it and who serves it, without secrets; see `manage.edge_settings`.
+        settings: JSON of what guards it and who serves it, without secrets; see `services.edge_settings`.
         sealed: The secrets in it, sealed by the key ring; b"" without any.
         backend_id: The tunnel group that serves it; "" without one.
     """
@@ -135,7 +135,7 @@ class ProviderRow(Row):
     Attributes:
         name: Unique.
         owners: Who may name it; empty for everybody.
-        settings: JSON of its settings, without the secret; see `manage.provider_settings`.
+        settings: JSON of its settings, without the secret; see `services.provider_settings`.
         sealed: The client secret, sealed by the key ring.
     """
 

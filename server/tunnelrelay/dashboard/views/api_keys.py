@@ -8,8 +8,8 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
-from tunnelrelay.manage.actor import AREAS, EVERYTHING
-from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.services.actor import AREAS, EVERYTHING
+from tunnelrelay.services.problems import ManageError
 
 PATH = "/api-keys/{id}"
 MAX_USERS = 200

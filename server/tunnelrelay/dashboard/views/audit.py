@@ -12,7 +12,7 @@ from tunnelrelay.dashboard.listing import address, listing
 from tunnelrelay.dashboard.request_input import Asked, shows
 from tunnelrelay.dashboard.views.audit_event import Shown, row_of, shown
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
-from tunnelrelay.manage.audit_trail import MEANINGS
+from tunnelrelay.services.audit_trail import MEANINGS
 
 MAX_USERS = 1000
 """Users whose names are known to the page."""

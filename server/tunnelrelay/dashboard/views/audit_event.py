@@ -8,7 +8,7 @@ from typing import Any
 
 from tunnelrelay.dashboard.render import stamp
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
-from tunnelrelay.manage.audit_trail import MEANINGS
+from tunnelrelay.services.audit_trail import MEANINGS
 from tunnelrelay.store.base import AuditRow
 
 TIMES = frozenset({"expires_at", "until"})

@@ -9,7 +9,7 @@ from tunnelrelay.dashboard import expiry
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
-from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.services.problems import ManageError
 
 PATH = "/credentials/{id}"
 

@@ -6,8 +6,8 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.problems import Kind, ManageError
 
 PATH = "/domains/{id}"
 

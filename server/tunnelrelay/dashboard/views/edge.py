@@ -10,10 +10,10 @@ from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.modules import modules_of
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.problems import ManageError
-from tunnelrelay.manage.traffic import TunnelFigures
-from tunnelrelay.manage.tunnels import TunnelView
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.traffic import TunnelFigures
+from tunnelrelay.services.tunnels import TunnelView
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -12,10 +12,10 @@ from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.manage.edge_settings import KEPT, EdgeSecrets, EdgeSettings
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.edges import Change
-from tunnelrelay.manage.problems import ManageError, invalid
+from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.edges import Change
+from tunnelrelay.services.problems import ManageError, invalid
 
 Texts = dict[str, str]
 MASK = "••••••••"

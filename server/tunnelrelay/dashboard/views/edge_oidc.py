@@ -11,11 +11,11 @@ from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.oidc_form import Typed
-from tunnelrelay.manage.edge_settings import EdgeSecrets, EdgeSettings, names_provider
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.edges import Change
-from tunnelrelay.manage.problems import Kind, ManageError, invalid
 from tunnelrelay.policy.named_provider import SIGN
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, names_provider
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.edges import Change
+from tunnelrelay.services.problems import Kind, ManageError, invalid
 
 MODULE = "oidc"
 

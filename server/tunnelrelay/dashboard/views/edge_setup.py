@@ -9,8 +9,8 @@ from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import hosts
 from tunnelrelay.dashboard.views.edge import PATH, edge_of, labels_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.problems import ManageError, invalid
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.problems import ManageError, invalid
 
 Pairs = tuple[tuple[str, str], ...]
 

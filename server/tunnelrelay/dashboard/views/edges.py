@@ -8,9 +8,9 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import hosts
 from tunnelrelay.dashboard.views.modules import modules_of
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.edges import NewEdge
-from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.problems import ManageError
 
 PAGE = 50
 

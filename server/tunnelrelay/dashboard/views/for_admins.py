@@ -1,7 +1,7 @@
 """What only administrators see: pages whose form the service layer would refuse to everybody else anyway."""
 
 from tunnelrelay.dashboard.request_input import Asked
-from tunnelrelay.manage.problems import Kind, ManageError
+from tunnelrelay.services.problems import Kind, ManageError
 
 
 def for_admins(asked: Asked) -> None:

@@ -2,7 +2,7 @@
 
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.request_input import Asked
-from tunnelrelay.manage.problems import ManageError
+from tunnelrelay.services.problems import ManageError
 
 MAX_DOMAINS = 200
 """Reserved domains to choose from; who has more types the name."""

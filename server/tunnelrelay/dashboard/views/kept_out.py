@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tunnelrelay.manage.traffic import TrafficRow
+from tunnelrelay.services.traffic import TrafficRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec
-from tunnelrelay.manage.edge_settings import names_provider
-from tunnelrelay.manage.edge_views import EdgeView
+from tunnelrelay.services.edge_settings import names_provider
+from tunnelrelay.services.edge_views import EdgeView
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard import durations
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.manage.edge_settings import names_provider
+from tunnelrelay.services.edge_settings import names_provider
 
 EMPTY = OidcSpec(issuer="", client_id="", client_secret="")
 OWN = ""

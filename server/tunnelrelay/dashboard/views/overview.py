@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, shows
 from tunnelrelay.dashboard.views.kept_out import visitors
-from tunnelrelay.manage.traffic import Figures
+from tunnelrelay.services.traffic import Figures
 
 FEW = 6
 """Lines of the short lists: what fits beside the charts without scrolling."""

@@ -6,8 +6,8 @@ The client secret is written only: it never comes back into the form, not even a
 from dataclasses import dataclass, field
 
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.manage.provider_settings import ProviderSettings
-from tunnelrelay.manage.providers import ProviderView
+from tunnelrelay.services.provider_settings import ProviderSettings
+from tunnelrelay.services.providers import ProviderView
 
 EMPTY = ProviderSettings(issuer="", client_id="")
 FOLDED = frozenset({"groups_claim", "email_verified", "callback", "request_params"})

@@ -11,11 +11,11 @@ from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.dashboard.views.for_admins import for_admins
 from tunnelrelay.dashboard.views.provider_form import Typed
-from tunnelrelay.manage.edge_views import EdgeView
-from tunnelrelay.manage.problems import Kind, ManageError, invalid
-from tunnelrelay.manage.provider_tests import FailedTest
-from tunnelrelay.manage.providers import ProviderView
 from tunnelrelay.policy.named_provider import SIGN
+from tunnelrelay.services.edge_views import EdgeView
+from tunnelrelay.services.problems import Kind, ManageError, invalid
+from tunnelrelay.services.provider_tests import FailedTest
+from tunnelrelay.services.providers import ProviderView
 
 PATH = "/providers/{id}"
 MAX_EDGES = 1000

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, shows
-from tunnelrelay.manage.traffic import TrafficRow, Verdict
+from tunnelrelay.services.traffic import TrafficRow, Verdict
 
 ROWS = 50
 """Requests on the page: as many as a user looks through, and each change sends them all."""

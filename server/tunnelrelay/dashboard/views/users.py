@@ -9,9 +9,9 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.for_admins import for_admins
-from tunnelrelay.manage.problems import Kind, ManageError
-from tunnelrelay.manage.sign_ins import sign_in_link
-from tunnelrelay.manage.users import MEMBER
+from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.sign_ins import sign_in_link
+from tunnelrelay.services.users import MEMBER
 
 PATH = "/users/{id}"
 ROLES: tuple[tuple[str, str], ...] = (

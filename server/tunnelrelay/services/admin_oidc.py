@@ -1,0 +1,191 @@
+"""Signing in to the dashboard by the operator's own OpenID provider.
+
+The login is the one that guards endpoints, at the dashboard's host: same code, same cookie, same re-checks. Here is
+what it means for the dashboard: which user the person is, by issuer and subject and nothing else (an e-mail address can
+be anybody's), and which role the provider's claim gives. Both are asked anew for every request, so that losing a group
+counts as soon as the provider was asked again.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from tunnelrelay.ids import new_id
+from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.session import Session
+from tunnelrelay.oidc.sessions import ProviderAway, Sessions
+from tunnelrelay.policy.rules import Claims, Connection, claim_texts, groups_of, verified_email
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.api_keys import actor_of
+from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.users import ADMIN, MAX_EMAIL, MAX_NAME, MEMBER
+from tunnelrelay.store.base import StoreError
+from tunnelrelay.store.resources import UserRow
+from tunnelrelay.tokens import MAX_OWNER_LENGTH, owner_problem
+
+OWNER = "(operator)"
+"""Whose connection it is, where connections have owners: no token can be of this one."""
+VIA = "dashboard"
+TOUCH_SECONDS = 60.0
+TRIES = 3
+"""Of a name for a new user, the plain one first."""
+_NOT_OF_OWNERS = re.compile(r"[^A-Za-z0-9._@+-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """What the provider's claims make of a person.
+
+    Attributes:
+        admins: Values of the role claim that make an administrator.
+        members: Values that let in as a member.
+        owner_claim: The claim that names a member's owner; "" for a name made of their own.
+    """
+
+    admins: frozenset[str]
+    members: frozenset[str]
+    owner_claim: str = ""
+
+    def role_of(self, claims: Claims) -> str | None:
+        """The role, or None for somebody who has no business here."""
+        values = frozenset(groups_of(claims))
+        if values & self.admins:
+            return ADMIN
+        return MEMBER if values & self.members else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminOidc:
+    """See the module.
+
+    Attributes:
+        default_owner: Whose things administrators set up.
+    """
+
+    ground: ServiceBase
+    sessions: Sessions
+    connection: Connection
+    roles: Roles
+    default_owner: str
+
+    async def actor_of(self, cookie_values: Sequence[bytes], *, peer: str, request_id: str) -> Actor | None:
+        """Who is signed in, by a request's Cookie fields; None for nobody, or nobody who may be here.
+
+        Raises:
+            ManageError: AWAY, when store or provider cannot say.
+        """
+        address, now = self.ground.address, self.ground.clock()
+        cookie = CookieJar(address.is_secure).session_in(list(cookie_values))
+        if cookie is None:
+            return None
+        try:
+            session = await self.sessions.current(cookie, address.dashboard_host, self.connection, now)
+        except ProviderAway as error:
+            raise ManageError(
+                Kind.AWAY, "provider_away", "The OpenID provider does not answer.", "Try again."
+            ) from error
+        except StoreError as error:
+            raise ManageError(
+                Kind.AWAY, "store_away", "Who is signed in cannot be read at the moment.", "Try again."
+            ) from error
+        if session is None:
+            return None
+        self.sessions.seen(session, now)
+        user = await self.user_of(session)
+        return None if user is None else actor_of(user, via=VIA, peer=peer, request_id=request_id)
+
+    async def user_of(self, session: Session) -> UserRow | None:
+        """The user behind a session, made at the first sign-in; None when role or operator says no."""
+        claims = msgspec.json.decode(session.claims)
+        role = self.roles.role_of(claims)
+        if role is None:
+            return None
+        identity = session.identity
+        key = user_key(identity.issuer, identity.subject)
+        users = self.ground.store.users
+        with self.ground.asking():
+            user = await users.find(key=key)
+            if user is None:
+                user = await self._made(identity.issuer, identity.subject, claims, role, key)
+            if user is None or user.disabled_at is not None:
+                return None
+            if user.role != role:
+                user = await self._with_role(user, role, claims)
+            now = self.ground.clock()
+            if user is not None and (user.last_seen_at is None or now - user.last_seen_at >= TOUCH_SECONDS):
+                await users.touch(user.id, "last_seen_at", now)
+        return user
+
+    async def _made(self, issuer: str, subject: str, claims: Claims, role: str, key: str) -> UserRow | None:
+        users, now = self.ground.store.users, self.ground.clock()
+        plain = _name_of(claims)
+        for attempt in range(TRIES):
+            # Names are for people and may be anybody's at the provider: a second one of a name is told by its key.
+            name = plain if attempt == 0 else f"{plain[: MAX_NAME - 20]} ({key[: 6 * attempt]})"
+            user_id = new_id("user", now)
+            row = UserRow(
+                id=user_id,
+                owner=self._owner_of(claims, role, key),
+                created_at=now,
+                updated_at=now,
+                name=name,
+                key=key,
+                role=role,
+                email=verified_email(claims)[:MAX_EMAIL],
+                issuer=issuer,
+                subject=subject,
+            )
+            if await users.add(row):
+                after = {"name": row.name, "owner": row.owner, "role": role}
+                self.ground.record(None, "user.created", id=row.id, owner=row.owner, after=after, reason="oidc")
+                return row
+            if (known := await users.find(key=key)) is not None:
+                return known  # another relay, or another tab, was faster
+        return None
+
+    async def _with_role(self, user: UserRow, role: str, claims: Claims) -> UserRow | None:
+        """The user with the role the provider gives now; None when somebody else changes them at this moment.
+
+        Whoever is no administrator any more does not keep what administrators set up as his own.
+        """
+        now = self.ground.clock()
+        is_demoted = role == MEMBER and user.owner == self.default_owner
+        owner = self._owner_of(claims, role, user.key) if is_demoted else user.owner
+        changed = replace(user, role=role, owner=owner, version=user.version + 1, updated_at=now)
+        if not await self.ground.store.users.replace(changed):
+            again = await self.ground.store.users.get(user.id)
+            return again if again is not None and again.disabled_at is None and again.role == role else None
+        before, after = {"role": user.role, "owner": user.owner}, {"role": role, "owner": owner}
+        self.ground.record(None, "user.updated", id=user.id, owner=owner, before=before, after=after, reason="oidc")
+        return changed
+
+    def _owner_of(self, claims: Claims, role: str, key: str) -> str:
+        """Whose things they see. Nobody gets somebody else's by what they call themselves at the provider."""
+        if role == ADMIN:
+            return self.default_owner
+        if self.roles.owner_claim:
+            values = claim_texts(claims.get(self.roles.owner_claim))
+            if len(values) == 1 and not owner_problem(values[0]):
+                return values[0]
+        return f"{_owner_like(_name_of(claims))[: MAX_OWNER_LENGTH - 11]}-{key[:10]}"
+
+
+def user_key(issuer: str, subject: str) -> str:
+    """What no two people share: issuer and subject, digested."""
+    return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _name_of(claims: Claims) -> str:
+    for name in ("preferred_username", "name", "email", "sub"):
+        text = claims.get(name)
+        if isinstance(text, str) and (shown := "".join(c for c in text if c.isprintable()).strip()):
+            return shown[:MAX_NAME]
+    return "somebody"
+
+
+def _owner_like(name: str) -> str:
+    return _NOT_OF_OWNERS.sub("-", name.partition("@")[0]).strip("-") or "member"

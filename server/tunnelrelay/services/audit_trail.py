@@ -1,0 +1,132 @@
+"""What happened: the audit events as the store keeps them. A member sees those about what is his owner's.
+
+An event about a member's thing can hold facts of another owner: who had a name before, which other owners may use a
+provider, from which address an administrator works. Members read it without them (`for_member`).
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunnelrelay.observe.audit import CHANGES, KINDS
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.logins import AREA as LOGINS_AREA
+from tunnelrelay.services.service_base import ServiceBase, page_size
+from tunnelrelay.store.base import AuditRow, Whose
+
+AREA = "audit"
+MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
+"""Every kind of event there is, and what it means, in one line."""
+MAX_COLLEAGUES = 1000
+"""Users of a member's owner that are looked up to tell who is a colleague. What users beyond these did is shown to
+members without the address it came from."""
+MAX_LOGINS = 1000
+"""Logins at the hosts of a page of events that are looked through for the persons in them, the most recently used."""
+OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset({"former", "sessions"})}
+"""By kind of event, a former owner's details: who that was, and how many of its visitors were signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrail:
+    """See the module."""
+
+    ground: ServiceBase
+
+    async def page(
+        self,
+        actor: Actor,
+        *,
+        since: float = 0.0,
+        before: int | None = None,
+        host: str | None = None,
+        kind: str | None = None,
+        owner: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditRow]:
+        """Events, the newest first. One is kept within a second of what happened.
+
+        Args:
+            since: Unix time of the oldest wanted.
+            before: Only those with an id below, to read on.
+            kind: One of `observe.audit.KINDS`.
+            owner: Only this one's. A member who asks for another's gets none.
+
+        Raises:
+            ManageError: FORBIDDEN, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        if (owner is not None and not actor.owns(owner)) or (kind is not None and kind not in KINDS):
+            return []
+        with ground.asking():
+            rows = await ground.store.audit(
+                since=since,
+                before=before,
+                host=host,
+                kind=kind,
+                owner=actor.owner_filter(owner),
+                limit=page_size(limit),
+            )
+            if actor.is_admin or not rows:
+                return rows
+            colleagues = await ground.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
+        ids = frozenset(user.id for user in colleagues)
+        return [for_member(row, actor.owner, ids) for row in rows]
+
+    async def people(self, actor: Actor, rows: Sequence[AuditRow]) -> dict[str, str]:
+        """Who the persons of these events are, by digest: e-mail address, or subject where there is none.
+
+        An event holds a digest only, so a person is known here for as long as they are signed in at a host of these
+        events, and the actor may see that login.
+
+        Raises:
+            ManageError: FORBIDDEN, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        wanted = {row.subject for row in rows if row.subject}
+        hosts = frozenset(row.host for row in rows if row.subject)
+        if not wanted or not actor.may(LOGINS_AREA, Access.READ):
+            return {}
+        whose = Whose(hosts=hosts, live_at=ground.clock(), owner=actor.only_owner)
+        with ground.asking():
+            logins = await ground.store.sessions(whose, limit=MAX_LOGINS)
+        people = {ground.audit.person(login.issuer, login.subject): login.email or login.subject for login in logins}
+        return {digest: name for digest, name in people.items() if digest in wanted}
+
+
+def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditRow:
+    """An event about what is this owner's, without what it tells of other owners.
+
+    Args:
+        colleagues: Ids of the owner's users.
+    """
+    known = _object(row.details)
+    is_colleagues = not row.actor or row.actor in colleagues
+    hidden = OF_FORMER_OWNER.get(row.kind, frozenset()) | (frozenset() if is_colleagues else {"api_key"})
+    details = {name: text for name, text in known.items() if name not in hidden}
+    for side in CHANGES & details.keys():
+        details[side] = json.dumps(_own(_object(details[side]), owner), separators=(",", ":"), ensure_ascii=False)
+    told = replace(row, details=json.dumps(details, separators=(",", ":"), ensure_ascii=False))
+    return told if is_colleagues else replace(told, peer="", request_id="")
+
+
+def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """One side of a change, with no other owner named in it."""
+    own: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "owners" and isinstance(value, list):
+            own[name] = [each for each in value if each == owner]
+        elif name not in ("owner", "owners") or value == owner:
+            own[name] = value
+    return own
+
+
+def _object(text: object) -> dict[str, Any]:
+    """A JSON object as events hold it; nothing for what is none, or was cut."""
+    try:
+        parsed = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

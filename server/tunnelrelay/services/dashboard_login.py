@@ -1,0 +1,122 @@
+"""The dashboard's host as an endpoint with a login: what the operator's settings make of it, for the ingress's code.
+
+Who comes in by it is for `operators_oidc.py` to say.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem, joined
+from tunnelrelay.config_dashboard import DashboardSettings
+from tunnelrelay.oidc.answer import Endpoints
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.services.admin_oidc import OWNER, Roles
+
+IDLE_SECONDS = 12 * 3600
+MAX_SECONDS = 24 * 3600
+"""Signing in again costs a redirect that nobody sees; every day it shows that the account is still there."""
+RECHECK_SECONDS = 300
+"""How long somebody who lost the group may go on, where the provider can be asked again at all: shorter than for
+visitors, because administrators may change everything."""
+
+
+class DashboardLoginError(Exception):
+    """The settings cannot be used; the text is for the operator."""
+
+    hint = "put the settings that begin with `dashboard` right; docs/reference/configuration.md tells what each means"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardLogin:
+    """The operator's provider.
+
+    Attributes:
+        roles: What its claims make of a person.
+    """
+
+    connection: Connection
+    roles: Roles
+
+
+class Guarded(Endpoints, Protocol):
+    """Endpoints, and all the connections that guard them."""
+
+    def connections(self) -> Iterator[Connection]:
+        """One for each endpoint with a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithDashboard:
+    """Endpoints with the dashboard's host among them, as logins and logouts see them.
+
+    Attributes:
+        host: The dashboard's, which no tunnel can take.
+        connection: What guards it; None without a provider: then there is no login there.
+    """
+
+    endpoints: Guarded
+    host: str
+    connection: Connection | None
+
+    def connection_of(self, host: str) -> Connection | None:
+        """See `Endpoints.connection_of`."""
+        return self.connection if host == self.host else self.endpoints.connection_of(host)
+
+    def owner_of(self, host: str) -> str:
+        """See `Endpoints.owner_of`."""
+        return "" if host == self.host else self.endpoints.owner_of(host)
+
+    def generation_of(self, host: str) -> int:
+        """See `Endpoints.generation_of`: the dashboard never changes hands."""
+        return 1 if host == self.host else self.endpoints.generation_of(host)
+
+    def connections(self) -> Iterator[Connection]:
+        """See `Guarded.connections`."""
+        yield from self.endpoints.connections()
+        if self.connection is not None:
+            yield self.connection
+
+
+def dashboard_login(
+    settings: DashboardSettings, *, key: bytes, is_local: bool, refuses_issuer: RefusesIssuer = calls_any
+) -> DashboardLogin | None:
+    """The operator's provider as the settings have it; None without one.
+
+    Args:
+        key: Of the digests that name a configuration.
+        is_local: The relay serves its own machine only.
+        refuses_issuer: Knows which providers this relay calls.
+
+    Raises:
+        DashboardLoginError: They cannot be used.
+    """
+    if settings.dashboard_oidc is None or settings.dashboard_oidc_client_secret is None:
+        return None
+    spec = OidcSpec(
+        issuer=settings.dashboard_oidc,
+        client_id=settings.dashboard_oidc_client_id or "",
+        client_secret=settings.dashboard_oidc_client_secret.reveal(),
+        # Nobody gets as far as a session who would have no role: what the login refuses is told on its own page.
+        allow_groups=(*settings.dashboard_admin, *settings.dashboard_member),
+        groups_claim=settings.dashboard_role_claim,
+        idle_seconds=IDLE_SECONDS,
+        max_seconds=MAX_SECONDS,
+        recheck_seconds=RECHECK_SECONDS,
+    )
+    problems: list[Problem] = []
+    if not spec.allow_groups:
+        problems.append(Problem("oidc.allow_groups", "no value of the role claim lets anybody in"))
+    connection = compile_connection(
+        spec, owner=OWNER, key=key, problems=problems, is_local=is_local, refuses_issuer=refuses_issuer
+    )
+    if problems:
+        raise DashboardLoginError("the dashboard's OpenID provider: " + joined(problems))
+    roles = Roles(
+        admins=frozenset(settings.dashboard_admin),
+        members=frozenset(settings.dashboard_member),
+        owner_claim=settings.dashboard_owner_claim or "",
+    )
+    return DashboardLogin(connection=connection, roles=roles)

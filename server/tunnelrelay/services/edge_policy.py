@@ -1,0 +1,112 @@
+"""From an edge's row to the policy that guards it: its secrets are opened here, and nowhere else kept in the clear."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.policy.compile import compile_policy
+from tunnelrelay.policy.named_provider import Resolve
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, are_whole, in_force, take_values
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.store.resources import EdgeRow
+
+PURPOSE = "edge"
+"""What an edge's secrets are sealed for, with its id as audience: in another edge's row they do not open."""
+MAX_SECRETS = 48 * 1024
+"""Bytes of an edge's secrets: some hundreds of passwords, and 8 KiB of headers each way."""
+MAX_SEALED = 2 * MAX_SECRETS
+MAX_OWNERS_BYTES = 4 * 1024 * 1024
+"""Of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads them whenever any edge
+has changed, and what they are compiled to is forty times as much."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="settings of all edges, as JSON",
+        limit=MAX_OWNERS_BYTES,
+        unit="bytes",
+        per="owner",
+        when_full="400, at the setting",
+        worst_bytes=40 * MAX_OWNERS_BYTES,
+    ),
+)
+
+
+class Unreadable(Exception):
+    """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. It must not open."""
+
+
+def size_of(row: EdgeRow) -> int:
+    """Characters and bytes of what an edge is; see `MAX_OWNERS_BYTES`."""
+    return len(row.settings) + len(row.sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePolicies:
+    """See the module.
+
+    Attributes:
+        resolve: Knows the named providers.
+    """
+
+    ground: ServiceBase
+    resolve: Resolve
+
+    def seal(self, edge_id: str, secrets: EdgeSecrets) -> bytes:
+        """The secrets as the store keeps them; b"" without any."""
+        return self.ground.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
+
+    def open(self, row: EdgeRow) -> EdgeSecrets:
+        """An edge's secrets, with those that a row of an earlier release has among its settings.
+
+        Raises:
+            Unreadable: The key is gone, a newer release sealed more than this one knows, or the row is damaged.
+        """
+        return take_values(self._parsed(row), self._opened(row))[1]
+
+    def settings(self, row: EdgeRow) -> EdgeSettings:
+        """What the row says, without secrets.
+
+        Raises:
+            Unreadable: It is damaged.
+        """
+        return take_values(self._parsed(row), EdgeSecrets())[0]
+
+    def _opened(self, row: EdgeRow) -> EdgeSecrets:
+        if not row.sealed:
+            return EdgeSecrets()
+        plain = self.ground.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
+        if plain is None:
+            raise Unreadable("its secrets cannot be opened: the key they were sealed with is gone")
+        try:
+            return msgspec.msgpack.decode(plain, type=EdgeSecrets)
+        except msgspec.MsgspecError as error:
+            raise Unreadable("its secrets are of a form this release does not know") from error
+
+    def _parsed(self, row: EdgeRow) -> EdgeSettings:
+        try:
+            return EdgeSettings.parse(row.settings)
+        except msgspec.MsgspecError as error:
+            raise Unreadable("its settings cannot be read") from error
+
+    def compile(self, settings: EdgeSettings, secrets: EdgeSecrets, *, owner: str) -> Policy:
+        """What guards an edge.
+
+        Raises:
+            Unreadable: It has passwords or headers, and they are not there.
+            PolicyInvalid: With every problem at once.
+        """
+        if not are_whole(settings, secrets):
+            raise Unreadable("its passwords or headers are not those it should have")
+        ground = self.ground
+        return compile_policy(
+            in_force(settings, secrets),
+            upstream="",
+            owner=owner,
+            key=ground.policy_key,
+            is_local=ground.address.is_local,
+            resolve=self.resolve,
+            refuses_issuer=ground.refuses_issuer,
+            is_kept=True,
+        )

@@ -1,0 +1,113 @@
+"""Edges as they are shown: without their secrets, with what only the running relay knows of them."""
+
+from dataclasses import dataclass, replace
+
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelrelay.registry.edges import EdgeTable
+from tunnelrelay.services.edge_policy import EdgePolicies, Unreadable
+from tunnelrelay.services.edge_settings import (
+    EdgeSecrets,
+    EdgeSettings,
+    Held,
+    changed_values,
+    held_by,
+    names_provider,
+    summary,
+)
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.provider_tests import redirect_uri
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.store.resources import EdgeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeView:
+    """An edge as it is shown.
+
+    Attributes:
+        row: Without what is sealed in it.
+        url: Its address; "" without a host.
+        redirect_uri: What to register at its provider; None without a login.
+        online: How many tunnels serve it here, now.
+        held: Which secrets it has.
+        problem: Why it refuses everybody at the moment; "" when it does not.
+    """
+
+    row: EdgeRow
+    settings: EdgeSettings
+    url: str
+    redirect_uri: str | None
+    online: int
+    held: Held
+    problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """The row's."""
+        return self.row.id
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeViews:
+    """See the module."""
+
+    ground: ServiceBase
+    live: EdgeSync
+    table: EdgeTable
+    policies: EdgePolicies
+
+    def view(self, row: EdgeRow) -> EdgeView:
+        """An edge as it is now."""
+        settings = self.settings(row)
+        return EdgeView(
+            row=replace(row, sealed=b""),
+            settings=settings,
+            url=self.ground.address.url(row.host) if row.host is not None else "",
+            redirect_uri=self.redirect_uri(row, settings.policy.oidc),
+            online=self.table.online(row.id),
+            held=self._held(row, settings),
+            problem=self.live.problem_of(row.id),
+        )
+
+    def settings(self, row: EdgeRow) -> EdgeSettings:
+        """What the row says; nothing for one that cannot be read (it refuses everybody)."""
+        try:
+            return self.policies.settings(row)
+        except Unreadable:
+            return EdgeSettings()
+
+    def secrets(self, row: EdgeRow) -> EdgeSecrets:
+        """What is sealed in the row; nothing when its key is gone. Not to be shown."""
+        try:
+            return self.policies.open(row)
+        except Unreadable:
+            return EdgeSecrets()
+
+    def said(self, row: EdgeRow) -> dict[str, object]:
+        """What an audit event tells of an edge."""
+        settings = self.settings(row)
+        told = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
+        return told | summary(settings, self._held(row, settings))
+
+    def changed_values(self, before: EdgeRow, after: EdgeRow) -> dict[str, object]:
+        """Which headers of an edge have another value now."""
+        return dict(changed_values(self.secrets(before), self.secrets(after), self.settings(after)))
+
+    def redirect_uri(self, row: EdgeRow, oidc: OidcSpec | None) -> str | None:
+        """What to register for a login of this edge; None where that cannot be told."""
+        if oidc is None:
+            return None
+        whole = self.policies.resolve(row.owner, oidc) if names_provider(oidc) else oidc
+        if isinstance(whole, Problem):
+            return None
+        return redirect_uri(self.ground, whole, owner=row.owner, host=row.host or "")
+
+    def kept_for(self, row: EdgeRow, oidc: OidcSpec) -> str:
+        """The secret an edge has for just this client at just this issuer, "" for any other."""
+        kept = self.settings(row).policy.oidc
+        is_same = kept is not None and (kept.issuer, kept.client_id) == (oidc.issuer, oidc.client_id)
+        return (self.secrets(row).client_secret or "") if is_same else ""
+
+    def _held(self, row: EdgeRow, settings: EdgeSettings) -> Held:
+        return held_by(settings, self.secrets(row))

@@ -1,0 +1,445 @@
+"""Edges: durable endpoints that people set up, and that their tunnels join.
+
+Whatever changes an edge is one comparison and swap in the store, acts on the running relay before it returns, and is
+told to the audit log. Its modules change by `set_policy` alone. Secrets come in and never go out again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelrelay.ids import new_id
+from tunnelrelay.policy.compile import PolicyInvalid, short_passwords
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
+from tunnelrelay.services.edge_settings import (
+    HEADERS,
+    EdgeSecrets,
+    EdgeSettings,
+    RouteSettings,
+    by_field,
+    module_problems,
+    names_provider,
+    users_of,
+    with_values,
+    without_secrets,
+)
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.edge_views import EdgeView, EdgeViews
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.services.provider_tests import FailedTest, ProviderTests
+from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.store.resources import DomainRow, EdgeRow
+
+__all__ = ["MAX_EDGES", "Change", "EdgeView", "Edges", "NewEdge", "Reserves"]
+
+AREA = "edges"
+WHAT = "edge"
+MAX_EDGES = 1000
+"""Of one owner: every relay keeps all of them compiled."""
+MAX_TRIES = 5
+"""Changes that did not say which version they mean are tried again when somebody else was faster."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="edges",
+        limit=MAX_EDGES,
+        unit="edges",
+        per="owner",
+        when_full="409 `too_many`",
+        worst_bytes=0,
+    ),
+)
+
+GIVE_AGAIN = "give it again: it was another issuer's or client's"
+
+Change = Callable[[EdgeSettings], EdgeSettings]
+
+
+class Reserves(Protocol):
+    """What edges need of `domains.Domains`."""
+
+    async def reserve(
+        self, actor: Actor, host_or_label: str, description: str = "", metadata: str = "", owner: str | None = None
+    ) -> DomainRow:
+        """Keeps a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEdge:
+    """What an edge begins with.
+
+    Attributes:
+        host: A host or label, reserved for its owner if it is not yet; None for none.
+        owner: Whose it is to be; None for the actor's own, anybody else only for administrators.
+        with_route: It has its route `/` from the start.
+        change: Its modules, as in `set_policy`; None for none. They are checked before anything is written.
+        secrets: Those of the modules.
+        backend_id: The tunnel group that serves it; "" for the tunnels that carry its own label.
+    """
+
+    description: str = ""
+    metadata: str = ""
+    host: str | None = None
+    owner: str | None = None
+    with_route: bool = True
+    change: Change | None = None
+    secrets: EdgeSecrets | None = None
+    backend_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """See the module."""
+
+    ground: ServiceBase
+    live: EdgeSync
+    views: EdgeViews
+    domains: Reserves
+    tests: ProviderTests
+
+    async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
+        """A new edge with its modules. Without any it is open, and served by whoever carries its own label.
+
+        Either all of it is made or nothing: what is refused leaves neither an edge nor a reserved name behind.
+
+        Raises:
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        owner = ground.owner_for(actor, new.owner)
+        check_texts(description=new.description, metadata=new.metadata)
+        if self.live.edges_of(owner) >= MAX_EDGES:
+            raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_EDGES} edges.")
+        if new.backend_id:
+            await self._check_group(new.backend_id, owner, "backend.backend_id")
+        now = ground.clock()
+        route = RouteSettings(id=new_id("route", now), created_at=now) if new.with_route else None
+        row = EdgeRow(
+            id=new_id("edge", now),
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            host=None,
+            settings=EdgeSettings(route=route).encode(),
+            backend_id=new.backend_id,
+            description=new.description,
+            metadata=new.metadata,
+        )
+        if new.change is not None:
+            row = self._with_policy(row, new.change, new.secrets or EdgeSecrets())
+        if new.host:  # last: a name that is reserved stays so
+            row = replace(row, host=await self._host(actor, new.host, owner))
+        with ground.asking():
+            if not await ground.store.edges.add(row):
+                raise _host_taken(row.host)
+            ground.record(
+                actor, "edge.created", id=row.id, owner=owner, host=row.host or "", after=self.views.said(row)
+            )
+            await self.live.edge_changed(row.id)
+        return self.views.view(row)
+
+    async def update(
+        self,
+        actor: Actor,
+        edge_id: str,
+        *,
+        description: str | None = None,
+        metadata: str | None = None,
+        host: str | None = None,
+        version: int | None = None,
+    ) -> EdgeView:
+        """Changes what is given.
+
+        Args:
+            host: Where it is to answer; "" for nowhere.
+            version: The one that was looked at; None to change whatever is there.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when somebody else changed it meanwhile), AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        check_texts(description=description, metadata=metadata)
+        owner = (await self._row(actor, edge_id)).owner
+        moved = await self._host(actor, host, owner) if host else None
+
+        def changed(row: EdgeRow) -> EdgeRow:
+            return replace(
+                row,
+                description=row.description if description is None else description,
+                metadata=row.metadata if metadata is None else metadata,
+                host=row.host if host is None else moved,
+            )
+
+        return await self._change(actor, edge_id, changed, version)
+
+    async def set_policy(
+        self,
+        actor: Actor,
+        edge_id: str,
+        change: Change,
+        secrets: EdgeSecrets | None = None,
+        version: int | None = None,
+    ) -> EdgeView:
+        """Changes the modules: the next request is judged by the new ones, and what is under way is judged anew.
+
+        Args:
+            change: From the settings as they are to those that are wanted. Called again when somebody was faster.
+            secrets: New ones; None, or None in it, keeps what there is. A client secret is not kept for another issuer
+                or client: it would be sent to an address its owner never gave it to.
+            version: As in `update`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID with every problem at once, CONFLICT, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+
+        def changed(row: EdgeRow) -> EdgeRow:
+            return self._with_policy(row, change, EdgeSecrets() if secrets is None else secrets)
+
+        return await self._change(actor, edge_id, changed, version, secret_given=secrets is not None)
+
+    async def set_backend(
+        self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
+    ) -> EdgeView:
+        """Says which tunnel group serves it.
+
+        Args:
+            backend_id: A group of the edge's owner; None for the tunnels that carry `edge=<its id>`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID when there is no such group, CONFLICT, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id)
+        if backend_id:
+            await self._check_group(backend_id, row.owner, "backend_id")
+        return await self._change(actor, edge_id, lambda known: replace(known, backend_id=backend_id or ""), version)
+
+    async def delete(self, actor: Actor, edge_id: str) -> None:
+        """Drops an edge: its host is unknown from now on, and stays reserved for its owner.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id)
+        with ground.asking():
+            if await ground.store.edges.delete(edge_id) is None:
+                raise missing(WHAT)
+            ground.record(
+                actor, "edge.deleted", id=row.id, owner=row.owner, host=row.host or "", before=self.views.said(row)
+            )
+            await self.live.edge_changed(edge_id)
+
+    async def page(
+        self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> list[EdgeView]:
+        """Edges, the newest first.
+
+        Args:
+            owner: Only this one's. A member who asks for another's gets none.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        if owner is not None and not actor.owns(owner):
+            return []
+        with ground.asking():
+            rows = await ground.store.edges.page(owner=actor.owner_filter(owner), before=before, limit=page_size(limit))
+        return [self.views.view(row) for row in rows]
+
+    async def get(self, actor: Actor, edge_id: str) -> EdgeView:
+        """One edge.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self.views.view(await self._row(actor, edge_id))
+
+    async def by_name(self, actor: Actor, name: str) -> EdgeView:
+        """The edge with this id, host or first label of its host.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.READ)
+        wanted = name.strip().lower()
+        host = wanted if "." in wanted else ground.address.host_for_label(wanted)
+        with ground.asking():
+            row = await ground.store.edges.get(wanted) or await ground.store.edges.find(host=host)
+        return self.views.view(ground.visible(actor, row, WHAT))
+
+    async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
+        """What to register at the provider for a login that is not saved yet; None where that cannot be told.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self.views.redirect_uri(await self._row(actor, edge_id), oidc)
+
+    async def test_provider(self, actor: Actor, oidc: OidcSpec, edge_id: str | None = None) -> list[Finding]:
+        """Whether people could log in: the findings of `tunnel oidc check`, seen from the relay.
+
+        Args:
+            oidc: Also one that names a provider. Without a client secret the edge's own is used, if it is of the same
+                client.
+            edge_id: Whose login it is to be; None for no edge's.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, BUSY for a user who tests too often, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE)
+        row = await self._row(actor, edge_id) if edge_id else None
+        owner = row.owner if row is not None else actor.owner
+        if names_provider(oidc):
+            found = self.views.policies.resolve(owner, oidc)
+            if isinstance(found, Problem):
+                fix = "ask the relay's administrator which providers there are for you"
+                return [Finding(topic="provider", level="error", found=found.text, fix=fix)]
+            oidc = found
+        elif row is not None and not oidc.client_secret:
+            oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
+        return await self.tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
+
+    async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
+        """What the last test of this login found wrong, when it failed a moment ago: to be told before it is saved.
+
+        Args:
+            oidc: As for `test_provider`.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        row = await self._row(actor, edge_id)
+        if names_provider(oidc):
+            return None  # it is the administrators' to keep it working
+        if not oidc.client_secret:
+            oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
+        return self.tests.failed(row.owner, oidc)
+
+    # The inside
+
+    async def _check_group(self, backend_id: str, owner: str, field: str) -> None:
+        """Raises `ManageError` INVALID when this is no tunnel group of the owner's."""
+        with self.ground.asking():
+            group = await self.ground.store.backends.get(backend_id)
+        if group is None or group.owner != owner:
+            raise invalid({field: "there is no such tunnel group"})
+
+    async def _row(self, actor: Actor, edge_id: str) -> EdgeRow:
+        with self.ground.asking():
+            return self.ground.visible(actor, await self.ground.store.edges.get(edge_id), WHAT)
+
+    async def _change(
+        self,
+        actor: Actor,
+        edge_id: str,
+        change: Callable[[EdgeRow], EdgeRow],
+        version: int | None,
+        *,
+        secret_given: bool = False,
+    ) -> EdgeView:
+        """Writes what `change` makes of the row, applies it, and tells of it."""
+        ground = self.ground
+        for _ in range(MAX_TRIES):
+            before = await self._row(actor, edge_id)
+            if version not in (None, before.version):
+                raise changed_meanwhile(WHAT)
+            after = change(before)
+            if after == before:
+                return self.views.view(before)
+            after = replace(after, version=before.version + 1, updated_at=ground.clock())
+            with ground.asking():
+                if await ground.store.edges.replace(after):
+                    self._record(actor, before, after, secret_given=secret_given)
+                    await self.live.edge_changed(edge_id)
+                    return self.views.view(after)
+                other = await ground.store.edges.find(host=after.host) if after.host is not None else None
+            if other is not None and other.id != edge_id:
+                raise _host_taken(after.host)
+        raise changed_meanwhile(WHAT)
+
+    def _record(self, actor: Actor, before: EdgeRow, after: EdgeRow, *, secret_given: bool) -> None:
+        self.ground.record(
+            actor,
+            "edge.updated",
+            id=after.id,
+            owner=after.owner,
+            host=after.host or before.host or "",
+            before=self.views.said(before),
+            after=self.views.said(after) | self.views.changed_values(before, after),
+            **({"secrets": "given"} if secret_given else {}),
+        )
+
+    def _with_policy(self, row: EdgeRow, change: Change, given: EdgeSecrets) -> EdgeRow:
+        """The row with other modules. Raises `ManageError` INVALID."""
+        old, before = self._settings(row), self.views.secrets(row)
+        new = change(old)
+        kept, fields = with_values(new, old, before)
+        new = msgspec.structs.replace(new, policy=without_secrets(new.policy), users=old.users)
+        if new.route is None:
+            given = EdgeSecrets(client_secret="", basic_auth=())
+        secrets = given.over(kept).needed_by(new.policy)
+        if given.basic_auth is not None:
+            new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
+        fields |= module_problems(new) | by_field(short_passwords(given.basic_auth or ()))
+        if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
+            fields["basic_auth"] = f"passwords and headers together have at most {MAX_SECRETS} bytes"
+        if given.client_secret is None and secrets.client_secret and not _same_client(old, new):
+            fields |= {"oidc.client_secret": GIVE_AGAIN}
+        if not fields.keys() & {"disabled", "policy", *(f"{part}.add" for part in HEADERS)}:
+            try:
+                self.views.policies.compile(new, secrets, owner=row.owner)
+            except PolicyInvalid as error:
+                fields = by_field(error.problems) | fields
+            except Unreadable:
+                fields["basic_auth"] = "give the passwords and headers again: the key they were sealed with is gone"
+        if fields:
+            raise invalid(fields)
+        sealed = row.sealed if secrets == before else self.views.policies.seal(row.id, secrets)
+        changed = replace(row, settings=new.encode(), sealed=sealed)
+        if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self.live.bytes_of(row.owner, but=row.id)):
+            raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})
+        return changed
+
+    def _settings(self, row: EdgeRow) -> EdgeSettings:
+        """What is to be changed: never something that cannot be read, as a change would lose the rest of it."""
+        try:
+            return self.views.policies.settings(row)
+        except Unreadable as error:
+            hint = "Delete the edge and make it anew."
+            raise ManageError(Kind.CONFLICT, "damaged", "This edge's settings cannot be read.", hint) from error
+
+    async def _host(self, actor: Actor, wish: str, owner: str) -> str:
+        """The canonical host, reserved for the owner from now on."""
+        address = self.ground.address
+        host = wish.strip().lower().removesuffix(".")
+        host = host if "." in host else address.host_for_label(host)
+        with self.ground.asking():
+            known = await self.ground.store.domains.find(host=host)
+        if known is not None and known.owner == owner:
+            return host
+        return (await self.domains.reserve(actor, host, owner=owner)).host
+
+
+def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
+    before, after = old.policy.oidc, new.policy.oidc
+    if before is None or after is None:
+        return False
+    return (before.issuer, before.client_id) == (after.issuer, after.client_id)
+
+
+def _host_taken(host: str | None) -> ManageError:
+    return ManageError(Kind.CONFLICT, "host_taken", f"Another edge answers at {host}.", "Choose another host.")

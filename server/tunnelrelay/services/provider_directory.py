@@ -1,0 +1,86 @@
+"""The named providers as this relay knows them now, in memory: agents bind and edges are compiled without the store.
+
+`edge_sync.EdgeSync` keeps it up to date. Who may register and change them: `providers.py`.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.named_provider import SIGN, NamedOidc
+from tunnelrelay.services.provider_settings import ProviderSettings, merged
+from tunnelrelay.store.resources import ProviderRow
+
+log = logging.getLogger("tunnelrelay.services")
+
+PURPOSE = "provider"
+"""What a client secret is sealed for, with the provider's id as audience."""
+MAX_SEALED = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    row: ProviderRow
+    settings: ProviderSettings
+    client_secret: str = field(repr=False)
+
+
+class ProviderDirectory:
+    """See the module."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._by_name: dict[str, _Known | None] = {}
+
+    def load(self, rows: Iterable[ProviderRow]) -> None:
+        """These are all there are. One that cannot be read is kept: endpoints that name it refuse everybody."""
+        self._by_name = {row.name: self._read(row) for row in rows}
+
+    def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:
+        """The whole login for an owner who names a provider, or why there is none; see `policy.named_provider.Resolve`.
+
+        A provider the owner may not name is as unknown as none.
+        """
+        name = asked.issuer.removeprefix(SIGN)
+        known = self._by_name.get(name)
+        if known is None and name in self._by_name:
+            return Problem("oidc.issuer", f"the provider @{name} cannot be used: its client secret cannot be read")
+        if known is None or not may_name(known.row, owner):
+            return Problem("oidc.issuer", f"there is no provider @{name[:64]} that this owner may name")
+        return merged(asked, known.settings, provider=known.row.id, client_secret=known.client_secret)
+
+    def _read(self, row: ProviderRow) -> _Known | None:
+        secret = open_secret(self._ring, row)
+        try:
+            settings = ProviderSettings.parse(row.settings)
+        except msgspec.MsgspecError:
+            secret = None
+        if secret is None:
+            log.error(
+                "a named provider cannot be read, endpoints that name it refuse everybody: name=%s id=%s",
+                row.name,
+                row.id,
+            )
+            return None
+        return _Known(row, settings, secret)
+
+
+def may_name(row: ProviderRow, owner: str) -> bool:
+    """Whether this owner's endpoints may name it."""
+    return not row.owners or owner in row.owners
+
+
+def seal_secret(ring: KeyRing, provider_id: str, client_secret: str) -> bytes:
+    """A client secret as the store keeps it."""
+    return ring.seal(PURPOSE, provider_id, client_secret.encode("utf-8", "surrogatepass")).encode()
+
+
+def open_secret(ring: KeyRing, row: ProviderRow) -> str | None:
+    """The reverse of `seal_secret`; None when its key is gone."""
+    plain = ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
+    return None if plain is None else plain.decode("utf-8", "surrogatepass")

@@ -1,0 +1,180 @@
+"""Trying an OpenID provider out before anybody logs in: the findings of `tunnel oidc check`, asked from the relay.
+
+The calls go through the relay's guard, like those of a login: a tenant chooses the address.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelrelay.policy.connections import compile_connection, connection_id, digest
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.service_base import ServiceBase
+
+BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
+"""Tests of one user. Each may be a dozen calls to an address of his choice, of which some wait for 8 s."""
+
+
+MAX_AT_ONCE, MAX_OF_ONE = 20, 2
+"""Tests under way on the relay, and of one user."""
+
+
+FAILED_SECONDS = 900.0
+"""How long a failed test is remembered, so that who saves what was just seen to fail is asked once more."""
+MAX_FAILED = 1024
+"""Failed tests that the relay remembers, some 600 bytes each; the oldest are forgotten. 700 KB."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="failed tests of providers that are remembered",
+        limit=MAX_FAILED,
+        unit="tests",
+        per="relay",
+        when_full="the oldest is forgotten",
+        worst_bytes=MAX_FAILED * 700,
+        holds=("ProviderTests._failed",),
+    ),
+    DeclaredBound(
+        name="tests of providers under way",
+        limit=MAX_AT_ONCE,
+        unit="tests",
+        per="relay",
+        when_full="429",
+        worst_bytes=MAX_AT_ONCE * 600_000,
+        holds=("ProviderTests._running",),
+    ),
+    DeclaredBound(
+        name="tests of providers of one user under way",
+        limit=MAX_OF_ONE,
+        unit="tests",
+        per="user",
+        when_full="429",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="tests of providers",
+        limit=BURST_TESTS,
+        unit="at once, one in 10 seconds after",
+        per="user",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("ProviderTests._limit",),
+    ),
+)
+
+
+class AsksProvider(Protocol):
+    """Looks at a provider; `tunnelctl.agent.preflight` over the guarded transport, outside tests."""
+
+    def __call__(
+        self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
+    ) -> Awaitable[list[Finding]]:
+        """Everything worth saying about it, in the order in which a login would notice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTest:
+    """A login that was just tried out and found not to work.
+
+    Attributes:
+        id: Stands for this login and what was found; not for its secret.
+        at: Unix time.
+        found: The first thing that was wrong.
+    """
+
+    id: str
+    at: float
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTests:
+    """See the module."""
+
+    ground: ServiceBase
+    ask: AsksProvider
+    _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
+    _running: Counter[str] = field(default_factory=Counter)
+    _failed: dict[str, FailedTest] = field(default_factory=dict)
+
+    async def run(self, actor: Actor, oidc: OidcSpec, *, owner: str, host: str = "") -> list[Finding]:
+        """What is found about a login.
+
+        Args:
+            oidc: Whole: a named provider is resolved.
+            host: The endpoint's, where it has one.
+
+        Raises:
+            ManageError: BUSY for a user who tests too often.
+        """
+        if self._running.total() >= MAX_AT_ONCE or self._running[actor.user_id] >= MAX_OF_ONE:
+            raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests are under way.", "Try again in a moment.")
+        if wait := self._limit.wait(actor.user_id, self.ground.clock()):
+            raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests.", f"Try again in {wait} s.")
+        problems: list[Problem] = []
+        ground = self.ground
+        compile_connection(
+            oidc,
+            owner=owner,
+            key=ground.policy_key,
+            problems=problems,
+            is_local=ground.address.is_local,
+            refuses_issuer=ground.refuses_issuer,
+        )
+        if problems:
+            return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
+        self._running[actor.user_id] += 1
+        try:
+            findings = await self.ask(
+                oidc.issuer,
+                client_id=oidc.client_id,
+                client_secret=oidc.client_secret,
+                redirect_uri=redirect_uri(ground, oidc, owner=owner, host=host) or "",
+                owner=owner,
+            )
+            self._note(owner, oidc, findings)
+            return findings
+        finally:
+            self._running.subtract({actor.user_id: 1})
+            if not self._running[actor.user_id]:
+                del self._running[actor.user_id]
+
+    def failed(self, owner: str, oidc: OidcSpec) -> FailedTest | None:
+        """The last test of just this login, when it failed a moment ago.
+
+        Args:
+            oidc: Whole, as for `run`.
+        """
+        known = self._failed.get(self._key(owner, oidc))
+        return known if known is not None and known.at + FAILED_SECONDS > self.ground.clock() else None
+
+    def _note(self, owner: str, oidc: OidcSpec, findings: list[Finding]) -> None:
+        key = self._key(owner, oidc)
+        self._failed.pop(key, None)
+        wrong = next((finding.found for finding in findings if finding.level == "error"), "")
+        if wrong:
+            while len(self._failed) >= MAX_FAILED:
+                del self._failed[next(iter(self._failed))]
+            self._failed[key] = FailedTest(id=key, at=self.ground.clock(), found=wrong[:300])
+
+    def _key(self, owner: str, oidc: OidcSpec) -> str:
+        texts = (owner, oidc.issuer, oidc.client_id, oidc.client_secret)
+        return digest(self.ground.policy_key, "provider test", texts)
+
+
+def redirect_uri(ground: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) -> str | None:
+    """What to register at the provider; None where it hangs on a host there is not.
+
+    Args:
+        oidc: Whole: a named provider is resolved.
+    """
+    if oidc.callback == "host" and not host:
+        return None
+    return ground.address.redirect_uri(oidc.callback, connection_id(oidc, owner=owner, key=ground.policy_key), host)

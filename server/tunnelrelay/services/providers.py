@@ -1,0 +1,347 @@
+"""Named providers: an OpenID provider that an administrator registers once, and that owners name as `@work`.
+
+Owners never hold its client secret, and cannot change what it is asked or how its answers are read. Every endpoint that
+names it has the same redirect URI. See `provider_settings.py` for what is whose, `catalog.py` for the look-up.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.problem import Problem
+from tunnelrelay.ids import new_id
+from tunnelrelay.policy.connections import compile_connection
+from tunnelrelay.policy.named_provider import SIGN, NamedOidc
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.edge_settings import EdgeSettings, by_field
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.services.provider_directory import may_name, open_secret, seal_secret
+from tunnelrelay.services.provider_settings import ProviderSettings, merged, name_problem
+from tunnelrelay.services.provider_tests import FailedTest, ProviderTests, redirect_uri
+from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.store.resources import EdgeRow, ProviderRow
+from tunnelrelay.tokens import owner_problem
+
+AREA = "providers"
+WHAT = "provider"
+MAX_OWNERS = 1000
+MAX_SECRET = 4096
+"""Characters of a client secret; providers give some dozens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderView:
+    """A named provider as it is shown.
+
+    Attributes:
+        row: Without what is sealed in it; for members without the other owners who may name it.
+        redirect_uri: What to register there, once for all that name it.
+        has_secret: Whether its client secret can be read; if not, whoever names it is refused.
+    """
+
+    row: ProviderRow
+    settings: ProviderSettings
+    redirect_uri: str
+    has_secret: bool
+
+    @property
+    def id(self) -> str:
+        """The row's."""
+        return self.row.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """See the module."""
+
+    ground: ServiceBase
+    live: EdgeSync
+    tests: ProviderTests
+
+    async def create(
+        self,
+        actor: Actor,
+        name: str,
+        settings: ProviderSettings,
+        client_secret: str,
+        owners: Iterable[str] = (),
+        description: str = "",
+        metadata: str = "",
+    ) -> ProviderView:
+        """Registers a provider. Administrators only.
+
+        Args:
+            name: With or without its `@`.
+            owners: Who may name it; nobody for everybody.
+
+        Raises:
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        check_texts(description=description, metadata=metadata)
+        name = name.strip().removeprefix(SIGN)
+        if problem := name_problem(name):
+            raise invalid({"name": problem})
+        now = ground.clock()
+        row = ProviderRow(
+            id=new_id("provider", now),
+            owner=actor.owner,
+            created_at=now,
+            updated_at=now,
+            name=name,
+            owners=_checked_owners(owners),
+            settings=settings.encode(),
+            sealed=b"",
+            description=description,
+            metadata=metadata,
+        )
+        self._check(row, settings, client_secret)
+        row = replace(row, sealed=seal_secret(ground.ring, row.id, client_secret))
+        with ground.asking():
+            if not await ground.store.providers.add(row):
+                raise ManageError(Kind.CONFLICT, "name_taken", f"There is a provider @{name} already.")
+            ground.record(actor, "provider.created", id=row.id, owner=row.owner, name=name, after=said(row, settings))
+            await self.live.providers_changed()
+        return self._view(actor, row)
+
+    async def update(
+        self,
+        actor: Actor,
+        provider_id: str,
+        *,
+        settings: ProviderSettings | None = None,
+        client_secret: str | None = None,
+        owners: Iterable[str] | None = None,
+        description: str | None = None,
+        metadata: str | None = None,
+        version: int | None = None,
+    ) -> ProviderView:
+        """Changes what is given; every endpoint that names it goes by it before this returns. Administrators only.
+
+        Args:
+            client_secret: None keeps it, unless the issuer or the client id changes.
+            version: The one that was looked at; None to change whatever is there.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        check_texts(description=description, metadata=metadata)
+        with ground.asking():
+            before = await self._row(actor, provider_id)
+            if version not in (None, before.version):
+                raise changed_meanwhile(WHAT)
+            after = replace(
+                before,
+                settings=before.settings if settings is None else settings.encode(),
+                owners=before.owners if owners is None else _checked_owners(owners),
+                description=before.description if description is None else description,
+                metadata=before.metadata if metadata is None else metadata,
+            )
+            after = self._with_secret(before, after, client_secret)
+            after = await ground.written(ground.store.providers, before, after, WHAT)
+            if after is before:
+                return self._view(actor, before)
+            ground.record(
+                actor,
+                "provider.updated",
+                id=after.id,
+                owner=after.owner,
+                name=after.name,
+                before=said(before, settings_of(before)),
+                after=said(after, settings_of(after)),
+                **({"secrets": "given"} if client_secret is not None else {}),
+            )
+            await self.live.providers_changed()
+        return self._view(actor, after)
+
+    async def delete(self, actor: Actor, provider_id: str) -> None:
+        """Drops a provider: agents' endpoints that name it refuse everybody from now on. Administrators only.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, CONFLICT while an edge names it, AWAY.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        with ground.asking():
+            row = await self._row(actor, provider_id)
+            users = [edge.host or edge.id for edge in await ground.store.edges.all() if _names(edge, row.name)]
+            if users:
+                others = f" and {len(users) - 1} more" if len(users) > 1 else ""
+                raise ManageError(
+                    Kind.CONFLICT,
+                    "in_use",
+                    f"Edges log in by @{row.name}: {users[0]}{others}.",
+                    "Give them another login first.",
+                )
+            if await ground.store.providers.delete(provider_id) is None:
+                raise missing(WHAT)
+            told = said(row, settings_of(row))
+            ground.record(actor, "provider.deleted", id=row.id, owner=row.owner, name=row.name, before=told)
+            await self.live.providers_changed()
+
+    async def page(self, actor: Actor, *, before: str | None = None, limit: int = 100) -> list[ProviderView]:
+        """Providers, the newest first: for members those their owner may name."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        size, found = page_size(limit), list[ProviderView]()
+        with self.ground.asking():
+            while len(found) < size:
+                rows = await self.ground.store.providers.page(before=before, limit=size)
+                found += [self._view(actor, row) for row in rows if _knows(actor, row)]
+                if len(rows) < size:
+                    break
+                before = rows[-1].id
+        return found[:size]
+
+    async def get(self, actor: Actor, provider_id: str) -> ProviderView:
+        """One provider.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ)
+        with self.ground.asking():
+            return self._view(actor, await self._row(actor, provider_id))
+
+    async def test(
+        self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
+    ) -> list[Finding]:
+        """Whether people could log in there: see `edges.Edges.test_provider`. Administrators only.
+
+        Args:
+            client_secret: "" for the provider's own, if it is of the same client.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, BUSY, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        whole = await self._tested(actor, settings, client_secret, provider_id)
+        return await self.tests.run(actor, whole, owner=actor.owner)
+
+    async def failed_test(
+        self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
+    ) -> FailedTest | None:
+        """What the last test of this provider found wrong, when it failed a moment ago: to be told before it is saved.
+
+        Administrators only.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        self.ground.authorize(actor, AREA, Access.READ, admin_only=True)
+        return self.tests.failed(actor.owner, await self._tested(actor, settings, client_secret, provider_id))
+
+    # The inside
+
+    async def _tested(
+        self, actor: Actor, settings: ProviderSettings, client_secret: str, provider_id: str | None
+    ) -> OidcSpec:
+        """The login that a test of these tries. Without a secret, that of the same client is used."""
+        row = None
+        if provider_id:
+            with self.ground.asking():
+                row = await self._row(actor, provider_id)
+        if row is not None and not client_secret and _same_client(settings_of(row), settings):
+            client_secret = open_secret(self.ground.ring, row) or ""
+        return _whole(settings, row.id if row is not None else "new", client_secret)
+
+    async def _row(self, actor: Actor, provider_id: str) -> ProviderRow:
+        row = await self.ground.store.providers.get(provider_id)
+        if row is None or not _knows(actor, row):
+            raise missing(WHAT)
+        return row
+
+    def _with_secret(self, before: ProviderRow, after: ProviderRow, given: str | None) -> ProviderRow:
+        """The changed row, checked and with its secret. Raises `ManageError` INVALID."""
+        old, new = settings_of(before), settings_of(after)
+        if given is None and not _same_client(old, new):
+            raise invalid({"client_secret": "give it again: it was another issuer's or client's"})
+        secret = open_secret(self.ground.ring, before) if given is None else given
+        if secret is None:
+            raise invalid({"client_secret": "give it again: the key it was sealed with is gone"})
+        self._check(after, new, secret)
+        return after if given is None else replace(after, sealed=seal_secret(self.ground.ring, after.id, given))
+
+    def _check(self, row: ProviderRow, settings: ProviderSettings, client_secret: str) -> None:
+        """What would keep every login from being compiled. Raises `ManageError` INVALID."""
+        problems: list[Problem] = []
+        ground = self.ground
+        compile_connection(
+            _whole(settings, row.id, client_secret),
+            owner=row.owner,
+            key=ground.policy_key,
+            problems=problems,
+            is_local=ground.address.is_local,
+            refuses_issuer=ground.refuses_issuer,
+        )
+        fields = {name.removeprefix("oidc."): problem for name, problem in by_field(problems).items()}
+        if settings.callback == "host":
+            fields["callback"] = "relay or shared: one for each host would have to be registered for each"
+        if len(client_secret) > MAX_SECRET:
+            fields["client_secret"] = f"at most {MAX_SECRET} characters"
+        if fields:
+            raise invalid(fields)
+
+    def _view(self, actor: Actor, row: ProviderRow) -> ProviderView:
+        settings = settings_of(row)
+        has_secret = open_secret(self.ground.ring, row) is not None
+        whole = _whole(settings, row.id, "")
+        uri = redirect_uri(self.ground, whole, owner=row.owner, host="") or ""
+        owners = row.owners if actor.is_admin else tuple(owner for owner in row.owners if owner == actor.owner)
+        shown = replace(row, sealed=b"", owners=owners)
+        return ProviderView(row=shown, settings=settings, redirect_uri=uri, has_secret=has_secret)
+
+
+def settings_of(row: ProviderRow) -> ProviderSettings:
+    """What the row says; nothing for one that cannot be read, which nobody can log in by, to be set anew."""
+    try:
+        return ProviderSettings.parse(row.settings)
+    except msgspec.MsgspecError:
+        return ProviderSettings(issuer="", client_id="")
+
+
+def said(row: ProviderRow, settings: ProviderSettings) -> dict[str, object]:
+    """What an audit event tells of a provider."""
+    told: dict[str, object] = {"owners": list(row.owners), "description": row.description, "metadata": row.metadata}
+    # Of request parameters the names only: a value may be a secret, whatever it is called.
+    params = [name for name, _ in settings.request_params]
+    return {**told, **msgspec.to_builtins(settings), "request_params": params}
+
+
+def _whole(settings: ProviderSettings, provider_id: str, client_secret: str) -> NamedOidc:
+    asked = OidcSpec(issuer=SIGN, client_id="", client_secret="")
+    whole = merged(asked, settings, provider=provider_id, client_secret=client_secret)
+    assert isinstance(whole, NamedOidc)  # nothing is asked for that is not the owner's
+    return whole
+
+
+def _knows(actor: Actor, row: ProviderRow) -> bool:
+    return actor.is_admin or may_name(row, actor.owner)
+
+
+def _same_client(old: ProviderSettings, new: ProviderSettings) -> bool:
+    return (old.issuer, old.client_id) == (new.issuer, new.client_id)
+
+
+def _names(edge: EdgeRow, name: str) -> bool:
+    try:
+        oidc = EdgeSettings.parse(edge.settings).policy.oidc
+    except msgspec.MsgspecError:
+        return False
+    return oidc is not None and oidc.issuer == SIGN + name
+
+
+def _checked_owners(owners: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(sorted(set(owners)))
+    if len(found) > MAX_OWNERS:
+        raise invalid({"owners": f"at most {MAX_OWNERS}"})
+    for owner in found:
+        if problem := owner_problem(owner):
+            raise invalid({"owners": f"{owner[:64]!r}: {problem}"})
+    return found

@@ -1,0 +1,43 @@
+"""Drops what was set up once and is of no use any more: revoked and expired tokens, expired keys and sign-ins.
+
+What happened to them stays in the audit log. What bounds each table of the store: `store/growth.py`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunnelrelay.store.base import PURGED_AT_ONCE, Store, StoreError
+
+log = logging.getLogger("tunnelrelay.services")
+
+PURGE_EVERY = 600.0
+"""Seconds between two clean-ups; each drops what there is, `PURGED_AT_ONCE` rows of a kind in a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """See the module. The owner runs `run` as a task.
+
+    Attributes:
+        clock: Unix time.
+    """
+
+    store: Store
+    clock: Callable[[], float]
+
+    async def run(self) -> None:
+        """Cleans up now and then, until cancelled."""
+        while True:
+            await self.step()
+            await asyncio.sleep(PURGE_EVERY)
+
+    async def step(self) -> None:
+        """One clean-up."""
+        try:
+            dropped = PURGED_AT_ONCE
+            while dropped >= PURGED_AT_ONCE:
+                dropped = await self.store.delete_spent(self.clock())
+        except StoreError as error:
+            log.warning("what is over was not dropped, will try again: %s", error)

@@ -1,0 +1,272 @@
+"""What every service stands on: the store and the keys, who may do what (here and nowhere else), and the audit trail.
+
+`authorize` asks whether the actor may touch a kind of thing at all, `visible` whether this very thing is theirs to know
+of: what is another owner's does not exist for a member. Next: `services.py`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.observe.audit import MAX_CHANGE, Audit
+from tunnelrelay.observe.feed import Publish
+from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.store.base import Store, StoreError, UnstorableError
+from tunnelrelay.store.resources import Collection, R
+from tunnelrelay.tokens import owner_problem
+
+MAX_PAGE = 1000
+"""Rows of one page, whatever is asked for: a page is made in memory."""
+TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
+"""What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
+BURST_CHANGES, CHANGES_A_MINUTE = 600, 30
+"""Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with
+everything on them, and over time. Limits on how much there is at a time do not bound how much is made: a user who made
+and revoked tokens without end wrote 15 GB a day. A change writes at most some 5 KB for what it makes and 8 KB of audit
+event, so that one user now writes at most 30 x 1440 x 13 KB = 560 MB a day. 8,192 users' budgets are kept (about 1 MB);
+of more, the one that changed nothing for longest begins anew."""
+BOUNDS = (
+    DeclaredBound(
+        name="changes through dashboard and API",
+        limit=BURST_CHANGES,
+        unit=f"at once, {CHANGES_A_MINUTE} a minute after",
+        per="user",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("ServiceBase.changes",),
+    ),
+)
+MAX_VALUE = 300
+"""Characters of one changed value in an audit event."""
+NOT_TOLD = frozenset({"metadata"})
+"""Values of which an audit event tells only that they are there: owners write into them what their programs need, keys
+too, and nothing in a text says that it is one."""
+
+
+class Owned(Protocol):
+    """Anything that belongs to an owner."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+
+
+O = TypeVar("O", bound=Owned)  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceBase:
+    """See the module.
+
+    Attributes:
+        ring: Seals what must not lie in the store in the clear.
+        policy_key: Key of the digests that name a configuration.
+        clock: Unix time.
+        cool_seconds: How long a name that was given up is kept from other owners.
+        publish: Tells pages that are kept up to date what has changed; see `observe.feed`.
+        refuses_issuer: Knows which providers this relay calls.
+        monotonic: Seconds, for limits.
+        changes: Each user's budget of changes.
+    """
+
+    store: Store
+    ring: KeyRing
+    policy_key: bytes = field(repr=False)
+    address: PublicAddress
+    audit: Audit
+    clock: Callable[[], float]
+    cool_seconds: float
+    publish: Publish = lambda topic: None
+    refuses_issuer: RefusesIssuer = calls_any
+    monotonic: Callable[[], float] = time.monotonic
+    changes: Buckets = field(default_factory=lambda: Buckets(BURST_CHANGES, CHANGES_A_MINUTE / 60))
+
+    # Who may do what
+
+    def authorize(self, actor: Actor, area: str, access: Access, *, admin_only: bool = False) -> None:
+        """Whether the actor may read or write things of this area at all. Every change comes through here: a write
+        takes one from the user's budget.
+
+        Raises:
+            ManageError: FORBIDDEN, BUSY for a user who changes too much.
+        """
+        if not actor.may(area, access):
+            scope = f"{area}:{access.value}"
+            raise ManageError(
+                Kind.FORBIDDEN, "scope_missing", f"This key lacks the scope {scope}.", f"Use a key with {scope}."
+            )
+        if admin_only and not actor.is_admin:
+            raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
+        if access is Access.WRITE:
+            self.count_change(actor)
+
+    def count_change(self, actor: Actor | None) -> None:
+        """Takes one from the user's budget of changes. Commands at the relay's own terminal have none.
+
+        Raises:
+            ManageError: BUSY.
+        """
+        if actor is None or not actor.user_id:
+            return
+        if wait := self.changes.wait(actor.user_id, self.monotonic()):
+            self.audit.record("rate.limited", reason="changes", owner=actor.owner, actor=actor.user_id, peer=actor.peer)
+            raise ManageError(
+                Kind.BUSY,
+                "too_many_changes",
+                f"A user may make {BURST_CHANGES} changes at once, and then {CHANGES_A_MINUTE} a minute.",
+                f"Try again in {wait} s.",
+                retry_after=wait,
+            )
+
+    def visible(self, actor: Actor, thing: O | None, what: str) -> O:
+        """The thing, if there is one and the actor may know of it.
+
+        Args:
+            what: As a sentence calls it: `edge`.
+
+        Raises:
+            ManageError: MISSING, alike whether it does not exist or is another owner's.
+        """
+        if thing is None or not actor.owns(thing.owner):
+            raise missing(what)
+        return thing
+
+    def owner_for(self, actor: Actor, wanted: str | None) -> str:
+        """Whose a new thing is to be: the actor's own; an administrator may say otherwise.
+
+        Raises:
+            ManageError: FORBIDDEN for a member who names another owner, INVALID for what cannot be one.
+        """
+        if wanted is None or wanted == actor.owner:
+            return actor.owner
+        if not actor.is_admin:
+            raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may set something up for others.")
+        if problem := owner_problem(wanted):
+            raise invalid({"owner": problem})
+        return wanted
+
+    # What they do
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around calls of the store: one that is away becomes a `ManageError` of kind AWAY, a text that no database can
+        keep one of kind INVALID."""
+        try:
+            yield
+        except UnstorableError as error:
+            raise invalid({error.field: error.problem}) from error
+        except StoreError as error:
+            raise ManageError(
+                Kind.AWAY, "store_away", "The relay's database does not answer at the moment.", "Try again."
+            ) from error
+
+    async def written(self, rows: Collection[R], before: R, after: R, what: str) -> R:
+        """Writes a changed row over what it was. Returns it as it is now: `before` itself when nothing has changed.
+
+        Raises:
+            ManageError: CONFLICT when another user changed it meanwhile.
+            StoreError: See `asking`.
+        """
+        if after == before:
+            return before
+        after = replace(after, version=before.version + 1, updated_at=self.clock())
+        if not await rows.replace(after):
+            raise changed_meanwhile(what)
+        return after
+
+    def record(
+        self,
+        actor: Actor | None,
+        kind: str,
+        *,
+        id: str = "",
+        owner: str = "",
+        host: str = "",
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+        **details: str,
+    ) -> None:
+        """Keeps an audit event about something that was changed.
+
+        Args:
+            actor: Who did it; None for the relay itself.
+            id: The thing's.
+            before, after: What it said and says now; only where they differ is told. Never a secret.
+        """
+        self.audit.record(
+            kind,
+            owner=owner,
+            host=host,
+            actor=actor.user_id if actor is not None else "",
+            peer=actor.peer if actor is not None else "",
+            request_id=actor.request_id if actor is not None else "",
+            **{"id": id, **_via(actor), **told(before, after), **details},
+        )
+        area = kind.partition(".")[0]
+        self.publish(f"{TOPICS.get(area, f'{area}s')}:{owner}")
+
+
+def told(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:
+    """What changed, as `before` and `after` of an audit event: short JSON objects of what differs."""
+    old, new = before or {}, after or {}
+    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    sides = (("before", before, old), ("after", after, new))
+    return {side: _short({name: said.get(name) for name in names}) for side, given, said in sides if given is not None}
+
+
+def _short(values: Mapping[str, object]) -> str:
+    """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are told."""
+    given = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
+    texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in given.items()}
+    text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+    return text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
+
+
+def _value(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if len(text) > MAX_VALUE:
+        return text[:MAX_VALUE] + "…"
+    return text if isinstance(value, str) else value
+
+
+def _via(actor: Actor | None) -> dict[str, str]:
+    if actor is None:
+        return {}
+    return {"via": actor.via} | ({"api_key": actor.api_key_id} if actor.api_key_id else {})
+
+
+def check_texts(*, description: str | None = None, metadata: str | None = None) -> None:
+    """What owners write to their things.
+
+    Raises:
+        ManageError: INVALID.
+    """
+    fields = {}
+    for name, text, most in (("description", description, MAX_DESCRIPTION), ("metadata", metadata, MAX_METADATA)):
+        if text is not None and len(text.encode("utf-8", "surrogatepass")) > most:
+            fields[name] = f"at most {most} bytes"
+        elif text is not None and any(_is_control(character) for character in text):
+            fields[name] = "no control characters"
+    if fields:
+        raise invalid(fields)
+
+
+def _is_control(character: str) -> bool:
+    return (character < " " and character not in "\t\n\r") or "\ud800" <= character <= "\udfff"
+
+
+def page_size(limit: int) -> int:
+    """How many rows a page has."""
+    return max(1, min(limit, MAX_PAGE))

@@ -1,0 +1,34 @@
+"""Every service in one value, made in `assembly.py` and given to the API and the dashboard."""
+
+from dataclasses import dataclass
+
+from tunnelrelay.services.api_keys import ApiKeys
+from tunnelrelay.services.audit_trail import AuditTrail
+from tunnelrelay.services.backends import Backends
+from tunnelrelay.services.credentials import Credentials
+from tunnelrelay.services.domains import Domains
+from tunnelrelay.services.edges import Edges
+from tunnelrelay.services.logins import Logins
+from tunnelrelay.services.providers import Providers
+from tunnelrelay.services.sign_ins import SignIns
+from tunnelrelay.services.traffic import Traffic
+from tunnelrelay.services.tunnels import Tunnels
+from tunnelrelay.services.users import Users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """See the module. Every method takes the actor first and asks itself whether they may."""
+
+    edges: Edges
+    backends: Backends
+    domains: Domains
+    credentials: Credentials
+    api_keys: ApiKeys
+    users: Users
+    providers: Providers
+    sign_ins: SignIns
+    logins: Logins
+    tunnels: Tunnels
+    traffic: Traffic
+    audit: AuditTrail

@@ -1,0 +1,133 @@
+"""How sign-ins to the dashboard, and the codes that begin them, are kept: for how long, and how many of one user.
+
+The store keeps digests only. Who may do what with them is for `sign_ins.py`.
+"""
+
+from dataclasses import dataclass
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay import tokens
+from tunnelrelay.ids import new_id
+from tunnelrelay.observe.text import printable
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.store.resources import SignInRow, UserRow
+
+CODE_SECONDS = 3600.0
+"""A code travels by terminal, chat or mail and is used at once; whoever finds it the next day gets nowhere."""
+IDLE_SECONDS = 12 * 3600.0
+"""A working day with its breaks. A browser left open overnight asks again."""
+MAX_SECONDS = 7 * 86_400.0
+"""However busy: a cookie that was copied off a machine is worth something for a week at most."""
+TOUCH_SECONDS = 60.0
+"""Activity is written at most this often."""
+MAX_SESSIONS, MAX_CODES = 50, 5
+"""Of one user: beyond these the oldest end. No user fills the store by signing in, or by asking for codes."""
+MAX_AGENT = 255
+MAX_PEER = 64
+
+BOUNDS = (
+    DeclaredBound(
+        name="browsers that are signed in to the dashboard",
+        limit=MAX_SESSIONS,
+        unit="browsers",
+        per="user",
+        when_full="the one used the longest ago is signed out",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="one-time codes to sign in with",
+        limit=MAX_CODES,
+        unit="codes",
+        per="user",
+        when_full="the oldest is good no more",
+        worst_bytes=0,
+    ),
+)
+CODE, SESSION, BY_KEY, FIRST = "code", "session", "by_key", "first"
+"""Kinds of rows. A sign-in `by_key` was begun with an API key and does not outlive it; `first` is the code that makes
+the first administrator, and has no user yet."""
+CODES, SESSIONS = (CODE, FIRST), (SESSION, BY_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRows:
+    """See the module. Every method may raise `StoreError`."""
+
+    ground: ServiceBase
+
+    async def add_code(self, kind: str, user_id: str, owner: str) -> str:
+        """Makes a one-time code and returns it."""
+        if user_id:
+            await self._make_room(user_id, CODES, MAX_CODES)
+        code = tokens.new_secret(tokens.CODE_PREFIX)
+        until = self.ground.clock() + CODE_SECONDS
+        await self.ground.store.sign_ins.add(self._row(kind, user_id, owner, code, until))
+        return code
+
+    async def begin(self, user: UserRow, kind: str, until: float, *, peer: str, agent: str) -> str:
+        """Signs a user in and returns the cookie's value, always a new one.
+
+        Args:
+            until: Unix time at which it is over, however busy.
+        """
+        await self._make_room(user.id, SESSIONS, MAX_SESSIONS)
+        cookie = tokens.new_secret("")
+        row = self._row(kind, user.id, user.owner, cookie, until, peer=peer, agent=agent)
+        await self.ground.store.sign_ins.add(row)
+        await self.ground.store.users.touch(user.id, "last_seen_at", self.ground.clock())
+        return cookie
+
+    async def of_cookie(self, cookie: str) -> SignInRow | None:
+        """The live sign-in with this cookie."""
+        if not tokens.is_well_formed(cookie, ""):
+            return None
+        row = await self.ground.store.sign_ins.find(key=tokens.digest(cookie))
+        if row is None or row.kind not in SESSIONS:
+            return None
+        if self._is_over(row):
+            await self.ground.store.sign_ins.delete(row.id)
+            return None
+        return row
+
+    async def of_user(self, user_id: str) -> list[SignInRow]:
+        """A user's live sign-ins, the newest first."""
+        rows = await self.ground.store.sign_ins.page(user_id=user_id, limit=2 * (MAX_SESSIONS + MAX_CODES))
+        return [row for row in rows if row.kind in SESSIONS and not self._is_over(row)]
+
+    async def touch(self, row: SignInRow) -> None:
+        """Notes activity, now and then."""
+        now = self.ground.clock()
+        if now - row.last_seen_at >= TOUCH_SECONDS:
+            await self.ground.store.sign_ins.touch(row.id, "last_seen_at", now)
+            await self.ground.store.users.touch(row.user_id, "last_seen_at", now)
+
+    def _is_over(self, row: SignInRow) -> bool:
+        now = self.ground.clock()
+        return row.expires_at <= now or row.last_seen_at + IDLE_SECONDS <= now
+
+    def _row(
+        self, kind: str, user_id: str, owner: str, secret: str, until: float, *, peer: str = "", agent: str = ""
+    ) -> SignInRow:
+        now = self.ground.clock()
+        return SignInRow(
+            id=new_id("sign_in", now),
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            user_id=user_id,
+            key=tokens.digest(secret),
+            kind=kind,
+            last_seen_at=now,
+            expires_at=until,
+            peer=peer[:MAX_PEER],
+            agent=printable(agent[:MAX_AGENT])[:MAX_AGENT],
+        )
+
+    async def _make_room(self, user_id: str, kinds: tuple[str, ...], most: int) -> None:
+        """What is over goes, then the oldest beyond what one user may have."""
+        store = self.ground.store
+        rows = [row for row in await store.sign_ins.all(user_id=user_id) if row.kind in kinds]
+        over = [row for row in rows if self._is_over(row)]
+        live = sorted((row for row in rows if not self._is_over(row)), key=lambda row: row.last_seen_at)
+        for row in (*over, *live[: max(0, len(live) + 1 - most)]):
+            await store.sign_ins.delete(row.id)

@@ -1,0 +1,302 @@
+"""Sign-ins to the dashboard: one-time codes, the cookie that a code or an API key is exchanged for, and its end.
+
+A code is good once, for an hour, at whichever relay of the store it is shown first. A cookie's value is made at every
+sign-in and never taken from a request, so that nobody can plant one. The store is looked at for every request: who
+signed out, or was disabled, is out at once and everywhere. Signing in by the operator's OpenID provider is in
+`operators_oidc.py`, what is kept in `sign_in_rows.py`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay import tokens
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.accept import LOCAL_OWNER
+from tunnelrelay.ids import new_id
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
+from tunnelrelay.services.actor import EVERYTHING, Access, Actor
+from tunnelrelay.services.admin_oidc import AdminOidc
+from tunnelrelay.services.api_keys import ApiKeys, actor_of
+from tunnelrelay.services.problems import Kind, ManageError, missing
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.sign_in_rows import BY_KEY, CODE, CODES, FIRST, MAX_SECONDS, SESSION, SignInRows
+from tunnelrelay.services.users import ADMIN, has_enabled_admin
+from tunnelrelay.store.resources import SignInRow, UserRow
+
+AREA = "users"
+WHAT = "sign-in"
+BURST_ATTEMPTS, ATTEMPTS_PER_SECOND = 10, 1 / 30
+"""Of one address, and at one code or key, right or wrong. Nobody guesses 256 bits; it bounds what tries cost the store,
+and a code that leaked cannot be raced for by a thousand requests."""
+VIA = "dashboard"
+FIRST_NAME = "admin"
+FIRST_LEASE, FIRST_SECONDS = b"first administrator", 30.0
+"""Only one code at a time, at whichever relay, may make the first administrator: two that ask whether there is one
+before either has made one would both do."""
+SIGN_IN_PATH = "/sign-in"
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="tries to sign in",
+        limit=BURST_ATTEMPTS,
+        unit="at once, then slower",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("SignIns._of_address",),
+    ),
+    DeclaredBound(
+        name="tries at one code or key",
+        limit=BURST_ATTEMPTS,
+        unit="at once, then slower",
+        per="relay",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("SignIns._of_target",),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody has just signed in.
+
+    Attributes:
+        cookie: The new cookie's value.
+    """
+
+    cookie: str = field(repr=False)
+    user: UserRow
+
+
+class SignIns:
+    """See the module.
+
+    Args:
+        keys: Judges API keys that are shown in the place of a code.
+        oidc: The operator's OpenID provider; None without one.
+        monotonic: Seconds, for limits.
+    """
+
+    def __init__(
+        self,
+        ground: ServiceBase,
+        keys: ApiKeys,
+        *,
+        oidc: AdminOidc | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ground = ground
+        self._rows = SignInRows(ground)
+        self._keys = keys
+        self._monotonic = monotonic
+        self._of_address = Buckets(BURST_ATTEMPTS, ATTEMPTS_PER_SECOND)
+        self._of_target = Buckets(BURST_ATTEMPTS, ATTEMPTS_PER_SECOND)
+        self.oidc = oidc
+
+    # Codes
+
+    async def invite(self, actor: Actor | None, user_id: str) -> str:
+        """A new one-time code for somebody: their own, or anybody's for an administrator.
+
+        Args:
+            actor: None for a command at the relay's own terminal.
+
+        Raises:
+            ManageError: FORBIDDEN, also for a key that may not do everything: whoever signs in may; MISSING, CONFLICT
+                for somebody who is disabled, AWAY.
+        """
+        ground = self._ground
+        if actor is not None and EVERYTHING not in actor.scopes:
+            raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody in.", "Use a key with *.")
+        ground.count_change(actor)
+        if actor is not None and not actor.is_admin and actor.user_id != user_id:
+            raise missing("user")
+        with ground.asking():
+            user = await ground.store.users.get(user_id)
+            if user is None:
+                raise missing("user")
+            if user.disabled_at is not None:
+                raise ManageError(Kind.CONFLICT, "user_disabled", "This user is disabled.", "Enable them first.")
+            code = await self._rows.add_code(CODE, user.id, user.owner)
+        ground.record(actor, "sign_in.invited", owner=user.owner, user=user.id)
+        return code
+
+    async def first_run(self, owner: str) -> str | None:
+        """A code that makes the first administrator, in the place of any earlier one; None when there is one already.
+
+        Args:
+            owner: Whose things the administrator sets up.
+
+        Raises:
+            ManageError: AWAY.
+        """
+        store = self._ground.store
+        with self._ground.asking():
+            if await has_enabled_admin(store):
+                return None
+            await store.sign_ins.delete_where(kind=FIRST)
+            return await self._rows.add_code(FIRST, "", owner)
+
+    # Signing in and out
+
+    async def redeem(self, text: str, *, peer: str, agent: str = "", request_id: str = "") -> SignedIn:
+        """Signs somebody in who shows a one-time code, or an API key that may do everything.
+
+        Whatever is wrong with what was shown, answer and work are the same.
+
+        Args:
+            peer: Address it came from.
+            agent: What the browser calls itself, for the list of sign-ins.
+
+        Raises:
+            ManageError: FORBIDDEN, BUSY, AWAY.
+        """
+        audit = self._ground.audit
+        text = text.strip()
+        self._count(text, peer)
+        with self._ground.asking():
+            found = await (self._by_key(text) if text.startswith(tokens.API_KEY_PREFIX) else self._by_code(text))
+            if found is None:
+                audit.record("sign_in.refused", peer=peer, request_id=request_id)
+                raise _refused()
+            user, kind, until = found
+            cookie = await self._rows.begin(user, kind, until, peer=peer, agent=agent)
+        audit.record("sign_in.ok", reason=kind, owner=user.owner, actor=user.id, peer=peer, request_id=request_id)
+        return SignedIn(cookie, user)
+
+    async def actor_of(self, cookie: str, *, peer: str, request_id: str) -> Actor | None:
+        """Who a request's cookie says is there; None for nobody.
+
+        Raises:
+            ManageError: AWAY. It cannot be read; refuse.
+        """
+        with self._ground.asking():
+            row = await self._rows.of_cookie(cookie)
+            user = None if row is None else await self._ground.store.users.get(row.user_id)
+            if row is None or user is None or user.disabled_at is not None:
+                return None
+            await self._rows.touch(row)
+        return actor_of(user, via=VIA, peer=peer, request_id=request_id)
+
+    async def sign_out(self, cookie: str) -> None:
+        """Ends a sign-in by its own cookie; one that is over already is no error.
+
+        Raises:
+            ManageError: AWAY.
+        """
+        if not tokens.is_well_formed(cookie, ""):
+            return
+        with self._ground.asking():
+            gone = await self._ground.store.sign_ins.delete_where(key=tokens.digest(cookie))
+        for row in gone:
+            self._ground.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
+
+    # Looking after them
+
+    async def page(self, actor: Actor, user_id: str | None = None) -> list[SignInRow]:
+        """The live sign-ins of somebody, the newest first: one's own, or anybody's for an administrator."""
+        self._ground.authorize(actor, AREA, Access.READ)
+        whose = actor.user_id if user_id is None else user_id
+        if whose != actor.user_id and not actor.is_admin:
+            return []
+        with self._ground.asking():
+            return await self._rows.of_user(whose)
+
+    async def revoke(self, actor: Actor, sign_in_id: str) -> None:
+        """Ends a sign-in, or makes a code worthless: one's own, or anybody's for an administrator.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING, AWAY.
+        """
+        ground = self._ground
+        if EVERYTHING not in actor.scopes:
+            raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody out.")
+        ground.count_change(actor)
+        with ground.asking():
+            row = await ground.store.sign_ins.get(sign_in_id)
+            if row is None or not (actor.is_admin or row.user_id == actor.user_id):
+                raise missing(WHAT)
+            await ground.store.sign_ins.delete(sign_in_id)
+        ground.record(actor, "sign_in.ended", owner=row.owner, user=row.user_id, reason="revoked")
+
+    # The inside
+
+    def _count(self, text: str, peer: str) -> None:
+        """Whether this address, and what it shows, may be tried once more. Both are counted, whichever says no."""
+        now, address = self._monotonic(), address_key(peer)
+        waits = self._of_target.wait(tokens.digest(text[:256]).hex(), now)
+        waits = max(waits, self._of_address.wait(address, now) if address else 0)
+        if waits:
+            self._ground.audit.record("rate.limited", reason="sign_in", peer=peer)
+            raise ManageError(
+                Kind.BUSY, "too_often", "There were too many attempts to sign in.", f"Try again in {waits} s."
+            )
+
+    async def _by_code(self, text: str) -> tuple[UserRow, str, float] | None:
+        """Whom a code signs in, as what, and until when. The code is used up."""
+        store, now = self._ground.store, self._ground.clock()
+        row = await store.sign_ins.find(key=tokens.digest(text))
+        user = await store.users.get("" if row is None else row.user_id)
+        if row is None or row.kind not in CODES or row.expires_at <= now:
+            return None
+        if row.kind == CODE and (user is None or user.disabled_at is not None):
+            return None
+        # Of two who show it at once, at whichever relays, one gets the row.
+        if await store.sign_ins.delete(row.id, version=row.version) is None:
+            return None
+        if row.kind == FIRST:
+            user = await self._first_admin(row.owner)
+        return None if user is None else (user, SESSION, now + MAX_SECONDS)
+
+    async def _by_key(self, text: str) -> tuple[UserRow, str, float] | None:
+        """The same for a key. A sign-in may do everything its user may: so must the key."""
+        found = await self._keys.holder(text)
+        if found is None or EVERYTHING not in found[0].scopes:
+            return None
+        row, user = found
+        until = self._ground.clock() + MAX_SECONDS
+        return user, BY_KEY, until if row.expires_at is None else min(until, row.expires_at)
+
+    async def _first_admin(self, owner: str) -> UserRow | None:
+        """The administrator that the first code makes; None when there is one meanwhile, or another code was faster."""
+        store, now = self._ground.store, self._ground.clock()
+        if not await store.lease(FIRST_LEASE, now, now + FIRST_SECONDS):
+            return None
+        try:
+            return None if await has_enabled_admin(store) else await self._make_first(owner, now)
+        finally:
+            await store.give_back(FIRST_LEASE)
+
+    async def _make_first(self, owner: str, now: float) -> UserRow | None:
+        store, user_id = self._ground.store, new_id("user", now)
+        name = FIRST_NAME if await store.users.find(name=FIRST_NAME) is None else user_id
+        user = UserRow(id=user_id, owner=owner, created_at=now, updated_at=now, name=name, key=user_id, role=ADMIN)
+        if not await store.users.add(user):
+            return None
+        await store.sign_ins.delete_where(kind=FIRST)
+        self._ground.record(None, "user.created", id=user.id, owner=owner, after={"name": name, "role": ADMIN})
+        return user
+
+
+def sign_in_link(address: PublicAddress, code: str) -> str:
+    """Where a code is used. It stands behind `#`: browsers send that to nobody, and no log has it."""
+    return f"{address.url(address.dashboard_host)}{SIGN_IN_PATH}#code={code}"
+
+
+def owner_of_admins(*, needs_tokens: bool) -> str:
+    """Whose things an administrator sets up if nothing else is said: those of the agents here that need no token, where
+    there are such."""
+    return tokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
+
+
+def _refused() -> ManageError:
+    return ManageError(
+        Kind.FORBIDDEN,
+        "sign_in_refused",
+        "This code or key is not good: it may be wrong, used or too old.",
+        "Ask an administrator for a new link; at the relay's terminal: tunnelrelay admin create --link.",
+    )

@@ -1,0 +1,287 @@
+"""What visitors ask for right now, for whoever may see it: a member what his own endpoints are asked, an admin all.
+
+Kept and counted in `observe.traffic`, of this relay only. Here it is decided who sees what, and found out by which rule
+somebody came in: when it is shown, never for each request.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import msgspec
+
+from tunnelrelay.observe import series as counted
+from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
+from tunnelrelay.observe.series import SPAN_SECONDS, Series
+from tunnelrelay.observe.traffic import Seen, TrafficLog
+from tunnelrelay.oidc.bearer import Program
+from tunnelrelay.oidc.session import Session
+from tunnelrelay.policy.decision_reason import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.problems import Kind, ManageError, missing
+from tunnelrelay.services.service_base import ServiceBase
+
+MAX_RECENT = 500
+"""Requests of one answer."""
+STEP_SECONDS = 5
+"""Of the charts: 120 points for ten minutes."""
+SHARE_SECONDS = 60
+"""Over which a tunnel's share of the requests is told: what was long ago says nothing of the balance now."""
+
+Figures = counted.Figures
+"""What a stretch of time comes to, for those above this floor."""
+Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
+OWNED_TOPICS = frozenset(
+    {"edges", "domains", "credentials", "providers", "users", "tunnels", "traffic", "sessions", "audit"}
+)
+"""Topics of which a member follows his own owner's only (see `observe.feed`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRow:
+    """One request that is over.
+
+    Attributes:
+        id: The request's.
+        at: Unix time at which it came.
+        owner: Whose endpoint it was for.
+        path: Without the query.
+        seconds: From its last head byte to the answer's last byte.
+        peer: The visitor's address.
+        user: Subject of the login or the token; "" without one.
+        email: The same person's, "" without one.
+        verdict: Whether the visitor came in; `neither` when it did not come to that.
+        rule: Which rule decided, in words.
+        tunnel: Id of the tunnel that served it, "" for none.
+        agent: Who served it, as `owner/name`.
+        error: Code of the error the relay answered with, "" for none; `source` says whose.
+    """
+
+    id: str
+    at: float
+    owner: str
+    method: str
+    host: str
+    path: str
+    status: int
+    seconds: float
+    peer: str
+    user: str
+    email: str
+    verdict: Verdict
+    rule: str
+    tunnel: str
+    agent: str
+    error: str
+    source: str
+    bytes_in: int
+    bytes_out: int
+    upgrade: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Figures now and over time.
+
+    Attributes:
+        points: The last ten minutes in stretches of `STEP_SECONDS`, oldest first.
+        minute: What the last minute comes to.
+    """
+
+    points: tuple[Figures, ...]
+    minute: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelFigures:
+    """One tunnel among those that serve the same.
+
+    Attributes:
+        share: Which part of their requests it served, from 0 to 1.
+    """
+
+    minute: Figures
+    share: float
+
+
+class Traffic:
+    """See the module."""
+
+    def __init__(self, ground: ServiceBase, log: TrafficLog, feed: Feed) -> None:
+        self._ground = ground
+        self._log = log
+        self._feed = feed
+
+    def recent(
+        self,
+        actor: Actor,
+        *,
+        host: str | None = None,
+        status: int | None = None,
+        verdict: Verdict | None = None,
+        limit: int = 100,
+    ) -> list[TrafficRow]:
+        """The last requests, newest first.
+
+        Args:
+            host: Only those for this host.
+            status: Only those of this class: 2 for 200 to 299.
+            verdict: Only those that ended so.
+        """
+        self._ground.authorize(actor, "traffic", Access.READ)
+        rows: list[TrafficRow] = []
+        for seen in self._log.recent(actor.only_owner):
+            if host not in (None, seen.exchange.host) or status not in (None, seen.exchange.status // 100):
+                continue
+            if verdict in (None, _verdict(seen)):
+                rows.append(_row(seen))
+                if len(rows) >= min(limit, MAX_RECENT):
+                    break
+        return rows
+
+    def get(self, actor: Actor, request_id: str) -> TrafficRow:
+        """One of them.
+
+        Raises:
+            ManageError: MISSING when it is none of the last, or for somebody else's endpoint.
+        """
+        self._ground.authorize(actor, "traffic", Access.READ)
+        for seen in self._log.recent(actor.only_owner):
+            if seen.exchange.request_id == request_id:
+                return _row(seen)
+        raise missing("request")
+
+    def people(self, actor: Actor) -> int:
+        """How many people and programs with a name are among the last requests that came in."""
+        self._ground.authorize(actor, "traffic", Access.READ)
+        return len({seen.exchange.user for seen in self._log.recent(actor.only_owner) if seen.session is not None})
+
+    def series(self, actor: Actor, host: str | None = None) -> Shown:
+        """The figures of a host, or of everything the actor may see."""
+        self._ground.authorize(actor, "traffic", Access.READ)
+        self._log.digest()
+        owner = actor.only_owner
+        if host is not None:
+            found = self._log.hosts.find(host, owner)
+        else:
+            found = self._log.all if owner is None else self._log.owners.find(owner, owner)
+        series, now = found or Series(), self._ground.clock()
+        return Shown(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
+
+    def by_host(self, actor: Actor) -> dict[str, Figures]:
+        """The last minute of every host that was asked for anything in the last ten."""
+        self._ground.authorize(actor, "traffic", Access.READ)
+        self._log.digest()
+        now, hosts, owner = self._ground.clock(), self._log.hosts, actor.only_owner
+        found = ((name, hosts.find(name, owner)) for name in hosts.names(owner))
+        return {name: series.total(now, SHARE_SECONDS) for name, series in found if series is not None}
+
+    def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
+        """The last minute of these tunnels, and which part of it each served."""
+        self._ground.authorize(actor, "traffic", Access.READ)
+        self._log.digest()
+        now = self._ground.clock()
+        minutes = {
+            id: (self._log.tunnels.find(id, actor.only_owner) or Series()).total(now, SHARE_SECONDS) for id in ids
+        }
+        requests = sum(minute.requests for minute in minutes.values())
+        return {id: TunnelFigures(minute, minute.requests / max(1, requests)) for id, minute in minutes.items()}
+
+    def follow(self, actor: Actor, *topics: str) -> "Changes":
+        """An async iterator of sets: which of these topics changed. The first set has them all and comes at once.
+
+        Args:
+            topics: As in `observe.feed`, without an owner; of members' only what is theirs is told. Whoever follows
+                `edge:<id>` has asked for that edge before.
+
+        Raises:
+            ManageError: AWAY when too many follow already.
+        """
+        own = actor.only_owner
+        scoped = {f"{topic}:{own}" if own is not None and topic in OWNED_TOPICS else topic: topic for topic in topics}
+        try:
+            return Changes(self._feed.follow(scoped, of=actor.user_id), scoped)
+        except TooManyFollowers:
+            raise ManageError(
+                Kind.AWAY, "too_many_followers", "Too many pages are kept up to date already.", "Close some of them."
+            ) from None
+
+
+class Changes:
+    """What `Traffic.follow` returns. It is over with whoever holds it; `close` ends it sooner."""
+
+    def __init__(self, following: Following, names: dict[str, str]) -> None:
+        self._following = following
+        self._names = names
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> frozenset[str]:
+        return frozenset(self._names[topic] for topic in await anext(self._following))
+
+    def close(self) -> None:
+        """No more comes."""
+        self._following.close()
+
+
+def _row(seen: Seen) -> TrafficRow:
+    exchange = seen.exchange
+    return TrafficRow(
+        id=exchange.request_id,
+        at=exchange.at,
+        owner=seen.owner,
+        method=exchange.method,
+        host=exchange.host,
+        path=exchange.path,
+        status=exchange.status,
+        seconds=exchange.seconds,
+        peer=exchange.peer,
+        user=exchange.user,
+        email=exchange.email,
+        verdict=_verdict(seen),
+        rule=_rule(seen),
+        tunnel=seen.tunnel,
+        agent=exchange.agent,
+        error=exchange.error,
+        source=exchange.source,
+        bytes_in=exchange.bytes_in,
+        bytes_out=exchange.bytes_out,
+        upgrade=exchange.upgrade,
+    )
+
+
+def _verdict(seen: Seen) -> Verdict:
+    """Whether the visitor came in. Cheap: a list may ask it of every request there is."""
+    exchange = seen.exchange
+    if seen.session is not None or seen.login == "ok":
+        return "let in"
+    if seen.login or kept_out(exchange.error):
+        return "kept out"
+    if seen.tunnel:
+        return "let in"
+    policy = seen.policy
+    if exchange.status == 303 and isinstance(policy, Policy) and policy.connection is not None:
+        return "sent to sign in"
+    return "neither"
+
+
+def _rule(seen: Seen) -> str:
+    """By what the visitor came in, or did not."""
+    policy = seen.policy if isinstance(seen.policy, Policy) else None
+    if seen.login:
+        return "signed in" if seen.login == "ok" else not_admitted(seen.login)
+    match seen.session:
+        case Session() as session if policy is not None:
+            return let_in_person(policy, msgspec.json.decode(session.claims))
+        case Program() as program if policy is not None:
+            return let_in_program(policy, program.identity.issuer)
+    match _verdict(seen):
+        case "let in":
+            return let_in_anybody(policy)
+        case "kept out":
+            return kept_out(seen.exchange.error)
+        case "sent to sign in":
+            return kept_out("login_required")
+        case "neither":
+            return ""

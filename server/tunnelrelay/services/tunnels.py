@@ -1,0 +1,254 @@
+"""What is live on this relay: tunnels, the agents' sessions they came with, and the endpoints that visitors reach.
+
+Nothing here is in the store: another relay has its own. An agent's instance id is never shown: it can take names over.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.session import AgentSession
+from tunnelrelay.registry.edges import EdgeTable
+from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.tunnel import Tunnel
+from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.store.resources import Pairs
+
+AREA = "edges"
+
+T = TypeVar("T", Tunnel, AgentSession, Endpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelView:
+    """One agent's offer to serve.
+
+    Attributes:
+        name: The agent's own name for it.
+        session_id, credential_id: The agent session it belongs to, and the token that came with ("" without one).
+        peer: Where the agent connects from.
+        version, platform: As the agent tells them; "" when its session is gone.
+        upstream: The local service, as the agent tells it.
+        labels: Of what joined edges; empty for one that asked for a name of its own.
+        urls: Where visitors reach it now.
+        edge_ids, endpoint_ids: Edges it serves now, and the endpoints at `urls`.
+        open: Exchanges it has now.
+        requests, errors: Exchanges it was given since it began, and those that failed on its side.
+        problem: Why its upstream is not well, "" when it is.
+    """
+
+    id: str
+    owner: str
+    name: str
+    session_id: str
+    credential_id: str
+    peer: str
+    version: str
+    platform: str
+    upstream: str
+    labels: Pairs
+    pooling: bool
+    weight: int
+    metadata: str
+    started_at: float
+    urls: tuple[str, ...]
+    edge_ids: tuple[str, ...]
+    endpoint_ids: tuple[str, ...]
+    open: int
+    requests: int
+    errors: int
+    is_draining: bool
+    is_healthy: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """One agent's link.
+
+    Attributes:
+        peer: Where the agent connects from.
+        version, platform: As the agent tells them.
+        credential_id: The token it came with; "" on a relay that asks for none.
+    """
+
+    id: str
+    owner: str
+    peer: str
+    version: str
+    platform: str
+    credential_id: str
+    started_at: float
+    tunnel_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointView:
+    """A public address that is served, or was a moment ago, or is an edge's.
+
+    Attributes:
+        kind: `edge`, or `agent` for a name that its agent asked for.
+        edge_id: "" for an agent's.
+        guard: Who is let in, for people; "" for everybody.
+        has_login: People sign in there.
+        is_pool: Agents of the owner share it.
+    """
+
+    id: str
+    owner: str
+    host: str
+    url: str
+    kind: Literal["edge", "agent"]
+    edge_id: str
+    tunnel_ids: tuple[str, ...]
+    guard: str
+    has_login: bool
+    is_pool: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnels:
+    """See the module."""
+
+    ground: ServiceBase
+    registry: Registry
+    table: EdgeTable
+    acceptor: Acceptor
+
+    def tunnels(self, actor: Actor) -> list[TunnelView]:
+        """The actor's tunnels, the newest first."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self._views(_own(actor, self.registry.tunnels()))
+
+    def tunnel(self, actor: Actor, tunnel_id: str) -> TunnelView:
+        """One tunnel. Raises `ManageError` MISSING."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        return self._views([self.ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")])[0]
+
+    def serving(self, actor: Actor, edge_id: str) -> list[TunnelView]:
+        """The tunnels that serve an edge now, the newest first. Raises `ManageError` MISSING."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        edge = self.ground.visible(actor, self.table.get(edge_id), "edge")
+        endpoint = self.registry.find(edge.host) if edge.host is not None else None
+        return self._views(endpoint.tunnels if endpoint is not None else ())
+
+    def sessions(self, actor: Actor) -> list[SessionView]:
+        """The sessions of the actor's agents, the newest first."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        found = sorted(_own(actor, self.acceptor.sessions), key=lambda each: each.id, reverse=True)
+        return [_session(each) for each in found]
+
+    def session(self, actor: Actor, session_id: str) -> SessionView:
+        """One session. Raises `ManageError` MISSING."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        return _session(self._known_session(actor, session_id))
+
+    def endpoints(self, actor: Actor) -> list[EndpointView]:
+        """The actor's endpoints, by host."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        return [self._endpoint(each) for each in sorted(_own(actor, self.registry), key=lambda each: each.host)]
+
+    def endpoint(self, actor: Actor, endpoint_id: str) -> EndpointView:
+        """One endpoint. Raises `ManageError` MISSING."""
+        self.ground.authorize(actor, AREA, Access.READ)
+        found = next((each for each in self.registry if each.id == endpoint_id), None)
+        return self._endpoint(self.ground.visible(actor, found, "endpoint"))
+
+    def drain(self, actor: Actor, tunnel_id: str) -> None:
+        """Gives a tunnel no more requests; those it has go on. Raises `ManageError` MISSING."""
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        tunnel = ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")
+        self.registry.drain(tunnel_id)
+        ground.record(actor, "tunnel.drained", id=tunnel_id, owner=tunnel.owner, host=(*tunnel.hosts, "")[0])
+
+    def stop_session(self, actor: Actor, session_id: str, *, is_restart: bool = False) -> None:
+        """Ends an agent's link.
+
+        Args:
+            is_restart: The agent may come back at once; else it is told to stop for good.
+
+        Raises:
+            ManageError: FORBIDDEN, MISSING.
+        """
+        ground = self.ground
+        ground.authorize(actor, AREA, Access.WRITE)
+        session = self._known_session(actor, session_id)
+        session.stop(is_restart=is_restart)
+        reason = "restart" if is_restart else "stop"
+        ground.record(actor, "tunnel.stopped", id=session_id, owner=session.owner, how=reason)
+
+    # The inside
+
+    def _known_session(self, actor: Actor, session_id: str) -> AgentSession:
+        found = next((each for each in self.acceptor.sessions if each.id == session_id), None)
+        return self.ground.visible(actor, found, "tunnel session")
+
+    def _views(self, tunnels: Iterable[Tunnel]) -> list[TunnelView]:
+        """These tunnels with the agents they come from, the newest first."""
+        sessions = {each.id: each for each in self.acceptor.sessions}
+        return [self._view(each, sessions) for each in sorted(tunnels, key=lambda each: each.id, reverse=True)]
+
+    def _view(self, tunnel: Tunnel, sessions: Mapping[str, AgentSession]) -> TunnelView:
+        endpoints = [found for host in tunnel.hosts if (found := self.registry.find(host)) is not None]
+        session = sessions.get(tunnel.session)
+        return TunnelView(
+            id=tunnel.id,
+            owner=tunnel.owner,
+            name=tunnel.name,
+            session_id=tunnel.session,
+            credential_id=tunnel.credential,
+            peer=tunnel.peer,
+            version=session.version if session is not None else "",
+            platform=session.platform if session is not None else "",
+            upstream=tunnel.upstream,
+            labels=tunnel.labels,
+            pooling=tunnel.pooling,
+            weight=tunnel.weight,
+            metadata=tunnel.metadata,
+            started_at=tunnel.started_at,
+            urls=tuple(self.ground.address.url(host) for host in tunnel.hosts),
+            edge_ids=tuple(endpoint.edge for endpoint in endpoints if endpoint.edge),
+            endpoint_ids=tuple(endpoint.id for endpoint in endpoints),
+            open=tunnel.open,
+            requests=tunnel.requests,
+            errors=tunnel.errors,
+            is_draining=tunnel.is_draining,
+            is_healthy=tunnel.health.is_good,
+            problem=tunnel.health.reason,
+        )
+
+    def _endpoint(self, endpoint: Endpoint) -> EndpointView:
+        policy = endpoint.policy
+        return EndpointView(
+            id=endpoint.id,
+            owner=endpoint.owner,
+            host=endpoint.host,
+            url=self.ground.address.url(endpoint.host),
+            kind="edge" if endpoint.edge else "agent",
+            edge_id=endpoint.edge,
+            tunnel_ids=tuple(tunnel.id for tunnel in endpoint.tunnels),
+            guard=policy.words if policy is not None else "",
+            has_login=policy is not None and policy.connection is not None,
+            is_pool=endpoint.is_pool,
+        )
+
+
+def _own(actor: Actor, things: Iterable[T]) -> list[T]:
+    return [thing for thing in things if actor.owns(thing.owner)]
+
+
+def _session(session: AgentSession) -> SessionView:
+    return SessionView(
+        id=session.id,
+        owner=session.owner,
+        peer=session.peer,
+        version=session.version,
+        platform=session.platform,
+        credential_id=session.token.id,
+        started_at=session.started_at,
+        tunnel_ids=tuple(tunnel.id for tunnel in session.tunnels.values()),
+    )
