@@ -12,10 +12,10 @@ from tests.test_architecture import modules
 from tunnelctl.agent.options import RuleOptions
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import Bind, HeaderEdit, OidcSpec, PolicySpec
-from tunnelrelay.oidc.blobs import Handoff, State, Switch, Transaction
-from tunnelrelay.oidc.redeem import Tokens
-from tunnelrelay.oidc.sealed import KeyRing, Master
-from tunnelrelay.oidc.session import Grant, Record
+from tunnelrelay.keys.keyring import KeyRing, Master
+from tunnelrelay.oidc.login.sealed_state import Handoff, State, Switch, Transaction
+from tunnelrelay.oidc.providers.token_request import Tokens
+from tunnelrelay.oidc.sessions.session import Grant, Record
 from tunnelrelay.policy.compile import compile_policy
 from tunnelrelay.services.edge_settings import EdgeSecrets
 
@@ -39,7 +39,7 @@ EXCUSED = {
     "tunnelrelay.ingress.route:Unwanted.code": "an error's name",
     "tunnelrelay.services.edge_settings:Held.client_secret": "says whether there is one",
     "tunnelrelay.services.providers:ProviderView.has_secret": "says whether there is one",
-    "tunnelrelay.oidc.bearer:TokenRefused.code": "an error's name",
+    "tunnelrelay.oidc.sessions.access_tokens:TokenRefused.code": "an error's name",
     "tunnelrelay.pages.errors:ErrorKind.code": "an error's name",
     "tunnelrelay.pages.page:Page.code": "an error's name",
     "tunnelrelay.policy.verdict:Deny.code": "an error's name",

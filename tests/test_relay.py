@@ -10,7 +10,7 @@ from tunnelrelay.relay import Relay
 async def test_a_relay_goes_on_hearing_of_revocations_whatever_one_look_at_the_store_runs_into(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("tunnelrelay.oidc.session_upkeep.HEAR_EVERY", 0.001)
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.cleanup.HEAR_EVERY", 0.001)
     monkeypatch.setattr("tunnelrelay.relay.RESTART_SECONDS", 0.001)
     looked_again = asyncio.Event()
 

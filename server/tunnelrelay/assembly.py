@@ -34,17 +34,17 @@ from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.route import Router
+from tunnelrelay.keys.rotation import RelayKeys
 from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
-from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.rotation import RelayKeys
-from tunnelrelay.oidc.sessions import Sessions
-from tunnelrelay.oidc.warm import WarmUps
+from tunnelrelay.oidc.providers.check import ProviderCheck
+from tunnelrelay.oidc.providers.prefetch import WarmUps
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.provider_check import ProviderCheck
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import LOST_SECONDS, Registry
 from tunnelrelay.services.edge_sync import EdgeSync

@@ -11,7 +11,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.config import RelayConfig
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.guard import GuardedTransport, GuardRules, provider_tls
+from tunnelrelay.oidc.providers.ssrf_guard import GuardedTransport, GuardRules, provider_tls
 from tunnelrelay.store.base import Store
 
 

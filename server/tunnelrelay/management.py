@@ -6,7 +6,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.traffic import TrafficLog
-from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.services.admin_oidc import AdminOidc

@@ -18,10 +18,10 @@ from tunnelrelay.given import Given
 from tunnelrelay.ingress.certificate_check import CertificateError
 from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
 from tunnelrelay.ingress.listen import Certificate, Server, bind, listen
+from tunnelrelay.keys.key_files import SecretFileError
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.services.dashboard_login import DashboardLoginError
 from tunnelrelay.start_problems import StartError, of_address, of_data_dir

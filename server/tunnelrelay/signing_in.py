@@ -4,16 +4,16 @@ import time
 from dataclasses import dataclass
 
 from tunnelrelay.given import Given
+from tunnelrelay.keys.rotation import RelayKeys
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.oidc.bearer import Bearers
-from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.login import Login
-from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.logout import Logout
-from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.provider_logout import ProviderLogout
-from tunnelrelay.oidc.rotation import RelayKeys
-from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.login import Login
+from tunnelrelay.oidc.logout.logout import Logout
+from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
+from tunnelrelay.oidc.providers.fetch import Fetcher
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.sessions.access_tokens import Bearers
+from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.registry.memory import Registry
 from tunnelrelay.services.dashboard_login import DashboardLogin, WithDashboard, dashboard_login
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
-from tests.oidc.test_bearer import Relay
-from tests.oidc.test_resolve import names
-from tests.oidc.test_warm import Warmed
+from tests.oidc.providers.test_dns import names
+from tests.oidc.providers.test_prefetch import Warmed
+from tests.oidc.sessions.test_access_tokens import Relay
 from tests.oidc.world import APP, CLIENT_ID, ISSUER, PEER, Clock, Gate, World, connection
 from tests.support.memory_store import MemoryStore
 from tunnelctl.bounds import DeclaredBound
@@ -20,12 +20,12 @@ from tunnelctl.oidc.keys import MAX_KID, MAX_RSA_BITS
 from tunnelctl.oidc.metadata import MAX_ENDPOINT
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.bearer import Program, TokenRefused
-from tunnelrelay.oidc.known_providers import KnownProviders
-from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.resolve import Resolver
-from tunnelrelay.oidc.session_ends import EndedSessions
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.providers.dns import Resolver
+from tunnelrelay.oidc.providers.known_providers import KnownProviders
+from tunnelrelay.oidc.sessions.access_tokens import Program, TokenRefused
+from tunnelrelay.oidc.sessions.revocations import EndedSessions
 
 DISCOVERY = "/.well-known/openid-configuration"
 GROUPS = [f"{number:04d}{'g' * 60}" for number in range(60)]
@@ -62,7 +62,7 @@ async def drive_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 
 @drives("endpoints with remembered tokens")
 async def drive_token_hosts(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunnelrelay.oidc.bearer.MAX_HOSTS", 32)
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.access_tokens.MAX_HOSTS", 32)
     relay = Relay()
     for number in range(64):
         await shown(relay, 0, at=host(number))
@@ -346,6 +346,6 @@ async def drive_of_person(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch)
 
 @drives("logins of one connection, and of one endpoint, in the store")
 async def drive_together(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunnelrelay.oidc.sessions.MAX_TOGETHER", 50)
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.sessions.MAX_TOGETHER", 50)
     world = World()
     assert await signed_in_again(world, 100) == 50

@@ -13,7 +13,7 @@ from tests.bounds.drive_link import linked, sent
 from tests.bounds.driving import drives
 from tests.http1.test_response_reader import read
 from tests.ingress.scene import HOST
-from tests.oidc.test_fetch import JSON, Answers
+from tests.oidc.providers.test_fetch import JSON, Answers
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import ChunkedDecoder
 from tunnelctl.http1.errors import HttpError
@@ -23,9 +23,9 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.wire.errors import WireError
 from tunnelctl.wire.frames import CONTROL, GOAWAY, HEAD, frame, pack_head
 from tunnelctl.wire.session import Session
-from tunnelrelay.oidc.bearer_token import claimed_issuer
-from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.meter import HEAD_READ, Metered
+from tunnelrelay.oidc.providers.fetch import Fetcher
+from tunnelrelay.oidc.providers.response_limits import HEAD_READ, Metered
+from tunnelrelay.oidc.tokens.access_token import claimed_issuer
 from tunnelrelay.policy.cookies import admit_set_cookie
 
 

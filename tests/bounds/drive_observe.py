@@ -17,7 +17,7 @@ from tunnelrelay.observe.logs import LineWriter
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, SeriesTable, TrafficLog
-from tunnelrelay.oidc.identity import MAX_VALUE
+from tunnelrelay.oidc.tokens.identity import MAX_VALUE
 
 NOW = 1_800_000_000.0
 SUBJECT = "s" * (MAX_VALUE - 6)

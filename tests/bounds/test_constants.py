@@ -26,9 +26,9 @@ BY_REASON = {
         tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ
         tunnelrelay.ingress.ingress: MAX_READ MAX_FORGED
         tunnelrelay.ingress.proxies: MAX_HOPS MAX_SHOWN
-        tunnelrelay.oidc.cookies: MAX_TRANSACTIONS
-        tunnelrelay.oidc.fetch: MAX_PARTS
-        tunnelrelay.oidc.start: MAX_CLEARED
+        tunnelrelay.oidc.login.cookies: MAX_TRANSACTIONS
+        tunnelrelay.oidc.providers.fetch: MAX_PARTS
+        tunnelrelay.oidc.login.start: MAX_CLEARED
         tunnelrelay.ingress.clear_site_data: MAX_ENDED
         tunnelrelay.web.request_parsing: MAX_FORM MAX_PARAMS
     """,
@@ -60,18 +60,18 @@ BY_REASON = {
         tunnelrelay.observe.access: MAX_PATH
         tunnelrelay.observe.audit: MAX_TEXT MAX_CHANGE MAX_DETAILS
         tunnelrelay.observe.traffic: MAX_WORD
-        tunnelrelay.oidc.answer: MAX_DESCRIPTION
-        tunnelrelay.oidc.blobs: MAX_BLOB MAX_CODE MAX_RETURN
-        tunnelrelay.oidc.claims: MAX_DEPTH
-        tunnelrelay.oidc.guard: MAX_PORT
-        tunnelrelay.oidc.identity: MAX_VALUE MAX_GROUPS
-        tunnelrelay.oidc.initiated: MAX_HINT
-        tunnelrelay.oidc.logout_token: MAX_NAME
-        tunnelrelay.oidc.provider_logout: MAX_LOGOUT_TOKEN MAX_SID
-        tunnelrelay.oidc.redeem: MAX_CLAIMS MAX_EXPIRES_IN
-        tunnelrelay.oidc.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
-        tunnelrelay.oidc.session_rows: MAX_SEALED
-        tunnelrelay.oidc.tokens: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
+        tunnelrelay.oidc.login.callback: MAX_DESCRIPTION
+        tunnelrelay.oidc.login.sealed_state: MAX_BLOB MAX_CODE MAX_RETURN
+        tunnelrelay.oidc.tokens.claims: MAX_DEPTH
+        tunnelrelay.oidc.providers.ssrf_guard: MAX_PORT
+        tunnelrelay.oidc.tokens.identity: MAX_VALUE MAX_GROUPS
+        tunnelrelay.oidc.login.third_party_login: MAX_HINT
+        tunnelrelay.oidc.logout.logout_token: MAX_NAME
+        tunnelrelay.oidc.logout.provider_logout: MAX_LOGOUT_TOKEN MAX_SID
+        tunnelrelay.oidc.providers.token_request: MAX_CLAIMS MAX_EXPIRES_IN
+        tunnelrelay.oidc.sessions.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
+        tunnelrelay.oidc.sessions.rows: MAX_SEALED
+        tunnelrelay.oidc.tokens.id_token: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
         tunnelrelay.pages.catalogue: MAX_ACCEPT
         tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
         tunnelrelay.policy.bearer: MAX_ISSUERS MAX_AUDIENCES MAX_CLAIM_RULES MAX_TEXT
@@ -110,9 +110,9 @@ BY_REASON = {
         tunnelrelay.services.edges: MAX_TRIES
         tunnelrelay.services.service_base: MAX_PAGE
         tunnelrelay.services.traffic: MAX_RECENT
-        tunnelrelay.oidc.known_providers: MAX_FAILED_SECONDS
-        tunnelrelay.oidc.provider_logout: MAX_AWAY
-        tunnelrelay.oidc.warm: MAX_RUNNING
+        tunnelrelay.oidc.providers.known_providers: MAX_FAILED_SECONDS
+        tunnelrelay.oidc.logout.provider_logout: MAX_AWAY
+        tunnelrelay.oidc.providers.prefetch: MAX_RUNNING
         tunnelrelay.policy.cookies: MAX_DOUBTFUL
         tunnelrelay.store.base: MAX_COOLING
     """,
@@ -123,9 +123,9 @@ BY_REASON = {
         tunnelrelay.config_values: MAX_OWNER_LENGTH MAX_DOMAIN_LENGTH
         tunnelrelay.control: MAX_CONNECTIONS
         tunnelrelay.ingress.certificate_check: MAX_FILE
-        tunnelrelay.oidc.assertion: MAX_KEYS
-        tunnelrelay.oidc.sealed: MAX_MASTERS
-        tunnelrelay.oidc.secret_files: MAX_BYTES
+        tunnelrelay.keys.assertion: MAX_KEYS
+        tunnelrelay.keys.keyring: MAX_MASTERS
+        tunnelrelay.keys.key_files: MAX_BYTES
         tunnelrelay.store.postgresql: MAX_CONNECTIONS
         tunnelrelay.store.store: MAX_CONNECTIONS
     """,

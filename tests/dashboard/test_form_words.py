@@ -25,7 +25,7 @@ def test_what_a_provider_says_is_text(text: str) -> None:
 
 
 def test_every_flag_that_a_finding_can_name_has_a_label() -> None:
-    files = [*(ROOT / "tunnelctl/oidc").glob("*.py"), ROOT / "server/tunnelrelay/provider_check.py"]
+    files = [*(ROOT / "tunnelctl/oidc").glob("*.py"), ROOT / "server/tunnelrelay/oidc/providers/check.py"]
     named = {flag for file in files for flag in FLAG.findall(file.read_text(encoding="utf-8"))}
 
     assert named

@@ -10,17 +10,17 @@ from joserfc.errors import JoseError
 
 from tests.oidc.world import APP, Browser, World
 from tunnelctl.oidc.metadata import ALGORITHMS
+from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.model import Identity
-from tunnelrelay.oidc import sessions
-from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.blobs import HANDOFF_SECONDS, LOGIN_SECONDS
-from tunnelrelay.oidc.cookies import MAX_TRANSACTIONS
-from tunnelrelay.oidc.fetch import MAX_BODY, TOTAL_SECONDS
-from tunnelrelay.oidc.known_providers import MAX_OWNERS_CALLS
-from tunnelrelay.oidc.meter import MAX_ANSWER, MAX_HEAD
-from tunnelrelay.oidc.provider import QUEUE_SECONDS
-from tunnelrelay.oidc.resolve import MAX_OWNERS_LOOKUPS
-from tunnelrelay.oidc.tokens import LEEWAY, MAX_AGE
+from tunnelrelay.oidc.login.cookies import MAX_TRANSACTIONS
+from tunnelrelay.oidc.login.sealed_state import HANDOFF_SECONDS, LOGIN_SECONDS
+from tunnelrelay.oidc.providers.dns import MAX_OWNERS_LOOKUPS
+from tunnelrelay.oidc.providers.fetch import MAX_BODY, TOTAL_SECONDS
+from tunnelrelay.oidc.providers.known_providers import MAX_OWNERS_CALLS
+from tunnelrelay.oidc.providers.provider import QUEUE_SECONDS
+from tunnelrelay.oidc.providers.response_limits import MAX_ANSWER, MAX_HEAD
+from tunnelrelay.oidc.sessions import sessions
+from tunnelrelay.oidc.tokens.id_token import LEEWAY, MAX_AGE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "concepts" / "login.md").read_text(encoding="utf-8")
 FLAT = " ".join(TEXT.split())

@@ -17,7 +17,7 @@ from tunnelctl.cli.main import tunnel
 from tunnelrelay import control
 from tunnelrelay.cli.main import cli as relay
 from tunnelrelay.config import KEYS_FILE_NAME
-from tunnelrelay.oidc import assertion
+from tunnelrelay.keys import assertion
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.store import store
 

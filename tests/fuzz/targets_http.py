@@ -10,7 +10,7 @@ from starlette.requests import cookie_parser
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_FIELDS, RequestHead, parse_request, parse_response
 from tunnelctl.http1.lenient import head_end, read_response
-from tunnelrelay.oidc.urls import return_path, return_url
+from tunnelrelay.oidc.login.return_path import return_path, return_url
 from tunnelrelay.policy import cookies
 from tunnelrelay.web.request_parsing import MAX_PARAMS, query_params
 

@@ -14,11 +14,11 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import MAX_KEYS, KeySet, read_keys
 from tunnelctl.oidc.metadata import ALGORITHMS, read_issuer, read_metadata
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
-from tunnelrelay.oidc.bearer_token import check_bearer_token, claimed_issuer
-from tunnelrelay.oidc.blobs import CALLBACK_AUDIENCE, Handoff, State, Transaction, open_blob, seal_blob
-from tunnelrelay.oidc.logout_token import check_logout_token
-from tunnelrelay.oidc.sealed import KeyRing, Master
-from tunnelrelay.oidc.tokens import Expected, TokenInvalid, check_id_token
+from tunnelrelay.keys.keyring import KeyRing, Master
+from tunnelrelay.oidc.login.sealed_state import CALLBACK_AUDIENCE, Handoff, State, Transaction, open_blob, seal_blob
+from tunnelrelay.oidc.logout.logout_token import check_logout_token
+from tunnelrelay.oidc.tokens.access_token import check_bearer_token, claimed_issuer
+from tunnelrelay.oidc.tokens.id_token import Expected, TokenInvalid, check_id_token
 from tunnelrelay.policy.rules import Connection, Rules, TokenIssuer
 
 NOW = 1_800_000_000.0

@@ -125,7 +125,7 @@ async def test_row111_what_the_owner_adds_as_authorization_takes_its_place(relay
 
 async def test_a_flood_of_bad_tokens_is_told_when_to_come_again(s: Scene, ci: Issuer, monkeypatch: pytest.MonkeyPatch):
     bearers = s.relay.ingress.gate._bearers
-    monkeypatch.setattr("tunnelrelay.oidc.bearer.address_key", str)  # this machine is limited too
+    monkeypatch.setattr("tunnelrelay.oidc.sessions.access_tokens.address_key", str)  # this machine is limited too
     monkeypatch.setattr(bearers, "_bad", Buckets(1, 1 / 3600))
     known, bad = good(ci), good(ci, exp=1)
     await asked_with(s, token=known)

@@ -15,8 +15,8 @@ from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import Asked, scripted_agent
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec
 from tunnelrelay.ingress.ingress import LOOK_SECONDS
-from tunnelrelay.oidc.sealed import sha256
-from tunnelrelay.oidc.session import Grant
+from tunnelrelay.keys.keyring import sha256
+from tunnelrelay.oidc.sessions.session import Grant
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.relay import Relay
 from tunnelrelay.store.base import Whose

@@ -1,7 +1,7 @@
 """A provider that lies (npm oauth2-mock-server), and a whole relay that must not believe it.
 
 Each lie is told once, at a login that is honest but for it. The page says that the provider is at fault, and nobody is
-signed in. `tests/oidc/test_tokens.py` has the same rows, and more, close to the check itself.
+signed in. `tests/oidc/tokens/test_id_token.py` has the same rows, and more, close to the check itself.
 """
 
 import time

@@ -10,7 +10,7 @@ import pytest
 from tests.oidc.world import APP, ISSUER, PEER, Browser, World, location
 from tests.policy.making import head
 from tunnelrelay.model import PageRequest
-from tunnelrelay.oidc.answer import Endpoints
+from tunnelrelay.oidc.login.callback import Endpoints
 from tunnelrelay.policy.classify import classify
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.web.app import WebApp

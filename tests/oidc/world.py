@@ -17,22 +17,22 @@ from tunnelctl.http1.head import RequestHead, parse_request
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.secret import Secret
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.assertion import AssertionSigner
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.oidc.answer import ArrivedAt
-from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.cookies import CookieJar
-from tunnelrelay.oidc.fetch import Fetcher
-from tunnelrelay.oidc.login import HANDOFF_PATH, Login
-from tunnelrelay.oidc.login_limits import LoginLimits
-from tunnelrelay.oidc.logout import Logout
-from tunnelrelay.oidc.outcomes import Ended
-from tunnelrelay.oidc.provider import Providers
-from tunnelrelay.oidc.provider_logout import ProviderLogout
-from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.oidc.session import Session
-from tunnelrelay.oidc.sessions import Sessions
+from tunnelrelay.oidc.login.callback import ArrivedAt
+from tunnelrelay.oidc.login.cookies import CookieJar
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.login import HANDOFF_PATH, Login
+from tunnelrelay.oidc.login.outcomes import Ended
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.logout.logout import Logout
+from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
+from tunnelrelay.oidc.providers.fetch import Fetcher
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.policy.rules import Connection, Rules
 
 APP, EVIL = "app.tun.example", "evil.tun.example"

@@ -25,9 +25,9 @@ from tests.support.processes import environment
 from tunnelrelay.cli import archive
 from tunnelrelay.cli.main import cli
 from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.keys.assertion import SigningKeys
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Token
-from tunnelrelay.oidc.assertion import SigningKeys
-from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store import dump
 from tunnelrelay.store.base import AuditRow, StoreError, Whose
 from tunnelrelay.store.dump import TABLES

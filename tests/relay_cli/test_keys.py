@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from tests.relay_cli.test_cli import make_store
 from tunnelrelay.cli.main import cli
-from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.keys.assertion import AssertionSigner
+from tunnelrelay.keys.keyring import KeyRing
 
 
 def run(*args):

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 from tests.relay_cli.test_cli import make_store, run, running_relay
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.store.base import SessionRow, Store
 from tunnelrelay.store.store import SqliteStore
 

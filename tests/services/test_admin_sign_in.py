@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.oidc.test_logout_token import HONEST
-from tests.oidc.test_tokens import sign
+from tests.oidc.logout.test_logout_token import HONEST
+from tests.oidc.tokens.test_id_token import sign
 from tests.oidc.world import CLIENT_ID, CLIENT_SECRET, ISSUER, LyingProvider
 from tests.support.apps import App
 from tests.support.dashboard import DashboardClient

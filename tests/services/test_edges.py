@@ -11,7 +11,7 @@ import pytest
 from tests.policy.making import oidc
 from tests.support.managed import ADDRESS, ADMIN, ANN, BOB, Managed, actor
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.oidc.guard import GuardRules
+from tunnelrelay.oidc.providers.ssrf_guard import GuardRules
 from tunnelrelay.policy.rules import CLOSED
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edges import MAX_EDGES, EdgeView, NewEdge

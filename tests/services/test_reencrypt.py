@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.services.test_edges import guarded
 from tests.services.test_providers import WORK
 from tests.support.managed import ADMIN, ANN, Managed
-from tunnelrelay.oidc.sealed import KEEP_SECONDS, SETTLE_SECONDS
+from tunnelrelay.keys.keyring import KEEP_SECONDS, SETTLE_SECONDS
 from tunnelrelay.policy.rules import CLOSED
 
 HOST = "demo.tun.example"

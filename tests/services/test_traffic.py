@@ -12,12 +12,12 @@ from tests.support.memory_store import MemoryStore
 from tests.support.waiting import PATIENCE
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.audit import NO_AUDIT
 from tunnelrelay.observe.feed import MAX_OF_ONE, Feed
 from tunnelrelay.observe.traffic import Seen, TrafficLog
-from tunnelrelay.oidc.bearer import Program
-from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.policy.rules import Policy, Rules
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError

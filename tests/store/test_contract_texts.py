@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import String
 
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
-from tunnelrelay.oidc.tokens import MAX_SUBJECT
+from tunnelrelay.oidc.tokens.id_token import MAX_SUBJECT
 from tunnelrelay.policy.connections import MAX_CLIENT_ID, MAX_ISSUER
 from tunnelrelay.store.base import AuditRow, Store, UnstorableError, Whose
 from tunnelrelay.store.resources import SignInRow, UserRow

@@ -16,12 +16,12 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.desk import Desk
 from tunnelrelay.agents.remember import NameKeeper
 from tunnelrelay.agents.shares import OwnerShares
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
-from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable

@@ -19,8 +19,8 @@ from tunnelrelay.cli.audit import seconds
 from tunnelrelay.cli.store import COMMAND, Place, Result, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.config import RelayConfig
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.services.actor import EVERYTHING, Actor
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.problems import ManageError

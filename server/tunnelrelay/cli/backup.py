@@ -25,15 +25,15 @@ from tunnelrelay import control
 from tunnelrelay.cli.archive import Archive, ArchiveError, ArchiveWriter, Manifest
 from tunnelrelay.cli.store import COMMAND, Place, check_user, when, with_store
 from tunnelrelay.config import KEYS_FILE_NAME
-from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
-from tunnelrelay.oidc.assertion import SigningKeys
-from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.oidc.secret_files import (
+from tunnelrelay.keys.assertion import FILE_NAME as SIGNING_FILE
+from tunnelrelay.keys.assertion import SigningKeys
+from tunnelrelay.keys.key_files import (
     SecretFileError,
     locked,
     read_private_file,
     replace_private_file,
 )
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.start_problems import in_words
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.dump import TABLES, replace_all, snapshot

@@ -14,13 +14,13 @@ import click
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay.cli.store import COMMAND, Place, check_user, demand_store, when, with_store
 from tunnelrelay.cli.table import print_table
-from tunnelrelay.oidc.assertion import FILE_NAME as SIGNING_FILE
-from tunnelrelay.oidc.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
-from tunnelrelay.oidc.assertion import SigningKeys
-from tunnelrelay.oidc.rotation import ring_kids, signing_kids
-from tunnelrelay.oidc.sealed import KEEP_SECONDS as SEAL_KEEP_SECONDS
-from tunnelrelay.oidc.sealed import KeyRefused, KeyRing
-from tunnelrelay.oidc.secret_files import KeyFile, SecretFileError
+from tunnelrelay.keys.assertion import FILE_NAME as SIGNING_FILE
+from tunnelrelay.keys.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
+from tunnelrelay.keys.assertion import SigningKeys
+from tunnelrelay.keys.key_files import KeyFile, SecretFileError
+from tunnelrelay.keys.keyring import KEEP_SECONDS as SEAL_KEEP_SECONDS
+from tunnelrelay.keys.keyring import KeyRefused, KeyRing
+from tunnelrelay.keys.rotation import ring_kids, signing_kids
 from tunnelrelay.store.base import AuditRow
 
 Record = dict[str, str | None]

@@ -17,10 +17,10 @@ from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay import control
 from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
+from tunnelrelay.keys.key_files import SecretFileError
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
-from tunnelrelay.oidc.sealed import KeyRing
-from tunnelrelay.oidc.secret_files import SecretFileError
 from tunnelrelay.store.base import AuditRow, SignedIn, Store, Whose
 
 MAX_LISTED = 100_000

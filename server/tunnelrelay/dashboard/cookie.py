@@ -7,7 +7,7 @@ instead of the sign-in page, and nothing changes by a GET.
 
 from collections.abc import Sequence
 
-from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.policy import cookies
 
 NAME, NAME_PLAIN = b"__Host-tunnel-dashboard", b"tunnel-dashboard"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunnelrelay.dashboard import cookie
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.web.request_parsing import field_values, inside_of
 

@@ -19,7 +19,7 @@ from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form, read_form
 from tunnelrelay.dashboard.request_input import Asked, does
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, own_path
-from tunnelrelay.oidc.cookies import CookieJar
+from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, inside_of, query_params
 

@@ -16,11 +16,11 @@ from tunnelrelay.ingress.www_authenticate import challenges, token_challenge
 from tunnelrelay.model import Field, Peer, Reply, RequestKind
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.bearer import Bearers, Program, TokenRefused
-from tunnelrelay.oidc.bearer_token import may_be_token
-from tunnelrelay.oidc.outcomes import Ended
-from tunnelrelay.oidc.session import Session
-from tunnelrelay.oidc.sessions import UNKNOWN, ProviderAway, Sessions, SessionsAway
+from tunnelrelay.oidc.login.outcomes import Ended
+from tunnelrelay.oidc.sessions.access_tokens import Bearers, Program, TokenRefused
+from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.sessions import UNKNOWN, ProviderAway, Sessions, SessionsAway
+from tunnelrelay.oidc.tokens.access_token import may_be_token
 from tunnelrelay.pages.login import login_required
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies

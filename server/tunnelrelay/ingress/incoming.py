@@ -15,7 +15,7 @@ from tunnelrelay.ingress.connection import LINGER_SECONDS, VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.ingress.interfaces import Carried
 from tunnelrelay.ingress.request import Request
-from tunnelrelay.oidc.bearer import Program
+from tunnelrelay.oidc.sessions.access_tokens import Program
 
 HEAD_SECONDS = 10.0
 """From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""

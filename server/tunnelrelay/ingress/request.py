@@ -5,8 +5,8 @@ import time
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import ExchangeRecord
-from tunnelrelay.oidc.bearer import Program
-from tunnelrelay.oidc.session import Session
+from tunnelrelay.oidc.sessions.access_tokens import Program
+from tunnelrelay.oidc.sessions.session import Session
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel

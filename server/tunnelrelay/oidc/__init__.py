@@ -1,1 +1,5 @@
-"""Who is this: logging visitors in at an OpenID provider. Start with `login.py`, then `tokens.py` and `sessions.py`."""
+"""Logging visitors in at an OpenID provider. Start with `login/login.py`, then `tokens/id_token.py`.
+
+The rooms, lowest first: `tokens` (what signed tokens and claims say), `providers` (calls to providers), `sessions` (who
+is signed in), `login` (how a visitor signs in), `logout` (how a visitor signs out).
+"""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tunnelrelay.ids import new_id
-from tunnelrelay.oidc.cookies import CookieJar
-from tunnelrelay.oidc.session import Session
-from tunnelrelay.oidc.sessions import ProviderAway, Sessions
+from tunnelrelay.oidc.login.cookies import CookieJar
+from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.sessions import ProviderAway, Sessions
 from tunnelrelay.policy.rules import Claims, Connection, claim_texts, groups_of, verified_email
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.api_keys import actor_of

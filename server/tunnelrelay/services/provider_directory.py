@@ -11,7 +11,7 @@ import msgspec
 
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
-from tunnelrelay.oidc.sealed import KeyRing
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.policy.named_provider import SIGN, NamedOidc
 from tunnelrelay.services.provider_settings import ProviderSettings, merged
 from tunnelrelay.store.resources import ProviderRow

@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
-from tunnelrelay.oidc.sealed import KeyRing
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets
 from tunnelrelay.services.actor import Access, Actor

@@ -13,8 +13,8 @@ from tunnelrelay.observe import series as counted
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
-from tunnelrelay.oidc.bearer import Program
-from tunnelrelay.oidc.session import Session
+from tunnelrelay.oidc.sessions.access_tokens import Program
+from tunnelrelay.oidc.sessions.session import Session
 from tunnelrelay.policy.decision_reason import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.services.actor import Access, Actor

@@ -16,13 +16,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
+from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.model import Field, Identity
-from tunnelrelay.oidc.answer import Endpoints
-from tunnelrelay.oidc.assertion import AssertionSigner
-from tunnelrelay.oidc.login import Login
-from tunnelrelay.oidc.logout import Logout
-from tunnelrelay.oidc.outcomes import redirect
-from tunnelrelay.oidc.provider_logout import ProviderLogout
+from tunnelrelay.oidc.login.callback import Endpoints
+from tunnelrelay.oidc.login.login import Login
+from tunnelrelay.oidc.login.outcomes import redirect
+from tunnelrelay.oidc.logout.logout import Logout
+from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
 from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
 from tunnelrelay.model import Identity
-from tunnelrelay.oidc.answer import ArrivedAt, Endpoints
-from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.initiated import LOGIN_PATH, host_named, passed_on, read_initiation
-from tunnelrelay.oidc.login import HANDOFF_PATH, Login
-from tunnelrelay.oidc.outcomes import Ended, Outcome, redirect
+from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints
+from tunnelrelay.oidc.login.login import HANDOFF_PATH, Login
+from tunnelrelay.oidc.login.outcomes import Ended, Outcome, redirect
+from tunnelrelay.oidc.login.third_party_login import LOGIN_PATH, host_named, passed_on, read_initiation
+from tunnelrelay.oidc.login.visitor_request import Asking
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
 from tunnelrelay.web.request_parsing import Params, field_values, form_params, inside_of, query_params
 from tunnelrelay.web.responses import error, refusal_of_fetch, response

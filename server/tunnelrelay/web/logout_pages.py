@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.address import callback_path
-from tunnelrelay.oidc.answer import Endpoints
-from tunnelrelay.oidc.asking import Asking
-from tunnelrelay.oidc.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
-from tunnelrelay.oidc.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
+from tunnelrelay.oidc.login.callback import Endpoints
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.logout.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
+from tunnelrelay.oidc.logout.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
 from tunnelrelay.web.request_parsing import field_values, form_params, inside_of, query_params
 from tunnelrelay.web.responses import error, response
 

@@ -1,0 +1,1 @@
+"""The relay's own keys: sealing, signing, key files and rotation. Start with `keyring.py`."""

@@ -1,0 +1,159 @@
+"""Keeps the relay's keys fresh: makes the next ones in time, drops the oldest, notices what others changed.
+
+    keys.json        ----+60 s----> seals ---------- next one seals ----30 days----> dropped
+                     opens from the start to the end
+    assertion.json   ----24 h-----> signs ---------- next one signs ----24 h-------> dropped
+                     published from the start to the end
+
+Every relay that reads the same files looks at them every few seconds, so that a key is known everywhere long before it
+is used anywhere. Changes are made under the file's lock, on what the file says at that moment: of two relays that find
+a key too old at the same time, the second one finds the first one's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
+
+from tunnelrelay.keys.assertion import FILE_NAME, AssertionSigner, SigningKeys
+from tunnelrelay.keys.key_files import KeyFile, SecretFileError
+from tunnelrelay.keys.keyring import KeyRefused, KeyRing
+from tunnelrelay.observe.audit import Audit
+
+log = logging.getLogger(__name__)
+
+POLL_EVERY = 5.0
+"""Seconds between two looks at the files: far below the minute after which a new key seals."""
+RETRY_SECONDS = 600.0
+"""Until the next try when a file cannot be written (a read-only mount): the log must not fill with it."""
+
+
+class Rotates(Protocol):
+    """What the ring and the signing keys have in common: values that know their next state."""
+
+    def dump(self) -> bytes:
+        """As they lie in the file."""
+
+    def is_due(self, now: float, every: float) -> bool:
+        """Whether it is time for a new key."""
+
+    def with_new_key(self, now: float) -> Self:
+        """With one more."""
+
+    def without(self, kid: str) -> Self:
+        """Without this one."""
+
+    def without_aged(self, now: float) -> Self:
+        """Without those that nothing needs any more."""
+
+
+_Keys = TypeVar("_Keys", bound=Rotates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept(Generic[_Keys]):
+    """One file of keys and who uses them.
+
+    Attributes:
+        use: What the keys are for, in audit events: `seal` or `sign`.
+        live: The keys in use now.
+        adopt: Puts others in use.
+        kids: The names of some keys.
+    """
+
+    use: str
+    file: KeyFile[_Keys]
+    live: Callable[[], _Keys]
+    adopt: Callable[[_Keys], None]
+    kids: Callable[[_Keys], frozenset[str]]
+
+
+class RelayKeys:
+    """The keys of one relay. The owner runs `run` as a task.
+
+    Args:
+        keys_file: Where the ring lies; the signing keys lie beside it. Both are made when missing.
+        issuer: The relay's own address, in assertions.
+        every: Seconds after which a newest key is too old; 0 to make none.
+        clock: Unix time.
+
+    Raises:
+        SecretFileError: A file cannot be read or made.
+
+    Attributes:
+        ring: Seals and opens.
+        signer: Signs assertions.
+    """
+
+    def __init__(self, keys_file: Path, *, issuer: str, every: float, clock: Callable[[], float]) -> None:
+        ring_file, signing_file = KeyRing.file(keys_file, clock=clock), SigningKeys.file(keys_file.with_name(FILE_NAME))
+        self.ring = ring = ring_file.load_or_create()
+        self.signer = signer = AssertionSigner(signing_file.load_or_create(), issuer=issuer)
+        self._seal = Kept(use="seal", file=ring_file, live=lambda: ring, adopt=ring.adopt, kids=ring_kids)
+        self._sign = Kept(
+            use="sign", file=signing_file, live=lambda: signer.keys, adopt=signer.adopt, kids=signing_kids
+        )
+        self._every = every
+        self._clock = clock
+        self._next_try = {"seal": 0.0, "sign": 0.0}
+
+    async def run(self, audit: Audit) -> None:
+        """Look after the keys until cancelled."""
+        while True:
+            await self.step(audit)
+            await asyncio.sleep(POLL_EVERY)
+
+    async def step(self, audit: Audit) -> None:
+        """One look at both files."""
+        await self._look_after(self._seal, audit)
+        await self._look_after(self._sign, audit)
+
+    async def _look_after(self, kept: Kept[_Keys], audit: Audit) -> None:
+        now = self._clock()
+        try:
+            found = kept.file.reload()
+            if found is not None:
+                log.info("keys read again file=%s kids=%s", kept.file.path.name, len(kept.kids(found)))
+                kept.adopt(found)
+        except SecretFileError as error:
+            log.error("keys not read again, the former ones stay: %s", error)
+            return
+        if now >= self._next_try[kept.use] and is_untended(kept.live(), now, self._every):
+            await self._change(kept, now, audit)
+
+    async def _change(self, kept: Kept[_Keys], now: float, audit: Audit) -> None:
+        """In a thread: another process may hold the lock for a moment."""
+        try:
+            before, after = await asyncio.to_thread(kept.file.change, lambda keys: tended(keys, now, self._every))
+            kept.adopt(after)
+        except (SecretFileError, KeyRefused) as error:
+            self._next_try[kept.use] = now + RETRY_SECONDS
+            log.error("keys not rotated, will try again: %s", error)
+            return
+        for kid in sorted(kept.kids(after) - kept.kids(before)):
+            audit.record("keys.rotated", reason="due", use=kept.use, kid=kid)
+        for kid in sorted(kept.kids(before) - kept.kids(after)):
+            audit.record("keys.dropped", reason="aged", use=kept.use, kid=kid)
+
+
+def is_untended(keys: _Keys, now: float, every: float) -> bool:
+    """Whether `tended` would change them. Makes no key, so it cannot fail where there are too many already."""
+    return (every > 0 and keys.is_due(now, every)) or keys.without_aged(now).dump() != keys.dump()
+
+
+def tended(keys: _Keys, now: float, every: float) -> _Keys:
+    """The keys as they ought to be now: the same when nothing is to be done."""
+    kept = keys.without_aged(now)
+    return kept.with_new_key(now) if every and kept.is_due(now, every) else kept
+
+
+def ring_kids(ring: KeyRing) -> frozenset[str]:
+    """The names of a ring's masters."""
+    return frozenset(master.kid for master in ring.masters)
+
+
+def signing_kids(keys: SigningKeys) -> frozenset[str]:
+    """The names of signing keys."""
+    return frozenset(item.kid for item in keys.keys)

@@ -1,0 +1,345 @@
+"""The second half of a login: bind the provider's answer to this browser, then find out who it is.
+
+The order is the security: binding before anything is consumed, consuming before the code is spent, every check before
+the session.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing, sha256
+from tunnelrelay.model import Field
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.login.callback import Endpoints
+from tunnelrelay.oidc.login.cookies import CookieJar
+from tunnelrelay.oidc.login.declined import classify, is_expired_tab
+from tunnelrelay.oidc.login.outcomes import Ended, declined, not_admitted, provider_failed, redirect
+from tunnelrelay.oidc.login.query import Params
+from tunnelrelay.oidc.login.return_path import return_url
+from tunnelrelay.oidc.login.sealed_state import (
+    ANY_AGE,
+    LOGIN_SECONDS,
+    Handoff,
+    Switch,
+    Transaction,
+    open_blob,
+    seal_blob,
+)
+from tunnelrelay.oidc.login.start import Starter, Wish
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.token_request import claims_to_keep
+from tunnelrelay.oidc.sessions.session import Grant, grant_of
+from tunnelrelay.oidc.sessions.sessions import Sessions
+from tunnelrelay.oidc.tokens.claims import normalised
+from tunnelrelay.oidc.tokens.id_token import SignInTooOld, SignInTooWeak, TokenInvalid
+from tunnelrelay.oidc.tokens.identity import identity_of
+from tunnelrelay.pages import login as pages
+from tunnelrelay.pages.page import Form
+from tunnelrelay.policy import cookies
+from tunnelrelay.policy.rules import Claims
+from tunnelrelay.store.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+JOIN_SECONDS = 2.0
+"""How long a second submit of the same hand-off (a double click) waits for the first one's answer."""
+USED_SECONDS = LOGIN_SECONDS + 300
+"""How long a used login is remembered: longer than its blobs are good, and than the cookie of a refused one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrival:
+    """A hand-off that arrived with the cookie of the same login, so in the browser that began it."""
+
+    asking: Asking
+    handoff: Handoff
+    transaction: Transaction
+
+
+class Finisher:
+    """Ends logins at the endpoints' hosts."""
+
+    def __init__(
+        self,
+        *,
+        starter: Starter,
+        address: PublicAddress,
+        ring: KeyRing,
+        sessions: Sessions,
+        providers: Providers,
+        store: Store,
+        endpoints: Endpoints,
+        clock: Callable[[], float],
+        audit: Audit,
+    ) -> None:
+        self._starter = starter
+        self._address = address
+        self._ring = ring
+        self._sessions = sessions
+        self._providers = providers
+        self._store = store
+        self._endpoints = endpoints
+        self._clock = clock
+        self._audit = audit
+        self._jar = CookieJar(address.is_secure)
+        self._under_way: dict[str, asyncio.Future[Ended]] = {}
+
+    async def finish(self, asking: Asking, params: Params) -> Ended:
+        """See `Login.finish`."""
+        blobs = [value for name, value in params if name == "h"]
+        # An old one too: a tab that was kept, or restored, still knows where its visitor wanted to go.
+        handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
+        return await self.arrive(asking, handoff)
+
+    async def arrive(self, asking: Asking, handoff: Handoff | None) -> Ended:
+        """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
+        try:
+            is_fresh = handoff is not None and self._clock() < handoff.expires_at
+            transaction = self._transaction_of(handoff, asking) if handoff and is_fresh else None
+            if not handoff or not transaction:
+                return await self._not_ours(asking, "not_begun_here", handoff.return_path if handoff else "/")
+            return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
+        except StoreError as error:
+            log.warning(
+                "login failed, the store is away: host=%s request_id=%s: %s", asking.host, asking.request_id, error
+            )
+            self._audit.record("login.error", reason="store_away", **asking.about())
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+
+    async def refuse(self, asking: Asking, code: str, path: str) -> Ended:
+        """An answer that belongs to no login here.
+
+        Args:
+            path: Where the visitor wanted to go.
+        """
+        try:
+            return await self._not_ours(asking, code, path)
+        except StoreError:
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+
+    async def is_signed_in(self, asking: Asking) -> bool:
+        """Whether the browser has a good session here. Raises StoreError when it cannot be read."""
+        cookie = self._jar.session_in(asking.cookie_values)
+        if cookie is None:
+            return False
+        return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
+
+    def refused(self, asking: Asking, params: Params) -> tuple[str, bool]:
+        """Where the login led that ended on the page whose form this is, and whether it is this browser's form.
+
+        A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
+        """
+        tokens = [value for name, value in params if name == "token"]
+        switch = open_blob(self._ring, Switch, asking.host, tokens[0], ANY_AGE) if len(tokens) == 1 else None
+        if switch is None:
+            return "/", False
+        is_fresh = self._clock() < switch.expires_at
+        return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, asking) is not None
+
+    def _cookie_of(self, tx: str, binding: bytes, asking: Asking) -> Transaction | None:
+        """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
+        cookie = cookies.one(asking.cookie_values, self._jar.transaction_name(tx))
+        if cookie is None:
+            return None
+        transaction = open_blob(self._ring, Transaction, asking.host, cookie.decode("ascii"), self._clock())
+        if transaction is None or not hmac.compare_digest(sha256(transaction.browser_secret), binding):
+            return None
+        return transaction if transaction.tx == tx else None
+
+    def _transaction_of(self, handoff: Handoff, asking: Asking) -> Transaction | None:
+        """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
+        transaction = self._cookie_of(handoff.tx, handoff.binding, asking)
+        if transaction is None:
+            return None
+        connection, host = asking.connection, asking.host
+        expected = (handoff.tx, connection.id, connection.epoch, host, self._endpoints.generation_of(host))
+        halves = (handoff, transaction)
+        both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
+        return transaction if both == {expected} else None
+
+    async def _not_ours(self, asking: Asking, reason: str, path: str) -> Ended:
+        """Signed in already (the back button, another tab): on to the address. Else a page that leads there.
+
+        It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
+        lead another browser nowhere but to a page of this very host, as any link can.
+        """
+        if await self.is_signed_in(asking):
+            return Ended(redirect(return_url(self._address.url(asking.host), path)), "ok")
+        log.info(
+            "login refused, not begun in this browser or used before: host=%s request_id=%s",
+            asking.host,
+            asking.request_id,
+        )
+        self._audit.record("login.error", reason=reason, **asking.about())
+        return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+
+    async def _once(self, arrival: _Arrival) -> Ended:
+        """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
+
+        Both came with the login's own cookie, so both are this browser. What comes after the answer is a replay.
+        """
+        tx = arrival.handoff.tx
+        first = self._under_way.get(tx)
+        if first is not None:
+            await asyncio.wait([first], timeout=JOIN_SECONDS)
+            if first.done() and not first.cancelled():
+                return first.result()
+            page = pages.start_again(
+                request_id=arrival.asking.request_id, host=arrival.asking.host, path=arrival.handoff.return_path
+            )
+            return Ended(page, "failed")
+        answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
+        try:
+            ended = await self._consume(arrival)
+            answer.set_result(ended)
+            return ended
+        finally:
+            del self._under_way[tx]
+            answer.cancel()
+
+    async def _consume(self, arrival: _Arrival) -> Ended:
+        """Marks the login as used, whatever becomes of it, and only then spends the code."""
+        asking, handoff = arrival.asking, arrival.handoff
+        mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
+        if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
+            return await self._not_ours(asking, "used_before", handoff.return_path)
+        fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(handoff.tx)))]
+        owner = self._endpoints.owner_of(asking.host)
+        if handoff.error:
+            return await self._declined(arrival, owner, fields)
+        try:
+            claims, grant = await self._identify(arrival)
+            metadata = await self._providers.metadata(asking.connection)
+        except (SignInTooOld, SignInTooWeak) as error:
+            return await self._step_up(arrival, error, fields)
+        except ProviderError as error:
+            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
+            return provider_failed(error, asking, handoff.return_path, owner=owner, fields=fields)
+        return await self._admit(arrival, metadata, claims, grant, fields)
+
+    async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> Ended:
+        """The provider answered with an error. Where it only means that this tab is too old, the login goes on."""
+        asking, handoff = arrival.asking, arrival.handoff
+        if is_expired_tab(handoff.error, handoff.description):
+            if await self.is_signed_in(asking):
+                return Ended(redirect(return_url(self._address.url(asking.host), handoff.return_path), fields), "ok")
+            if not arrival.transaction.is_repeat:
+                wish = Wish(return_path=handoff.return_path, is_repeat=True)
+                return await self._starter.start(asking, wish, tuple(fields))
+        self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
+        form = None
+        if classify(handoff.error, handoff.description).is_the_persons:
+            form, kept = await self._use_another(arrival)
+            fields = fields if form is None else [(b"Set-Cookie", kept)]
+        return declined(handoff, owner, asking.request_id, form, fields)
+
+    async def _use_another(self, arrival: _Arrival) -> tuple[Form | None, bytes]:
+        """The button "use another account", and the Set-Cookie value it needs; None while the provider is away."""
+        try:
+            metadata = await self._providers.metadata(arrival.asking.connection)
+        except ProviderError:
+            return None, b""
+        token, kept = self._switch(arrival)
+        return pages.use_another(token=token, provider=metadata.authorization_endpoint), kept
+
+    async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
+        """The checked claims of the person that the code stands for, and what to ask the provider with again.
+
+        Raises:
+            ProviderError: The provider's answer identifies no person.
+            SignInTooOld, SignInTooWeak: All is well, except for what the owner asks of every login.
+        """
+        transaction, connection = arrival.transaction, arrival.asking.connection
+        tokens = await self._providers.redeem(
+            connection,
+            code=arrival.handoff.code,
+            verifier=transaction.verifier,
+            redirect_uri=transaction.redirect_uri,
+        )
+        try:
+            claims = await self._providers.claims(
+                connection, tokens, nonce=transaction.nonce, code=arrival.handoff.code
+            )
+        except (SignInTooOld, SignInTooWeak):
+            raise
+        except TokenInvalid as error:
+            raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
+        return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
+
+    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Ended:
+        """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
+
+        `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
+        """
+        asking, path = arrival.asking, arrival.handoff.return_path
+        is_old = isinstance(error, SignInTooOld)
+        reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
+        log.info("login not good enough: host=%s request_id=%s reason=%s", asking.host, asking.request_id, error)
+        if is_old and not arrival.transaction.is_repeat:
+            return await self._starter.start(
+                asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
+            )
+        self._audit.record("login.error", reason=reason, **asking.about())
+        page = pages.sign_in_again(
+            reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
+        )
+        return Ended(page, "failed")
+
+    async def _admit(
+        self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
+    ) -> Ended:
+        """Judges the rules; a person whom they let in gets a session, always a new one."""
+        asking, issuer = arrival.asking, metadata.issuer
+        connection, host = asking.connection, asking.host
+        owner = self._endpoints.owner_of(host)
+        identity = identity_of(claims, issuer=issuer)
+        who = {"subject": identity.subject, "issuer": issuer, "owner": owner}
+        refusal = connection.rules.admits(claims)
+        if refusal is not True:
+            self._audit.record("login.denied", reason=refusal.reason, **who, **asking.about())
+            token, cookie_kept = self._switch(arrival)
+            form = pages.use_another(token=token, provider=metadata.authorization_endpoint)
+            return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", cookie_kept)])
+        await self._end_presented(asking)
+        kept = claims_to_keep(claims, connection)
+        cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
+        self._audit.record("login.ok", **who, **asking.about())
+        location = return_url(self._address.url(host), arrival.handoff.return_path)
+        fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
+        return Ended(redirect(location, fields), "ok", identity)
+
+    def _switch(self, arrival: _Arrival) -> tuple[str, bytes]:
+        """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.
+
+        The login stays used: only its browser and its return path are of any use still.
+        """
+        transaction, expires_at = arrival.transaction, self._clock() + LOGIN_SECONDS
+        switch = Switch(
+            tx=transaction.tx,
+            binding=sha256(transaction.browser_secret),
+            expires_at=expires_at,
+            return_path=arrival.handoff.return_path,
+        )
+        kept = msgspec.structs.replace(transaction, expires_at=expires_at)
+        blob = seal_blob(self._ring, transaction.host, kept).encode("ascii")
+        cookie = self._jar.set(self._jar.transaction_name(transaction.tx), blob, max_age=LOGIN_SECONDS)
+        return seal_blob(self._ring, transaction.host, switch), cookie
+
+    async def _end_presented(self, asking: Asking) -> None:
+        """Ends the session the browser came with: the newest login wins, also when it is another person's."""
+        cookie = self._jar.session_in(asking.cookie_values)
+        if cookie is None:
+            return
+        session = await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
+        if session is not None:
+            await self._sessions.end(session.id_digest, "replaced")

@@ -1,0 +1,82 @@
+"""How many logins one address may begin, and how many may begin at one connection, before they are told to wait.
+
+Beginning a login stores nothing and calls no provider, but it seals a blob and fills a browser's cookie jar; and every
+hand-off that spends a code needs a login of its own, so that this bounds the calls to the provider too.
+"""
+
+from collections.abc import Callable
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.model import Reply
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
+
+BURST, PER_SECOND = 30, 0.5
+"""Of one address. A browser that restores thirty tabs, and then a login in two seconds: more than people do, even many
+behind one address, who sign in once in a working day."""
+CONNECTION_BURST, CONNECTION_PER_SECOND = 1000, 100.0
+"""At one connection, from wherever: about 2 % of a core. Reached only by very many addresses at once."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="logins begun by one address",
+        limit=BURST,
+        unit="at once, one in 2 seconds after",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("LoginLimits._addresses",),
+    ),
+    DeclaredBound(
+        name="logins begun at one connection",
+        limit=CONNECTION_BURST,
+        unit="at once, 100 a second after",
+        per="connection",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("LoginLimits._connections",),
+    ),
+)
+
+
+class LoginLimits:
+    """See the module.
+
+    Args:
+        monotonic: Seconds.
+        connection_burst: Logins that may begin at one connection at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        audit: Audit,
+        monotonic: Callable[[], float],
+        connection_burst: int = CONNECTION_BURST,
+    ) -> None:
+        self._metrics = metrics
+        self._audit = audit
+        self._monotonic = monotonic
+        self._addresses = Buckets(BURST, PER_SECOND)
+        self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
+
+    def refuse(self, asking: Asking) -> Reply | None:
+        """The answer to a visitor who begins too many logins; None for all others."""
+        now = self._monotonic()
+        address = address_key(asking.peer.host)
+        # The address first: what one address is refused must take nothing from the others at this connection.
+        wait, limit = self._addresses.wait(address, now) if address else 0, "login_address"
+        if not wait:
+            wait, limit = self._connections.wait(asking.connection.share, now), "login_connection"
+        if not wait:
+            return None
+        self._metrics.limited(limit)
+        self._audit.record("rate.limited", reason=limit, **asking.about())
+        return error_reply(
+            "too_many_requests", request_id=asking.request_id, host=asking.host, wants_html=True, retry_after=wait
+        )

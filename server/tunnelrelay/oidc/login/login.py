@@ -1,0 +1,151 @@
+"""A login from the first redirect to the session. START HERE, then `start.py` and `finish.py`.
+
+    endpoint's host              callback host                 provider
+    start   ---- 303, state, cookie ---------------------------> signs the visitor in
+                                 callback <---- code, state ---- 303
+    finish  <--- 303, hand-off --
+      cookie matches? used before? redeem the code, check the ID token, judge the rules
+    303 to where the visitor wanted to go, with the session cookie
+
+The callback host needs no cookie and never sees a token: the code is redeemed only after the browser has shown the
+cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory. An owner may
+have the provider answer to the endpoint's own host instead (`finish_here`): then there is no hand-off, and all else is
+the same.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from tunnelctl.http1.head import RequestHead
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing
+from tunnelrelay.model import Peer, Reply
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
+from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints, Stray, read_answer
+from tunnelrelay.oidc.login.finish import Finisher
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.outcomes import Ended, redirect
+from tunnelrelay.oidc.login.query import Params
+from tunnelrelay.oidc.login.return_path import return_path, return_url
+from tunnelrelay.oidc.login.sealed_state import MAX_BLOB, seal_blob
+from tunnelrelay.oidc.login.start import Starter, Wish
+from tunnelrelay.oidc.login.third_party_login import Initiation
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.sessions.sessions import Sessions
+from tunnelrelay.pages import login as pages
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.store.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+HANDOFF_PATH = "/_tunnel/oidc/cb"
+
+
+class Login:
+    """Signs visitors in. One per relay.
+
+    Args:
+        shared_owners: See `Starter`.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        ring: KeyRing,
+        sessions: Sessions,
+        providers: Providers,
+        store: Store,
+        endpoints: Endpoints,
+        clock: Callable[[], float],
+        audit: Audit = NO_AUDIT,
+        limits: LoginLimits | None = None,
+        shared_owners: frozenset[str] = frozenset(),
+    ) -> None:
+        self._address = address
+        self._ring = ring
+        self._endpoints = endpoints
+        self._clock = clock
+        self._audit = audit
+        self._starter = Starter(
+            address=address,
+            ring=ring,
+            providers=providers,
+            endpoints=endpoints,
+            clock=clock,
+            audit=audit,
+            limits=limits,
+            shared_owners=shared_owners,
+        )
+        self._finisher = Finisher(
+            starter=self._starter,
+            address=address,
+            ring=ring,
+            sessions=sessions,
+            providers=providers,
+            store=store,
+            endpoints=endpoints,
+            clock=clock,
+            audit=audit,
+        )
+
+    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Ended:
+        """The redirect to the provider. Only for requests that `policy.classify` calls a navigation.
+
+        Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
+        """
+        asking = Asking(
+            host=host,
+            connection=connection,
+            cookie_values=head.get_all(b"cookie"),
+            request_id=request_id,
+            peer=peer,
+        )
+        return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
+
+    async def start_asked(self, asking: Asking, initiation: Initiation) -> Ended:
+        """A login that the provider started (Core section 4); on to the app for a visitor who is signed in already."""
+        try:
+            if await self._finisher.is_signed_in(asking):
+                return Ended(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
+        except StoreError as error:
+            log.warning("login not begun, the store is away: host=%s: %s", asking.host, error)
+            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+        wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
+        return await self._starter.start(asking, wish)
+
+    async def switch(self, asking: Asking, params: Params) -> Ended:
+        """ "Use another account": a new login at which the provider lets people choose who they are."""
+        path, is_ours = self._finisher.refused(asking, params)
+        if not is_ours:
+            return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+        return await self._starter.start(asking, Wish(return_path=path, prompt="select_account"))
+
+    async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
+        """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies."""
+        answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
+        if isinstance(answer, Stray):
+            self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
+            address = return_url(self._address.url(answer.host), answer.return_path) if answer.host else ""
+            host, home = answer.host or self._address.domain, self._address.url(self._address.domain)
+            return pages.stray_answer(answer.code, request_id=request_id, host=host, home=home, address=address)
+        blob = seal_blob(self._ring, answer.host, answer)
+        if len(blob) > MAX_BLOB:
+            # A code of several kB, and as long an address.
+            blob = seal_blob(self._ring, answer.host, msgspec.structs.replace(answer, return_path="/"))
+        return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
+
+    async def finish(self, asking: Asking, params: Params) -> Ended:
+        """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not."""
+        return await self._finisher.finish(asking, params)
+
+    async def finish_here(self, asking: Asking, params: Params) -> Ended:
+        """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
+        arrived = ArrivedAt("host", asking.host)
+        answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
+        if isinstance(answer, Stray):
+            return await self._finisher.refuse(asking, answer.code, answer.return_path)
+        return await self._finisher.arrive(asking, answer)

@@ -1,0 +1,122 @@
+"""How a login can end: what the visitor sees, whose side it is on, and what it is counted as. Each is logged once."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.model import Field, Identity, Reply
+from tunnelrelay.oidc.login.declined import classify
+from tunnelrelay.oidc.login.sealed_state import Handoff
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.pages import login as pages
+from tunnelrelay.pages.page import Form
+from tunnelrelay.policy.rules import Refusal
+
+log = logging.getLogger(__name__)
+
+Outcome = Literal["started", "ok", "denied", "failed"]
+"""Sent to the provider; on into the app; not let in by the provider or the rules; anything else."""
+
+_PRIVATE: tuple[Field, ...] = (
+    (b"Cache-Control", b"no-store"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Vary", b"Cookie"),
+)
+"""A redirect of a login holds secrets in its address: no cache may keep it, no other site may be told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One step of a login is over.
+
+    Attributes:
+        who: Who signed in at the provider; None for no one.
+        refusal: Which kind of rule does not let them in (`Refusal.reason`); "" for none.
+    """
+
+    reply: Reply
+    outcome: Outcome
+    who: Identity | None = None
+    refusal: str = ""
+
+
+def redirect(location: str, fields: list[Field] | None = None) -> Reply:
+    """303: the browser goes on with GET, whatever it sent (307 would send a form, or a password, along)."""
+    return Reply(303, ((b"Location", location.encode("ascii")), *_PRIVATE, *(fields or ())))
+
+
+def declined(handoff: Handoff, owner: str, request_id: str, form: Form | None, fields: list[Field]) -> Ended:
+    """The provider answered with an error: a page that says what happened, on whose side, and what to do.
+
+    Args:
+        form: How to sign in with another account, where that is possible.
+    """
+    what = classify(handoff.error, handoff.description)
+    log.info(
+        "login declined by the provider: host=%s request_id=%s error=%r class=%s",
+        handoff.host,
+        request_id,
+        handoff.error,
+        what.page,
+    )
+    page = pages.declined(
+        what.page,
+        what.about,
+        request_id=request_id,
+        host=handoff.host,
+        path=handoff.return_path,
+        error=handoff.error,
+        description=handoff.description,
+        owner=owner,
+        form=form if what.is_the_persons else None,
+        fields=tuple(fields),
+    )
+    return Ended(page, "denied" if what.page == "access_denied" else "failed")
+
+
+def not_admitted(
+    identity: Identity, refusal: Refusal, asking: Asking, owner: str, form: Form, fields: list[Field]
+) -> Ended:
+    """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
+    who = identity.email or identity.name or identity.subject
+    page = pages.not_admitted(
+        request_id=asking.request_id,
+        host=asking.host,
+        who=who,
+        owner=owner,
+        is_unverified=refusal.reason == "email_unverified",
+        form=form,
+        fields=tuple(fields),
+    )
+    return Ended(page, "denied", identity, refusal.reason)
+
+
+def provider_failed(
+    error: ProviderError, asking: Asking, path: str, *, owner: str = "", fields: list[Field] | None = None
+) -> Ended:
+    """The provider could not be used. The visitor learns only which kind it was; our log has the rest.
+
+    Args:
+        path: Where the visitor wanted to go.
+    """
+    host, request_id, more = asking.host, asking.request_id, tuple(fields or ())
+    log.warning("login failed at the provider: host=%s request_id=%s reason=%s", host, request_id, error.detail)
+    match error.kind:
+        case "unreachable":
+            page = pages.provider_unreachable(request_id=request_id, host=host, path=path, fields=more)
+        case "refused" | "untrusted":
+            page = pages.declined(
+                "login_misconfigured",
+                error.kind,
+                request_id=request_id,
+                host=host,
+                path=path,
+                owner=owner,
+                fields=more,
+            )
+        case "invalid":
+            page = pages.provider_error(request_id=request_id, host=host, path=path, owner=owner, fields=more)
+        case _:
+            assert_never(error.kind)
+    return Ended(page, "failed")

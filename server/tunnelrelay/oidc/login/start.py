@@ -1,0 +1,215 @@
+"""The first half of a login: a redirect to the provider, and the login's other half in a cookie.
+
+Nothing is stored, so a flood of visitors costs no memory. What is asked of the provider comes from the endpoint's owner
+and from this module; a visitor's request adds nothing to it.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from tunnelctl.oidc.authorize import authorization_url
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing, sha256
+from tunnelrelay.model import Field
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.login.callback import Endpoints
+from tunnelrelay.oidc.login.cookies import MAX_TRANSACTIONS, CookieJar
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.outcomes import Ended, provider_failed, redirect
+from tunnelrelay.oidc.login.sealed_state import (
+    CALLBACK_AUDIENCE,
+    LOGIN_SECONDS,
+    State,
+    Transaction,
+    open_blob,
+    seal_blob,
+)
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.policy import cookies
+from tunnelrelay.policy.rules import Connection
+
+log = logging.getLogger(__name__)
+
+MAX_CLEARED = 20
+"""Stray login cookies removed by one answer; a sibling host may have planted more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What one login asks for, beside what its owner asks of every login.
+
+    Attributes:
+        return_path: Where it leads in the end; has passed `urls.return_path`.
+        prompt: `login` or `select_account` (OpenID Connect Core 3.1.2.1); "" for what the owner set.
+        login_hint: Only a provider that starts a login itself may give one.
+        is_repeat: The provider's first answer was too old, and this is the one more time it is asked.
+    """
+
+    return_path: str
+    prompt: str = ""
+    login_hint: str = ""
+    is_repeat: bool = False
+
+
+class Starter:
+    """Begins logins.
+
+    Args:
+        shared_owners: Owners whose connections may use the shared callback on a multi-tenant relay, by the operator's
+            word.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        ring: KeyRing,
+        providers: Providers,
+        endpoints: Endpoints,
+        clock: Callable[[], float],
+        audit: Audit,
+        limits: LoginLimits | None,
+        shared_owners: frozenset[str],
+    ) -> None:
+        self._address = address
+        self._ring = ring
+        self._providers = providers
+        self._endpoints = endpoints
+        self._clock = clock
+        self._audit = audit
+        self._limits = limits
+        self._shared_owners = shared_owners
+        self._jar = CookieJar(address.is_secure)
+
+    async def start(self, asking: Asking, wish: Wish, fields: tuple[Field, ...] = ()) -> Ended:
+        """The redirect to the provider, or a page that says why there is none.
+
+        Args:
+            fields: More header fields for the answer.
+        """
+        host, connection = asking.host, asking.connection
+        owner = self._endpoints.owner_of(host)
+        if self._limits is not None and (refusal := self._limits.refuse(asking)) is not None:
+            return Ended(refusal, "failed")
+        try:
+            metadata = await self._providers.metadata(connection)
+            self._check_callback(connection, metadata, owner)
+        except ProviderError as error:
+            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
+            return provider_failed(error, asking, wish.return_path, owner=owner, fields=list(fields))
+        now = self._clock()
+        transaction = self._transaction(asking, wish, now)
+        cookie = self._jar.set(
+            self._jar.transaction_name(transaction.tx),
+            seal_blob(self._ring, host, transaction).encode("ascii"),
+            max_age=LOGIN_SECONDS,
+        )
+        self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **asking.about())
+        # Anybody can cause one with every request; the access log has the exchange.
+        log.debug("login started: host=%s request_id=%s peer=%s", host, asking.request_id, asking.peer.host)
+        location = self._authorization_url(connection, metadata, transaction, wish)
+        tidied = self._tidied(asking.cookie_values, host, now)
+        return Ended(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
+
+    def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
+        """Whether strangers' connections may share one callback with this one. Raises ProviderError when not.
+
+        A provider that names itself in every answer cannot have its codes taken for another one's (RFC 9207). And a
+        client without a secret could be used by any owner: one who copies its id would get its users' logins.
+        """
+        if not self._address.is_multi_tenant or self._address.callback_kind(connection.callback) != "shared":
+            return
+        if not connection.client_secret:
+            raise ProviderError("invalid", "a client without a secret cannot use the shared redirect URI")
+        if not metadata.sends_iss and owner not in self._shared_owners:
+            raise ProviderError(
+                "invalid",
+                "the provider does not promise `iss` in its answers (RFC 9207), which the shared redirect URI needs; "
+                "hint: leave --oidc-callback at `relay`, and register the redirect URI that is printed then",
+            )
+
+    def _transaction(self, asking: Asking, wish: Wish, now: float) -> Transaction:
+        connection, host = asking.connection, asking.host
+        return Transaction(
+            tx=secrets.token_hex(16),
+            browser_secret=secrets.token_bytes(32),
+            redirect_uri=self._address.redirect_uri(connection.callback, connection.id, host),
+            connection_id=connection.id,
+            epoch=connection.epoch,
+            host=host,
+            generation=self._endpoints.generation_of(host),
+            started_at=now,
+            expires_at=now + LOGIN_SECONDS,
+            is_repeat=wish.is_repeat,
+        )
+
+    def _authorization_url(
+        self, connection: Connection, metadata: Metadata, transaction: Transaction, wish: Wish
+    ) -> str:
+        state = State(
+            tx=transaction.tx,
+            binding=sha256(transaction.browser_secret),
+            connection_id=connection.id,
+            epoch=connection.epoch,
+            host=transaction.host,
+            issuer=metadata.issuer,
+            needs_iss=metadata.sends_iss,
+            callback=self._address.callback_kind(connection.callback),
+            generation=transaction.generation,
+            expires_at=transaction.expires_at,
+            return_path=wish.return_path,
+        )
+        parameters = {
+            **_wished(connection, metadata, wish),
+            # Last, so that nothing an owner asks for takes the place of one of ours.
+            "response_type": "code",
+            "client_id": connection.client_id,
+            "redirect_uri": transaction.redirect_uri,
+            "scope": " ".join(_scopes(connection, metadata)),
+            "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
+            "nonce": transaction.nonce,
+            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to anyone who sees this address.
+            "code_challenge": create_s256_code_challenge(transaction.verifier),
+            "code_challenge_method": "S256",
+        }
+        return authorization_url(metadata.authorization_endpoint, parameters)
+
+    def _tidied(self, cookie_values: list[bytes], host: str, now: float) -> list[Field]:
+        """Set-Cookie fields that remove login cookies which are of no use, and the oldest beyond the limit."""
+        found = self._jar.transactions_in(cookie_values)
+        opened = [(open_blob(self._ring, Transaction, host, blob, now), name) for name, blob in found]
+        stray = [name for transaction, name in opened if transaction is None]
+        alive = sorted((transaction.started_at, name) for transaction, name in opened if transaction is not None)
+        oldest = [name for _, name in alive[: max(0, len(alive) + 1 - MAX_TRANSACTIONS)]]
+        if len(cookies.hits(cookie_values, self._jar.session)) > 1:
+            # Two session cookies: one was planted, and none is used. Both go.
+            stray.append(self._jar.session)
+        return [(b"Set-Cookie", self._jar.clear(name)) for name in [*oldest, *stray][:MAX_CLEARED]]
+
+
+def _wished(connection: Connection, metadata: Metadata, wish: Wish) -> dict[str, str]:
+    """The owner's parameters, and what this one login asks for on top."""
+    wished = dict(connection.request_params)
+    if connection.required_acr:
+        wished.setdefault("acr_values", " ".join(sorted(connection.required_acr)))
+    if wish.login_hint:
+        wished["login_hint"] = wish.login_hint
+    if wish.prompt:
+        knows_it = not metadata.prompts or wish.prompt in metadata.prompts
+        # A provider that cannot let people choose an account can at least ask who they are.
+        wished["prompt"] = wish.prompt if knows_it else "login"
+    return wished
+
+
+def _scopes(connection: Connection, metadata: Metadata) -> tuple[str, ...]:
+    """What to ask for: a rule about groups needs the claim, which several providers (Okta) give for this scope only."""
+    if connection.rules.groups and metadata.offers_groups and "groups" not in connection.scopes:
+        return (*connection.scopes, "groups")
+    return connection.scopes

@@ -1,0 +1,86 @@
+"""A login that the provider starts, from a tile on its own pages (OpenID Connect Core section 4): what it may ask for.
+
+Starting a login is harmless, anybody can make a browser do it. Where it ends must not be the starter's to choose: the
+target is an address of this very endpoint, or nothing is started. Pure.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.oidc.login.query import Params, single
+from tunnelrelay.oidc.login.return_path import return_path
+from tunnelrelay.policy.rules import Connection
+
+LOGIN_PATH = "/_tunnel/login"
+"""What owners register as `initiate_login_uri`, on the endpoint's host or on the callback host."""
+MAX_HINT = 256
+"""Characters of `login_hint`: an e-mail address, or a provider's short handle. It goes back to the provider only."""
+_OURS = ("iss", "target_link_uri", "login_hint")
+
+
+@dataclass(frozen=True, slots=True)
+class Initiation:
+    """A wish that may be followed.
+
+    Attributes:
+        return_path: Where the login leads, a path of this endpoint.
+        login_hint: For the provider; "" for none.
+    """
+
+    return_path: str = "/"
+    login_hint: str = ""
+
+
+def read_initiation(params: Params, connection: Connection, base: str) -> Initiation | None:
+    """What is asked for at an endpoint; None when it must not be done.
+
+    Without any parameter it is a person who opened the address: the login leads to `/`.
+
+    Args:
+        base: The endpoint's public address: scheme, host and port, without a slash at the end.
+    """
+    asked = single(params, _OURS)
+    if asked is None or (asked and not _is_issuer(asked.get("iss", ""), connection)):
+        return None
+    hint = asked.get("login_hint", "")
+    path = _path_below(base, asked["target_link_uri"]) if "target_link_uri" in asked else "/"
+    if path is None or len(hint) > MAX_HINT or not hint.isprintable():
+        return None
+    return Initiation(path, hint)
+
+
+def host_named(params: Params, address: PublicAddress) -> str | None:
+    """The endpoint's host in `target_link_uri`, for the callback host, which serves them all; None when it is none."""
+    asked = single(params, _OURS)
+    if asked is None or "target_link_uri" not in asked:
+        return None
+    try:
+        host = urlsplit(asked["target_link_uri"]).hostname or ""
+    except ValueError:
+        return None
+    return host if _path_below(address.url(host), asked["target_link_uri"]) is not None else None
+
+
+def passed_on(params: Params, base: str) -> str:
+    """The same wish as an address at the endpoint's own host, with nothing in it but what is understood there."""
+    asked = single(params, _OURS) or {}
+    return f"{base}{LOGIN_PATH}?{urlencode(asked)}" if asked else base + LOGIN_PATH
+
+
+def _is_issuer(issuer: str, connection: Connection) -> bool:
+    """As for the provider's metadata, one slash more or less at the end is forgiven and nothing else."""
+    return issuer.removesuffix("/") == connection.issuer.removesuffix("/")
+
+
+def _path_below(base: str, target: str) -> str | None:
+    """The path of an address below `base`, made safe; None when it is anywhere else.
+
+    Compared as text: whatever a URL parser might make of `https://app.tun.example@evil`, it does not begin with our
+    address and a slash.
+    """
+    if target == base:
+        return "/"
+    if not target.startswith(f"{base}/"):
+        return None
+    return return_path(target.removeprefix(base).encode("utf-8", "replace"))

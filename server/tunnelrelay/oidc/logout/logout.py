@@ -1,0 +1,218 @@
+"""Signing out of one endpoint: a page that asks, the form that does it, and the way on to the provider's own logout.
+
+Opening an address never signs anybody out (an `<img>` on any page could do that); only the form of our own page does,
+which proves itself with a token that is bound to the session. A visitor who wants to be signed out at the provider too
+is sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. What a provider may do on its
+own is told in `provider_logout.py`.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from tunnelctl.oidc.authorize import authorization_url
+from tunnelctl.oidc.base64url import b64url
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.keyring import KeyRing
+from tunnelrelay.model import Field, Reply
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
+from tunnelrelay.oidc.login.cookies import CookieJar
+from tunnelrelay.oidc.login.outcomes import redirect
+from tunnelrelay.oidc.login.sealed_state import (
+    CALLBACK_AUDIENCE,
+    HANDOFF_SECONDS,
+    LOGIN_SECONDS,
+    Leaving,
+    open_blob,
+    seal_blob,
+)
+from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.sessions.session import Grant, Session
+from tunnelrelay.oidc.sessions.sessions import Sessions
+from tunnelrelay.pages import login as pages
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.store.base import StoreError
+
+log = logging.getLogger(__name__)
+
+LOGOUT_PATH = "/_tunnel/logout"
+SIGNED_OUT_PATH = "/_tunnel/signed-out"
+EVERYWHERE = "everywhere"
+"""Name of the button that signs out at the provider too."""
+
+
+class Logout:
+    """Signs visitors out. One per relay.
+
+    Args:
+        spawn: Runs in the background: giving a refresh token back.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        ring: KeyRing,
+        sessions: Sessions,
+        providers: Providers,
+        clock: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        audit: Audit = NO_AUDIT,
+    ) -> None:
+        self._address = address
+        self._ring = ring
+        self._sessions = sessions
+        self._providers = providers
+        self._clock = clock
+        self._spawn = spawn
+        self._audit = audit
+        self._jar = CookieJar(address.is_secure)
+
+    async def ask(self, asking: Asking) -> Reply:
+        """The page with the button; on to "signed out" for a visitor who is not signed in."""
+        try:
+            session = await self._session(asking)
+        except StoreError:
+            return pages.busy(request_id=asking.request_id, host=asking.host)
+        if session is None:
+            return self._signed_out(asking.host)
+        identity = session.identity
+        metadata = await self._metadata(asking.connection)
+        form = pages.sign_out(
+            action=LOGOUT_PATH,
+            token=self._token(session),
+            everywhere=EVERYWHERE if metadata is not None and metadata.end_session_endpoint else "",
+            leads_to=(metadata.end_session_endpoint,) if metadata is not None else (),
+        )
+        return pages.logout_confirmation(
+            host=asking.host, who=identity.email or identity.name or identity.subject, form=form
+        )
+
+    async def submit(self, asking: Asking, form: Iterable[tuple[str, str]]) -> Reply:
+        """Signs out, if the form came from our page for this very session. For that the store need not be there."""
+        fields = list(form)
+        try:
+            session = await self._session(asking)
+        except StoreError as error:
+            log.warning("logout not done: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+            return pages.busy(request_id=asking.request_id, host=asking.host)
+        if session is None:
+            return self._signed_out(asking.host)
+        tokens = [value for name, value in fields if name == "token"]
+        if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
+            log.warning("logout refused, the form's token is wrong: host=%s", asking.host)
+            return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
+        grant = await self._end(asking, session)
+        return await self._leave(asking, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
+
+    def returned(self, params: Iterable[tuple[str, str]], connection_id: str, request_id: str) -> Reply:
+        """Back from the provider's logout, at the callback host: on to the endpoint that only the state can name.
+
+        Args:
+            connection_id: From the path; "" where one path serves all.
+        """
+        states = [value for name, value in params if name == "state"]
+        leaving = (
+            open_blob(self._ring, Leaving, CALLBACK_AUDIENCE, states[0], self._clock()) if len(states) == 1 else None
+        )
+        if leaving is None or connection_id not in ("", leaving.connection_id):
+            domain = self._address.domain
+            return pages.state_invalid(request_id=request_id, host=domain, home=self._address.url(domain))
+        done = Leaving(
+            host=leaving.host, connection_id=leaving.connection_id, expires_at=self._clock() + HANDOFF_SECONDS
+        )
+        return redirect(
+            f"{self._address.url(leaving.host)}{SIGNED_OUT_PATH}?h={seal_blob(self._ring, leaving.host, done)}"
+        )
+
+    async def said(self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]) -> Reply:
+        """The page that says it is done: at the provider too when a sealed word says so, else with the way there."""
+        words = [value for name, value in params if name == "h"]
+        if len(words) == 1 and open_blob(self._ring, Leaving, host, words[0], self._clock()) is not None:
+            return pages.logged_out(host=host, is_everywhere=True)
+        metadata = await self._metadata(connection) if connection is not None else None
+        if connection is None or metadata is None or not metadata.end_session_endpoint:
+            return pages.logged_out(host=host)
+        there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
+        return pages.logged_out(host=host, provider_sign_out=there)
+
+    async def _end(self, asking: Asking, session: Session) -> Grant:
+        """Ends the session, with or without the store. Returns what is kept of its login, empty if unknown."""
+        grant = None
+        try:
+            grant = await self._sessions.grant_of(session)
+        except StoreError as error:
+            log.warning("a login's tokens not read: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+        try:
+            await self._sessions.end(session.id_digest)
+        except StoreError as error:
+            # It is over here, this browser has lost its cookie, and the deletion is written when the store is back.
+            log.warning("logout written later: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+        return grant or Grant()
+
+    async def _leave(self, asking: Asking, session: Session, grant: Grant, *, is_everywhere: bool) -> Reply:
+        metadata = await self._metadata(asking.connection)
+        leads_on = is_everywhere and metadata is not None and bool(metadata.end_session_endpoint)
+        self._audit.record(
+            "logout.rp" if leads_on else "logout.local",
+            subject=session.identity.subject,
+            issuer=session.identity.issuer,
+            **asking.about(),
+        )
+        if metadata is None:
+            return self._signed_out(asking.host)
+        if grant.refresh_token and metadata.revocation_endpoint:
+            self._spawn(self._give_back(asking.connection, metadata, grant.refresh_token))
+        if not leads_on:
+            return self._signed_out(asking.host)
+        return redirect(self._provider_logout(asking, metadata, grant), self._fields())
+
+    def _provider_logout(self, asking: Asking, metadata: Metadata, grant: Grant) -> str:
+        """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
+        connection = asking.connection
+        state = Leaving(host=asking.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
+        parameters = {
+            "client_id": connection.client_id,
+            "post_logout_redirect_uri": self._address.logged_out_uri(connection.id),
+            "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
+        }
+        if grant.id_token:
+            parameters["id_token_hint"] = grant.id_token
+        return authorization_url(metadata.end_session_endpoint, parameters)
+
+    async def _give_back(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
+        """A token that is not used again should not stay good for weeks. If it fails, it expires by itself."""
+        try:
+            await self._providers.revoke(connection, metadata, refresh_token)
+        except ProviderError as error:
+            if error.kind == "unreachable":
+                log.info("a refresh token was not given back: connection=%s reason=%s", connection.id, error.detail)
+
+    async def _metadata(self, connection: Connection) -> Metadata | None:
+        """The provider's metadata; None when it cannot be had: signing out here does not need it."""
+        try:
+            return await self._providers.metadata(connection)
+        except ProviderError:
+            return None
+
+    async def _session(self, asking: Asking) -> Session | None:
+        cookie = self._jar.session_in(asking.cookie_values)
+        if cookie is None:
+            return None
+        return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
+
+    def _signed_out(self, host: str) -> Reply:
+        return redirect(f"{self._address.url(host)}{SIGNED_OUT_PATH}", self._fields())
+
+    def _fields(self) -> list[Field]:
+        """Only the cache is cleared: clearing cookies would take sibling hosts' along."""
+        return [(b"Set-Cookie", self._jar.clear(self._jar.session)), (b"Clear-Site-Data", b'"cache"')]
+
+    def _token(self, session: Session) -> str:
+        """Bound to the session, so that no other page, host or session can name it."""
+        return b64url(self._ring.digest("csrf", session.id_digest))

@@ -1,0 +1,64 @@
+"""The agent's check of a provider (`tunnelctl.agent.preflight`), made from the relay: behind the guard.
+
+A tenant chooses the address and sees what comes of it: what the guard refuses is told in one text for all reasons, as
+anything more would map the relay's own network.
+"""
+
+from collections.abc import Callable
+
+import httpx
+
+from tunnelctl.agent.preflight import Client, check_provider
+from tunnelctl.oidc.findings import Finding
+from tunnelctl.oidc.ports import PortRule
+from tunnelrelay.oidc.providers.ssrf_guard import Refused
+
+REFUSED = (
+    "the relay calls public https:// addresses only (its operator can allow private networks with --issuer-network)"
+)
+
+
+class ProviderCheck:
+    """See the module; what it is asked for stands in `services.provider_tests.AsksProvider`.
+
+    Args:
+        transport: Makes the calls; the guarded one outside tests.
+        clock: Unix time, to compare the provider's with.
+        ports: At which ports the relay calls providers.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, clock: Callable[[], float], ports: PortRule | None = None
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._ports = ports
+
+    async def __call__(
+        self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
+    ) -> list[Finding]:
+        """Everything worth saying about a provider, in the order in which a login would notice."""
+        client = Client(id=client_id, secret=client_secret, redirect_uri=redirect_uri)
+        return await check_provider(
+            issuer, client, ports=self._ports, transport=_Lent(self._transport, owner, issuer), clock=self._clock
+        )
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._transport.aclose()
+
+
+class _Lent(httpx.AsyncBaseTransport):
+    """A transport for one check on behalf of an owner, which outlives it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
+        self._transport = transport
+        self._extensions = {"owner": owner, "issuer": issuer}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`."""
+        request.extensions = {**request.extensions, **self._extensions}
+        try:
+            return await self._transport.handle_async_request(request)
+        except Refused:
+            raise httpx.ConnectError(REFUSED, request=request) from None

@@ -1,0 +1,87 @@
+"""Asking providers before the first visitor needs them, so that none waits for discovery, and bad settings show early.
+
+A convenience, and so never a burden: an owner who binds tunnel after tunnel, each with providers that never answer, has
+two of these checks running, and a short line behind them. What is dropped here, the first visitor's login asks for.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.policy.rules import Connection
+
+log = logging.getLogger(__name__)
+
+MAX_RUNNING = 2
+"""Checks of one owner at once: a quarter of the calls that owner may have under way, the rest is for visitors."""
+MAX_WAITING = 64
+"""Of one owner. Eight providers for each of eight tunnels of an agent that has just connected."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="checks of providers that wait",
+        limit=MAX_WAITING,
+        unit="checks",
+        per="owner",
+        when_full="dropped: the first login asks",
+        worst_bytes=MAX_WAITING * 300,
+        holds=(
+            "WarmUps._waiting",
+            "WarmUps._running",
+        ),
+    ),
+)
+
+
+class WarmUps:
+    """Checks the providers of connections that were bound, a few of an owner at a time.
+
+    Args:
+        is_bound: Whether a tunnel has the connection still, when its turn has come.
+        spawn: Runs a check, until the relay stops.
+    """
+
+    def __init__(
+        self,
+        providers: Providers,
+        *,
+        is_bound: Callable[[Connection], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._providers = providers
+        self._is_bound = is_bound
+        self._spawn = spawn
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, dict[str, Connection]] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Checks a connection's provider soon, or not at all when too many of its owner's are waiting."""
+        owner = connection.owner
+        waiting = self._waiting.setdefault(owner, {})
+        if len(waiting) >= MAX_WAITING:
+            return
+        waiting[connection.id] = connection
+        if self._running[owner] < MAX_RUNNING:
+            self._running[owner] += 1
+            self._spawn(self._run(owner))
+
+    async def _run(self, owner: str) -> None:
+        """Checks an owner's connections, the one that waits longest first, until none is left."""
+        waiting = self._waiting[owner]
+        try:
+            while waiting:
+                connection = waiting.pop(next(iter(waiting)))
+                if self._is_bound(connection):
+                    await self._check(connection)
+        finally:
+            self._running[owner] -= 1
+            if not self._running[owner]:
+                del self._running[owner], self._waiting[owner]
+
+    async def _check(self, connection: Connection) -> None:
+        for problem in await self._providers.check(connection):
+            log.warning("provider check issuer=%s problem=%s", connection.issuer, problem)

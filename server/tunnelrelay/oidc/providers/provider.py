@@ -1,0 +1,328 @@
+"""Providers as the relay knows them: metadata and keys, fetched once for many logins and kept for a while.
+
+What is known is kept in `known_providers.py`; what is sent and how answers are read is in `token_request.py`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple, TypeVar
+
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.keys import KeySet, read_keys
+from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
+from tunnelrelay.oidc.providers.fetch import Answer, Fetcher
+from tunnelrelay.oidc.providers.known_providers import Busy, Known, KnownProviders, Rereads
+from tunnelrelay.oidc.providers.ssrf_guard import MAX_CONNECTIONS
+from tunnelrelay.oidc.providers.token_request import (
+    ABOUT_THE_VISITOR,
+    Tokens,
+    merge_userinfo,
+    needs_userinfo,
+    read_tokens,
+    refresh_request,
+    revocation_request,
+    token_request,
+)
+from tunnelrelay.oidc.tokens.id_token import AlgorithmUnknown, Expected, ProviderChanged, check_id_token, check_userinfo
+from tunnelrelay.policy.rules import Connection
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+QUEUE_SECONDS = 8.0
+"""Longest wait for one's turn to call. It is no part of the call's own time: no provider of others uses that up."""
+
+
+class Providers:
+    """Every provider in use.
+
+    Args:
+        fetcher: Makes the calls; guarded outside tests.
+        clock: Unix time, seconds.
+        monotonic: Seconds; tells the age of documents, so that a clock that is set back does not keep old keys.
+        allow_http: Plain http issuers are fine (domain `localhost` only).
+    """
+
+    def __init__(
+        self,
+        *,
+        fetcher: Fetcher,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._monotonic = monotonic or clock
+        self._allow_http = allow_http
+        self._known = KnownProviders()
+        self._calls = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def check(self, connection: Connection) -> list[str]:
+        """What will keep people from logging in, in words for the owner; empty when all is well. Warms the cache."""
+        try:
+            metadata, _ = await self._documents(connection)
+        except ProviderError as error:
+            reason = "it could not be reached from the relay" if error.kind == "unreachable" else error.detail
+            return [f"the OpenID provider {connection.issuer} cannot be used: {reason}"]
+        return [f"the OpenID provider {connection.issuer}: {warning}" for warning in metadata.warnings]
+
+    async def metadata(self, connection: Connection) -> Metadata:
+        """The provider's metadata. Raises ProviderError when there is none to go by."""
+        return await self._known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
+
+    async def redeem(self, connection: Connection, *, code: str, verifier: str, redirect_uri: str) -> Tokens:
+        """The tokens for a code. Raises ProviderError."""
+
+        async def ask(metadata: Metadata) -> Answer:
+            asked = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
+            return await self._post(connection, metadata.token_endpoint, *asked)
+
+        return read_tokens(await self._at_endpoint(connection, ask))
+
+    async def refresh(self, connection: Connection, refresh_token: str) -> Answer:
+        """What the token endpoint says to a refresh token. Raises ProviderError."""
+
+        async def ask(metadata: Metadata) -> Answer:
+            asked = refresh_request(connection, metadata, refresh_token)
+            return await self._post(connection, metadata.token_endpoint, *asked)
+
+        return await self._at_endpoint(connection, ask)
+
+    async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
+        """Gives a refresh token back. Raises ProviderError: most often for an empty answer, which means that it did."""
+        body, headers = revocation_request(connection, metadata, refresh_token)
+        await self._post(connection, metadata.revocation_endpoint, body, headers)
+
+    async def claims(
+        self, connection: Connection, tokens: Tokens, *, nonce: str, code: str, is_refresh: bool = False
+    ) -> dict[str, Any]:
+        """Who logged in: the claims of an ID token that passed the check list, completed from userinfo where needed.
+
+        Raises:
+            TokenInvalid: The ID token did not pass.
+            ProviderError: Keys or userinfo could not be had.
+        """
+
+        def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
+            expected = self._expected(connection, metadata, tokens, nonce, code, is_refresh)
+            return check_id_token(tokens.id_token, keys, expected)
+
+        claims = await self._check(connection, check, self._known.of(connection).login_rereads)
+        metadata = await self.metadata(connection)
+        if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
+            return claims
+        return merge_userinfo(claims, await self.userinfo(connection, tokens))
+
+    async def userinfo(self, connection: Connection, tokens: Tokens) -> Answer:
+        """What the userinfo endpoint says to an access token, whatever the status.
+
+        Raises:
+            TokenInvalid: It was signed, and did not pass.
+            ProviderError: It could not be had.
+        """
+
+        async def ask(metadata: Metadata) -> Answer:
+            url, owner, issuer = metadata.userinfo_endpoint, connection.owner, connection.issuer
+            return await self._call(
+                connection, lambda: self._fetcher.get(url, owner=owner, issuer=issuer, bearer=tokens.access_token)
+            )
+
+        def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
+            # It is tied to no login by nonce or code, and need not be from now: see `check_userinfo`.
+            return check_userinfo(
+                answer.token, keys, self._expected(connection, metadata, tokens, "", "", is_refresh=True)
+            )
+
+        answer = await self._at_endpoint(connection, ask)
+        if not answer.token:
+            return answer
+        # Signed answers are for those who registered the client so; what is signed is checked, not just read.
+        return Answer(answer.status, await self._check(connection, check, self._known.of(connection).login_rereads))
+
+    async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
+        """What `check` makes of a token that anybody may have sent.
+
+        Raises:
+            TokenInvalid: From `check`.
+            ProviderError: Metadata or keys could not be had.
+        """
+        return await self._check(connection, check, self._strangers(connection))
+
+    async def aclose(self) -> None:
+        """Closes every connection to providers."""
+        await self._fetcher.aclose()
+
+    def _strangers(self, connection: Connection) -> Rereads:
+        return self._known.of(connection).stranger_rereads
+
+    def _expected(
+        self, connection: Connection, metadata: Metadata, tokens: Tokens, nonce: str, code: str, is_refresh: bool
+    ) -> Expected:
+        return Expected(
+            issuer=metadata.issuer,
+            client_id=connection.client_id,
+            nonce=nonce,
+            algorithms=metadata.algorithms,
+            access_token=tokens.access_token,
+            code=code,
+            now=self._clock(),
+            max_age=connection.max_age,
+            required_acr=connection.required_acr,
+            is_refresh=is_refresh,
+        )
+
+    async def _at_endpoint(self, connection: Connection, ask: Callable[[Metadata], Awaitable[Answer]]) -> Answer:
+        """What an endpoint says. One that fails may have moved: then the metadata is read again, and it is asked anew.
+
+        What was sent is sent again only where the metadata has changed. So a code goes to a second place only if the
+        provider itself now names that one.
+        """
+        metadata = await self.metadata(connection)
+        try:
+            answer = await ask(metadata)
+            if not _may_have_moved(answer):
+                return answer
+        except Busy:
+            raise
+        except ProviderError:
+            newer = await self._newer_metadata(connection, metadata)
+            if newer == metadata:
+                raise
+            return await ask(newer)
+        newer = await self._newer_metadata(connection, metadata)
+        return answer if newer == metadata else await ask(newer)
+
+    async def _newer_metadata(self, connection: Connection, seen: Metadata) -> Metadata:
+        """The metadata read again, unless another caller has done so since, or it was in vain a moment ago."""
+        known = self._known.of(connection)
+        rereads = known.endpoint_rereads
+        async with rereads.turn:
+            if known.metadata.value is seen and rereads.begin(self._monotonic()):
+                has_read = await known.metadata.read_again(lambda: self._read_metadata(connection), self._monotonic)
+                if not has_read or known.metadata.value != seen:
+                    rereads.forgive()
+        return known.metadata.value or seen
+
+    async def _check(self, connection: Connection, check: Callable[[Metadata, KeySet], T], rereads: Rereads) -> T:
+        """Checks a token by what is known of the provider. If that may be why it fails, by what the provider says now.
+
+        A provider that was restarted has other keys, perhaps under the old names (`kid`), other algorithms, or its keys
+        at another address.
+        """
+        seen = await self._documents(connection)
+        try:
+            return check(*seen)
+        except ProviderChanged as error:
+            log.info(
+                "a token does not fit what is known of its provider: connection=%s reason=%s", connection.id, error
+            )
+            # A stranger's word is no reason to doubt more than it is about: fewer calls can be caused by it.
+            is_about_all = isinstance(error, AlgorithmUnknown) or rereads is not self._strangers(connection)
+            newer = await self._newer_documents(connection, seen, rereads, with_metadata=is_about_all)
+            if newer == seen:
+                raise
+        checked = check(*newer)
+        rereads.forgive()
+        return checked
+
+    async def _documents(self, connection: Connection) -> "_Documents":
+        metadata = await self.metadata(connection)
+        document = self._known.of(connection).keys
+        keys = await document.get(lambda: self._find_keys(connection, metadata), self._monotonic)
+        return _Documents(await self.metadata(connection), keys)
+
+    async def _newer_documents(
+        self, connection: Connection, seen: "_Documents", rereads: Rereads, *, with_metadata: bool
+    ) -> "_Documents":
+        """The documents read again, unless another caller has done so since, or it was in vain a moment ago."""
+        known = self._known.of(connection)
+        async with rereads.turn:
+            if _current(known, seen) == seen and rereads.begin(self._monotonic()):
+                has_read = True
+                if with_metadata:
+                    has_read = await known.metadata.read_again(lambda: self._read_metadata(connection), self._monotonic)
+                metadata = known.metadata.value or seen.metadata
+                has_read &= await known.keys.read_again(lambda: self._find_keys(connection, metadata), self._monotonic)
+                if not has_read:
+                    rereads.forgive()
+        return _current(known, seen)
+
+    async def _read_metadata(self, connection: Connection) -> Metadata:
+        url = discovery_url(connection.issuer)
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(url, owner=connection.owner, issuer=connection.issuer)
+        )
+        if answer.status != 200:
+            raise ProviderError("invalid", f"its discovery document is not there (status {answer.status})")
+        if not connection.client_id:
+            return read_issuer(answer.content, configured=connection.issuer, allow_http=self._allow_http)
+        return read_metadata(
+            answer.content,
+            configured=connection.issuer,
+            has_secret=bool(connection.client_secret),
+            allow_http=self._allow_http,
+        )
+
+    async def _find_keys(self, connection: Connection, metadata: Metadata) -> KeySet:
+        """The keys, at their new address where the old one fails and the provider now names another."""
+        try:
+            return await self._read_keys(connection, metadata)
+        except Busy:
+            raise
+        except ProviderError:
+            newer = await self._newer_metadata(connection, metadata)
+            if newer.jwks_uri == metadata.jwks_uri:
+                raise
+            return await self._read_keys(connection, newer)
+
+    async def _read_keys(self, connection: Connection, metadata: Metadata) -> KeySet:
+        answer = await self._call(
+            connection, lambda: self._fetcher.get(metadata.jwks_uri, owner=connection.owner, issuer=connection.issuer)
+        )
+        if answer.status != 200:
+            raise ProviderError("invalid", f"its keys are not there (status {answer.status})")
+        return read_keys(answer.content)
+
+    async def _post(self, connection: Connection, url: str, form: bytes, headers: dict[str, str]) -> Answer:
+        return await self._call(
+            connection,
+            lambda: self._fetcher.post_form(url, form, headers, owner=connection.owner, issuer=connection.issuer),
+        )
+
+    async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        known = self._known.of(connection)
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout(QUEUE_SECONDS):
+                    # The narrowest first: who waits for it takes nothing from anybody.
+                    for turn in (known.calls, known.owners_calls, self._calls):
+                        await turns.enter_async_context(turn)
+            except TimeoutError as error:
+                raise Busy from error
+            return await call()
+
+
+class _Documents(NamedTuple):
+    """What a token is checked by. Equal only to itself: a `KeySet` that was read again is another one."""
+
+    metadata: Metadata
+    keys: KeySet
+
+
+def _current(known: Known, seen: _Documents) -> _Documents:
+    return _Documents(known.metadata.value or seen.metadata, known.keys.value or seen.keys)
+
+
+def _may_have_moved(answer: Answer) -> bool:
+    """Whether an endpoint's answer may be that of another program, or of a provider that was set up anew.
+
+    A success is none. Nor is a word that a code, a token or the visitor is not good; the userinfo endpoint says so by
+    the status alone.
+    """
+    if answer.status == 200:
+        return False
+    error = answer.content.get("error")
+    return error not in ABOUT_THE_VISITOR and (error is not None or answer.status not in (401, 403))

@@ -1,0 +1,332 @@
+"""Calls to addresses that tenants choose, kept off everything a tenant must not reach (SSRF).
+
+The check is made on the very address that is dialled, after resolving and for every answer of the resolver, so that
+neither a name that points inside nor one that changes its mind between check and use (DNS rebinding) gets through. No
+redirects, no proxies, no cookies: each URL that a provider's metadata names passes here by itself.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from ssl import SSLCertVerificationError, SSLContext, create_default_context
+from typing import Any
+
+import httpcore
+import httpx
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.oidc.ports import DEFAULT_PORTS, PortRule, hint
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.oidc.providers.dns import Resolver
+from tunnelrelay.oidc.providers.response_limits import Metered
+
+Network = IPv4Network | IPv6Network
+Resolve = Callable[[str, str], Awaitable[list[str]]]
+
+_OWNER: ContextVar[str] = ContextVar("owner")
+"""Whose call this is, for the resolver. Beside the arguments, as a connection pool does not know for whom it dials."""
+
+MAX_CONNECTIONS = 200
+"""Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
+anybody waits. A connection costs a file and some 50 kB."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="calls to providers under way, of all owners",
+        limit=MAX_CONNECTIONS,
+        unit="calls",
+        per="relay",
+        when_full="further ones wait, for 10 seconds at most",
+        worst_bytes=MAX_CONNECTIONS * 50_000,
+    ),
+)
+MAX_PORT = 65_535
+"""uvloop dials a larger one modulo 65,536: 65,558 would lead to port 22, which `PortRule` was not asked about."""
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_REFUSED: tuple[Network, ...] = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+        "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+        "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+"""IANA's special-purpose registries. Spelled out, because `is_global` of Python 3.11 calls NAT64 (64:ff9b::/96), 6to4
+(2002::/16) and multicast global, and each of the first two reaches any IPv4 address."""
+
+
+class Refused(httpx.RequestError):
+    """The guard does not let this call happen.
+
+    Attributes:
+        is_tellable: The text may be told to the owner who chose the address: it is about the port, or the owner is no
+            stranger. What names resolve to would map our network.
+    """
+
+    def __init__(self, message: str, *, request: httpx.Request | None = None, is_tellable: bool = False) -> None:
+        super().__init__(message, request=request)
+        self.is_tellable = is_tellable
+
+
+class Untrusted(httpx.TransportError):
+    """The certificate shown is not one that the relay trusts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRules:
+    """What may be called.
+
+    Attributes:
+        allow_http: Plain http too. Only for a relay on domain `localhost`.
+        ports: Ports that may be dialled; None for any.
+        takes_issuers_port: And the one that an issuer names, at its own host.
+        networks: Networks let through although they are special; the operator's word.
+        trusts_owners: Owners may learn that a name leads to a private address.
+        is_own: Whether (host, port) is the relay itself: a provider that is one of our endpoints would loop.
+    """
+
+    allow_http: bool = False
+    ports: frozenset[int] | None = frozenset({443})
+    takes_issuers_port: bool = False
+    networks: tuple[Network, ...] = ()
+    trusts_owners: bool = False
+    is_own: Callable[[str, int], bool] = lambda host, port: False
+
+    @classmethod
+    def of_relay(
+        cls, address: PublicAddress, networks: tuple[Network, ...], ports: tuple[int, ...] = ()
+    ) -> "GuardRules":
+        """Nowhere private, unless the relay is private itself or its operator says so.
+
+        Args:
+            ports: The operator's word; empty without one.
+        """
+
+        def is_own(host: str, port: int) -> bool:
+            # On `localhost` every other port of the name is another program, most likely the provider.
+            is_our_name = host == address.domain or host.endswith("." + address.domain)
+            return is_our_name and (not address.is_local or port == address.port)
+
+        trusts_owners = not address.is_multi_tenant
+        if not address.is_local:
+            return cls(
+                ports=frozenset(ports) or DEFAULT_PORTS,
+                takes_issuers_port=trusts_owners and not ports,
+                networks=networks,
+                trusts_owners=trusts_owners,
+                is_own=is_own,
+            )
+        return cls(
+            allow_http=True,
+            ports=frozenset(ports) or None,
+            networks=(*networks, *LOOPBACK),
+            trusts_owners=trusts_owners,
+            is_own=is_own,
+        )
+
+    @property
+    def port_rule(self) -> PortRule:
+        """Which ports may be dialled."""
+        return PortRule(self.ports, self.takes_issuers_port)
+
+    def permits_address(self, text: str) -> bool:
+        """Whether an IP address may be dialled."""
+        address = _literal(text.partition("%")[0])
+        if address is None:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return _within(address, self.networks) or not _within(address, _REFUSED)
+
+    def issuer_fault(self, issuer: str) -> str:
+        """Why providers with this issuer cannot be called, for the person who set it; "" when they can.
+
+        What its name resolves to shows when it is dialled.
+        """
+        try:
+            return self.fault(httpx.URL(issuer), issuer)
+        except (httpx.InvalidURL, ValueError):
+            return "it is not a URL"
+
+    def fault(self, url: httpx.URL, issuer: str = "") -> str:
+        """What is wrong with a URL before any name is resolved; "" when nothing is.
+
+        Args:
+            issuer: Whose endpoint it is.
+        """
+        port = url.port or (443 if url.scheme == "https" else 80)
+        host = url.raw_host.decode("ascii")
+        if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
+            return "the address does not start with https://"
+        if not host or url.userinfo or url.fragment:
+            return "the address has no host, or has user information or a fragment"
+        if port > MAX_PORT:
+            return f"there is no port {port}"
+        if refusal := self.port_rule.refusal(str(url), issuer):
+            return f"{refusal}; {hint(str(url))}"
+        if self.is_own(host.rstrip("."), port):
+            return "the address is this relay's own"
+        literal = _literal(host)
+        if literal is not None and not _within(literal, self.networks):
+            # Certificates for bare addresses are rare enough that a literal is nearly always a probe.
+            return "the address is an IP address; use the provider's name"
+        return ""
+
+
+def provider_tls(ca_file: Path | None) -> SSLContext:
+    """What certificates of providers are verified with: the system's authorities, and the operator's own.
+
+    Raises:
+        OSError: The file cannot be read, or holds no certificate.
+    """
+    context = create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that calls only what its rules permit.
+
+    Args:
+        connect: How to dial a checked address.
+        resolve: From (host, owner) to IP addresses.
+        tls: Verifies certificates; there is no way to turn that off.
+    """
+
+    def __init__(
+        self,
+        rules: GuardRules,
+        *,
+        connect: httpcore.AsyncNetworkBackend | None = None,
+        resolve: Resolve | None = None,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._rules = rules
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or create_default_context(),
+            max_connections=MAX_CONNECTIONS,
+            keepalive_expiry=15.0,
+            network_backend=_GuardedBackend(rules, connect or httpcore.AnyIOBackend(), resolve or Resolver().resolve),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid.
+
+        The extension `owner` says whose call it is; the resolver gives each owner a share. `issuer` says whose endpoint
+        is called.
+        """
+        _OWNER.set(request.extensions.get("owner", ""))
+        issuer = request.extensions.get("issuer", "")
+        if fault := self._rules.fault(request.url, issuer):
+            is_about_port = bool(self._rules.port_rule.refusal(str(request.url), issuer))
+            raise Refused(fault, request=request, is_tellable=is_about_port)
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        with _translated(request):
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    target,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, Metered):
+            stream.head_is_complete()
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response, request))
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response's body as it comes in, httpcore's errors told in httpx's words."""
+
+    def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _translated(self._request):
+            async for part in self._response.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Dials only addresses that the rules permit; TLS goes on top of it, with the host's name."""
+
+    def __init__(self, rules: GuardRules, connect: httpcore.AsyncNetworkBackend, resolve: Resolve) -> None:
+        self._rules = rules
+        self._connect = connect
+        self._resolve = resolve
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await self._resolve(host, _OWNER.get())
+        if not addresses:
+            raise Refused(f"{host} cannot be resolved")
+        if not all(map(self._rules.permits_address, addresses)):
+            # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
+            raise Refused(
+                f"{host} does not lead to public addresses only; the relay's operator can allow a private network "
+                "with --issuer-network",
+                is_tellable=self._rules.trusts_owners,
+            )
+        for address in addresses[:-1]:
+            try:
+                return Metered(await self._connect.connect_tcp(address, port, timeout, local_address, socket_options))
+            except (httpcore.NetworkError, httpcore.TimeoutException):
+                continue
+        return Metered(await self._connect.connect_tcp(addresses[-1], port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._connect.sleep(seconds)
+
+
+@contextmanager
+def _translated(request: httpx.Request) -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(f"no answer in time ({type(error).__name__})", request=request) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        if (untrusted := _untrusted(error)) is not None:
+            raise Untrusted(untrusted.verify_message, request=request) from error
+        raise httpx.TransportError(str(error) or type(error).__name__, request=request) from error
+
+
+def _untrusted(error: BaseException) -> SSLCertVerificationError | None:
+    """The failed check of a certificate behind an error; None when there was none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _literal(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)

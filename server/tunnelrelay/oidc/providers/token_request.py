@@ -1,0 +1,206 @@
+"""From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunnelctl.oidc.client_auth import authenticated
+from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.oidc.metadata import Metadata
+from tunnelrelay.oidc.providers.fetch import Answer
+from tunnelrelay.oidc.tokens.claims import root_of
+from tunnelrelay.oidc.tokens.identity import fitting_groups
+from tunnelrelay.policy.rules import Claims, Connection, groups_of
+
+MAX_CLAIMS = 10 * 1024
+"""Bytes of claims kept with a session: who a person is, and 200 groups by their ids. All tenants share the disk."""
+MAX_EXPIRES_IN = 30 * 24 * 3600
+"""Seconds: no session is longer."""
+ABOUT_THE_TOKEN = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
+)
+"""Claims that speak of the token and not of the person: never taken from userinfo, never kept."""
+ABOUT_THE_VISITOR = frozenset(
+    {
+        *("invalid_grant", "interaction_required", "login_required", "consent_required"),
+        *("invalid_token", "insufficient_scope"),  # of a userinfo endpoint (RFC 6750 section 3.1)
+    }
+)
+"""Errors of an endpoint that speak of the visitor, or of what was given for them. All others speak of the client, or of
+the provider itself."""
+_KNOWN_ERRORS = frozenset(
+    {"invalid_client", "invalid_grant", "invalid_request", "unauthorized_client", "invalid_scope"}
+)
+
+
+class OtherSubject(ProviderError):
+    """Userinfo speaks of another person than the ID token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What the token endpoint gave. Never logged.
+
+    Attributes:
+        id_token: "" when a refresh brought none (Core section 12.2 leaves it to the provider).
+        refresh_token: "" without one.
+        expires_in: Seconds for which the access token is good, 0 when the provider does not say.
+    """
+
+    id_token: str
+    access_token: str
+    refresh_token: str = ""
+    expires_in: float = 0.0
+
+    def __repr__(self) -> str:
+        """Never the tokens."""
+        return "Tokens(...)"
+
+
+def token_request(
+    connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
+) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+    return authenticated(
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
+    )
+
+
+def refresh_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of a refresh (RFC 6749 section 6). No scope: the one that was granted stays."""
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return authenticated(
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
+    )
+
+
+def revocation_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
+    """Body and extra header fields of a revocation (RFC 7009 section 2.1)."""
+    form = {"token": refresh_token, "token_type_hint": "refresh_token"}
+    return authenticated(
+        form,
+        method=metadata.auth_method,
+        client_id=connection.client_id,
+        client_secret=connection.client_secret.reveal(),
+    )
+
+
+def read_tokens(answer: Answer) -> Tokens:
+    """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
+
+    A strange `expires_in` or `refresh_token` is none: without them the login goes on, and is asked about again less.
+
+    Raises:
+        ProviderError: When it refused, or left out what must be there.
+    """
+    content = answer.content
+    if answer.status != 200:
+        error = content.get("error")
+        # Only registered words are repeated: this text reaches a log, and the provider may be hostile.
+        said = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
+        raise ProviderError("invalid", f"the token endpoint answered {answer.status}{said}{_hint(error)}")
+    tokens = granted(content)
+    if not tokens.id_token:
+        raise ProviderError("invalid", "the token endpoint sent no ID token; hint: is the scope `openid` granted?")
+    return tokens
+
+
+def granted(content: Mapping[str, object]) -> Tokens:
+    """The tokens in a successful answer, to a code or to a refresh. Raises ProviderError."""
+    kind, id_token, access_token = (content.get(name) for name in ("token_type", "id_token", "access_token"))
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise ProviderError("invalid", "the token endpoint's `token_type` is not Bearer")
+    if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
+        raise ProviderError("invalid", "the token endpoint sent no usable access token")
+    refresh_token = content.get("refresh_token")
+    return Tokens(
+        id_token=id_token if isinstance(id_token, str) else "",
+        access_token=access_token,
+        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token.isprintable() else "",
+        expires_in=_lifetime(content.get("expires_in")),
+    )
+
+
+def _lifetime(seconds: object) -> float:
+    """Seconds as a number that can be reckoned with, 0 for anything else."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return 0.0
+    return float(seconds) if 0 < seconds <= MAX_EXPIRES_IN else 0.0
+
+
+def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
+    """Whether the rules, or the headers the app receives, need a claim that the ID token lacks."""
+    rules = connection.rules
+    wanted = {name for name, _ in rules.claims}
+    if rules.groups:
+        wanted.add(root_of(connection.groups_claim, claims))
+    if "email" in connection.scopes or rules.emails or rules.domains:
+        wanted |= {"email", "email_verified"}
+    has_no_name = "profile" in connection.scopes and not {"name", "preferred_username"} & claims.keys()
+    return has_no_name or not wanted <= claims.keys()
+
+
+def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """The ID token's claims with those it lacks from userinfo (Core section 5.3). What is signed wins.
+
+    Raises:
+        ProviderError: When the answer is no success or speaks of another person (section 5.3.2).
+    """
+    if answer.status != 200:
+        raise ProviderError("invalid", f"the userinfo endpoint answered {answer.status}")
+    if answer.content.get("sub") != claims["sub"]:
+        raise OtherSubject("invalid", "the userinfo endpoint speaks of another subject than the ID token")
+    more = {name: value for name, value in answer.content.items() if name not in ABOUT_THE_TOKEN}
+    if "email" in claims and more.get("email") != claims["email"]:
+        # `email_verified` vouches for the address beside it, not for the one in the other document.
+        more.pop("email_verified", None)
+    return {**more, **claims}
+
+
+def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
+    """The claims a session keeps: who the person is, and whatever rules may ask for later, within `MAX_CLAIMS`.
+
+    Of more than fits, what the present rules and the identity headers need is kept; should new rules need what was
+    left out, they refuse, and the next login brings it again.
+    """
+    kept = {name: value for name, value in claims.items() if name not in ABOUT_THE_TOKEN}
+    if _size(kept) <= MAX_CLAIMS:
+        return kept
+    rules = connection.rules
+    wanted = {
+        "sub",
+        "email",
+        "email_verified",
+        "name",
+        "preferred_username",
+        "groups",
+        *(name for name, _ in rules.claims),
+    }
+    kept = {name: value for name, value in kept.items() if name in wanted}
+    if "groups" in kept:
+        kept["groups"] = fitting_groups(sorted(groups_of(claims), key=lambda group: group not in rules.groups))
+    while _size(kept) > MAX_CLAIMS:
+        del kept[max(kept, key=lambda name: _size(kept[name]))]
+    return kept
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value))
+
+
+def _hint(error: object) -> str:
+    match error:
+        case "invalid_client" | "unauthorized_client":
+            return "; hint: check the client id and the client secret"
+        case "invalid_grant":
+            return "; hint: the code was used before or expired, or the redirect URI differs from the registered one"
+        case _:
+            return ""

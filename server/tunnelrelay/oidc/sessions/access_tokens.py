@@ -1,0 +1,264 @@
+"""Programs that show a token instead of signing in: judged once, then remembered for a minute.
+
+Read `Bearers.find` first: it runs for every request with a token and is one hash and a look-up. What it does not know
+`judge` finds out: whether the token is ours to judge, whether it is good
+(`oidc/tokens/access_token.py`), and whether the owner's rules let its holder in (`policy/bearer.py`).
+Nothing is kept of tokens that were refused.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.oidc.errors import ProviderError
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.keys.assertion import ASSERTION_SECONDS, AssertionSigner
+from tunnelrelay.keys.keyring import sha256
+from tunnelrelay.model import Identity
+from tunnelrelay.observe.audit import NO_AUDIT, Audit
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.tokens.access_token import check_bearer_token, claimed_issuer, token_in
+from tunnelrelay.oidc.tokens.claims import normalised
+from tunnelrelay.oidc.tokens.id_token import LEEWAY, TokenInvalid
+from tunnelrelay.oidc.tokens.identity import identity_fields, identity_of, weight_of
+from tunnelrelay.policy.bearer import admits
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
+from tunnelrelay.policy.rules import Bearer, TokenIssuer
+
+log = logging.getLogger(__name__)
+
+CHECKED_SECONDS = ASSERTION_SECONDS / 2
+"""A token that was found good is not looked at again for so long. A key taken away at the issuer counts here after no
+more than this and the keys' own refresh, and the assertion signed with it is still good for as long again."""
+BURST_REFUSED, REFUSED_PER_SECOND = 60, 2.0
+"""Bad tokens from one address at one endpoint before it is told to wait. Each costs up to some 7 ms, so that these are
+about 1 % of a core. Of one endpoint, so that its owner's pages use up nothing of what their visitors have elsewhere."""
+MAX_TOKENS = 64
+"""Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
+MAX_TOKEN_BYTES = 128 * 1024
+"""Memory of those of one endpoint, by `Program.weight`. An issuer of the owner's own can put 16 KiB into a token, which
+are 25 kB here; 64 tokens as others issue them take 100 kB."""
+MAX_HOSTS = 512
+"""Endpoints with remembered tokens: 64 MiB of tokens at the very most."""
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="good tokens remembered at one endpoint",
+        limit=MAX_TOKENS,
+        unit="tokens",
+        per="endpoint",
+        when_full="the oldest is judged anew",
+        worst_bytes=MAX_TOKEN_BYTES,
+    ),
+    DeclaredBound(
+        name="endpoints with remembered tokens",
+        limit=MAX_HOSTS,
+        unit="endpoints",
+        per="relay",
+        when_full="the endpoint used the longest ago is forgotten",
+        worst_bytes=MAX_HOSTS * MAX_TOKEN_BYTES,
+        holds=("Bearers._known",),
+    ),
+    DeclaredBound(
+        name="bad tokens from one address at one endpoint",
+        limit=BURST_REFUSED,
+        unit="at once, 2 a second after",
+        per="address",
+        when_full="429 with Retry-After",
+        worst_bytes=KEY_BYTES,
+        holds=("Bearers._bad",),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Program:
+    """The holder of a good token at one endpoint. Stands where a person's session stands.
+
+    Attributes:
+        id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
+        version: Of the settings it was judged by (`Bearer.version`).
+        expires_at: Unix time; what was opened with the token ends then.
+        checked_until: Up to when it is taken without another look, on the monotonic clock: after a clock that
+            was ahead is put right, Unix time would take it until the wrong time comes.
+        fields: The identity as header lines, each ended by CRLF, assertion included.
+    """
+
+    id_digest: bytes
+    identity: Identity
+    version: str
+    expires_at: float
+    checked_until: float
+    fields: bytes = field(repr=False)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes."""
+        return 1_000 + weight_of(self.identity)
+
+    def is_over(self, bearer: Bearer | None, now: float) -> bool:
+        """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""
+        return now >= self.expires_at or bearer is None or bearer.version != self.version
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """A token of an accepted issuer that opens nothing.
+
+    Attributes:
+        code: Of the error to answer with.
+        reason: Which check failed, for its sender; never holds anything out of the token.
+        wait: Seconds until it may be tried again; 0 when that is up to the sender.
+    """
+
+    code: str
+    reason: str
+    wait: int = 0
+
+
+class Bearers:
+    """What is known of tokens at one relay.
+
+    Args:
+        clock: Unix time.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: PublicAddress,
+        providers: Providers,
+        signer: AssertionSigner,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        audit: Audit = NO_AUDIT,
+    ) -> None:
+        self._address = address
+        self._providers = providers
+        self._signer = signer
+        self._clock = clock
+        self._monotonic = monotonic
+        self._audit = audit
+        self._known: dict[str, dict[bytes, Program]] = {}
+        self._bad = Buckets(BURST_REFUSED, REFUSED_PER_SECOND)
+
+    def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
+        """The program that showed this a moment ago. None means: ask `judge`."""
+        known = self._known.get(host)
+        program = known.get(sha256(authorization)) if known is not None else None
+        if program is None or now >= program.expires_at or program.version != bearer.version:
+            return None
+        return program if self._monotonic() < program.checked_until else None
+
+    async def judge(
+        self, bearer: Bearer, host: str, authorization: list[bytes], *, peer: str, request_id: str
+    ) -> Program | TokenRefused | None:
+        """Who showed a token.
+
+        Args:
+            authorization: The values of every `Authorization` field, at least one.
+            peer, request_id: For the audit.
+
+        Returns:
+            None when no token of an accepted issuer was shown: what it is, is the app's business.
+        """
+        if len(authorization) > 1:
+            # The app might read the other one.
+            return self._refused("bearer_invalid", "`Authorization` was sent more than once", host, peer, request_id)
+        token = token_in(authorization[0])
+        issuer = _issuer_named(bearer, claimed_issuer(token))
+        if issuer is None:
+            return None
+        found = self.find(bearer, host, authorization[0], self._clock())
+        if found is not None:
+            return found
+        sender = _sender(peer, host)
+        if sender and self._bad.is_empty(sender, self._monotonic()):
+            return self._slow_down(sender, host, peer, request_id)
+        try:
+            claims = await self._providers.verify(
+                issuer.connection,
+                lambda metadata, keys: check_bearer_token(token, metadata, keys, issuer, now=self._clock()),
+            )
+        except TokenInvalid as error:
+            return self._refused("bearer_invalid", str(error), host, peer, request_id, issuer)
+        except ProviderError as error:
+            log.warning(
+                "a token cannot be checked: host=%s issuer=%s: %s", host, issuer.connection.issuer, error.detail
+            )
+            return TokenRefused("provider_unreachable" if error.kind == "unreachable" else "provider_error", "")
+        read = normalised(claims, issuer.connection)
+        admitted = admits(issuer, read)
+        if not admitted:
+            return self._refused("bearer_not_admitted", admitted.reason, host, peer, request_id, issuer)
+        identity = identity_of(read, issuer=claims["iss"])
+        return self._remember(host, authorization[0], identity, bearer, _ends_at(claims, issuer))
+
+    def _remember(self, host: str, shown: bytes, identity: Identity, bearer: Bearer, expires_at: float) -> Program:
+        now = self._clock()
+        assertion = self._signer.sign(identity, audience=self._address.url(host), now=now)
+        program = Program(
+            id_digest=sha256(shown),
+            identity=identity,
+            version=bearer.version,
+            expires_at=expires_at,
+            checked_until=self._monotonic() + CHECKED_SECONDS,
+            fields=identity_fields(identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii"),
+        )
+        known = self._known.get(host)
+        if known is None:
+            while len(self._known) >= MAX_HOSTS:
+                del self._known[next(iter(self._known))]
+            known = self._known[host] = {}
+        known.pop(program.id_digest, None)
+        room = MAX_TOKEN_BYTES - program.weight
+        while len(known) >= MAX_TOKENS or sum(each.weight for each in known.values()) > room:
+            del known[next(iter(known))]
+        known[program.id_digest] = program
+        return program
+
+    def _refused(
+        self, code: str, reason: str, host: str, peer: str, request_id: str, issuer: TokenIssuer | None = None
+    ) -> TokenRefused:
+        connection = issuer.connection if issuer is not None else None
+        if issuer is not None and (sender := _sender(peer, host)):
+            self._bad.wait(sender, self._monotonic())
+        self._audit.record(
+            "bearer.refused",
+            reason=code,
+            host=host,
+            connection=connection.id if connection is not None else "",
+            issuer=connection.issuer if connection is not None else "",
+            peer=peer,
+            request_id=request_id,
+            check=reason,
+        )
+        return TokenRefused(code, reason)
+
+    def _slow_down(self, sender: str, host: str, peer: str, request_id: str) -> TokenRefused:
+        self._audit.record("rate.limited", reason="bearer_tokens", host=host, peer=peer, request_id=request_id)
+        return TokenRefused("too_many_requests", "", self._bad.wait(sender, self._monotonic()))
+
+
+def _sender(peer: str, host: str) -> str:
+    """Whose bad tokens are counted together; "" for who is not limited."""
+    address = address_key(peer)
+    return f"{address} {host}" if address else ""
+
+
+def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:
+    """When the token is good no more: its own end, or that of the sign-in behind it."""
+    ends_at, max_age = float(claims["exp"]), issuer.connection.max_age
+    return LEEWAY + (ends_at if max_age is None else min(ends_at, claims["auth_time"] + max_age))
+
+
+def _issuer_named(bearer: Bearer, claimed: str) -> TokenIssuer | None:
+    """The accepted issuer a token claims to be from. A slash more or less at the end is told apart when it is checked:
+    such a token is refused, and not passed on as the app's."""
+    name = claimed.rstrip("/")
+    return next((issuer for issuer in bearer.issuers if name and issuer.connection.issuer.rstrip("/") == name), None)

@@ -1,0 +1,111 @@
+"""What is done to sessions behind requests: late writes, the search for those that ran out, news of other relays' ends.
+
+`sessions.py` decides about each session; here is when it is looked at without a request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.write_behind import LateWrites
+from tunnelrelay.policy.fair_cache import FairCache
+from tunnelrelay.store.base import Store, StoreError
+
+WRITE_EVERY = 1.0
+"""Seconds between two rounds of queued writes."""
+HEAR_EVERY = 2.0
+"""Seconds between two looks at what others have ended. A revocation holds everywhere within 5 s, the store's time for
+writing and reading included."""
+SWEEP_EVERY = 5.0
+"""Seconds between two searches for sessions that ran out."""
+SWEPT_AT_ONCE = 1000
+"""Sessions looked at before others get their turn: half a millisecond."""
+PURGE_EVERY = 300.0
+"""Seconds between two clean-ups of the store."""
+
+
+class Upkeep:
+    """The background work of one relay's sessions.
+
+    Args:
+        sessions: Those in memory, as they are at any time.
+        end: Ends one of them, for a reason.
+        hear: Ends those that others have ended in the store.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: FairCache[bytes, Session],
+        store: Store,
+        writes: LateWrites,
+        clock: Callable[[], float],
+        end: Callable[[Session, str], None],
+        hear: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._writes = writes
+        self._clock = clock
+        self._end = end
+        self._hear = hear
+        self._doubtful: dict[bytes, Session] = {}
+
+    def doubt(self, session: Session) -> None:
+        """The store must be asked about it before it is kept or ended: another relay may know better."""
+        self._doubtful[session.id_digest] = session
+
+    def forget(self, id_digest: bytes) -> None:
+        """It is over: there is nothing left to ask."""
+        self._doubtful.pop(id_digest, None)
+
+    async def run(self) -> None:
+        """Writes what is queued, ends what ran out or was ended elsewhere, cleans the store; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._keep_up())
+
+    async def sweep(self, now: float) -> None:
+        """Ends every session in memory that is past a limit."""
+        for number, session in enumerate(list(self._sessions.values()), 1):
+            if number % SWEPT_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if reason := session.ended_by(now):
+                self._end(session, reason)
+            elif session.is_idle(now):
+                self.doubt(session)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Ends sessions that are no longer in the store, or that were not used for too long, at any relay."""
+        now = self._clock()
+        while self._doubtful:
+            digest, session = self._doubtful.popitem()
+            try:
+                row = await self._store.load_session(digest)
+            except StoreError:
+                return  # the next sweep finds them again
+            if row is not None:
+                session.last_seen = max(session.last_seen, row.last_seen)
+            if row is None:
+                self._end(session, "revoked")
+            elif session.is_idle(now):
+                self._end(session, "idle")
+
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(HEAR_EVERY)
+            await self._hear()
+
+    async def _keep_up(self) -> None:
+        next_sweep = next_purge = 0.0
+        while True:
+            now = self._clock()
+            await self._writes.flush()
+            if now >= next_sweep:
+                await self.sweep(now)
+                next_sweep = now + SWEEP_EVERY
+            if now >= next_purge:
+                await self._writes.purge(now)
+                next_purge = now + PURGE_EVERY
+            await asyncio.sleep(WRITE_EVERY)

@@ -1,0 +1,270 @@
+"""Re-checks: whether the provider still vouches for visitors who signed in, asked now and then behind their requests.
+
+    due -> requests go on with the old data -> 30 s later they wait for the answer
+    provider vouches, rules admit       new data, in memory and in the row
+    provider or rules say no            the session ends
+    provider cannot be asked            the owner's policy: keep | login | 502
+    the relay was too busy to ask       later, for as long as claims are believed; then the owner's policy
+
+One at a time for each session: in this process by a task, between relays on one store by a lease. What is written is
+written by compare-and-set, so nothing that happened meanwhile (a logout above all) is undone. What is asked, and what
+answers mean, is in `refresh.py`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from tunnelrelay.keys.keyring import sha256
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.oidc.providers.known_providers import MAX_CALLS
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.token_request import claims_to_keep
+from tunnelrelay.oidc.sessions.refresh import Asker, Mute, Outcome, Over, Unasked, Vouched
+from tunnelrelay.oidc.sessions.rows import Kept, SessionRows
+from tunnelrelay.oidc.sessions.session import NEVER, Grant, Record, Session
+from tunnelrelay.oidc.tokens.identity import identity_of
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.store.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 15.0
+"""For everything that is asked in one re-check."""
+TURN_SECONDS = 20.0
+"""Longest wait for the re-checks of one connection before it. As many go at once as calls may (`MAX_CALLS`), so that of
+a thousand sessions that are due together a login waits for two at most."""
+LEASE_SECONDS = 30.0
+"""Longer than a re-check can take. A relay that dies in one keeps the others from this session for so long."""
+LEASE_WAIT_SECONDS = 10.0
+LEASE_LOOK_SECONDS = 0.25
+RETRY_SECONDS = 30.0
+"""Between two tries when the provider, or the store, could not be asked."""
+AWAY_SECONDS = 5.0
+"""With policy `502`: how long a provider that could not be asked is not asked again."""
+KEEP_FACTOR = 2
+"""Claims older than so many intervals are not believed any longer: not with policy `keep`, and with none when it is the
+relay that did not get round to asking."""
+
+
+class Rechecks:
+    """All re-checks of one relay. Each runs as a task of its own, until it is over or `finish` gives it up.
+
+    Args:
+        weigh: Is told of a session that takes another number of bytes now.
+        end: Ends a session, with a word why.
+        close: Closes the connections that were opened under a session, by its `id_digest`.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: SessionRows,
+        store: Store,
+        providers: Providers,
+        audit: Audit,
+        clock: Callable[[], float],
+        weigh: Callable[[Session], None],
+        end: Callable[[Session, str], None],
+        close: Callable[[bytes], None],
+    ) -> None:
+        self._rows = rows
+        self._store = store
+        self._providers = providers
+        self._audit = audit
+        self._clock = clock
+        self._weigh = weigh
+        self._end = end
+        self._close = close
+        self._running: dict[bytes, asyncio.Task[None]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def begin(self, session: Session) -> "asyncio.Task[None]":
+        """The session's re-check, begun unless it is under way."""
+        session.recheck_began()
+        task = self._running.get(session.id_digest)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._guarded(session))
+            self._running[session.id_digest] = task
+            task.add_done_callback(lambda _: self._running.pop(session.id_digest, None))
+        return task
+
+    async def wait(self, session: Session) -> None:
+        """Returns when the session was re-checked. A visitor that leaves meanwhile stops nothing."""
+        await asyncio.wait([self.begin(session)])
+
+    async def finish(self, seconds: float) -> None:
+        """Lets what is under way come to its end: a refresh that is cut off costs its visitor the session."""
+        tasks = list(self._running.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guarded(self, session: Session) -> None:
+        """The one boundary of a re-check: whatever goes wrong here is as if the provider could not be asked."""
+        try:
+            await self._take_turn(session)
+        except StoreError as error:
+            # Sessions that are known go on without the store, and no longer than claims are believed: a disk that is
+            # full must not keep a visitor signed in whom the provider has dropped.
+            log.warning("the store cannot tell of a session: host=%s: %s", session.host, error)
+            self._not_now(session, "store_away")
+        except Exception:
+            log.exception("a re-check failed: host=%s", session.host)
+            self._not_asked(session, "internal error")
+
+    async def _take_turn(self, session: Session) -> None:
+        turn = self._turns.setdefault(session.connection.share, asyncio.Semaphore(MAX_CALLS))
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            self._not_now(session, "busy")
+            return
+        try:
+            await self._lead(session)
+        finally:
+            turn.release()
+
+    async def _lead(self, session: Session) -> None:
+        """Re-checks as the only relay that does."""
+        lease = sha256(b"recheck\0" + session.id_digest)
+        if not await self._is_leased(lease):
+            self._not_now(session, "elsewhere")
+            return
+        try:
+            await self._recheck(session)
+        finally:
+            await self._store.give_back(lease)
+
+    async def _is_leased(self, lease: bytes) -> bool:
+        for _ in range(round(LEASE_WAIT_SECONDS / LEASE_LOOK_SECONDS)):
+            now = self._clock()
+            if await self._store.lease(lease, now, now + LEASE_SECONDS):
+                return True
+            await asyncio.sleep(LEASE_LOOK_SECONDS)
+        return False
+
+    async def _recheck(self, session: Session) -> None:
+        kept = await self._rows.load(session.id_digest)
+        if kept is None:
+            self._end(session, "revoked")
+        elif kept.row.version > session.version and (kept.record.checked_at or 0) > session.checked_at:
+            session.renew(kept.row, kept.record)  # another relay has asked
+            self._weigh(session)
+            self._judge(session, session.connection)
+        elif kept.record.refreshing_since is not None:
+            self._end(session, "refresh_interrupted")
+        else:
+            await self._ask(session, session.connection, kept)
+
+    async def _ask(self, session: Session, connection: Connection, kept: Kept) -> None:
+        grant = kept.record.grant
+        if grant.refresh_token:
+            mark = msgspec.structs.replace(kept.record, refreshing_since=self._clock())
+            marked = await self._rows.change(kept, mark, last_seen=session.last_seen)
+            if marked is None:
+                self._end(session, "revoked")
+                return
+            kept = marked
+        outcome = await self._answer(connection, kept)
+        match outcome:
+            case Vouched(claims, grant):
+                await self._renew(session, connection, kept, claims, grant)
+            case Over(reason):
+                self._end(session, reason)
+            case Mute():
+                session.is_askable = False
+                session.put_off(NEVER, NEVER)
+            case Unasked(detail, grant, is_ours):
+                if grant.refresh_token:
+                    unmarked = msgspec.structs.replace(kept.record, grant=grant, refreshing_since=None)
+                    await self._rows.change(kept, unmarked, last_seen=session.last_seen)
+                if is_ours:
+                    self._not_now(session, "busy")
+                else:
+                    self._not_asked(session, detail)
+
+    async def _answer(self, connection: Connection, kept: Kept) -> Outcome:
+        row, grant = kept.row, kept.record.grant
+        asker = Asker(
+            self._providers, connection, grant=grant, issuer=row.issuer, subject=row.subject, clock=self._clock
+        )
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await asker.ask()
+        except TimeoutError:
+            # With the token that was sent, or what came for it: `refresh.py` says why that one may be sent again.
+            return Unasked("it took too long", asker.grant)
+
+    async def _renew(
+        self, session: Session, connection: Connection, kept: Kept, claims: dict[str, object] | None, grant: Grant
+    ) -> None:
+        refusal = True if claims is None else connection.rules.admits(claims)
+        if refusal is not True:
+            self._end(session, f"rules_{refusal.reason}")
+            return
+        record = Record(
+            rules_version=kept.record.rules_version if claims is None else connection.rules_version,
+            claims=kept.record.claims if claims is None else msgspec.json.encode(claims_to_keep(claims, connection)),
+            grant=grant,
+            checked_at=self._clock(),
+        )
+        identity = identity_of(msgspec.json.decode(record.claims), issuer=kept.row.issuer)
+        renewed = await self._rows.change(kept, record, last_seen=session.last_seen, email=identity.email)
+        if renewed is None:
+            self._end(session, "revoked")
+            return
+        session.renew(renewed.row, renewed.record)
+        self._weigh(session)
+        self._judge(session, session.connection)  # the owner may have changed it meanwhile
+        self._audit.record("session.refresh", reason="ok", **session.about())
+
+    def _judge(self, session: Session, connection: Connection) -> None:
+        """By the rules as they are here and now: another relay may have gone by others."""
+        if refusal := session.refusal(connection):
+            self._end(session, refusal)
+
+    def _not_asked(self, session: Session, detail: str) -> None:
+        """The provider cannot be asked."""
+        log.warning("a session was not re-checked: host=%s reason=%s", session.host, detail)
+        self._audit.record("session.refresh", reason="unreachable", **session.about())
+        self._go_by_policy(session, "provider_unreachable")
+
+    def _not_now(self, session: Session, reason: str) -> None:
+        """The relay did not ask it: the visitor does not pay for that while claims are believed."""
+        log.info("a session was not re-checked, later: host=%s reason=%s", session.host, reason)
+        self._audit.record("session.refresh", reason=reason, **session.about())
+        limit = _believed_until(session)
+        if self._clock() < limit:
+            self._put_off(session, wait_at=limit)
+        else:
+            self._go_by_policy(session, "not_rechecked")
+
+    def _go_by_policy(self, session: Session, reason: str) -> None:
+        """What the owner wants done with a session that the provider does not vouch for.
+
+        Args:
+            reason: Why it ends if it does, for the audit log.
+        """
+        now, policy, limit = self._clock(), session.connection.on_recheck_error, _believed_until(session)
+        if policy == "502":
+            session.away_until = now + AWAY_SECONDS
+            session.put_off(session.away_until, now)
+            self._close(session.id_digest)
+        elif policy == "login" or now >= limit:
+            self._end(session, reason)
+        else:
+            self._put_off(session, wait_at=limit)
+
+    def _put_off(self, session: Session, *, wait_at: float) -> None:
+        session.put_off(min(self._clock() + RETRY_SECONDS, wait_at), wait_at)
+
+
+def _believed_until(session: Session) -> float:
+    return session.checked_at + KEEP_FACTOR * session.connection.recheck_seconds

@@ -1,0 +1,99 @@
+"""Sessions as they lie in the store: rows, and the sealed records inside them. Reads and writes, decides nothing."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from tunnelrelay.keys.keyring import KeyRing
+from tunnelrelay.oidc.sessions.session import Grant, Record, sid_key
+from tunnelrelay.oidc.tokens.identity import identity_of
+from tunnelrelay.policy.rules import Claims, Connection
+from tunnelrelay.store.base import SessionRow, Store
+
+log = logging.getLogger(__name__)
+
+MAX_SEALED = 48 * 1024
+"""Bytes: claims, ID token and two more tokens at their limits are 30 KiB, a third more as text."""
+PURPOSE = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row and what was sealed in it."""
+
+    row: SessionRow
+    record: Record
+
+
+class SessionRows:
+    """The rows of one store, sealed with one key ring. Every method may raise StoreError."""
+
+    def __init__(self, store: Store, ring: KeyRing) -> None:
+        self._store = store
+        self._ring = ring
+
+    async def load(self, id_digest: bytes) -> Kept | None:
+        """The session's row; None when there is none, or it was not written by this ring, or for another row."""
+        row = await self._store.load_session(id_digest)
+        record = None if row is None else self._opened(row)
+        return None if row is None or record is None else Kept(row, record)
+
+    async def add(
+        self,
+        id_digest: bytes,
+        host: str,
+        connection: Connection,
+        *,
+        issuer: str,
+        claims: Claims,
+        grant: Grant,
+        now: float,
+    ) -> Kept:
+        """Keeps a new session."""
+        record = Record(rules_version=connection.rules_version, claims=msgspec.json.encode(claims), grant=grant)
+        identity = identity_of(claims, issuer=issuer)
+        row = SessionRow(
+            key=id_digest,
+            host=host,
+            connection_id=connection.id,
+            epoch=connection.epoch,
+            issuer=issuer,
+            subject=identity.subject,
+            email=identity.email,
+            created_at=now,
+            last_seen=now,
+            expires_at=now + connection.max_seconds,
+            sealed=self._sealed(id_digest, record),
+            sid=sid_key(connection.id, grant.sid),
+            client_id=connection.client_id,
+        )
+        await self._store.save_session(row)
+        return Kept(row, record)
+
+    async def change(self, kept: Kept, record: Record, *, last_seen: float, email: str | None = None) -> Kept | None:
+        """Writes another record, if the row is still as it was read; None when it is not.
+
+        Args:
+            last_seen: As far as this relay knows.
+            email: None to leave it as it is.
+        """
+        before = kept.row
+        row = replace(
+            before,
+            sealed=self._sealed(before.key, record),
+            version=before.version + 1,
+            last_seen=max(before.last_seen, last_seen),
+            email=before.email if email is None else email,
+        )
+        return Kept(row, record) if await self._store.replace_session(row) else None
+
+    def _sealed(self, id_digest: bytes, record: Record) -> bytes:
+        return self._ring.seal(PURPOSE, id_digest.hex(), record).encode("ascii")
+
+    def _opened(self, row: SessionRow) -> Record | None:
+        plain = self._ring.open(PURPOSE, row.key.hex(), row.sealed.decode("latin-1"), MAX_SEALED)
+        if plain is None:
+            log.warning("a stored session cannot be opened: the key ring was replaced, or the row was changed")
+            return None
+        return msgspec.msgpack.decode(plain, type=Record)

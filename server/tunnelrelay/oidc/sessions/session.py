@@ -1,0 +1,263 @@
+"""One visitor signed in at one endpoint: what is kept of it, when it is over, and the header lines it comes to.
+
+Kept and found by `sessions.py`. The provider's tokens are in the stored `Record` only: a session in memory has none.
+"""
+
+import hashlib
+
+import msgspec
+
+from tunnelctl.oidc.base64url import unb64url
+from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
+from tunnelrelay.keys.assertion import ASSERTION_SECONDS, AssertionSigner
+from tunnelrelay.oidc.providers.token_request import Tokens
+from tunnelrelay.oidc.tokens.id_token import LEEWAY
+from tunnelrelay.oidc.tokens.identity import identity_fields, identity_of, weight_of
+from tunnelrelay.policy.fair_cache import ENTRY_BYTES
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.store.base import SessionRow
+
+MAX_ID_TOKEN = 12 * 1024
+"""Characters of an ID token that is kept: one with 200 groups by their ids, the most that Entra ID writes into it. A
+longer one is not, nor is any other token over its limit: the session goes on, and the provider is asked with what there
+is."""
+MAX_KEPT_TOKEN = 4 * 1024
+MAX_SID = 512
+MAX_ACR = 512
+MAX_TIME = 2.0**40
+"""Unix time, some 30,000 years on: the largest `auth_time` that is one. JSON has integers that no float holds."""
+TOUCH_SECONDS = 60.0
+"""Activity is written to the store at most this often per session, or each tenth of a shorter idle limit."""
+SESSION_BYTES = 1_000 + ENTRY_BYTES
+"""Memory of a session beside its claims, identity and fields."""
+GRACE_SECONDS = 30.0
+"""How long past its time a re-check may run before requests wait for it (or as long as the owner's interval, if that
+is shorter)."""
+NEVER = float("inf")
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the provider gave at a login, to ask it again and to sign out there. Everything is "" or None without it.
+
+    Attributes:
+        access_until: Unix time; 0 when the provider did not say.
+        sid: The provider's own session, by which it names this login when it ends it.
+        nonce: Of the login: an ID token that a refresh brings may repeat it and must not have another.
+        auth_time: When the visitor last proved who they are, Unix time.
+    """
+
+    refresh_token: str = ""
+    access_token: str = ""
+    access_until: float = 0.0
+    id_token: str = ""
+    sid: str = ""
+    nonce: str = ""
+    auth_time: float | None = None
+    acr: str = ""
+
+    def __repr__(self) -> str:
+        """Never the tokens."""
+        return "Grant(...)"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session's row holds sealed. Members after `claims` are younger than the first release's rows.
+
+    Attributes:
+        rules_version: Of the rules that admitted the claims.
+        claims: JSON, as rules and headers read them.
+        checked_at: When the provider last vouched for them; None for at login.
+        refreshing_since: A refresh token was sent and what came of it is not known yet. Whoever sent it takes the mark
+            away, also after a time-out; one that is found has a relay behind it that died, and ends the session:
+            providers end the whole login when a token comes twice.
+    """
+
+    rules_version: str
+    claims: bytes
+    grant: Grant = Grant()
+    checked_at: float | None = None
+    refreshing_since: float | None = None
+
+    def __repr__(self) -> str:
+        """Neither claims nor tokens."""
+        return "Record(...)"
+
+
+class Session:
+    """One visitor signed in at one endpoint.
+
+    Attributes:
+        id_digest: SHA-256 of the cookie's value; names the session wherever the cookie must not appear.
+        connection: The owner's configuration whose limits it goes by.
+        judged_by: The one under which these claims were last found good; None before the first time.
+        rules_version: Of the rules that last admitted these claims.
+        claims: What the provider said, as JSON, for rules that change later.
+        idle_seconds: Unused for this long, it is over.
+        expires_at: Absolute end, Unix time. Neither activity nor a refresh moves it.
+        version: Of the row these claims are from.
+        checked_at: When the provider last vouched for them.
+        is_askable: There is a token to ask the provider with.
+        recheck_at: From then on it is asked again; `NEVER` if it is not.
+        wait_at: From then on requests wait for its answer.
+        away_until: Until then it is known that it cannot be asked.
+        next_due: Until then a request needs no closer look. The only time the hot path compares besides idleness.
+        weight: Bytes of memory that it takes, with the fields that are made for the first request.
+    """
+
+    __slots__ = (
+        "_fields", "_sign_at", "_signer", "age_ends_at", "audience", "auth_time", "away_until", "checked_at", "claims",
+        "connection", "connection_id", "created_at", "epoch", "expires_at", "host", "id_digest", "identity",
+        "idle_seconds", "is_askable", "judged_by", "last_seen", "next_due", "recheck_at", "rules_version",
+        "touch_seconds", "version", "wait_at", "weight", "written_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, row: SessionRow, record: Record, *, audience: str, connection: Connection, signer: AssertionSigner
+    ) -> None:
+        self.id_digest = row.key
+        self.host = row.host
+        self.connection_id = row.connection_id
+        self.epoch = row.epoch
+        self.created_at = row.created_at
+        self.expires_at = row.expires_at
+        self.last_seen = self.written_at = row.last_seen
+        self.audience = audience
+        self.away_until = 0.0
+        self._signer = signer
+        self._fields, self._sign_at = b"", NEVER
+        self.connection = connection
+        self.renew(row, record)
+
+    def header_block(self, now: float) -> bytes:
+        """The identity as header lines, each ended by CRLF, assertion included; signed anew at half of its life."""
+        if now >= self._sign_at:
+            assertion = self._signer.sign(self.identity, audience=self.audience, now=now)
+            self._fields = identity_fields(self.identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii")
+            self._sign_at = now + ASSERTION_SECONDS / 2
+        return self._fields
+
+    def about(self) -> dict[str, str]:
+        """What an audit event says of it."""
+        identity = self.identity
+        return {
+            "host": self.host,
+            "connection": self.connection_id,
+            "subject": identity.subject,
+            "issuer": identity.issuer,
+        }
+
+    def adopt(self, connection: Connection) -> None:
+        """Goes by the owner's present limits. A longer life than was granted at login needs a new login."""
+        self.connection = connection
+        self.idle_seconds = connection.idle_seconds
+        self.touch_seconds = min(TOUCH_SECONDS, connection.idle_seconds / 10)
+        self.expires_at = min(self.expires_at, self.created_at + connection.max_seconds)
+        # A provider that does not say when the visitor proved who they are has seen them at the login, at the latest.
+        proved_at = self.created_at if self.auth_time is None else self.auth_time
+        # With the leeway a login has: else one that has just passed would be over at once, and begin anew for ever.
+        self.age_ends_at = NEVER if connection.max_age is None else proved_at + connection.max_age + LEEWAY
+        every = connection.recheck_seconds
+        due = self.checked_at + every if every and self.is_askable else NEVER
+        self.put_off(due, due + min(GRACE_SECONDS, every))
+
+    def renew(self, row: SessionRow, record: Record) -> None:
+        """Goes by what the row holds now."""
+        self.version = row.version
+        self.last_seen = max(self.last_seen, row.last_seen)
+        self.rules_version = record.rules_version
+        self.claims = record.claims
+        self.identity = identity_of(msgspec.json.decode(record.claims), issuer=row.issuer)
+        # Half of the claims' length again: msgspec leaves as much behind what it has written.
+        self.weight = SESSION_BYTES + len(self.claims) * 3 // 2 + weight_of(self.identity)
+        self.checked_at = self.created_at if record.checked_at is None else record.checked_at
+        self.auth_time = record.grant.auth_time
+        self.is_askable = bool(record.grant.refresh_token or record.grant.access_token)
+        self.away_until = 0.0
+        self.judged_by: Connection | None = None
+        self._sign_at = -NEVER
+        self.adopt(self.connection)
+
+    def refusal(self, connection: Connection) -> str:
+        """Why the rules do not admit these claims any more, "" when they do. They are judged once for each version."""
+        if self.rules_version == connection.rules_version:
+            return ""
+        refusal = connection.rules.admits(msgspec.json.decode(self.claims))
+        if refusal is not True:
+            return f"rules_{refusal.reason}"
+        self.rules_version = connection.rules_version
+        return ""
+
+    def ended_by(self, now: float) -> str:
+        """Which of its limits has passed, as a word for the audit log; "" for none."""
+        if now >= self.expires_at:
+            return "expired"
+        return "max_age" if now >= self.age_ends_at else ""
+
+    def is_idle(self, now: float) -> bool:
+        """Unused for too long, as far as this relay has seen."""
+        return now - self.last_seen > self.idle_seconds
+
+    def recheck_began(self) -> None:
+        """Requests go on with the old data until `wait_at`."""
+        self.next_due = min(self.expires_at, self.age_ends_at, self.wait_at)
+
+    def put_off(self, recheck_at: float, wait_at: float) -> None:
+        """The provider could not be asked: tries again later."""
+        self.recheck_at, self.wait_at = recheck_at, wait_at
+        self.next_due = min(self.expires_at, self.age_ends_at, recheck_at, wait_at)
+
+
+def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
+    """What is kept of a login's tokens, once the ID token has passed the check list. What is too long is left out."""
+    claims = claims_in(tokens.id_token)
+    grant = Grant(
+        sid=_short(claims.get("sid"), MAX_SID),
+        nonce=nonce,
+        auth_time=_time(claims.get("auth_time")),
+        acr=_short(claims.get("acr"), MAX_ACR),
+    )
+    return with_id_token(with_tokens(grant, tokens, now=now), tokens.id_token)
+
+
+def with_tokens(grant: Grant, tokens: Tokens, *, now: float) -> Grant:
+    """The grant after tokens came of which nothing was checked: the ID token among them is not looked at.
+
+    A refresh token that is not replaced stays good (RFC 6749 section 6).
+    """
+    refresh_token = _short(tokens.refresh_token, MAX_KEPT_TOKEN) if tokens.refresh_token else grant.refresh_token
+    return msgspec.structs.replace(
+        grant,
+        refresh_token=refresh_token,
+        access_token=_short(tokens.access_token, MAX_KEPT_TOKEN),
+        access_until=now + tokens.expires_in if tokens.expires_in else 0.0,
+    )
+
+
+def with_id_token(grant: Grant, id_token: str) -> Grant:
+    """The grant with an ID token that has passed the check list, "" in the place of one that is too long."""
+    return msgspec.structs.replace(grant, id_token=_short(id_token, MAX_ID_TOKEN))
+
+
+def claims_in(id_token: str) -> dict[str, object]:
+    """What an ID token says that was checked before; {} without one."""
+    payload = unb64url(id_token.split(".")[1]) if id_token.count(".") == 2 else None
+    try:
+        return {} if payload is None else parse_object(payload, max_bytes=len(payload))
+    except NotStrictJson:
+        return {}
+
+
+def sid_key(connection_id: str, sid: str) -> bytes | None:
+    """What stands in a row for the provider's session: it does not show who was signed in there. None without one."""
+    return hashlib.sha256(f"{connection_id}\0{sid}".encode(errors="replace")).digest() if sid else None
+
+
+def _time(value: object) -> float | None:
+    """Unix time as a number that can be reckoned with; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+        return None
+    return float(value)
+
+
+def _short(text: object, limit: int) -> str:
+    return text if isinstance(text, str) and len(text) <= limit else ""

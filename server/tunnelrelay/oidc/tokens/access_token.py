@@ -1,0 +1,133 @@
+"""The check list for tokens that programs show in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
+
+Whether a request carries such a token at all is told by `claimed_issuer`, on the sender's own word: it only picks whose
+keys the token is checked with. A token that is for none of these is the app's business and is never judged.
+"""
+
+from typing import Any
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.oidc.base64url import unb64url
+from tunnelctl.oidc.keys import KeySet
+from tunnelctl.oidc.metadata import Metadata
+from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
+from tunnelrelay.oidc.tokens.id_token import (
+    JWT_KIND,
+    LEEWAY,
+    MAX_HEADER,
+    TokenInvalid,
+    check_sign_in,
+    check_subject,
+    numeric_date,
+    signed_claims,
+    strictly,
+)
+from tunnelrelay.policy.rules import TokenIssuer
+
+MAX_BEARER = 16 * 1024
+"""Characters. Every request can bring a new one, and reading the worst of this size costs some 3 ms: less than an ID
+token may have, which comes once a login. What is longer is no token for the relay."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="bearer token",
+        limit=MAX_BEARER,
+        unit="bytes",
+        per="request",
+        when_full="it is the app's to judge: the endpoint asks for a login",
+        worst_bytes=0,
+    ),
+)
+KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
+"""`typ` of access tokens (RFC 9068 section 2.1), and of those made before there was one."""
+
+
+def may_be_token(authorization: bytes) -> bool:
+    """Whether the value of an `Authorization` field has the outer form of a JWT: cheap, and true for few others."""
+    return authorization[:7].lower() == b"bearer " and authorization.count(b".") == 2
+
+
+def token_in(authorization: bytes) -> str:
+    """The token in the value of an `Authorization` field with the scheme Bearer; "" when it holds none."""
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip(b" ").decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+
+def claimed_issuer(token: str) -> str:
+    """The `iss` a JWT claims to be from, unchecked; "" when it is no JWT, or names none."""
+    parts = token.split(".", 3) if len(token) <= MAX_BEARER and token.isascii() else []
+    if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
+        return ""
+    header, payload = unb64url(parts[0]), unb64url(parts[1])
+    try:
+        parse_object(header or b"", max_bytes=MAX_HEADER)
+        issuer = parse_object(payload or b"", max_bytes=MAX_BEARER).get("iss")
+    except NotStrictJson:
+        return ""
+    return issuer if isinstance(issuer, str) else ""
+
+
+def check_bearer_token(
+    token: str, metadata: Metadata, keys: KeySet, issuer: TokenIssuer, *, now: float
+) -> dict[str, Any]:
+    """The claims of a token that passed every check.
+
+    Args:
+        now: Unix time.
+
+    Raises:
+        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
+        TokenInvalid: Anything else.
+    """
+    with strictly():
+        claims, _ = signed_claims(token, keys, algorithms=metadata.algorithms, kinds=KINDS)
+        if claims.get("iss") != metadata.issuer:
+            raise TokenInvalid("its `iss` is not the issuer's name to the letter")
+        _check_audience(claims, issuer)
+        _check_times(claims, now)
+        _check_purpose(claims, issuer)
+        check_subject(claims)
+        # A strong or recent login that is asked of people (RFC 9470) is no stronger than the way around it.
+        asked = issuer.connection
+        check_sign_in(claims, max_age=asked.max_age, required_acr=asked.required_acr, now=now)
+    return claims
+
+
+def _check_audience(claims: dict[str, Any], issuer: TokenIssuer) -> None:
+    """One of ours must be named. A token for others as well must have been asked for by one of ours.
+
+    Any other service that is named may hold the token and could pass it on to us: fine for a client of the owner's, not
+    for one of a stranger at the same issuer.
+    """
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
+        raise TokenInvalid("its `aud` is missing or no list of texts")
+    if issuer.audiences.isdisjoint(audiences):
+        raise TokenInvalid("its `aud` is none that is accepted here")
+    asked_by = claims.get("azp", claims.get("client_id"))
+    if not issuer.audiences.issuperset(audiences) and (
+        not isinstance(asked_by, str) or asked_by not in issuer.audiences
+    ):
+        raise TokenInvalid("its `aud` names others too, and its `azp` is none that is accepted here")
+
+
+def _check_times(claims: dict[str, Any], now: float) -> None:
+    """`exp` is a must; however long the token has been good already does not matter."""
+    if now > numeric_date(claims, "exp") + LEEWAY:
+        raise TokenInvalid("it has expired")
+    for name in ("nbf", "iat"):
+        if name in claims and numeric_date(claims, name) > now + LEEWAY:
+            raise TokenInvalid(f"its `{name}` is in the future (is a clock wrong?)")
+
+
+def _check_purpose(claims: dict[str, Any], issuer: TokenIssuer) -> None:
+    """Refuses what was signed by the same keys for another purpose than to be shown here."""
+    if "events" in claims:
+        raise TokenInvalid("it is a logout token or another event")
+    if "cnf" in claims:
+        # Bound to a key its holder must prove to have (RFC 8705, RFC 9449): shown without proof, it may be stolen.
+        raise TokenInvalid("it is bound to a key (`cnf`), which cannot be proved here")
+    own_client = issuer.connection.client_id
+    if "nonce" in claims and (not own_client or claims["aud"] not in (own_client, [own_client])):
+        raise TokenInvalid("it is the ID token of a login at another client")
