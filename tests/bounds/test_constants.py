@@ -72,7 +72,6 @@ BY_REASON = {
         tunnelrelay.oidc.sessions.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
         tunnelrelay.oidc.sessions.rows: MAX_SEALED
         tunnelrelay.oidc.tokens.id_token: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
-        tunnelrelay.pages.catalogue: MAX_ACCEPT
         tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
         tunnelrelay.policy.bearer: MAX_ISSUERS MAX_AUDIENCES MAX_CLAIM_RULES MAX_TEXT
         tunnelrelay.policy.compile: MAX_NETWORKS

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tunnelrelay.pages.catalogue import english
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
+from tunnelrelay.pages.texts import say
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
 ROW = re.compile(r"\| `(\w+)` \| (\d{3}) \| `(\w+)` \| (.*) \| (.*) \|")
@@ -26,7 +26,7 @@ def test_no_error_is_documented_twice():
 @pytest.mark.parametrize("code", ERRORS)
 def test_status_source_meaning_and_advice_are_what_a_visitor_gets(code):
     kind = ERRORS[code]
-    said = (english().say(f"errors.{code}.message", host="HOST"), english().say(f"errors.{code}.hint"))
+    said = (say(f"errors.{code}.message", host="HOST"), say(f"errors.{code}.hint"))
     expected = (str(kind.status), kind.source, *said)
     assert ROWS[code].groups()[1:] == expected
 

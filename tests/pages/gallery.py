@@ -6,9 +6,7 @@ takes the pictures of docs/concepts/login.md anew.
 
 import asyncio
 import sys
-import tomllib
 from collections.abc import Callable, Iterable
-from importlib import resources
 from pathlib import Path
 
 from playwright.async_api import Page
@@ -17,7 +15,6 @@ from tests.support.browser import browsing
 from tests.support.tools import ARTIFACTS, ROOT
 from tunnelrelay.model import Reply
 from tunnelrelay.pages import login
-from tunnelrelay.pages.catalogue import Catalogue, english, speaking
 from tunnelrelay.pages.cookies import cookies_cleared, head_too_large
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.landing import landing_page
@@ -89,41 +86,6 @@ def pages(
     return found
 
 
-def english_source() -> dict[str, dict[str, object]]:
-    """The English file as it is written."""
-    file = resources.files("tunnelrelay.pages").joinpath("words", "en.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
-
-
-def pseudo() -> Catalogue:
-    """English with every text 40 % longer and no letter of plain ASCII: what is not translated stands out."""
-    accents = str.maketrans("aeiouncAEIOUNC", "áéíóúñçÁÉÍÓÚÑÇ")
-    return Catalogue("en-XA", "ltr", {key: _stretched(text, accents) for key, text in english().lines.items()})
-
-
-def _stretched(text: str, accents: dict[int, int]) -> str:
-    """Names in braces stay as they are."""
-    parts = text.replace("{", "\0{").replace("}", "}\0").split("\0")
-    marked = "".join(part if part.startswith("{") else part.translate(accents) for part in parts)
-    return f"[{marked}{' lorém ípsum'[: max(2, len(text) * 2 // 5)]}{'·' * max(0, len(text) * 2 // 5 - 12)}]"
-
-
-_HEBREW = str.maketrans("abcdefghijklmnopqrstuvwxyz", "אבגדהוזחטיכלמנסעפצקרשתאבגד")
-
-
-def mirrored() -> Catalogue:
-    """A language that runs from right to left."""
-
-    def turned(text: str) -> str:
-        parts = text.lower().replace("{", "\0{").replace("}", "}\0").split("\0")
-        return "".join(part if part.startswith("{") else part.translate(_HEBREW) for part in parts)
-
-    return Catalogue("he-XB", "rtl", {key: turned(text) for key, text in english().lines.items()})
-
-
-LANGUAGES: dict[str, Callable[[], Catalogue]] = {"en": english, "long": pseudo, "rtl": mirrored}
-
-
 async def show(page: Page, reply: Reply) -> None:
     """The page as a browser shows it, under its own security policy."""
     fields = {name.decode(): value.decode() for name, value in reply.fields if name != b"Retry-After"}
@@ -135,19 +97,16 @@ async def show(page: Page, reply: Reply) -> None:
 
 
 async def photograph(folder: Path, sizes: Iterable[tuple[int, int]]) -> None:
-    """Every page in every size, light and dark, in every language."""
+    """Every page in every size, light and dark."""
     async with browsing() as context:
         page = await context.new_page()
-        for language, catalogue in LANGUAGES.items():
-            with speaking(catalogue()):
-                written = {name: write() for name, write in pages().items()}
-            for name, reply in written.items():
-                for scheme in ("light", "dark"):
-                    await page.emulate_media(color_scheme=scheme)
-                    for width, height in sizes:
-                        await page.set_viewport_size({"width": width, "height": height})
-                        await show(page, reply)
-                        await page.screenshot(path=folder / f"{name}-{language}-{scheme}-{width}.png")
+        for name, write in pages().items():
+            for scheme in ("light", "dark"):
+                await page.emulate_media(color_scheme=scheme)
+                for width, height in sizes:
+                    await page.set_viewport_size({"width": width, "height": height})
+                    await show(page, write())
+                    await page.screenshot(path=folder / f"{name}-{scheme}-{width}.png")
 
 
 async def illustrate() -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.pages.reading import PageRead, fields, style_source
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.catalogue import english
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
+from tunnelrelay.pages.texts import say
 
 
 def reply(code: str, *, html: bool, host: str = "demo.tun.example", detail: str = "") -> Reply:
@@ -38,7 +38,7 @@ def test_people_get_a_page_that_says_the_same(code):
     assert answer.status == ERRORS[code].status
     assert fields(answer)["tunnel-error"] == code
     assert fields(answer)["content-type"] == "text/html; charset=utf-8"
-    said = [english().say(f"errors.{code}.{part}") for part in ("title", "hint")]
+    said = [say(f"errors.{code}.{part}") for part in ("title", "hint")]
     for words in (*said, code, "r-17", "demo.tun.example"):
         assert words in page.text
 

@@ -1,4 +1,4 @@
-"""The pages as people meet them: a phone, large letters, the keyboard, another language, long names."""
+"""The pages as people meet them: a phone, large letters, the keyboard, long names."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -6,12 +6,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tests.pages.gallery import HOSTILE, LANGUAGES, LONG_EMAIL, LONG_HOST, english, pages, show
+from tests.pages.gallery import HOSTILE, LONG_EMAIL, LONG_HOST, pages, show
 from tests.pages.test_style import TEXT, contrast
 from tests.support.axe import violations
 from tests.support.browser import browsing
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.catalogue import speaking
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -45,28 +44,26 @@ SHAPES = ("endpoint_offline", "relay_busy", "upstream_unreachable", "agent_bad_r
 """Errors that stand for all: with and without the drawing, a button, a long headline."""
 
 
-def written(language: str = "en", **filled: str) -> Iterable[tuple[str, Reply]]:
-    with speaking(LANGUAGES[language]()):
-        return [
-            (name, write())
-            for name, write in pages(**filled).items()
-            if not name.startswith("error-") or name.removeprefix("error-") in SHAPES
-        ]
+def written(**filled: str) -> Iterable[tuple[str, Reply]]:
+    return [
+        (name, write())
+        for name, write in pages(**filled).items()
+        if not name.startswith("error-") or name.removeprefix("error-") in SHAPES
+    ]
 
 
 async def test_no_errors_words_are_too_long_for_a_phone(browser: Page):
     await browser.set_viewport_size(PHONE)
-    with speaking(LANGUAGES["long"]()):
-        errors = {name: write() for name, write in pages().items() if name.startswith("error-")}
-    for name, reply in errors.items():
-        await show(browser, reply)
+    for name, write in pages().items():
+        if not name.startswith("error-"):
+            continue
+        await show(browser, write())
         assert await browser.evaluate(OVERFLOW) == [], name
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-async def test_on_a_phone_nothing_sticks_out_and_everything_can_be_hit(browser: Page, language: str):
+async def test_on_a_phone_nothing_sticks_out_and_everything_can_be_hit(browser: Page):
     await browser.set_viewport_size(PHONE)
-    for name, reply in written(language):
+    for name, reply in written():
         await show(browser, reply)
         assert await browser.evaluate(FITS), name
         assert await browser.evaluate(OVERFLOW) == [], name
@@ -78,7 +75,7 @@ async def test_on_a_phone_nothing_sticks_out_and_everything_can_be_hit(browser: 
 @pytest.mark.parametrize("size", [PHONE, NARROWEST, ZOOMED, DESK], ids=["phone", "narrowest", "zoomed", "desk"])
 async def test_long_names_and_large_letters_break_no_page(browser: Page, size):
     await browser.set_viewport_size(size)
-    for name, reply in written("long", host=LONG_HOST, who=LONG_EMAIL, owner=LONG_EMAIL, words="x" * 400):
+    for name, reply in written(host=LONG_HOST, who=LONG_EMAIL, owner=LONG_EMAIL, words="x" * 400):
         await show(browser, reply)
         assert await browser.evaluate(FITS), name
         assert await browser.evaluate(OVERFLOW) == [], name
@@ -173,17 +170,6 @@ async def test_axe_finds_nothing_to_complain_about(browser: Page, scheme):
             assert await violations(browser) == [], name
     finally:
         await browser.emulate_media(color_scheme="light")
-
-
-async def test_from_right_to_left_the_way_runs_from_right_to_left(browser: Page):
-    await browser.set_viewport_size(PHONE)
-    lefts = "[...document.querySelectorAll('.way li')].map(e => e.getBoundingClientRect().left)"
-    with speaking(LANGUAGES["rtl"]()):
-        await show(browser, pages()["error-endpoint_offline"]())
-    assert (await browser.evaluate(lefts)) == sorted(await browser.evaluate(lefts), reverse=True)
-    with speaking(english()):
-        await show(browser, pages()["error-endpoint_offline"]())
-    assert (await browser.evaluate(lefts)) == sorted(await browser.evaluate(lefts))
 
 
 async def test_on_paper_there_is_no_button_and_no_dark_ground(browser: Page):

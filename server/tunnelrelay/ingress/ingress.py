@@ -29,7 +29,6 @@ from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import Seen, TrafficLog
-from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
@@ -248,23 +247,21 @@ class Ingress:
 
     def error(self, code: str, request: Request, *, detail: str = "", retry_after: int = 0) -> Reply:
         """An error as the sender of the request can read it."""
-        with speaking(chosen(request.head.get(b"accept-language"))):
-            return error_reply(
-                code,
-                request_id=self.request_id(request.number),
-                host=request.host,
-                wants_html=wants_html(request.head),
-                detail=detail,
-                retry_after=retry_after,
-            )
+        return error_reply(
+            code,
+            request_id=self.request_id(request.number),
+            host=request.host,
+            wants_html=wants_html(request.head),
+            detail=detail,
+            retry_after=retry_after,
+        )
 
     def too_large(self, request: Request, sni: str | None) -> Reply:
         """The answer to a head that was read in part."""
         host = self.address.canonical_host(request.head.host) or ""
         request.host = host if sni in (None, host) else ""
         origin, request_id = self.address.url(host).encode(), self.request_id(request.number)
-        with speaking(chosen(request.head.get(b"accept-language"))):
-            return oversized_head.reply(request.head, host=request.host, origin=origin, request_id=request_id)
+        return oversized_head.reply(request.head, host=request.host, origin=origin, request_id=request_id)
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""

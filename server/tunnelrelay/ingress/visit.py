@@ -25,7 +25,6 @@ from tunnelrelay.ingress.outgoing import Outgoing
 from tunnelrelay.ingress.responses import code_of
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel
@@ -167,8 +166,7 @@ class Visit(Outgoing):
     async def _admit_slowly(self, endpoint: Endpoint, policy: Policy) -> None:
         request = self.request
         gate = self.ingress.gate
-        with speaking(chosen(request.head.get(b"accept-language"))):
-            outcome = await gate.decide(policy, request.head, request.host, self.peer, self.request_id)
+        outcome = await gate.decide(policy, request.head, request.host, self.peer, self.request_id)
         self._task = None
         current = self.ingress.registry.find(endpoint.host) or endpoint
         if isinstance(outcome, Reply):

@@ -6,9 +6,9 @@ the part of its head that it has read.
 """
 
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.catalogue import words
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import MAX_HOST, Form, Link, Page, clean, error_reply, page_reply
+from tunnelrelay.pages.texts import say
 
 CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
 
@@ -17,15 +17,15 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
     """The refusal; with the button where a browser shows it on a host we know."""
     if not host or not wants_html:
         return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html)
-    spoken, host = words(), clean(host, MAX_HOST)
+    host = clean(host, MAX_HOST)
     page = Page(
         status=ERRORS["head_too_large"].status,
-        title=spoken.say("pages.cookies_too_large.title"),
+        title=say("pages.cookies_too_large.title"),
         tone="problem",
         host=host,
-        text=spoken.say("pages.cookies_too_large.text", host=host),
-        hint=spoken.say("pages.cookies_too_large.hint"),
-        form=Form(CLEAR_COOKIES_PATH, spoken.say("buttons.clear_cookies")),
+        text=say("pages.cookies_too_large.text", host=host),
+        hint=say("pages.cookies_too_large.hint"),
+        form=Form(CLEAR_COOKIES_PATH, say("buttons.clear_cookies")),
         code="head_too_large",
         request_id=request_id,
     )
@@ -34,14 +34,14 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
 
 def cookies_cleared(*, host: str) -> Reply:
     """Clears them. Browsers clear the whole site's, so this is only for a visitor who has pressed the button."""
-    spoken, host = words(), clean(host, MAX_HOST)
+    host = clean(host, MAX_HOST)
     page = Page(
         status=200,
-        title=spoken.say("pages.cookies_cleared.title"),
+        title=say("pages.cookies_cleared.title"),
         tone="done",
         host=host,
-        text=spoken.say("pages.cookies_cleared.text", host=host),
-        hint=spoken.say("pages.cookies_cleared.hint"),
-        link=Link("/", spoken.say("buttons.go_on")),
+        text=say("pages.cookies_cleared.text", host=host),
+        hint=say("pages.cookies_cleared.hint"),
+        link=Link("/", say("buttons.go_on")),
     )
     return page_reply(page, ((b"Clear-Site-Data", b'"cookies"'),))

@@ -1,7 +1,7 @@
 """THE table of every error a visitor can be shown by the relay. docs/reference/errors.md tells the same to people.
 
-A code is a promise: scripts compare it, so it never changes its meaning. What is said about each stands in the
-catalogues (`words/`), under the same code; those words may be improved at any time.
+A code is a promise: scripts compare it, so it never changes its meaning. The texts of each are in `en.toml`, below
+`errors.` and the code; they may be improved at any time.
 """
 
 from dataclasses import dataclass

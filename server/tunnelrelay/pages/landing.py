@@ -1,8 +1,8 @@
 """The page at the relay's own domain."""
 
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.catalogue import words
 from tunnelrelay.pages.page import MAX_QUOTE, Link, Page, clean, page_reply
+from tunnelrelay.pages.texts import say
 
 
 def landing_page(*, url: str, dashboard: str) -> Reply:
@@ -12,15 +12,14 @@ def landing_page(*, url: str, dashboard: str) -> Reply:
         url: The relay's address as agents dial it.
         dashboard: The dashboard's address.
     """
-    spoken = words()
     page = Page(
         status=200,
-        title=spoken.say("pages.landing.title"),
+        title=say("pages.landing.title"),
         tone="plain",
-        text=spoken.say("pages.landing.text"),
-        command_label=spoken.say("pages.landing.command_label"),
+        text=say("pages.landing.text"),
+        command_label=say("pages.landing.command_label"),
         command=clean(f"tunnel http 3000 --relay {url}", MAX_QUOTE),
-        hint=spoken.say("pages.landing.hint"),
-        link=Link(dashboard, spoken.say("buttons.dashboard")),
+        hint=say("pages.landing.hint"),
+        link=Link(dashboard, say("buttons.dashboard")),
     )
     return page_reply(page)

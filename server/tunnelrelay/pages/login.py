@@ -3,7 +3,6 @@
 from typing import Literal
 
 from tunnelrelay.model import Field, Reply
-from tunnelrelay.pages.catalogue import words
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import (
     LOGIN_HOPS,
@@ -21,6 +20,7 @@ from tunnelrelay.pages.page import (
     page_reply,
     tone_of,
 )
+from tunnelrelay.pages.texts import say
 
 USE_ANOTHER_PATH = "/_tunnel/switch"
 """Where the form "use another account" is sent, at the endpoint's own host."""
@@ -33,23 +33,24 @@ _PROVIDERS_FAULT = frozenset(
 DeclinedCode = Literal["access_denied", "login_unfinished", "login_misconfigured", "provider_busy", "provider_error"]
 """What a provider's error comes to: the visitor's doing (the first two), the setup's fault, or the provider's own."""
 
-_ABOUT = {
+About = Literal[
+    "",
     # The visitor's doing: `login_unfinished`
-    "account": ("text_account", "hint_account"),
-    "cancelled": ("text_cancelled", "hint_cancelled"),
-    "consent": ("text_consent", "hint_consent"),
-    "expired": ("text_expired", "hint_expired"),
-    "interaction": ("text_interaction", "hint_interaction"),
-    "login": ("text_login", "hint_login"),
-    "strength": ("text_strength", "hint_strength"),
+    "account",
+    "cancelled",
+    "consent",
+    "expired",
+    "interaction",
+    "login",
+    "strength",
     # The setup's fault: `login_misconfigured`
-    "client": ("text_client", "hint_client"),
-    "refused": ("text_refused", "hint_refused"),
-    "request": ("text_request", "hint_request"),
-    "scope": ("text_scope", "hint_scope"),
-    "untrusted": ("text_untrusted", "hint_untrusted"),
-}
-"""The words of each case, in the catalogue below `pages.` and the error's code."""
+    "client",
+    "refused",
+    "request",
+    "scope",
+    "untrusted",
+]
+"""Cases with texts of their own, `text_CASE` and `hint_CASE` in `en.toml` below `pages.` and the error's code."""
 
 
 def login_page(
@@ -75,19 +76,19 @@ def login_page(
         text: What happened, when more is known than the code says.
         hint: What to do then.
     """
-    kind, spoken = ERRORS[code], words()
+    kind = ERRORS[code]
     host = clean(host, MAX_HOST)
     page = Page(
         status=kind.status,
-        title=spoken.say(f"errors.{code}.title"),
+        title=say(f"errors.{code}.title"),
         tone=tone_of(kind),
         host=host,
-        text=text or message_of(spoken, code, host),
+        text=text or message_of(code, host),
         quote=clean(quote, MAX_QUOTE),
-        quote_by=spoken.say("labels.provider_says") if quote else "",
+        quote_by=say("labels.provider_says") if quote else "",
         way=Way(LOGIN_HOPS, "provider") if code in _PROVIDERS_FAULT else None,
         facts=(*facts, *_whom_to_ask(owner)),
-        hint=hint or spoken.say(f"errors.{code}.hint"),
+        hint=hint or say(f"errors.{code}.hint"),
         link=link,
         form=form,
         code=code,
@@ -115,7 +116,7 @@ def stray_answer(code: str, *, request_id: str, host: str, home: str, address: s
         address: Where the visitor wanted to go; "" when that is not known for sure.
     """
     where = address or home
-    link = Link(where, words().say("buttons.start_again" if address else "buttons.relay")) if where else None
+    link = Link(where, say("buttons.start_again" if address else "buttons.relay")) if where else None
     return login_page(code, request_id=request_id, host=host, link=link)
 
 
@@ -131,7 +132,7 @@ def start_again(*, request_id: str, host: str, path: str = "/", fields: tuple[Fi
 
 def declined(
     code: DeclinedCode,
-    about: str = "",
+    about: About = "",
     *,
     request_id: str,
     host: str,
@@ -145,19 +146,19 @@ def declined(
     """The provider answered with an error, or cannot be used as it is set up.
 
     Args:
-        about: Which words say what happened, a key of `_ABOUT`; "" for the code's own.
+        about: Which texts say what happened; "" for the code's own.
         path: Where the visitor wanted to go; the button leads there.
         error, description: The provider's own words.
         form: How to sign in with another account, where that is possible.
     """
-    spoken, shown = words(), clean(host, MAX_HOST)
+    shown = clean(host, MAX_HOST)
     return login_page(
         code,
         request_id=request_id,
         host=host,
         owner=owner,
-        text=spoken.say(f"pages.{code}.{_ABOUT[about][0]}", host=shown) if about else "",
-        hint=spoken.say(f"pages.{code}.{_ABOUT[about][1]}") if about else "",
+        text=say(f"pages.{code}.text_{about}", host=shown) if about else "",
+        hint=say(f"pages.{code}.hint_{about}") if about else "",
         quote=": ".join(text for text in (error, description) if text),
         link=_own_link(path, "try_again"),
         form=form,
@@ -217,14 +218,14 @@ def not_admitted(
         is_unverified: It is only that the provider does not say that the account's e-mail address is verified.
         form: How to sign in with another account (`use_another`), where that is possible.
     """
-    spoken, shown = words(), clean(host, MAX_HOST)
+    shown = clean(host, MAX_HOST)
     return login_page(
         "not_admitted",
         request_id=request_id,
         host=host,
         owner=owner,
-        text=spoken.say("pages.not_admitted.text_unverified", host=shown) if is_unverified else "",
-        hint=spoken.say("pages.not_admitted.hint_unverified") if is_unverified else "",
+        text=say("pages.not_admitted.text_unverified", host=shown) if is_unverified else "",
+        hint=say("pages.not_admitted.hint_unverified") if is_unverified else "",
         facts=_as_whom(who),
         link=None if form else _home("try_again"),
         form=form,
@@ -239,7 +240,7 @@ def use_another(*, token: str, provider: str) -> Form:
         token: What proves that the form came from our page.
         provider: The provider's authorization endpoint, where the answer leads.
     """
-    return Form(USE_ANOTHER_PATH, words().say("buttons.use_another"), (("token", token),), (provider,))
+    return Form(USE_ANOTHER_PATH, say("buttons.use_another"), (("token", token),), (provider,))
 
 
 def busy(*, request_id: str, host: str) -> Reply:
@@ -269,15 +270,14 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
     Args:
         path: The request's target in origin-form; the link opens it with GET.
     """
-    spoken = words()
     page = Page(
         status=401,
-        title=spoken.say("pages.form_not_sent.title"),
+        title=say("pages.form_not_sent.title"),
         tone="locked",
         host=clean(host, MAX_HOST),
-        text=spoken.say("pages.form_not_sent.text"),
-        hint=spoken.say("pages.form_not_sent.hint"),
-        link=Link(_own_path(path), spoken.say("buttons.sign_in")),
+        text=say("pages.form_not_sent.text"),
+        hint=say("pages.form_not_sent.hint"),
+        link=Link(_own_path(path), say("buttons.sign_in")),
         code="login_required",
         request_id=request_id,
     )
@@ -286,14 +286,13 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
 
 def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
     """A page behind a login was asked for inside another page, where no login may show."""
-    spoken = words()
     page = Page(
         status=401,
-        title=spoken.say("pages.frame.title"),
+        title=say("pages.frame.title"),
         tone="locked",
         host=clean(host, MAX_HOST),
-        text=spoken.say("pages.frame.text"),
-        link=Link(_own_path(path), spoken.say("buttons.open_outside"), leaves_frame=True),
+        text=say("pages.frame.text"),
+        link=Link(_own_path(path), say("buttons.open_outside"), leaves_frame=True),
         code="login_required",
         request_id=request_id,
         may_be_framed=True,
@@ -310,15 +309,15 @@ def sign_in_again(
     fields: tuple[Field, ...] = (),
 ) -> Reply:
     """A sign-in that is not good enough for this endpoint, though it may be for others."""
-    spoken, host = words(), clean(host, MAX_HOST)
+    host = clean(host, MAX_HOST)
     page = Page(
         status=401,
-        title=spoken.say("pages.sign_in_again.title"),
+        title=say("pages.sign_in_again.title"),
         tone="locked",
         host=host,
-        text=spoken.say(f"pages.sign_in_again.text_{reason}", host=host),
-        hint=spoken.say("pages.sign_in_again.hint"),
-        link=Link(_own_path(path), spoken.say("buttons.sign_in_again")),
+        text=say(f"pages.sign_in_again.text_{reason}", host=host),
+        hint=say("pages.sign_in_again.hint"),
+        link=Link(_own_path(path), say("buttons.sign_in_again")),
         code="login_required",
         request_id=request_id,
     )
@@ -327,13 +326,13 @@ def sign_in_again(
 
 def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
     """Asks before logging out, so that no image or link of another page can do it."""
-    spoken, host = words(), clean(host, MAX_HOST)
+    host = clean(host, MAX_HOST)
     page = Page(
         status=200,
-        title=spoken.say("pages.sign_out.title"),
+        title=say("pages.sign_out.title"),
         tone="ask",
         host=host,
-        text=spoken.say("pages.sign_out.text", host=host),
+        text=say("pages.sign_out.text", host=host),
         facts=_as_whom(who) if who else (),
         form=form,
         link=_home("stay"),
@@ -348,9 +347,8 @@ def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[s
         everywhere: Name of a second button, which signs out at the provider too; "" for none.
         leads_to: The provider's own sign-out, where the second button goes.
     """
-    spoken = words()
-    second = Submit(everywhere, spoken.say("buttons.sign_out_everywhere")) if everywhere else None
-    return Form(action, spoken.say("buttons.sign_out"), (("token", token),), leads_to, second)
+    second = Submit(everywhere, say("buttons.sign_out_everywhere")) if everywhere else None
+    return Form(action, say("buttons.sign_out"), (("token", token),), leads_to, second)
 
 
 def logged_out(
@@ -367,16 +365,16 @@ def logged_out(
         provider_sign_out: The provider's own sign-out page, where there is one.
     """
     key = "_everywhere" if is_everywhere else ""
-    spoken, host, there = words(), clean(host, MAX_HOST), outside(provider_sign_out)
+    host, there = clean(host, MAX_HOST), outside(provider_sign_out)
     page = Page(
         status=200,
-        title=spoken.say("pages.signed_out.title"),
+        title=say("pages.signed_out.title"),
         tone="done",
         host=host,
-        text=spoken.say(f"pages.signed_out.text{key}", host=host),
-        hint=spoken.say(f"pages.signed_out.hint{key}"),
+        text=say(f"pages.signed_out.text{key}", host=host),
+        hint=say(f"pages.signed_out.hint{key}"),
         link=_home("sign_in_again"),
-        second_link=Link(there, spoken.say("buttons.sign_out_at_provider")) if there else None,
+        second_link=Link(there, say("buttons.sign_out_at_provider")) if there else None,
     )
     return page_reply(page, fields)
 
@@ -386,15 +384,15 @@ def _home(button: str) -> Link:
 
 
 def _own_link(path: str, button: str) -> Link:
-    return Link(_own_path(path), words().say(f"buttons.{button}"))
+    return Link(_own_path(path), say(f"buttons.{button}"))
 
 
 def _as_whom(who: str) -> tuple[tuple[str, str], ...]:
-    return ((words().say("labels.account"), clean(who, MAX_QUOTE)),)
+    return ((say("labels.account"), clean(who, MAX_QUOTE)),)
 
 
 def _whom_to_ask(owner: str) -> tuple[tuple[str, str], ...]:
-    return () if owner in _UNNAMED_OWNERS else ((words().say("labels.owner"), clean(owner, MAX_QUOTE)),)
+    return () if owner in _UNNAMED_OWNERS else ((say("labels.owner"), clean(owner, MAX_QUOTE)),)
 
 
 def _own_path(path: str) -> str:

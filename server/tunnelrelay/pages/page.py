@@ -1,4 +1,4 @@
-"""Writes the relay's own answers: pages for people, JSON for programs. What they say comes from the catalogues.
+"""Write the relay's own answers: pages for people, JSON for programs. Their texts are in `en.toml`.
 
 A page runs no script, loads nothing, and may not be framed; its one inline style is allowed by its hash. Everything
 that did not come from this package (host names, a provider's words, an agent's) is cut, cleaned and escaped here.
@@ -18,8 +18,8 @@ import msgspec
 from markupsafe import Markup
 
 from tunnelrelay.model import Field, Reply
-from tunnelrelay.pages.catalogue import Catalogue, english, words
 from tunnelrelay.pages.errors import ERRORS, ErrorKind
+from tunnelrelay.pages.texts import say
 
 MAX_QUOTE = 300
 """Characters of anybody else's words that are shown: enough for a reason, too few for a message of their own."""
@@ -39,7 +39,7 @@ class Way:
     """The way of a request, as the pages draw it.
 
     Attributes:
-        hops: Stations in order, by their keys in the catalogues.
+        hops: Stations in order, by their keys below `way.` in `en.toml`.
         broken: The one where it ended.
     """
 
@@ -159,19 +159,18 @@ def error_reply(
         fields = (*fields, (b"Retry-After", b"%d" % seconds))
     if not wants_html:
         return _json_reply(kind, detail, host, request_id, fields)
-    spoken = words()
     page = Page(
         status=kind.status,
-        title=spoken.say(f"errors.{code}.title"),
+        title=say(f"errors.{code}.title"),
         tone=tone_of(kind),
         host=host,
-        text=message_of(spoken, code, host),
+        text=message_of(code, host),
         quote=detail,
-        quote_by=spoken.say("labels.agent_says") if detail else "",
+        quote_by=say("labels.agent_says") if detail else "",
         way=way_of(kind),
-        hint=spoken.say(f"errors.{code}.hint"),
+        hint=say(f"errors.{code}.hint"),
         # An empty reference is the page's own address.
-        link=Link("" if kind.way_on == "try_again" else "/", spoken.say(f"buttons.{kind.way_on}")),
+        link=Link("" if kind.way_on == "try_again" else "/", say(f"buttons.{kind.way_on}")),
         code=code,
         request_id=request_id,
     )
@@ -180,8 +179,7 @@ def error_reply(
 
 def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
     """Returns a page with the header fields that keep it harmless."""
-    spoken = words()
-    html = _template().render(page=page, words=spoken, hops=_hops(page.way, spoken), sign=_signs()[page.tone])
+    html = _template().render(page=page, hops=_hops(page.way), sign=_signs()[page.tone])
     code = ((b"Tunnel-Error", page.code.encode()),) if page.code else ()
     safety = (
         (b"Content-Security-Policy", _security_policy(page).encode()),
@@ -191,15 +189,14 @@ def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
     )
     content = (
         (b"Content-Type", b"text/html; charset=utf-8"),
-        (b"Content-Language", spoken.language.encode("ascii")),
-        (b"Vary", b"Accept-Language"),
+        (b"Content-Language", b"en"),
     )
     return Reply(page.status, (*content, *_common_fields(), *code, *safety, *fields), html.encode())
 
 
-def message_of(spoken: Catalogue, code: str, host: str) -> str:
+def message_of(code: str, host: str) -> str:
     """Returns an error's message with the host in its place."""
-    return spoken.say(f"errors.{code}.message", host=host or spoken.say("labels.unnamed_host"))
+    return say(f"errors.{code}.message", host=host or say("labels.unnamed_host"))
 
 
 def tone_of(kind: ErrorKind) -> Tone:
@@ -230,24 +227,23 @@ def outside(url: str) -> str:
     return url if len(url) <= MAX_OUTSIDE and _OUTSIDE.fullmatch(url) else ""
 
 
-def _hops(way: Way | None, spoken: Catalogue) -> list[tuple[str, str, str]]:
+def _hops(way: Way | None) -> list[tuple[str, str, str]]:
     """Each station of a way: how it is drawn, what is written below it, and what is read out."""
     if way is None:
         return []
     broken = way.hops.index(way.broken)
     states = ["reached"] * broken + ["broken"] + ["beyond"] * (len(way.hops) - broken - 1)
-    names = [spoken.say(f"way.{hop}") for hop in way.hops]
-    return [(state, name, spoken.say(f"way.{state}", hop=name)) for state, name in zip(states, names, strict=True)]
+    names = [say(f"way.{hop}") for hop in way.hops]
+    return [(state, name, say(f"way.{state}", hop=name)) for state, name in zip(states, names, strict=True)]
 
 
 def _json_reply(kind: ErrorKind, detail: str, host: str, request_id: str, fields: tuple[Field, ...]) -> Reply:
-    """English whatever the visitor reads: programs log it, and a search for it should find it."""
-    message = message_of(english(), kind.code, host)
+    message = message_of(kind.code, host)
     error = {
         "code": kind.code,
         "source": kind.source,
         "message": f"{message} ({detail})" if detail else message,
-        "hint": english().say(f"errors.{kind.code}.hint"),
+        "hint": say(f"errors.{kind.code}.hint"),
         "request_id": request_id,
     }
     content = (b"Content-Type", b"application/json")
@@ -293,4 +289,4 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html", globals={"style": Markup(_file("style.css"))})  # noqa: S704 (our own)
+    return environment.get_template("page.html", globals={"style": Markup(_file("style.css")), "say": say})  # noqa: S704 (our own)

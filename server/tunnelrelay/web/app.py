@@ -23,7 +23,6 @@ from tunnelrelay.oidc.login.login import Login
 from tunnelrelay.oidc.login.outcomes import redirect
 from tunnelrelay.oidc.logout.logout import Logout
 from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
-from tunnelrelay.pages.catalogue import chosen, speaking
 from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.web.login_pages import LoginPages
@@ -90,7 +89,6 @@ class WebApp:
             if hsts:
                 send = _with_field(send, (b"strict-transport-security", hsts))
             inside = inside_of(scope)
-            languages = b",".join(field_values(scope, b"accept-language"))
             # People sign in to the dashboard, and out of it, as at every endpoint.
             is_login = inside.kind == "dashboard" and scope["path"].startswith(RESERVED)
             kind = "endpoint" if is_login else inside.kind
@@ -99,8 +97,7 @@ class WebApp:
                 # A worker planted below our paths would answer them in our place.
                 app = _no_script
             try:
-                with speaking(chosen(languages)):
-                    await app(scope, receive, send)
+                await app(scope, receive, send)
             except Exception:
                 # Starlette has answered with `_broken` and raises once more: the one place where it ends.
                 log.exception("own page failed: request_id=%s", inside.request_id)

@@ -8,7 +8,7 @@ have words of their own beside them.
 import re
 from dataclasses import dataclass
 
-from tunnelrelay.pages.login import DeclinedCode
+from tunnelrelay.pages.login import About, DeclinedCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Declined:
     """
 
     page: DeclinedCode
-    about: str = ""
+    about: About = ""
 
     @property
     def is_the_persons(self) -> bool:

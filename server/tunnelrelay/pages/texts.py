@@ -1,0 +1,33 @@
+"""The texts of the pages, by dotted key. They stand in `en.toml`, apart from the code."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+def say(key: str, **values: str) -> str:
+    """Return the text of a key, such as `errors.relay_busy.title`, with its `{names}` filled in.
+
+    A value is inserted as it is: braces in it are text. Escaping for HTML is the template's part.
+
+    Raises:
+        KeyError: No such text, or a name of it without a value.
+    """
+    return texts()[key].format_map(values)
+
+
+@cache
+def texts() -> Mapping[str, str]:
+    """Every text by its dotted key."""
+    source = resources.files("tunnelrelay.pages").joinpath("en.toml").read_text(encoding="utf-8")
+    return dict(_flat("", tomllib.loads(source)))
+
+
+def _flat(prefix: str, section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in section.items():
+        if isinstance(value, str):
+            yield f"{prefix}{name}", value
+        else:
+            yield from _flat(f"{prefix}{name}.", value)
