@@ -89,9 +89,8 @@ BY_REASON = {
         tunnelctl.link.dial: MAX_WAIT
         tunnelctl.link.pacing: MAX_FRAMES_PER_TURN MAX_IDLE_FRAMES
         tunnelctl.oidc.judge_issuer: MAX_CANDIDATES
-        tunnelctl.wire.receiver: MAX_PINNING
         tunnelctl.wire.scheduler: MAX_SMALL MAX_DIRECT MAX_DIRECT_BESIDE
-        tunnelctl.wire.session: MAX_FRAMES_AT_ONCE
+        tunnelctl.wire.session: MAX_FRAMES_AT_ONCE MAX_PINNING
         tunnelrelay.agents.remember: MAX_AT_ONCE
         tunnelrelay.audit_log: MAX_BATCH
         tunnelrelay.dashboard.sse: MAX_REST_SECONDS

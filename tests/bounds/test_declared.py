@@ -44,11 +44,10 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.keys.keyring:KeyRing._ciphers": "the relay's own keys: MAX_MASTERS",
     "tunnelrelay.keys.keyring:KeyRing._digest_keys": "one key for each purpose of the program",
     # No more than something else that is declared.
-    "tunnelctl.wire.sender:Sender._streams": "max_streams of the session",
-    "tunnelctl.wire.sender:Sender._grants": "one for each open stream",
+    "tunnelctl.wire.session:Session._streams": "max_streams of the session",
+    "tunnelctl.wire.session:Session._grants": "one for each open stream",
     "tunnelctl.wire.scheduler:Scheduler._ring": "one for each open stream",
     "tunnelctl.wire.scheduler:Scheduler._ready": "MAX_DIRECT, max_unsent_answers, and one grant for each stream",
-    "tunnelctl.wire.sender:Sender._events": "what one call of receive_data or data_to_send made",
     "tunnelctl.wire.session:Session._events": "what one call of receive_data or data_to_send made",
     "tunnelctl.wire.session:Session._partial": "one frame that is not here whole, or what one message left unread",
     "tunnelctl.wire.heartbeat:Heartbeat._sent": "max_unanswered_pings",

@@ -244,7 +244,7 @@ class Link(asyncio.Protocol):
             self._schedule()
 
     def send(self, message: Message, *, is_optional: bool = False) -> None:
-        """Send a control message; `is_optional` as for `Sender.send_control`."""
+        """Send a control message; `is_optional` as for `Session.send_control`."""
         self.session.send_control(message, is_optional=is_optional)
         self._schedule()
 
