@@ -1,4 +1,7 @@
-"""Style, scripts and icon: served from the package under names that change with their content, kept for ever."""
+"""Serve styles, scripts and the icon from the package, under names that carry a hash of their content.
+
+Not Starlette's StaticFiles: it reads each file from the disk in a thread, and takes its media type from the machine.
+"""
 
 import functools
 import hashlib
@@ -9,26 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 PATH = "/assets/"
-_TYPES = {
-    "app.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "htmx.js": "text/javascript; charset=utf-8",
-    "sse.js": "text/javascript; charset=utf-8",
-    "lists.css": "text/css; charset=utf-8",
-    "traffic.css": "text/css; charset=utf-8",
-    "traffic.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
-"""Everything that is served; nothing else in the folder is."""
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+"""What is served, by the file's ending; nothing else in the folder is."""
 
 
 def url_of(name: str) -> str:
-    """Where an asset is, by its file's name."""
+    """Return the path of an asset."""
     return PATH + _hashed(name)
 
 
 def route() -> Route:
-    """Serves them to anybody: there is nothing in them."""
+    """Serve the assets, which hold no secrets, without a sign-in."""
     return Route(PATH + "{name}", _serve, methods=["GET"])
 
 
@@ -37,7 +31,7 @@ async def _serve(request: Request) -> Response:
     if name is None:
         return Response(status_code=404)
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(_content(name), headers=headers, media_type=_TYPES[name])
+    return Response(_content(name), headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
 
 
 @functools.cache
@@ -53,4 +47,5 @@ def _hashed(name: str) -> str:
 
 @functools.cache
 def _by_hash() -> dict[str, str]:
-    return {_hashed(name): name for name in _TYPES}
+    names = (file.name for file in resources.files("tunnelrelay.dashboard").joinpath("static").iterdir())
+    return {_hashed(name): name for name in names if name.rpartition(".")[2] in _TYPES}

@@ -1,10 +1,11 @@
-"""Pieces of a page that stay true without a reload: an event stream that sends each again when it has changed.
+"""Event streams that keep pieces of a page up to date: each is sent again when it has changed.
 
 A page says `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the stream's
-handler returns `stream(asked, topics, {"tunnels": render})`, where `render` gives the piece's HTML as it is now.
+handler returns `stream(asked, topics, {"tunnels": render})`, where `render` writes the piece's HTML as it is now.
 
-The user is looked up anew all the time: a stream ends within `LOOK_SECONDS` of their signing out. The task is the
-response's own, which the server cancels when the browser goes or the relay stops.
+The user is looked up again all the time: a stream ends within `LOOK_SECONDS` of their signing out. It runs in the
+response's own task, which the server cancels when the browser goes or the relay stops. Not sse-starlette: it would save
+ten lines, and it replaces uvicorn's signal handler on import and runs tasks of its own beside each stream.
 """
 
 import asyncio
@@ -19,37 +20,37 @@ from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.traffic import Changes
 
 LOOK_SECONDS = 2.0
-"""How often it is looked at what nothing tells of: figures, and whether the session is still good (5 s, row 145)."""
+"""How often a stream checks what it gets no notice of: figures, and whether the session is still good."""
 REST_FACTOR, MAX_REST_SECONDS = 50.0, 5.0
-"""A stream rests so many times as long as its pieces took to write: the relay's visitors wait meanwhile, and whoever
-has a thousand endpoints, and changes them all the time, must not have them wait for him."""
+"""A stream rests this many times as long as its pieces took to write, because writing them blocks the relay's loop:
+a user with a thousand endpoints that change all the time must not slow visitors down."""
 PING_SECONDS = 15.0
-"""How long a stream may be silent: proxies close what says nothing for 30 to 60 s."""
+"""How long a stream may be silent: proxies close connections that are silent for 30 to 60 s."""
 OVER = "over"
-"""The event that says that there is nothing to see here any more; the page loads itself anew then."""
+"""The last event of a stream; the page reloads itself on it."""
 
 _TIMES = re.compile(r"(<time [^>]*>)[^<]*")
-"""How long ago something was changes all the time; the page tells that by itself."""
+"""A relative time. It changes all the time and the page's script updates it, so it does not count as a change."""
 _HEADERS = {"X-Accel-Buffering": "no"}
-"""Asks an nginx in front of the relay to pass on events as they come."""
+"""Tells an nginx in front of the relay not to buffer events."""
 
 Render = Callable[[], Awaitable[str]]
 
 
 def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) -> Response:
-    """The answer to an `EventSource`.
+    """Return the response to an `EventSource`.
 
     Args:
-        topics: What to be woken by; see `observe.feed`.
-        pieces: How to write each piece, by the name of its event. A `ManageError` ends the stream: what it was about is
-            gone, or no longer theirs.
+        topics: Topics of `observe.feed` whose changes make the stream write its pieces again.
+        pieces: A function that writes each piece, by the name of its event. A `ManageError` ends the stream: its
+            subject is gone, or no longer the user's.
     """
     changes = asked.deps.services.traffic.follow(asked.actor, *topics)
     return StreamingResponse(_events(asked, changes, pieces), media_type="text/event-stream", headers=_HEADERS)
 
 
 def event(name: str, data: str) -> str:
-    """One event as it is sent."""
+    """Return one event in its wire form."""
     lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
     return f"event: {name}\n{lines}\n"
 
@@ -84,7 +85,7 @@ async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) 
 
 
 async def _change_or_look(changes: Changes, seconds: float) -> None:
-    """Returns when something has changed, and after so many seconds whatever happens."""
+    """Wait for a change, at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await anext(aiter(changes), None)
@@ -93,6 +94,6 @@ async def _change_or_look(changes: Changes, seconds: float) -> None:
 
 
 async def _is_signed_in(asked: Asked) -> bool:
-    """Whether they are still who they were: a user who is no administrator any more sees less from now on."""
+    """Whether the same user is signed in with the same role; with a lesser role the page must be loaded again."""
     now = await current_user(asked.deps, asked.request.scope)
     return now is not None and now.actor == asked.actor
