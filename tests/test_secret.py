@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelctl.secret import REDACTED, Secret, redact
 
 CANARY = "canary-7b1e-of-the-tests"
@@ -53,8 +54,8 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize("text", SHAPES)
-@pytest.mark.parametrize("around", ["{}", "before {} after", "a=b&{}", "{}\nnext line"])
+@every("text", SHAPES)
+@every("around", ["{}", "before {} after", "a=b&{}", "{}\nnext line"])
 def test_what_is_shaped_like_a_secret_is_taken_out(text, around):
     """Row 158."""
     shown = redact(around.format(text))

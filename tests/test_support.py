@@ -1,6 +1,8 @@
 """The tests' own tools are held to their claims: a broken tool would make other tests pass for nothing."""
 
+import asyncio
 import hashlib
+import inspect
 import json
 import signal
 
@@ -9,6 +11,7 @@ from websockets.asyncio.client import connect as websocket
 
 from tests.support import ports, processes, raw_http
 from tests.support.app_routes import SECRET, blocks_of, digest_of, sample_app
+from tests.support.every import every
 
 
 def test_a_free_port_can_be_bound_and_two_of_them_differ():
@@ -114,3 +117,33 @@ def test_a_child_that_dies_before_its_line_is_reported_with_its_output():
 
     with pytest.raises(AssertionError, match="no luck"):
         child.wait_for_record("ready")
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_table_of_cases_is_run_to_its_end_and_fails_with_each_case_that_fails(is_async):
+    seen = []
+
+    @every("number, least", [(1, 2), (3, 2), (0, 2)])
+    def plain(fixture, number, least):
+        seen.append((fixture, number))
+        assert number >= least
+
+    @every("number, least", [(1, 2), (3, 2), (0, 2)])
+    async def waiting(fixture, number, least):
+        seen.append((fixture, number))
+        assert number >= least
+
+    with pytest.raises(ExceptionGroup, match="2 of 3 cases") as told:
+        asyncio.run(waiting("f")) if is_async else plain("f")
+
+    assert seen == [("f", 1), ("f", 3), ("f", 0)]
+    assert [error.__notes__ for error in told.value.exceptions] == [
+        ["case: number=1, least=2"],
+        ["case: number=0, least=2"],
+    ]
+    assert list(inspect.signature(waiting if is_async else plain).parameters) == ["fixture"]
+
+
+def test_a_table_of_cases_is_not_empty():
+    with pytest.raises(AssertionError):
+        every("number", [])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.every import every
 from tunnelctl.wire.messages import Bind
 from tunnelrelay.address import RESERVED_LABELS, PublicAddress
 from tunnelrelay.agents.names import RANDOM_LENGTH, NameRefused, choose_host, is_random, why_taken
@@ -20,7 +21,7 @@ def ask(**where: str) -> str | NameRefused:
     return choose_host(Bind(tunnel=1, name="web", upstream="http://localhost:80", **where), ADDRESS)
 
 
-@pytest.mark.parametrize("label", [*BAD_LABELS, *sorted(RESERVED_LABELS)])
+@every("label", [*BAD_LABELS, *sorted(RESERVED_LABELS)])
 def test_row119_a_label_that_is_none_or_reserved_is_refused_with_a_reason(label):
     for refused in (ask(subdomain=label), ask(host=f"{label}.tun.example")):
         assert isinstance(refused, NameRefused)

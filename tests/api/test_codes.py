@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-import pytest
-
+from tests.support.every import every
 from tunnelrelay.api.codes import CODES
 from tunnelrelay.services.problems import Kind
 
@@ -29,7 +28,7 @@ def test_the_table_has_every_code_and_no_others():
     assert used == set(CODES)
 
 
-@pytest.mark.parametrize(("kind", "code"), sorted(said_by_manage()))
+@every("kind, code", sorted(said_by_manage()))
 def test_a_code_has_the_status_of_its_kind(kind, code):
     assert CODES[code].status == Kind[kind].value
 

@@ -5,10 +5,9 @@ its module's `BOUNDS`, write a driver in `tests/bounds/drivers.py`, and bring th
 `python -m tests.docs.limits_page --write`.
 """
 
-import pytest
-
 from tests.bounds.found import attributes, declared, growing, held, scanned
 from tests.docs.limits_page import BEGIN, END, PAGE, table
+from tests.support.every import every
 
 BOUNDED_BY_OTHERS = {
     # One message, body or head, whose bytes are bounded.
@@ -102,7 +101,7 @@ def test_no_declaration_names_what_is_not_there() -> None:
     assert held() & BOUNDED_BY_OTHERS.keys() == set()
 
 
-@pytest.mark.parametrize("name", declared())
+@every("name", declared())
 def test_a_bound_says_what_it_bounds(name: str) -> None:
     _, bound = declared()[name]
 

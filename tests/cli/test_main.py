@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tests.support.every import every
 from tunnelctl import __version__
 from tunnelctl.cli import http
 from tunnelctl.cli.main import COMMANDS, run
@@ -355,7 +356,7 @@ def test_a_comma_separates_users_where_a_pair_stands_on_either_side(texts, pairs
 
 
 @pytest.mark.usefixtures("never_runs")
-@pytest.mark.parametrize("flag", sorted(NGROK.flags))
+@every("flag", sorted(NGROK.flags))
 def test_a_flag_that_is_not_implemented_is_refused_by_its_name_with_another_way(flag, capsys):
     assert run(["http", "3000", f"{flag}=x"]) == 2
     assert capsys.readouterr().err == (

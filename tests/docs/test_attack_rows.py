@@ -5,16 +5,15 @@
 
 import re
 
-import pytest
-
 from tests.docs.attack_rows import ATTACKS, BEGIN, END, OUT_OF_SCOPE, SECURITY, shown_by, why_not
+from tests.support.every import every
 
 SHOWN = shown_by()
 TABLE = SECURITY.read_text().partition(BEGIN)[2].partition(END)[0]
 ROWS = {int(number): (meaning, shown) for number, meaning, shown in re.findall(r"\| (\d+) \| (.+) \| (.+) \|", TABLE)}
 
 
-@pytest.mark.parametrize("number", sorted(ATTACKS))
+@every("number", sorted(ATTACKS))
 def test_every_attack_is_named_by_a_test_or_out_of_scope_for_a_reason(number: int) -> None:
     assert number in SHOWN or OUT_OF_SCOPE.get(number)
 
@@ -27,7 +26,7 @@ def test_the_docs_list_every_attack() -> None:
     assert {number: meaning for number, (meaning, _) in ROWS.items()} == ATTACKS
 
 
-@pytest.mark.parametrize("number", sorted(ROWS))
+@every("number", sorted(ROWS))
 def test_the_docs_name_files_whose_tests_show_it(number: int) -> None:
     shown = ROWS[number][1]
     files = set(re.findall(r"`([\w/.]+)`", shown))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.test_logs import Heard
 from tests.docs.api_commands import BEGIN, END, table
+from tests.support.every import every
 from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.agent.tunnelfile import TUNNEL_KEYS
 from tunnelctl.cli.exits import Exit
@@ -81,7 +82,7 @@ def test_every_command_has_a_section_and_every_section_a_command():
     assert re.findall(r"^### `(.+)`$", TEXT, re.MULTILINE) == list(COMMANDS)
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+@every("path", COMMANDS)
 def test_a_commands_flags_are_the_codes(path):
     documented = [flag for row in rows(section(path)) for flag in re.findall(r"`(--[a-z-]+)", row[0])]
     actual = [name for option in options(COMMANDS[path]) for name in (*option.opts, *option.secondary_opts)]
@@ -95,7 +96,7 @@ def test_a_flags_variable_is_the_codes(path):
     assert documented == actual
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+@every("path", COMMANDS)
 def test_the_choices_of_a_flag_are_told(path):
     for option in options(COMMANDS[path]):
         if isinstance(option.type, click.Choice):
@@ -112,9 +113,7 @@ def test_every_flag_in_the_prose_exists(text):
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--version", "--help"}
 
 
-@pytest.mark.parametrize(
-    "line", re.findall(r"^(tunnel(?:relay)? .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)), re.M)
-)
+@every("line", re.findall(r"^(tunnel(?:relay)? .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)), re.M))
 def test_every_example_is_a_command_line(line):
     words = shlex.split(line)
     every = COMMANDS | API

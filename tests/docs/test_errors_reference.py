@@ -4,8 +4,7 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
+from tests.support.every import every
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.pages.texts import say
@@ -23,7 +22,7 @@ def test_no_error_is_documented_twice():
     assert len(re.findall(r"(?m)^\| `", TEXT)) == len(ERRORS)
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@every("code", ERRORS)
 def test_status_source_meaning_and_advice_are_what_a_visitor_gets(code):
     kind = ERRORS[code]
     said = (say(f"errors.{code}.message", host="HOST"), say(f"errors.{code}.hint"))

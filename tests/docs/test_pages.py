@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench.abuse import main as abuse
 from tests.docs.examples import commands
+from tests.support.every import every
 from tests.support.tools import ROOT
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
@@ -59,7 +60,7 @@ def names_in(file: str) -> frozenset[str]:
 # Links
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@every("page", PAGES)
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []
     for target in _LINK.findall(prose(page)):
@@ -80,7 +81,7 @@ def test_every_page_can_be_found_from_the_index() -> None:
 # Code
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@every("page", PAGES)
 def test_files_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"`((?:server|tunnelctl|tests|docs)/[\w./-]+\.\w+)`", prose(page))
     assert [file for file in named if not (ROOT / file).exists()] == []
@@ -129,7 +130,7 @@ def flags_of(command: click.Command) -> set[str]:
     return {flag for option in command.get_params(click.Context(command)) for flag in option.opts}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@every("page", PAGES)
 def test_flags_in_examples_exist(page: Path) -> None:
     unknown = []
     for line in commands(page.read_text()):

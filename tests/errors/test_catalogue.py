@@ -9,6 +9,7 @@ import pytest
 
 from tests.errors.estate import estate
 from tests.errors.rows import ROWS, Row
+from tests.support.every import every
 from tests.support.forked import Done, Programs, error_sites
 from tests.support.tools import ROOT
 
@@ -70,7 +71,7 @@ def filled(text, named):
     return re.sub(r"\{(\w+)\}", lambda match: named[match[1]], text)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.line[:100])
+@every("row", ROWS)
 def test_an_error_names_the_cause_and_a_next_step(row, run, named):
     done = run(row)
     lines = done.err.splitlines()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelctl.http1.body import (
     LAST_CHUNK,
     MAX_CHUNK_LINE,
@@ -84,13 +85,13 @@ def decode(decoder: Decoder, pieces: list[bytes]) -> bytes:
     return body
 
 
-@pytest.mark.parametrize("data", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+@every("data", BAD_CHUNKS.values())
 def test_a_chunked_body_that_can_be_read_in_two_ways_is_refused(data):
     with pytest.raises(HttpError, match="bad_request"):
         decode(ChunkedDecoder(), [data])
 
 
-@pytest.mark.parametrize("data", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+@every("data", BAD_CHUNKS.values())
 def test_it_is_refused_byte_by_byte_too(data):
     with pytest.raises(HttpError, match="bad_request"):
         decode(ChunkedDecoder(), [data[i : i + 1] for i in range(min(len(data), 30_000))])

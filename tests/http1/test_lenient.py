@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http1.test_response_reader import OK, read
+from tests.support.every import every
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_RESPONSE_HEAD, parse_response
 from tunnelctl.http1.lenient import head_end, mend_head, read_response
@@ -49,7 +50,7 @@ MENDED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "fields"), MENDED.values(), ids=MENDED)
+@every("data, fields", MENDED.values())
 def test_what_other_proxies_read_is_read_and_ends_its_connection(data, fields):
     reader, sink = read(data)
 
@@ -57,7 +58,7 @@ def test_what_other_proxies_read_is_read_and_ends_its_connection(data, fields):
     assert not reader.is_reusable
 
 
-@pytest.mark.parametrize(("data", "fields"), MENDED.values(), ids=MENDED)
+@every("data, fields", MENDED.values())
 def test_it_is_read_the_same_byte_by_byte(data, fields):
     reader, sink = read(*(data[i : i + 1] for i in range(len(data))))
 
@@ -126,7 +127,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
+@every("data", REFUSED.values())
 def test_what_can_be_read_in_two_ways_is_refused(data):
     with pytest.raises(HttpError) as refused:
         read(data)

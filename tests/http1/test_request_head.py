@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_FIELDS, MAX_METHOD, MAX_OPTIONS, MAX_TARGET, RequestHead, parse_request
 
@@ -83,7 +84,7 @@ BAD_FRAMING = {
 }
 
 
-@pytest.mark.parametrize("fields", BAD_FRAMING.values(), ids=BAD_FRAMING)
+@every("fields", BAD_FRAMING.values())
 def test_fields_on_which_parsers_disagree_are_refused(fields):
     assert refused(head(fields)) == "bad_request"
 
@@ -127,7 +128,7 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+@every("line", BAD_LINES.values())
 def test_request_lines_that_are_not_plain_are_refused(line):
     assert refused(head(line=line)) == "bad_request"
 
@@ -236,11 +237,9 @@ def test_row102_an_upgrade_is_asked_for_in_http_1_1():
     assert refused(head(WEBSOCKET, b"GET / HTTP/1.0")) == "bad_request"
 
 
-@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"OPTIONS", b"ATTACH", b"attach"])
-@pytest.mark.parametrize(
-    "token", [b"websocket", b"tcp", b"TCP", b"connect-ip", b"irc/6.9", b"derp", b"tailscale-control-protocol"]
-)
-@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n", b"content-length: 000\r\n"])
+@every("method", [b"GET", b"POST", b"PUT", b"OPTIONS", b"ATTACH", b"attach"])
+@every("token", [b"websocket", b"tcp", b"TCP", b"connect-ip", b"irc/6.9", b"derp", b"tailscale-control-protocol"])
+@every("length", [b"", b"Content-Length: 0\r\n", b"content-length: 000\r\n"])
 def test_any_method_may_ask_for_any_protocol_without_a_body(method, token, length):
     parsed = parse_request(head(b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (token, length), method + b" / HTTP/1.1"))
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelctl.http1.body import Field, Piece
 from tunnelctl.http1.connection import MAX_INTERIM, ResponseReader
 from tunnelctl.http1.errors import HttpError
@@ -187,7 +188,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+@every("data", BROKEN.values())
 def test_row104_an_upstream_that_does_not_speak_http_1_is_an_error(data):
     with pytest.raises(HttpError):
         read(data)

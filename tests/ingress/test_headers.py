@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tests.ingress.scene import HOST, Scene, error_of
+from tests.support.every import every
 from tests.support.raw_http import request_bytes
 from tunnelctl.wire.messages import Bound, HeaderEdit, PolicySpec, Refused
 
@@ -26,7 +27,7 @@ async def seen(s: Scene, *fields: tuple[str, str], target: str = "/") -> dict[by
     return dict((await s.agent.next()).fields)
 
 
-@pytest.mark.parametrize("name", SPOOFED)
+@every("name", SPOOFED)
 async def test_row106_what_only_the_relay_may_say_never_arrives_in_any_spelling(s: Scene, name):
     fields = await seen(s, (name, "boss"))
 

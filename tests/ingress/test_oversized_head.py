@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.ingress.scene import HOST, Scene, error_of
 from tests.pages.reading import PageRead
+from tests.support.every import every
 from tests.support.raw_http import Response
 from tunnelctl.http1.head import MAX_FIELDS, MAX_REQUEST_HEAD
 from tunnelrelay.ingress.oversized_head import glimpse
@@ -133,7 +134,7 @@ async def test_tls_on_the_port_for_plain_http_is_refused_at_once(s: Scene):
 WHOLE = get(HTML)
 
 
-@pytest.mark.parametrize("end", range(len(WHOLE)))
+@every("end", range(len(WHOLE)))
 async def test_a_head_cut_anywhere_is_told_from_its_whole_lines_or_not_at_all(end: int):
     head = glimpse(WHOLE[:end])
     if head is None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import head
+from tests.support.every import every
 from tunnelrelay.ingress.proxies import MAX_HOPS, read_address, read_route
 
 PROXIES = {"10.1.1.1", "10.1.1.2", "fd00::1"}
@@ -16,8 +17,8 @@ def visitor(*fields: tuple[str, str]) -> str | None:
     return read_route(head(fields=list(fields))).visitor(PROXIES.__contains__)
 
 
-@pytest.mark.parametrize(
-    ("node", "address"),
+@every(
+    "node, address",
     [
         ("192.0.2.1", "192.0.2.1"),
         ("192.0.2.1:4711", "192.0.2.1"),

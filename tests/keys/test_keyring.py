@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oidc.world import APP, EVIL, START
+from tests.support.every import every
 from tunnelctl.oidc.base64url import b64url, unb64url
 from tunnelrelay.keys.key_files import SecretFileError, write_private_file
 from tunnelrelay.keys.keyring import KeyRing, Master
@@ -39,7 +40,7 @@ def test_no_bit_flip_is_accepted_anywhere() -> None:
             assert open_blob(RING, Handoff, APP, changed, START) is None, (at, bit)
 
 
-@pytest.mark.parametrize("cut", range(len(BLOB)))
+@every("cut", range(len(BLOB)))
 def test_no_truncation_is_accepted(cut: int) -> None:
     """Row 81."""
     assert open_blob(RING, Handoff, APP, BLOB[:cut], START) is None

@@ -263,9 +263,13 @@ def test_nobody_to_tell_is_no_error():
     assert NO_AUDIT.take() == []
 
 
-@pytest.mark.parametrize("path", sorted(RELAY.rglob("*.py")), ids=lambda path: path.stem)
-def test_every_kind_that_is_recorded_is_in_the_table(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+def test_every_kind_that_is_recorded_is_in_the_table():
+    calls = [
+        node
+        for path in RELAY.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
     recorded = {
         arg.value
         for node in calls
@@ -274,4 +278,4 @@ def test_every_kind_that_is_recorded_is_in_the_table(path):
         if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
     }
 
-    assert recorded <= set(KINDS)
+    assert recorded - set(KINDS) == set()

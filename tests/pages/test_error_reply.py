@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pages.reading import PageRead, fields, style_source
+from tests.support.every import every
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
@@ -17,7 +18,7 @@ def reply(code: str, *, html: bool, host: str = "demo.tun.example", detail: str 
     return error_reply(code, request_id="r-17", host=host, wants_html=html, detail=detail)
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@every("code", ERRORS)
 def test_programs_get_code_source_message_hint_and_request_id(code):
     answer = reply(code, html=False)
     error = json.loads(answer.body)["error"]
@@ -31,7 +32,7 @@ def test_programs_get_code_source_message_hint_and_request_id(code):
     assert "{host}" not in error["message"]
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@every("code", ERRORS)
 def test_people_get_a_page_that_says_the_same(code):
     answer = reply(code, html=True)
     page = PageRead(answer)
@@ -43,13 +44,13 @@ def test_people_get_a_page_that_says_the_same(code):
         assert words in page.text
 
 
-@pytest.mark.parametrize("code", ERRORS)
-@pytest.mark.parametrize("html", [True, False])
+@every("code", ERRORS)
+@every("html", [True, False])
 def test_no_error_is_ever_kept_by_a_cache(code, html):
     assert fields(reply(code, html=html))["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@every("code", ERRORS)
 def test_a_page_runs_no_script_loads_nothing_and_is_not_framed(code):
     answer = reply(code, html=True)
     policy = fields(answer)["content-security-policy"].split("; ")
@@ -63,7 +64,7 @@ def test_a_page_runs_no_script_loads_nothing_and_is_not_framed(code):
     assert not any(name.startswith(("on", "style", "src")) for _, attributes in page.elements for name in attributes)
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@every("code", ERRORS)
 def test_a_page_can_be_read_by_everybody(code):
     page = PageRead(reply(code, html=True))
     assert page.all("html") == [{"lang": "en", "dir": "ltr"}]

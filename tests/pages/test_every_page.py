@@ -6,6 +6,7 @@ import pytest
 
 from tests.pages.gallery import HOST, HOSTILE, pages
 from tests.pages.reading import PageRead, fields, style_source
+from tests.support.every import every
 from tunnelrelay.pages import login
 from tunnelrelay.pages.page import outside
 
@@ -17,7 +18,7 @@ def addresses(page: PageRead) -> list[str | None]:
     return [attributes[key] for _, attributes in page.elements for key in URL_ATTRIBUTES if key in attributes]
 
 
-EVERY = pytest.mark.parametrize("name", PAGES)
+EVERY = every("name", PAGES)
 URL_ATTRIBUTES = ("href", "src", "action", "formaction", "poster", "data", "srcset", "xlink:href")
 
 

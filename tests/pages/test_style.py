@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.every import every
 from tunnelrelay.pages import page
 
 CSS = (Path(page.__file__).parent / "templates" / "style.css").read_text()
@@ -73,8 +74,8 @@ def test_the_measure_is_wcags():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("front", "back", "least"), PAIRS)
+@every("scheme", ["light", "dark"])
+@every("front, back, least", PAIRS)
 def test_everybody_can_read_it(scheme, front, back, least):
     colours = SCHEMES[scheme]
     assert contrast(colours[front], colours[back]) >= least

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy, problems
+from tests.support.every import every
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.bearer import MAX_AUDIENCES, MAX_CLAIM_RULES, MAX_ISSUERS, admits, judge_token
@@ -129,7 +130,7 @@ def test_there_is_a_limit_to_everything() -> None:
 # Issuers that sign for everybody
 
 
-@pytest.mark.parametrize("issuer", sorted(SHARED))
+@every("issuer", sorted(SHARED))
 def test_a_shared_issuer_is_refused_until_a_rule_says_whose_tokens(issuer: str) -> None:
     shared = SHARED[issuer]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.policy.making import NAVIGATE, head
+from tests.support.every import every
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.classify import classify, starts_login, wants_html
 
@@ -66,8 +67,8 @@ def test_a_marked_navigation_starts_one_everywhere(is_secure: bool):
     assert starts_login(head(fields=NAVIGATE), is_secure=is_secure)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("is_secure", [True, False])
+@every("program", PROGRAMS)
+@every("is_secure", [True, False])
 def test_a_program_that_asks_for_html_starts_no_login(program: str, is_secure: bool):
     """Rows 46 and 56."""
     request = head(fields={"Accept": HTML} | PROGRAMS[program])

@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
+from tests.support.every import every
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.rules import Policy
@@ -62,8 +63,8 @@ SIGNED_OUT: dict[str, tuple[RequestHead, Verdict]] = {
 }
 
 
-@pytest.mark.parametrize("rules", [STRICT, NAMED], ids=["strict", "named"])
-@pytest.mark.parametrize("case", SIGNED_OUT)
+@every("rules", [STRICT, NAMED])
+@every("case", SIGNED_OUT)
 def test_without_a_session_each_kind_of_request_has_its_answer(case: str, rules: Policy) -> None:
     """Rows 46, 48, 56, 57, 115. Origins that are named sign nobody in."""
     request, verdict = SIGNED_OUT[case]
@@ -108,8 +109,8 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("origin", [EVIL, "null", "http://app.tun.example", ORIGIN.decode() + ".evil", SHOP + ":8443"])
-@pytest.mark.parametrize(("method", "fields"), FOREIGN)
+@every("origin", [EVIL, "null", "http://app.tun.example", ORIGIN.decode() + ".evil", SHOP + ":8443"])
+@every("method, fields", FOREIGN)
 def test_a_session_does_not_count_for_what_a_neighbours_page_asks(
     method: str, fields: dict[str, str], origin: str
 ) -> None:
@@ -126,8 +127,8 @@ def test_nor_when_the_browser_leaves_the_origin_out(method: str, fields: dict[st
     assert isinstance(asked(NAMED, head(method, fields=fields), signed_in=True), Unauthorized)
 
 
-@pytest.mark.parametrize("origin", [SHOP, "http://localhost:3000"])
-@pytest.mark.parametrize(("method", "fields"), FOREIGN)
+@every("origin", [SHOP, "http://localhost:3000"])
+@every("method, fields", FOREIGN)
 def test_pages_of_a_named_origin_may_use_the_session(method: str, fields: dict[str, str], origin: str) -> None:
     request = head(method, fields=fields | {"Origin": origin})
     assert asked(NAMED, request, signed_in=True) == Allow.NAMED

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import head, policy
+from tests.support.every import every
 from tests.support.spellings import PUNCTUATION, believed_names, spellings
 from tunnelctl.http1.fields import loose_name
 from tunnelctl.wire.messages import HeaderEdit
@@ -23,7 +24,7 @@ def sent(*names: str) -> bytes:
     return request_block(request, forwarded=b"", identity=b"", policy=OPEN).removeprefix(START)
 
 
-@pytest.mark.parametrize("name", spellings(believed_names(), each=1, seed=1))
+@every("name", spellings(believed_names(), each=1, seed=1))
 def test_row106_a_believed_name_is_taken_out_in_every_spelling(name: str):
     assert sent(name) == b""
     assert request_trailers(head(), [(name.encode(), b"boss")], policy=OPEN) == []
@@ -51,16 +52,13 @@ def test_a_name_that_is_no_others_goes_on_as_it_was_written(name: str):
     assert sent(name) == f"{name}: boss\r\n".encode()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+@every("name", [
         "X-Auth-Token", "X-Auth-Key", "X-Auth-User", "X-Access-Token", "X-Api-Key", "X-User-Email", "X-Csrf-Token",
         "X-Requested-With", "X-Client-Id", "X-Client-Version", "X-Client-Data", "X-Request-Id", "X-Amzn-Trace-Id",
         "X-Cloud-Trace-Context", "Traceparent", "Cf-Ray", "Cf-Ipcountry", "Cdn-Loop", "Via", "Impersonate-User",
         "X-Author", "Content-Type", "Content.Type", "X-Middleware-Prefetch", "Proxy-Status", "X.Custom", "X_Custom",
         "Destination", "X-Original", "Sec-Ch-Ua", "Origin", "Tus-Resumable", "X-Amz-Date", "X-Goog-Api-Key",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_clients_send_for_themselves_goes_on(name: str):
     assert sent(name) == f"{name}: boss\r\n".encode()
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import head, oidc, policy
+from tests.support.every import every
 from tunnelctl.http1.fields import loose_name
 from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.messages import HeaderEdit
@@ -54,7 +55,7 @@ class TestRequests:
     def test_an_upstream_is_asked_in_origin_form(self, target, expected):
         assert sent(head(target=target)).startswith(b"GET %b HTTP/1.1\r\n" % expected)
 
-    @pytest.mark.parametrize(
+    @every(
         "name",
         [
             "X-Auth-Request-Email",
@@ -76,8 +77,8 @@ class TestRequests:
             "X-Webauth-User",
         ],
     )
-    @pytest.mark.parametrize("identity", [b"", WHO])
-    @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+    @every("identity", [b"", WHO])
+    @every("method", ["GET", "OPTIONS"])
     def test_row_106_identity_in_any_spelling_is_removed_also_when_there_is_none_to_set(self, name, identity, method):
         block = visitors_part(head(method, fields={name: "boss"}), identity=identity)
         assert block == identity

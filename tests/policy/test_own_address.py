@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import ORIGIN, head, policy
+from tests.support.every import every
 from tunnelrelay.policy.headers import request_block, response_block
 from tunnelrelay.policy.rules import Policy
 
@@ -80,8 +81,8 @@ OWN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("rest", [b"", b"/", b"/a/b?c=http://localhost:3000/#d", b"?a", b"#a"])
-@pytest.mark.parametrize("own", OWN)
+@every("rest", [b"", b"/", b"/a/b?c=http://localhost:3000/#d", b"?a", b"#a"])
+@every("own", OWN)
 def test_a_redirect_to_the_apps_own_address_leads_to_the_endpoint(own, rest):
     assert answered(REWRITE, b"Location", own + rest) == ORIGIN + rest
 
@@ -99,16 +100,13 @@ def test_every_name_of_the_app_is_its_own(policy, location):
     assert answered(policy, b"Location", location) == ORIGIN + b"/x"
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
+@every("location", [
         b"/x", b"x", b"", b"//evil/x", b"https://other.example/", b"http://localhost:30001/", b"http://localhost:5173/",
         b"http://localhost.evil:3000/", b"http://evil-localhost:3000/", b"http://localhost:3000@evil/", b"http:/x",
         b"http://user@localhost:3000/", b"http://localhost:3000\\@evil/", b"http://localhost:3000.evil/", b"http:///x",
         b"ftp://localhost:3000/", b"ws://localhost:3000/", b"javascript:alert(1)", b"http://128.0.0.1:3000/",
         b"https://idp.example/?redirect_uri=http://localhost:3000/cb", b"http://localhost:999999999/", b"http://[::1",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_every_other_redirect_leads_where_the_app_says(location):
     assert answered(REWRITE, b"Location", location) == location
 

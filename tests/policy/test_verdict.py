@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy
+from tests.support.every import every
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.rules import Policy
@@ -147,9 +148,9 @@ class TestSignedIn:
     def test_what_the_visitor_asked_for_is_allowed(self, request_):
         assert asked(OIDC, request_, signed_in=True) == Allow.NAMED
 
-    @pytest.mark.parametrize("site", ["same-site", "cross-site", "something-new", ""])
-    @pytest.mark.parametrize(
-        ("method", "mode", "dest"),
+    @every("site", ["same-site", "cross-site", "something-new", ""])
+    @every(
+        "method, mode, dest",
         [
             ("GET", "no-cors", "image"),
             ("GET", "cors", "empty"),

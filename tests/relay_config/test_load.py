@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelrelay.config import SETTINGS, RelayConfig, default_data_dir, load_config, load_data_dir
 from tunnelrelay.config_sources import ConfigError, variable_name
 from tunnelrelay.config_values import ListenAddress, PublicUrl
@@ -251,8 +252,8 @@ def test_the_same_address_twice_is_a_mistake() -> None:
     assert load(http="127.0.0.1:0", admin="127.0.0.1:0").admin == ListenAddress("127.0.0.1", 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
+@every(
+    "name, text",
     [
         ("http", "1.2.3.4"),
         ("http", "::1:80"),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.services.people import OPERATOR, Office
 from tests.services.test_logins import sign_in
+from tests.support.every import every
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.store.base import AuditRow
@@ -188,7 +189,7 @@ async def test_red_sees_who_its_own_visitors_are() -> None:
     assert await scene.office.trail.people(kim, [event]) == {event.subject: "alice@acme.example"}
 
 
-@pytest.mark.parametrize("name", [*BY_ID, *FORBIDDEN, *LISTS])
+@every("name", [*BY_ID, *FORBIDDEN, *LISTS])
 async def test_row142_a_key_without_scopes_for_it_does_nothing_for_an_administrator(name: str) -> None:
     """Row 142."""
     scene = await Scene.made()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.every import every
 from tests.support.managed import ADMIN, ANN, BOB, COOL_SECONDS, FakeClock, Managed, actor
 from tunnelrelay.audit_log import row_of
 from tunnelrelay.observe.audit import KINDS, AuditEvent
@@ -95,7 +96,7 @@ async def test_an_administrator_s_address_and_key_are_not_a_member_s_to_read():
     assert (mine.peer, mine.request_id) == (ANN.peer, ANN.request_id)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every("kind", KINDS)
 async def test_no_kind_of_event_tells_a_member_of_another_owner(kind):
     managed = Managed()
     sides = {"owner": FORMER, "owners": ["ann", FORMER], "description": "x"}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tests.wire.pair import EARLY_HINTS, OK, REQUEST, Pair
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import DataReceived, Opened
@@ -52,7 +53,7 @@ def refused(data: bytes, *, opens: bool = False, limits: Limits | None = None) -
     return caught.value.code
 
 
-@pytest.mark.parametrize(
+@every(
     "data",
     [
         frame(DATA, 1, b"x"),

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.support.every import every
 from tests.wire.pair import EARLY_HINTS, OK, Pair
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.frames import DATA, DATA_FIN, END_FIN, FIN, HEAD, HEAD_FIN, frame
@@ -29,8 +30,8 @@ def relay_in(state: int) -> Pair:
     return pair
 
 
-@pytest.mark.parametrize("step", PAYLOADS)
-@pytest.mark.parametrize("state", [HEAD_DUE, FLOWING, ENDED])
+@every("step", PAYLOADS)
+@every("state", [HEAD_DUE, FLOWING, ENDED])
 def test_a_step_leads_where_the_table_says_or_ends_the_link(state: int, step: int) -> None:
     pair = relay_in(state)
     (stream,) = pair.relay.streams

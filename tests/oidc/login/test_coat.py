@@ -28,6 +28,7 @@ from tests.oidc.world import (
     sent_to,
     text_of,
 )
+from tests.support.every import every
 from tunnelrelay.model import Reply
 from tunnelrelay.oidc.login.callback import ArrivedAt
 
@@ -216,11 +217,9 @@ async def test_owners_of_one_organisation_are_told_apart_by_iss(kind: str) -> No
     assert mallory.calls_to("/token") == []
 
 
-@pytest.mark.parametrize("advertised", [True, False])
-@pytest.mark.parametrize(
-    "issuers", [["https://evil.example"], [ISSUER + "/"], [ISSUER, ISSUER], [ISSUER, "https://evil.example"], [""]]
-)
-@pytest.mark.parametrize("kind", ["code", "error"])
+@every("advertised", [True, False])
+@every("issuers", [["https://evil.example"], [ISSUER + "/"], [ISSUER, ISSUER], [ISSUER, "https://evil.example"], [""]])
+@every("kind", ["code", "error"])
 async def test_an_answer_that_names_another_issuer_is_refused(advertised: bool, issuers: list[str], kind: str) -> None:
     """Row 33."""
     world = World()

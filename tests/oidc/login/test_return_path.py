@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.oidc.login.redirect_payloads import PAYLOADS
 from tests.oidc.world import APP, ISSUER, Browser, World, connection, location
+from tests.support.every import every
 from tests.support.tools import require_tool
 from tests.support.waiting import PATIENCE
 from tunnelctl.http1.errors import HttpError
@@ -60,7 +61,7 @@ def test_there_are_a_few_hundred_payloads() -> None:
     assert len(set(PAYLOADS)) >= 300
 
 
-@pytest.mark.parametrize("payload", sorted(set(PAYLOADS)), ids=lambda payload: ascii(payload)[:60])
+@every("payload", sorted(set(PAYLOADS)))
 def test_row43_a_return_address_is_always_our_own(payload: str) -> None:
     path = return_path(payload.encode("utf-8"))
     assert re.match(r"/(?![/\\])", path), path

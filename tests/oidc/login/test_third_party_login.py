@@ -12,6 +12,7 @@ from tests.oidc.login.redirect_payloads import PAYLOADS
 from tests.oidc.login.test_return_path import stays_home
 from tests.oidc.test_web import FORM, IDP, Visitor
 from tests.oidc.world import APP, EVIL, ISSUER, TUN_EXAMPLE, Browser, World, connection
+from tests.support.every import every
 from tunnelrelay.oidc.login.third_party_login import LOGIN_PATH, Initiation, host_named, passed_on, read_initiation
 
 BASE = f"https://{APP}"
@@ -87,7 +88,7 @@ async def test_a_target_anywhere_else_starts_nothing(target: str) -> None:
     assert "location" not in reply.headers
 
 
-@pytest.mark.parametrize("payload", sorted(set(PAYLOADS)), ids=lambda payload: ascii(payload)[:60])
+@every("payload", sorted(set(PAYLOADS)))
 def test_no_target_leads_anywhere_but_home(payload: str) -> None:
     """Row 43. As the whole target, and as what stands behind our own address."""
     for target in (payload, BASE + payload, f"{BASE}/{payload}"):
@@ -207,7 +208,7 @@ async def test_the_callback_host_passes_it_on_to_the_endpoint(method: str) -> No
     assert "set-cookie" not in reply.headers
 
 
-@pytest.mark.parametrize(
+@every(
     "params",
     [
         *({"iss": ISSUER, "target_link_uri": target} for target in OTHERS),

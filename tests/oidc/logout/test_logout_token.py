@@ -6,6 +6,7 @@ import pytest
 
 from tests.oidc.tokens.test_id_token import MISSING, sign
 from tests.oidc.world import CLIENT_ID, ISSUER, OTHER_RSA_KEY, RSA_KEY, START, public
+from tests.support.every import every
 from tunnelctl.oidc.keys import read_keys
 from tunnelrelay.oidc.logout.logout_token import EVENT, LoggedOut, check_logout_token
 from tunnelrelay.oidc.tokens.id_token import MAX_AGE, KeyUnknown, TokenInvalid
@@ -43,7 +44,7 @@ def test_a_session_or_a_subject_alone_is_enough() -> None:
     assert check(sign(changed(aud=[CLIENT_ID]))).sid == "s-1"
 
 
-@pytest.mark.parametrize(
+@every(
     "changes",
     [
         {"events": MISSING, "nonce": "n-1"},

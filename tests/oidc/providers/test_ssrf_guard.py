@@ -15,6 +15,7 @@ import pytest
 
 from tests.oidc.world import TUN_EXAMPLE, connection
 from tests.support.certificates import Authority
+from tests.support.every import every
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.oidc.providers.fetch import Fetcher
 from tunnelrelay.oidc.providers.provider import Providers
@@ -73,16 +74,13 @@ async def test_a_public_address_is_dialled_by_number() -> None:
     assert (await call("http://op.example/x", PUBLIC, rules=rules)).dialled == [(PUBLIC, 80)]
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+@every("address", [
         "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "192.0.0.1", "198.18.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "192.88.99.1",
         "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
         "64:ff9b:1::1", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "fec0::1",
         "ff02::1", "ff0e::1", "2001:db8::1", "::ffff:0:127.0.0.1", "100::1", "not an address", "",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 async def test_row_131_an_inner_address_is_refused_at_dial(address: str) -> None:
     dials = Dials()
     with pytest.raises(Refused):
@@ -112,17 +110,14 @@ async def test_row_132_a_name_is_resolved_once_and_what_was_checked_is_dialled()
     await transport.aclose()
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+@every("url", [
         "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://8.8.8.8/", "https://0.0.0.0/",
         "https://idp.tun.example/", "https://app.tun.example/", "https://tun.example./", "https://TUN.example/",
         "http://op.example/", "https://op.example:22/", "https://op.example:8443/",
         "https://user@op.example/", "https://good.example@op.example/", "https://user:pw@op.example/",
         "https://op.example/#x", "https://good.example#@op.example/", "ftp://op.example/", "gopher://op.example/",
         "file:///etc/passwd", "https:///x", "ws://op.example/",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 async def test_rows_131_133_136_an_address_of_the_wrong_form_is_refused_before_resolving(url: str) -> None:
     dials = Dials()
     with pytest.raises((Refused, httpx.InvalidURL, httpx.UnsupportedProtocol)):

@@ -25,6 +25,7 @@ from tests.oidc.world import (
     connection,
     public,
 )
+from tests.support.every import every
 from tunnelctl.oidc.base64url import b64url
 from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.observe.audit import Audit
@@ -283,7 +284,7 @@ def hmac_by_public_key(relay: Relay) -> str:
     return f"{signed}.{b64url(hmac.digest(RSA_KEY.as_pem(private=False), signed.encode(), 'sha256'))}"
 
 
-@pytest.mark.parametrize("case", BAD)
+@every("case", BAD)
 async def test_a_bad_token_of_ours_is_refused_at_its_check(relay: Relay, case: str) -> None:
     """Rows 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 14, 16, 28."""
     make, reason = BAD[case]
