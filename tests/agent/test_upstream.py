@@ -15,7 +15,7 @@ from tests.link.ends import Owner, User, linked
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
 from tunnelctl.agent.exchange import QUEUE_HIGH, UpstreamExchange
-from tunnelctl.agent.upstream import FRESH_SECONDS, IDLE_SECONDS, Upstream
+from tunnelctl.agent.upstream import Upstream
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import (
     BODY_CHUNKED,
@@ -135,12 +135,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(*scripts: Script, service: Service | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    *scripts: Script, service: Service | None = None, port: int = 0, connect_timeout: float = 10.0
+) -> AsyncIterator[Scene]:
     service = service or Service(*scripts)
     server = await asyncio.start_server(service.connected, "127.0.0.1", 0)
     service.port = server.sockets[0].getsockname()[1]
     async with linked() as (relay, agent):
-        upstream = Upstream("127.0.0.1", service.port)
+        upstream = Upstream("127.0.0.1", port or service.port, connect_timeout=connect_timeout)
         yield Scene(relay, agent, upstream, service)
         upstream.close()
     server.close()
@@ -236,22 +238,22 @@ async def test_a_get_on_a_new_connection_is_not_sent_twice_either():
         assert s.service.connections == 1
 
 
-async def test_what_must_not_be_sent_twice_gets_a_connection_used_just_now_or_a_new_one():
+async def test_what_must_not_be_sent_twice_gets_a_connection_used_just_now_or_a_new_one(monkeypatch):
     post = b"POST / HTTP/1.1\r\nHost: demo\r\nContent-Length: 0\r\n"
     async with scene(always_ok) as s:
         await s.answer()
         await s.answer(post)
         assert s.service.connections == 1
-        s.upstream._idle[0].idle_since -= FRESH_SECONDS + 1
+        monkeypatch.setattr("tunnelctl.agent.upstream.FRESH_SECONDS", -1.0)
         await s.answer(post)
         assert s.service.connections == 2
-        s.upstream._idle[0].idle_since -= FRESH_SECONDS + 1
         await s.answer()
 
         assert s.service.connections == 2
 
 
-async def test_idle_connections_are_closed_after_a_while():
+async def test_idle_connections_are_closed_after_a_while(monkeypatch):
+    monkeypatch.setattr("tunnelctl.agent.upstream.IDLE_SECONDS", 0.0)
     closed = asyncio.Event()
 
     async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -261,11 +263,10 @@ async def test_idle_connections_are_closed_after_a_while():
 
     async with scene(until_closed) as s:
         await s.answer()
-        s.upstream._idle[0].idle_since -= IDLE_SECONDS
-        s.upstream._close_stale()
         await asyncio.wait_for(closed.wait(), PATIENCE)
+        await s.answer()
 
-        assert s.upstream._idle == []
+        assert s.service.connections == 2
 
 
 async def test_an_idle_connection_on_which_the_service_talks_is_not_used_again():
@@ -386,35 +387,22 @@ async def test_an_answer_that_waits_unread_on_an_idle_connection_is_not_taken_fo
 
 
 async def test_a_service_that_is_down_is_unreachable_in_words():
-    async with scene(always_ok) as s:
-        s.upstream._port = free_port()
+    async with scene(always_ok, port=free_port()) as s:
         owner = await s.answer()
 
         assert owner.reset is Code.UPSTREAM_UNREACHABLE
         assert s.done[0].reason == "connection refused"
 
 
-async def test_a_service_that_does_not_take_the_connection_in_time_is_unreachable():
+async def test_a_service_that_does_not_take_the_connection_in_time_is_unreachable(monkeypatch):
     async def hang(*args: object, **kwargs: object) -> None:
         await asyncio.Event().wait()
 
-    async with scene(always_ok) as s:
-        s.upstream._connect_timeout = 0.01
-        s.upstream._loop = LoopWithout(s.upstream._loop, hang)
+    async with scene(always_ok, connect_timeout=0.01) as s:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", hang)
         owner = await s.answer()
 
         assert owner.reset is Code.UPSTREAM_UNREACHABLE
-
-
-class LoopWithout:
-    """A loop whose connections never come about."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, connect: object) -> None:
-        self._loop = loop
-        self.create_connection = connect
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._loop, name)
 
 
 async def test_garbage_is_a_broken_service():
@@ -819,5 +807,6 @@ async def test_closing_drops_what_is_idle_and_keeps_nothing_that_comes_back():
         await s.settled(lambda: len(s.agent_link.session.streams))
         s.upstream.close()
         await owner.until(lambda: owner.is_ended or owner.reset is not None)
+        await asyncio.wait_for(s.service.closed(), PATIENCE)
 
-        assert s.upstream._idle == []
+        assert s.agent_link.stream_count == 0

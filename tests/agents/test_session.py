@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.agents.conftest import flags
+from tests.link.ends import websocket
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import ScriptedAgent
 from tests.support.waiting import PATIENCE
@@ -177,8 +178,7 @@ async def test_an_agent_that_says_nothing_is_not_waited_for(local, monkeypatch):
 )
 async def test_row125_a_message_that_is_none_ends_the_link(local, payload):
     agent = await silent_agent(local)
-    agent.link._ws.send_binary(frame(10, 0, payload))
-    agent.link._write_out()
+    agent.link.transport.write(websocket(frame(10, 0, payload)))
 
     assert await closed_with(agent) is Code.PROTOCOL
 
@@ -186,8 +186,7 @@ async def test_row125_a_message_that_is_none_ends_the_link(local, payload):
 async def test_row125_a_message_of_a_megabyte_ends_the_link(local):
     agent = await silent_agent(local)
     for _ in range(5):
-        agent.link._ws.send_binary((10 << 24 | 1 << 20).to_bytes(4, "big") + bytes(4) + b"x" * 200_000)
-    agent.link._write_out()
+        agent.link.transport.write(websocket((10 << 24 | 1 << 20).to_bytes(4, "big") + bytes(4) + b"x" * 200_000))
 
     assert await closed_with(agent) is Code.LIMIT
 
@@ -471,8 +470,7 @@ async def test_row120_a_link_that_breaks_the_protocol_takes_no_other_with_it(loc
     await good.bind("good")
     await bad.bind("bad")
     good.answers = lambda asked: asked.answer(b"still here")
-    bad.link._ws.send_binary(frame(63, 0, b""))  # an unknown frame that is not optional
-    bad.link._write_out()
+    bad.link.transport.write(websocket(frame(63, 0, b"")))  # an unknown frame that is not optional
     assert await closed_with(bad) is Code.PROTOCOL
     response = await fetch(port_of(local), "GET", "/", host="good.localhost")
     await good.close()

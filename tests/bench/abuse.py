@@ -205,13 +205,13 @@ def agent_one_byte_data(target: Target, seconds: float) -> str:
         writer.write(b"GET / HTTP/1.1\r\nHost: tiny.localhost\r\n\r\n")
         asked = await agent.next()
         head = frame(HEAD, asked.stream.id, pack_head(200, b"Content-Type: text/plain\r\n"))
-        agent.link._transport.write(Frame(Opcode.BINARY, head).serialize(mask=True))
+        agent.link.transport.write(Frame(Opcode.BINARY, head).serialize(mask=True))
         drained, sent, end = asyncio.create_task(_drain(reader)), 0, time.monotonic() + seconds
         one = frame(DATA, asked.stream.id, b"x")
         while time.monotonic() < end and not agent.closed and not drained.done():
             count = min(1000, asked.stream.credit)
             asked.stream.credit -= count
-            agent.link._transport.write(Frame(Opcode.BINARY, one * count).serialize(mask=True))
+            agent.link.transport.write(Frame(Opcode.BINARY, one * count).serialize(mask=True))
             sent += count
             await asyncio.sleep(0.001)
         writer.close()
@@ -332,11 +332,11 @@ def _flood_link(target: Target, unit: bytes, seconds: float) -> str:
         await agent.connect(target.port)
         sent = 0
         while time.monotonic() < end and not agent.closed:
-            if not agent.link._transport.get_write_buffer_size():
-                agent.link._transport.write(block)
+            if not agent.link.transport.get_write_buffer_size():
+                agent.link.transport.write(block)
                 sent += len(block)
             await asyncio.sleep(0.001)
-        agent.link._transport.abort()
+        agent.link.transport.abort()
         return sent
 
     async def run() -> str:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+from websockets.frames import Frame, Opcode
+
 from tests.support.waiting import PATIENCE
 from tunnelctl.link.accept import accept
 from tunnelctl.link.dial import dial
@@ -14,9 +16,15 @@ from tunnelctl.wire.frames import pack_head, pack_open
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
+from tunnelctl.wire.window import Budget
 
 REQUEST = pack_open(1, 0, 0, b"GET / HTTP/1.1\r\nHost: demo\r\n")
 OK = pack_head(200, b"Server: app\r\n")
+
+
+def websocket(payload: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = True) -> bytes:
+    """One websocket frame as the agent's end sends it."""
+    return Frame(opcode, payload, fin).serialize(mask=True)
 
 
 class Heard:
@@ -116,9 +124,10 @@ class User(Heard):
 class Door(asyncio.Protocol):
     """The relay's door: answers one handshake, then gives the connection to a link."""
 
-    def __init__(self, user: User, heartbeat: float) -> None:
+    def __init__(self, user: User, heartbeat: float, budget: Budget | None = None) -> None:
         self._user = user
         self._heartbeat = heartbeat
+        self._budget = budget
         self._head = b""
         self.requests: list[bytes] = []
 
@@ -131,7 +140,7 @@ class Door(asyncio.Protocol):
         if not end:
             return
         ws, answer = accept(head + end)
-        link = self._user.link = Link(Session(opens=True), self._user, heartbeat=self._heartbeat)
+        link = self._user.link = Link(Session(opens=True, budget=self._budget), self._user, heartbeat=self._heartbeat)
         # Answer and first message leave in one write, so that they mostly arrive in one read.
         self.transport.write(answer)
         link.take_over(self.transport, ws, ahead)
@@ -139,10 +148,10 @@ class Door(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def linked(*, heartbeat: float = HEARTBEAT) -> AsyncIterator[tuple[User, User]]:
+async def linked(*, heartbeat: float = HEARTBEAT, budget: Budget | None = None) -> AsyncIterator[tuple[User, User]]:
     """The relay's user and the agent's, each with its `link`. Both links are closed at the end."""
     relay, agent = User(), User()
-    server = await asyncio.get_running_loop().create_server(lambda: Door(relay, heartbeat), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Door(relay, heartbeat, budget), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         agent.link = await dial(f"http://127.0.0.1:{port}", user=agent, timeout=PATIENCE, heartbeat=heartbeat)

@@ -6,13 +6,17 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from tests.link.ends import OK, REQUEST, Owner, User, exchange, linked
+from tests.link.ends import OK, REQUEST, Owner, User, exchange, linked, websocket
 from tunnelctl.link.link import MAX_UNSENT, Link
 from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import OPTIONAL, frame
 from tunnelctl.wire.messages import Unbind
 from tunnelctl.wire.session import Session
+from tunnelctl.wire.window import Budget
 
 MIB = 1 << 20
+SKIPPED = websocket(frame(OPTIONAL | 40, 0, b""))
+"""A frame that the session takes note of and does not know."""
 
 
 async def test_a_stream_carries_heads_and_bytes_both_ways():
@@ -146,7 +150,7 @@ async def test_every_stream_is_told_when_the_link_dies_however_it_does(ending):
         owners = [owner for _ in range(3) for owner in await exchange(relay, agent)]
         match ending:
             case "peer aborts":
-                agent.link._transport.abort()
+                agent.link.transport.abort()
             case "peer closes":
                 agent.link.close(Code.NO_ERROR, "bye")
             case "we close":
@@ -162,8 +166,7 @@ async def test_every_stream_is_told_when_the_link_dies_however_it_does(ending):
 async def test_row120_a_violation_ends_the_link_with_its_code_and_every_stream_is_told():
     async with linked() as (relay, agent):
         near, _ = await exchange(relay, agent)
-        agent.link._ws.send_binary(b"\x3f\x00\x00\x00\x00\x00\x00\x00")  # an unknown frame that is not optional
-        agent.link._write_out()
+        agent.link.transport.write(websocket(frame(63, 0, b"")))  # an unknown frame that is not optional
         for user in (relay, agent):
             await user.until(lambda user=user: user.closed)
 
@@ -172,17 +175,18 @@ async def test_row120_a_violation_ends_the_link_with_its_code_and_every_stream_i
         assert agent.closed[0][0] is Code.PROTOCOL
 
 
-async def test_growth_of_windows_is_given_back_with_the_link():
-    async with linked() as (relay, agent):
-        near, _ = await exchange(relay, agent)
-        budget = relay.link.session._budget
-        assert budget.take(1000)
-        near.stream.window += 1000
-        near.stream.left += 1000
-        agent.link._transport.abort()
+async def test_growth_of_windows_is_given_back_with_the_link(monkeypatch):
+    monkeypatch.setattr("tunnelctl.wire.window.GROWTH_RTTS", 1e9)
+    relay_wide = Budget(64 * MIB)
+    async with linked(budget=relay_wide) as (relay, agent):
+        await relay.until(lambda: relay.pongs)
+        near, far = await exchange(relay, agent)
+        agent.link.send_data(far.stream, b"x" * MIB)
+        await near.until(lambda: relay_wide.used)
+        agent.link.transport.abort()
         await relay.until(lambda: relay.closed)
 
-        assert budget.used == 0
+        assert relay_wide.used == 0
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ async def test_growth_of_windows_is_given_back_with_the_link():
 async def test_row116_what_is_no_websocket_closes_the_link_at_once(data):
     async with linked() as (relay, agent):
         near, _ = await exchange(relay, agent)
-        agent.link._transport.write(data)
+        agent.link.transport.write(data)
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.PROTOCOL
@@ -209,8 +213,7 @@ async def test_row116_what_is_no_websocket_closes_the_link_at_once(data):
 
 async def test_a_text_message_closes_the_link():
     async with linked() as (relay, agent):
-        agent.link._ws.send_text(b"hello")
-        agent.link._write_out()
+        agent.link.transport.write(websocket(b"hello", Opcode.TEXT))
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.PROTOCOL
@@ -218,10 +221,10 @@ async def test_a_text_message_closes_the_link():
 
 async def test_row116_a_peer_that_pings_and_does_not_read_is_dropped():
     async with linked() as (relay, agent):
-        agent.link._transport.pause_reading()
+        agent.link.transport.pause_reading()
         pings = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 1000
         for _ in range(200):
-            agent.link._transport.write(pings)
+            agent.link.transport.write(pings)
             if relay.closed:
                 break
             await asyncio.sleep(0)
@@ -234,16 +237,16 @@ async def test_what_waits_for_the_socket_stays_in_the_session():
     async with linked() as (relay, agent):
         _, far = await exchange(relay, agent)
         far.stream.credit = 100 * MIB
-        relay.link._transport.pause_reading()
+        relay.link.transport.pause_reading()
         agent.link.send_data(far.stream, b"x" * 32 * MIB)
-        written = agent.link._transport.get_write_buffer_size
+        written = agent.link.transport.get_write_buffer_size
         for _ in range(50):
             await asyncio.sleep(0)
             assert written() < MAX_UNSENT
 
         assert far.stream.queued > 16 * MIB
         agent.link.reset(far.stream, Code.CANCELLED)
-        relay.link._transport.resume_reading()
+        relay.link.transport.resume_reading()
 
 
 class StillTransport:
@@ -269,40 +272,47 @@ class StillTransport:
         self.is_aborted = True
 
 
-def still_link() -> tuple[Link, StillTransport, User]:
+def still_link(loop: "TurnedLoop") -> tuple[Link, StillTransport, User]:
     user, transport = User(), StillTransport()
-    user.link = Link(Session(opens=True), user, heartbeat=1000)
+    user.link = Link(Session(opens=True), user, heartbeat=1000, loop=loop)
     user.link.take_over(transport, Protocol(Side.SERVER, state=State.OPEN))
     return user.link, transport, user
 
 
-def beat(link: Link, at: float) -> None:
-    """The next heartbeat, at this time."""
-    link._timer.cancel()
-    link._loop = ClockAt(link._loop, at)
-    link._beat()
+class TurnedLoop:
+    """A loop whose clock stands until the test turns it."""
 
-
-class ClockAt:
-    """A loop at another time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
-        self._loop = getattr(loop, "_loop", loop)
-        self._at = at
+    def __init__(self) -> None:
+        self.now = 1e6
+        self._timers: list[tuple[float, asyncio.Handle]] = []
 
     def time(self) -> float:
-        return self._at
+        return self.now
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._loop, name)
+    def call_soon(self, callback, *args) -> asyncio.Handle:
+        return self.call_later(0, callback, *args)
+
+    def call_later(self, delay, callback, *args) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, asyncio.get_running_loop())
+        self._timers.append((self.now + delay, handle))
+        return handle
+
+    def turn(self, seconds: float) -> None:
+        self.now += seconds
+        due = [handle for at, handle in self._timers if at <= self.now]
+        self._timers = [(at, handle) for at, handle in self._timers if at > self.now]
+        for handle in due:
+            if not handle.cancelled():
+                handle._run()
 
 
 async def test_a_peer_that_never_answers_is_dropped_after_three_heartbeats():
-    link, transport, user = still_link()
-    for at in (1e6, 1e6 + 1000):
-        beat(link, at)
+    loop = TurnedLoop()
+    link, transport, user = still_link(loop)
+    for _ in range(2):
+        loop.turn(1000)
         assert not transport.is_aborted
-    beat(link, 1e6 + 2000)
+    loop.turn(1000)
     link.connection_lost(None)
 
     assert transport.is_aborted
@@ -310,10 +320,12 @@ async def test_a_peer_that_never_answers_is_dropped_after_three_heartbeats():
 
 
 async def test_a_peer_that_talks_but_never_answers_a_ping_is_dropped_too():
-    link, transport, user = still_link()
-    for at in (1e6, 1e6 + 1000, 1e6 + 2000):
-        link.session.last_received = at
-        beat(link, at)
+    loop = TurnedLoop()
+    link, transport, user = still_link(loop)
+    for _ in range(3):
+        assert not transport.is_aborted
+        link.data_received(SKIPPED)
+        loop.turn(1000)
     link.connection_lost(None)
 
     assert transport.is_aborted
@@ -321,11 +333,12 @@ async def test_a_peer_that_talks_but_never_answers_a_ping_is_dropped_too():
 
 
 async def test_a_silent_link_is_dropped_and_its_streams_are_told():
-    link, transport, user = still_link()
+    loop = TurnedLoop()
+    link, transport, user = still_link(loop)
     owner = Owner(link)
     owner.stream = link.open(REQUEST, owner=owner, fin=True)
-    link.session.last_received = 1e6
-    beat(link, 1e6 + 3001)
+    link.data_received(SKIPPED)
+    loop.turn(3001)
     link.connection_lost(None)
 
     assert transport.is_aborted
@@ -337,7 +350,7 @@ async def test_a_link_lives_on_while_its_heartbeats_are_answered():
     async with linked() as (relay, agent):
         for count in range(1, 6):
             for user in (relay, agent):
-                user.link._beat()
+                user.link.ping()
                 await user.until(lambda user=user, count=count: len(user.pongs) >= count)
 
         assert relay.link.is_open

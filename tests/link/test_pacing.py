@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from tests.link.ends import User, exchange, linked
+from tests.link.ends import exchange, linked, websocket
 from tunnelctl.link.pacing import MAX_FRAMES_PER_TURN, MAX_IDLE_FRAMES, FramePacer
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import DATA, DATA_FIN, OPTIONAL, frame
@@ -76,15 +76,6 @@ def test_what_carries_nothing_is_counted(sent, idle):
     assert pacer.idle == idle
 
 
-def write(user: User, data: bytes) -> None:
-    """Bytes past the link's own sending."""
-    user.link._transport.write(data)
-
-
-def websocket(payload: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = True) -> bytes:
-    return Frame(opcode, payload, fin).serialize(mask=True)
-
-
 @pytest.mark.parametrize(
     "sent",
     [
@@ -97,7 +88,7 @@ def websocket(payload: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = Tru
 )
 async def test_row116_a_flood_of_frames_that_carry_nothing_ends_the_link(sent):
     async with linked() as (relay, agent):
-        write(agent, sent * (MAX_IDLE_FRAMES + 100))
+        agent.link.transport.write(sent * (MAX_IDLE_FRAMES + 100))
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.LIMIT
@@ -105,7 +96,7 @@ async def test_row116_a_flood_of_frames_that_carry_nothing_ends_the_link(sent):
 
 async def test_a_few_of_them_are_taken():
     async with linked() as (relay, agent):
-        write(agent, (websocket(b"") + websocket(b"", Opcode.PING)) * 100)
+        agent.link.transport.write((websocket(b"") + websocket(b"", Opcode.PING)) * 100)
         agent.link.send(Unbind(tunnel=7))
         await relay.until(lambda: relay.messages)
 
@@ -116,7 +107,7 @@ async def test_a_few_of_them_are_taken():
 async def test_row120_a_flood_of_frames_of_the_link_ends_it():
     async with linked() as (relay, agent):
         unknown = frame(OPTIONAL | 40, 0, b"")
-        write(agent, websocket(unknown * 1000) * 10)
+        agent.link.transport.write(websocket(unknown * 1000) * 10)
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.LIMIT
@@ -146,22 +137,23 @@ async def test_a_turn_reads_a_bounded_number_of_frames_and_loses_none(per_messag
         counting = asyncio.create_task(count_turns())
         ones = [frame(DATA, far.stream.id, bytes([number])) for number in numbers]
         for start in range(0, len(ones), per_message):
-            write(agent, websocket(b"".join(ones[start : start + per_message])))
-        write(agent, websocket(frame(DATA_FIN, far.stream.id, b"")))
+            agent.link.transport.write(websocket(b"".join(ones[start : start + per_message])))
+        agent.link.transport.write(websocket(frame(DATA_FIN, far.stream.id, b"")))
         await near.until(lambda: near.is_ended)
         is_over = True
         await counting
 
         assert near.data == bytes(numbers)
         assert max(turns.values()) <= MAX_FRAMES_PER_TURN
-        assert not relay.link._is_behind
+        agent.link.send(Unbind(tunnel=7))
+        await relay.until(lambda: relay.messages)  # the socket is read again
 
 
 async def test_what_came_before_the_close_is_told_before_it():
     async with linked() as (relay, agent):
         near, far = await exchange(relay, agent)
         ones = frame(DATA, far.stream.id, b"x") * 1000
-        write(agent, websocket(ones) + websocket(b"\x03\xe8", Opcode.CLOSE))
+        agent.link.transport.write(websocket(ones) + websocket(b"\x03\xe8", Opcode.CLOSE))
         await relay.until(lambda: relay.closed)
 
         assert bytes(near.data) == b"x" * 1000
@@ -170,7 +162,7 @@ async def test_what_came_before_the_close_is_told_before_it():
 async def test_a_violation_and_a_close_in_one_segment_end_the_link_without_a_fault(caplog):
     async with linked() as (relay, agent):
         bad = frame(DATA, 77, b"never opened")
-        write(agent, websocket(bad) + websocket(b"\x03\xe8", Opcode.CLOSE))
+        agent.link.transport.write(websocket(bad) + websocket(b"\x03\xe8", Opcode.CLOSE))
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.PROTOCOL
@@ -184,7 +176,9 @@ async def test_a_violation_and_a_close_in_one_segment_end_the_link_without_a_fau
 )
 async def test_what_follows_a_violation_or_a_close_is_not_read(behind, caplog):
     async with linked() as (relay, agent):
-        write(agent, websocket(frame(DATA, 77, b"never opened")) + behind + websocket(b"", Opcode.CLOSE) + behind)
+        agent.link.transport.write(
+            websocket(frame(DATA, 77, b"never opened")) + behind + websocket(b"", Opcode.CLOSE) + behind
+        )
         await relay.until(lambda: relay.closed)
 
         assert relay.closed[0][0] is Code.PROTOCOL

@@ -218,7 +218,7 @@ class ScriptedAgent(Changing):
 
     async def vanish(self) -> None:
         """Cuts the connection."""
-        self.link._transport.abort()
+        self.link.transport.abort()
         await self.until(lambda: self.closed)
 
     @property

@@ -141,17 +141,29 @@ class Link(asyncio.Protocol):
     Attributes:
         peer: Address of the far end as text, for people.
         is_open: Frames can be sent.
+        transport: The connection under the link.
+
+    Args:
+        heartbeat: Seconds between PINGs.
+        loop: Whose clock and timers to use; None for the running one.
     """
 
-    def __init__(self, session: Session, user: LinkUser, *, heartbeat: float = HEARTBEAT) -> None:
+    def __init__(
+        self,
+        session: Session,
+        user: LinkUser,
+        *,
+        heartbeat: float = HEARTBEAT,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.session = session
         self.user = user
         self.peer = ""
         self.is_open = False
         self._heartbeat = heartbeat
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._ws: WebSocket = cast(WebSocket, None)
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._is_paused = False
         self._is_flush_due = False
         self._pacer = FramePacer()
@@ -173,7 +185,7 @@ class Link(asyncio.Protocol):
             data: Bytes that arrived behind the handshake.
             early: Messages that `ws` has read behind the handshake already.
         """
-        self._transport = transport
+        self.transport = transport
         self._ws = ws
         self.is_open = True
         transport.set_write_buffer_limits(high=SEND_AHEAD, low=SEND_AHEAD // 4)
@@ -338,7 +350,7 @@ class Link(asyncio.Protocol):
         ws = self._ws
         if ws.writes:
             self._write_out()
-            if self._transport.get_write_buffer_size() > MAX_UNSENT:
+            if self.transport.get_write_buffer_size() > MAX_UNSENT:
                 self._abort(Code.LIMIT, "the peer asks without reading our answers")
         if self._is_behind or self.session.is_behind or self._frames or self._unread:
             self._set_behind(self.is_open and bool(self.session.is_behind or self._frames or self._unread))
@@ -357,12 +369,12 @@ class Link(asyncio.Protocol):
         if is_behind is self._is_behind:
             return
         self._is_behind = is_behind
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         if is_behind:
-            self._transport.pause_reading()
+            self.transport.pause_reading()
         else:
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     def _cut_messages(self, max_frames: int) -> int:
         """Read websocket frames out of the unread bytes. Returns how many of them carry nothing; the others wait."""
@@ -474,7 +486,7 @@ class Link(asyncio.Protocol):
     def _write_out(self) -> None:
         for chunk in self._ws.data_to_send():
             if chunk:
-                self._transport.write(chunk)
+                self.transport.write(chunk)
 
     def _beat(self) -> None:
         now = self._loop.time()
@@ -493,14 +505,14 @@ class Link(asyncio.Protocol):
         """There is no point in waiting for the peer to take anything more."""
         self._ending = self._ending or (code, reason)
         self.is_open = False
-        self._transport.abort()
+        self.transport.abort()
 
     def _shut(self) -> None:
         """Close once what is written has gone out, or the time for that is over."""
         self.is_open = False
         self._write_out()
-        self._transport.close()
-        self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        self.transport.close()
+        self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
 
 def _tell_lost(stream: Stream, code: Code, reason: str) -> None:
@@ -515,4 +527,4 @@ def _guarded(callback: Any, *args: Any) -> None:
     try:
         callback(*args)
     except Exception:
-        log.exception("a callback failed that was told of an end")
+        log.exception("on_reset or on_closed raised")
