@@ -39,7 +39,7 @@ async def key_in(w: World) -> str:
 @pytest.mark.parametrize("text", META)
 async def test_a_filter_is_a_value_and_never_a_pattern(office, ann, text):
     """Row 140."""
-    await office.services.domains.reserve(OPERATOR, "shop", owner="team")
+    await office.services.domains.create(OPERATOR, "shop", owner="team")
     asked = [
         ("/app/sessions", {"email": text}),
         ("/app/sessions", {"host": text}),

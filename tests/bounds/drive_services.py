@@ -147,9 +147,9 @@ async def drive_domains(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
     ann = await office.actor("ann")
 
     async def reserve(number: int) -> None:
-        made = await office.domains.reserve(ann, f"chosen-{number}")
+        made = await office.domains.create(ann, f"chosen-{number}")
         if number % 2:
-            await office.domains.release(ann, made.id)
+            await office.domains.delete(ann, made.id)
 
     await refused_after(reserve, 6)
 

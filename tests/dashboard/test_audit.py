@@ -196,7 +196,7 @@ async def signed_in_somewhere(house: InMemory, host: str, owner: str, who: str, 
 
 
 async def test_a_login_says_who_it_was_as_long_as_they_are_signed_in(house, admin):
-    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="ann")
+    await house.managed.services.domains.create(ADMIN, "red.tun.example", owner="ann")
     digest = await signed_in_somewhere(house, "red.tun.example", "ann", "alice")
     assert "alice@acme.example" in text_of((await admin.get("/audit?kind=login.ok")).text)
 
@@ -208,7 +208,7 @@ async def test_a_login_says_who_it_was_as_long_as_they_are_signed_in(house, admi
 
 
 async def test_a_person_without_an_address_is_called_by_their_subject(house, admin):
-    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="ann")
+    await house.managed.services.domains.create(ADMIN, "red.tun.example", owner="ann")
     await signed_in_somewhere(house, "red.tun.example", "ann", "auth0|5f7c", email="")
 
     assert "auth0|5f7c" in text_of((await admin.get("/audit")).text)
@@ -216,7 +216,7 @@ async def test_a_person_without_an_address_is_called_by_their_subject(house, adm
 
 async def test_a_member_reads_no_name_of_a_visitor_of_another_owner(house, admin):
     """Row 138: the event is ann's, of when the host was hers; who is signed in there now is bob's to know."""
-    await house.managed.services.domains.reserve(ADMIN, "red.tun.example", owner="bob")
+    await house.managed.services.domains.create(ADMIN, "red.tun.example", owner="bob")
     digest = await signed_in_somewhere(house, "red.tun.example", "ann", "alice")
     async with house.signed_in(await house.user("ann", "ann")) as ann:
         page = text_of((await ann.get("/audit")).text)

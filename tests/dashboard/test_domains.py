@@ -10,7 +10,7 @@ from tunnelrelay.services.edges import NewEdge
 
 async def reserved(house: InMemory, name: str = "shop", owner: str = "default", description: str = "") -> str:
     """A domain's id."""
-    return (await house.managed.services.domains.reserve(ADMIN, name, description, owner=owner)).id
+    return (await house.managed.services.domains.create(ADMIN, name, description, owner=owner)).id
 
 
 async def test_a_list_without_domains_says_what_they_are_for_and_how_to_make_the_first(admin):

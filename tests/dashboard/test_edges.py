@@ -84,7 +84,7 @@ async def test_a_new_edge_has_a_name_that_is_reserved_and_a_page(house, admin):
 
 
 async def test_a_reserved_name_that_is_free_can_be_chosen(house, admin):
-    await house.managed.services.domains.reserve(ADMIN, "kept", owner="default")
+    await house.managed.services.domains.create(ADMIN, "kept", owner="default")
 
     assert 'value="kept.tun.example"' in (await admin.get("/edges/new")).text
     await admin.post("/edges/new", {"host": "kept.tun.example"})
@@ -103,7 +103,7 @@ async def test_a_bad_name_is_told_at_its_field_and_the_rest_stays_typed(house, a
 
 
 async def test_a_name_that_is_taken_is_told(house, admin):
-    await house.managed.services.domains.reserve(ADMIN, "shop", owner="bob")
+    await house.managed.services.domains.create(ADMIN, "shop", owner="bob")
 
     answer = await admin.post("/edges/new", {"host": "new", "name": "shop"})
 

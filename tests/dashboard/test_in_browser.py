@@ -138,7 +138,7 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
 async def set_up(w: World, admin: Actor) -> dict[str, str]:
     """Something with hostile words in every list. Returns the paths of their pages."""
     services = w.relay.parts.services
-    domain = await services.domains.reserve(admin, "kept", HOSTILE)
+    domain = await services.domains.create(admin, "kept", HOSTILE)
     token, _ = await services.credentials.create(admin, description=HOSTILE, acl=[f"bind:x={HOSTILE}", "bind:pr-*"])
     key, _ = await services.api_keys.create(admin, description=HOSTILE, scopes=["edges:write", "audit:read"])
     user = await services.users.create(admin, HOSTILE[:100], owner="o" * 64, email=f"{'x' * 64}@acme.example")

@@ -42,7 +42,7 @@ async def sign_in(house: InMemory, host: str, who: str, *, email: str | None = N
 async def busy(house: InMemory) -> InMemory:
     """`red` is ann's, `blue` bob's; visitors are signed in at both."""
     for host, owner in ((RED, "ann"), (BLUE, "bob")):
-        await house.managed.services.domains.reserve(ADMIN, host, owner=owner)
+        await house.managed.services.domains.create(ADMIN, host, owner=owner)
     for host, who in ((RED, "alice"), (RED, "carol"), (BLUE, "alice")):
         await sign_in(house, host, who)
     return house

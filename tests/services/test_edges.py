@@ -65,13 +65,13 @@ async def test_an_edge_reserves_the_host_it_picks(managed):
 
 
 async def test_an_edge_takes_a_host_its_owner_has_reserved(managed):
-    await managed.services.domains.reserve(ANN, "demo")
+    await managed.services.domains.create(ANN, "demo")
 
     assert (await edge(managed, "demo.tun.example")).row.host == "demo.tun.example"
 
 
 async def test_a_host_of_another_owner_is_not_to_be_had(managed):
-    await managed.services.domains.reserve(BOB, "demo")
+    await managed.services.domains.create(BOB, "demo")
 
     with pytest.raises(ManageError) as refused:
         await edge(managed)

@@ -36,7 +36,6 @@ BY_ID: dict[str, Try] = {
     "credentials.delete": lambda o, who, ids: o.credentials.delete(who, ids["token"]),
     "domains.get": lambda o, who, ids: o.domains.get(who, ids["domain"]),
     "domains.update": lambda o, who, ids: o.domains.update(who, ids["domain"], description="mine"),
-    "domains.release": lambda o, who, ids: o.domains.release(who, ids["domain"]),
     "domains.delete": lambda o, who, ids: o.domains.delete(who, ids["domain"]),
     "logins.get": lambda o, who, ids: o.logins.get(who, ids["login"]),
     "logins.revoke": lambda o, who, ids: o.logins.revoke(who, ids["login"]),
@@ -53,7 +52,7 @@ FORBIDDEN: dict[str, Try] = {
     "users.delete": lambda o, who, ids: o.users.delete(who, ids["user"]),
     "api_keys.create": lambda o, who, ids: o.keys.create(who, user_id=ids["user"]),
     "credentials.create": lambda o, who, ids: o.credentials.create(who, owner="red"),
-    "domains.reserve": lambda o, who, ids: o.domains.reserve(who, "new", owner="red"),
+    "domains.create": lambda o, who, ids: o.domains.create(who, "new", owner="red"),
 }
 """Answered FORBIDDEN, whatever is named."""
 
@@ -91,7 +90,7 @@ class Scene:
         office = scene.office = Office()
         ann = await office.actor("ann", owner="red")
         await office.signed_in((await office.users.get(OPERATOR, ann.user_id)), peer="")
-        domain = await office.domains.reserve(ann, "red")
+        domain = await office.domains.create(ann, "red")
         await sign_in(office, domain.host, "alice")
         scene.ids = {
             "user": ann.user_id,

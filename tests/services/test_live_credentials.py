@@ -119,7 +119,7 @@ async def test_another_relay_hears_of_a_revocation_and_of_other_rules_from_the_s
 
 
 async def test_a_reserved_name_is_refused_to_another_owner_s_agent(w: ClockedWorld, app: App) -> None:
-    await w.relay.parts.services.domains.reserve(ANN, "demo")
+    await w.relay.parts.services.domains.create(ANN, "demo")
     bob = Actor(user_id="usr_bob", name="bob", owner="other", is_admin=False, via="dashboard")
     _, theirs = await w.credentials.create(bob)
     _, ours = await w.credentials.create(ANN)

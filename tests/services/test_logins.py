@@ -95,7 +95,7 @@ async def test_row138_a_member_sees_those_at_his_owner_s_hosts(office: Office) -
 
 async def test_a_reserved_domain_s_and_an_edge_s_logins_are_the_owner_s(office: Office) -> None:
     ann = await office.actor("ann", owner="green")
-    row = await office.domains.reserve(ann, "green")
+    row = await office.domains.create(ann, "green")
     await sign_in(office, row.host, "carol")
     now = office.clock()
     edge = EdgeRow(id="edghts_1", owner="green", created_at=now, updated_at=now, host="edge.tun.example", settings="{}")
@@ -137,7 +137,7 @@ async def test_row146_a_page_asks_the_store_once_however_many_names_its_reader_h
     """Row 146."""
     ann = await office.actor("ann", owner="red")
     for number in range(30):
-        await office.domains.reserve(ann, f"red-{number}")
+        await office.domains.create(ann, f"red-{number}")
     asked: list[Whose | None] = []
     answer = office.store.sessions
 

@@ -79,7 +79,7 @@ async def test_one_owner_gets_a_name_that_two_ask_for_at_once(relays: Two) -> No
     one, two = relays
     red, blue = await one.actor("ann", owner="red"), await two.actor("bob", owner="blue")
 
-    tries: list[Any] = [one.domains.reserve(red, "demo"), two.domains.reserve(blue, "demo")]
+    tries: list[Any] = [one.domains.create(red, "demo"), two.domains.create(blue, "demo")]
     done = await asyncio.gather(*tries, return_exceptions=True)
 
     assert sum(isinstance(each, ManageError) for each in done) == 1, done
@@ -105,8 +105,8 @@ async def test_a_member_s_pages_hold_his_owner_s_rows(relays: Two) -> None:
         one.clock.now += 1
         await one.credentials.create(red, description=f"red {number}", acl=("bind:pr-*",))
         await one.credentials.create(blue)
-        await one.domains.reserve(red, f"red-{number}")
-        await one.domains.reserve(blue, f"blue-{number}")
+        await one.domains.create(red, f"red-{number}")
+        await one.domains.create(blue, f"blue-{number}")
 
     first = await two.credentials.page(red, limit=2)
     assert [token.description for token in first] == ["red 2", "red 1"]

@@ -149,7 +149,7 @@ async def test_a_member_sets_nothing_up_for_others(managed):
     for call in (
         lambda: services.edges.create(ANN, NewEdge(host="demo", owner="bob")),
         lambda: services.backends.create(ANN, (("a", "b"),), owner="bob"),
-        lambda: services.domains.reserve(ANN, "demo", owner="bob"),
+        lambda: services.domains.create(ANN, "demo", owner="bob"),
     ):
         assert (await refusal(call))[0] is Kind.FORBIDDEN
     assert (await refusal(lambda: services.edges.create(ADMIN, NewEdge(owner="no such owner"))))[0] is Kind.INVALID

@@ -33,16 +33,16 @@ def user(who: Actor) -> UserRow:
 
 async def hand_over(managed: Managed) -> None:
     """A name goes from one owner to ann, with a visitor of the former one signed in."""
-    domain = await managed.services.domains.reserve(THEIRS, "shop")
+    domain = await managed.services.domains.create(THEIRS, "shop")
     now = managed.clock()
     session = {"connection_id": "c", "epoch": "e", "issuer": "i", "subject": "s", "email": "", "sealed": b""}
     await managed.store.save_session(
         SessionRow(key=b"k" * 32, host=domain.host, created_at=now, last_seen=now, expires_at=now + 1e6, **session)
     )
-    await managed.services.domains.release(THEIRS, domain.id)
+    await managed.services.domains.delete(THEIRS, domain.id)
     assert isinstance(managed.clock, FakeClock)
     managed.clock.now += COOL_SECONDS + 1
-    await managed.services.domains.reserve(ANN, "shop")
+    await managed.services.domains.create(ANN, "shop")
 
 
 async def test_the_new_owner_of_a_name_does_not_learn_who_had_it():
@@ -127,16 +127,16 @@ async def test_no_refusal_names_the_owner_who_is_in_the_way():
     managed = Managed()
     services = managed.services
     await services.edges.create(THEIRS, NewEdge(host="edge"))
-    await services.domains.reserve(THEIRS, "kept")
-    given_up = await services.domains.reserve(THEIRS, "cooling")
-    await services.domains.release(THEIRS, given_up.id)
+    await services.domains.create(THEIRS, "kept")
+    given_up = await services.domains.create(THEIRS, "cooling")
+    await services.domains.delete(THEIRS, given_up.id)
     provider = await services.providers.create(ADMIN, "work", WORK, "hush", owners=(FORMER,))
     mine = await services.edges.create(ANN, NewEdge(host="mine"))
 
     told = [
-        await _refused(services.domains.reserve(ANN, "edge")),
-        await _refused(services.domains.reserve(ANN, "kept")),
-        await _refused(services.domains.reserve(ANN, "cooling")),
+        await _refused(services.domains.create(ANN, "edge")),
+        await _refused(services.domains.create(ANN, "kept")),
+        await _refused(services.domains.create(ANN, "cooling")),
         await _refused(services.edges.create(ANN, NewEdge(host="kept"))),
         await _refused(services.edges.update(ANN, mine.id, host="edge")),
         await _refused(services.providers.get(BOB, provider.row.id)),

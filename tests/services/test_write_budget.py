@@ -38,7 +38,7 @@ async def test_a_user_who_changes_without_end_is_slowed_down_and_others_are_not(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s.domains.reserve(ANN, "shop"),
+        lambda s: s.domains.create(ANN, "shop"),
         lambda s: s.backends.create(ANN, (("a", "b"),)),
         lambda s: s.credentials.create(ANN),
         lambda s: s.sign_ins.invite(ANN, ANN.user_id),
@@ -90,17 +90,17 @@ async def test_names_given_up_count_until_others_may_have_them(monkeypatch):
     monkeypatch.setattr(domains, "MAX_DOMAINS", 3)
     office = Office()
     ann, bob = await office.actor("ann", owner="red"), await office.actor("bob", owner="blue")
-    kept = await office.domains.reserve(ann, "kept")
+    kept = await office.domains.create(ann, "kept")
     for name in ("one", "two"):
-        await office.domains.release(ann, (await office.domains.reserve(ann, name)).id)
+        await office.domains.delete(ann, (await office.domains.create(ann, name)).id)
 
     with pytest.raises(ManageError) as refused:
-        await office.domains.reserve(ann, "three")
-    again = await office.domains.reserve(ann, "two")
-    await office.domains.reserve(bob, "four")
-    await office.domains.release(ann, again.id)
+        await office.domains.create(ann, "three")
+    again = await office.domains.create(ann, "two")
+    await office.domains.create(bob, "four")
+    await office.domains.delete(ann, again.id)
     office.clock.now += COOL + 1
-    await office.domains.reserve(ann, "three")
+    await office.domains.create(ann, "three")
 
     assert (refused.value.code, kept.host) == ("too_many", "kept.tun.example")
 
@@ -111,9 +111,9 @@ async def test_a_name_nobody_chose_is_taken_from_nobody(monkeypatch):
     ann = await office.actor("ann")
 
     for _ in range(5):
-        await office.domains.release(ann, (await office.domains.reserve(ann)).id)
+        await office.domains.delete(ann, (await office.domains.create(ann)).id)
 
-    assert await office.domains.reserve(ann, "chosen")
+    assert await office.domains.create(ann, "chosen")
 
 
 # Tables

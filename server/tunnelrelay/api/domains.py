@@ -122,7 +122,7 @@ def routes(services: Services) -> APIRouter:
     @router.post(f"/{PATH}", status_code=201, **needs("domains:write"))
     async def create_reserved_domain(call: Calling, body: NewDomain) -> Domain:
         """Reserves a name that no other owner holds."""
-        row = await domains.reserve(
+        row = await domains.create(
             call.actor, body.domain, description=body.description, metadata=body.metadata, owner=body.owner
         )
         return _shown(call.links, row)

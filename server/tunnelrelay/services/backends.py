@@ -1,19 +1,17 @@
 """Tunnel groups: an edge may be served by the tunnels of its owner that carry certain labels."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_LABELS, label_problem
-from tunnelrelay.ids import new_id
-from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_sync import EdgeSync
-from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
-from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.services.problems import Kind, ManageError, invalid
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import BackendRow, Pairs
 
-AREA = "edges"
-WHAT = "tunnel group"
 MAX_BACKENDS = 1000
 """Of one owner."""
 
@@ -29,12 +27,21 @@ BOUNDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Backends:
-    """See the module."""
+class Backends(Resource[BackendRow, BackendRow]):
+    """The service of tunnel groups."""
 
-    ground: ServiceBase
-    live: EdgeSync
+    terms = Terms(
+        area="edges",
+        noun="tunnel group",
+        kind="backend",
+        created="backend.created",
+        updated="backend.updated",
+        deleted="backend.deleted",
+    )
+
+    def __init__(self, base: ServiceBase, sync: EdgeSync) -> None:
+        super().__init__(base, StoredRows(base.store.backends, base.clock), as_it_is)
+        self._sync = sync
 
     async def create(
         self,
@@ -48,31 +55,13 @@ class Backends:
 
         Args:
             labels: All of these a tunnel must carry; one at least.
-            owner: Whose it is to be; None for the actor's own, anybody else only for administrators.
+            owner: Whose it is to be; None for the actor's own, another one only for administrators.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        whose = ground.owner_for(actor, owner)
-        check_texts(description=description, metadata=metadata)
-        now = ground.clock()
-        row = BackendRow(
-            id=new_id("backend", now),
-            owner=whose,
-            created_at=now,
-            updated_at=now,
-            labels=checked_labels(labels),
-            description=description,
-            metadata=metadata,
-        )
-        with ground.asking():
-            if len(await ground.store.backends.page(owner=whose, limit=MAX_BACKENDS)) >= MAX_BACKENDS:
-                raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_BACKENDS} tunnel groups.")
-            await ground.store.backends.add(row)
-        ground.record(actor, "backend.created", id=row.id, owner=whose, after=said(row))
-        return row
+        new = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        return await self._add(actor, BackendRow(**new, labels=checked_labels(labels)))
 
     async def update(
         self,
@@ -88,81 +77,33 @@ class Backends:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        check_texts(description=description, metadata=metadata)
-        with ground.asking():
-            before = ground.visible(actor, await ground.store.backends.get(backend_id), WHAT)
-            after = replace(
-                before,
-                labels=before.labels if labels is None else checked_labels(labels),
-                description=before.description if description is None else description,
-                metadata=before.metadata if metadata is None else metadata,
-            )
-            after = await ground.written(ground.store.backends, before, after, WHAT)
-            if after is before:
-                return before
-            ground.record(
-                actor, "backend.updated", id=after.id, owner=after.owner, before=said(before), after=said(after)
-            )
-            await self.live.backend_changed(after.id)
-        return after
+        self._begin_change(actor, description=description, metadata=metadata)
 
-    async def delete(self, actor: Actor, backend_id: str) -> None:
-        """Drops a group.
+        def change(row: BackendRow) -> BackendRow:
+            checked = None if labels is None else checked_labels(labels)
+            return replace(row, **given(labels=checked, description=description, metadata=metadata))
 
-        Raises:
-            ManageError: FORBIDDEN, MISSING, CONFLICT while an edge is served by it, AWAY.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        with ground.asking():
-            row = ground.visible(actor, await ground.store.backends.get(backend_id), WHAT)
-            if users := await ground.store.edges.page(backend_id=backend_id, limit=1):
-                raise ManageError(
-                    Kind.CONFLICT,
-                    "in_use",
-                    f"The edge {users[0].host or users[0].id} is served by this tunnel group.",
-                    "Give the edge another one first.",
-                )
-            if await ground.store.backends.delete(backend_id) is None:
-                raise changed_meanwhile(WHAT)
-            ground.record(actor, "backend.deleted", id=row.id, owner=row.owner, before=said(row))
-            # An edge that began to use it meanwhile is not served from now on.
-            await self.live.backend_changed(backend_id)
+        return await self._change(actor, backend_id, change)
 
-    async def page(
-        self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
-    ) -> list[BackendRow]:
-        """Groups, the newest first.
+    def audit_fields(self, row: BackendRow) -> Mapping[str, object]:
+        labels = [f"{name}={value}" for name, value in row.labels]
+        return {"labels": labels} | dict(super().audit_fields(row))
 
-        Args:
-            owner: Only this one's. A member who asks for another's gets none.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
-        if owner is not None and not actor.owns(owner):
-            return []
-        with ground.asking():
-            return await ground.store.backends.page(
-                owner=actor.owner_filter(owner), before=before, limit=page_size(limit)
+    def _quota(self) -> Quota:
+        return Quota(limit=MAX_BACKENDS, things="tunnel groups")
+
+    async def _check_unused(self, row: BackendRow) -> None:
+        if users := await self.base.store.edges.page(backend_id=row.id, limit=1):
+            raise ManageError(
+                Kind.CONFLICT,
+                "in_use",
+                f"The edge {users[0].host or users[0].id} is served by this tunnel group.",
+                "Give the edge another one first.",
             )
 
-    async def get(self, actor: Actor, backend_id: str) -> BackendRow:
-        """One group.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        self.ground.authorize(actor, AREA, Access.READ)
-        with self.ground.asking():
-            return self.ground.visible(actor, await self.ground.store.backends.get(backend_id), WHAT)
-
-
-def said(row: BackendRow) -> dict[str, object]:
-    """What an audit event tells of a group."""
-    labels = [f"{name}={value}" for name, value in row.labels]
-    return {"labels": labels, "description": row.description, "metadata": row.metadata}
+    async def _apply(self, row_id: str) -> None:
+        """Also of a deleted group: an edge that began to use it meanwhile is not served from now on."""
+        await self._sync.backend_changed(row_id)
 
 
 def checked_labels(labels: Iterable[tuple[str, str]]) -> Pairs:

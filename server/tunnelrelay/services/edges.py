@@ -65,7 +65,7 @@ Change = Callable[[EdgeSettings], EdgeSettings]
 class Reserves(Protocol):
     """What edges need of `domains.Domains`."""
 
-    async def reserve(
+    async def create(
         self, actor: Actor, host_or_label: str, description: str = "", metadata: str = "", owner: str | None = None
     ) -> DomainRow:
         """Keeps a name."""
@@ -431,7 +431,7 @@ class Edges:
             known = await self.ground.store.domains.find(host=host)
         if known is not None and known.owner == owner:
             return host
-        return (await self.domains.reserve(actor, host, owner=owner)).host
+        return (await self.domains.create(actor, host, owner=owner)).host
 
 
 def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:

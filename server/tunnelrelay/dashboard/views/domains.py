@@ -42,7 +42,7 @@ async def _new(asked: Asked) -> Response:
 async def _reserve(asked: Asked) -> Response:
     form = asked.form
     try:
-        row = await asked.deps.services.domains.reserve(
+        row = await asked.deps.services.domains.create(
             asked.actor, form.text("name"), form.text("description"), owner=form.text("owner") or None
         )
     except ManageError as error:
@@ -74,7 +74,7 @@ async def _save(asked: Asked) -> Response:
 
 async def _release(asked: Asked) -> Response:
     try:
-        await asked.deps.services.domains.release(asked.actor, asked.named("id"))
+        await asked.deps.services.domains.delete(asked.actor, asked.named("id"))
     except ManageError as error:
         if error.kind is not Kind.CONFLICT:
             raise
@@ -94,7 +94,7 @@ async def _page(asked: Asked, error: ManageError | None = None, *, description: 
         url=asked.deps.address.url(row.host),
         description=row.description if description is None else description,
         error=error,
-        cool_seconds=domains.ground.cool_seconds,
+        cool_seconds=domains.base.cool_seconds,
     )
 
 
