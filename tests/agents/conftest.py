@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tunnelrelay.config import load_config
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 
 
 def flags(data_dir: object, **more: object) -> dict[str, object]:

@@ -15,11 +15,11 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import BURST_TOKENS
-from tunnelrelay.config import load_config
+from tunnelrelay.agents.authtokens import LENGTH, PREFIX, create, mint
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 from tunnelrelay.ingress.route import Accept, Router, Unwanted
-from tunnelrelay.registry.memory import Registry
-from tunnelrelay.relay import Relay
-from tunnelrelay.tokens import LENGTH, PREFIX, create, mint
+from tunnelrelay.registry.registry import Registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,11 +11,11 @@ from tests.support.waiting import turns
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec, Refused, Unbind
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
+from tunnelrelay.agents.authtokens import create
+from tunnelrelay.app.relay import Relay
 from tunnelrelay.registry.edges import MAX_SERVED
-from tunnelrelay.relay import Relay
 from tunnelrelay.services.backends import checked_labels
 from tunnelrelay.services.problems import ManageError
-from tunnelrelay.tokens import create
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,11 +16,11 @@ from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
 from tunnelctl.wire.messages import Bind, Bound, Hello, JwtSpec, OidcSpec, PolicySpec, Refused, Unbind, Welcome
+from tunnelrelay.agents.authtokens import create
 from tunnelrelay.agents.session import BURST_BINDS, MAX_REFUSAL, MAX_TUNNELS
-from tunnelrelay.config import load_config
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 from tunnelrelay.store.base import NameRow, StoreError
-from tunnelrelay.tokens import create
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,10 +15,10 @@ from tests.support.memory_store import MemoryStore
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.app import build_api, build_routes
 from tunnelrelay.api.schema import describe
-from tunnelrelay.assembly import Parts, assemble
-from tunnelrelay.config import RelayConfig
-from tunnelrelay.config_values import ListenAddress
-from tunnelrelay.given import Given
+from tunnelrelay.app.assembly import Parts, assemble
+from tunnelrelay.app.given import Given
+from tunnelrelay.config.config import RelayConfig
+from tunnelrelay.config.values import ListenAddress
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.services.actor import Actor

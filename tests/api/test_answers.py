@@ -238,7 +238,10 @@ async def test_the_schema_is_only_read(office):
 
 
 def test_a_relay_starts_without_the_api_in_memory():
-    code = "import sys, tunnelrelay.relay, tunnelrelay.cli.main as _; print({'fastapi', 'pydantic'} & set(sys.modules))"
+    code = (
+        "import sys, tunnelrelay.app.relay, tunnelrelay.cli.main as _;"
+        " print({'fastapi', 'pydantic'} & set(sys.modules))"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -19,8 +19,8 @@ from tests.bench.plan import Command, Peer
 from tests.bench.procs import Proc
 from tests.bench.traffic import Window
 from tunnelctl.wire.messages import OidcSpec
-from tunnelrelay.config import load_config
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edges import NewEdge

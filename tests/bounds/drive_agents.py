@@ -21,8 +21,8 @@ from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.quotas import OwnerShares
 from tunnelrelay.agents.session import AgentSession
-from tunnelrelay.agents.shares import OwnerShares
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.rules import Policy

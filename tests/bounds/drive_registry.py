@@ -12,7 +12,7 @@ from tunnelrelay.policy.limits import MAX_KEYS, Buckets, RetrySchedule
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.registry.memory import Registry, Taken
+from tunnelrelay.registry.registry import Registry, Taken
 
 WEB = (("app", "web"),)
 
@@ -128,7 +128,7 @@ def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @drives("health probes under way")
 def drive_probes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunnelrelay.agents.probes import Probes
+    from tunnelrelay.agents.health_probes import Probes
 
     names = registry()
     links = [OpeningLink() for _ in range(2 * bound.limit)]

@@ -17,9 +17,9 @@ BY_REASON = {
         tunnelctl.link.link: MAX_MESSAGE
         tunnelctl.wire.frames: MAX_STREAM_ID MAX_CREDIT
         tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
-        tunnelrelay.agents.probes: MAX_ANSWER
+        tunnelrelay.agents.health_probes: MAX_ANSWER
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
-        tunnelrelay.control: MAX_LINE MAX_PATH
+        tunnelrelay.app.control_socket: MAX_LINE MAX_PATH
         tunnelrelay.dashboard.form: MAX_FORM MAX_FIELDS
         tunnelrelay.ingress.responses: MAX_INTERIM
         tunnelrelay.ingress.connection: MAX_JOINED
@@ -38,9 +38,9 @@ BY_REASON = {
         tunnelctl.oidc.metadata: MAX_ENDPOINT MAX_PROMPTS MAX_PROMPT
         tunnelctl.wire.texts: MAX_LABELS MAX_LABEL MAX_DESCRIPTION MAX_METADATA
         tunnelrelay.address: MAX_HOST
-        tunnelrelay.agents.acl: MAX_RULE
-        tunnelrelay.agents.offers: MAX_UPSTREAM
-        tunnelrelay.audit_log: MAX_DIGITS MAX_ID
+        tunnelrelay.agents.token_acl: MAX_RULE
+        tunnelrelay.agents.tunnel_offers: MAX_UPSTREAM
+        tunnelrelay.observe.audit_writer: MAX_DIGITS MAX_ID
         tunnelrelay.dashboard.views.audit: MAX_EVENT_ID
         tunnelrelay.dashboard.views.audit_event: MAX_YEAR_SECONDS
         tunnelrelay.dashboard.sign_in_redirects: MAX_NEXT
@@ -83,7 +83,7 @@ BY_REASON = {
         tunnelrelay.policy.decision_reason: MAX_NAMED
         tunnelrelay.policy.rules: MAX_EMAIL
         tunnelrelay.registry.tunnel: MAX_WEIGHT
-        tunnelrelay.tokens: MAX_OWNER_LENGTH
+        tunnelrelay.agents.authtokens: MAX_OWNER_LENGTH
     """,
     "how much one turn, look, page, statement or try takes": """
         tunnelctl.link.dial: MAX_WAIT
@@ -91,8 +91,8 @@ BY_REASON = {
         tunnelctl.oidc.judge_issuer: MAX_CANDIDATES
         tunnelctl.wire.scheduler: MAX_SMALL MAX_DIRECT MAX_DIRECT_BESIDE
         tunnelctl.wire.session: MAX_FRAMES_AT_ONCE MAX_PINNING
-        tunnelrelay.agents.remember: MAX_AT_ONCE
-        tunnelrelay.audit_log: MAX_BATCH
+        tunnelrelay.agents.name_claims: MAX_AT_ONCE
+        tunnelrelay.observe.audit_writer: MAX_BATCH
         tunnelrelay.dashboard.sse: MAX_REST_SECONDS
         tunnelrelay.dashboard.views.api_keys: MAX_USERS
         tunnelrelay.dashboard.views.audit: MAX_USERS MAX_EXPORTED
@@ -115,11 +115,11 @@ BY_REASON = {
         tunnelrelay.store.base: MAX_COOLING
     """,
     "the operator's own files, settings, keys and connections": """
-        tunnelrelay.config_dashboard: MAX_TEXT
-        tunnelrelay.config_database: MAX_URL
-        tunnelrelay.config_sources: MAX_FILE_SIZE
-        tunnelrelay.config_values: MAX_OWNER_LENGTH MAX_DOMAIN_LENGTH
-        tunnelrelay.control: MAX_CONNECTIONS
+        tunnelrelay.config.dashboard: MAX_TEXT
+        tunnelrelay.config.database: MAX_URL
+        tunnelrelay.config.sources: MAX_FILE_SIZE
+        tunnelrelay.config.values: MAX_OWNER_LENGTH MAX_DOMAIN_LENGTH
+        tunnelrelay.app.control_socket: MAX_CONNECTIONS
         tunnelrelay.ingress.certificate_check: MAX_FILE
         tunnelrelay.keys.assertion: MAX_KEYS
         tunnelrelay.keys.keyring: MAX_MASTERS

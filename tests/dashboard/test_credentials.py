@@ -7,7 +7,7 @@ import pytest
 from tests.dashboard.test_edges import HOSTILE, Elements, text_of
 from tests.support.dashboard import DashboardClient, InMemory
 from tests.support.managed import ADMIN
-from tunnelrelay import tokens
+from tunnelrelay.agents import authtokens
 
 DAY = 86_400.0
 NEW = {"description": "CI", "acl": "bind:pr-*\nbind:edge=edghts_1", "expires_at": "30d"}
@@ -45,7 +45,7 @@ async def test_a_token_is_shown_once_with_the_command_that_keeps_it(house, admin
     (token,) = await house.managed.services.credentials.page(ADMIN)
     assert token.acl == ("bind:pr-*", "bind:edge=edghts_1")
     assert token.expires_at == house.managed.clock() + 30 * DAY
-    assert (await house.managed.store.token_by_digest(tokens.digest(text))).id == token.id
+    assert (await house.managed.store.token_by_digest(authtokens.digest(text))).id == token.id
     for path in ("/credentials", f"/credentials/{token.id}", "/audit"):
         assert text not in (await admin.get(path)).text
 

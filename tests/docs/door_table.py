@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tunnelrelay.config_doors import TABLE, Does, Note
+from tunnelrelay.config.doors import TABLE, Does, Note
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 BEGIN, END = "<!-- doors:begin -->", "<!-- doors:end -->"

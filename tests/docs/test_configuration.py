@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tunnelrelay.config import SETTINGS, RelayConfig, load_config
-from tunnelrelay.config_sources import ConfigError, flag_name, variable_name
+from tunnelrelay.config.config import SETTINGS, RelayConfig, load_config
+from tunnelrelay.config.sources import ConfigError, flag_name, variable_name
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "reference" / "configuration.md").read_text().partition("## Relay")[2].partition("\n## ")[0]

@@ -10,7 +10,7 @@ import yaml
 
 from tests.docs.examples import Step, steps
 from tests.support.tools import ROOT, require_tool
-from tunnelrelay.config import load_config
+from tunnelrelay.config.config import load_config
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 SELF_HOSTING = ROOT / "docs" / "guides" / "self-hosting.md"

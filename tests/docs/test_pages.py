@@ -15,9 +15,9 @@ from tests.support.every import every
 from tests.support.tools import ROOT
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
-from tunnelrelay import control
+from tunnelrelay.app import control_socket
 from tunnelrelay.cli.main import cli as relay
-from tunnelrelay.config import KEYS_FILE_NAME
+from tunnelrelay.config.config import KEYS_FILE_NAME
 from tunnelrelay.keys import assertion
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.store import store
@@ -107,7 +107,7 @@ def test_the_walk_goes_through_every_module_of_the_way() -> None:
 
 def test_the_data_directory_is_described_whole() -> None:
     described = set(re.findall(r"^\| `([\w.]+)` \|", SECURITY.read_text(), re.MULTILINE))
-    assert described == {KEYS_FILE_NAME, assertion.FILE_NAME, store.FILE_NAME, control.FILE_NAME}
+    assert described == {KEYS_FILE_NAME, assertion.FILE_NAME, store.FILE_NAME, control_socket.FILE_NAME}
 
 
 # Words people type and read

@@ -28,7 +28,10 @@ ELSEWHERE = {
     ("backup.py", "_ask"): BACKUP + "test_nobody_to_ask_is_no_yes",
     ("sessions.py", "revoke"): "relay_cli/test_session_commands.py::test_a_relay_that_does_not_answer_is_told",
     ("store.py", "check_user"): "relay_cli/test_cli.py::test_another_users_database_is_left_alone",
-    ("start_problems.py", "of_address"): "test_start_problems.py::test_each_way_an_address_cannot_be_had_has_its_words",
+    (
+        "start_problems.py",
+        "of_address",
+    ): "app/test_start_problems.py::test_each_way_an_address_cannot_be_had_has_its_words",
     ("oidc.py", "checked_before_start"): "cli/test_oidc.py::test_every_mistake_is_told_at_once",
     ("program.py", "system_failure"): "cli/test_exits.py::test_nothing_ends_in_a_traceback_and_everything_in_a_hint",
     ("program.py", "_fault"): "cli/test_exits.py::test_nothing_ends_in_a_traceback_and_everything_in_a_hint",

@@ -8,9 +8,9 @@ import pytest_asyncio
 
 from tests.ingress.scene import HOST, Clock, Scene
 from tests.support.scripted_agent import scripted_agent
-from tunnelrelay.config import load_config
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 from tunnelrelay.observe.access import AccessLog, ExchangeRecord
-from tunnelrelay.relay import Relay
 
 
 class KeptLog(AccessLog):

@@ -11,10 +11,10 @@ from tests.support.raw_http import RawConnection, Response, connect, request_byt
 from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.waiting import PATIENCE, turns
 from tunnelctl.link.link import Link
+from tunnelrelay.app.relay import Relay
 from tunnelrelay.ingress.visit import Visit
 from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.relay import Relay
 
 HOST = "demo.localhost"
 GET = request_bytes("GET", "/", host=HOST)

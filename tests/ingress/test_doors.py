@@ -13,9 +13,9 @@ from tests.support.certificates import Authority
 from tests.support.raw_http import Response, connect, request_bytes
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.link.dial import DialFailed
-from tunnelrelay.config import RelayConfig, load_config
-from tunnelrelay.config_sources import ConfigError
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import RelayConfig, load_config
+from tunnelrelay.config.sources import ConfigError
 
 DOMAINS = {"localhost": "tun.localhost", "public": "tun.example"}
 BINDS = {"off": "off", "loopback": "127.0.0.1:0", "network": "0.0.0.0:0"}

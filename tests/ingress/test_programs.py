@@ -15,9 +15,9 @@ from tests.support.issuer import Issuer, issuer
 from tests.support.raw_http import Response, request_bytes
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.wire.messages import Bound, JwtSpec, OidcSpec, PolicySpec
+from tunnelrelay.app.relay import Relay
 from tunnelrelay.policy.limits import Buckets
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.relay import Relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

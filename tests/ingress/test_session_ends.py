@@ -14,11 +14,11 @@ from tests.ingress.scene import HOST, Scene, closed_without_clean_end, error_of
 from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import Asked, scripted_agent
 from tunnelctl.wire.messages import Bound, OidcSpec, PolicySpec
+from tunnelrelay.app.relay import Relay
 from tunnelrelay.ingress.ingress import LOOK_SECONDS
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.oidc.sessions.session import Grant
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.relay import Relay
 from tunnelrelay.store.base import Whose
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

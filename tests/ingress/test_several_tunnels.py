@@ -17,12 +17,12 @@ from tests.support.waiting import turns
 from tunnelctl.agent.ready import proof
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.config import load_config
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import load_config
 from tunnelrelay.policy.compile import compile_policy
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import LiveEdge
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.relay import Relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

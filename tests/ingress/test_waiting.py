@@ -12,7 +12,7 @@ from tunnelctl.wire.messages import Bound, Unbind
 from tunnelrelay.ingress.connection import LINGER_SECONDS, READER_SECONDS
 from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, HEAD_SECONDS
 from tunnelrelay.registry.endpoint import MAX_HELD
-from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.registry.registry import LOST_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,7 +10,7 @@ from tunnelctl.agent.oidcrules import oidc_spec
 from tunnelctl.agent.options import OIDC_FLAGS, RELAYS_NAMES, RuleOptions
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, Refused
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
-from tunnelrelay.agents.offers import policy_invalid
+from tunnelrelay.agents.tunnel_offers import policy_invalid
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.services.edge_settings import by_field
 

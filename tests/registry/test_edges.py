@@ -12,7 +12,7 @@ from tests.support.tunnels import fake_tunnel
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
 from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
-from tunnelrelay.registry.memory import Registry, Taken
+from tunnelrelay.registry.registry import Registry, Taken
 from tunnelrelay.registry.tunnel import Tunnel
 
 HOST, OTHER = "shop.localhost", "other.localhost"

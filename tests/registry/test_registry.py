@@ -8,7 +8,7 @@ import pytest
 from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import MAX_HELD, MAX_SHARED, Endpoint
-from tunnelrelay.registry.memory import LOST_SECONDS, MAX_LOST, MAX_OWNERS_RULES, Registry, Taken
+from tunnelrelay.registry.registry import LOST_SECONDS, MAX_LOST, MAX_OWNERS_RULES, Registry, Taken
 from tunnelrelay.registry.tunnel import Tunnel
 
 HOST = "demo.localhost"

@@ -14,8 +14,8 @@ from tests.relay_cli.test_cli import running_relay
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Child, python, run
 from tests.support.world import world
+from tunnelrelay.app.control_socket import ControlSocket, Done, Order, tell
 from tunnelrelay.cli.main import cli
-from tunnelrelay.control import ControlSocket, Done, Order, tell
 from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import UserRow
 from tunnelrelay.store.store import FILE_NAME, SqliteStore

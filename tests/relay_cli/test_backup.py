@@ -24,7 +24,7 @@ from tests.support.postgres import PostgresServer, new_database
 from tests.support.processes import environment
 from tunnelrelay.cli import archive
 from tunnelrelay.cli.main import cli
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.keys.assertion import SigningKeys
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Token

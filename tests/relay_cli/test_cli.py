@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from tunnelctl.cli.command import Command
 from tunnelrelay import __main__ as command
+from tunnelrelay.app.control_socket import ControlSocket
 from tunnelrelay.cli.main import cli
-from tunnelrelay.config import SETTINGS
-from tunnelrelay.control import ControlSocket
+from tunnelrelay.config.config import SETTINGS
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
 
 
@@ -141,7 +141,7 @@ def test_a_stuck_relay_is_reported_after_every_token_was_revoked(
 ) -> None:
     for _ in range(2):
         run("token", "create")
-    monkeypatch.setattr("tunnelrelay.control.tell.__defaults__", (0.01,))
+    monkeypatch.setattr("tunnelrelay.app.control_socket.tell.__defaults__", (0.01,))
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.bind(str(data_dir / "control.sock"))
         stuck.listen(4)

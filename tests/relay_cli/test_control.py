@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnelrelay.control import FILE_NAME, MAX_CONNECTIONS, ControlError, ControlSocket, Done, Order, tell
+from tunnelrelay.app.control_socket import FILE_NAME, MAX_CONNECTIONS, ControlError, ControlSocket, Done, Order, tell
 
 # ruff: noqa: ASYNC240 (a test may wait for its own disk)
 

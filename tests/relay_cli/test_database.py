@@ -7,7 +7,7 @@ import pytest
 
 from tests.relay_cli.test_cli import run
 from tests.support.postgres import PostgresServer, new_database
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.postgresql import PostgresqlStore
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from tunnelrelay.agents.accept import LOCAL_OWNER
+from tunnelrelay.agents.authtokens import create
 from tunnelrelay.cli.main import cli
-from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
-from tunnelrelay.tokens import create
 
 pytestmark = pytest.mark.usefixtures("kept")
 

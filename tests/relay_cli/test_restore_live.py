@@ -10,8 +10,8 @@ from tests.support.apps import App
 from tests.support.managed import ADMIN
 from tests.support.postgres import PostgresServer
 from tests.support.world import world
-from tunnelrelay import tokens
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.agents import authtokens
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.services.edges import NewEdge
 
 HOSTS = {"kept.localhost", "later.localhost"}
@@ -26,12 +26,12 @@ async def test_a_running_relay_goes_by_what_was_restored(
     database = None if kind == "sqlite" else DatabaseUrl(url)
     async with world(tmp_path / "data", multi_tenant=True, database=database) as w:
         store, edges = w.relay.store, w.relay.parts.services.edges
-        anns, _ = await tokens.create(store, "ann")
+        anns, _ = await authtokens.create(store, "ann")
         kept = await edges.create(ADMIN, NewEdge(host="kept", owner="ann"))
         backup = await asyncio.to_thread(run, "backup", str(tmp_path / "file"), *place)
         assert backup.exit_code == 0, backup.output
 
-        bobs, _ = await tokens.create(store, "bob")
+        bobs, _ = await authtokens.create(store, "bob")
         ann = await w.tunnel(app.port, token=anns, subdomain="ann")
         bob = await w.tunnel(app.port, token=bobs, subdomain="bob")
         await edges.delete(ADMIN, kept.id)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from tests.oidc.world import TUN_EXAMPLE, Clock
 from tests.support.memory_store import MemoryStore
-from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.agents.name_claims import NameKeeper
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.audit_trail import AuditTrail

@@ -8,7 +8,7 @@ import pytest
 from tests.oidc.world import ISSUER, World
 from tests.services.people import OPERATOR, PEER, Office
 from tunnelctl.secret import Secret
-from tunnelrelay.config_dashboard import DashboardSettings
+from tunnelrelay.config.dashboard import DashboardSettings
 from tunnelrelay.oidc.sessions.session import Grant
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.admin_oidc import AdminOidc, user_key

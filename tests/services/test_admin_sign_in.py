@@ -19,9 +19,9 @@ from tests.support.dashboard import DashboardClient
 from tests.support.world import World, world
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay.process import _facts
-from tunnelrelay.relay import Relay
-from tunnelrelay.start_problems import StartError
+from tunnelrelay.app.process import _facts
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.app.start_problems import StartError
 
 NAVIGATION = {
     "Accept": "text/html",

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.services.people import OPERATOR, Office, acting
-from tunnelrelay.audit_log import row_of
+from tunnelrelay.observe.audit_writer import row_of
 from tunnelrelay.services.problems import ManageError
 
 

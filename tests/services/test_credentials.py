@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.services.people import OPERATOR, Office, acting
-from tunnelrelay import tokens
+from tunnelrelay.agents import authtokens
 from tunnelrelay.services import credentials
 from tunnelrelay.services.problems import Kind, ManageError
 
@@ -22,12 +22,12 @@ async def test_a_credential_opens_the_door_for_its_owner_s_agents(office: Office
         ann, description="ci", metadata='{"a":1}', acl=("bind:pr-*",), expires_at=office.clock() + 60
     )
 
-    assert await tokens.find(office.store, text) == token
-    assert not tokens.has_expired(token, office.clock())
+    assert await authtokens.find(office.store, text) == token
+    assert not authtokens.has_expired(token, office.clock())
     assert (token.owner, token.user_id, token.acl) == ("red", ann.user_id, ("bind:pr-*",))
     assert await office.credentials.get(ann, token.id) == token
     office.clock.now += 60
-    assert tokens.has_expired(token, office.clock())
+    assert authtokens.has_expired(token, office.clock())
 
 
 async def test_row141_the_text_is_shown_once(office: Office) -> None:
@@ -47,7 +47,7 @@ async def test_what_is_revoked_is_worthless_at_once_and_is_gone_from_lists(offic
     assert await office.credentials.revoke(ann, token.id) == 1
 
     assert office.revoked == [token.id]
-    assert await tokens.find(office.store, text) is None
+    assert await authtokens.find(office.store, text) is None
     assert await office.credentials.page(ann) == []
     for attempt in (office.credentials.get(ann, token.id), office.credentials.revoke(ann, token.id)):
         with pytest.raises(ManageError) as refused:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.services.people import COOL, OPERATOR, Office, acting
 from tests.support.tunnels import fake_tunnel
-from tunnelrelay.agents.names import is_random
+from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.store.base import NameRow, Whose
 from tunnelrelay.store.resources import EdgeRow

@@ -14,7 +14,7 @@ from tests.services.test_providers import SECRET, WORK, by_name
 from tests.support.managed import ADMIN, ANN, Managed
 from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.services.edge_policy import EdgePolicies
 from tunnelrelay.services.edge_settings import EdgeSettings

@@ -9,9 +9,9 @@ import pytest
 from tests.support.apps import App
 from tests.support.world import World
 from tunnelctl.agent.outcome import NameTaken, NotAllowed
-from tunnelrelay.config import RelayConfig
-from tunnelrelay.config_values import ListenAddress
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import RelayConfig
+from tunnelrelay.config.values import ListenAddress
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.credentials import Credentials
 

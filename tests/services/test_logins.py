@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tests.services.people import OPERATOR, Office
-from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.store.base import SessionRow, SignedIn, Whose
 from tunnelrelay.store.resources import EdgeRow

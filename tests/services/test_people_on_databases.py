@@ -10,7 +10,7 @@ import pytest
 from tests.services.people import OPERATOR, PEER, Office, acting
 from tests.support.memory_store import MemoryStore
 from tests.support.postgres import PostgresServer
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.users import has_enabled_admin
 from tunnelrelay.store.opening import open_store

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.every import every
 from tests.support.managed import ADMIN, ANN, BOB, COOL_SECONDS, FakeClock, Managed, actor
-from tunnelrelay.audit_log import row_of
 from tunnelrelay.observe.audit import KINDS, AuditEvent
+from tunnelrelay.observe.audit_writer import row_of
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edges import NewEdge
 from tunnelrelay.services.problems import ManageError

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.memory_store import MemoryStore
 from tests.support.postgres import PostgresServer
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.base import Store
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.store import SqliteStore

@@ -11,7 +11,7 @@ import pytest
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.waiting import PATIENCE
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store import engine as engines
 from tunnelrelay.store import postgresql
 from tunnelrelay.store.base import StoreError, Whose

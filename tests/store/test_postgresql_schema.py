@@ -11,7 +11,7 @@ from sqlalchemy import JSON, Connection
 
 from tests.store.test_contract import DIGEST, TOKEN
 from tests.support.postgres import PostgresServer
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store import postgresql, upgrade
 from tunnelrelay.store.base import StoreError, StoreTooNewError
 from tunnelrelay.store.postgresql import PostgresqlStore

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.postgres import PostgresServer, postgres_server
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.postgresql import PostgresqlStore
 

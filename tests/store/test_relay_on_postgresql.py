@@ -10,12 +10,12 @@ from tests.support.apps import App
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.world import world
 from tunnelctl.agent.outcome import Outcome
-from tunnelrelay import tokens
-from tunnelrelay.config import RelayConfig
-from tunnelrelay.config_database import DatabaseUrl
-from tunnelrelay.config_values import ListenAddress
-from tunnelrelay.relay import Relay
-from tunnelrelay.start_problems import StartError
+from tunnelrelay.agents import authtokens
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.app.start_problems import StartError
+from tunnelrelay.config.config import RelayConfig
+from tunnelrelay.config.database import DatabaseUrl
+from tunnelrelay.config.values import ListenAddress
 from tunnelrelay.store.base import StoreError
 
 
@@ -31,7 +31,7 @@ async def test_tunnels_that_are_up_go_on_without_the_database_and_new_ones_wait_
 ) -> None:
     database = DatabaseUrl(await server.database())
     async with world(tmp_path, multi_tenant=True, database=database) as w:
-        token, _ = await tokens.create(w.relay.store, "ann")
+        token, _ = await authtokens.create(w.relay.store, "ann")
         up = await w.tunnel(app.port, token=token, subdomain="up")
         await asyncio.to_thread(server.stop)
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from tests.support.postgres import PostgresServer
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.model import Token
 from tunnelrelay.store import upgrade as upgrading
 from tunnelrelay.store.base import AuditRow, NameRow, SessionRow

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from tunnelrelay.app.relay import Relay
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import LiveEdge
 from tunnelrelay.registry.tunnel import Tunnel
-from tunnelrelay.relay import Relay
 
 EDGE_ID = "edghts_1"
 

@@ -83,6 +83,7 @@ def error_sites(*names: str) -> dict[Site, str]:
 
 
 def _serve() -> None:
+    import tunnelrelay.app.process
     import tunnelrelay.cli.admin
     import tunnelrelay.cli.backup
     import tunnelrelay.cli.keys
@@ -90,7 +91,6 @@ def _serve() -> None:
     import tunnelrelay.cli.names
     import tunnelrelay.cli.sessions
     import tunnelrelay.cli.tokens
-    import tunnelrelay.process
     import tunnelrelay.store.migrate
     import tunnelrelay.store.postgresql  # noqa: F401 (imported once, for all that are forked off)
 
@@ -144,7 +144,7 @@ def _child(order: dict[str, Any], folder: Path) -> int:
 
 def _note_sites(file: Path) -> None:
     from tunnelctl.cli.exits import Failure
-    from tunnelrelay.start_problems import StartError
+    from tunnelrelay.app.start_problems import StartError
 
     def noting(kind: Any) -> None:
         make = kind.__init__

@@ -32,7 +32,7 @@ MAX_ORDER = 1 << 17
 IMPORTED = (
     "tunnelctl.cli.main",
     "tunnelctl.agent.agent",
-    "tunnelrelay.process",
+    "tunnelrelay.app.process",
     "tunnelrelay.cli.admin",
     "tunnelrelay.cli.audit",
     "tunnelrelay.cli.backup",

@@ -13,11 +13,11 @@ from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, ok
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
-from tunnelrelay.agents.desk import Desk
-from tunnelrelay.agents.remember import NameKeeper
-from tunnelrelay.agents.shares import OwnerShares
+from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.name_claims import NameKeeper
+from tunnelrelay.agents.quotas import OwnerShares
+from tunnelrelay.app.management import Running, services_on
 from tunnelrelay.keys.keyring import KeyRing
-from tunnelrelay.management import Running, services_on
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
@@ -25,7 +25,7 @@ from tunnelrelay.observe.traffic import TrafficLog
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.edges import EdgeTable
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.provider_directory import ProviderDirectory

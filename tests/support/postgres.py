@@ -19,7 +19,7 @@ import asyncpg
 from tests.support.ports import free_port
 from tests.support.tools import missing
 from tests.support.waiting import PATIENCE
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.postgresql import PostgresqlStore
 
 USER = "tunnelrelay"

@@ -21,9 +21,9 @@ from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.config import RelayConfig
-from tunnelrelay.config_values import ListenAddress
-from tunnelrelay.relay import Relay
+from tunnelrelay.app.relay import Relay
+from tunnelrelay.config.config import RelayConfig
+from tunnelrelay.config.values import ListenAddress
 
 
 @dataclass(slots=True)

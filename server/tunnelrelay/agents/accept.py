@@ -14,14 +14,14 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
-from tunnelrelay.agents.desk import Desk
+from tunnelrelay.agents.authtokens import find, has_expired
+from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.quotas import MAX_LINKS
 from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
-from tunnelrelay.agents.shares import MAX_LINKS
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, RetrySchedule, address_key
 from tunnelrelay.store.base import Store, StoreError
-from tunnelrelay.tokens import find, has_expired
 
 log = logging.getLogger("tunnelrelay.agents")
 

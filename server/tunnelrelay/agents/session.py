@@ -26,12 +26,13 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
-from tunnelrelay.agents.callbacks import callback_problem
-from tunnelrelay.agents.changes import changes
-from tunnelrelay.agents.desk import Desk
-from tunnelrelay.agents.names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
-from tunnelrelay.agents.news import News
-from tunnelrelay.agents.offers import (
+from tunnelrelay.agents.address_updates import News
+from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.host_names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
+from tunnelrelay.agents.policy_diff import changes
+from tunnelrelay.agents.quotas import MAX_OWNERS_NAMES
+from tunnelrelay.agents.redirect_uris import callback_problem
+from tunnelrelay.agents.tunnel_offers import (
     NotHad,
     bound_of,
     labels_of,
@@ -40,14 +41,13 @@ from tunnelrelay.agents.offers import (
     policy_invalid,
     weight_problem,
 )
-from tunnelrelay.agents.shares import MAX_OWNERS_NAMES
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.limits import Bucket
 from tunnelrelay.policy.named_provider import names_provider
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.memory import Taken
+from tunnelrelay.registry.registry import Taken
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, StoreError
 

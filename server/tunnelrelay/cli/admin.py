@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import click
 
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelrelay import control
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.audit_log import row_of
+from tunnelrelay.agents.authtokens import DEFAULT_OWNER
+from tunnelrelay.app import control_socket
 from tunnelrelay.cli.audit import seconds
 from tunnelrelay.cli.store import COMMAND, Place, Result, when, with_store
 from tunnelrelay.cli.table import print_table
-from tunnelrelay.config import RelayConfig
+from tunnelrelay.config.config import RelayConfig
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.audit_writer import row_of
 from tunnelrelay.services.actor import EVERYTHING, Actor
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.problems import ManageError
@@ -29,7 +30,6 @@ from tunnelrelay.services.sign_ins import SIGN_IN_PATH, SignIns, owner_of_admins
 from tunnelrelay.services.users import ADMIN, Users
 from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
-from tunnelrelay.tokens import DEFAULT_OWNER
 
 ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=COMMAND)
 """A user who may type commands here may do everything."""
@@ -176,8 +176,8 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
 def _dashboard(place: Place, config: RelayConfig) -> Dashboard:
     """As the relay that runs here says, or as one would be that is started as configured."""
     try:
-        done = control.tell(place.data_dir, control.Order(asks=True))
-    except control.ControlError:
+        done = control_socket.tell(place.data_dir, control_socket.Order(asks=True))
+    except control_socket.ControlError:
         done = None
     if done is not None and done.dashboard:
         return Dashboard(done.dashboard, done.owner)

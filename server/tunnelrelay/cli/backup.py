@@ -21,10 +21,11 @@ import click
 
 import tunnelctl
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelrelay import control
+from tunnelrelay.app import control_socket
+from tunnelrelay.app.start_problems import in_words
 from tunnelrelay.cli.archive import Archive, ArchiveError, ArchiveWriter, Manifest
 from tunnelrelay.cli.store import COMMAND, Place, check_user, when, with_store
-from tunnelrelay.config import KEYS_FILE_NAME
+from tunnelrelay.config.config import KEYS_FILE_NAME
 from tunnelrelay.keys.assertion import FILE_NAME as SIGNING_FILE
 from tunnelrelay.keys.assertion import SigningKeys
 from tunnelrelay.keys.key_files import (
@@ -34,7 +35,6 @@ from tunnelrelay.keys.key_files import (
     replace_private_file,
 )
 from tunnelrelay.keys.keyring import KeyRing
-from tunnelrelay.start_problems import in_words
 from tunnelrelay.store.base import AuditRow
 from tunnelrelay.store.dump import TABLES, replace_all, snapshot
 from tunnelrelay.store.sql_store import SqlStore
@@ -235,12 +235,12 @@ def _ask(place: Place, manifest: Manifest) -> None:
 
 def _tell(place: Place) -> str:
     try:
-        done = control.tell(place.data_dir, control.Order(restored=True))
-    except control.ControlError as problem:
+        done = control_socket.tell(place.data_dir, control_socket.Order(restored=True))
+    except control_socket.ControlError as problem:
         raise Failure(
             Exit.FAILED,
             [f"restored, but {problem}"],
-            control.UNTOLD_HINT,
+            control_socket.UNTOLD_HINT,
         ) from problem
     return "no relay is running here" if done is None else "relays that run here were told"
 

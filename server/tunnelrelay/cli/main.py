@@ -11,7 +11,7 @@ import click
 import tunnelctl
 from tunnelctl.cli.command import Group
 from tunnelrelay.cli.options import ARCHIVED, STORED, WITH_KEYS, keys_file, loaded, run, setting_sections
-from tunnelrelay.config import RelayConfig, load_config
+from tunnelrelay.config.config import RelayConfig, load_config
 
 SERVE_EXAMPLES = (
     ("tunnelrelay serve", "A relay for this machine alone, without DNS, TLS or tokens."),
@@ -53,7 +53,7 @@ def serve(config_file: str | None, **flags: object) -> None:
     no administrator, every start prints a link that makes the first one.
     """
     config: RelayConfig = loaded(load_config, config_file, flags)
-    from tunnelrelay.process import run_relay
+    from tunnelrelay.app.process import run_relay
 
     click.get_current_context().exit(run_relay(config))
 

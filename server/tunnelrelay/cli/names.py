@@ -8,7 +8,7 @@ import click
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
-from tunnelrelay.registry.memory import LOST_SECONDS
+from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
 
 

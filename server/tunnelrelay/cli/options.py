@@ -9,8 +9,8 @@ import click
 
 from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.exits import Exit, Failure, Mistake
-from tunnelrelay.config import SETTINGS, RelayConfig, load_data_dir, load_database, load_keys_file
-from tunnelrelay.config_sources import ConfigError, flag_name
+from tunnelrelay.config.config import SETTINGS, RelayConfig, load_data_dir, load_database, load_keys_file
+from tunnelrelay.config.sources import ConfigError, flag_name
 
 CONFIG_HINT = "tunnelrelay serve --help lists all settings, docs/reference/configuration.md explains them"
 

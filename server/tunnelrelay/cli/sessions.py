@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelrelay import control
+from tunnelrelay.app import control_socket
 from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
 from tunnelrelay.keys.key_files import SecretFileError
@@ -58,12 +58,12 @@ def revoke(
         _say_nobody(host, user)
         return
     try:
-        done = control.tell(place.data_dir, control.Order(sessions_ended=True))
-    except control.ControlError as problem:
+        done = control_socket.tell(place.data_dir, control_socket.Order(sessions_ended=True))
+    except control_socket.ControlError as problem:
         raise Failure(
             Exit.FAILED,
             [f"ended, but {problem}"],
-            control.UNTOLD_HINT,
+            control_socket.UNTOLD_HINT,
         ) from problem
     live = "no relay is running here" if done is None else "what they had open is closed"
     click.echo(f"ended {len(ended)} session{'s'[: len(ended) != 1]}; {live}", err=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelrelay.config_database import DatabaseUrl
-from tunnelrelay.start_problems import of_data_dir
+from tunnelrelay.app.start_problems import of_data_dir
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.opening import open_store
 from tunnelrelay.store.sql_store import SqlStore

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelrelay import control, tokens
-from tunnelrelay.agents.acl import acl_problem
+from tunnelrelay.agents import authtokens
+from tunnelrelay.agents.token_acl import acl_problem
+from tunnelrelay.app import control_socket
 from tunnelrelay.cli.audit import seconds
 from tunnelrelay.cli.store import COMMAND, Place, when, with_store
 from tunnelrelay.cli.table import print_table
@@ -26,7 +27,7 @@ def create(place: Place, owner: str, description: str, acl: Sequence[str], expir
     Args:
         expires: How long it is good, as in 30d; "" for ever.
     """
-    if problem := tokens.owner_problem(owner):
+    if problem := authtokens.owner_problem(owner):
         raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"], "give another name with --owner")
     wishes = _wishes(description, acl, expires)
     text, token = with_store(place, lambda store: _create_in(store, owner, wishes), may_make=True)
@@ -59,7 +60,7 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
         raise Failure(
             Exit.FAILED,
             [f"revoked, but {untold[0]}"],
-            control.UNTOLD_HINT,
+            control_socket.UNTOLD_HINT,
         )
     if unknown:
         raise Failure(Exit.FAILED, [f"there is no token {', '.join(unknown)}"], "`tunnelrelay token list` lists them")
@@ -84,7 +85,7 @@ def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any
 
 
 async def _create_in(store: Store, owner: str, wishes: dict[str, Any]) -> tuple[str, Token]:
-    text, token = await tokens.create(store, owner, **wishes)
+    text, token = await authtokens.create(store, owner, **wishes)
     await store.add_audit([_event("token.created", token, token.created_at)])
     return text, token
 
@@ -95,21 +96,21 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
         names = [token.id for token in await store.tokens(owner) if token.revoked_at is None]
     found, unknown = [], []
     for name in names:
-        shown = await tokens.find(store, name)
+        shown = await authtokens.find(store, name)
         token = await store.revoke_token(name if shown is None else shown.id, time.time())
         if token is not None:
             found.append(token)
             await store.add_audit([_event("token.revoked", token, time.time())])
         else:
-            unknown.append("(the one given)" if name.startswith(tokens.PREFIX) else name)
+            unknown.append("(the one given)" if name.startswith(authtokens.PREFIX) else name)
     return found, unknown
 
 
 def _tell(place: Place, token: Token) -> str:
     """Has a running relay end the token's links, and reports. Returns what went wrong, or ""."""
     try:
-        done = control.tell(place.data_dir, control.Order(revoked=token.id))
-    except control.ControlError as problem:
+        done = control_socket.tell(place.data_dir, control_socket.Order(revoked=token.id))
+    except control_socket.ControlError as problem:
         return str(problem)
     live = "no relay is running here" if done is None else f"live links ended: {done.links}"
     click.echo(f"revoked {token.id} of owner {token.owner}; {live}", err=True)
@@ -147,6 +148,6 @@ def _row(token: Token) -> tuple[str | None, ...]:
 def _state(token: Token) -> str:
     if token.revoked_at is not None:
         return f"revoked {when(token.revoked_at)}"
-    if tokens.has_expired(token, time.time()):
+    if authtokens.has_expired(token, time.time()):
         return f"expired {when(token.expires_at)}"
     return "good" if token.expires_at is None else f"good until {when(token.expires_at)}"

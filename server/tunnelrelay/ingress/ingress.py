@@ -34,7 +34,7 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 
 log = logging.getLogger("tunnelrelay.ingress")
 

@@ -14,7 +14,7 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
 from tunnelrelay.policy.headers import origin_form
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 
 CONNECT_PATH = b"/_tunnel/connect"
 INFO_PATH = b"/_tunnel/info"

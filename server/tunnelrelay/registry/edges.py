@@ -12,7 +12,7 @@ from itertools import islice
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import MAX_SHARED
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 
 MAX_SERVED = 100

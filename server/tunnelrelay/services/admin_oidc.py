@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from tunnelrelay.agents.authtokens import MAX_OWNER_LENGTH, owner_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.oidc.sessions.session import Session
@@ -25,7 +26,6 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.services.users import ADMIN, MAX_EMAIL, MAX_NAME, MEMBER
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.resources import UserRow
-from tunnelrelay.tokens import MAX_OWNER_LENGTH, owner_problem
 
 OWNER = "(operator)"
 """Whose connection it is, where connections have owners: no token can be of this one."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay import tokens
+from tunnelrelay.agents import authtokens
 from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import EVERYTHING, SCOPES, Access, Actor
 from tunnelrelay.services.credentials import expiry_problem
@@ -78,14 +78,14 @@ class ApiKeys:
                 raise missing("user")
             if len(await ground.store.api_keys.page(limit=MAX_KEYS, user_id=whose)) >= MAX_KEYS:
                 raise ManageError(Kind.CONFLICT, "too_many", f"A user has at most {MAX_KEYS} API keys.", "Delete some.")
-            text = tokens.new_secret(tokens.API_KEY_PREFIX)
+            text = authtokens.new_secret(authtokens.API_KEY_PREFIX)
             row = ApiKeyRow(
                 id=new_id("api_key", now),
                 owner=user.owner,
                 created_at=now,
                 updated_at=now,
                 user_id=whose,
-                digest=tokens.digest(text),
+                digest=authtokens.digest(text),
                 scopes=tuple(dict.fromkeys(scopes)),
                 description=description,
                 metadata=metadata,
@@ -180,9 +180,9 @@ class ApiKeys:
     async def holder(self, text: str) -> tuple[ApiKeyRow, UserRow] | None:
         """A good key and its user. Raises StoreError."""
         store, now = self.ground.store, self.ground.clock()
-        if not tokens.is_well_formed(text, tokens.API_KEY_PREFIX):
+        if not authtokens.is_well_formed(text, authtokens.API_KEY_PREFIX):
             return None
-        row = await store.api_keys.find(digest=tokens.digest(text))
+        row = await store.api_keys.find(digest=authtokens.digest(text))
         user = await store.users.get("" if row is None else row.user_id)
         if row is None or user is None or user.disabled_at is not None:
             return None

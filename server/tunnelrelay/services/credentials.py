@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay import tokens
-from tunnelrelay.agents.acl import acl_problem
+from tunnelrelay.agents import authtokens
+from tunnelrelay.agents.token_acl import acl_problem
 from tunnelrelay.model import Token
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
@@ -73,7 +73,7 @@ class Credentials:
         check_texts(description=description, metadata=metadata)
         now = ground.clock()
         _check(acl, expires_at, now)
-        text, token = tokens.mint(
+        text, token = authtokens.mint(
             whose,
             now,
             description=description,
@@ -90,7 +90,7 @@ class Credentials:
                 raise ManageError(
                     Kind.CONFLICT, "too_many", f"An owner has at most {MAX_TOKENS} tokens.", "Revoke some."
                 )
-            await ground.store.add_token(token, tokens.digest(text))
+            await ground.store.add_token(token, authtokens.digest(text))
         ground.record(actor, "token.created", owner=whose, id=token.id, after=said(token))
         return token, text
 

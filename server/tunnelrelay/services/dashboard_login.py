@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem, joined
-from tunnelrelay.config_dashboard import DashboardSettings
+from tunnelrelay.config.dashboard import DashboardSettings
 from tunnelrelay.oidc.login.callback import Endpoints
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
 from tunnelrelay.policy.rules import Connection

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import label_problem
-from tunnelrelay.agents.names import is_random, random_label
-from tunnelrelay.agents.remember import NameKeeper
+from tunnelrelay.agents.host_names import is_random, random_label
+from tunnelrelay.agents.name_claims import NameKeeper
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given

@@ -14,7 +14,7 @@ from tunnelctl.wire.texts import EDGE_LABEL
 from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.edge_policy import EdgePolicies, Unreadable, size_of
 from tunnelrelay.services.edge_settings import EdgeSettings, names_provider
 from tunnelrelay.services.provider_directory import ProviderDirectory

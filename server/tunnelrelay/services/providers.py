@@ -12,6 +12,7 @@ import msgspec
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
+from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.connections import compile_connection
 from tunnelrelay.policy.named_provider import SIGN, NamedOidc
@@ -24,7 +25,6 @@ from tunnelrelay.services.provider_settings import ProviderSettings, merged, nam
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests, redirect_uri
 from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
 from tunnelrelay.store.resources import EdgeRow, ProviderRow
-from tunnelrelay.tokens import owner_problem
 
 AREA = "providers"
 WHAT = "provider"

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import MAX_CHANGE, Audit
 from tunnelrelay.observe.feed import Publish
@@ -23,7 +24,6 @@ from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 from tunnelrelay.store.resources import Collection, R
-from tunnelrelay.tokens import owner_problem
 
 MAX_PAGE = 1000
 """Rows of one page, whatever is asked for: a page is made in memory."""

@@ -6,7 +6,7 @@ The store keeps digests only. Who may do what with them is for `sign_ins.py`.
 from dataclasses import dataclass
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay import tokens
+from tunnelrelay.agents import authtokens
 from tunnelrelay.ids import new_id
 from tunnelrelay.observe.text import printable
 from tunnelrelay.services.service_base import ServiceBase
@@ -59,7 +59,7 @@ class SignInRows:
         """Makes a one-time code and returns it."""
         if user_id:
             await self._make_room(user_id, CODES, MAX_CODES)
-        code = tokens.new_secret(tokens.CODE_PREFIX)
+        code = authtokens.new_secret(authtokens.CODE_PREFIX)
         until = self.ground.clock() + CODE_SECONDS
         await self.ground.store.sign_ins.add(self._row(kind, user_id, owner, code, until))
         return code
@@ -71,7 +71,7 @@ class SignInRows:
             until: Unix time at which it is over, however busy.
         """
         await self._make_room(user.id, SESSIONS, MAX_SESSIONS)
-        cookie = tokens.new_secret("")
+        cookie = authtokens.new_secret("")
         row = self._row(kind, user.id, user.owner, cookie, until, peer=peer, agent=agent)
         await self.ground.store.sign_ins.add(row)
         await self.ground.store.users.touch(user.id, "last_seen_at", self.ground.clock())
@@ -79,9 +79,9 @@ class SignInRows:
 
     async def of_cookie(self, cookie: str) -> SignInRow | None:
         """The live sign-in with this cookie."""
-        if not tokens.is_well_formed(cookie, ""):
+        if not authtokens.is_well_formed(cookie, ""):
             return None
-        row = await self.ground.store.sign_ins.find(key=tokens.digest(cookie))
+        row = await self.ground.store.sign_ins.find(key=authtokens.digest(cookie))
         if row is None or row.kind not in SESSIONS:
             return None
         if self._is_over(row):
@@ -115,7 +115,7 @@ class SignInRows:
             created_at=now,
             updated_at=now,
             user_id=user_id,
-            key=tokens.digest(secret),
+            key=authtokens.digest(secret),
             kind=kind,
             last_seen_at=now,
             expires_at=until,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay import tokens
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents import authtokens
 from tunnelrelay.agents.accept import LOCAL_OWNER
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
@@ -159,7 +159,7 @@ class SignIns:
         text = text.strip()
         self._count(text, peer)
         with self._ground.asking():
-            found = await (self._by_key(text) if text.startswith(tokens.API_KEY_PREFIX) else self._by_code(text))
+            found = await (self._by_key(text) if text.startswith(authtokens.API_KEY_PREFIX) else self._by_code(text))
             if found is None:
                 audit.record("sign_in.refused", peer=peer, request_id=request_id)
                 raise _refused()
@@ -188,10 +188,10 @@ class SignIns:
         Raises:
             ManageError: AWAY.
         """
-        if not tokens.is_well_formed(cookie, ""):
+        if not authtokens.is_well_formed(cookie, ""):
             return
         with self._ground.asking():
-            gone = await self._ground.store.sign_ins.delete_where(key=tokens.digest(cookie))
+            gone = await self._ground.store.sign_ins.delete_where(key=authtokens.digest(cookie))
         for row in gone:
             self._ground.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
 
@@ -228,7 +228,7 @@ class SignIns:
     def _count(self, text: str, peer: str) -> None:
         """Whether this address, and what it shows, may be tried once more. Both are counted, whichever says no."""
         now, address = self._monotonic(), address_key(peer)
-        waits = self._of_target.wait(tokens.digest(text[:256]).hex(), now)
+        waits = self._of_target.wait(authtokens.digest(text[:256]).hex(), now)
         waits = max(waits, self._of_address.wait(address, now) if address else 0)
         if waits:
             self._ground.audit.record("rate.limited", reason="sign_in", peer=peer)
@@ -239,7 +239,7 @@ class SignIns:
     async def _by_code(self, text: str) -> tuple[UserRow, str, float] | None:
         """Whom a code signs in, as what, and until when. The code is used up."""
         store, now = self._ground.store, self._ground.clock()
-        row = await store.sign_ins.find(key=tokens.digest(text))
+        row = await store.sign_ins.find(key=authtokens.digest(text))
         user = await store.users.get("" if row is None else row.user_id)
         if row is None or row.kind not in CODES or row.expires_at <= now:
             return None
@@ -290,7 +290,7 @@ def sign_in_link(address: PublicAddress, code: str) -> str:
 def owner_of_admins(*, needs_tokens: bool) -> str:
     """Whose things an administrator sets up if nothing else is said: those of the agents here that need no token, where
     there are such."""
-    return tokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
+    return authtokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
 
 
 def _refused() -> ManageError:

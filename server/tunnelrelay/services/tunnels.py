@@ -11,7 +11,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.registry.memory import Registry
+from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.service_base import ServiceBase

@@ -8,13 +8,13 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
 from tunnelrelay.services.service_base import ServiceBase, page_size
 from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import UserRow
-from tunnelrelay.tokens import owner_problem
 
 ADMIN, MEMBER = "admin", "member"
 ROLES = (ADMIN, MEMBER)

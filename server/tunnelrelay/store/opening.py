@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store.sql_store import SqlStore
 from tunnelrelay.store.store import FILE_NAME, SqliteStore
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from tunnelrelay.config_database import DatabaseUrl
+from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store import upgrade
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.engine import BUSY_SECONDS, told

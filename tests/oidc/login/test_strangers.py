@@ -14,8 +14,8 @@ from tests.support.apps import App
 from tests.support.raw_http import Response, fetch
 from tests.support.world import World, WorldTunnel, world
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay import tokens
-from tunnelrelay.config_values import PublicUrl
+from tunnelrelay.agents import authtokens
+from tunnelrelay.config.values import PublicUrl
 from tunnelrelay.policy.rules import Connection
 
 PAGE = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
@@ -32,7 +32,7 @@ class Town:
 
     async def opens(self, owner: str, app: App, subdomain: str, **oidc: Any) -> WorldTunnel:
         """An owner's agent, with a token of that owner."""
-        token, _ = await tokens.create(self.w.relay.store, owner)
+        token, _ = await authtokens.create(self.w.relay.store, owner)
         client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
         policy = PolicySpec(oidc=OidcSpec(**{"issuer": ISSUER, **client, **oidc}))
         return await self.w.tunnel(app.port, token=token, subdomain=subdomain, policy=policy)

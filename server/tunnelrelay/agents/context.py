@@ -1,0 +1,47 @@
+"""What every agent session shares."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.name_claims import NameKeeper
+from tunnelrelay.agents.quotas import OwnerShares
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any
+from tunnelrelay.policy.named_provider import Resolve, knows_none
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.registry.edges import EdgeTable
+from tunnelrelay.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """See the module.
+
+    Attributes:
+        edges: Whom tunnels with labels join.
+        policy_key: Key of the digests that name a configuration.
+        mark_key: Key of the digests that name a tunnel in a visitor's cookie.
+        clock: Unix time.
+        spawn: Runs what waits for the store, until the relay stops.
+        warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
+        resolve: Knows the named providers.
+        refuses_issuer: Knows which providers this relay calls.
+    """
+
+    address: PublicAddress
+    registry: Registry
+    edges: EdgeTable
+    policy_key: bytes = field(repr=False)
+    mark_key: bytes = field(repr=False)
+    clock: Callable[[], float]
+    names: NameKeeper
+    shares: OwnerShares
+    audit: Audit
+    metrics: Metrics
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    warm: Callable[[Connection], None]
+    resolve: Resolve = knows_none
+    refuses_issuer: RefusesIssuer = calls_any

@@ -1,0 +1,137 @@
+"""Asks tunnels on the data path whether their local service takes connections, where others can take over.
+
+A probe is a stream like a visitor's request, with a field that no visitor can send (`x-tunnel-` is stripped): the agent
+tries to connect to its service and answers 200 or 503. A tunnel that is alone is not asked while all is well: nobody
+could take its requests. What requests find out themselves counts at once, see `Forward.on_reset`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import BODY_NONE, TYPE_EXCHANGE, pack_open
+from tunnelctl.wire.stream import Stream
+from tunnelrelay.registry.registry import Registry
+from tunnelrelay.registry.tunnel import Tunnel
+
+PROBE_EVERY = 3.0
+"""Seconds between two rounds, give or take a quarter: long beside a probe, short beside a visitor's patience."""
+ANSWER_SECONDS = 6.0
+"""How long an answer may take: an agent's link may be full of downloads, and its service slow to accept."""
+MAX_A_ROUND = 512
+"""Probes begun in one round; of more tunnels than that, the next round asks the others."""
+MAX_ANSWER = 1024
+"""Bytes of an answer that are taken: an agent has 64 to say."""
+HEAD = b"GET /_tunnel/ready HTTP/1.1\r\nHost: probe.invalid\r\nX-Tunnel-Probe: upstream\r\n"
+
+
+BOUNDS = (
+    DeclaredBound(
+        name="health probes under way",
+        limit=MAX_A_ROUND,
+        unit="probes a round of 3 seconds",
+        per="relay",
+        when_full="the next round asks the others",
+        worst_bytes=3 * MAX_A_ROUND * 2_000,
+        holds=("Probes._open",),
+    ),
+)
+
+
+class Probes:
+    """See the module. The owner runs `run` as a task.
+
+    Args:
+        now: Seconds, monotonic.
+        chance: A number from 0 to 1, as `random.random`.
+    """
+
+    def __init__(
+        self, registry: Registry, *, now: Callable[[], float], chance: Callable[[], float] = random.random
+    ) -> None:
+        self._registry = registry
+        self._now = now
+        self._chance = chance
+        self._waiting: list[Tunnel] = []
+        self._open: dict[Tunnel, _Probe] = {}
+
+    async def run(self) -> None:
+        """Asks around, until cancelled."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY * (0.75 + self._chance() / 2))
+            self.look()
+
+    def look(self) -> None:
+        """One round: those that did not answer in time are unhealthy, and the next are asked."""
+        now = self._now()
+        for probe in [probe for probe in self._open.values() if probe.due <= now]:
+            probe.give_up()
+        if not self._waiting:
+            self._waiting = list(dict.fromkeys(self._wanted()))
+        round_, self._waiting = self._waiting[:MAX_A_ROUND], self._waiting[MAX_A_ROUND:]
+        for tunnel in round_:
+            if tunnel not in self._open and tunnel.link.can_open:
+                self._open[tunnel] = _Probe(self._registry, tunnel, now + ANSWER_SECONDS, self._open)
+
+    def _wanted(self) -> Iterator[Tunnel]:
+        """Tunnels that others could stand in for, and those that are believed to be away."""
+        for endpoint in self._registry:
+            if len(endpoint.tunnels) > 1:
+                yield from endpoint.tunnels
+        yield from (tunnel for tunnel in self._registry.tunnels() if not tunnel.health.is_good)
+
+
+class _Probe:
+    """One question, and its stream's owner."""
+
+    __slots__ = ("_open", "_registry", "_stream", "_taken", "_tunnel", "due")
+
+    def __init__(self, registry: Registry, tunnel: Tunnel, due: float, among: "dict[Tunnel, _Probe]") -> None:
+        self._registry = registry
+        self._tunnel = tunnel
+        self._open = among
+        self._taken = 0
+        self.due = due
+        payload = pack_open(tunnel.number, TYPE_EXCHANGE, BODY_NONE, HEAD)
+        self._stream: Stream = tunnel.link.open(payload, owner=self, fin=True)
+
+    def give_up(self) -> None:
+        """No answer came in time."""
+        self._over()
+        self._registry.ail(self._tunnel, "no_answer")
+        self._tunnel.link.reset(self._stream, Code.CANCELLED)
+
+    def on_head(self, payload: bytes, fin: bool) -> None:
+        """The answer. An agent that does not know this field says 200, as it always did."""
+        self._over()
+        match payload[0] << 8 | payload[1]:
+            case 200:
+                self._registry.heal(self._tunnel)
+            case 503:
+                self._registry.ail(self._tunnel, "upstream_unreachable")
+
+    def on_data(self, data: bytes | memoryview, fin: bool) -> None:
+        """Who it is, which nobody asked."""
+        self._tunnel.link.consumed(self._stream, len(data))
+        self._taken += len(data)
+        if self._taken > MAX_ANSWER and not fin:
+            self._tunnel.link.reset(self._stream, Code.LIMIT)
+
+    def on_end(self, trailers: bytes) -> None:
+        """It has said everything."""
+        self._over()
+
+    def on_reset(self, code: Code, reason: str) -> None:
+        """No answer comes, and why is told."""
+        self._over()
+        if code is Code.UPSTREAM_UNREACHABLE:
+            self._registry.ail(self._tunnel, "upstream_unreachable")
+
+    def on_writable(self) -> None:
+        """A question has no body."""
+
+    def _over(self) -> None:
+        if self._open.get(self._tunnel) is self:
+            del self._open[self._tunnel]

@@ -1,0 +1,105 @@
+"""Which host an agent gets for what it asks."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+from tunnelctl.wire.messages import Bind
+from tunnelrelay.address import PublicAddress, label_problem
+from tunnelrelay.registry.registry import MAX_OWNERS_RULES, Taken
+from tunnelrelay.store.base import NameRow
+
+RANDOM_LENGTH = 14
+"""Characters of 5 bits each, nearly 70 in all: a generated name cannot be guessed."""
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_RANDOM = re.compile(rf"(?=.*[2-7].*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}")
+"""Two digits at least, so that a word of this length that was chosen is not taken for one."""
+
+
+OTHER_NAME = "choose another name with --subdomain"
+
+
+@dataclass(frozen=True, slots=True)
+class NameRefused:
+    """The wish cannot be granted. `message` and `hint` are for people."""
+
+    message: str
+    hint: str = ""
+
+
+def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
+    """The host for a bind: the one asked for if it may be served here, else a random one."""
+    if bind.subdomain is not None and bind.host is not None:
+        return NameRefused("a subdomain and a whole host were asked for at once", "give one of the two")
+    if bind.subdomain is not None:
+        label = bind.subdomain
+    elif bind.host is not None:
+        found = address.label_of(bind.host)
+        if found is None:
+            return NameRefused(
+                f"{bind.host[:120]!r} is not one name below {address.domain}",
+                f"this relay serves *.{address.domain}; choose a name there, for example with --subdomain",
+            )
+        label = found
+    else:
+        return address.host_for_label(random_label())
+    problem = label_problem(label)
+    return NameRefused(problem, "choose another name") if problem else address.host_for_label(label)
+
+
+def random_label() -> str:
+    """A name of random letters and digits that `is_random` knows again."""
+    while True:
+        label = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
+        if is_random(label):
+            return label
+
+
+def is_random(label: str) -> bool:
+    """Whether this is a generated name: it is kept from others for longer, and forgotten after that."""
+    return _RANDOM.fullmatch(label) is not None
+
+
+def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
+    """Message and hint for an owner who asked for a name that is another's.
+
+    Args:
+        row: The name as the store has it.
+        kept_until: Unix time.
+    """
+    if row.released_at is None:
+        return f"{row.host} belongs to another owner on this relay", f"{OTHER_NAME}, or ask its owner to stop"
+    until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
+    return (
+        f"{row.host} was another owner's; the relay keeps it free {until}, so that its visitors meet no other owner",
+        f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",
+    )
+
+
+def why_refused(taken: Taken) -> tuple[str, str, str]:
+    """Code, message and hint for an agent that cannot have a name which is held at this relay."""
+    host = taken.host
+    match taken.why:
+        case "owner":
+            return "name_taken", f"{host} belongs to another owner on this relay", OTHER_NAME
+        case "edge":
+            hint = f"serve the edge with --edge {host.partition('.')[0]}, or {OTHER_NAME}"
+            return "name_taken", f"{host} is the name of an edge, which has its rules at the relay", hint
+        case "pool":
+            hint = f"share it with --pooling-enabled, or {OTHER_NAME}"
+            return "name_taken", f"other agents share {host}, and this one does not say that it will", hint
+        case "alone":
+            hint = f"start that one with --pooling-enabled too, or {OTHER_NAME}"
+            return "name_taken", f"another agent serves {host} and does not share it", hint
+        case "rules":
+            hint = "start every agent of a shared address with the same rules, or stop the others first"
+            return "policy_invalid", f"the rules differ from those of the agents that share {host} already", hint
+        case "full":
+            return "too_many", f"as many tunnels share {host} as can", "serve it by fewer, or by another name too"
+        case "large":
+            most = f"{MAX_OWNERS_RULES >> 20} MiB of settings"
+            return "too_many", f"all tunnels of one owner together have at most {most}", "shorten the lists of rules"
+        case _:
+            assert_never(taken.why)

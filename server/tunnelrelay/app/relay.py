@@ -1,0 +1,258 @@
+"""One relay's life: it starts, sweeps, and stops in order. What it consists of is put together in `assembly.py`."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
+
+import httpx
+
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.app.assembly import Parts, assemble
+from tunnelrelay.app.control_socket import ControlError
+from tunnelrelay.app.given import Given
+from tunnelrelay.app.start_problems import StartError, of_address, of_data_dir
+from tunnelrelay.config.config import RelayConfig
+from tunnelrelay.config.values import ListenAddress
+from tunnelrelay.ingress.certificate_check import CertificateError
+from tunnelrelay.ingress.ingress import SWEEP_SECONDS, Ingress
+from tunnelrelay.ingress.listen import Certificate, Server, bind, listen
+from tunnelrelay.keys.key_files import SecretFileError
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.admin import Admin, Check
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.registry.registry import Registry
+from tunnelrelay.services.dashboard_login import DashboardLoginError
+from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.opening import open_store
+
+log = logging.getLogger("tunnelrelay")
+
+RECHECK_SECONDS = 5.0
+"""How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
+CERTIFICATE_SECONDS = 5.0
+"""How often certificate files are looked at."""
+RESTART_SECONDS = 1.0
+"""Before background work that failed begins anew: short beside the 5 s in which a revocation holds."""
+
+
+class Relay:
+    """One relay. Its background work runs as tasks between `start` and `stop`.
+
+    Args:
+        access: Where exchanges are logged; nowhere by default.
+        clock: Unix time.
+        transport: Makes the calls to providers; None for the network, with a guard before it.
+
+    Attributes:
+        address: The public face; known once started, as the port may be the system's choice.
+        http, https, admin: Addresses it truly listens on, None for those that are off.
+        misgivings: What browsers will hold against its certificate, each with what to do.
+        parts: What it consists of, once started.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        *,
+        access: AccessLog | None = None,
+        clock: Callable[[], float] = time.time,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._config = config
+        self._transport = transport
+        self.clock = clock
+        self._access = access or AccessLog(lambda lines: None, is_on=False)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bound: list[socket.socket] = []
+        self._servers: list[Server] = []
+        self._admin: Admin | None = None
+        self._is_draining = False
+        self.metrics = Metrics()
+        self.http: tuple[str, int] | None = None
+        self.https: tuple[str, int] | None = None
+        self.misgivings: list[tuple[str, str]] = []
+        self.admin: tuple[str, int] | None = None
+        self.address: PublicAddress
+        self.store: Store
+        self.parts: Parts
+
+    @property
+    def ingress(self) -> Ingress:
+        """Its public side."""
+        return self.parts.ingress
+
+    @property
+    def registry(self) -> Registry:
+        """Who serves what."""
+        return self.parts.registry
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            StartError: Something it needs cannot be had; whatever was started is stopped again.
+        """
+        try:
+            await self._start()
+        except SecretFileError as error:
+            await self.stop()
+            raise StartError(error.message, error.hint) from error
+        except (StoreError, ControlError, DashboardLoginError, CertificateError) as error:
+            await self.stop()
+            raise StartError(str(error), error.hint) from error
+        except OSError as error:
+            await self.stop()
+            raise of_data_dir(self._config.data_dir, error) from error
+        except StartError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop listening, let what runs finish for `drain_seconds`, then close everything."""
+        self._is_draining = True
+        for server in self._servers:
+            server.close()
+        if hasattr(self, "parts"):
+            await self._drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._close()
+
+    # Starting
+
+    async def _start(self) -> None:
+        config = self._config
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plain = self._bind("--http", config.http)
+        secure = self._bind("--https", config.https)
+        self.http, self.https = _name(plain), _name(secure)
+        certificate = None
+        if config.tls_cert is not None and config.tls_key is not None:
+            certificate = Certificate(config.tls_cert, config.tls_key, config.domain)
+            self.misgivings = certificate.misgivings
+        self.address = config.public_address(
+            http=self.http[1] if self.http else None, https=self.https[1] if self.https else None
+        )
+        self.store = await open_store(config.database, config.data_dir)
+        self.parts = parts = await assemble(self._given())
+        await parts.control.start()
+        for work in (*parts.background(), lambda: self._sweep(certificate)):
+            self._spawn(_for_ever(work))
+        if plain is not None:
+            self._servers.append(await listen(parts.ingress, plain))
+        if secure is not None:
+            self._servers.append(await listen(parts.ingress, secure, certificate))
+        await self._start_admin()
+
+    def _bind(self, flag: str, address: ListenAddress | None) -> socket.socket | None:
+        """A socket that is closed again should the relay not get as far as listening."""
+        if address is None:
+            return None
+        try:
+            bound = bind(*address)
+        except OSError as error:
+            raise of_address(flag, address, error) from error
+        self._bound.append(bound)
+        return bound
+
+    def _given(self) -> Given:
+        return Given(
+            config=self._config,
+            address=self.address,
+            store=self.store,
+            metrics=self.metrics,
+            access=self._access,
+            spawn=self._spawn,
+            clock=self.clock,
+            transport=self._transport,
+        )
+
+    async def _start_admin(self) -> None:
+        config = self._config
+        if config.admin is None:
+            return
+        checks: dict[str, Check] = {"store": self.store.ping, "serving": lambda: not self._is_draining}
+        admin = Admin(config.admin.host, config.admin.port, metrics=self.metrics, checks=checks)
+        try:
+            self.admin = await admin.start()
+            self._admin = admin
+        except OSError as error:
+            problem = of_address("--admin", config.admin, error)
+            if "admin" in config.given:
+                raise problem from error
+            log.warning("no metrics and health checks", extra={"error": str(problem), "hint": problem.hint})
+
+    # Running
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep(self, certificate: Certificate | None) -> None:
+        next_look = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.ingress.sweep()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + CERTIFICATE_SECONDS
+                self.registry.forget_stale()
+                if certificate is not None:
+                    certificate.reload_if_changed()
+
+    # Stopping
+
+    async def _drain(self) -> None:
+        """Agents are told first, so that they open links elsewhere while their exchanges here finish."""
+        acceptor, ingress = self.parts.acceptor, self.parts.ingress
+        acceptor.go_away("the relay stops")
+        ingress.drain()
+        deadline = time.monotonic() + self._config.drain_seconds
+        # Looked at now and then: an event would cost every exchange something, for the sake of one stop.
+        while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        acceptor.close()
+        ingress.close()
+        await ingress.asgi_bridge.close()
+        await asyncio.sleep(0)
+
+    async def _close(self) -> None:
+        if self._admin is not None:
+            await self._admin.stop()
+        if hasattr(self, "parts"):
+            await self.parts.control.stop()
+            await self.parts.sessions.finish(RECHECK_SECONDS)
+            await self.parts.providers.aclose()
+            await self.parts.check.aclose()
+            await self.parts.names.flush()
+            await self.parts.audit_keeper.flush()
+        if hasattr(self, "store"):
+            await self.store.close()
+        for bound in self._bound:
+            bound.close()
+        self._access.flush()
+
+
+async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs what a relay must not go on without: one that no longer hears of revocations would let everybody stay."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed, it begins anew")
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+def _name(sock: socket.socket | None) -> tuple[str, int] | None:
+    return sock.getsockname()[:2] if sock is not None else None

@@ -1,0 +1,133 @@
+"""Settings of the dashboard: by which OpenID provider people sign in there, and which of its claims says what they are.
+
+A part of `config.RelayConfig`, which see for how settings work.
+"""
+
+# ruff: noqa: RUF009 (`setting` returns a dataclass field, which is what the rule asks for)
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tunnelctl.secret import Secret
+from tunnelrelay.config.sources import Problem, flag_name
+from tunnelrelay.config.values import setting
+
+MAX_TEXT = 1024
+"""Characters of a secret, a client id, a claim's name or value."""
+_FORMS = ("env:", "file:")
+
+
+def issuer(text: str) -> str:
+    """Reads an issuer: the address that is the provider's name."""
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("https", "http") and bool(parts.hostname) and not parts.query and not parts.fragment
+    except ValueError:
+        is_one = False
+    if not is_one or not text.isprintable() or " " in text:
+        raise ValueError(f"`{text[:120]}` is no issuer; it looks like `https://login.acme.example`")
+    return text
+
+
+def plain(text: str) -> str:
+    """Reads a text that may not be empty."""
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
+        raise ValueError(f"must be 1 to {MAX_TEXT} printable characters")
+    return text
+
+
+def secret(text: str) -> Secret:
+    """Reads `env:NAME`, `file:PATH`, or the secret itself. What is wrong is told without it."""
+    kind, _, rest = text.partition(":")
+    if kind == "env":
+        text = os.environ.get(rest, "").strip()
+        if not text:
+            raise ValueError(f"the variable `{rest}` is not set")
+    elif kind == "file":
+        text = _content(Path(rest).expanduser())
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
+        raise ValueError(f"a client secret has 1 to {MAX_TEXT} printable characters")
+    return Secret(text)
+
+
+def is_literal(text: str) -> bool:
+    """Whether the secret itself stands in this text."""
+    return not text.startswith(_FORMS)
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open() as file:
+            return file.read(MAX_TEXT + 2).strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValueError(f"`{path}` cannot be read") from problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSettings:
+    """Who may sign in to the dashboard by OpenID."""
+
+    dashboard_oidc: str | None = setting(
+        issuer, "Issuer of the OpenID provider by which people sign in to the dashboard.", shape="URL"
+    )
+    dashboard_oidc_client_id: str | None = setting(
+        plain,
+        "The dashboard's client id at that provider. The redirect URI to register there is logged at the start.",
+        shape="ID",
+    )
+    dashboard_oidc_client_secret: Secret | None = setting(
+        secret,
+        "And its secret. `file:PATH` and `env:NAME` read it from there: it may not stand in the flag.",
+        shape="file:PATH|env:NAME",
+        has_secret=is_literal,
+    )
+    dashboard_role_claim: str = setting(
+        plain,
+        "The claim whose values `dashboard_admin` and `dashboard_member` name; dots lead into nested objects.",
+        shape="CLAIM",
+        default="groups",
+    )
+    dashboard_admin: tuple[str, ...] = setting(
+        plain, "Values of that claim that make a user an administrator.", shape="VALUE", default=(), is_list=True
+    )
+    dashboard_member: tuple[str, ...] = setting(
+        plain,
+        "Values of that claim that make a user a member, who sees and changes what their owner owns.",
+        shape="VALUE",
+        default=(),
+        is_list=True,
+    )
+    dashboard_owner_claim: str | None = setting(
+        plain,
+        "The claim that names a new member's owner. Without one each gets an owner of their own, and administrators can"
+        " change it.",
+        shape="CLAIM",
+    )
+
+
+def dashboard_problems(settings: DashboardSettings, where: Mapping[str, str], *, is_local: bool) -> list[Problem]:
+    """What cannot be meant, taken together.
+
+    Args:
+        where: Where each setting was given.
+        is_local: The relay's names work on this machine only.
+    """
+    needs = ("dashboard_oidc_client_id", "dashboard_oidc_client_secret")
+    if settings.dashboard_oidc is None:
+        more = (*needs, "dashboard_admin", "dashboard_member", "dashboard_owner_claim")
+        message = "is of no use without dashboard_oidc"
+        return [Problem(where[name], message, "add --dashboard-oidc URL") for name in more if getattr(settings, name)]
+    problems = [
+        Problem(where["dashboard_oidc"], f"needs {name}", f"add {flag_name(name)}")
+        for name in needs
+        if not getattr(settings, name)
+    ]
+    if settings.dashboard_oidc.startswith("http://") and not is_local:
+        problems.append(Problem(where["dashboard_oidc"], "a provider is asked by https only"))
+    if not settings.dashboard_admin and not settings.dashboard_member:
+        message = "no user could sign in: no value of the role claim makes a user a member or an administrator"
+        problems.append(Problem(where["dashboard_oidc"], message, "add --dashboard-admin VALUE"))
+    return problems

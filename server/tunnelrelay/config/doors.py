@@ -1,0 +1,193 @@
+"""What each listener does, by the settings `http`, `https` and `public_url`. THE table: nothing else decides it.
+
+`plan_doors` looks a relay up in `TABLE` and adds what its addresses, its domain and its proxies make of the row.
+`config.py` reports the problems and warnings, `app/assembly.py` gives the rest to the ingress. The table in
+docs/reference/configuration.md is the same, and a test walks all combinations with real listeners.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from tunnelrelay.config.values import ListenAddress, PublicUrl, is_localhost
+
+
+class Does(Enum):
+    """What a listener does with requests."""
+
+    SERVE = "serves"
+    REDIRECT = "redirects to https"
+    """GET and HEAD get 308; every other request, and every agent, is refused before its credentials are looked at.
+
+    A trusted proxy that says `X-Forwarded-Proto: https` is served: it has ended TLS. So are agents and API clients that
+    ask for a loopback address by its number or as `localhost`.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the table is looked up with.
+
+    Attributes:
+        is_http_given: Somebody set `http`; the default shows no wish.
+        has_proxy: There are trusted proxies.
+    """
+
+    http: ListenAddress | None
+    https: ListenAddress | None
+    public_url: PublicUrl | None
+    domain: str
+    is_http_given: bool
+    has_proxy: bool
+
+    @property
+    def row(self) -> "Row":
+        """Which row of the table it is."""
+        return self.http is not None, self.https is not None, self.public_url.scheme if self.public_url else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something odd or impossible about a relay.
+
+    Attributes:
+        setting: Which setting to blame.
+        when: The condition, for the docs; "" for always.
+        applies: The condition.
+        text, hint: For the operator; `{domain}` and `{http}` are filled in.
+        is_refusal: The relay does not start.
+    """
+
+    setting: str
+    when: str
+    applies: Callable[[Facts], bool]
+    text: str
+    hint: str = ""
+    is_refusal: bool = False
+
+
+Row = tuple[bool, bool, str]
+"""Whether `http` and `https` are on, and the scheme of `public_url` ("" without one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A row of the table.
+
+    Attributes:
+        scheme: Of every public address.
+        plain, secure: What the listeners do; None for one that is off.
+        notes: What is looked at besides, in order; after a refusal nothing more is.
+    """
+
+    scheme: str
+    plain: Does | None
+    secure: Does | None
+    notes: tuple[Note, ...] = ()
+
+
+def _is_public(facts: Facts) -> bool:
+    return not is_localhost(facts.domain)
+
+
+def _is_open(facts: Facts) -> bool:
+    """Plain http of a public domain, and nobody asked for a loopback address to try it on."""
+    is_tried_here = facts.is_http_given and facts.http is not None and facts.http.is_loopback
+    return _is_public(facts) and not (is_tried_here and facts.public_url is None)
+
+
+_NOWHERE = Note(
+    "http",
+    "",
+    lambda _: True,
+    "without http and https the relay cannot be reached",
+    "add --https :443",
+    is_refusal=True,
+)
+_OPEN = Note(
+    "domain",
+    "the domain is public, and `http` is not an explicit loopback address",
+    _is_open,
+    "plain http is refused for the public domain `{domain}`: logins could be read on the way",
+    "add --https, --tls-cert and --tls-key; or, when a proxy in front ends TLS, --public-url 'https://*.{domain}'",
+    is_refusal=True,
+)
+_OPEN_BY_URL = Note("public_url", _OPEN.when, _is_open, _OPEN.text, _OPEN.hint, is_refusal=True)
+_TRIED_HERE = Note(
+    "http",
+    "the domain is public",
+    _is_public,
+    "addresses under `{domain}` are plain http and answer on this machine only; "
+    "with a proxy in front, give --public-url 'https://*.{domain}'",
+)
+_LOOP = Note(
+    "public_url",
+    "",
+    lambda _: True,
+    "says http, and https is on: every link would lead away from TLS",
+    "write --public-url 'https://*.{domain}', or leave it out",
+    is_refusal=True,
+)
+_PAST_THE_PROXY = Note(
+    "http",
+    "`http` is not a loopback address",
+    lambda facts: facts.http is not None and not facts.http.is_loopback,
+    "plain http on {http} serves everyone who reaches that address without the proxy that ends TLS; "
+    "bind it to loopback, or let a firewall admit the proxy alone",
+)
+_UNKNOWN_PROXY = Note(
+    "trusted_proxy",
+    "there is no `trusted_proxy`",
+    lambda facts: not facts.has_proxy,
+    "every visitor has the address of the proxy in front: rules about networks and limits see no other; "
+    "give --trusted-proxy with the proxy's address",
+)
+
+TABLE: dict[Row, Plan] = {
+    (False, False, ""): Plan("http", None, None, (_NOWHERE,)),
+    (False, False, "http"): Plan("http", None, None, (_NOWHERE,)),
+    (False, False, "https"): Plan("https", None, None, (_NOWHERE,)),
+    (True, False, ""): Plan("http", Does.SERVE, None, (_OPEN, _TRIED_HERE)),
+    (True, False, "http"): Plan("http", Does.SERVE, None, (_OPEN_BY_URL,)),
+    (True, False, "https"): Plan("https", Does.SERVE, None, (_PAST_THE_PROXY, _UNKNOWN_PROXY)),
+    (False, True, ""): Plan("https", None, Does.SERVE),
+    (False, True, "http"): Plan("http", None, Does.SERVE, (_LOOP,)),
+    (False, True, "https"): Plan("https", None, Does.SERVE),
+    (True, True, ""): Plan("https", Does.REDIRECT, Does.SERVE),
+    (True, True, "http"): Plan("http", Does.REDIRECT, Does.SERVE, (_LOOP,)),
+    (True, True, "https"): Plan("https", Does.REDIRECT, Does.SERVE),
+}
+"""Every combination. Wherever the relay has TLS of its own, plain http only leads there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a relay with these settings does.
+
+    Attributes:
+        plan: Its row of the table.
+        refusal: Why it does not start; None when it does.
+        warnings: What is odd about it.
+    """
+
+    plan: Plan
+    refusal: Note | None
+    warnings: tuple[str, ...]
+
+
+def plan_doors(facts: Facts) -> Doors:
+    """Returns what the listeners do, and what is to be said about it."""
+    plan = TABLE[facts.row]
+    warnings = []
+    for note in plan.notes:
+        if note.applies(facts):
+            said = Note(note.setting, note.when, note.applies, *_filled(note, facts), is_refusal=note.is_refusal)
+            if note.is_refusal:
+                return Doors(plan, said, ())
+            warnings.append(said.text)
+    return Doors(plan, None, tuple(warnings))
+
+
+def _filled(note: Note, facts: Facts) -> tuple[str, str]:
+    words = {"domain": facts.domain, "http": str(facts.http)}
+    return note.text.format(**words), note.hint.format(**words)

@@ -1,0 +1,268 @@
+"""How one setting is read: from text (or a TOML value) to the value the relay uses. Pure, apart from looking at files.
+
+Every reader raises ValueError with words for people. Next: `sources.py`, then `config.py`.
+"""
+
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from tunnelctl.wire.texts import NAME_PATTERN
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_OWNER_LENGTH = 64
+MAX_DOMAIN_LENGTH = 190
+"""A host name has at most 253 characters; a label of 63 and its dot must fit in front of the domain."""
+
+_LABEL = re.compile(NAME_PATTERN)
+
+
+class ListenAddress(NamedTuple):
+    """Where to listen.
+
+    Attributes:
+        host: IP address or host name; "" means every interface.
+        port: 0 lets the system choose.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class PublicUrl(NamedTuple):
+    """What visitors type, when something in front of the relay makes it differ from the listener.
+
+    Attributes:
+        port: As written, or the scheme's own.
+    """
+
+    scheme: str
+    domain: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known about a setting besides its default: documentation, `--help` and readers are made of it.
+
+    Attributes:
+        read: From text or TOML value to the value used.
+        doc: One sentence for people.
+        unit: "" for what has none.
+        shape: What a value looks like, for `--help` and the docs.
+        is_list: May be given several times, comma separated, or as a TOML array.
+        is_number: Whole numbers: in a TOML array they may stand without quotes.
+        is_path: Relative to the configuration file when it stands in one.
+        has_secret: Whether a text has a secret in it: then a flag may not say it, as everybody on the machine can read
+            command lines.
+    """
+
+    read: Callable[[str], Any]
+    doc: str
+    shape: str
+    unit: str = ""
+    is_list: bool = False
+    is_number: bool = False
+    is_path: bool = False
+    has_secret: Callable[[str], bool] = lambda _text: False
+
+
+def setting(read: Callable[[str], Any], doc: str, *, shape: str, default: Any = None, **more: Any) -> Any:
+    """A dataclass field that knows its documentation; `Any` because `dataclasses.field` is typed by its default."""
+    factory = more.pop("factory", None)
+    metadata = {"setting": Setting(read=read, doc=doc, shape=shape, **more)}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def listen_address(text: str) -> ListenAddress:
+    """Reads `host:port`, `[v6]:port`, `:port` (every interface) or `port` (this machine only)."""
+    host, _, port_text = text.rpartition(":") if ":" in text else ("127.0.0.1", "", text)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"`{text}`: an IPv6 address is written in brackets, as in `[::1]:8080`")
+    if not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65535:
+        raise ValueError(f"`{text}` is no address to listen on; it looks like `127.0.0.1:8080`")
+    return ListenAddress(host, int(port_text))
+
+
+def listen_address_or_off(text: str) -> ListenAddress | None:
+    """As `listen_address`, and `off` for None."""
+    return None if text == "off" else listen_address(text)
+
+
+def domain_name(text: str) -> str:
+    """Reads a host name in LDH form (letters, digits, hyphens), lower-cased, without a trailing dot."""
+    name = text.lower().removesuffix(".")
+    if name.startswith("*."):
+        raise ValueError(f"`{text}`: give the domain without `*.`, endpoints live under it anyway")
+    if len(name) > MAX_DOMAIN_LENGTH:
+        raise ValueError(f"the domain has {len(name)} characters, more than {MAX_DOMAIN_LENGTH}")
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"`{text}` is no domain name; international names are written in their `xn--` form")
+    if labels[-1].isdigit():
+        raise ValueError(f"`{text}` is an IP address; endpoints need a domain to live under")
+    return name
+
+
+def public_url(text: str) -> PublicUrl:
+    """Reads `https://*.tun.example[:port]`; the `*.` may be left out."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError(f"`{text}` is no public URL; it looks like `https://*.tun.example`")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"`{text}`: a public URL has no path; it looks like `https://*.tun.example`")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return PublicUrl(parts.scheme, domain_name(parts.hostname.removeprefix("*.")), port)
+
+
+def callback_url(text: str) -> str:
+    """Reads the whole redirect URI. Plain http is for the literal `localhost` only, as providers have it."""
+    parts = urlsplit(text)
+    is_plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` drops line ends; we send `text`
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text or not parts.path or not is_plain:
+        raise ValueError(f"`{text}` is no callback URL; it looks like `https://idp.tun.example/oauth2/callback`")
+    if parts.query or parts.fragment:
+        raise ValueError(f"`{text}`: a callback URL has no query and no fragment (providers compare it as text)")
+    if parts.scheme == "http" and not is_localhost(parts.hostname) and parts.hostname != "127.0.0.1":
+        raise ValueError(f"`{text}`: a callback over plain http hands login codes to anyone on the way; use https")
+    return text
+
+
+def network(text: str) -> IPNetwork:
+    """Reads `10.0.0.0/8` or a single address. Host bits are an error: they say that a slip was made."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as problem:
+        raise ValueError(f"`{text}` is no network: {problem}") from problem
+
+
+def seconds(low: float, high: float, *, has_off: bool = False) -> Callable[[str], float]:
+    """A reader of seconds between `low` and `high`; with `has_off`, of 0 too."""
+    return _amount(low, high, "seconds", has_off=has_off)
+
+
+def days(low: float, high: float) -> Callable[[str], float]:
+    """A reader of days between `low` and `high`."""
+    return _amount(low, high, "days")
+
+
+def true_or_false(text: str) -> bool:
+    """Reads `true` or `false`, as TOML writes them."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"`{text}` is neither true nor false")
+    return text.lower() == "true"
+
+
+def owner(text: str) -> str:
+    """Reads the name of an owner, as `token create --owner` has it."""
+    if not text or len(text) > MAX_OWNER_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"`{text[:80]}` is no owner's name")
+    return text
+
+
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A reader of a whole number between `low` and `high`."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not low <= int(text[:20]) <= high:
+            raise ValueError(f"`{text[:80]}` is no whole number between {low} and {high}")
+        return int(text)
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A reader of one word out of a few."""
+
+    def read(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"`{text}` is none of {', '.join(f'`{choice}`' for choice in choices)}")
+        return text.lower()
+
+    return read
+
+
+def readable_file(text: str) -> Path:
+    """A path at which a file lies that this process may read."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ValueError(f"there is no file `{path}`")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"`{path}` may not be read by this user")
+    return path
+
+
+def authorities_file(text: str) -> Path:
+    """A readable file that holds certificates in PEM form."""
+    path = readable_file(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as problem:
+        raise ValueError(f"`{path}` holds no certificate in PEM form") from problem
+    return path
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise ValueError(f"`{text}` is no port: it is a number from 1 to 65535")
+    return int(text)
+
+
+def directory(text: str) -> Path:
+    """An absolute path; the directory may not exist yet."""
+    path = Path(text).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"`{path}` is not a directory")
+    return path
+
+
+def new_file(text: str) -> Path:
+    """An absolute path of a file, which may not exist yet."""
+    path = Path(text).expanduser().absolute()
+    if path.is_dir():
+        raise ValueError(f"`{path}` is a directory")
+    return path
+
+
+def is_localhost(host: str) -> bool:
+    """True for `localhost` and every name under it (RFC 6761, 6.3: they never leave the machine)."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _amount(low: float, high: float, unit: str, *, has_off: bool = False) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"`{text}` is no number of {unit}") from None
+        if not low <= value <= high and not (has_off and value == 0):
+            off = "0 (off) or " if has_off else ""
+            raise ValueError(f"`{text}` is not {off}between {low:g} and {high:g} {unit}")
+        return value
+
+    return read
