@@ -8,8 +8,8 @@ import re
 import msgspec
 import pytest
 
+from tests.policy.making import typed
 from tests.test_architecture import modules
-from tunnelctl.agent.options import RuleOptions
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import Bind, HeaderEdit, OidcSpec, PolicySpec
 from tunnelrelay.keys.keyring import KeyRing, Master
@@ -98,7 +98,7 @@ def values():
     )
     yield "edited policy", compile_policy(edited, upstream="http://a", owner="o", key=b"k" * 32)
     yield "kept edits", EdgeSecrets(request_headers=(CANARY,), response_headers=(CANARY,))
-    yield "typed edits", RuleOptions(request_add=(f"X-A: {CANARY}",), response_add=(f"X-B: {CANARY}",))
+    yield "typed edits", typed(request_header_add=(f"X-A: {CANARY}",), response_header_add=(f"X-B: {CANARY}",))
     yield "policy", compile_policy(guarded, upstream="http://a", owner="o", key=b"k" * 32)
     yield (
         "basic",

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from tunnelctl.agent.options import RELAYS_NAMES
 from tunnelctl.agent.outcome import Invalid, judge_dial, judge_refusal
-from tunnelctl.agent.tunnelfile import KEYS, TUNNEL_KEYS
+from tunnelctl.agent.tunnelfile import TUNNEL_KEYS
 from tunnelctl.cli.http import http
 from tunnelctl.cli.tunnel_command import tunnel
 from tunnelctl.link.dial import DialFailed
+from tunnelctl.policy.fields import FLAGS, KEYS
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, Refused
 from tunnelctl.wire.problem import Problem
 
@@ -16,9 +16,9 @@ TYPED = "a; b; jwt: x@y"
 """Looks like the beginning of another problem."""
 
 
-def refusal(code: str, message: str, *problems: Problem, keys=None) -> str:
+def refusal(code: str, message: str, *problems: Problem, names=FLAGS) -> str:
     refused = Refused(tunnel=1, code=code, message=message, problems=problems)
-    outcome = judge_refusal(refused, keys or {})
+    outcome = judge_refusal(refused, names)
     assert isinstance(outcome, Invalid)
     return outcome.message
 
@@ -43,7 +43,7 @@ def test_a_refused_policy_is_told_by_the_flags_that_were_typed() -> None:
 def test_a_tunnel_of_the_file_is_told_by_its_keys() -> None:
     problems = (Problem("oidc.client_id", "is empty"), Problem("oidc.max_seconds", "is 0 s"))
 
-    shown = refusal("policy_invalid", "", *problems, keys=KEYS)
+    shown = refusal("policy_invalid", "", *problems, names=KEYS)
 
     assert shown == "oidc.client_id: is empty; --oidc-max-session-duration: is 0 s"
 
@@ -60,9 +60,9 @@ def test_other_refusals_are_told_as_the_relay_says_them() -> None:
 def test_every_setting_a_relay_may_name_has_a_flag_or_key_that_exists() -> None:
     flags = {option for command in (http, tunnel) for parameter in command.params for option in parameter.opts}
 
-    assert set(RELAYS_NAMES) == settings()
-    assert set(RELAYS_NAMES.values()) <= flags
-    assert set(KEYS.values()) <= set(TUNNEL_KEYS)
+    assert set(FLAGS) == set(KEYS) == settings()
+    assert set(FLAGS.values()) <= flags
+    assert set(KEYS.values()) <= flags | set(TUNNEL_KEYS)
 
 
 def test_agents_of_earlier_releases_read_a_refusal_with_problems() -> None:

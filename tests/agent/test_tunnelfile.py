@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.policy.making import typed
 from tunnelctl.agent.configfile import SEE_KEYS, load
-from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.tunnelfile import INNER, OWN, RULES, FileTunnel
 from tunnelctl.agent.unsupported import INSTEAD
 from tunnelctl.agent.yamlfile import FileInvalid
+from tunnelctl.policy.fields import FIELDS
 
 
 @pytest.fixture
@@ -46,11 +47,12 @@ def test_a_tunnel_with_an_address_and_rules_of_its_own(tunnels):
         ]
     )  # fmt: skip
     assert (one.domain, one.pooling, one.edge) == ("demo.tun.example", True, "")
-    assert one.rules == RuleOptions(
+    expected = typed(
         oidc="@work", oidc_allow_group=("ops",), oidc_allow_claim=("a=b",), cidr_allow=("10.0.0.0/8",),
-        cidr_deny=("10.1.0.0/16",), request_add=("A: 1",), request_remove=("B",), response_add=("C: 1",),
-        response_remove=("D",), host_header="rewrite",
+        cidr_deny=("10.1.0.0/16",), request_header_add=("A: 1",), request_header_remove=("B",), host_header="rewrite",
+        response_header_add=("C: 1",), response_header_remove=("D",),
     )  # fmt: skip
+    assert sorted(one.policy.entries) == sorted(expected.entries)
 
 
 def test_a_second_version_file_has_the_same_tunnels(tunnels):
@@ -107,7 +109,7 @@ def test_what_is_no_tunnel_is_an_error(text, tmp_path):
 
 def test_every_key_fills_a_member_that_is_there():
     assert {member for member, _ in OWN.values()} <= set(FileTunnel.__dataclass_fields__)
-    assert {member for member, _ in RULES.values()} <= set(RuleOptions.__dataclass_fields__)
+    assert set(RULES) == {row.key for row in FIELDS if row.key}
     assert {"oidc", "ip_restriction", "request_header", "response_header"} == INNER
 
 

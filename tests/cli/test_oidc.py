@@ -147,10 +147,11 @@ def login(**changes) -> OidcSpec:
 
 def test_a_definite_mistake_stops_the_start_before_anything_is_dialled(capsys):
     flags = ["--oidc-client-id=a", "--oidc-client-secret=canary-secret", "--relay=http://127.0.0.1:1"]
-    assert cli.run(["http", "3000", f"--oidc={ENTRA}", *flags]) == 2
+    document = f"{ACME}/.well-known/openid-configuration"
+    assert cli.run(["http", "3000", f"--oidc={document}", *flags]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith(f"error: --oidc {ENTRA}: ")
-    assert "TENANT-ID" in told.err
+    assert told.err.startswith(f"error: --oidc {document}: ")
+    assert f"use {ACME}" in told.err
     assert "--no-oidc-check" in told.err
     assert "canary" not in told.err + told.out
 

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.policy.making import typed
 from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.agent.hostnames import host_name, label, parse_public_url
-from tunnelctl.agent.options import FLAGS, RuleOptions
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
+from tunnelctl.policy.fields import FIELDS
+from tunnelctl.policy.parse import PolicyTexts
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_every_mistake_is_reported_at_once(given):
         relay_ca="/no/such.pem",
         subdomain="a_b",
         authtoken="env:NOPE",
-        rules=RuleOptions(oidc_allow_email=("a@x.org",)),
+        policy=typed(oidc_allow_email=("a@x.org",)),
     )
     assert [text.partition(":")[0] for text in said] == [
         "--relay", "--authtoken", "--relay-ca", "nowhere", "--subdomain", "--oidc-allow-email",
@@ -68,10 +70,8 @@ def test_a_mistake_in_the_file_names_its_line(given, tmp_path):
 
 
 def test_a_client_secret_that_cannot_be_read_is_not_also_missing(given):
-    rules = RuleOptions(oidc="https://acme.okta.com", oidc_client_id="id")
-    assert problems(given, rules=rules, oidc_client_secret="env:NOPE") == [
-        "--oidc-client-secret: the environment variable NOPE is not set"
-    ]
+    rules = typed(oidc="https://acme.okta.com", oidc_client_id="id", oidc_client_secret="env:NOPE")
+    assert problems(given, policy=rules) == ["--oidc-client-secret: the environment variable NOPE is not set"]
 
 
 def test_a_flag_given_as_nothing_is_a_mistake_and_not_a_flag_left_out(given):
@@ -132,8 +132,8 @@ def test_a_secret_typed_on_the_command_line_is_warned_of_without_being_repeated(
 def test_a_password_for_visitors_may_come_from_a_variable_or_a_file(given, tmp_path):
     """Row 156."""
     (tmp_path / "pair").write_text("bob:hush-hush\n")
-    rules = RuleOptions(basic_auth=("env:PAIR", f"file:{tmp_path / 'pair'}"))
-    settings = given(rules=rules, environ={"PAIR": "ann:open-sesame"})
+    rules = typed(basic_auth=("env:PAIR", f"file:{tmp_path / 'pair'}"))
+    settings = given(policy=rules, environ={"PAIR": "ann:open-sesame"})
 
     assert settings.agent.tunnels[0].policy.basic_auth == ("ann:open-sesame", "bob:hush-hush")
     assert not settings.notices
@@ -141,31 +141,23 @@ def test_a_password_for_visitors_may_come_from_a_variable_or_a_file(given, tmp_p
 
 def test_a_password_typed_on_the_command_line_is_warned_of_without_being_repeated(given):
     """Row 156."""
-    settings = given(rules=RuleOptions(basic_auth=("ann:open-sesame",)), typed=frozenset({"basic_auth"}))
+    settings = given(policy=typed(basic_auth=("ann:open-sesame",)), typed=frozenset({"basic_auth"}))
 
     assert settings.agent.tunnels[0].policy.basic_auth == ("ann:open-sesame",)
     assert len(settings.notices) == 1
     assert "sesame" not in settings.notices[0]
 
 
-EVERY_RULE = RuleOptions(
-    oidc="https://acme.okta.com", oidc_client_id="id", oidc_scope=("s",), oidc_allow_email=("a@x.org",),
-    oidc_allow_domain=("x.org",), oidc_allow_group=("g",), oidc_allow_claim=("a=b",), oidc_idle="1h", oidc_max="1h",
-    oidc_recheck="1h", oidc_recheck_error="keep", oidc_groups_claim="g", oidc_email_verified="claim",
-    oidc_request_param=("a=b",), oidc_require_acr=("a",), oidc_callback="host", oidc_cross_site=("allow:https://a",),
-    oidc_allow_preflight=True, oidc_bearer=("",), jwt=(("--jwt-issuer", "https://ci"),), basic_auth=("a:b",),
-    cidr_allow=("",), cidr_deny=("10.0.0.0/8",), host_header="rewrite", request_add=("a: b",), request_remove=("a",),
-    response_add=("a: b",), response_remove=("a",),
-)  # fmt: skip
+EVERY_RULE = PolicyTexts(tuple((row.path, "env:NOPE" if row.kind == "secret" else "x") for row in FIELDS))
 
 
 @pytest.mark.parametrize(("how", "flag"), [({"edge": "shop"}, "--edge"), ({"labels": ("a=b",)}, "--label")])
 def test_row159_a_rule_beside_an_edge_is_refused_and_not_lost(given, how, flag):
     with pytest.raises(SettingsInvalid) as caught:
-        given(rules=EVERY_RULE, oidc_client_secret="env:NOPE", subdomain="a", pooling=True, **how)
+        given(policy=EVERY_RULE, subdomain="a", pooling=True, **how)
     (said,) = caught.value.problems
     assert said.endswith(f": not together with {flag}; an edge's rules are kept at the relay")
-    assert said.partition(": ")[0].split(", ") == ["--subdomain", "--pooling-enabled", *FLAGS.values()]
+    assert said.partition(": ")[0].split(", ") == ["--subdomain", "--pooling-enabled", *(row.flag for row in FIELDS)]
     assert "tunnel api" in caught.value.hint
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tunnelctl.agent.outcome import Stopped
-from tunnelctl.agent.words import who_may_visit_all
 from tunnelctl.cli.main import run
+from tunnelctl.cli.output_mode import who_may_visit
 
 FILE = """\
 version: 3
@@ -52,7 +52,7 @@ def test_all_tunnels_of_the_file_go_over_one_link(started):
     assert (shop.name, shop.labels, shop.weight, shop.upstream.url) == (
         "shop", (("edge", "edghts_1"),), 5, "http://localhost:80",
     )  # fmt: skip
-    assert who_may_visit_all(config.tunnels) == (
+    assert who_may_visit(config.tunnels) == (
         "app: people who log in at @work and are in the group ops. "
         "shop: whom each edge's rules let in; they are kept at the relay"
     )

@@ -21,6 +21,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
+from tests.policy.making import typed
 from tests.support.apps import App, running
 from tests.support.apps import Exchange as AppExchange
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, mock_provider
@@ -32,11 +33,10 @@ from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import UpstreamExchange
-from tunnelctl.agent.options import RuleOptions
-from tunnelctl.agent.rules import build_policy
 from tunnelctl.agent.watcher import Watchers
-from tunnelctl.agent.words import who_is_let_in
 from tunnelctl.cli.screen import Screen
+from tunnelctl.policy.describe import describe
+from tunnelctl.policy.parse import build_policy
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
 TITLE = "$ tunnel http 3000 --oidc=… --oidc-allow-domain=example.com --subdomain=demo"
@@ -118,7 +118,7 @@ async def _visited(folder: Path, ports: Ports) -> str:
 def _agent(ports: Ports) -> tuple[Screen, Counted, Agent]:
     """The agent as `tunnel http` makes it, told to a screen."""
     policy = build_policy(
-        RuleOptions(
+        typed(
             oidc=f"http://localhost:{ports.idp}",
             oidc_client_id=CLIENT_ID,
             oidc_client_secret=CLIENT_SECRET,
@@ -127,7 +127,7 @@ def _agent(ports: Ports) -> tuple[Screen, Counted, Agent]:
     )
     upstream, relay = UpstreamAddress("http", "localhost", ports.app), RelayAddress("http", "127.0.0.1", ports.relay)
     tunnel = TunnelConfig(upstream=upstream, subdomain="demo", policy=policy)
-    screen, diary = Screen(relay=relay.url, upstream=upstream.url, let_in=who_is_let_in(policy)), Counted()
+    screen, diary = Screen(relay=relay.url, upstream=upstream.url, let_in=describe(policy)), Counted()
     return screen, diary, Agent(AgentConfig(relay=relay, tunnels=(tunnel,)), Watchers(screen, diary))
 
 

@@ -1,8 +1,11 @@
-"""Heads as a visitor would send them, and policies as an agent would ask for them."""
+"""Heads as a visitor would send them, and policies as an agent would ask for them or a user type them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from tunnelctl.http1.head import RequestHead, parse_request
+from tunnelctl.policy.fields import FIELDS
+from tunnelctl.policy.parse import PolicyTexts
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.rules import Policy
@@ -38,3 +41,16 @@ def problems(**spec: Any) -> list[str]:
     except PolicyInvalid as invalid:
         return [str(problem) for problem in invalid.problems]
     return []
+
+
+def typed(*, jwt: Iterable[tuple[str, str]] = (), **flags: str | bool | tuple[str, ...]) -> PolicyTexts:
+    """What the flags with these names say, `oidc_client_id` for `--oidc-client-id`.
+
+    Args:
+        jwt: The `--jwt-…` flags with their values, in the order in which they are typed.
+    """
+    paths = {row.parameter: row.path for row in FIELDS}
+    by_flag = {row.flag: row.path for row in FIELDS}
+    texts = {paths[name]: value if isinstance(value, tuple) else (value,) for name, value in flags.items()}
+    entries = [(path, "true" if text is True else str(text)) for path, values in texts.items() for text in values]
+    return PolicyTexts((*entries, *((by_flag[flag], text) for flag, text in jwt)))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policy.making import KEY, oidc
-from tunnelctl.agent.oidcrules import oidc_spec
-from tunnelctl.agent.options import OIDC_FLAGS, RELAYS_NAMES, RuleOptions
+from tests.policy.making import KEY, oidc, typed
+from tunnelctl.policy.fields import FLAGS
+from tunnelctl.policy.parse import PolicyTexts, PolicyTextsInvalid, build_policy
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, Refused
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 from tunnelrelay.agents.tunnel_offers import policy_invalid
@@ -66,7 +66,7 @@ def test_the_relay_blames_the_setting_that_is_wrong(field, text):
 
     assert {problem.field for problem in problems} == {field}
     assert len(by_field(problems)) == 1
-    assert field in RELAYS_NAMES
+    assert field in FLAGS
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_a_duration_has_its_own_field_in_the_api():
     }
 
 
-@given(text=MISLEADING, name=st.sampled_from(["oidc_idle", "oidc_max", "oidc_recheck", "oidc_callback"]))
-def test_the_agent_blames_the_flag_that_is_wrong(text, name):
-    options = {"oidc": "https://a.example", "oidc_client_id": "c", "oidc_client_secret": "s", name: text + "!"}
-    problems: list[Problem] = []
+@given(text=MISLEADING, path=st.sampled_from(["oidc.idle_seconds", "oidc.max_seconds", "oidc.callback"]))
+def test_the_agent_blames_the_setting_that_is_wrong(text, path):
+    login = typed(oidc="https://a.example", oidc_client_id="c", oidc_client_secret="s")
 
-    oidc_spec(RuleOptions(**options), problems)
+    with pytest.raises(PolicyTextsInvalid) as caught:
+        build_policy(PolicyTexts((*login.entries, (path, text + "!"))))
 
-    assert {problem.field for problem in problems} == {OIDC_FLAGS[name]}
+    assert {problem.field for problem in caught.value.problems} == {path}
 
 
 @given(st.lists(st.text(), max_size=3 * MAX_PROBLEMS))
@@ -115,8 +115,9 @@ def test_a_refusal_fits_into_a_message_whatever_was_typed(texts):
 @pytest.mark.parametrize("issuer", ["https://u:hush-hush@a", "ftp://u:hush-hush@a", "https://u:hush hush@a"])
 def test_what_stands_before_the_at_sign_of_an_issuer_is_not_repeated(issuer):
     told = problems_of(PolicySpec(oidc=oidc(issuer=issuer)))
-    local: list[Problem] = []
-    oidc_spec(RuleOptions(oidc=issuer, oidc_client_id="c", oidc_client_secret="s"), local)
+    with pytest.raises(PolicyTextsInvalid) as caught:
+        build_policy(typed(oidc=issuer, oidc_client_id="c", oidc_client_secret="s"))
+    local = caught.value.problems
 
     assert "hush" not in f"{told} {local}"
-    assert [problem.field for problem in (*told, *local)] == ["oidc.issuer", "--oidc"]
+    assert [problem.field for problem in (*told, *local)] == ["oidc.issuer", "oidc.issuer"]

@@ -1,8 +1,9 @@
 """Addresses as people type them: the local service, and the relay. Pure: nothing is resolved here."""
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
+
+from tunnelctl.policy.values import is_loopback
 
 DEFAULT_RELAY = "http://127.0.0.1:8080"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -110,14 +111,6 @@ def parse_relay(text: str) -> RelayAddress:
         host = "127.0.0.1"
     port = parts.port if parts.port is not None else DEFAULT_PORTS[scheme]
     return RelayAddress(scheme, host, _port(port, text))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or IP literal means this machine. Names are judged by RFC 6761, not by asking a resolver."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def bracketed(host: str) -> str:

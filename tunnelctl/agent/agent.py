@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tunnelctl.agent.address import RelayAddress, is_loopback
+from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.backoff import Backoff
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.outcome import GoingAway, LinkEnd, Outcome, Stopped, Trouble, judge_dial
@@ -25,10 +25,10 @@ from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Offer, Service
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Started, Waiting, Watcher
-from tunnelctl.agent.words import why_no_address
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
 from tunnelctl.link.proxy import Proxy
+from tunnelctl.policy.values import is_loopback
 
 PROBE_SECONDS = 5.0
 """For one probe of the public address."""
@@ -258,7 +258,7 @@ class Agent:
                 owner=owner,
                 labels=config.labels,
                 edge=config.edge,
-                reason=why_no_address(config, owner),
+                reason=config.why_no_address(owner),
             )
         )
 

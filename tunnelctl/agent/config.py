@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.link.proxy import Proxy
+from tunnelctl.policy.describe import describe
+from tunnelctl.policy.fields import FLAGS
 from tunnelctl.wire.messages import PolicySpec
 
 COMMAND_LINE = "command_line"
@@ -30,7 +32,7 @@ class TunnelConfig:
         metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
             this machine, where self-signed certificates are the norm and no other machine sits in between.
-        keys: From a flag to the key of the configuration file that stands for it; empty for a tunnel that was typed.
+        names: How people call each setting of the policy: by its flag, or by its key in the configuration file.
     """
 
     upstream: UpstreamAddress
@@ -46,12 +48,32 @@ class TunnelConfig:
     weight: int = 1
     metadata: str = ""
     verify_upstream: bool | None = None
-    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    names: Mapping[str, str] = field(default_factory=lambda: FLAGS, repr=False)
 
     @property
     def is_joined(self) -> bool:
         """Whether it serves edges instead of an address of its own."""
         return bool(self.labels or self.edge)
+
+    @property
+    def who_may_visit(self) -> str:
+        """Who is let in, as one sentence without a full stop."""
+        if self.edge:
+            return f"whom the rules of the edge {self.edge} let in; they are kept at the relay"
+        if self.labels:
+            return "whom each edge's rules let in; they are kept at the relay"
+        return describe(self.policy)
+
+    def why_no_address(self, owner: str) -> str:
+        """Why it is up and has no visitors, in one sentence without a full stop.
+
+        Args:
+            owner: Whose agent this is: an edge of another owner is never served, whatever its labels.
+        """
+        if self.edge:
+            return f"the edge {self.edge} has no address yet; visitors come as soon as it has one"
+        labels = ", ".join(f"{name}={value}" for name, value in self.labels)
+        return f"no edge of owner {owner} asks for the labels {labels} yet; visitors come as soon as one does"
 
     @property
     def is_shared(self) -> bool:

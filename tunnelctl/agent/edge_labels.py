@@ -6,7 +6,6 @@ never publish an app more open than was asked.
 
 from collections.abc import Iterable
 
-from tunnelctl.agent.flagvalues import each
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.texts import MAX_LABELS, label_problem
 
@@ -16,13 +15,18 @@ HINT = "set the rules on the edge: in the dashboard, or with `tunnel api edge-mo
 
 def parse_labels(flag: str, texts: Iterable[str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
     """The labels, each `NAME=VALUE`; what is wrong is appended to `problems`."""
-    labels = each(flag, texts, _label, problems)
+    labels: list[tuple[str, str]] = []
+    for text in texts:
+        try:
+            labels.append(_label(text))
+        except ValueError as error:
+            problems.append(Problem(flag, str(error)))
     names = [name for name, _ in labels]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems.extend(Problem(flag, f"{name} has more than one value") for name in twice)
     if len(labels) > MAX_LABELS:
         problems.append(Problem(flag, f"{len(labels)} labels, {MAX_LABELS} at most"))
-    return labels
+    return tuple(labels)
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from tunnelctl.agent.options import RELAYS_NAMES
 from tunnelctl.link.dial import DialFailed
+from tunnelctl.policy.fields import FLAGS
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Refused, Superseded
-
-NO_KEYS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +126,11 @@ def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = ""
             assert_never(failure.kind)
 
 
-def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> TunnelEnd | Trouble:
+def judge_refusal(refused: Refused, names: Mapping[str, str] = FLAGS) -> TunnelEnd | Trouble:
     """What it means that the relay will not bind a tunnel.
 
     Args:
-        keys: From a flag to the key of the configuration file that stood for it, for a tunnel of such a file.
+        names: How people call each setting: by its flag, or by its key in the configuration file.
     """
     match refused.code:
         case "name_taken":
@@ -142,7 +140,7 @@ def judge_refusal(refused: Refused, keys: Mapping[str, str] = NO_KEYS) -> Tunnel
         case "edge_unknown":
             return Invalid(refused.message, refused.hint or "`tunnel api edges https list` lists your edges")
         case "policy_invalid":
-            return Invalid(_as_typed(refused, keys), refused.hint)
+            return Invalid(_as_typed(refused, names), refused.hint)
         case "not_allowed":
             return NotAllowed(refused.message, refused.hint or "`tunnel api credentials list` shows what it may bind")
         case "try_later":
@@ -172,12 +170,9 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
             return Trouble(reason or "the relay closed the link")
 
 
-def _as_typed(refused: Refused, keys: Mapping[str, str]) -> str:
+def _as_typed(refused: Refused, names: Mapping[str, str]) -> str:
     """The relay's problems with the settings, under the names people gave them by. An older relay names no settings."""
-    named = []
-    for problem in refused.problems:
-        flag = RELAYS_NAMES.get(problem.field, problem.field)
-        named.append(f"{keys.get(flag, flag)}: {problem.text}")
+    named = [f"{names.get(problem.field, problem.field)}: {problem.text}" for problem in refused.problems]
     return "; ".join(named) or refused.message
 
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tunnelctl.agent.address import is_loopback
 from tunnelctl.agent.wayout import ByEnvironment
 from tunnelctl.link.dial import tls_context
 from tunnelctl.oidc.base64url import b64url
@@ -30,6 +29,7 @@ from tunnelctl.oidc.judge_keys import judge_keys
 from tunnelctl.oidc.judge_metadata import judge_metadata, judge_token_issuer
 from tunnelctl.oidc.metadata import Metadata, discovery_url
 from tunnelctl.oidc.ports import PortRule
+from tunnelctl.policy.values import is_loopback
 
 CALL_SECONDS = 8.0
 """For one call, everything included; as long as the relay waits."""

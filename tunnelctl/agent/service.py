@@ -205,7 +205,7 @@ class Service:
                 self._note_bound(self._offers[number], message)
             case Refused(tunnel=number) if number in self._offers:
                 offer = self._offers[number]
-                self._refused(offer, judge_refusal(message, offer.config.keys))
+                self._refused(offer, judge_refusal(message, offer.config.names))
             case Superseded(tunnel=number) if number in self._offers:
                 offer = self._offers[number]
                 self._end_one(offer, judge_superseded(message, offer.host))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunnelctl.agent.options import FLAGS, RuleOptions
 from tunnelctl.agent.yamlfile import Entry
 from tunnelctl.agent.yamlfile import Mapping as Entries
+from tunnelctl.policy.fields import FIELDS, PolicyField
+from tunnelctl.policy.parse import PolicyTexts
 
 Kind = Literal["text", "list", "switch", "number"]
 At = Callable[[Entry, str], str]
@@ -35,27 +36,8 @@ OWN: dict[str, tuple[str, Kind]] = {
     "metadata": ("metadata", "text"),
 }
 """Key of a tunnel to the member of `FileTunnel` that it fills."""
-RULES: dict[str, tuple[str, Kind]] = {
-    "basic_auth": ("basic_auth", "list"),
-    "host_header": ("host_header", "text"),
-    "oidc.issuer_url": ("oidc", "text"),
-    "oidc.client_id": ("oidc_client_id", "text"),
-    "oidc.client_secret": ("oidc_client_secret", "text"),
-    "oidc.scopes": ("oidc_scope", "list"),
-    "oidc.allow_emails": ("oidc_allow_email", "list"),
-    "oidc.allow_domains": ("oidc_allow_domain", "list"),
-    "oidc.allow_groups": ("oidc_allow_group", "list"),
-    "oidc.allow_claims": ("oidc_allow_claim", "list"),
-    "ip_restriction.allow_cidrs": ("cidr_allow", "list"),
-    "ip_restriction.deny_cidrs": ("cidr_deny", "list"),
-    "request_header.add": ("request_add", "list"),
-    "request_header.remove": ("request_remove", "list"),
-    "response_header.add": ("response_add", "list"),
-    "response_header.remove": ("response_remove", "list"),
-}
-"""The same for `RuleOptions`; a dot leads into a mapping."""
-KEYS = {FLAGS[option]: key for key, (option, _) in RULES.items()} | {"--weight": "weight", "--label": "labels"}
-"""From a flag to the key that stands for it here."""
+RULES: Mapping[str, PolicyField] = {row.key: row for row in FIELDS if row.key}
+"""Key of a tunnel to the setting of its policy; a dot leads into a mapping."""
 TUNNEL_KEYS = (*OWN, "proto", *RULES)
 INNER = {key.partition(".")[0] for key in RULES if "." in key}
 """Keys whose value is a mapping."""
@@ -66,7 +48,7 @@ class FileTunnel:
     """One tunnel as the file has it; "", () and None for what it does not say.
 
     Attributes:
-        rules: With the secrets' forms, not the secrets.
+        policy: With forms of secrets, not the secrets.
         problems: Why it cannot be started, each with file and line. Its other members may be incomplete then.
     """
 
@@ -80,7 +62,7 @@ class FileTunnel:
     pooling: bool = False
     weight: int | None = None
     metadata: str = ""
-    rules: RuleOptions = field(default_factory=RuleOptions)
+    policy: PolicyTexts = field(default_factory=PolicyTexts)
     problems: tuple[str, ...] = ()
 
 
@@ -117,7 +99,7 @@ def _tunnel(entry: Entry, said: Entries, at: At, tell_unknown: TellUnknown) -> F
         if path in OWN:
             _fill(own, *OWN[path], one, tell)
         elif path in RULES:
-            _fill(rules, *RULES[path], one, tell)
+            _fill(rules, RULES[path].path, _kind_of(RULES[path]), one, tell)
         elif path == "proto":
             _judge_proto(one, tell)
         elif path in INNER:
@@ -129,7 +111,18 @@ def _tunnel(entry: Entry, said: Entries, at: At, tell_unknown: TellUnknown) -> F
                 tell(one, what)
     if "addr" not in said:
         tell(entry, f"tunnels.{entry.key}: addr is missing")
-    return FileTunnel(name=entry.key, rules=RuleOptions(**rules), problems=tuple(problems), **own)
+    return FileTunnel(name=entry.key, policy=_texts(rules), problems=tuple(problems), **own)
+
+
+def _kind_of(row: PolicyField) -> Kind:
+    return "list" if row.is_list else "switch" if row.kind == "switch" else "text"
+
+
+def _texts(rules: Mapping[str, Any]) -> PolicyTexts:
+    """The values of the rules as one would type them: a switch that is off is not typed."""
+    texts = {path: ("true",) if value is True else value for path, value in rules.items() if value is not False}
+    each = {path: (value,) if isinstance(value, str) else value for path, value in texts.items()}
+    return PolicyTexts(tuple((path, text) for path, values in each.items() for text in values))
 
 
 def _flat(said: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -14,10 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from tunnelctl import __version__
-from tunnelctl.agent.address import RelayAddress, bracketed, is_loopback, malformed
+from tunnelctl.agent.address import RelayAddress, bracketed, malformed
 from tunnelctl.agent.wayout import for_httpx
 from tunnelctl.link.dial import tls_context
 from tunnelctl.link.proxy import Proxy
+from tunnelctl.policy.values import is_loopback
 
 INFO_PATH = "/_tunnel/info"
 LOCAL_PATH = "/_tunnel/api"

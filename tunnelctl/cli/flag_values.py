@@ -1,11 +1,11 @@
 """What a command that serves was asked for, as values, before anybody has judged it. What it makes is in `settings`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.agent.options import RuleOptions
 from tunnelctl.agent.tunnelfile import FileTunnel
+from tunnelctl.policy.parse import PolicyTexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class TunnelFlags(LinkFlags):
     """What `tunnel http` or `tunnel tunnel` was given, or the file says of a tunnel.
 
     Attributes:
-        oidc_client_secret: Form of a secret too.
+        policy: With forms of secrets, not the secrets.
     """
 
     address: str
@@ -47,8 +47,7 @@ class TunnelFlags(LinkFlags):
     name: str = ""
     metadata: str = ""
     upstream_tls_verify: bool | None = None
-    oidc_client_secret: str = field(default="", repr=False)
-    rules: RuleOptions = field(default_factory=RuleOptions)
+    policy: PolicyTexts = field(default_factory=PolicyTexts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +74,7 @@ def flags_of(tunnel: FileTunnel) -> TunnelFlags:
         weight=tunnel.weight,
         name=tunnel.name,
         metadata=tunnel.metadata,
-        oidc_client_secret=tunnel.rules.oidc_client_secret,
-        rules=replace(tunnel.rules, oidc_client_secret=""),
+        policy=tunnel.policy,
     )
 
 

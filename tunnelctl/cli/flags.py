@@ -17,11 +17,6 @@ def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, 
     return click.option(name, default="", metavar=metavar, help=help_text, envvar=variable, show_envvar=not is_secret)
 
 
-def many(name: str, parameter: str, help_text: str, metavar: str) -> Decorator:
-    """A flag that may be given again and again."""
-    return click.option(name, parameter, multiple=True, metavar=metavar, help=f"{help_text} Repeatable.")
-
-
 def with_options(*options: Decorator) -> Decorator:
     """The command with these flags, in this order."""
 

@@ -4,13 +4,12 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tunnelctl.agent.config import AgentConfig
+from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.watcher import SilentWatcher, Started, Watcher, Watchers
-from tunnelctl.agent.words import who_may_visit_all
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
@@ -98,12 +97,19 @@ class Output:
         return self._mode.log == "stderr" and self._style == "json"
 
 
+def who_may_visit(tunnels: Sequence[TunnelConfig]) -> str:
+    """Who is let in, in words; of several tunnels each with its name."""
+    if len(tunnels) == 1:
+        return tunnels[0].who_may_visit
+    return ". ".join(f"{tunnel.name}: {tunnel.who_may_visit}" for tunnel in tunnels)
+
+
 @contextlib.contextmanager
 def opened(
     mode: OutputMode, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]
 ) -> Iterator[Output]:
     """The output for this mode; open while the body runs."""
-    let_in = who_may_visit_all(config.tunnels)
+    let_in = who_may_visit(config.tunnels)
     output = Output(mode, style)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,6 @@ from typing import Any, assert_never, cast
 
 import click
 
-from tunnelctl.agent.oidcrules import is_named
 from tunnelctl.agent.outcome import (
     AllEnded,
     Failed,
@@ -23,6 +22,7 @@ from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.log_formats import LEVELS, STYLES, Style
 from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
+from tunnelctl.policy.named import is_named
 
 
 def serve(

@@ -22,13 +22,13 @@ from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig, default_path, load
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
-from tunnelctl.agent.outcome import NO_KEYS
-from tunnelctl.agent.rules import RulesInvalid, build_policy
-from tunnelctl.agent.tunnelfile import KEYS, FileTunnel
+from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 from tunnelctl.nearest import nearest
+from tunnelctl.policy.fields import BY_PATH, FLAGS, KEYS, PolicyField
+from tunnelctl.policy.parse import PolicyTextsInvalid, build_policy
 from tunnelctl.secret_source import SecretMissing, read_secret
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
 """Stands where there is none yet."""
-LOGIN_VARIABLE = "TUNNELCTL_OIDC"
+LOGIN_VARIABLE = BY_PATH["oidc.issuer"].variable
 """What a user may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
 """Stands for the secrets that `-` in a file would read."""
@@ -194,19 +194,19 @@ class _Resolver:
         if tunnel.problems:
             return TunnelConfig(upstream=ANY_UPSTREAM), list(tunnel.problems)
         before, self._problems = self._problems, []
-        config = replace(self._tunnel(flags_of(tunnel), KEYS), keys=KEYS)
+        config = replace(self._tunnel(flags_of(tunnel), KEYS), names=KEYS)
         mine, self._problems = self._problems, before
         return config, [f"{path}: tunnels.{tunnel.name}: {problem}" for problem in mine]
 
-    def _tunnel(self, flags: TunnelFlags, keys: Mapping[str, str] = NO_KEYS) -> TunnelConfig:
+    def _tunnel(self, flags: TunnelFlags, names: Mapping[str, str] = FLAGS) -> TunnelConfig:
         """One tunnel.
 
         Args:
-            keys: From a flag to what people wrote instead of it, where that was a key of the file.
+            names: How people call each setting: by its flag, or by its key in the file.
         """
         upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
         return replace(
-            self._joined(flags) if flags.edge or flags.labels else self._published(flags, keys),
+            self._joined(flags) if flags.edge or flags.labels else self._published(flags, names),
             upstream=upstream,
             name=flags.name or COMMAND_LINE,
             weight=flags.weight or 1,
@@ -214,7 +214,7 @@ class _Resolver:
             verify_upstream=flags.upstream_tls_verify,
         )
 
-    def _published(self, flags: TunnelFlags, keys: Mapping[str, str]) -> TunnelConfig:
+    def _published(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
         """A tunnel with an address and rules of its own."""
         if flags.weight is not None and not flags.pooling:
             self._problems.append("--weight: needs --pooling-enabled, or an edge")
@@ -225,7 +225,7 @@ class _Resolver:
             host=address.host,
             scheme=address.scheme,
             port=address.port,
-            policy=self._policy(flags, keys),
+            policy=self._policy(flags, names),
             pooling=flags.pooling,
         )
 
@@ -237,8 +237,8 @@ class _Resolver:
             "url": flags.url,
             "pooling-enabled": flags.pooling,
         }
-        rules = replace(flags.rules, oidc_client_secret=flags.oidc_client_secret)
-        lost = [*(f"--{name}" for name, value in named.items() if value), *rules.given()]
+        rules = [row.flag for row in flags.policy.given()]
+        lost = [*(f"--{name}" for name, value in named.items() if value), *rules]
         if lost:
             this = "--edge" if flags.edge else "--label"
             self._problems.append(f"{', '.join(lost)}: not together with {this}; {KEPT_AT_THE_RELAY}")
@@ -261,18 +261,16 @@ class _Resolver:
             return self._try("--subdomain: ", lambda: label(flags.subdomain), None), PublicUrl()
         return None, PublicUrl()
 
-    def _policy(self, flags: TunnelFlags, keys: Mapping[str, str]) -> PolicySpec:
-        secret = self._secret(
-            "--oidc-client-secret", flags.oidc_client_secret, is_typed="oidc_client_secret" in flags.typed
-        )
-        rules, is_typed = flags.rules, "basic_auth" in flags.typed
-        pairs = tuple(
-            self._secret("--basic-auth", text, is_typed=is_typed, stand_in="un:readable") for text in rules.basic_auth
-        )
+    def _policy(self, flags: TunnelFlags, names: Mapping[str, str]) -> PolicySpec:
+        def revealed(row: PolicyField, text: str) -> str:
+            if row.kind not in ("secret", "password"):
+                return text
+            return self._secret(names[row.path], text, is_typed=row.parameter in flags.typed, stand_in="un:readable")
+
         try:
-            return build_policy(replace(rules, oidc_client_secret=secret, basic_auth=pairs))
-        except RulesInvalid as error:
-            self._problems += [f"{keys.get(one.field, one.field)}: {one.text}" for one in error.problems]
+            return build_policy(flags.policy.mapped(revealed))
+        except PolicyTextsInvalid as error:
+            self._problems += [f"{names[one.field]}: {one.text}" for one in error.problems]
             return PolicySpec()
 
     def _secret(self, what: str, text: str, *, is_typed: bool, stand_in: str = "unreadable") -> str:

@@ -1,4 +1,5 @@
 """The rules of an endpoint as people write them: one table for both ends. START HERE: fields.py.
 
-`values.py` judges single values, `durations.py` reads lengths of time, `named.py` knows `@name` providers. Pure.
+`parse.py` reads what people typed, `check.py` judges a whole policy, `values.py` single values, and `describe.py` says
+who is let in. Pure.
 """

@@ -92,9 +92,9 @@ def _check_together(spec: PolicySpec) -> list[Problem]:
 
 def _one_proof(spec: PolicySpec) -> Iterator[str]:
     if spec.basic_auth and spec.oidc is not None:
-        yield "not together with --oidc; visitors prove who they are in one way"
+        yield "not together with an OpenID login; visitors prove who they are in one way"
     if spec.basic_auth and spec.jwt:
-        yield "not together with --jwt-issuer; both are read from the Authorization header"
+        yield "not together with tokens of programs; both are read from the Authorization header"
 
 
 def _params(spec: PolicySpec) -> Iterator[str]:

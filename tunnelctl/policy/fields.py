@@ -262,7 +262,7 @@ FIELDS: tuple[PolicyField, ...] = (
     PolicyField(
         path="oidc.require_acr", is_list=True, check=values.acr,
         flag="--oidc-require-acr", metavar="ACR", section="Login",
-        help="Take only logins that the provider's acr claim calls this, or another one that is given.",
+        help="Take only logins with this acr; with several, logins with one of them.",
         module="oidc", api_name="require_acr", label="Required acr", card="More",
     ),
     PolicyField(
@@ -326,7 +326,7 @@ FIELDS: tuple[PolicyField, ...] = (
     PolicyField(
         path="jwt.audience", check=values.audience, max_length=MAX_TOKEN_TEXT,
         flag="--jwt-audience", metavar="AUDIENCE", section="Other rules",
-        help="Whom tokens of the issuer before it must be made for.", more="One for each `--jwt-issuer`.",
+        help="Audience that tokens of the issuer before it must have.", more="One for each `--jwt-issuer`.",
         module="jwt", api_name="audience", is_marked_as_module=True,
     ),
     PolicyField(
@@ -342,8 +342,8 @@ FIELDS: tuple[PolicyField, ...] = (
     PolicyField(
         path="basic_auth", kind="password", is_list=True, check=values.password,
         flag="--basic-auth", metavar="USER:PASS", section="Other rules", key="basic_auth",
-        help="Let in visitors who give this user and password, of 8 characters at least.",
-        more="Not together with `--oidc`.",
+        help="Let in visitors who give this user and password.",
+        more="The password has at least 8 characters. Not together with `--oidc`.",
         module="basic_auth", api_name="credentials", is_marked_as_module=True, api_length=256,
     ),
     PolicyField(

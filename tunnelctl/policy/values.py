@@ -228,6 +228,14 @@ def header(pair: tuple[str, str]) -> str:
     return ""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a name or IP literal means this machine. Names are judged by RFC 6761, not by asking a resolver."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def anything(value: object) -> str:
     """No check beyond the setting's kind and limits."""
     return ""

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.agent.test_rules import LOGIN, problems
-from tunnelctl.agent.options import JWT_AUDIENCE, JWT_CLAIM, JWT_ISSUER, RuleOptions
-from tunnelctl.agent.rules import build_policy
+from tests.policy.making import typed
+from tests.policy.test_parse import LOGIN, problems
+from tunnelctl.policy.parse import build_policy
 from tunnelctl.wire.messages import JwtSpec
 
+JWT_ISSUER, JWT_AUDIENCE, JWT_CLAIM = "--jwt-issuer", "--jwt-audience", "--jwt-claim"
 ISSUER = "https://token.actions.githubusercontent.com"
 CI = ((JWT_ISSUER, "https://ci.acme.example"), (JWT_AUDIENCE, "a"))
 BEFORE = "needs --jwt-issuer ISSUER before it, to which it belongs"
@@ -19,14 +20,14 @@ def asked(*, issuer: str, audience: str, claims: tuple[str, ...] = ()) -> tuple[
 
 
 def test_tokens_of_the_login_are_asked_for_by_audience() -> None:
-    policy = build_policy(RuleOptions(**LOGIN, oidc_bearer=("", "https://api")))
+    policy = build_policy(typed(**LOGIN, oidc_bearer=("", "https://api")))
     assert policy.oidc is not None
     assert policy.oidc.bearer == ("", "https://api")
 
 
 def test_another_issuer_needs_no_login() -> None:
     policy = build_policy(
-        RuleOptions(jwt=asked(issuer=ISSUER, audience="https://demo", claims=("repository=acme/app", "a=b=c")))
+        typed(jwt=asked(issuer=ISSUER, audience="https://demo", claims=("repository=acme/app", "a=b=c")))
     )
     claims = (("repository", "acme/app"), ("a", "b=c"))
     assert policy.oidc is None
@@ -50,13 +51,13 @@ def test_row_159_rules_about_tokens_nobody_takes_are_refused_and_not_ignored(opt
 def test_every_mistake_about_an_issuer_is_said_at_once() -> None:
     said = problems(jwt=((JWT_ISSUER, "http://ci.example"), (JWT_CLAIM, "dept")), basic_auth=("ann:long-enough",))
     assert [text.partition(":")[0] for text in said] == [
-        "--jwt-issuer", "--jwt-audience", "--jwt-claim", "--jwt-issuer",
+        "--jwt-issuer", "--jwt-audience", "--jwt-claim", "--basic-auth",
     ]  # fmt: skip
 
 
 def test_what_comes_after_an_issuer_is_about_that_issuer_alone() -> None:
     other = asked(issuer="https://ci.acme.example", audience="b")
-    policy = build_policy(RuleOptions(jwt=(*asked(issuer=ISSUER, audience="a", claims=("x=1", "y=2")), *other)))
+    policy = build_policy(typed(jwt=(*asked(issuer=ISSUER, audience="a", claims=("x=1", "y=2")), *other)))
     assert policy.jwt == (
         JwtSpec(issuer=ISSUER, audience="a", claims=(("x", "1"), ("y", "2"))),
         JwtSpec(issuer="https://ci.acme.example", audience="b"),
@@ -75,7 +76,7 @@ def test_an_issuer_without_an_audience_of_its_own_is_refused(at) -> None:
     ("options", "said"),
     [
         ((*CI, (JWT_AUDIENCE, "b")), "--jwt-audience: given more than once"),
-        (((JWT_ISSUER, ISSUER), (JWT_AUDIENCE, "")), "--jwt-audience: it is empty"),
+        (((JWT_ISSUER, ISSUER), (JWT_AUDIENCE, "")), "--jwt-audience: '' is not an audience"),
         (((JWT_ISSUER, ""), (JWT_AUDIENCE, "a")), "--jwt-issuer: '' is not an issuer's URL"),
         ((*CI, (JWT_CLAIM, "")), "--jwt-claim: '' is not NAME=VALUE"),
     ],

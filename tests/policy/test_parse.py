@@ -1,25 +1,24 @@
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.agent.flagvalues import MAX_DURATION, parse_duration
-from tunnelctl.agent.options import FLAGS, RuleOptions
-from tunnelctl.agent.rules import RulesInvalid, build_policy
+from tests.policy.making import typed
+from tunnelctl.policy.check import check_policy
+from tunnelctl.policy.fields import BY_PATH, FIELDS, FLAGS
+from tunnelctl.policy.parse import PolicyTexts, PolicyTextsInvalid, build_policy
 from tunnelctl.wire.messages import PolicySpec
 
 LOGIN = {"oidc": "https://acme.okta.com", "oidc_client_id": "id", "oidc_client_secret": "secret"}
 
 
 def problems(**options):
-    with pytest.raises(RulesInvalid) as caught:
-        build_policy(RuleOptions(**options))
-    return [str(problem) for problem in caught.value.problems]
+    with pytest.raises(PolicyTextsInvalid) as caught:
+        build_policy(typed(**options))
+    return [f"{FLAGS[problem.field]}: {problem.text}" for problem in caught.value.problems]
 
 
 def test_no_options_make_the_empty_policy():
-    assert build_policy(RuleOptions()) == PolicySpec()
+    assert build_policy(typed()) == PolicySpec()
 
 
 def test_everything_missing_for_a_login_is_said_at_once():
@@ -43,28 +42,28 @@ def test_mistakes_in_all_places_are_said_together():
         oidc_allow_claim=("dept",),
         basic_auth=("ann",),
         cidr_allow=("10.0.0.1/8",),
-        request_add=("no colon",),
-        response_remove=("bad name",),
+        request_header_add=("no colon",),
+        response_header_remove=("bad name",),
         host_header="a b",
     )
     flags = [text.partition(":")[0] for text in said]
     assert flags == [
-        "--oidc-allow-email", "--oidc-allow-claim", "--basic-auth", "--cidr-allow", "--host-header",
-        "--request-header-add", "--response-header-remove", "--basic-auth",
+        "--oidc-allow-email", "--oidc-allow-claim", "--basic-auth", "--basic-auth", "--cidr-allow", "--host-header",
+        "--request-header-add", "--response-header-remove",
     ]  # fmt: skip
 
 
 def test_a_login_is_asked_for_as_written():
     oidc = build_policy(
-        RuleOptions(
+        typed(
             **LOGIN,
             oidc_scope=("groups",),
             oidc_allow_email=("Ann@Acme.com",),
             oidc_allow_domain=("@ACME.com",),
             oidc_allow_group=("Ops, EU",),
             oidc_allow_claim=("dept=a=b",),
-            oidc_idle="30m",
-            oidc_max="1h30m",
+            oidc_idle_session_duration="30m",
+            oidc_max_session_duration="1h30m",
         )
     ).oidc
     assert oidc is not None
@@ -82,7 +81,7 @@ def test_an_issuer_is_an_https_url(issuer):
 
 
 def test_an_issuer_on_this_machine_may_be_plain_http():
-    policy = build_policy(RuleOptions(**{**LOGIN, "oidc": "http://127.0.0.1:9400"}))
+    policy = build_policy(typed(**{**LOGIN, "oidc": "http://127.0.0.1:9400"}))
     assert policy.oidc is not None
 
 
@@ -91,11 +90,11 @@ def test_a_mistake_in_a_password_does_not_repeat_it():
     (short,) = problems(basic_auth=("ann:hunter2",))
     assert "has 7 characters, it takes at least 8" in short
     assert "hunter2" not in short
-    assert "hunter2" not in repr(RuleOptions(basic_auth=("a:hunter2",), oidc_client_secret="hunter2"))
+    assert "hunter2" not in repr(typed(basic_auth=("a:hunter2",), oidc_client_secret="hunter2"))
 
 
 def test_a_password_and_a_login_do_not_go_together():
-    assert "not together with --oidc" in problems(**LOGIN, basic_auth=("ann:long-enough",))[0]
+    assert "not together with an OpenID login" in problems(**LOGIN, basic_auth=("ann:long-enough",))[0]
 
 
 def test_a_network_written_as_a_host_is_explained():
@@ -105,18 +104,18 @@ def test_a_network_written_as_a_host_is_explained():
 
 
 def test_networks_and_single_addresses_are_taken():
-    policy = build_policy(RuleOptions(cidr_allow=("10.0.0.0/8", "2001:db8::/32", "192.0.2.1")))
+    policy = build_policy(typed(cidr_allow=("10.0.0.0/8", "2001:db8::/32", "192.0.2.1")))
     assert policy.cidr_allow == ("10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32")
 
 
 @pytest.mark.parametrize("field", ["X: a\r\nSet-Cookie: b", "X: \0", "X Y: a", ": a", "X:\x7f"])
 def test_no_header_can_smuggle_another(field):
-    assert problems(request_add=(field,))
+    assert problems(request_header_add=(field,))
 
 
 def test_headers_are_edited_as_ngrok_writes_it():
     policy = build_policy(
-        RuleOptions(request_add=("X-A:1", "X-B: 2 "), request_remove=("X-C,X-D", "X-E"), host_header="rewrite")
+        typed(request_header_add=("X-A:1", "X-B: 2 "), request_header_remove=("X-C,X-D", "X-E"), host_header="rewrite")
     )
     assert policy.request_headers.add == (("X-A", "1"), ("X-B", "2"))
     assert policy.request_headers.remove == ("X-C", "X-D", "X-E")
@@ -124,39 +123,22 @@ def test_headers_are_edited_as_ngrok_writes_it():
 
 
 def test_preserving_the_host_is_the_default():
-    assert build_policy(RuleOptions(host_header="preserve")).host_header is None
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("1h", 3600), ("90s", 90), ("1h30m", 5400), ("2m5s", 125)])
-def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@given(st.text(max_size=12))
-def test_any_text_is_a_duration_or_an_error(text):
-    with contextlib.suppress(ValueError):
-        assert 0 < parse_duration(text) <= MAX_DURATION
-
-
-@pytest.mark.parametrize("text", ["", "0s", "1d", "h", "-1h", "1h1h", "9999999h", "60"])
-def test_what_is_no_duration(text):
-    with pytest.raises(ValueError, match="duration"):
-        parse_duration(text)
+    assert build_policy(typed(host_header="preserve")).host_header is None
 
 
 def test_what_is_asked_of_logins_goes_into_the_policy():
     policy = build_policy(
-        RuleOptions(
+        typed(
             **LOGIN,
-            oidc_recheck="0",
-            oidc_recheck_error="502",
+            oidc_userinfo_refresh_interval="0",
+            oidc_refresh_error="502",
             oidc_groups_claim="realm_access.roles",
             oidc_email_verified="text",
             oidc_request_param=("max_age=600", "acr_values=gold silver"),
             oidc_require_acr=("gold",),
             oidc_callback="host",
             oidc_cross_site=("allow:https://a.example,https://b.example:8443",),
-            oidc_allow_preflight=True,
+            oidc_allow_cors_preflight=True,
         )
     )
 
@@ -172,16 +154,16 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
 def test_what_cannot_be_asked_of_logins_is_said():
     assert problems(
         **LOGIN,
-        oidc_recheck="often",
-        oidc_recheck_error="open",
+        oidc_userinfo_refresh_interval="often",
+        oidc_refresh_error="open",
         oidc_email_verified="yes",
         oidc_callback="https://idp.example",
         oidc_request_param=("acr_values",),
         oidc_cross_site=("*",),
     ) == [
-        "--oidc-request-param: 'acr_values' is not NAME=VALUE",
         "--oidc-userinfo-refresh-interval: 'often' is not a duration like 1h, 30m or 1h30m",
         "--oidc-refresh-error: 'open' is none of keep, login, 502",
+        "--oidc-request-param: 'acr_values' is not NAME=VALUE",
         "--oidc-email-verified: 'yes' is none of claim, text, assumed",
         "--oidc-callback: 'https://idp.example' is none of relay, shared, host",
         "--oidc-cross-site: '*' is not allow:ORIGIN, as in allow:https://app.example",
@@ -190,11 +172,11 @@ def test_what_cannot_be_asked_of_logins_is_said():
 
 def test_a_provider_the_relay_knows_needs_no_client_and_takes_rules():
     policy = build_policy(
-        RuleOptions(
+        typed(
             oidc="@work",
             oidc_allow_group=("ops",),
-            oidc_idle="5m",
-            oidc_max="2h",
+            oidc_idle_session_duration="5m",
+            oidc_max_session_duration="2h",
             oidc_require_acr=("mfa",),
             oidc_request_param=("max_age=60",),
         )
@@ -233,8 +215,12 @@ def test_what_is_no_name_of_a_provider(name):
     assert "is not a provider's name like @work" in problems(oidc=name)[0]
 
 
-def test_every_option_has_its_flag():
-    """An option without one would be lost beside an edge without a word."""
-    from dataclasses import fields
+@given(texts=st.lists(st.tuples(st.sampled_from([row.path for row in FIELDS]), st.text(max_size=12)), max_size=8))
+def test_any_texts_make_a_policy_or_say_which_setting_is_wrong(texts):
+    try:
+        spec, problems = build_policy(PolicyTexts(tuple(texts))), []
+    except PolicyTextsInvalid as error:
+        spec, problems = PolicySpec(), error.problems
 
-    assert [one.name for one in fields(RuleOptions)] == list(FLAGS)
+    assert check_policy(spec) == []
+    assert {problem.field for problem in problems} <= BY_PATH.keys()

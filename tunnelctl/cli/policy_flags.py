@@ -1,0 +1,84 @@
+"""The flags of `tunnel http` that guard and shape a tunnel, declared from the table of settings, and read back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from tunnelctl.cli.command import Decorator
+from tunnelctl.policy.fields import FIELDS, PolicyField, Section, of_part
+from tunnelctl.policy.parse import PolicyTexts
+
+ORDER = f"{__name__}.order"
+"""Where a click context keeps the names of parameters, in the order and as often as they were typed."""
+GIVEN_AS = "env:NAME, file:PATH, -, or the value itself"
+JWT = {row.parameter: row for row in of_part("jwt")}
+"""Options that belong to the `--jwt-issuer` before them. Click gathers the values of each option by itself."""
+
+
+def flags_in(section: Section) -> tuple[Decorator, ...]:
+    """The flags below one title of the help."""
+    return tuple(_flag(row) for row in FIELDS if row.section == section)
+
+
+def with_bare_values(args: Sequence[str]) -> list[str]:
+    """The arguments with `--oidc-bearer` as `--oidc-bearer=`: click would take the port behind it for its value."""
+    bare = {row.flag for row in FIELDS if row.metavar.startswith("[=")}
+    end = args.index("--") if "--" in args else len(args)
+    return [f"{arg}=" if arg in bare and at < end else arg for at, arg in enumerate(args)]
+
+
+def texts_of(given: Mapping[str, Any], order: Sequence[str]) -> PolicyTexts:
+    """What was typed for the settings.
+
+    Args:
+        given: The values of the command's parameters.
+        order: The parameters as they were typed.
+    """
+    entries = [(row.path, text) for row in FIELDS if row.part != "jwt" for text in _texts(row, given[row.parameter])]
+    values = {name: iter(given[name]) for name in JWT}
+    tokens = [(JWT[name].path, next(values[name])) for name in order if name in JWT]
+    assert len(tokens) == sum(len(given[name]) for name in JWT)  # a rule that got lost would let others in
+    return PolicyTexts((*entries, *tokens))
+
+
+def _flag(row: PolicyField) -> Decorator:
+    text = row.help.removesuffix(".")
+    if row.kind in ("secret", "password"):
+        text += f": {GIVEN_AS}"
+    if row.default_text:
+        text += f" [default: {row.default_text}]"
+    if row.kind == "switch":
+        return click.option(row.flag, is_flag=True, help=f"{text}.")
+    is_repeatable = row.is_list or row.part == "jwt"
+    return click.option(
+        row.flag,
+        default=None if is_repeatable else "",
+        multiple=is_repeatable,
+        metavar="|".join(row.words) or row.metavar,
+        help=f"{text}. Repeatable." if is_repeatable else f"{text}.",
+        envvar=row.variable or None,
+        show_envvar=not row.is_secret,
+    )
+
+
+def _texts(row: PolicyField, value: Any) -> list[str]:
+    if row.kind == "password":
+        return [pair for text in value for pair in _pairs(text)]
+    if row.is_list:
+        return list(value)
+    return (["true"] if row.kind == "switch" else [value]) if value else []
+
+
+def _pairs(text: str) -> list[str]:
+    """The `USER:PASS` of a text that may hold several, separated by commas as ngrok takes them.
+
+    A comma counts only where a pair stands on either side of it, and none in a text that begins with a double quote:
+    `"ann:a,b:c"` is one pair. What names a file or a variable is one too.
+    """
+    if text.startswith(("env:", "file:")):
+        return [text]
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        return [text[1:-1]]
+    parts = text.split(",")
+    return parts if all(":" in part for part in parts) else [text]
