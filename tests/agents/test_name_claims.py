@@ -8,10 +8,10 @@ import pytest
 from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import PATIENCE
+from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.agents.host_names import random_label
 from tunnelrelay.agents.name_claims import FORGET_EVERY, NameKeeper
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.registry.tunnel import Tunnel

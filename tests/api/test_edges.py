@@ -334,7 +334,7 @@ async def test_an_edge_is_made_with_its_login_and_who_serves_it_by_one_call(offi
         ({"oidc": LOGIN, "request_headers": {"add": {"X-Key": None}}}, "request_headers.add"),
         ({"oidc": LOGIN, "backend": {"backend_id": "bkdtg_none"}}, "backend.backend_id"),
         ({"oidc": LOGIN, "oauth": {"provider": "google"}}, "oauth"),
-        ({"oidc": LOGIN, "basic_auth": {"credentials": ["ann:password-1"]}}, "oidc"),
+        ({"oidc": LOGIN, "basic_auth": {"credentials": ["ann:password-1"]}}, "basic_auth"),
     ],
 )
 async def test_of_an_edge_a_part_of_which_is_refused_nothing_is_left(office, ann, more, field):

@@ -73,15 +73,10 @@ BY_REASON = {
         tunnelrelay.oidc.sessions.rows: MAX_SEALED
         tunnelrelay.oidc.tokens.id_token: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
         tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
-        tunnelrelay.policy.bearer: MAX_ISSUERS MAX_AUDIENCES MAX_CLAIM_RULES MAX_TEXT
-        tunnelrelay.policy.compile: MAX_NETWORKS
-        tunnelrelay.policy.connections: MAX_SESSION MAX_ISSUER MAX_CLIENT_ID
         tunnelrelay.policy.cookies: MAX_REMEMBERED
         tunnelrelay.policy.edits: MAX_ADDED
-        tunnelrelay.policy.login_options: MAX_AGE MAX_PARAMS
         tunnelrelay.policy.header_names: MAX_NAME
         tunnelrelay.policy.decision_reason: MAX_NAMED
-        tunnelrelay.policy.rules: MAX_EMAIL
         tunnelrelay.registry.tunnel: MAX_WEIGHT
         tunnelrelay.agents.authtokens: MAX_OWNER_LENGTH
     """,

@@ -10,6 +10,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from tests.oidc.world import APP, START
+from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.keys.assertion import AHEAD_SECONDS, AssertionSigner, SigningKeys
 from tunnelrelay.keys.assertion import KEEP_SECONDS as SIGN_KEEP_SECONDS
 from tunnelrelay.keys.key_files import SecretFileError
@@ -18,7 +19,6 @@ from tunnelrelay.keys.rotation import POLL_EVERY, RETRY_SECONDS, RelayKeys, tend
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.login.sealed_state import Handoff, open_blob, seal_blob
-from tunnelrelay.policy.connections import MAX_SESSION
 
 DAY = 86_400.0
 ANN = Identity(issuer="https://op.test", subject="ann")

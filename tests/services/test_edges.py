@@ -275,7 +275,7 @@ async def test_a_short_password_is_refused_and_one_that_an_edge_has_already_stay
     made = await edge(managed)
     with pytest.raises(ManageError) as refused:
         await managed.services.edges.set_policy(ANN, made.id, lambda old: old, EdgeSecrets(basic_auth=("v:1234567",)))
-    assert "7 characters, at least 8" in refused.value.fields["basic_auth"]
+    assert "7 characters, it takes at least 8" in refused.value.fields["basic_auth"]
     assert "1234567" not in str(refused.value.fields)
 
     policies = managed.services.edges.views.policies

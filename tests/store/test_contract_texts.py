@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import String
 
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
+from tunnelctl.policy.fields import MAX_CLIENT_ID, MAX_ISSUER
 from tunnelrelay.oidc.tokens.id_token import MAX_SUBJECT
-from tunnelrelay.policy.connections import MAX_CLIENT_ID, MAX_ISSUER
 from tunnelrelay.store.base import AuditRow, Store, UnstorableError, Whose
 from tunnelrelay.store.resources import SignInRow, UserRow
 from tunnelrelay.store.schema import sessions

@@ -87,9 +87,14 @@ def scope(text: str) -> str:
 def email(text: str) -> str:
     """An e-mail address, in whatever case and with blanks around it."""
     text = text.strip()
-    if _EMAIL.fullmatch(text) and len(text) <= MAX_EMAIL and "*" not in text:
+    if is_email(text) and "*" not in text:
         return ""
     return f"{text[:128]!r} is not an e-mail address (for a whole domain, use a domain rule)"
+
+
+def is_email(text: str) -> bool:
+    """Whether this is an e-mail address, as a provider's claim must have it."""
+    return len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) is not None
 
 
 def domain(text: str) -> str:

@@ -12,9 +12,9 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.policy.connections import MAX_SESSION
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
 from tunnelrelay.store.resources import DomainRow

@@ -1,33 +1,36 @@
-"""From what an agent asked for to a `Policy`, or to every reason why not.
+"""From the rules that an agent asked for to a `Policy`, or to every reason why not.
 
-Anything unclear is refused: an endpoint must never be more open than its owner meant it to be.
+Anything unclear is refused: an endpoint must never be more open than its owner meant it to be. What both ends can
+check stands in `tunnelctl/policy`; here is what only the relay knows.
 """
 
 import hmac
-import re
-from collections.abc import Iterable
-from dataclasses import replace
-from ipaddress import IPv6Network, ip_network
+from collections.abc import Iterator
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 import msgspec
 
-from tunnelctl.wire.messages import MIN_PASSWORD, PolicySpec
-from tunnelctl.wire.problem import MAX_PROBLEMS, Problem, joined
-from tunnelrelay.policy.bearer import compile_bearer
-from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
-from tunnelrelay.policy.edits import compile_request_edit, compile_response_edit
-from tunnelrelay.policy.login_options import origins_of
-from tunnelrelay.policy.named_provider import Resolve, is_named, knows_none
-from tunnelrelay.policy.networks import Network, Networks
+from tunnelctl.policy.check import check_policy
+from tunnelctl.policy.describe import describe
+from tunnelctl.policy.fields import MIN_LOCAL_RECHECK, MIN_RECHECK
+from tunnelctl.policy.values import host_header
+from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.problem import Problem, joined
+from tunnelrelay.policy.bearer import bearer_problems, compile_bearer
+from tunnelrelay.policy.connections import (
+    RefusesIssuer,
+    calls_any,
+    compile_connection,
+    compile_origins,
+    issuer_problems,
+    origin_problems,
+)
+from tunnelrelay.policy.edits import compile_edit, request_edit_problems, response_edit_problems
+from tunnelrelay.policy.named_provider import Resolve, knows_none, names_provider
+from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import DEFAULT_PORTS, own_address
 from tunnelrelay.policy.rules import Policy
-from tunnelrelay.policy.words import words_for
-
-_HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
-_MAPPED = IPv6Network("::ffff:0:0/96")
-MAX_NETWORKS = 1000
-"""Of both lists together. Each takes half a kilobyte for as long as the endpoint is there."""
 
 
 class PolicyInvalid(Exception):
@@ -67,50 +70,53 @@ def compile_policy(
     Raises:
         PolicyInvalid: With every problem at once.
     """
-    problems: list[Problem] = []
     size = len(msgspec.json.encode(spec))
     spec = _with_provider(spec, owner, resolve)
-    if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
-        text = f"{count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"
-        raise PolicyInvalid([Problem("cidr_allow", text)])
-    oidc = spec.oidc
-    if oidc is not None and spec.basic_auth:
-        text = "a password and an OpenID login cannot guard the same endpoint: use one of them"
-        problems.append(Problem("oidc", text))
-    if spec.jwt and spec.basic_auth:
-        problems.append(Problem("basic_auth", "a password and tokens come in the same header field: use one of them"))
-    basic_key = hmac.digest(key, b"basic-auth", "sha256")
-    connection = (
-        None
-        if oidc is None
-        else compile_connection(
-            oidc, owner=owner, key=key, problems=problems, is_local=is_local, refuses_issuer=refuses_issuer
-        )
+    problems = check_policy(
+        spec, min_recheck=MIN_LOCAL_RECHECK if is_local else MIN_RECHECK, allows_short_passwords=is_kept
     )
-    bearer = compile_bearer(spec, connection, owner=owner, key=key, problems=problems, refuses_issuer=refuses_issuer)
-    host_header = _host_header(spec.host_header, upstream, problems)
-    policy = Policy(
-        cidr_allow=_networks("cidr_allow", spec.cidr_allow, problems),
-        cidr_deny=_networks("cidr_deny", spec.cidr_deny, problems),
-        basic=_passwords(spec.basic_auth, basic_key, problems, is_kept=is_kept),
-        basic_key=basic_key,
-        connection=connection,
-        bearer=bearer,
-        origins=frozenset() if oidc is None else origins_of(oidc.allow_origins, problems),
-        allows_preflight=oidc is not None and oidc.allow_preflight,
-        host_header=host_header,
-        own=None if host_header is None else own_address(host_header.decode(), upstream),
-        request_edit=compile_request_edit(spec.request_headers, problems),
-        response_edit=compile_response_edit(spec.response_headers, private=bool(oidc or spec.jwt), problems=problems),
-    )
+    problems += _relay_problems(spec, upstream, refuses_issuer)
     if problems:
         raise PolicyInvalid(problems)
-    return replace(policy, words=words_for(policy), size=size)
+    oidc = spec.oidc
+    connection = None if oidc is None else compile_connection(oidc, owner=owner, key=key)
+    basic_key = hmac.digest(key, b"basic-auth", "sha256")
+    host = _host_sent(spec, upstream)
+    return Policy(
+        cidr_allow=Networks(map(ip_network, spec.cidr_allow)),
+        cidr_deny=Networks(map(ip_network, spec.cidr_deny)),
+        basic=frozenset(hmac.digest(basic_key, pair.encode(), "sha256") for pair in spec.basic_auth),
+        basic_key=basic_key,
+        connection=connection,
+        bearer=compile_bearer(spec, connection, owner=owner, key=key),
+        origins=frozenset() if oidc is None else compile_origins(oidc),
+        allows_preflight=oidc is not None and oidc.allow_preflight,
+        host_header=None if host is None else host.encode(),
+        own=None if host is None else own_address(host, upstream),
+        request_edit=compile_edit(spec.request_headers),
+        response_edit=compile_edit(spec.response_headers, is_private=bool(oidc or spec.jwt)),
+        words=describe(spec),
+        size=size,
+    )
+
+
+def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssuer) -> Iterator[Problem]:
+    """What is wrong with rules that only the relay can judge."""
+    if spec.oidc is not None:
+        yield from issuer_problems(spec.oidc.issuer, "oidc.issuer", refuses_issuer)
+        yield from origin_problems(spec.oidc)
+    for jwt in spec.jwt:
+        yield from issuer_problems(jwt.issuer, "jwt.issuer", refuses_issuer)
+    yield from bearer_problems(spec)
+    yield from request_edit_problems(spec.request_headers)
+    yield from response_edit_problems(spec.response_headers)
+    if spec.host_header == "rewrite" and (text := host_header(_host_sent(spec, upstream) or "")):
+        yield Problem("host_header", text)
 
 
 def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec:
     """The same with a named provider filled in. Raises `PolicyInvalid` when it cannot be: never without its login."""
-    if spec.oidc is None or not is_named(spec.oidc):
+    if spec.oidc is None or not names_provider(spec):
         return spec
     found = resolve(owner, spec.oidc)
     if isinstance(found, Problem):
@@ -118,60 +124,9 @@ def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec
     return msgspec.structs.replace(spec, oidc=found)
 
 
-def _networks(field: str, texts: Iterable[str], problems: list[Problem]) -> Networks:
-    networks: list[Network] = []
-    for text in texts:
-        try:
-            network = ip_network(text)
-        except ValueError:
-            hint = _network_hint(text) if len(problems) < MAX_PROBLEMS else ""  # more are not told
-            problems.append(Problem(field, f"{text[:64]!r} is not a network{hint}"))
-            continue
-        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-            # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.
-            problems.append(Problem(field, f"{text!r} stands for IPv4 addresses: write the IPv4 network"))
-        networks.append(network)
-    return Networks(networks)
-
-
-def _network_hint(text: str) -> str:
-    try:
-        return f": did you mean {ip_network(text, strict=False)}?"
-    except ValueError:
-        return " such as 10.0.0.0/8 or 2001:db8::/32"
-
-
-def short_passwords(pairs: Iterable[str]) -> list[Problem]:
-    """Says which `user:password` pairs have too short a password."""
-    return [
-        Problem("basic_auth", f"the password of pair {number} has {len(password)} characters, at least {MIN_PASSWORD}")
-        for number, (_, _, password) in enumerate((pair.partition(":") for pair in pairs), 1)
-        if 0 < len(password) < MIN_PASSWORD
-    ]
-
-
-def _passwords(pairs: tuple[str, ...], key: bytes, problems: list[Problem], *, is_kept: bool) -> frozenset[bytes]:
-    if not is_kept:
-        problems += short_passwords(pairs)
-    digests = set()
-    for number, pair in enumerate(pairs, 1):
-        user, _, password = pair.partition(":")
-        if not user or not password or not pair.isprintable():
-            # Never the pair itself: it is a secret.
-            problems.append(Problem("basic_auth", f"pair {number} is not USER:PASSWORD"))
-            continue
-        digests.add(hmac.digest(key, pair.encode(), "sha256"))
-    return frozenset(digests)
-
-
-def _host_header(asked: str | None, upstream: str, problems: list[Problem]) -> bytes | None:
-    if asked is None:
-        return None
-    host = _upstream_host(upstream) if asked == "rewrite" else asked
-    if not _HOST_HEADER.fullmatch(host):
-        problems.append(Problem("host_header", f"{host[:64]!r} is not a host name"))
-        return None
-    return host.encode()
+def _host_sent(spec: PolicySpec, upstream: str) -> str | None:
+    """The Host that the upstream gets; None for the visitor's."""
+    return _upstream_host(upstream) if spec.host_header == "rewrite" else spec.host_header
 
 
 def _upstream_host(upstream: str) -> str:

@@ -5,37 +5,27 @@ finds every login still good, and without the key another owner's ids cannot be 
 """
 
 import hmac
-import re
 from base64 import b32encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import httpx
 
+from tunnelctl.policy import values
+from tunnelctl.policy.check import check_policy
+from tunnelctl.policy.fields import MIN_LOCAL_RECHECK, MIN_RECHECK
+from tunnelctl.policy.named import is_named
 from tunnelctl.secret import Secret
-from tunnelctl.wire.messages import OidcSpec
+from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
-from tunnelrelay.policy.login_options import login_options
 from tunnelrelay.policy.named_provider import NamedOidc
-from tunnelrelay.policy.rules import Connection, Rules, verified_email
+from tunnelrelay.policy.rules import Connection, Rules
 
-MAX_SESSION = 30 * 24 * 3600
-"""Seconds. A login that lasts longer than this is no longer a login."""
-MIN_RECHECK = 10
-"""Seconds. More often than this is a load on the provider that no owner can mean."""
-MIN_LOCAL_RECHECK = 1
-"""The same at a relay that serves its own machine only: users who try things out there may want to see them happen."""
-MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
-"""Characters. A session is kept with both."""
 ID_LENGTH = 26
 """Characters of base32, 130 bits: no two connections ever meet."""
 
 RefusesIssuer = Callable[[str], str]
 """Says why the relay does not call providers with an issuer; "" when it does."""
 
-_DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
-_SCOPE = re.compile(r"[!#-\[\]-~]{1,128}", re.ASCII)
-"""RFC 6749 section 3.3."""
-_MANY_TENANTS = re.compile(r"/(common|organizations|consumers)(/|$)")
 _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
@@ -44,39 +34,52 @@ def calls_any(issuer: str) -> str:
     return ""
 
 
-def compile_connection(
-    spec: OidcSpec,
-    *,
-    owner: str,
-    key: bytes,
-    problems: list[Problem],
-    is_local: bool = False,
-    refuses_issuer: RefusesIssuer = calls_any,
-) -> Connection:
-    """Returns the connection; what is wrong with it is appended to `problems`, and then it must not be used."""
-    problems += issuer_problems(spec.issuer, "oidc.issuer", refuses_issuer)
-    for name, field, text in (
-        ("client id", "oidc.client_id", spec.client_id),
-        ("client secret", "oidc.client_secret", spec.client_secret),
-    ):
-        if not text.strip() or not text.isprintable():
-            problems.append(Problem(field, f"the {name} is empty or has control characters"))
-    if len(spec.client_id) > MAX_CLIENT_ID:
-        text = f"the client id has {len(spec.client_id)} characters, expected at most {MAX_CLIENT_ID}"
-        problems.append(Problem("oidc.client_id", text))
-    for name, field, seconds in (
-        ("idle", "oidc.idle_seconds", spec.idle_seconds),
-        ("max", "oidc.max_seconds", spec.max_seconds),
-    ):
-        if not 1 <= seconds <= MAX_SESSION:
-            problems.append(Problem(field, f"{name} session duration is {seconds} s, must be 1 to {MAX_SESSION}"))
-    least = MIN_LOCAL_RECHECK if is_local else MIN_RECHECK
-    if not (spec.recheck_seconds == 0 or least <= spec.recheck_seconds <= MAX_SESSION):
-        text = f"the provider would be asked again every {spec.recheck_seconds} s; it must be 0 (never) or "
-        problems.append(Problem("oidc.recheck_seconds", f"{text}{least} to {MAX_SESSION}"))
-    rules = _rules(spec, problems)
-    scopes = _scopes(spec, problems)
-    options = login_options(spec, problems)
+def connection_problems(
+    spec: OidcSpec, *, is_local: bool = False, refuses_issuer: RefusesIssuer = calls_any
+) -> list[Problem]:
+    """Returns what is wrong with a login that is not part of an endpoint's rules; empty when nothing is."""
+    min_recheck = MIN_LOCAL_RECHECK if is_local else MIN_RECHECK
+    problems = check_policy(PolicySpec(oidc=spec), min_recheck=min_recheck)
+    return [*problems, *issuer_problems(spec.issuer, "oidc.issuer", refuses_issuer)]
+
+
+def issuer_problems(issuer: str, field: str, refuses_issuer: RefusesIssuer = calls_any) -> Iterator[Problem]:
+    """Yields why the relay does not call an issuer that `check_policy` has nothing against.
+
+    Only what can be told from its text. What its name resolves to is the guard's to judge, when it is dialled.
+    """
+    if text := values.issuer(issuer):
+        if is_named(issuer):  # a provider's name that nothing has resolved
+            yield Problem(field, text)
+    elif refusal := refuses_issuer(issuer):
+        yield Problem(field, f"this relay does not call the issuer {issuer[:128]}: {refusal}")
+
+
+def origin_problems(spec: OidcSpec) -> Iterator[Problem]:
+    """Yields which origins have a host name that no browser would send."""
+    for text in spec.allow_origins:
+        if not values.origin(text):
+            try:
+                _origin(text)
+            except httpx.InvalidURL:
+                yield Problem("oidc.allow_origins", f"{text[:128]!r} has no host name that browsers know")
+
+
+def compile_origins(spec: OidcSpec) -> frozenset[bytes]:
+    """Returns origins as browsers write them in `Origin`: scheme, host, and port where it is not the scheme's own."""
+    return frozenset(map(_origin, spec.allow_origins))
+
+
+def _origin(text: str) -> bytes:
+    url = httpx.URL(text)
+    return f"{url.scheme}://{url.raw_host.decode('ascii')}{'' if url.port is None else f':{url.port}'}".encode()
+
+
+def compile_connection(spec: OidcSpec, *, owner: str, key: bytes) -> Connection:
+    """Returns the connection of a login that nothing is wrong with."""
+    rules = rules_of(spec)
+    scopes = tuple(dict.fromkeys((*_DEFAULT_SCOPES, *spec.scopes)))
+    max_age = dict(spec.request_params).get("max_age")
     return Connection(
         id=connection_id(spec, owner=owner, key=key),
         issuer=spec.issuer,
@@ -98,7 +101,7 @@ def compile_connection(
         email_verified=spec.email_verified,
         request_params=spec.request_params,
         required_acr=frozenset(spec.require_acr),
-        max_age=options.max_age,
+        max_age=None if max_age is None else int(max_age),
         callback=spec.callback,
         bearer=frozenset(audience or spec.client_id for audience in spec.bearer),
         owner=owner,
@@ -140,77 +143,14 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     return b32encode(hmac.digest(key, message, "sha256")).decode().lower()[:ID_LENGTH]
 
 
-def issuer_problems(issuer: str, field: str, refuses_issuer: RefusesIssuer = calls_any) -> list[Problem]:
-    """Returns what is wrong with an issuer that stands in this field: one problem at most.
-
-    Only what can be told from its text. What its name resolves to is the guard's to judge, when it is dialled.
-    """
-    text = _issuer_problem(issuer)
-    if not text and (refusal := refuses_issuer(issuer)):
-        text = f"this relay does not call the issuer {issuer[:128]}: {refusal}"
-    return [Problem(field, text)] if text else []
-
-
-def _issuer_problem(issuer: str) -> str:
-    if len(issuer) > MAX_ISSUER:
-        return f"the issuer has {len(issuer)} characters, expected at most {MAX_ISSUER}"
-    shown = repr(issuer[:128])
-    if "@" in issuer:
-        return "the issuer has a user or a password in it"  # never what it is: it may be a secret
-    if not issuer.isascii() or not issuer.isprintable() or set(issuer) & set(' \\"<>'):
-        return f"the issuer {shown} is not a URL"
-    try:
-        url = httpx.URL(issuer)
-    except httpx.InvalidURL:
-        return f"the issuer {shown} is not a URL"
-    if url.scheme not in ("https", "http") or not url.host or not 1 <= (url.port or 443) <= 65_535:
-        return f"the issuer {shown} is not an https:// address"
-    if "?" in issuer or "#" in issuer:
-        return "the issuer has a query or a fragment"
-    if url.host == "login.microsoftonline.com" and (tenant := _MANY_TENANTS.match(url.path)):
-        return f"'/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
-    return ""
-
-
-def _scopes(spec: OidcSpec, problems: list[Problem]) -> tuple[str, ...]:
-    wrong = [scope for scope in spec.scopes if not _SCOPE.fullmatch(scope)]
-    problems += [Problem("oidc.scopes", f"{scope[:64]!r} is not a scope") for scope in wrong]
-    return tuple(dict.fromkeys((*_DEFAULT_SCOPES, *spec.scopes)))
-
-
-def _rules(spec: OidcSpec, problems: list[Problem]) -> Rules:
-    emails = [text.strip().lower() for text in spec.allow_emails]
-    domains = [text.strip().lower().removeprefix("@") for text in spec.allow_domains]
-    problems += [
-        Problem(
-            "oidc.allow_emails", f"{email[:128]!r} is not an e-mail address (for a whole domain, use a domain rule)"
-        )
-        for email in emails
-        if not email or "*" in email or verified_email({"email": email, "email_verified": True}) != email
-    ]
-    problems += [
-        Problem("oidc.allow_domains", f"{domain[:128]!r} is not a domain (no wildcards; international ones as xn--...)")
-        for domain in domains
-        if not _DOMAIN.fullmatch(domain)
-    ]
-    if any(not group.strip() for group in spec.allow_groups):
-        problems.append(Problem("oidc.allow_groups", "an allowed group is empty"))
-    wrong = [text for name, value in spec.allow_claims if (text := _claim_problem(name, value))]
-    problems += [Problem("oidc.allow_claims", text) for text in wrong]
+def rules_of(spec: OidcSpec) -> Rules:
+    """Returns who of the provider's users is let in."""
     return Rules(
-        emails=frozenset(emails),
-        domains=frozenset(domains),
+        emails=frozenset(text.strip().lower() for text in spec.allow_emails),
+        domains=frozenset(text.strip().lower().removeprefix("@") for text in spec.allow_domains),
         groups=frozenset(spec.allow_groups),
         claims=frozenset(spec.allow_claims),
     )
-
-
-def _claim_problem(name: str, value: str) -> str:
-    if not name.strip() or not value:
-        return f"the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value"
-    if name == "email":
-        return "a claim rule on email would not check that it is verified: use an e-mail or domain rule"
-    return ""
 
 
 def _canonical_options(spec: OidcSpec) -> list[str]:

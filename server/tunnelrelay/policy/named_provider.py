@@ -6,11 +6,9 @@ resolves it to a `NamedOidc`, which is compiled like any other. Nothing that com
 
 from collections.abc import Callable
 
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
-
-SIGN = "@"
-"""What a name begins with; no issuer does."""
 
 
 class NamedOidc(OidcSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,14 +30,9 @@ Resolve = Callable[[str, OidcSpec], NamedOidc | Problem]
 """From an owner and a login that names a provider to the whole login, or to why it cannot be had."""
 
 
-def is_named(spec: OidcSpec) -> bool:
-    """Whether a login names a provider instead of describing one."""
-    return spec.issuer.startswith(SIGN)
-
-
 def names_provider(spec: PolicySpec) -> bool:
     """Whether an endpoint's rules hang on what a provider is at the moment."""
-    return spec.oidc is not None and is_named(spec.oidc)
+    return spec.oidc is not None and is_named(spec.oidc.issuer)
 
 
 def knows_none(_owner: str, spec: OidcSpec) -> NamedOidc | Problem:

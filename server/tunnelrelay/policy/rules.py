@@ -4,26 +4,20 @@ A `Policy` is made by compile.py out of what an agent asked for, judged by verdi
 headers.py. Nothing here reads a request.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Literal
 
+from tunnelctl.policy.values import is_email
 from tunnelctl.secret import Secret
 from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import OwnAddress
 
 Claims = Mapping[str, object]
 
-_EMAIL = re.compile(r"[!-?A-~]+@[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
-"""One `@`, printable ASCII, a domain of LDH labels. Anything cleverer has been read two ways by two parsers before."""
-
 NO_NETWORKS = Networks()
 """No rule on networks."""
-
-MAX_EMAIL = 254
-"""RFC 5321 section 4.5.3.1.3: no deliverable address is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +187,7 @@ class Policy:
         host_header: Host to send to the upstream; None keeps the visitor's.
         own: Where an upstream that is told this host believes to be; None with `host_header` None. Not compared:
             tunnels that share an endpoint may stand at different ports.
-        words: Who is let in, for people.
+        words: Who is let in, for people. Not compared.
         size: Bytes of the settings that this was made of, as JSON. Not compared.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
@@ -213,7 +207,7 @@ class Policy:
     own: OwnAddress | None = field(default=None, compare=False)
     request_edit: Edit = Edit()
     response_edit: Edit = Edit()
-    words: str = ""
+    words: str = field(default="", compare=False)
     size: int = field(default=0, compare=False)
     refusal: str = "network_denied"
     is_open: bool = field(init=False)
@@ -245,9 +239,9 @@ def verified_email(claims: Claims) -> str:
     set it to false ("nOAuth", Microsoft Entra ID and others, 2023).
     """
     email = claims.get("email")
-    if claims.get("email_verified") is not True or not isinstance(email, str) or len(email) > MAX_EMAIL:
+    if claims.get("email_verified") is not True or not isinstance(email, str):
         return ""
-    return email.lower() if _EMAIL.fullmatch(email) else ""
+    return email.lower() if is_email(email) else ""
 
 
 def groups_of(claims: Claims) -> tuple[str, ...]:

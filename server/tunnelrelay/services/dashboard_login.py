@@ -11,7 +11,7 @@ from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.config.dashboard import DashboardSettings
 from tunnelrelay.oidc.login.callback import Endpoints
-from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection
+from tunnelrelay.policy.connections import RefusesIssuer, calls_any, compile_connection, connection_problems
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.services.admin_oidc import OWNER, Roles
 
@@ -109,9 +109,7 @@ def dashboard_login(
     problems: list[Problem] = []
     if not spec.allow_groups:
         problems.append(Problem("oidc.allow_groups", "no value of the role claim lets anybody in"))
-    connection = compile_connection(
-        spec, owner=OWNER, key=key, problems=problems, is_local=is_local, refuses_issuer=refuses_issuer
-    )
+    problems += connection_problems(spec, is_local=is_local, refuses_issuer=refuses_issuer)
     if problems:
         raise DashboardLoginError("the dashboard's OpenID provider: " + joined(problems))
     roles = Roles(
@@ -119,4 +117,4 @@ def dashboard_login(
         members=frozenset(settings.dashboard_member),
         owner_claim=settings.dashboard_owner_claim or "",
     )
-    return DashboardLogin(connection=connection, roles=roles)
+    return DashboardLogin(connection=compile_connection(spec, owner=OWNER, key=key), roles=roles)

@@ -4,7 +4,7 @@ Whatever changes an edge is one comparison and swap in the store, acts on the ru
 told to the audit log. Its modules change by `set_policy` alone. Secrets come in and never go out again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,10 +12,12 @@ import msgspec
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.policy.check import check_field
+from tunnelctl.policy.fields import BY_PATH
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.ids import new_id
-from tunnelrelay.policy.compile import PolicyInvalid, short_passwords
+from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
 from tunnelrelay.services.edge_settings import (
@@ -394,7 +396,7 @@ class Edges:
         secrets = given.over(kept).needed_by(new.policy)
         if given.basic_auth is not None:
             new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
-        fields |= module_problems(new) | by_field(short_passwords(given.basic_auth or ()))
+        fields |= module_problems(new) | by_field(_password_problems(given.basic_auth or ()))
         if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
             fields["basic_auth"] = f"passwords and headers together have at most {MAX_SECRETS} bytes"
         if given.client_secret is None and secrets.client_secret and not _same_client(old, new):
@@ -432,6 +434,11 @@ class Edges:
         if known is not None and known.owner == owner:
             return host
         return (await self.domains.create(actor, host, owner=owner)).host
+
+
+def _password_problems(pairs: tuple[str, ...]) -> Iterator[Problem]:
+    """What is wrong with new passwords; kept ones may be of a time that knew no shortest one."""
+    return (Problem("basic_auth", text) for text in check_field(BY_PATH["basic_auth"], pairs))
 
 
 def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tunnelctl.policy.named import SIGN
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.keys.keyring import KeyRing
-from tunnelrelay.policy.named_provider import SIGN, NamedOidc
+from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.services.provider_settings import ProviderSettings, merged
 from tunnelrelay.store.resources import ProviderRow
 

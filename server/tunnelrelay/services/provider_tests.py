@@ -11,8 +11,7 @@ from typing import Protocol
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
-from tunnelctl.wire.problem import Problem
-from tunnelrelay.policy.connections import compile_connection, connection_id, digest
+from tunnelrelay.policy.connections import connection_id, connection_problems, digest
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError
@@ -118,16 +117,8 @@ class ProviderTests:
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests are under way.", "Try again in a moment.")
         if wait := self._limit.wait(actor.user_id, self.ground.clock()):
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests.", f"Try again in {wait} s.")
-        problems: list[Problem] = []
         ground = self.ground
-        compile_connection(
-            oidc,
-            owner=owner,
-            key=ground.policy_key,
-            problems=problems,
-            is_local=ground.address.is_local,
-            refuses_issuer=ground.refuses_issuer,
-        )
+        problems = connection_problems(oidc, is_local=ground.address.is_local, refuses_issuer=ground.refuses_issuer)
         if problems:
             return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
         self._running[actor.user_id] += 1

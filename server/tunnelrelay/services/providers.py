@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.policy.named import SIGN
 from tunnelctl.wire.messages import OidcSpec
-from tunnelctl.wire.problem import Problem
 from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.ids import new_id
-from tunnelrelay.policy.connections import compile_connection
-from tunnelrelay.policy.named_provider import SIGN, NamedOidc
+from tunnelrelay.policy.connections import connection_problems
+from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.edge_settings import EdgeSettings, by_field
 from tunnelrelay.services.edge_sync import EdgeSync
@@ -270,16 +270,8 @@ class Providers:
 
     def _check(self, row: ProviderRow, settings: ProviderSettings, client_secret: str) -> None:
         """What would keep every login from being compiled. Raises `ManageError` INVALID."""
-        problems: list[Problem] = []
-        ground = self.ground
-        compile_connection(
-            _whole(settings, row.id, client_secret),
-            owner=row.owner,
-            key=ground.policy_key,
-            problems=problems,
-            is_local=ground.address.is_local,
-            refuses_issuer=ground.refuses_issuer,
-        )
+        ground, whole = self.ground, _whole(settings, row.id, client_secret)
+        problems = connection_problems(whole, is_local=ground.address.is_local, refuses_issuer=ground.refuses_issuer)
         fields = {name.removeprefix("oidc."): problem for name, problem in by_field(problems).items()}
         if settings.callback == "host":
             fields["callback"] = "relay or shared: one for each host would have to be registered for each"

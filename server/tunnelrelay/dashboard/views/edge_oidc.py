@@ -5,13 +5,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.policy.named import SIGN
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.oidc_form import Typed
-from tunnelrelay.policy.named_provider import SIGN
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, names_provider
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change

@@ -4,6 +4,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.policy.named import SIGN
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
@@ -11,7 +12,6 @@ from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.dashboard.views.for_admins import for_admins
 from tunnelrelay.dashboard.views.provider_form import Typed
-from tunnelrelay.policy.named_provider import SIGN
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 from tunnelrelay.services.provider_tests import FailedTest

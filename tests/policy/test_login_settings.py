@@ -1,9 +1,9 @@
 import pytest
 
 from tests.policy.making import KEY, oidc, policy, problems
+from tunnelctl.policy.values import RESERVED_PARAMS
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.login_options import OURS
 
 
 def test_what_is_asked_of_logins_is_in_the_connection():
@@ -16,7 +16,7 @@ def test_what_is_asked_of_logins_is_in_the_connection():
     assert connection.bearer == {"0oa1", "api"}
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
+@pytest.mark.parametrize("name", sorted(RESERVED_PARAMS))
 def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
     """Row 58."""
     assert problems(oidc=oidc(request_params=((name, "x"),))) == [
