@@ -10,6 +10,7 @@ import click
 import pytest
 
 from tests.cli.test_logs import Heard
+from tests.docs import policy_tables
 from tests.docs.api_commands import BEGIN, END, table
 from tests.support.every import every
 from tunnelctl.agent.configfile import AGENT_KEYS, load
@@ -76,6 +77,14 @@ def test_the_table_of_the_apis_commands_is_the_codes():
     assert [
         f"tunnel api {command}" for command in re.findall(r"^\| `([a-z -]+?)(?: [A-Z_]+)*` \| `[A-Z]", table(), re.M)
     ] == [*API]
+
+
+@pytest.mark.parametrize("page", policy_tables.PAGES, ids=lambda page: page.name)
+def test_the_tables_of_a_policys_settings_are_the_codes(page):
+    """`python -m tests.docs.policy_tables --write` writes them."""
+    written = page.read_text().partition(policy_tables.BEGIN)[2].partition(policy_tables.END)[0]
+
+    assert written.strip() == policy_tables.PAGES[page]()
 
 
 def test_every_command_has_a_section_and_every_section_a_command():
