@@ -20,6 +20,7 @@ OIDC_MIDDLE = "tunnelrelay.keys tunnelrelay.store tunnelrelay.policy tunnelrelay
 MAY_USE: dict[str, str] = {
     # The bottom floor both ends share, then the agent.
     "tunnelctl.bounds": "",
+    "tunnelctl.eventlog": "",
     "tunnelctl.memo": "",
     "tunnelctl.wire": "",
     "tunnelctl.http1": "",
@@ -73,8 +74,8 @@ MAY_USE: dict[str, str] = {
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
-EVERYWHERE = ("tunnelctl.bounds", "tunnelctl.memo")
-"""What every area may import: the record in which a module declares its limits, and the cache of peers' bytes."""
+EVERYWHERE = ("tunnelctl.bounds", "tunnelctl.eventlog", "tunnelctl.memo")
+"""What every area may import: the declaration of limits, the log, the cache of peers' bytes."""
 
 TOP = {
     "tunnelctl.__main__",

@@ -18,6 +18,8 @@ _NAMES = (
 _FIELDS = "cookie|set-cookie|authorization|proxy-authorization|x-tunnel-assertion"
 """Header fields of which nothing is shown."""
 
+_SECRET_NAMES = frozenset(f"{_NAMES}|{_FIELDS}".split("|"))
+
 # No alternative may look at the same character from more than a few starts: strangers choose what is logged.
 _SECRETS = re.compile(
     r"t[act]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code
@@ -72,6 +74,11 @@ class Secret:
 def redact(text: str) -> str:
     """The text with everything that is shaped like a known secret replaced by `[redacted]`."""
     return _SECRETS.sub(_redacted, text)
+
+
+def redact_field(name: str, text: str) -> str:
+    """The text of a log field, redacted: wholly when its name is that of a secret."""
+    return REDACTED if name.replace("_", "-") in _SECRET_NAMES or name in _SECRET_NAMES else redact(text)
 
 
 def _redacted(found: re.Match[str]) -> str:

@@ -24,4 +24,4 @@ async def test_a_relay_goes_on_hearing_of_revocations_whatever_one_look_at_the_s
         monkeypatch.setattr(relay.parts.sessions._ended, "heard", heard)
         await looked_again.wait()
 
-    assert "background work failed, it begins anew" in caplog.text
+    assert "background task failed, restarting" in caplog.text

@@ -120,7 +120,7 @@ def test_a_library_record_that_cannot_be_formatted_is_told_without_it():
     heard = Heard()
     LibraryHandler(heard.log).emit(logging.LogRecord("x", logging.WARNING, "f", 1, "%d", ("canary",), None))
     assert heard.records == [
-        {"lvl": "warn", "msg": "a record that cannot be shown", "obj": "x", "err": "TypeError"},
+        {"lvl": "warn", "msg": "log record not formatted", "obj": "x", "err": "TypeError"},
     ]
 
 

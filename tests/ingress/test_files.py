@@ -77,7 +77,7 @@ async def test_idle_connections_make_room_for_a_new_one(s: Scene, few: int, capl
         assert (await busy.response()).status == 200
         assert await closed_without_clean_end(idle[0]) == b""
 
-    assert caplog.text.count("all visitors' connections are taken") == 1
+    assert caplog.text.count("all visitor connections are taken") == 1
 
 
 @pytest.mark.asyncio(loop_scope="module")

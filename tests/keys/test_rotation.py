@@ -249,7 +249,7 @@ async def test_a_file_that_was_damaged_leaves_the_keys_in_use_alone(relay, clock
         await relay.step()
 
     assert relay.opens(blob)
-    assert caplog.text.count("keys not read again") == 1
+    assert caplog.text.count("keys not reloaded") == 1
 
 
 async def test_a_ring_that_was_replaced_by_another_is_not_taken_over_while_running(relay, tmp_path, caplog):
@@ -291,7 +291,7 @@ async def test_a_ring_that_is_full_is_looked_at_all_the_same(relay, clock, tmp_p
     command.change(lambda _: full)
     clock.now += 2 * DAY
     await relay.step()
-    assert "not rotated, will try again" in caplog.text
+    assert "not rotated, retrying" in caplog.text
 
     command.change(lambda ring: ring.without(full.masters[1].kid))
     await relay.step()

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunnelctl.eventlog import Event, EventLog
 from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.observe.logs import JsonFormatter, LineWriter, LogHandler, Logs, TextFormatter
 from tunnelrelay.observe.text import printable
 
-log = logging.getLogger("tunnelrelay.test")
+log = EventLog("tunnelrelay.test")
 
 
 def written(form: str, level: str = "info") -> tuple[Logs, io.BytesIO]:
@@ -27,20 +28,20 @@ def written(form: str, level: str = "info") -> tuple[Logs, io.BytesIO]:
 
 def test_text_is_one_readable_line_with_fields() -> None:
     logs, sink = written("text")
-    log.info("endpoint %s opened", "demo.localhost", extra={"owner": "ann", "reason": "two words"})
+    log.info("endpoint opened", host="demo.localhost", owner="ann", reason="two words")
     logs.close()
     assert sink.getvalue().decode().partition(" ")[2] == (
-        'info endpoint demo.localhost opened owner=ann reason="two words"\n'
+        'info endpoint opened host=demo.localhost owner=ann reason="two words"\n'
     )
 
 
 def test_json_is_one_object_a_line_with_numbers_as_numbers() -> None:
     logs, sink = written("json")
-    log.warning("slow", extra={"seconds": 1.5, "host": "ü.example"})
+    log.warning("slow", seconds=1.5, host="ü.example", name="web")
     logs.close()
     record = json.loads(sink.getvalue())
     assert (record["level"], record["logger"], record["msg"]) == ("warning", "tunnelrelay.test", "slow")
-    assert (record["seconds"], record["host"]) == (1.5, "ü.example")
+    assert (record["seconds"], record["host"], record["name"]) == (1.5, "ü.example", "web")
     assert record["time"].endswith("Z")
 
 
@@ -98,11 +99,21 @@ def test_known_shapes_of_secrets_never_reach_the_log(text: str) -> None:
     for formatter in (TextFormatter(), JsonFormatter()):
         in_message = logging.makeLogRecord({"msg": f"before {text} after", "levelname": "INFO"})
         in_argument = logging.makeLogRecord({"msg": "before %s", "args": (text,), "levelname": "INFO"})
-        in_field = logging.makeLogRecord({"msg": "x", "levelname": "INFO", "detail": text})
+        in_field = logging.makeLogRecord({"msg": Event("x", {"detail": text}), "levelname": "INFO"})
         for record in (in_message, in_argument, in_field):
             shown = formatter.format(record).lower()
             assert "canary" not in shown
             assert "[redacted]" in shown
+
+
+@pytest.mark.parametrize("name", ["cookie", "proxy_authorization", "client_secret", "refresh_token"])
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_a_field_named_like_a_secret_shows_no_value(name: str, formatter: logging.Formatter) -> None:
+    """Row 158."""
+    record = logging.makeLogRecord({"msg": Event("x", {name: "canary 1", "host": "h"}), "levelname": "INFO"})
+    shown = formatter.format(record)
+    assert "canary" not in shown
+    assert name in shown
 
 
 def outcome_of(action: Callable[[], object]) -> str:
@@ -177,7 +188,7 @@ def test_a_record_that_cannot_be_formatted_is_counted_and_shown_nowhere(capfd: p
 
 @given(st.text())
 def test_any_message_is_one_printable_line(text: str) -> None:
-    record = logging.makeLogRecord({"msg": text, "levelname": "INFO", "field": text})
+    record = logging.makeLogRecord({"msg": Event(text, {"field": text}), "levelname": "INFO"})
     for formatter in (TextFormatter(), JsonFormatter()):
         assert formatter.format(record).isprintable()
     assert printable(text).isprintable()

@@ -264,7 +264,7 @@ async def test_an_edge_whose_key_is_gone_refuses_everybody_until_its_secret_is_g
 
     await managed.live.reload()
     assert managed.policy("demo.tun.example") == CLOSED
-    assert "refuses everybody" in caplog.text
+    assert "edge refuses all requests" in caplog.text
     assert "key" in (await managed.services.edges.get(ANN, made.id)).problem
 
     await managed.services.edges.set_policy(ANN, made.id, lambda old: old, SECRET)

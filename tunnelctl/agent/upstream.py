@@ -6,7 +6,6 @@ relay turns into a 502), never an exception.
 """
 
 import asyncio
-import logging
 import select
 import ssl
 import sys
@@ -22,8 +21,6 @@ from tunnelctl.link.tcp import is_no_tls, reason
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead
 from tunnelctl.wire.stream import Stream
-
-log = logging.getLogger("tunnelctl.agent")
 
 MAX_IDLE = 256
 """Connections kept for the next exchange."""

@@ -8,7 +8,8 @@ from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Started, Waiting
 from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
-from tunnelctl.secret import redact
+from tunnelctl.eventlog import event_of
+from tunnelctl.secret import redact, redact_field
 
 SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")
 """A path without any of these holds nothing that `redact` knows."""
@@ -45,7 +46,9 @@ class Log:
     def record(self, level: str, message: str, **fields: Value) -> None:
         """Write one record, unless it is too light. What is shaped like a secret is taken out."""
         if WEIGHTS[level] >= self._weight:
-            texts = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}
+            texts = {
+                name: redact_field(name, value) if isinstance(value, str) else value for name, value in fields.items()
+            }
             self._write(self._render(self._now(), level, redact(message), texts))
 
     def exchange(self, fields: dict[str, Value]) -> None:
@@ -151,12 +154,11 @@ class LogWatcher:
         if not was_connected and self._last_trouble[0] == reason and now - self._last_trouble[1] < REPEAT_SECONDS:
             return
         self._last_trouble = (reason, now)
-        obj, message = (
-            ("csess", "session closed, starting reconnect loop")
-            if was_connected
-            else ("tunnels.session", "failed to reconnect session")
-        )
-        self._log.record("warn", message, obj=obj, err=reason, retry_in=round(retry_in, 3))
+        fields: dict[str, Value] = {"err": reason, "retry_in": round(retry_in, 3)}
+        if was_connected:
+            self._log.record("warn", "session closed, starting reconnect loop", obj="csess", **fields)
+        else:
+            self._log.record("warn", "failed to reconnect session", obj="tunnels.session", **fields)
 
     def moving(self, reason: str) -> None:
         """The relay drains."""
@@ -182,9 +184,14 @@ class LibraryHandler(logging.Handler):
         """Never raises: a log must not end what it tells about."""
         level = "eror" if record.levelno >= logging.ERROR else "warn" if record.levelno >= logging.WARNING else "dbug"
         try:
-            text = record.getMessage()
+            event = event_of(record)
+            fields = {name: _value(value) for name, value in event.fields.items()}
             if record.exc_info and record.exc_info[1] is not None:
-                text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-            self._log.record(level, text, obj=record.name)
+                fields["err"] = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+            self._log.record(level, event.name, obj=record.name, **fields)
         except Exception as error:  # `logging` would print the record past the redactor
-            self._log.record("warn", "a record that cannot be shown", obj=record.name, err=type(error).__name__)
+            self._log.record("warn", "log record not formatted", obj=record.name, err=type(error).__name__)
+
+
+def _value(value: object) -> Value:
+    return value if isinstance(value, str | int | float) or value is None else str(value)

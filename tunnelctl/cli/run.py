@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import Callable
 
@@ -10,10 +9,11 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.cli.output_mode import Output
+from tunnelctl.eventlog import EventLog
 from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
 
-log = logging.getLogger("tunnelctl")
+log = EventLog("tunnelctl")
 
 
 def run_agent(config: AgentConfig, output: Output) -> Outcome:
@@ -23,7 +23,7 @@ def run_agent(config: AgentConfig, output: Output) -> Outcome:
         BrokenPipeError: Nothing reads the output any more.
     """
     if reason := raise_limit():
-        log.debug("the limit of open files stays as it is: %s", reason)
+        log.debug("limit of open files not raised", reason=reason)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(config, output))
 

@@ -8,7 +8,6 @@ the agent's side and `accept`'s on the relay's.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
@@ -18,6 +17,7 @@ from websockets.protocol import Event, State
 from websockets.protocol import Protocol as WebSocket
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.link.pacing import IDLE_FRAMES_PER_SECOND, MAX_FRAMES_PER_TURN, MAX_IDLE_FRAMES, FramePacer
 from tunnelctl.link.tcp import tune
 from tunnelctl.wire.errors import Code, WireError
@@ -37,7 +37,7 @@ from tunnelctl.wire.messages import Message
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
 
-log = logging.getLogger("tunnelctl.link")
+log = EventLog("tunnelctl.link")
 
 MAX_MESSAGE = 256 * 1024
 """Bytes of one websocket message: the most that the peer ever has to hold before it can read a frame."""
@@ -409,7 +409,7 @@ class Link(asyncio.Protocol):
 
     def _fail(self, error: WireError) -> None:
         """The peer broke a rule: the link ends, what it has sent besides is not read."""
-        log.warning("link broken by peer=%s error=%s", self.peer, error)
+        log.warning("link broken by peer", peer=self.peer, error=error)
         self._unread = b""
         self._frames.clear()
         self.close(error.code, error.detail)
@@ -432,7 +432,7 @@ class Link(asyncio.Protocol):
                 else:
                     self._handle(kind, event)
             except Exception:
-                log.exception("a stream's owner failed")
+                log.exception("stream callback raised")
                 stream = getattr(event, "stream", None)
                 if stream is not None:
                     _tell_lost(stream, Code.INTERNAL, "")

@@ -1,13 +1,14 @@
 """TCP as a link wants it: small frames leave at once, and no long queue stands in the kernel. And why it failed."""
 
 import asyncio
-import logging
 import os
 import re
 import socket
 import ssl
 
-log = logging.getLogger("tunnelctl.link")
+from tunnelctl.eventlog import EventLog
+
+log = EventLog("tunnelctl.link")
 
 NOT_SENT = 64 * 1024
 """Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT): more would let a bulk stream queue ahead of everybody there."""
@@ -23,7 +24,7 @@ def tune(transport: asyncio.Transport) -> None:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
     except OSError:  # not on this platform; the fair queue above it still works, only less sharply
-        log.debug("TCP_NOTSENT_LOWAT is not available")
+        log.debug("TCP_NOTSENT_LOWAT not available")
 
 
 def reason(error: OSError) -> str:

@@ -1,12 +1,12 @@
 """The door for agents: `GET /_tunnel/connect`, a token, then the connection becomes a link."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.link.accept import accept, is_accepted
 from tunnelctl.link.link import Link
@@ -23,7 +23,7 @@ from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, RetrySchedule, address_key
 from tunnelrelay.store.base import Store, StoreError
 
-log = logging.getLogger("tunnelrelay.agents")
+log = EventLog("tunnelrelay.agents")
 
 LOCAL_OWNER = "local"
 """Owner of agents on a relay that asks for no token."""
@@ -286,5 +286,5 @@ class Acceptor:
         try:
             await self._store.touch_token(token.id, self._clock())
         except StoreError as error:
-            log.warning("last use of a token not noted: %s", error)
+            log.warning("last use of a token not written", error=error)
         return None if token.id in self._revoked else token

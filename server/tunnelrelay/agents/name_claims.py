@@ -5,13 +5,13 @@ it is back, it is asked whether they are still ours. Next: `registry/registry.py
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
@@ -19,7 +19,7 @@ from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
 from tunnelrelay.store.resources import DomainRow
 
-log = logging.getLogger("tunnelrelay.agents")
+log = EventLog("tunnelrelay.agents")
 
 TOUCH_SECONDS = 60.0
 """How often the store is told what is still served here; far less than `LOST_SECONDS`."""
@@ -96,7 +96,7 @@ class NameKeeper:
             try:
                 return await self._claim(host, owner)
             except StoreError as error:
-                log.warning("name not claimed, will try again: host=%s error=%s", host, error)
+                log.warning("host name not claimed, retrying", host=host, error=error)
             await asyncio.sleep(pause)
         return await self._claim(host, owner)
 
@@ -172,7 +172,7 @@ class NameKeeper:
                 for host in hosts:
                     self._lost.pop(host, None)
         except StoreError as error:
-            log.warning("names not written, will try again: %s", error)
+            log.warning("host names not written, retrying", error=error)
             return False
         return True
 
@@ -189,7 +189,7 @@ class NameKeeper:
                 await self._check(host, held.get(host))
             await self._forget(now)
         except StoreError as error:
-            log.warning("names not written, will try again: %s", error)
+            log.warning("host names not written, retrying", error=error)
             return False
         return True
 
@@ -200,7 +200,7 @@ class NameKeeper:
                 _is_random,
                 now - LOST_SECONDS - MAX_SESSION - self._cool_seconds,
             )
-            log.debug("generated names forgotten: %d", count)
+            log.debug("expired random host names deleted", count=count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
         """While the store was away, or by another relay, a name may have been given to another owner."""
@@ -212,7 +212,7 @@ class NameKeeper:
         if row.owner == endpoint.owner:
             endpoint.generation = row.generation
         else:
-            log.warning("a name served here belongs to another owner now: host=%s owner=%s", host, endpoint.owner)
+            log.warning("host name served here belongs to another owner now", host=host, owner=endpoint.owner)
             self._audit.record("name.refused", reason="taken_meanwhile", host=host, owner=endpoint.owner)
             self._registry.take_away(host)
 

@@ -1,7 +1,6 @@
 """One agent's link, seen from the relay: it says hello, binds tunnels, and loses them with the link."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -9,6 +8,7 @@ import msgspec
 
 from tunnelctl import __version__
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import (
@@ -51,7 +51,7 @@ from tunnelrelay.registry.registry import Taken
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, StoreError
 
-log = logging.getLogger("tunnelrelay.agents")
+log = EventLog("tunnelrelay.agents")
 
 HELLO_SECONDS = 10.0
 MAX_TUNNELS = 64
@@ -194,7 +194,7 @@ class AgentSession:
 
     def on_go_away(self, code: Code, reason: str) -> None:
         """The agent drains: its streams go on, new requests go elsewhere."""
-        log.info("agent draining owner=%s peer=%s reason=%s", self.owner, self.link.peer, reason)
+        log.info("agent draining", owner=self.owner, peer=self.link.peer, reason=reason)
         for tunnel in self.tunnels.values():
             self._desk.registry.drain(tunnel.id)
 
@@ -202,9 +202,7 @@ class AgentSession:
         """The link is gone: what it served is kept for a moment."""
         if self._timer is not None:
             self._timer.cancel()
-        log.info(
-            "link closed owner=%s peer=%s code=%s reason=%s", self.owner, self.link.peer, code.name.lower(), reason
-        )
+        log.info("link closed", owner=self.owner, peer=self.link.peer, code=code.name.lower(), reason=reason)
         self._asking.clear()
         for number in list(self.tunnels):
             self._release(number, on_purpose=code in (Code.UNAUTHORIZED, Code.STOPPED))
@@ -221,7 +219,7 @@ class AgentSession:
         self._agent = hello.agent
         self.version, self.platform = hello.version[:40], hello.platform[:80]
         self.link.session.max_streams = max(1, min(MAX_STREAMS, hello.max_streams))
-        log.info("agent connected owner=%s peer=%s version=%s", self.owner, self.link.peer, self.version)
+        log.info("agent connected", owner=self.owner, peer=self.link.peer, version=self.version)
         self.link.send(
             Welcome(
                 version=__version__,
@@ -325,7 +323,7 @@ class AgentSession:
         try:
             row = await names.claim(host, self.owner)
         except StoreError as error:
-            log.warning("bind put off, the store is away: owner=%s host=%s error=%s", self.owner, host, error)
+            log.warning("bind postponed, the store is away", owner=self.owner, host=host, error=error)
         is_ours = row is not None and row.owner == self.owner
         if self._asking.get(bind.tunnel) is not bind:
             if is_ours:
@@ -476,7 +474,7 @@ class AgentSession:
         self._send_refusal(offer, NotHad(code, message, hint))
 
     def _send_refusal(self, offer: Bind | Join, no: NotHad) -> None:
-        log.debug("bind refused owner=%s peer=%s code=%s", self.owner, self.link.peer, no.code)
+        log.debug("bind refused", owner=self.owner, peer=self.link.peer, code=no.code)
         message, hint = shortened(no.message, MAX_REFUSAL), shortened(no.hint, MAX_HINT)
         self.link.send(Refused(tunnel=offer.tunnel, code=no.code, message=message, hint=hint, problems=no.problems))
 

@@ -2,13 +2,13 @@
 ends what they had opened."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.store.base import Store, StoreError
 
-log = logging.getLogger("tunnelrelay.agents")
+log = EventLog("tunnelrelay.agents")
 
 LOOK_EVERY = 2.0
 """Seconds between two looks: links of a revoked token end within 5 s, whether or not the relay is told."""
@@ -61,7 +61,7 @@ class RevokedTokens:
             await self._hear_of_changes()
         except StoreError as error:
             if not self._is_deaf:
-                log.warning("it is not known which tokens were revoked, will ask again: %s", error)
+                log.warning("polling token revocations failed, retrying", error=error)
             self._is_deaf = True
             return
         self._is_deaf = False

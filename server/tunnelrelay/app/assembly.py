@@ -4,7 +4,6 @@ The order is the order of need: keys and the audit log, then who is signed in, t
 ingress with the relay's own pages behind it. Nothing runs yet when `assemble` returns.
 """
 
-import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -56,8 +55,6 @@ from tunnelrelay.services.services import Services
 from tunnelrelay.services.sign_ins import owner_of_admins
 from tunnelrelay.web.app import WebApp
 from tunnelrelay.web.lazy_app import LazyApp
-
-log = logging.getLogger("tunnelrelay")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 

@@ -7,7 +7,6 @@ a data directory have a socket each.
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import socket
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-log = logging.getLogger(__name__)
+from tunnelctl.eventlog import EventLog
+
+log = EventLog(__name__)
 
 FILE_NAME = "control.sock"
 OTHER_FILES = "control-*.sock"

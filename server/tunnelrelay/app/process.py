@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import gc
 import json
-import logging
 import sys
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 from tunnelctl.cli.exits import Exit, Failure, has_colour
+from tunnelctl.eventlog import EventLog
 from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
 from tunnelctl.stdio import when_reader_leaves
@@ -26,7 +26,7 @@ from tunnelrelay.observe.text import timestamp
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.sign_ins import owner_of_admins, sign_in_link
 
-log = logging.getLogger("tunnelrelay")
+log = EventLog("tunnelrelay")
 
 
 def run_relay(config: RelayConfig) -> int:
@@ -39,13 +39,13 @@ def run_relay(config: RelayConfig) -> int:
     has_times = config.log_format == "json" or not logs_to_journal()
     logs = Logs(config.log_format if has_times else "journal", config.log_level)
     if reason := raise_limit():
-        log.warning("the limit of open files stays as it is: %s", reason)
+        log.warning("limit of open files not raised", reason=reason)
     warn_when_few(visitors_at_once())
     try:
         _runner(_serve(config, logs))
     except StartError as error:
         if config.log_format == "json":
-            log.error("the relay cannot start", extra={"error": str(error), "hint": error.hint})
+            log.error("relay cannot start", error=str(error), hint=error.hint)
             return int(Exit.FAILED)
         raise Failure(Exit.FAILED, [f"the relay cannot start: {error}"], error.hint) from error
     finally:
@@ -127,7 +127,7 @@ async def _admin_link(relay: Relay, config: RelayConfig) -> str:
     try:
         code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
     except ManageError as error:
-        log.warning("whether there is an administrator is not known: %s", error)
+        log.warning("search for an administrator failed", error=error)
         return ""
     return sign_in_link(relay.address, code) if code is not None else ""
 
@@ -136,20 +136,22 @@ def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
     """The same in records of the log, but for the administrator's link."""
     address = facts.address
     for what, hint in facts.warnings:
-        log.warning("%s", what, extra={"hint": hint} if hint else {})
+        log.warning("start warning", warning=what, **({"hint": hint} if hint else {}))
     if config.needs_tokens and not facts.can_connect:
-        log.warning("no agent can connect yet: make a token in the dashboard, or with `tunnelrelay token create`")
-    ready = {
-        "url": address.url(f"*.{address.domain}"),
-        "relay": relay_url(facts),
-        "http": facts.http or "off",
-        "https": facts.https or "off",
-        "admin": facts.admin or "off",
-        "redirect_uri": address.redirect_uri("relay", "{connection}", ""),
-    }
-    log.info("relay ready", extra=ready)
+        log.warning(
+            "no agent can connect yet", hint="make a token in the dashboard, or with `tunnelrelay token create`"
+        )
+    log.info(
+        "relay ready",
+        url=address.url(f"*.{address.domain}"),
+        relay=relay_url(facts),
+        http=facts.http or "off",
+        https=facts.https or "off",
+        admin=facts.admin or "off",
+        redirect_uri=address.redirect_uri("relay", "{connection}", ""),
+    )
     if facts.redirect_uri:
-        log.info("dashboard login ready", extra={"issuer": config.dashboard_oidc, "redirect_uri": facts.redirect_uri})
+        log.info("dashboard login ready", issuer=config.dashboard_oidc, redirect_uri=facts.redirect_uri)
     if facts.admin_link:
         _write_link(facts.admin_link, config, logs)
 
@@ -162,7 +164,13 @@ def _write_link(link: str, config: RelayConfig, logs: Logs) -> None:
     """
     said = "no administrator yet: this link makes the first one, once and within an hour"
     if config.log_format == "json":
-        record = {"time": timestamp(time.time()), "level": "warning", "logger": log.name, "msg": said, "link": link}
+        record = {
+            "time": timestamp(time.time()),
+            "level": "warning",
+            "logger": "tunnelrelay",
+            "msg": said,
+            "link": link,
+        }
         logs.writer.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
     else:
         logs.writer.write(f"{said}:\n  {link}\n".encode())

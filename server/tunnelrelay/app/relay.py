@@ -1,7 +1,6 @@
 """One relay's life: it starts, sweeps, and stops in order. What it consists of is put together in `assembly.py`."""
 
 import asyncio
-import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -9,6 +8,7 @@ from typing import Any, Self
 
 import httpx
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.app.assembly import Parts, assemble
 from tunnelrelay.app.control_socket import ControlError
@@ -28,7 +28,7 @@ from tunnelrelay.services.dashboard_login import DashboardLoginError
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.store.opening import open_store
 
-log = logging.getLogger("tunnelrelay")
+log = EventLog("tunnelrelay")
 
 RECHECK_SECONDS = 5.0
 """How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
@@ -191,7 +191,7 @@ class Relay:
             problem = of_address("--admin", config.admin, error)
             if "admin" in config.given:
                 raise problem from error
-            log.warning("no metrics and health checks", extra={"error": str(problem), "hint": problem.hint})
+            log.warning("no metrics and health checks", error=str(problem), hint=problem.hint)
 
     # Running
 
@@ -245,12 +245,16 @@ class Relay:
 
 
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs what a relay must not go on without: one that no longer hears of revocations would let everybody stay."""
+    """Run a task that the relay needs all the time, and start it again when it fails.
+
+    A relay that polls no revocations, for example, would let everybody stay.
+    """
     while True:
         try:
             await work()
         except Exception:
-            log.exception("background work failed, it begins anew")
+            task = getattr(work, "__qualname__", repr(work))
+            log.exception("background task failed, restarting", task=task, seconds=RESTART_SECONDS)
         await asyncio.sleep(RESTART_SECONDS)
 
 

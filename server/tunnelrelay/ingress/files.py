@@ -4,16 +4,15 @@ A process that has used up its files takes no connection from anybody and cannot
 together end well below.
 """
 
-import logging
-
 try:
     import resource
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.ingress import MAX_VISITORS
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 OWN_FILES = 128
 """Files kept for the relay itself: database, logs, listeners, calls to providers."""
@@ -38,10 +37,12 @@ def warn_when_few(visitors: int) -> None:
     """Tell the operator of a limit that a busy relay reaches."""
     if visitors < FEW_VISITORS:
         log.warning(
-            "few visitors can be connected at once: visitors=%d open_files=%d hint=raise the limit of open files "
-            "(LimitNOFILE=65536 under systemd, --ulimit nofile=65536 with Docker, ulimit -Hn in a shell)",
-            visitors, _limit(),
-        )  # fmt: skip
+            "few visitors can be connected at once",
+            visitors=visitors,
+            open_files=_limit(),
+            hint="raise the limit of open files (LimitNOFILE=65536 under systemd, "
+            "--ulimit nofile=65536 with Docker, ulimit -Hn in a shell)",
+        )
 
 
 def _part(share: float, most: int) -> int:

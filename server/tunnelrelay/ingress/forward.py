@@ -1,7 +1,6 @@
 """Carries one exchange over a tunnel: the visitor's request into a stream, the stream's response to the visitor."""
 
-import logging
-
+from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.body import Field
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.fields import from_lines, to_lines
@@ -19,7 +18,7 @@ from tunnelrelay.policy.headers import request_block, request_trailers, response
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.tunnel import Tunnel
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 QUEUE_HIGH = 256 * 1024
 """Bytes of request body waiting for the agent's credit before the visitor is no longer read."""
@@ -323,9 +322,7 @@ class Forward:
 
     def _refuse(self, error: HttpError) -> None:
         """The agent's response cannot be passed on: this exchange ends, and so does the visitor's connection."""
-        log.warning(
-            "bad response host=%s agent=%s detail=%s", self._visit.request.host, self._tunnel.agent, error.detail
-        )
+        log.warning("bad response", host=self._visit.request.host, agent=self._tunnel.agent, detail=error.detail)
         self._is_over = True
         self._tunnel.errors += 1
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)

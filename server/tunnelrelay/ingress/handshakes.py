@@ -5,17 +5,17 @@ The loop's own TLS server tells of a connection when its handshake is over. One 
 """
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.visit import Visit
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 HANDSHAKE_SECONDS = 10.0
 MAX_HANDSHAKES = 2_000
@@ -94,12 +94,12 @@ class TlsServer:
                         try:
                             self._begin(sock)
                         except Exception:  # one visitor's fault must not keep the others out
-                            log.exception("a connection could not be taken")
+                            log.exception("connection not accepted")
                             sock.close()
                 except ConnectionError:
                     pass  # it was closed before it could be accepted
                 except OSError as error:
-                    log.warning("no connection can be accepted now: error=%s", error)
+                    log.warning("no connection can be accepted, retrying", error=error)
                     await asyncio.sleep(AGAIN_SECONDS)
                 await asyncio.sleep(0)
 
@@ -127,4 +127,4 @@ class TlsServer:
             self._ingress.leave(visit)
             sock.close()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a TLS handshake failed", exc_info=error)
+            log.error("TLS handshake failed", exc_info=error)

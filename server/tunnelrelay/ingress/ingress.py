@@ -2,13 +2,13 @@
 
 import asyncio
 import ipaddress
-import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
@@ -36,7 +36,7 @@ from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Registry
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
@@ -226,9 +226,9 @@ class Ingress:
         if self.now() >= self._next_full_log:
             self._next_full_log = self.now() + FULL_SECONDS
             log.warning(
-                "all visitors' connections are taken, idle ones are closed for new ones: connections=%d "
-                "hint=raise the limit of open files, or look in the audit log for an address that floods",
-                len(self._visits),
+                "all visitor connections are taken, closing idle ones for new ones",
+                connections=len(self._visits),
+                hint="raise the limit of open files, or look in the audit log for an address that floods",
             )
 
     def session_ended(self, id_digest: bytes) -> None:
@@ -355,10 +355,12 @@ class Ingress:
     def _note_unreadable(self, peer: Peer, route: Route) -> None:
         if not self._unreadable.wait(peer.host, self.now()):
             log.warning(
-                "a trusted proxy names no address for its visitors, who count as the proxy now: proxy=%s field=%s "
-                "value=%r hint=let it set X-Forwarded-For to the visitor's address",
-                peer.host, route.field, route.shown,
-            )  # fmt: skip
+                "trusted proxy names no visitor address, its own is used",
+                proxy=peer.host,
+                field=route.field,
+                value=route.shown,
+                hint="let it set X-Forwarded-For to the visitor's address",
+            )
 
     # For the relay
 

@@ -2,18 +2,18 @@
 
 import asyncio
 import datetime
-import logging
 import socket
 import ssl
 from pathlib import Path
 from typing import Protocol
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.certificate_check import CertificateError, check_files, misgivings
 from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.ingress.visit import Visit
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 BACKLOG = 2048
 
@@ -53,13 +53,12 @@ class Certificate:
             _load(self.context, self._cert, self._key)
         except CertificateError as error:
             log.error(
-                "new certificate not usable, the old one stays",
-                extra={"file": str(self._cert), "error": str(error), "hint": error.hint},
+                "new certificate not usable, the old one stays", file=str(self._cert), error=str(error), hint=error.hint
             )
         else:
-            log.info("certificate reloaded", extra={"file": str(self._cert)})
+            log.info("certificate reloaded", file=str(self._cert))
             for what, hint in self.misgivings:
-                log.warning("%s", what, extra={"file": str(self._cert), "hint": hint})
+                log.warning("certificate warning", warning=what, file=str(self._cert), hint=hint)
         self._seen = stamp
 
     def _checked(self) -> list[tuple[str, str]]:

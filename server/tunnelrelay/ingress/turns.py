@@ -14,15 +14,15 @@ one place where the loop rests although requests wait: such an address gets some
 processor to the others for the rest of the time.
 """
 
-import logging
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.interfaces import HasRequest
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 MAX_BEGUN = 2
 """Requests of one side begun in one turn while another side asks, too: about 0.5 ms of work."""
@@ -194,4 +194,4 @@ def _give_turn(visit: TakesTurns, turn: Callable[[], None]) -> None:
     try:
         turn()
     except Exception:
-        log.exception("a request failed host=%s", visit.request.host)
+        log.exception("request failed", host=visit.request.host)

@@ -9,10 +9,10 @@ what is written in `outgoing`.
 """
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import assert_never
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.body import request_decoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import COMMON_METHODS, RequestHead, parse_request
@@ -29,7 +29,7 @@ from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel
 
-log = logging.getLogger("tunnelrelay.ingress")
+log = EventLog("tunnelrelay.ingress")
 
 AGENT_FIELD = b"tunnel-agent"
 """In an agent's own probe: the proof (`Tunnel.proof`) of the agent that is meant, where several serve one address."""
@@ -329,7 +329,7 @@ class Visit(Outgoing):
         try:
             await work
         except Exception:
-            log.exception("a request failed request_id=%s host=%s", self.request_id, self.request.host)
+            log.exception("request failed", request_id=self.request_id, host=self.request.host)
             self._task = None
             if not self.transport.is_closing() and self._carried is None and not self.is_idle:
                 self.fail("internal_error", closes=True)

@@ -11,18 +11,18 @@ a key too old at the same time, the second one finds the first one's.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.keys.assertion import FILE_NAME, AssertionSigner, SigningKeys
 from tunnelrelay.keys.key_files import KeyFile, SecretFileError
 from tunnelrelay.keys.keyring import KeyRefused, KeyRing
 from tunnelrelay.observe.audit import Audit
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 POLL_EVERY = 5.0
 """Seconds between two looks at the files: far below the minute after which a new key seals."""
@@ -115,10 +115,10 @@ class RelayKeys:
         try:
             found = kept.file.reload()
             if found is not None:
-                log.info("keys read again file=%s kids=%s", kept.file.path.name, len(kept.kids(found)))
+                log.info("keys reloaded", file=kept.file.path.name, keys=len(kept.kids(found)))
                 kept.adopt(found)
         except SecretFileError as error:
-            log.error("keys not read again, the former ones stay: %s", error)
+            log.error("keys not reloaded, the old ones stay", error=error)
             return
         if now >= self._next_try[kept.use] and is_untended(kept.live(), now, self._every):
             await self._change(kept, now, audit)
@@ -130,7 +130,7 @@ class RelayKeys:
             kept.adopt(after)
         except (SecretFileError, KeyRefused) as error:
             self._next_try[kept.use] = now + RETRY_SECONDS
-            log.error("keys not rotated, will try again: %s", error)
+            log.error("keys not rotated, retrying", error=error)
             return
         for kid in sorted(kept.kids(after) - kept.kids(before)):
             audit.record("keys.rotated", reason="due", use=kept.use, kid=kid)

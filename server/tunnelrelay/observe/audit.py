@@ -6,7 +6,6 @@ person only as a keyed digest, so that events of one person belong together and 
 """
 
 import hmac
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.secret import redact
 from tunnelrelay.observe.text import printable
 
-log = logging.getLogger("tunnelrelay.audit")
+log = EventLog("tunnelrelay.audit")
 
 MAX_TEXT = 200
 """Characters of one text of an event. Visitors choose paths and hosts: what they send must not fill the store."""
@@ -268,7 +268,7 @@ class Audit:
             )
             self._keep(event)
         except Exception:
-            log.exception("an audit event was lost")
+            log.exception("audit event lost")
 
     def person(self, issuer: str, subject: str) -> str:
         """The digest that stands for a person in events: whoever holds no key cannot try names against it."""
@@ -290,7 +290,7 @@ class Audit:
             self.lost += 1
 
     def _keep(self, event: AuditEvent) -> None:
-        log.info("audit", extra=_shown(event))
+        log.info("audit", **_shown(event))
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(event)
         else:
@@ -373,6 +373,6 @@ def _shown(event: AuditEvent) -> dict[str, str]:
     """The fields of the event's log line."""
     names = ("kind", "reason", "host", "connection", "owner", "issuer", "peer", "request_id", "node", "actor")
     fields = {name: getattr(event, name) for name in names} | {"subject": event.person}
-    # A prefix, for `logging` refuses names that its records have (`name`, `args`, ...).
+    # The prefix keeps details apart from the fields that every record has.
     fields |= {f"detail_{name}": value for name, value in event.details.items()}
     return {name: value for name, value in fields.items() if value}

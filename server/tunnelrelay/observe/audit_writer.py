@@ -4,16 +4,16 @@ What an event is stands in `observe/audit.py`; who reads them again in `cli/audi
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Publish
 from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow, Store, StoreError
 
-log = logging.getLogger("tunnelrelay.audit")
+log = EventLog("tunnelrelay.audit")
 
 WRITE_EVERY = 1.0
 """Seconds an event waits here at most: what a relay that is killed loses."""
@@ -82,7 +82,7 @@ class AuditKeeper:
                 await self._store.add_audit([row_of(event) for event in events])
             except StoreError as error:
                 self._audit.give_back(events)
-                log.warning("audit events not written, will try again: %s", error)
+                log.warning("audit events not written, retrying", error=error)
                 return
             for owner in {event.owner for event in events}:
                 self._publish(f"audit:{owner}")
@@ -93,7 +93,7 @@ class AuditKeeper:
         except StoreError as error:
             if not self._is_away:
                 self._is_away = True
-                log.warning("the store does not answer: %s", error)
+                log.warning("store does not answer", error=error)
                 self._audit.record("store.away")
             return
         if self._is_away:
@@ -106,7 +106,7 @@ class AuditKeeper:
             while gone >= PURGED_AT_ONCE:
                 gone = await self._store.delete_audit(now - self._keep_seconds)
         except StoreError as error:
-            log.warning("old audit events not removed, will try again: %s", error)
+            log.warning("old audit events not deleted, retrying", error=error)
 
 
 def row_of(event: AuditEvent) -> AuditRow:

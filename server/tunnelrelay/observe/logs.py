@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Protocol
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelctl.secret import redact
+from tunnelctl.eventlog import EventLog, event_of
+from tunnelctl.secret import redact, redact_field
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_BUFFER = 8 << 20
 """Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
@@ -33,8 +34,6 @@ LIBRARIES_LEVEL = logging.WARNING
 """What others' loggers say below this is never written: httpx tells URLs with their queries, httpcore whole headers."""
 
 _OURS = ("tunnelrelay", "tunnelctl")
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record carries; anything else came in as `extra=` and is a field of ours."""
 
 
 BOUNDS = (
@@ -145,8 +144,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
         words = [timestamp(record.created)] if self._has_time else []
-        words += [record.levelname.lower(), printable(redact(record.getMessage()))]
-        words.extend(f"{name}={quoted(redact(str(value)))}" for name, value in _fields(record).items())
+        event = event_of(record)
+        words += [record.levelname.lower(), printable(redact(event.name))]
+        words += [f"{name}={quoted(redact_field(name, str(value)))}" for name, value in event.fields.items()]
         lines = [" ".join(words), *self._traceback(record)]
         return "\n".join(lines)
 
@@ -161,13 +161,14 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
+        event = event_of(record)
         entry: dict[str, object] = {
             "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "msg": redact(record.getMessage()),
+            "msg": redact(event.name),
         }
-        entry |= {name: _plain(value) for name, value in _fields(record).items() if name not in entry}
+        entry |= {name: _json_value(name, value) for name, value in event.fields.items() if name not in entry}
         if record.exc_info:
             entry["traceback"] = redact(self.formatException(record.exc_info))
         return clean_json(json.dumps(entry, separators=(",", ":")).encode()).decode()
@@ -214,8 +215,8 @@ class Logs:
         self.writer.close()
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    log.critical("an uncaught exception", exc_info=(kind, error, traceback))
+def _uncaught(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
+    log.critical("uncaught exception", exc_info=error)
 
 
 def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -225,7 +226,7 @@ def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
 
 def _unraisable(found: "sys.UnraisableHookArgs") -> None:
     error = found.exc_value or found.exc_type()
-    log.error("an exception that could not be raised", exc_info=(found.exc_type, error, found.exc_traceback))
+    log.error("unraisable exception", exc_info=error)
 
 
 def _set_levels(levels: dict[str, int]) -> None:
@@ -233,12 +234,8 @@ def _set_levels(levels: dict[str, int]) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _OWN}
-
-
-def _plain(value: object) -> object:
-    """JSON keeps numbers, to the millionth; all else is text that passes the redactor."""
+def _json_value(name: str, value: object) -> object:
+    """Numbers stay numbers, to the millionth; everything else becomes redacted text."""
     if isinstance(value, float):
         return round(value, 6)
-    return value if isinstance(value, bool | int) or value is None else redact(str(value))
+    return value if isinstance(value, bool | int) or value is None else redact_field(name, str(value))

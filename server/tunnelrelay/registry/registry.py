@@ -6,7 +6,6 @@ and cleaning up after a link removes only what that very claim made. Who owns a 
 generation, only the store knows: a caller that claims one has asked it before. Names of edges belong to `edges`.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
 from tunnelrelay.registry.tunnel import Health, Tunnel
 
-log = logging.getLogger("tunnelrelay.registry")
+log = EventLog("tunnelrelay.registry")
 
 LOST_SECONDS = 600.0
 """How long a name whose link was lost stays with its owner and answers 503 instead of 404."""
@@ -186,14 +186,14 @@ class Registry:
         if tunnel.health.is_good:
             tunnel.health = Health(False, reason, self._clock())
             self.on_change(tunnel.owner)
-            log.info("tunnel unhealthy owner=%s name=%s id=%s reason=%s", tunnel.owner, tunnel.name, tunnel.id, reason)
+            log.info("tunnel unhealthy", owner=tunnel.owner, name=tunnel.name, id=tunnel.id, reason=reason)
 
     def heal(self, tunnel: Tunnel) -> None:
         """A tunnel's upstream answers again."""
         if not tunnel.health.is_good:
             tunnel.health = Health(True, since=self._clock())
             self.on_change(tunnel.owner)
-            log.info("tunnel healthy again owner=%s name=%s id=%s", tunnel.owner, tunnel.name, tunnel.id)
+            log.info("tunnel healthy again", owner=tunnel.owner, name=tunnel.name, id=tunnel.id)
             for host in tunnel.hosts:
                 if (endpoint := self._endpoints.get(host)) is not None:
                     endpoint.room_was_made()

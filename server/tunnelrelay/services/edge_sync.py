@@ -6,10 +6,10 @@ replaced by ones that refuse everybody; an edge is never open because something 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.wire.texts import EDGE_LABEL
 from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.policy.rules import CLOSED, Policy
@@ -23,7 +23,7 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.resources import EdgeRow, Pairs
 
-log = logging.getLogger("tunnelrelay.services")
+log = EventLog("tunnelrelay.services")
 
 LOOK_EVERY = 2.0
 """Seconds between two looks whether another relay or a command has changed something: it acts within 5 s."""
@@ -159,7 +159,7 @@ class EdgeSync:
             await self._reseal()
         except StoreError as error:
             if not self._is_deaf:
-                log.warning("it is not known what was changed, will ask again: %s", error)
+                log.warning("edge sync failed, retrying", error=error)
             self._is_deaf = True
             return
         self._is_deaf = False
@@ -219,10 +219,12 @@ class EdgeSync:
             )
         except (Unreadable, PolicyInvalid) as error:
             problem = str(error)
-            log.error("an edge refuses everybody: id=%s host=%s reason=%s", row.id, row.host, problem)
+            log.error(
+                "edge refuses all requests, its settings cannot be used", id=row.id, host=row.host, reason=problem
+            )
         except Exception:  # the boundary of one edge: whatever is wrong with it closes it, and stops no other
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
-            log.exception("an edge refuses everybody: id=%s host=%s", row.id, row.host)
+            log.exception("edge refuses all requests, applying its settings failed", id=row.id, host=row.host)
         oidc = settings.policy.oidc
         self._edges[row.id] = _Kept(row, group, generation, oidc is not None and names_provider(oidc), problem)
         edge = LiveEdge(
@@ -276,7 +278,7 @@ class EdgeSync:
         try:
             return recompile()
         except PolicyInvalid as error:
-            log.error("an endpoint refuses everybody: host=%s reason=%s", host, error)
+            log.error("endpoint refuses all requests", host=host, reason=error)
             return CLOSED
 
 

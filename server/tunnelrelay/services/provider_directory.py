@@ -3,12 +3,12 @@
 `edge_sync.EdgeSync` keeps it up to date. Who may register and change them: `providers.py`.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.policy.named import SIGN
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
@@ -17,7 +17,7 @@ from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.services.provider_settings import ProviderSettings, merged
 from tunnelrelay.store.resources import ProviderRow
 
-log = logging.getLogger("tunnelrelay.services")
+log = EventLog("tunnelrelay.services")
 
 PURPOSE = "provider"
 """What a client secret is sealed for, with the provider's id as audience."""
@@ -63,9 +63,7 @@ class ProviderDirectory:
             secret = None
         if secret is None:
             log.error(
-                "a named provider cannot be read, endpoints that name it refuse everybody: name=%s id=%s",
-                row.name,
-                row.id,
+                "named provider cannot be read, endpoints that name it refuse all requests", name=row.name, id=row.id
             )
             return None
         return _Known(row, settings, secret)

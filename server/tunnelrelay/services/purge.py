@@ -4,13 +4,13 @@ What happened to them stays in the audit log. What bounds each table of the stor
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.store.base import PURGED_AT_ONCE, Store, StoreError
 
-log = logging.getLogger("tunnelrelay.services")
+log = EventLog("tunnelrelay.services")
 
 PURGE_EVERY = 600.0
 """Seconds between two clean-ups; each drops what there is, `PURGED_AT_ONCE` rows of a kind in a transaction."""
@@ -40,4 +40,4 @@ class Purge:
             while dropped >= PURGED_AT_ONCE:
                 dropped = await self.store.delete_spent(self.clock())
         except StoreError as error:
-            log.warning("what is over was not dropped, will try again: %s", error)
+            log.warning("expired rows not deleted, retrying", error=error)

@@ -4,15 +4,15 @@ Sessions die of age, and the keys that sealed them go a month later. What people
 another one has taken over, and nothing that was set up is lost with it.
 """
 
-import logging
 from dataclasses import replace
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.services.edge_policy import EdgePolicies, Unreadable
 from tunnelrelay.services.edge_settings import has_values
 from tunnelrelay.services.provider_directory import open_secret, seal_secret
 from tunnelrelay.services.service_base import ServiceBase
 
-log = logging.getLogger("tunnelrelay.services")
+log = EventLog("tunnelrelay.services")
 
 
 async def reencrypt(ground: ServiceBase, policies: EdgePolicies) -> int:
@@ -44,7 +44,7 @@ async def reencrypt(ground: ServiceBase, policies: EdgePolicies) -> int:
                 replace(provider, sealed=sealed, version=provider.version + 1)
             )
     if written:
-        log.info("secrets sealed anew: rows=%d key=%s", written, kid)
+        log.info("secrets encrypted with the new key", rows=written, key=kid)
     return written
 
 

@@ -5,7 +5,6 @@ found. Small apps, the dashboard and the API (made elsewhere) among them, chosen
 that one host serves does not exist on another.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.model import Field, Identity
@@ -30,7 +30,7 @@ from tunnelrelay.web.logout_pages import LogoutPages
 from tunnelrelay.web.request_parsing import field_values, inside_of
 from tunnelrelay.web.responses import error, response
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 JWKS_PATH = "/.well-known/tunnel/jwks.json"
 RESERVED = "/_tunnel/"
@@ -100,7 +100,7 @@ class WebApp:
                 await app(scope, receive, send)
             except Exception:
                 # Starlette has answered with `_broken` and raises once more: the one place where it ends.
-                log.exception("own page failed: request_id=%s", inside.request_id)
+                log.exception("own page failed", request_id=inside.request_id)
 
         return choose
 

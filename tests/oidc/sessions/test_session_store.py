@@ -265,7 +265,7 @@ async def test_a_store_that_stays_away_is_told_of_once(caplog: pytest.LogCapture
     world.store.is_away = True
     for _ in range(5):
         await world.sessions.hear()
-    assert len([record for record in caplog.records if "others have ended" in record.message]) == 1
+    assert len([record for record in caplog.records if "polling session revocations failed" in record.message]) == 1
 
 
 async def test_a_sweep_of_very_many_sessions_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:

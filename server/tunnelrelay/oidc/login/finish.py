@@ -6,13 +6,13 @@ the session.
 
 import asyncio
 import hmac
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.address import PublicAddress
@@ -49,7 +49,7 @@ from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Claims
 from tunnelrelay.store.base import Store, StoreError
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 JOIN_SECONDS = 2.0
 """How long a second submit of the same hand-off (a double click) waits for the first one's answer."""
@@ -110,9 +110,7 @@ class Finisher:
                 return await self._not_ours(asking, "not_begun_here", handoff.return_path if handoff else "/")
             return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
         except StoreError as error:
-            log.warning(
-                "login failed, the store is away: host=%s request_id=%s: %s", asking.host, asking.request_id, error
-            )
+            log.warning("login failed, the store is away", host=asking.host, request_id=asking.request_id, error=error)
             self._audit.record("login.error", reason="store_away", **asking.about())
             return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
@@ -176,9 +174,7 @@ class Finisher:
         if await self.is_signed_in(asking):
             return Ended(redirect(return_url(self._address.url(asking.host), path)), "ok")
         log.info(
-            "login refused, not begun in this browser or used before: host=%s request_id=%s",
-            asking.host,
-            asking.request_id,
+            "login refused, not started in this browser or used before", host=asking.host, request_id=asking.request_id
         )
         self._audit.record("login.error", reason=reason, **asking.about())
         return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
@@ -284,7 +280,7 @@ class Finisher:
         asking, path = arrival.asking, arrival.handoff.return_path
         is_old = isinstance(error, SignInTooOld)
         reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
-        log.info("login not good enough: host=%s request_id=%s reason=%s", asking.host, asking.request_id, error)
+        log.info("login too old or too weak", host=asking.host, request_id=asking.request_id, reason=error)
         if is_old and not arrival.transaction.is_repeat:
             return await self._starter.start(
                 asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)

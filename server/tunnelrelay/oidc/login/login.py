@@ -13,11 +13,11 @@ have the provider answer to the endpoint's own host instead (`finish_here`): the
 the same.
 """
 
-import logging
 from collections.abc import Callable
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.keys.keyring import KeyRing
@@ -39,7 +39,7 @@ from tunnelrelay.pages import login as pages
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import Store, StoreError
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 HANDOFF_PATH = "/_tunnel/oidc/cb"
 
@@ -112,7 +112,7 @@ class Login:
             if await self._finisher.is_signed_in(asking):
                 return Ended(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
         except StoreError as error:
-            log.warning("login not begun, the store is away: host=%s: %s", asking.host, error)
+            log.warning("login not started, the store is away", host=asking.host, error=error)
             return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
         wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
         return await self._starter.start(asking, wish)

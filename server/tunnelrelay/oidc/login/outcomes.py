@@ -1,9 +1,9 @@
 """How a login can end: what the visitor sees, whose side it is on, and what it is counted as. Each is logged once."""
 
-import logging
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
 from tunnelrelay.oidc.login.declined import classify
@@ -13,7 +13,7 @@ from tunnelrelay.pages import login as pages
 from tunnelrelay.pages.page import Form
 from tunnelrelay.policy.rules import Refusal
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 Outcome = Literal["started", "ok", "denied", "failed"]
 """Sent to the provider; on into the app; not let in by the provider or the rules; anything else."""
@@ -54,11 +54,7 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: Form | None, f
     """
     what = classify(handoff.error, handoff.description)
     log.info(
-        "login declined by the provider: host=%s request_id=%s error=%r class=%s",
-        handoff.host,
-        request_id,
-        handoff.error,
-        what.page,
+        "login declined by the provider", host=handoff.host, request_id=request_id, error=handoff.error, page=what.page
     )
     page = pages.declined(
         what.page,
@@ -101,7 +97,7 @@ def provider_failed(
         path: Where the visitor wanted to go.
     """
     host, request_id, more = asking.host, asking.request_id, tuple(fields or ())
-    log.warning("login failed at the provider: host=%s request_id=%s reason=%s", host, request_id, error.detail)
+    log.warning("login failed at the provider", host=host, request_id=request_id, reason=error.detail)
     match error.kind:
         case "unreachable":
             page = pages.provider_unreachable(request_id=request_id, host=host, path=path, fields=more)

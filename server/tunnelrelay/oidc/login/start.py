@@ -4,13 +4,13 @@ Nothing is stored, so a flood of visitors costs no memory. What is asked of the 
 and from this module; a visitor's request adds nothing to it.
 """
 
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.authorize import authorization_url
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
@@ -35,7 +35,7 @@ from tunnelrelay.oidc.providers.provider import Providers
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Connection
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_CLEARED = 20
 """Stray login cookies removed by one answer; a sibling host may have planted more."""
@@ -113,7 +113,7 @@ class Starter:
         )
         self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **asking.about())
         # Anybody can cause one with every request; the access log has the exchange.
-        log.debug("login started: host=%s request_id=%s peer=%s", host, asking.request_id, asking.peer.host)
+        log.debug("login started", host=host, request_id=asking.request_id, peer=asking.peer.host)
         location = self._authorization_url(connection, metadata, transaction, wish)
         tidied = self._tidied(asking.cookie_values, host, now)
         return Ended(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")

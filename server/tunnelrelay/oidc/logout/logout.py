@@ -7,10 +7,10 @@ own is told in `provider_logout.py`.
 """
 
 import hmac
-import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.authorize import authorization_url
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.oidc.errors import ProviderError
@@ -38,7 +38,7 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import StoreError
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 LOGOUT_PATH = "/_tunnel/logout"
 SIGNED_OUT_PATH = "/_tunnel/signed-out"
@@ -99,13 +99,13 @@ class Logout:
         try:
             session = await self._session(asking)
         except StoreError as error:
-            log.warning("logout not done: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+            log.warning("logout failed, the store is away", host=asking.host, request_id=asking.request_id, error=error)
             return pages.busy(request_id=asking.request_id, host=asking.host)
         if session is None:
             return self._signed_out(asking.host)
         tokens = [value for name, value in fields if name == "token"]
         if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
-            log.warning("logout refused, the form's token is wrong: host=%s", asking.host)
+            log.warning("logout refused, wrong form token", host=asking.host)
             return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
         grant = await self._end(asking, session)
         return await self._leave(asking, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
@@ -147,12 +147,19 @@ class Logout:
         try:
             grant = await self._sessions.grant_of(session)
         except StoreError as error:
-            log.warning("a login's tokens not read: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+            log.warning(
+                "tokens of a session not read, the store is away",
+                host=asking.host,
+                request_id=asking.request_id,
+                error=error,
+            )
         try:
             await self._sessions.end(session.id_digest)
         except StoreError as error:
             # It is over here, this browser has lost its cookie, and the deletion is written when the store is back.
-            log.warning("logout written later: host=%s request_id=%s: %s", asking.host, asking.request_id, error)
+            log.warning(
+                "logout not written yet, the store is away", host=asking.host, request_id=asking.request_id, error=error
+            )
         return grant or Grant()
 
     async def _leave(self, asking: Asking, session: Session, grant: Grant, *, is_everywhere: bool) -> Reply:
@@ -191,7 +198,7 @@ class Logout:
             await self._providers.revoke(connection, metadata, refresh_token)
         except ProviderError as error:
             if error.kind == "unreachable":
-                log.info("a refresh token was not given back: connection=%s reason=%s", connection.id, error.detail)
+                log.info("refresh token not revoked at the provider", connection=connection.id, reason=error.detail)
 
     async def _metadata(self, connection: Connection) -> Metadata | None:
         """The provider's metadata; None when it cannot be had: signing out here does not need it."""

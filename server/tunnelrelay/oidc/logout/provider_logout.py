@@ -9,11 +9,11 @@ A session outlives its tunnel for a while, and may be of a tunnel at another rel
 for the agent: what is needed to check a token (issuer and client id) is in the session's row, and no secret is.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.base64url import unb64url
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
@@ -29,7 +29,7 @@ from tunnelrelay.policy.connections import without_client
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import Store, StoreError, Whose
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 FRONT_CHANNEL_PATH = "/_tunnel/frontchannel-logout"
 MAX_LOGOUT_TOKEN = 14 * 1024
@@ -93,7 +93,7 @@ class ProviderLogout:
                 clients = await self._clients(claimed, connection_id)
                 reasons = {client.connection_id: await self._end(client, tokens[0], claimed) for client in clients}
         except StoreError as error:
-            log.warning("back-channel logout not written: request_id=%s: %s", request_id, error)
+            log.warning("back-channel logout failed, the store is away", request_id=request_id, error=error)
             return Reply(503, (_NO_STORE, (b"Retry-After", b"5")))
         if "" in reasons.values():
             return Reply(200, (_NO_STORE,))
@@ -118,7 +118,7 @@ class ProviderLogout:
             try:
                 await self._end_framed(host, connection, issuers[0], sids[0])
             except (StoreError, ProviderError) as error:
-                log.warning("front-channel logout not done: host=%s: %s", host, error)
+                log.warning("front-channel logout failed, the store is away", host=host, error=error)
         return Reply(200, _FRAMED)
 
     async def _end_framed(self, host: str, connection: Connection, issuer: str, sid: str) -> None:
@@ -163,10 +163,10 @@ class ProviderLogout:
                 ),
             )
         except TokenInvalid as error:
-            log.info("logout token not accepted: connection=%s reason=%s", client.connection_id, error)
+            log.info("logout token not accepted", connection=client.connection_id, reason=error)
             return "token"
         except ProviderError as error:
-            log.warning("logout token not checked: connection=%s reason=%s", client.connection_id, error.detail)
+            log.warning("logout token not checked", connection=client.connection_id, reason=error.detail)
             return "provider"
         mark = sha256(f"logout token\0{client.connection_id}\0{said.token_id}".encode())
         if not await self._store.use_once(mark, said.expires_at + LEEWAY):

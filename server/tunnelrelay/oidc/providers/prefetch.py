@@ -4,16 +4,16 @@ A convenience, and so never a burden: an owner who binds tunnel after tunnel, ea
 two of these checks running, and a short line behind them. What is dropped here, the first visitor's login asks for.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.oidc.providers.provider import Providers
 from tunnelrelay.policy.rules import Connection
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_RUNNING = 2
 """Checks of one owner at once: a quarter of the calls that owner may have under way, the rest is for visitors."""
@@ -84,4 +84,4 @@ class WarmUps:
 
     async def _check(self, connection: Connection) -> None:
         for problem in await self._providers.check(connection):
-            log.warning("provider check issuer=%s problem=%s", connection.issuer, problem)
+            log.warning("provider check", issuer=connection.issuer, problem=problem)

@@ -4,11 +4,11 @@ What is known is kept in `known_providers.py`; what is sent and how answers are 
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, TypeVar
 
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
@@ -28,7 +28,7 @@ from tunnelrelay.oidc.providers.token_request import (
 from tunnelrelay.oidc.tokens.id_token import AlgorithmUnknown, Expected, ProviderChanged, check_id_token, check_userinfo
 from tunnelrelay.policy.rules import Connection
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 T = TypeVar("T")
 
 QUEUE_SECONDS = 8.0
@@ -217,7 +217,9 @@ class Providers:
             return check(*seen)
         except ProviderChanged as error:
             log.info(
-                "a token does not fit what is known of its provider: connection=%s reason=%s", connection.id, error
+                "token does not match the provider's cached documents, reading them again",
+                connection=connection.id,
+                reason=error,
             )
             # A stranger's word is no reason to doubt more than it is about: fewer calls can be caused by it.
             is_about_all = isinstance(error, AlgorithmUnknown) or rereads is not self._strangers(connection)

@@ -6,13 +6,13 @@ Read `Bearers.find` first: it runs for every request with a token and is one has
 Nothing is kept of tokens that were refused.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.keys.assertion import ASSERTION_SECONDS, AssertionSigner
@@ -28,7 +28,7 @@ from tunnelrelay.policy.bearer import admits
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 from tunnelrelay.policy.rules import Bearer, TokenIssuer
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 CHECKED_SECONDS = ASSERTION_SECONDS / 2
 """A token that was found good is not looked at again for so long. A key taken away at the issuer counts here after no
@@ -188,9 +188,7 @@ class Bearers:
         except TokenInvalid as error:
             return self._refused("bearer_invalid", str(error), host, peer, request_id, issuer)
         except ProviderError as error:
-            log.warning(
-                "a token cannot be checked: host=%s issuer=%s: %s", host, issuer.connection.issuer, error.detail
-            )
+            log.warning("access token not checked", host=host, issuer=issuer.connection.issuer, error=error.detail)
             return TokenRefused("provider_unreachable" if error.kind == "unreachable" else "provider_error", "")
         read = normalised(claims, issuer.connection)
         admitted = admits(issuer, read)

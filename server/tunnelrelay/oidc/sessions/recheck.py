@@ -12,12 +12,12 @@ answers mean, is in `refresh.py`.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.providers.known_providers import MAX_CALLS
@@ -30,7 +30,7 @@ from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import Store, StoreError
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 ASK_SECONDS = 15.0
 """For everything that is asked in one re-check."""
@@ -112,10 +112,10 @@ class Rechecks:
         except StoreError as error:
             # Sessions that are known go on without the store, and no longer than claims are believed: a disk that is
             # full must not keep a visitor signed in whom the provider has dropped.
-            log.warning("the store cannot tell of a session: host=%s: %s", session.host, error)
+            log.warning("session not re-checked, the store is away", host=session.host, error=error)
             self._not_now(session, "store_away")
         except Exception:
-            log.exception("a re-check failed: host=%s", session.host)
+            log.exception("session re-check failed", host=session.host)
             self._not_asked(session, "internal error")
 
     async def _take_turn(self, session: Session) -> None:
@@ -232,13 +232,13 @@ class Rechecks:
 
     def _not_asked(self, session: Session, detail: str) -> None:
         """The provider cannot be asked."""
-        log.warning("a session was not re-checked: host=%s reason=%s", session.host, detail)
+        log.warning("session not re-checked, provider unavailable", host=session.host, reason=detail)
         self._audit.record("session.refresh", reason="unreachable", **session.about())
         self._go_by_policy(session, "provider_unreachable")
 
     def _not_now(self, session: Session, reason: str) -> None:
         """The relay did not ask it: the visitor does not pay for that while claims are believed."""
-        log.info("a session was not re-checked, later: host=%s reason=%s", session.host, reason)
+        log.info("session re-check postponed", host=session.host, reason=reason)
         self._audit.record("session.refresh", reason=reason, **session.about())
         limit = _believed_until(session)
         if self._clock() < limit:

@@ -1,12 +1,12 @@
 """Which sessions are over before their time: those that ended here, and those that others ended in the store."""
 
-import logging
 from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.store.base import ENDED_SECONDS, Store, StoreError
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_ENDED = 20_000
 """Ended sessions remembered, so that a read that was under way when one ended cannot bring it back."""
@@ -58,7 +58,7 @@ class EndedSessions:
             ended = await self._store.ended_since(self._heard_at - OVERLAP_SECONDS)
         except StoreError as error:
             if not self._is_deaf:
-                log.warning("it is not known which sessions others have ended, will ask again: %s", error)
+                log.warning("polling session revocations failed, retrying", error=error)
             self._is_deaf = True
             return []
         self._is_deaf = False

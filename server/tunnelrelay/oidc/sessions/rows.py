@@ -1,17 +1,17 @@
 """Sessions as they lie in the store: rows, and the sealed records inside them. Reads and writes, decides nothing."""
 
-import logging
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.oidc.sessions.session import Grant, Record, sid_key
 from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import SessionRow, Store
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_SEALED = 48 * 1024
 """Bytes: claims, ID token and two more tokens at their limits are 30 KiB, a third more as text."""
@@ -94,6 +94,6 @@ class SessionRows:
     def _opened(self, row: SessionRow) -> Record | None:
         plain = self._ring.open(PURPOSE, row.key.hex(), row.sealed.decode("latin-1"), MAX_SEALED)
         if plain is None:
-            log.warning("a stored session cannot be opened: the key ring was replaced, or the row was changed")
+            log.warning("stored session cannot be decrypted", hint="the key ring was replaced, or the row was changed")
             return None
         return msgspec.msgpack.decode(plain, type=Record)

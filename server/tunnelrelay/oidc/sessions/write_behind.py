@@ -1,11 +1,11 @@
 """What sessions leave to be written to the store a moment later, so that no request waits for it."""
 
-import logging
 from collections.abc import Callable
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.store.base import Store, StoreError, Whose
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 
 class LateWrites:
@@ -45,11 +45,11 @@ class LateWrites:
                 if self._touched.get(id_digest) == at:
                     del self._touched[id_digest]
         except StoreError as error:
-            log.warning("sessions not written, will try again: %s", error)
+            log.warning("sessions not written, retrying", error=error)
 
     async def purge(self, now: float) -> None:
         """Cleans the store of what has expired."""
         try:
             await self._store.delete_expired(now)
         except StoreError as error:
-            log.warning("expired sessions not removed, will try again: %s", error)
+            log.warning("expired sessions not deleted, retrying", error=error)

@@ -5,12 +5,12 @@ the owner said about theirs is applied here, before anything is judged. Nothing 
 what the provider did not say.
 """
 
-import logging
 from collections.abc import Mapping
 
+from tunnelctl.eventlog import EventLog
 from tunnelrelay.policy.rules import Claims, Connection
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 GROUPS = "groups"
 """The claim that rules read."""
@@ -26,9 +26,9 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
         read["email_verified"] = verified
     if _is_overage(claims, connection.groups_claim):
         log.warning(
-            "the provider left the groups out of a token because there are too many, so there are none: issuer=%s; "
-            "hint: have it send only groups assigned to the app, or app roles (and name them with --oidc-groups-claim)",
-            connection.issuer,
+            "provider left the groups out of a token, there are too many",
+            issuer=connection.issuer,
+            hint="have it send only groups assigned to the app, or app roles (and name them with --oidc-groups-claim)",
         )
         read.pop(GROUPS, None)
     elif connection.groups_claim != GROUPS:
