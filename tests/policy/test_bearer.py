@@ -7,11 +7,11 @@ import pytest
 from tests.policy.making import NAVIGATE, ORIGIN, head, oidc, policy, problems
 from tests.support.every import every
 from tunnelctl.policy.fields import MAX_AUDIENCES, MAX_CLAIM_RULES, MAX_TOKEN_ISSUERS
+from tunnelctl.policy.shared_issuers import SHARED, SHARED_DOMAINS
 from tunnelctl.wire.messages import JwtSpec
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.bearer import admits, judge_token
 from tunnelrelay.policy.rules import Bearer, Policy, TokenIssuer
-from tunnelrelay.policy.shared_issuers import SHARED, SHARED_DOMAINS
 from tunnelrelay.policy.verdict import Allow, Deny, Unauthorized, judge
 
 GITHUB = "https://token.actions.githubusercontent.com"

@@ -8,7 +8,7 @@ from tunnelctl.policy.parse import build_policy
 from tunnelctl.wire.messages import JwtSpec
 
 JWT_ISSUER, JWT_AUDIENCE, JWT_CLAIM = "--jwt-issuer", "--jwt-audience", "--jwt-claim"
-ISSUER = "https://token.actions.githubusercontent.com"
+ISSUER = "https://tokens.acme.example"
 CI = ((JWT_ISSUER, "https://ci.acme.example"), (JWT_AUDIENCE, "a"))
 BEFORE = "needs --jwt-issuer ISSUER before it, to which it belongs"
 
@@ -84,3 +84,8 @@ def test_an_issuer_without_an_audience_of_its_own_is_refused(at) -> None:
 def test_what_is_given_twice_or_empty_is_refused(options, said) -> None:
     (problem,) = problems(jwt=options)
     assert problem.startswith(said)
+
+
+def test_an_issuer_that_signs_for_everybody_is_told_before_anything_is_dialled() -> None:
+    (problem,) = problems(jwt=asked(issuer="https://token.actions.githubusercontent.com", audience="a"))
+    assert problem.startswith("--jwt-claim: https://token.actions.githubusercontent.com signs for every workflow")

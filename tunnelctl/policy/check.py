@@ -1,7 +1,7 @@
 """What is wrong with a `PolicySpec`, told by setting: the same at the agent, before it dials, and at the relay.
 
-Judged by the spec alone. The relay knows more, and checks that beside this: which issuers it calls, which it has seen
-to sign for the whole world, which header fields are its own.
+Judged by the spec alone. The relay knows more, and checks that beside this: which issuers it calls, and which header
+fields are its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from tunnelctl.policy.fields import (
     PolicyField,
 )
 from tunnelctl.policy.named import is_named
+from tunnelctl.policy.shared_issuers import SHARED_DOMAINS, narrows, shared_issuer
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 
@@ -117,8 +118,35 @@ def _issuers(spec: PolicySpec) -> Iterator[str]:
         yield "an issuer is named twice"
 
 
+def _programs(spec: PolicySpec) -> Iterator[str]:
+    """Of a shared issuer everybody gets tokens for any audience, without the owner's client having a part in it."""
+    oidc = spec.oidc
+    shared = shared_issuer(oidc.issuer) if oidc is not None and oidc.bearer else None
+    if oidc is None or shared is None:
+        return
+    domains = {domain.strip().lower().removeprefix("@") for domain in oidc.allow_domains}
+    # Of claim rules one match is enough here: each by itself must be narrow.
+    by_claims = bool(oidc.allow_claims) and all(narrows((rule,), shared) for rule in oidc.allow_claims)
+    by_email = bool(oidc.allow_emails or domains) and not domains & SHARED_DOMAINS
+    if not (by_claims or by_email or (shared.groups and oidc.allow_groups)):
+        yield (
+            f"{oidc.issuer} signs tokens for {shared.who}, for any audience: to take tokens of it, say who may come "
+            f"in, with an e-mail or domain rule or a claim rule such as {shared.example}"
+        )
+
+
+def _token_claims(spec: PolicySpec) -> Iterator[str]:
+    for jwt in spec.jwt[:MAX_TOKEN_ISSUERS]:
+        shared = shared_issuer(jwt.issuer)
+        if shared is not None and not narrows(jwt.claims, shared):
+            text = f"{jwt.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
+            yield text + shared.example
+
+
 _RULES: tuple[tuple[str, Callable[[PolicySpec], Iterator[str]]], ...] = (
     ("basic_auth", _one_proof),
     ("oidc.request_params", _params),
+    ("oidc.bearer", _programs),
     ("jwt.issuer", _issuers),
+    ("jwt.claims", _token_claims),
 )

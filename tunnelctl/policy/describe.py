@@ -2,17 +2,8 @@
 
 from collections.abc import Iterable
 
+from tunnelctl.policy.shared_issuers import shared_issuer
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
-
-OPEN_TO_THE_WORLD = {
-    "https://accounts.google.com": "a Google account",
-    "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": "a personal Microsoft account",
-    "https://gitlab.com": "a GitLab.com account",
-    "https://appleid.apple.com": "an Apple account",
-    "https://www.facebook.com": "a Facebook account",
-    "https://www.linkedin.com/oauth": "a LinkedIn account",
-}
-"""Issuers where everybody can get an account: without a rule such a login lets everybody in, and the words say so."""
 
 
 def describe(policy: PolicySpec) -> str:
@@ -57,11 +48,11 @@ def _programs(jwt: JwtSpec) -> str:
 
 def _signed_in(oidc: OidcSpec) -> str:
     rules = _rules(oidc)
-    account = OPEN_TO_THE_WORLD.get(oidc.issuer.rstrip("/"))
+    shared = shared_issuer(oidc.issuer)
     if rules:
         return f"people who log in at {oidc.issuer} and {' and '.join(rules)}"
-    if account:
-        return f"anyone with {account}: no rule narrows it"
+    if shared is not None and shared.account:
+        return f"anyone with {shared.account}: no rule narrows it"
     return f"anyone who can log in at {oidc.issuer}"
 
 

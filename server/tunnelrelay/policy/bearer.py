@@ -6,14 +6,11 @@ asked of a token's claims once they are believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from tunnelctl.policy.fields import MAX_TOKEN_ISSUERS
-from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
-from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.messages import JwtSpec, PolicySpec
 from tunnelrelay.model import RequestKind
-from tunnelrelay.policy.connections import digest, rules_of, without_client
+from tunnelrelay.policy.connections import digest, without_client
 from tunnelrelay.policy.rules import (
     Bearer,
     Claims,
@@ -23,23 +20,11 @@ from tunnelrelay.policy.rules import (
     claim_texts,
     verified_email,
 )
-from tunnelrelay.policy.shared_issuers import SHARED_DOMAINS, narrows, shared_issuer
 from tunnelrelay.policy.verdict import Allow, Deny, Unauthorized, Verdict, network_allows
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
     from tunnelrelay.policy.rules import Policy
-
-
-def bearer_problems(spec: PolicySpec) -> Iterator[Problem]:
-    """Yields which issuers sign for so many that the rules would let strangers in."""
-    if spec.oidc is not None and spec.oidc.bearer:
-        yield from _too_wide_for_programs(spec.oidc)
-    for jwt in spec.jwt[:MAX_TOKEN_ISSUERS]:
-        shared = shared_issuer(jwt.issuer)
-        if shared is not None and not narrows(jwt.claims, shared):
-            text = f"{jwt.issuer} signs for {shared.who}: say whose tokens you mean with a claim rule such as "
-            yield Problem("jwt.claims", text + shared.example)
 
 
 def compile_bearer(spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes) -> Bearer | None:
@@ -100,23 +85,6 @@ def _compile_issuer(spec: JwtSpec, *, owner: str, key: bytes) -> TokenIssuer:
         audiences=frozenset({spec.audience}),
         claims=tuple((name, frozenset(texts)) for name, texts in sorted(values.items())),
     )
-
-
-def _too_wide_for_programs(spec: OidcSpec) -> Iterator[Problem]:
-    """Of a shared issuer everybody gets tokens for any audience, without the owner's client having a part in it."""
-    shared, rules = shared_issuer(spec.issuer), rules_of(spec)
-    if shared is None:
-        return
-    # Of claim rules one match is enough here: each by itself must be narrow.
-    by_claims = bool(rules.claims) and all(narrows((rule,), shared) for rule in rules.claims)
-    by_email = bool(rules.emails or rules.domains) and not rules.domains & SHARED_DOMAINS
-    if by_claims or by_email or (shared.groups and rules.groups):
-        return
-    text = (
-        f"{spec.issuer} signs tokens for {shared.who}, for any audience: to take tokens of it, say who may come in, "
-        f"with an e-mail or domain rule or a claim rule such as {shared.example}"
-    )
-    yield Problem("oidc.bearer", text)
 
 
 def _canonical(issuer: TokenIssuer) -> list[str]:

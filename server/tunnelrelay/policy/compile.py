@@ -17,7 +17,7 @@ from tunnelctl.policy.fields import MIN_LOCAL_RECHECK, MIN_RECHECK
 from tunnelctl.policy.values import host_header
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem, joined
-from tunnelrelay.policy.bearer import bearer_problems, compile_bearer
+from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import (
     RefusesIssuer,
     calls_any,
@@ -107,7 +107,6 @@ def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssu
         yield from origin_problems(spec.oidc)
     for jwt in spec.jwt:
         yield from issuer_problems(jwt.issuer, "jwt.issuer", refuses_issuer)
-    yield from bearer_problems(spec)
     yield from request_edit_problems(spec.request_headers)
     yield from response_edit_problems(spec.response_headers)
     if spec.host_header == "rewrite" and (text := host_header(_host_sent(spec, upstream) or "")):

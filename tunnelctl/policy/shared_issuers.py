@@ -20,6 +20,7 @@ class SharedIssuer:
         example: A rule that narrows.
         groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
         sub_begins: How a `sub` begins that names one customer, where customers choose what theirs is made of.
+        account: What lets a person log in there, as a sentence says it; "" where people do not log in.
     """
 
     who: str
@@ -27,12 +28,19 @@ class SharedIssuer:
     example: str
     groups: bool = False
     sub_begins: tuple[str, ...] = ("",)
+    account: str = ""
 
 
 def _shared(
-    who: str, claims: str, example: str, *, groups: bool = False, sub_begins: tuple[str, ...] = ("",)
+    who: str,
+    claims: str,
+    example: str,
+    *,
+    groups: bool = False,
+    sub_begins: tuple[str, ...] = ("",),
+    account: str = "",
 ) -> SharedIssuer:
-    return SharedIssuer(who, frozenset(claims.split()), example, groups, sub_begins)
+    return SharedIssuer(who, frozenset(claims.split()), example, groups, sub_begins, account)
 
 
 _GITHUB = "repository repository_id repository_owner repository_owner_id workflow_ref enterprise_id sub"
@@ -49,13 +57,20 @@ SHARED: dict[str, SharedIssuer] = {
         sub_begins=_GITHUB_SUBS,
     ),
     "https://gitlab.com": _shared(
-        "every account and every CI job on GitLab.com", _GITLAB, "project_path=GROUP/PROJECT", groups=True
+        "every account and every CI job on GitLab.com",
+        _GITLAB,
+        "project_path=GROUP/PROJECT",
+        groups=True,
+        account="a GitLab.com account",
     ),
     "https://accounts.google.com": _shared(
-        "every Google account and every service account", "sub hd email", "email=bot@acme.iam.gserviceaccount.com"
+        "every Google account and every service account",
+        "sub hd email",
+        "email=bot@acme.iam.gserviceaccount.com",
+        account="a Google account",
     ),
     "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": _shared(
-        "every personal Microsoft account", "sub oid", _ANYBODY
+        "every personal Microsoft account", "sub oid", _ANYBODY, account="a personal Microsoft account"
     ),
     "https://agent.buildkite.com": _shared(
         "every pipeline on Buildkite", "organization_slug organization_id pipeline_id sub", "organization_slug=ACME"
@@ -69,19 +84,21 @@ SHARED: dict[str, SharedIssuer] = {
     "https://oidc.codefresh.io": _shared("every pipeline on Codefresh", "account_id pipeline_id sub", "account_id=ID"),
     "https://oauth2.sigstore.dev/auth": _shared("everybody who signs with Sigstore", "sub email", _ANYBODY),
     "https://cognito-identity.amazonaws.com": _shared("every Amazon Cognito identity pool", "sub", _ANYBODY),
-    "https://appleid.apple.com": _shared("every Apple account", "sub email", _ANYBODY),
+    "https://appleid.apple.com": _shared("every Apple account", "sub email", _ANYBODY, account="an Apple account"),
     "https://login.salesforce.com": _shared(
         "every Salesforce organisation", "organization_id sub", "organization_id=ID"
     ),
     "https://slack.com": _shared("every Slack workspace", "https://slack.com/team_id sub", _ANYBODY),
-    "https://www.facebook.com": _shared("every Facebook account", "sub", _ANYBODY),
+    "https://www.facebook.com": _shared("every Facebook account", "sub", _ANYBODY, account="a Facebook account"),
     "https://limited.facebook.com": _shared("every Facebook account", "sub", _ANYBODY),
-    "https://www.linkedin.com/oauth": _shared("every LinkedIn account", "sub email", _ANYBODY),
-    "https://discord.com": _shared("every Discord account", "sub", _ANYBODY),
-    "https://id.twitch.tv/oauth2": _shared("every Twitch account", "sub", _ANYBODY),
-    "https://access.line.me": _shared("every LINE account", "sub", _ANYBODY),
-    "https://kauth.kakao.com": _shared("every Kakao account", "sub", _ANYBODY),
-    "https://api.login.yahoo.com": _shared("every Yahoo account", "sub email", _ANYBODY),
+    "https://www.linkedin.com/oauth": _shared(
+        "every LinkedIn account", "sub email", _ANYBODY, account="a LinkedIn account"
+    ),
+    "https://discord.com": _shared("every Discord account", "sub", _ANYBODY, account="a Discord account"),
+    "https://id.twitch.tv/oauth2": _shared("every Twitch account", "sub", _ANYBODY, account="a Twitch account"),
+    "https://access.line.me": _shared("every LINE account", "sub", _ANYBODY, account="a LINE account"),
+    "https://kauth.kakao.com": _shared("every Kakao account", "sub", _ANYBODY, account="a Kakao account"),
+    "https://api.login.yahoo.com": _shared("every Yahoo account", "sub email", _ANYBODY, account="a Yahoo account"),
 }
 """By issuer, without a slash at its end."""
 
