@@ -1,7 +1,6 @@
 """`tunnel api`: everything an administrator does in the dashboard, as commands. Answers on stdout, talk on stderr.
 
-The commands are made from `api_table` when they are called; what they send is made by `api_fields`, sent by
-`api_client`.
+`api_schema` makes the commands from the API's schema, `api_fields` makes what they send, `api_client` sends it.
 """
 
 import json
@@ -16,7 +15,7 @@ import click
 
 from tunnelctl.cli.api_access import ACCESS, access_of, keep_access, open_api, warn_of_literal
 from tunnelctl.cli.api_fields import Field, FieldInvalid, body_of, parse_object, query_of
-from tunnelctl.cli.api_table import GROUPS, Group, Operation
+from tunnelctl.cli.api_schema import Group, Operation, groups
 from tunnelctl.cli.api_view import table
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flags import with_options
@@ -55,7 +54,7 @@ _HINTS = {
 
 
 class Folder(click.Group):
-    """A group of the table: what is below a name, made when it is asked for.
+    """What is below a name, made when it is asked for.
 
     Args:
         path: The names that lead here.
@@ -66,7 +65,7 @@ class Folder(click.Group):
         self._path = path
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names below, in the order of the table."""
+        """The names below, in the order of the schema."""
         return list(dict.fromkeys(name for name, _ in self._below()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -81,7 +80,7 @@ class Folder(click.Group):
 
     def _below(self) -> Iterator[tuple[str, Group | Operation]]:
         here = self._path[1:]
-        for group in GROUPS:
+        for group in groups():
             names = tuple(group.name.split())
             if names == here:
                 yield from ((operation.verb, operation) for operation in group.operations)

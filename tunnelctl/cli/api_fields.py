@@ -53,16 +53,6 @@ class Field:
         return self.kind in ("list", "pairs", "claims", "objects", "secrets")
 
 
-def text(name: str, words: str) -> Field:
-    """A field of plain text."""
-    return Field(name, "text", words)
-
-
-def many(name: str, words: str) -> Field:
-    """A list of texts."""
-    return Field(name, "list", words)
-
-
 def body_of(fields: Iterable[Field], given: Mapping[str, Any], read: ReadSecret) -> dict[str, Any]:
     """The JSON object that the flags make. What was not given is not in it, so that a change leaves it as it is.
 

@@ -75,8 +75,9 @@ class NewApiKey(Given):
     owner_id: Reference | None = None
     """The user it is to speak for; administrators may name another than themselves."""
     scopes: Scopes = [EVERYTHING]
-    """What it may do; never more than its user."""
+    """What it may do, as `edges:read`; `*` for everything that its user may."""
     expires_at: GivenTime | None = None
+    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 
 class ApiKeyChange(Given):

@@ -57,6 +57,7 @@ class NewTunnelGroup(Given):
     """A group to make."""
 
     labels: Annotated[Labels, Field(min_length=1)]
+    """Labels that its tunnels carry."""
     description: Description = ""
     metadata: Metadata = ""
     owner: Owner | None = None
@@ -66,6 +67,7 @@ class TunnelGroupChange(Given):
     """What is absent stays as it is; so do labels when there are none in the object."""
 
     labels: Labels = {}
+    """Labels that its tunnels carry; those given are all there are."""
     description: Description = ""
     metadata: Metadata = ""
 

@@ -71,8 +71,9 @@ class NewCredential(Given):
     owner_id: Reference | None = None
     """The user whose owner it is for; administrators may name another than themselves."""
     owner: Owner | None = None
-    """The same, by the owner's name."""
+    """Whose tunnels its agents open; administrators may name another than their own."""
     expires_at: GivenTime | None = None
+    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 
 class CredentialChange(Given):
@@ -81,8 +82,9 @@ class CredentialChange(Given):
     description: Description = ""
     metadata: Metadata = ""
     acl: Acl = []
+    """What it may bind; empty for everything."""
     expires_at: GivenTime | None = None
-    """Null takes the expiry away."""
+    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 
 def _shown(links: Links, row: Token, text: str | None = None) -> Credential:

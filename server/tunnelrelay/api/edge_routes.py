@@ -82,14 +82,18 @@ class NewRoute(Modules):
     """The route to make."""
 
     match_type: MatchType
+    """How `match` is meant."""
     match: Match
+    """Which paths it is for."""
 
 
 class RouteChange(Modules):
     """What is absent, null or an empty match stays as it is."""
 
     match_type: MaybeMatchType = ""
+    """How `match` is meant."""
     match: MaybeMatch = ""
+    """Which paths it is for."""
 
 
 def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRouter:

@@ -26,8 +26,11 @@ class IpRestriction(Given):
     """Where visitors may come from: in a network of `allow` (or anywhere, when it is empty), and in none of `deny`."""
 
     enabled: bool = True
+    """Whether it is in force."""
     allow: Networks = []
+    """Networks that visitors may come from."""
     deny: Networks = []
+    """Networks that they may not come from."""
     ip_policy_ids: _Policies = []
     ip_policies: _Policies = []
 
@@ -46,9 +49,11 @@ class Headers(Given):
     """Header fields to add and to remove, on their way to the app or back."""
 
     enabled: bool = True
+    """Whether it is in force."""
     add: Annotated[dict[HeaderName, HeaderValue | None], Field(max_length=MAX_LIST)] = {}
-    """Values are sealed and never shown. Null keeps the value that a field of this name has."""
+    """Header fields to add. Values are sealed and never shown. Null keeps the value that a field of this name has."""
     remove: Annotated[list[HeaderName], Field(max_length=MAX_LIST)] = []
+    """Names of header fields to remove."""
     has_value: SkipJsonSchema[Annotated[dict[HeaderName, bool], Field(max_length=MAX_LIST)]] = {}
     """As answers have it, so that they can be sent back. It changes nothing."""
 
@@ -83,7 +88,9 @@ class Jwt(Given):
     """Tokens of programs, besides or instead of people's logins."""
 
     enabled: bool = True
+    """Whether it is in force."""
     issuers: Annotated[list[JwtIssuer], Field(min_length=1, max_length=8)]
+    """Issuers whose tokens open: `{"issuer": …, "audience": …, "claims": […]}`."""
 
 
 class ShownJwtClaim(Shown):
@@ -112,6 +119,7 @@ class BasicAuth(Given):
     """Passwords, any of which opens. ngrok's edges have no such module."""
 
     enabled: bool = True
+    """Whether it is in force."""
     credentials: Annotated[list[Pair], Field(min_length=1, max_length=MAX_LIST)]
     """`user:password`, a password of 8 to 128 characters. Never shown."""
 
@@ -128,6 +136,7 @@ class Backend(Given):
     """Who serves."""
 
     enabled: bool = True
+    """Whether it is in force."""
     backend_id: Reference | None = None
     """A tunnel group; without one, the tunnels that join this very edge (`edge=edghts_…`)."""
     sticky: bool = False

@@ -28,7 +28,9 @@ def _no_prefix(value: Any) -> Any:
 
 COOKIE_PREFIXES = ("", "ngrok.")
 """What ngrok's clients send when nobody has chosen one."""
-CookiePrefix = Annotated[str, BeforeValidator(_no_prefix), Field(json_schema_extra={"enum": list(COOKIE_PREFIXES)})]
+CookiePrefix = Annotated[
+    str, BeforeValidator(_no_prefix), Field(json_schema_extra={"enum": list(COOKIE_PREFIXES), "deprecated": True})
+]
 
 
 class Claim(Given):
@@ -42,37 +44,43 @@ class OidcModule(Given):
     """Who signs visitors in, and who of them is let in. Without rules: everybody the provider knows."""
 
     enabled: bool = True
+    """Whether it is in force."""
     options_passthrough: bool = False
     """CORS preflights need no login."""
     cookie_prefix: CookiePrefix = ""
     """There is nothing to choose here: empty."""
     inactivity_timeout: Seconds = 0
-    """A login unused for this long is over; 0 for the default, an hour."""
+    """Seconds until an unused login is over; 0 for the default, an hour."""
     maximum_duration: Seconds = 0
-    """A login this old is over; 0 for the default, eight hours."""
+    """Seconds until any login is over; 0 for the default, eight hours."""
     issuer: Filled
     """The provider's issuer URL; or `@name` for one that an administrator has set up, which then has the client too."""
     client_id: Line = ""
+    """Client id at the provider."""
     client_secret: Secret | None = None
-    """Kept as it is when it is not given and issuer and client id stay the same. Never shown."""
+    """Client secret at the provider, never shown. Not given, it is kept while issuer and client id stay the same."""
     scopes: Texts = []
+    """Scopes to ask for besides openid, profile and email."""
     allow_emails: Rules = []
     """Verified addresses that are let in."""
     allow_domains: Rules = []
     """Domains of verified addresses that are let in."""
     allow_groups: Rules = []
+    """Groups whose members are let in."""
     allow_claims: Annotated[list[Claim], Field(max_length=MAX_LIST)] = []
-    """One of them is enough."""
+    """Claims whose holders are let in; one of them is enough."""
     auth_check_interval: Seconds = _DEFAULT.recheck_seconds
-    """The provider is asked again who a visitor is this often; 0 for never."""
+    """Seconds until the provider is asked again who a visitor is; 0 for never."""
     on_recheck_error: OnError = "keep"
     """What becomes of a visitor when the provider cannot be asked."""
     groups_claim: Line = _DEFAULT.groups_claim
+    """Claim that lists a visitor's groups; dots lead into objects."""
     email_verified: Verified = "claim"
     """When an address counts as verified."""
     request_params: Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)] = {}
     """Added to the authorization request: `acr_values`, `prompt`, `max_age` and the like."""
     require_acr: Texts = []
+    """Take only logins that the provider's acr claim calls one of these."""
     callback: Callback = "relay"
     """Where the provider sends visitors back to."""
     bearer: Annotated[list[Line], Field(max_length=MAX_LIST)] = []

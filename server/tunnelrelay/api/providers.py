@@ -77,12 +77,17 @@ class _Settings(Given):
     description: Description = ""
     metadata: Metadata = ""
     client_secret: Secret = ""
-    """Never shown."""
+    """Client secret at the provider, never shown."""
     scopes: Texts = []
+    """Scopes to ask for besides openid, profile and email."""
     groups_claim: Line = "groups"
+    """Claim that lists a visitor's groups; dots lead into objects."""
     email_verified: Verified = "claim"
+    """When an address counts as verified."""
     request_params: Params = {}
+    """Added to the authorization request."""
     callback: CallbackKind = "relay"
+    """Where the provider sends visitors back to."""
     owners: Owners = []
     """Who may name it; empty for everybody."""
 
@@ -91,15 +96,20 @@ class NewProvider(_Settings):
     """A provider to set up."""
 
     name: Name
+    """What owners name it by, behind an `@`."""
     issuer: Filled
+    """Issuer URL."""
     client_id: Filled
+    """Client id at the provider."""
 
 
 class ProviderChange(_Settings):
     """What is absent stays as it is. A secret is kept for the same issuer and client id only."""
 
     issuer: Filled = "-"
+    """Issuer URL."""
     client_id: Filled = "-"
+    """Client id at the provider."""
 
 
 _OF_SETTINGS = frozenset(ProviderSettings.__struct_fields__)

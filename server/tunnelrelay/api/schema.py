@@ -37,6 +37,24 @@ Everything an administrator or member can do in the dashboard. Resources that ng
 field names. A member's key sees and changes what his owner owns; everything else does not exist for it."""
 
 
+TAGS = {
+    "https_edges": "Durable endpoints that tunnels join.",
+    "https_edge_routes": "The route of an edge, which has its modules.",
+    "https_edge_route_modules": "What guards an edge, and who serves it.",
+    "tunnel_group_backends": "Tunnels that carry the same labels.",
+    "reserved_domains": "Host names that are yours.",
+    "endpoints": "What answers at this moment: edges, and what agents serve.",
+    "tunnels": "What agents serve at this moment.",
+    "tunnel_sessions": "Agents that are connected.",
+    "credentials": "Authtokens of agents.",
+    "api_keys": "Keys for this API.",
+    "providers": "OpenID providers that owners name as `@name`.",
+    "users": "Who may sign in and own keys.",
+    "application_sessions": "Logins of visitors.",
+    "traffic": "The last requests of visitors.",
+    "audit": "What happened, and who did it.",
+}
+"""What each kind of resource is."""
 CACHE_CONTROL = "public, max-age=3600"
 """Of the schema: it says the same to everybody, and changes with the relay's release only."""
 
@@ -82,6 +100,7 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
         version=__version__,
         openapi_version="3.1.0",
         description=DESCRIPTION,
+        tags=[{"name": name, "description": words} for name, words in TAGS.items()],
         routes=app.routes,
         servers=[{"url": base} for base in base_urls(address).values()],
     )

@@ -61,7 +61,9 @@ class TrafficQuery(BaseModel):
     status: Annotated[int, Field(ge=1, le=5), BeforeValidator(digits)] | None = None
     """Only answers of this class: 4 for 400 to 499."""
     verdict: Verdict | None = None
+    """Only those that came in, were kept out, and so on."""
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 100
+    """Items of one answer."""
 
 
 def _shown(row: TrafficRow) -> Request:

@@ -201,7 +201,7 @@ def routes(services: Services) -> APIRouter:
         tunnels.stop_session(call.actor, id, is_restart=True)
         return Done()
 
-    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], **needs("edges:read"))
+    @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], deprecated=True, **needs("edges:read"))
     async def update_tunnel_session(call: Calling, id: Id) -> Done:
         """Always refused: agents are updated by who installed them."""
         tunnels.session(call.actor, id)

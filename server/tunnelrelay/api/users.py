@@ -68,19 +68,27 @@ class NewUser(Given):
     """A user to add."""
 
     name: Name
+    """For people."""
     role: Role = "member"
+    """Whether they see and change everything, or what their owner owns."""
     owner: Owner | None = None
+    """Whose things a member sees and changes; null for your own owner."""
     email: Email = ""
+    """E-mail address."""
 
 
 class UserChange(Given):
     """What is absent stays as it is."""
 
     name: Name = "-"
+    """For people."""
     role: Role = "member"
+    """Whether they see and change everything, or what their owner owns."""
     owner: Owner = "-"
     email: Email = ""
+    """E-mail address."""
     disabled: bool = False
+    """Whether they are locked out."""
 
 
 class Invitation(Shown):

@@ -49,7 +49,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Seconds = Annotated[int, Field(ge=0, le=31_536_000, description="Seconds."), BeforeValidator(_whole)]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000), BeforeValidator(_whole)]
 
 T = TypeVar("T")
 

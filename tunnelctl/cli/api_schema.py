@@ -1,0 +1,209 @@
+"""The commands of `tunnel api`, made from the API's own schema, which is packaged as `openapi.json`.
+
+Group, verb, path, fields, help and what is secret come from the schema; here stand only the names of ngrok's commands
+that its resources do not have. `python -m tests.docs.openapi --write` writes the file, and a test holds it to the
+relay's schema. It is read when a command of `tunnel api` is looked for, not before.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from tunnelctl.cli.api_fields import Field, Kind
+
+Schema = Mapping[str, Any]
+
+GROUPS = {
+    "https_edges": "edges https",
+    "https_edge_routes": "edges https-routes",
+    "tunnel_group_backends": "backends tunnel-group",
+    "application_sessions": "sessions",
+}
+"""Tag of the schema -> group, where it is not the tag with hyphens."""
+MODULES = "https_edge_route_modules"
+"""Tag of the modules of a route; each module is a group."""
+VERBS = {
+    "test_https_edge_oidc": "test-oidc",
+    "get_me": "me",
+    "create_invitation": "invite",
+    "delete_application_session": "revoke",
+}
+"""Operation id -> verb, where it is not the first word."""
+NEVER_NULL = frozenset({"owner", "owner_id"})
+"""Fields whose null only stands for "not given". An empty value, as of an unset variable, is sent and refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One command.
+
+    Attributes:
+        group: What is typed before the verb, subgroups after blanks: `edges https`.
+        verb: What is typed.
+        method: Of the request.
+        path: In the API; what stands in braces is typed as an argument.
+        words: What it does.
+        body: Fields of the JSON that is sent.
+        query: Fields of the query.
+    """
+
+    group: str
+    verb: str
+    method: str
+    path: str
+    words: str
+    body: tuple[Field, ...] = ()
+    query: tuple[Field, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the ids in the path, in order."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the list it gives can go on in further answers."""
+        return any(field.name == "before_id" for field in self.query)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands about one kind of thing.
+
+    Attributes:
+        name: What is typed, subgroups after blanks: `edges https`.
+        words: What it is, in one line.
+    """
+
+    name: str
+    words: str
+    operations: tuple[Operation, ...]
+
+
+@functools.cache
+def groups() -> tuple[Group, ...]:
+    """Every group, in the order of the schema."""
+    return ApiSchema(msgspec.json.decode(resources.files("tunnelctl.cli").joinpath("openapi.json").read_bytes())).groups
+
+
+class ApiSchema:
+    """An OpenAPI document, read as commands.
+
+    Attributes:
+        groups: In the order of the document.
+    """
+
+    def __init__(self, document: Schema) -> None:
+        self._schemas: Schema = document["components"]["schemas"]
+        tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+        found: dict[str, list[Operation]] = {}
+        words: dict[str, str] = {}
+        for path, methods in document["paths"].items():
+            for method, told in methods.items():
+                if told.get("deprecated"):
+                    continue
+                tag = told["tags"][0]
+                name = _group_name(tag, path)
+                found.setdefault(name, []).append(self._operation(name, method.upper(), path, told))
+                if tag != MODULES:
+                    words[name] = tags[tag]
+                elif body := self._body(told):  # what a module is, its object says
+                    words[name] = _line(self._resolve(body)["description"])
+        self.groups = tuple(Group(name, words[name], tuple(operations)) for name, operations in found.items())
+
+    def _operation(self, group: str, method: str, path: str, told: Schema) -> Operation:
+        body = self._body(told)
+        return Operation(
+            group=group,
+            verb=VERBS.get(told["operationId"], told["operationId"].partition("_")[0]),
+            method=method,
+            path=path,
+            words=_line(told["description"]),
+            body=tuple(self._fields(body)) if body else (),
+            query=tuple(
+                self._field(each["name"], each["schema"] | {"description": each.get("description", "")})
+                for each in told.get("parameters", ())
+                if each["in"] == "query"
+            ),
+        )
+
+    def _body(self, told: Schema) -> Schema | None:
+        content: Schema = told.get("requestBody", {}).get("content", {})
+        schema: Schema | None = content["application/json"]["schema"] if content else None
+        return schema
+
+    def _fields(self, part: Schema, prefix: str = "") -> Iterator[Field]:
+        """The fields of an object, those of objects in it under their dotted names."""
+        for name, inner in self._resolve(part).get("properties", {}).items():
+            whole = self._resolve(inner)
+            if whole.get("properties"):
+                yield from self._fields(whole, f"{prefix}{name}.")
+            elif _is_offered(whole):
+                yield self._field(prefix + name, inner)
+
+    def _field(self, name: str, part: Schema) -> Field:
+        whole = self._resolve(part)
+        kind = self._kind(name.rpartition(".")[2], whole)
+        words = [whole.get("description", "")]
+        if choices := [choice for choice in whole.get("enum", ()) if choice]:
+            words.append(f"One of: {', '.join(choices)}.")
+        if kind in ("secret", "secrets"):
+            words.append("Give it as env:NAME, file:PATH, - or itself.")
+        if kind == "nullable":
+            words.append("Empty for null.")
+        return Field(name, kind, " ".join(filter(None, words)))
+
+    def _kind(self, name: str, whole: Schema) -> Kind:
+        match whole.get("type"):
+            case "array":
+                return self._list_kind(self._resolve(whole["items"]))
+            case "object":
+                return "pairs"
+            case "boolean":
+                return "switch"
+            case "integer":
+                return "number"
+        if whole.get("writeOnly"):
+            return "secret"
+        return "nullable" if whole.get("nullable") and name not in NEVER_NULL else "text"
+
+    def _list_kind(self, items: Schema) -> Kind:
+        if items.get("writeOnly"):
+            return "secrets"
+        if items.get("type") == "object":
+            return "claims" if items["properties"].keys() == {"name", "value"} else "objects"
+        return "list"
+
+    def _resolve(self, part: Schema) -> Schema:
+        """A schema without references; `nullable` when it is a choice between another and null."""
+        if "$ref" in part:
+            return self._resolve(self._schemas[part["$ref"].rpartition("/")[2]])
+        choices = [choice for choice in part.get("anyOf", ()) if choice != {"type": "null"}]
+        if not choices:
+            return part
+        rest = {name: value for name, value in part.items() if name != "anyOf"}
+        return {**self._resolve(choices[0]), **rest, "nullable": len(choices) < len(part["anyOf"])}
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _group_name(tag: str, path: str) -> str:
+    if tag == MODULES:
+        return f"edge-modules https-edge-route-{path.rpartition('/')[2].replace('_', '-')}"
+    return GROUPS.get(tag, tag.replace("_", "-"))
+
+
+def _is_offered(part: Schema) -> bool:
+    """Whether a field is more than a place that ngrok's clients leave empty."""
+    return (
+        part.get("type") != "null"
+        and 0 not in (part.get("maxItems"), part.get("maxLength"))
+        and not part.get("deprecated")
+    )
