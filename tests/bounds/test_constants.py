@@ -49,11 +49,11 @@ BY_REASON = {
         tunnelrelay.ingress.ingress: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
         tunnelrelay.services.provider_directory: MAX_SEALED
-        tunnelrelay.services.credentials: MAX_EXPIRY MAX_RULES
+        tunnelrelay.services.credentials: MAX_RULES
         tunnelrelay.services.dashboard_login: MAX_SECONDS
         tunnelrelay.services.edge_policy: MAX_SECRETS MAX_SEALED
         tunnelrelay.services.edge_settings: MAX_SETTINGS
-        tunnelrelay.services.service_base: MAX_VALUE
+        tunnelrelay.services.service_base: MAX_VALUE MAX_EXPIRY
         tunnelrelay.services.providers: MAX_OWNERS MAX_SECRET
         tunnelrelay.services.sign_in_rows: MAX_SECONDS MAX_AGENT MAX_PEER
         tunnelrelay.services.users: MAX_NAME MAX_EMAIL

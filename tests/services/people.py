@@ -60,7 +60,7 @@ class Office:
             clock=self.clock,
             cool_seconds=COOL,
         )
-        self.users = Users.on(self.ground)
+        self.users = Users(self.ground)
         self.keys = ApiKeys(self.ground)
         self.sign_ins = SignIns(self.ground, self.keys, monotonic=self.clock)
         self.credentials = Credentials(self.ground, self._revoke, self._reread)

@@ -158,7 +158,7 @@ async def test_row142_who_is_no_administrator_any_more_does_not_keep_what_admini
     assert member.owner != admin.owner
     assert await scene.office.credentials.page(member) == []
     with pytest.raises(ManageError) as refused:
-        await scene.office.credentials.revoke(member, token.id)
+        await scene.office.credentials.delete(member, token.id)
     assert refused.value.kind is Kind.MISSING
 
 

@@ -160,7 +160,7 @@ async def test_row138_keys_are_their_user_s_also_among_people_of_one_owner(offic
     ann, bob = await office.actor("ann"), await office.actor("bob")
     row, _ = await office.keys.create(ann)
 
-    assert await office.keys.page(bob) == await office.keys.page(bob, user_id=ann.user_id) == []
+    assert await office.keys.page(bob) == await office.keys.page(bob, owner=ann.owner) == []
     for attempt in (
         office.keys.get(bob, row.id),
         office.keys.update(bob, row.id, description="x"),
@@ -183,7 +183,6 @@ async def test_an_administrator_makes_and_sees_keys_of_others(office: Office) ->
     row, text = await office.keys.create(admin, user_id=ann.user_id)
 
     assert row in await office.keys.page(admin)
-    assert await office.keys.page(admin, user_id=admin.user_id) == []
     actor = await office.keys.authenticate(text, PEER, "r")
     assert actor is not None
     assert (actor.user_id, actor.is_admin) == (ann.user_id, False)

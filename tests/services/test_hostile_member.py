@@ -32,7 +32,6 @@ BY_ID: dict[str, Try] = {
     "api_keys.delete": lambda o, who, ids: o.keys.delete(who, ids["key"]),
     "credentials.get": lambda o, who, ids: o.credentials.get(who, ids["token"]),
     "credentials.update": lambda o, who, ids: o.credentials.update(who, ids["token"], acl=()),
-    "credentials.revoke": lambda o, who, ids: o.credentials.revoke(who, ids["token"]),
     "credentials.delete": lambda o, who, ids: o.credentials.delete(who, ids["token"]),
     "domains.get": lambda o, who, ids: o.domains.get(who, ids["domain"]),
     "domains.update": lambda o, who, ids: o.domains.update(who, ids["domain"], description="mine"),
@@ -58,7 +57,7 @@ FORBIDDEN: dict[str, Try] = {
 
 LISTS: dict[str, Try] = {
     "users.page": lambda o, who, ids: o.users.page(who, owner="red"),
-    "api_keys.page": lambda o, who, ids: o.keys.page(who, user_id=ids["user"]),
+    "api_keys.page": lambda o, who, ids: o.keys.page(who, owner="red"),
     "credentials.page": lambda o, who, ids: o.credentials.page(who, owner="red"),
     "domains.page": lambda o, who, ids: o.domains.page(who, owner="red"),
     "logins.page": lambda o, who, ids: o.logins.page(who, host="red.tun.example"),

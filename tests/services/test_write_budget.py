@@ -26,7 +26,7 @@ async def test_a_user_who_changes_without_end_is_slowed_down_and_others_are_not(
     token, _ = await managed.services.credentials.create(ANN)
 
     with pytest.raises(ManageError) as refused:
-        await managed.services.credentials.revoke(ANN, token.id)
+        await managed.services.credentials.delete(ANN, token.id)
     await managed.services.credentials.create(BOB)
 
     assert (refused.value.kind, refused.value.code) == (Kind.BUSY, "too_many_changes")
@@ -70,7 +70,7 @@ async def test_reading_costs_nothing_and_the_relay_s_own_terminal_has_no_budget(
 async def test_the_api_says_when_to_go_on(tmp_path):
     office = await open_office(tmp_path)
     program = await office.program("member")
-    ground = office.services.credentials.ground
+    ground = office.services.credentials.base
     while not ground.changes.wait(office.people["member"].id, ground.monotonic()):
         pass
 
@@ -133,7 +133,7 @@ async def test_what_is_over_is_dropped_and_the_audit_log_keeps_it():
     expired, _ = await office.credentials.create(actor, expires_at=office.clock() + 10)
     key, _ = await office.keys.create(actor, expires_at=office.clock() + 10)
     await office.sign_ins.invite(None, ann.id)
-    await office.credentials.revoke(actor, revoked.id)
+    await office.credentials.delete(actor, revoked.id)
     purge = Purge(office.store, office.clock)
 
     await purge.step()

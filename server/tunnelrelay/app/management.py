@@ -68,7 +68,7 @@ def services_on(
         domains=domains,
         credentials=Credentials(ground, running.acceptor.revoke, running.acceptor.reread),
         api_keys=keys,
-        users=Users.on(ground),
+        users=Users(ground),
         providers=Providers(ground=ground, live=live, tests=tests),
         sign_ins=SignIns(ground, keys, oidc=_operators_oidc(ground, running)),
         logins=Logins(ground, running.sessions.hear),

@@ -164,7 +164,7 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
     )
     try:
         keys = ApiKeys(ground)
-        return await action(_Services(Users.on(ground), keys, SignIns(ground, keys)))
+        return await action(_Services(Users(ground), keys, SignIns(ground, keys)))
     except ManageError as error:
         raise Failure(
             Exit.FAILED, [error.message], error.hint or "tunnelrelay admin create --help lists what it takes"

@@ -4,24 +4,21 @@ The store is looked at for every call, for the key and for its user: a key that 
 who was disabled or has another role now, count at once, on every relay.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents import authtokens
-from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import EVERYTHING, SCOPES, Access, Actor
-from tunnelrelay.services.credentials import expiry_problem
 from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
-from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 from tunnelrelay.services.sign_in_rows import BY_KEY
 from tunnelrelay.services.users import ADMIN
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 
-AREA = "credentials"
-WHAT = "API key"
 MAX_KEYS = 200
-"""Of one user: more than anybody's programs need, and a bound on what one of them can fill the store with."""
+"""Of one user: more than their programs need, and a bound on what one of them can fill the store with."""
 TOUCH_SECONDS = 60.0
 """The last use is written at most this often."""
 
@@ -38,11 +35,21 @@ BOUNDS = (
 VIA = "api"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKeys:
-    """See the module."""
+class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
+    """The service of API keys. A key acts for one user: other members of the same owner do not see it."""
 
-    ground: ServiceBase
+    terms = Terms(
+        area="credentials",
+        noun="API key",
+        kind="api_key",
+        created="api_key.created",
+        updated="api_key.updated",
+        deleted="api_key.deleted",
+    )
+    audited = ("scopes", "description", "metadata", "expires_at")
+
+    def __init__(self, base: ServiceBase) -> None:
+        super().__init__(base, _Keys(base), as_it_is)
 
     async def create(
         self,
@@ -59,41 +66,31 @@ class ApiKeys:
         Args:
             scopes: Of `actor.SCOPES`; none that the actor lacks.
             expires_at: Unix time from which on it is no longer good; None for never.
-            user_id: Whom it acts for; None for the actor, anybody else only for administrators.
+            user_id: Whom it acts for; None for the actor, another user only for administrators.
 
         Raises:
             ManageError: FORBIDDEN, MISSING (no such user), INVALID, CONFLICT when the user has too many, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        check_texts(description=description, metadata=metadata)
-        now = ground.clock()
-        _check(actor, scopes, expires_at, now)
+        self._begin(actor, description=description, metadata=metadata)
+        _check(actor, scopes, expires_at, self.base.clock())
         whose = actor.user_id if user_id is None else user_id
         if whose != actor.user_id and not actor.is_admin:
             raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may make keys for others.")
-        with ground.asking():
-            user = await ground.store.users.get(whose)
-            if user is None:
-                raise missing("user")
-            if len(await ground.store.api_keys.page(limit=MAX_KEYS, user_id=whose)) >= MAX_KEYS:
-                raise ManageError(Kind.CONFLICT, "too_many", f"A user has at most {MAX_KEYS} API keys.", "Delete some.")
-            text = authtokens.new_secret(authtokens.API_KEY_PREFIX)
-            row = ApiKeyRow(
-                id=new_id("api_key", now),
-                owner=user.owner,
-                created_at=now,
-                updated_at=now,
-                user_id=whose,
-                digest=authtokens.digest(text),
-                scopes=tuple(dict.fromkeys(scopes)),
-                description=description,
-                metadata=metadata,
-                expires_at=expires_at,
-            )
-            await ground.store.api_keys.add(row)
-        ground.record(actor, "api_key.created", id=row.id, owner=row.owner, after=said(row))
-        return row, text
+        with self.base.asking():
+            user = await self.base.store.users.get(whose)
+        if user is None:
+            raise missing("user")
+        text = authtokens.new_secret(authtokens.API_KEY_PREFIX)
+        row = ApiKeyRow(
+            **self._stamp(user.owner),
+            user_id=whose,
+            digest=authtokens.digest(text),
+            scopes=tuple(dict.fromkeys(scopes)),
+            expires_at=expires_at,
+            description=description,
+            metadata=metadata,
+        )
+        return await self._add(actor, row, self.base.store.api_keys.add), text
 
     async def update(
         self, actor: Actor, key_id: str, *, description: str | None = None, metadata: str | None = None
@@ -103,61 +100,9 @@ class ApiKeys:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        check_texts(description=description, metadata=metadata)
-        with ground.asking():
-            before = await self._theirs(actor, key_id)
-            after = replace(
-                before,
-                description=before.description if description is None else description,
-                metadata=before.metadata if metadata is None else metadata,
-            )
-            after = await ground.written(ground.store.api_keys, before, after, WHAT)
-            if after is before:
-                return before
-        ground.record(actor, "api_key.updated", id=after.id, owner=after.owner, before=said(before), after=said(after))
-        return after
-
-    async def delete(self, actor: Actor, key_id: str) -> None:
-        """Makes a key worthless, and ends the dashboard sign-ins that were begun by showing one of this user's keys.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        with ground.asking():
-            row = await self._theirs(actor, key_id)
-            await ground.store.api_keys.delete(key_id)
-            await ground.store.sign_ins.delete_where(user_id=row.user_id, kind=BY_KEY)
-        ground.record(actor, "api_key.deleted", id=row.id, owner=row.owner, before=said(row))
-
-    async def page(
-        self, actor: Actor, *, before: str | None = None, limit: int = 100, user_id: str | None = None
-    ) -> list[ApiKeyRow]:
-        """Keys, the newest first; a member gets his own, whichever user is asked for."""
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
-        if not actor.is_admin:
-            if user_id not in (None, actor.user_id):
-                return []
-            user_id = actor.user_id
-        with ground.asking():
-            keys, size = ground.store.api_keys, page_size(limit)
-            if user_id is None:
-                return await keys.page(before=before, limit=size)
-            return await keys.page(before=before, limit=size, user_id=user_id)
-
-    async def get(self, actor: Actor, key_id: str) -> ApiKeyRow:
-        """One key.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        self.ground.authorize(actor, AREA, Access.READ)
-        with self.ground.asking():
-            return await self._theirs(actor, key_id)
+        self._begin_change(actor, description=description, metadata=metadata)
+        texts = given(description=description, metadata=metadata)
+        return await self._change(actor, key_id, lambda row: replace(row, **texts))
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
         """Who shows this key now; None for one that is unknown, deleted, expired, or whose user is disabled.
@@ -168,10 +113,10 @@ class ApiKeys:
         Raises:
             ManageError: AWAY. It cannot be read; refuse.
         """
-        with self.ground.asking():
+        with self.base.asking():
             found = await self.holder(text)
             if found is None:
-                self.ground.audit.record("api_key.refused", peer=peer, request_id=request_id)
+                self.base.audit.record("api_key.refused", peer=peer, request_id=request_id)
                 return None
             row, user = found
             await self._touch(row)
@@ -179,7 +124,7 @@ class ApiKeys:
 
     async def holder(self, text: str) -> tuple[ApiKeyRow, UserRow] | None:
         """A good key and its user. Raises StoreError."""
-        store, now = self.ground.store, self.ground.clock()
+        store, now = self.base.store, self.base.clock()
         if not authtokens.is_well_formed(text, authtokens.API_KEY_PREFIX):
             return None
         row = await store.api_keys.find(digest=authtokens.digest(text))
@@ -188,17 +133,39 @@ class ApiKeys:
             return None
         return None if row.expires_at is not None and row.expires_at <= now else (row, user)
 
-    async def _theirs(self, actor: Actor, key_id: str) -> ApiKeyRow:
-        """A key acts for one person: others of the same owner have no business with it."""
-        row = await self.ground.store.api_keys.get(key_id)
-        if row is None or not (actor.is_admin or row.user_id == actor.user_id):
-            raise missing(WHAT)
-        return row
-
     async def _touch(self, row: ApiKeyRow) -> None:
-        now = self.ground.clock()
+        now = self.base.clock()
         if row.last_used_at is None or now - row.last_used_at >= TOUCH_SECONDS:
-            await self.ground.store.api_keys.touch(row.id, "last_used_at", now)
+            await self.base.store.api_keys.touch(row.id, "last_used_at", now)
+
+    def audit_fields(self, row: ApiKeyRow) -> Mapping[str, object]:
+        return {"user": row.user_id, **super().audit_fields(row)}
+
+    def _quota(self) -> Quota:
+        return Quota(limit=MAX_KEYS, whose="A user", things="API keys", hint="Delete some.")
+
+    async def _count(self, row: ApiKeyRow, limit: int) -> int:
+        return len(await self.rows.page(owner=None, before=None, limit=limit, user_id=row.user_id))
+
+    def _may_see(self, actor: Actor, row: ApiKeyRow) -> bool:
+        return actor.is_admin or row.user_id == actor.user_id
+
+    async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ApiKeyRow]:
+        only = {} if actor.is_admin else {"user_id": actor.user_id}
+        return await self.rows.page(owner=owner, before=before, limit=limit, **only)
+
+
+class _Keys(StoredRows[ApiKeyRow]):
+    """A key that is deleted takes along the dashboard sign-ins that were begun by showing one of its user's keys."""
+
+    def __init__(self, base: ServiceBase) -> None:
+        super().__init__(base.store.api_keys, base.clock)
+        self._store = base.store
+
+    async def drop(self, row: ApiKeyRow) -> bool:
+        is_there = await super().drop(row)
+        await self._store.sign_ins.delete_where(user_id=row.user_id, kind=BY_KEY)
+        return is_there
 
 
 def actor_of(user: UserRow, *, via: str, peer: str, request_id: str, key: ApiKeyRow | None = None) -> Actor:
@@ -215,17 +182,6 @@ def actor_of(user: UserRow, *, via: str, peer: str, request_id: str, key: ApiKey
         peer=peer,
         request_id=request_id,
     )
-
-
-def said(row: ApiKeyRow) -> dict[str, object]:
-    """What an audit event tells of a key."""
-    return {
-        "user": row.user_id,
-        "scopes": row.scopes,
-        "description": row.description,
-        "metadata": row.metadata,
-        "expires_at": row.expires_at,
-    }
 
 
 def _check(actor: Actor, scopes: Sequence[str], expires_at: float | None, now: float) -> None:

@@ -60,8 +60,11 @@ class Backends(Resource[BackendRow, BackendRow]):
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT, AWAY.
         """
-        new = self._begin(actor, owner=owner, description=description, metadata=metadata)
-        return await self._add(actor, BackendRow(**new, labels=checked_labels(labels)))
+        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        row = BackendRow(
+            **self._stamp(whose), labels=checked_labels(labels), description=description, metadata=metadata
+        )
+        return await self._add(actor, row, self.base.store.backends.add)
 
     async def update(
         self,

@@ -5,20 +5,19 @@ others (`agents.revoked`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents import authtokens
 from tunnelrelay.agents.token_acl import acl_problem
 from tunnelrelay.model import Token
-from tunnelrelay.services.actor import Access, Actor
-from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
-from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.problems import invalid, missing
+from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, given
+from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 
-AREA = "credentials"
-WHAT = "credential"
 MAX_TOKENS = 1000
-"""Of one owner: more than anybody's agents need, and a bound on what a member can fill the store with."""
+"""Of one owner: more than agents of one owner need, and a bound on what a member can fill the store with."""
 MAX_RULES = 100
 """Of one ACL. Every bind is held against all of them."""
 
@@ -34,18 +33,32 @@ BOUNDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """See the module.
+class Credentials(Resource[Token, Token]):
+    """The service of authtokens.
 
-    Attributes:
-        revoke_here: Ends the links of a token on this relay, and says how many there were.
-        reread_here: Has this relay hear at once what was changed about tokens.
+    Args:
+        revoke_here: Ends the links of a token on this relay, and returns how many there were.
+        reread_here: Makes this relay read changed tokens at once.
     """
 
-    ground: ServiceBase
-    revoke_here: Callable[[str], Awaitable[int]]
-    reread_here: Callable[[], Awaitable[None]]
+    terms = Terms(
+        area="credentials",
+        noun="credential",
+        kind="token",
+        created="token.created",
+        updated="token.updated",
+        deleted="token.revoked",
+    )
+    audited = ("description", "metadata", "acl", "expires_at")
+
+    def __init__(
+        self,
+        base: ServiceBase,
+        revoke_here: Callable[[str], Awaitable[int]],
+        reread_here: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(base, _GoodTokens(base, reread_here), as_it_is)
+        self._revoke_here = revoke_here
 
     async def create(
         self,
@@ -62,16 +75,13 @@ class Credentials:
         Args:
             acl: What it may bind; empty for everything.
             expires_at: Unix time from which on it is no longer good; None for never.
-            owner: Whose agents connect with it; None for the actor's own, anybody else only for administrators.
+            owner: Whose agents connect with it; None for the actor's own, another one only for administrators.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when a member's owner has too many, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        whose = ground.owner_for(actor, owner)
-        check_texts(description=description, metadata=metadata)
-        now = ground.clock()
+        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        now = self.base.clock()
         _check(acl, expires_at, now)
         text, token = authtokens.mint(
             whose,
@@ -82,17 +92,12 @@ class Credentials:
             expires_at=expires_at,
             user_id=actor.user_id,
         )
-        with ground.asking():
-            if (
-                not actor.is_admin
-                and len(await ground.store.token_page(owner=whose, before=None, limit=MAX_TOKENS)) >= MAX_TOKENS
-            ):
-                raise ManageError(
-                    Kind.CONFLICT, "too_many", f"An owner has at most {MAX_TOKENS} tokens.", "Revoke some."
-                )
-            await ground.store.add_token(token, authtokens.digest(text))
-        ground.record(actor, "token.created", owner=whose, id=token.id, after=said(token))
-        return token, text
+
+        async def add(token: Token) -> bool:
+            await self.base.store.add_token(token, authtokens.digest(text))
+            return True
+
+        return await self._add(actor, token, add), text
 
     async def update(
         self,
@@ -113,86 +118,55 @@ class Credentials:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        check_texts(description=description, metadata=metadata)
-        with ground.asking():
-            before = await self._good(actor, token_id)
-            _check(acl or (), expires_at, ground.clock())
-            after = replace(
-                before,
-                description=before.description if description is None else description,
-                metadata=before.metadata if metadata is None else metadata,
-                acl=before.acl if acl is None else tuple(acl),
-                expires_at=None if never_expires else before.expires_at if expires_at is None else expires_at,
-            )
-            if after == before:
-                return before
-            if not await ground.store.change_token(after):
-                raise missing(WHAT)
-            await self.reread_here()
-        ground.record(actor, "token.updated", owner=after.owner, id=after.id, before=said(before), after=said(after))
-        return after
+        self._begin_change(actor, description=description, metadata=metadata)
 
-    async def revoke(self, actor: Actor, token_id: str) -> int:
-        """Makes a token worthless. Returns how many links of it ended on this relay.
+        def change(token: Token) -> Token:
+            _check(acl or (), expires_at, self.base.clock())
+            rules = None if acl is None else tuple(acl)
+            texts = given(description=description, metadata=metadata, acl=rules, expires_at=expires_at)
+            return replace(token, **texts | ({"expires_at": None} if never_expires else {}))
 
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        with ground.asking():
-            token = await self._good(actor, token_id)
-            await ground.store.revoke_token(token_id, ground.clock())
-        links = await self.revoke_here(token_id)
-        ground.record(actor, "token.revoked", owner=token.owner, id=token.id, before=said(token), links=str(links))
-        return links
+        return await self._change(actor, token_id, change)
 
     async def delete(self, actor: Actor, token_id: str) -> None:
-        """The same, as other services call it."""
-        await self.revoke(actor, token_id)
-
-    async def page(
-        self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
-    ) -> list[Token]:
-        """Tokens that are not revoked, the newest first; those whose time is over are among them.
-
-        Args:
-            owner: Only this one's. A member who asks for another's gets none.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
-        if owner is not None and not actor.owns(owner):
-            return []
-        with ground.asking():
-            return await ground.store.token_page(owner=actor.owner_filter(owner), before=before, limit=page_size(limit))
-
-    async def get(self, actor: Actor, token_id: str) -> Token:
-        """One token that is not revoked.
+        """Revokes a token: it is worthless, and its links end on this relay before this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
-        with self.ground.asking():
-            return await self._good(actor, token_id)
+        self.authorize(actor)
+        token = await self._row(actor, token_id)
+        with self.base.asking():
+            await self.rows.drop(token)
+        links = await self._revoke_here(token_id)
+        self._record(actor, self.terms.deleted, before=token, links=str(links))
 
-    async def _good(self, actor: Actor, token_id: str) -> Token:
-        token = self.ground.visible(actor, await self.ground.store.token(token_id), WHAT)
-        if token.revoked_at is not None:
-            raise missing(WHAT)
-        return token
+    def _quota(self) -> Quota:
+        return Quota(limit=MAX_TOKENS, things="tokens", hint="Revoke some.", spares_admins=True)
 
 
-def said(token: Token) -> dict[str, object]:
-    """What an audit event tells of a token."""
-    return {
-        "description": token.description,
-        "metadata": token.metadata,
-        "acl": token.acl,
-        "expires_at": token.expires_at,
-    }
+class _GoodTokens:
+    """The tokens that are not revoked; those whose time is over are among them."""
+
+    def __init__(self, base: ServiceBase, reread_here: Callable[[], Awaitable[None]]) -> None:
+        self._base = base
+        self._reread_here = reread_here
+
+    async def get(self, token_id: str) -> Token | None:
+        token = await self._base.store.token(token_id)
+        return None if token is None or token.revoked_at is not None else token
+
+    async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[Token]:
+        return await self._base.store.token_page(owner=owner, before=before, limit=limit)
+
+    async def write(self, before: Token, after: Token) -> Token | None:
+        if not await self._base.store.change_token(after):
+            raise missing("credential")
+        await self._reread_here()
+        return after
+
+    async def drop(self, token: Token) -> bool:
+        return await self._base.store.revoke_token(token.id, self._base.clock()) is not None
 
 
 def _check(acl: Sequence[str], expires_at: float | None, now: float) -> None:
@@ -206,14 +180,3 @@ def _check(acl: Sequence[str], expires_at: float | None, now: float) -> None:
         fields["expires_at"] = problem
     if fields:
         raise invalid(fields)
-
-
-def expiry_problem(expires_at: float | None, now: float) -> str:
-    """Why nothing can expire then, or ""."""
-    if expires_at is None or now < expires_at <= now + MAX_EXPIRY:
-        return ""
-    return "this time is past already" if expires_at <= now else "more than 100 years from now"
-
-
-MAX_EXPIRY = 100 * 365.25 * 86_400.0
-"""Seconds. Farther than this is a slip: milliseconds, most likely."""

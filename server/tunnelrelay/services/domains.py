@@ -70,8 +70,10 @@ class Domains(Resource[DomainRow, DomainRow]):
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when it is not to be had, AWAY.
         """
-        new = self._begin(actor, owner=owner, description=description, metadata=metadata)
-        return await self._add(actor, DomainRow(**new, host=self._host(host_or_label)))
+        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        host = self._host(host_or_label)
+        row = DomainRow(**self._stamp(whose), host=host, description=description, metadata=metadata)
+        return await self._add(actor, row, self._reserve)
 
     async def update(
         self, actor: Actor, domain_id: str, *, description: str | None = None, metadata: str | None = None
@@ -111,6 +113,10 @@ class Domains(Resource[DomainRow, DomainRow]):
         text = f"{row.host} is reserved or in use already."
         return ManageError(Kind.CONFLICT, "domain_taken", text, "Choose another name.")
 
+    async def _reserve(self, row: DomainRow) -> bool:
+        held = await self.names.reserve(row)
+        return held is not None and held.owner == row.owner
+
     def _host(self, wish: str) -> str:
         """The canonical host for the name that a user asks for."""
         address = self.base.address
@@ -125,19 +131,14 @@ class Domains(Resource[DomainRow, DomainRow]):
 
 
 class _Reserved(StoredRows[DomainRow]):
-    """Reservations are made and given up together with the claim of their names.
+    """A reservation that is dropped keeps its name from other owners for the relay's cool-down.
 
-    Giving one up keeps its name from other owners for the relay's cool-down. The agent that serves it at the moment
-    goes on, and keeps it as an agent's name.
+    The agent that serves it at the moment goes on, and keeps it as an agent's name.
     """
 
     def __init__(self, base: ServiceBase, names: NameKeeper) -> None:
         super().__init__(base.store.domains, base.clock)
         self._names = names
-
-    async def add(self, row: DomainRow) -> bool:
-        held = await self._names.reserve(row)
-        return held is not None and held.owner == row.owner
 
     async def drop(self, row: DomainRow) -> bool:
         await self._names.give_up_domain(row)

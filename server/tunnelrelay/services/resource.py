@@ -40,9 +40,6 @@ class Rows(Protocol[T]):
     async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[T]:
         """Rows older than `before`, the newest first: only `owner`'s unless None, only those that match."""
 
-    async def add(self, row: T) -> bool:
-        """Keeps a new row. False when something unique in it is taken."""
-
     async def write(self, before: T, after: T) -> T | None:
         """Writes a changed row and returns it. None when another user was faster, or something unique is taken."""
 
@@ -62,9 +59,6 @@ class StoredRows(Generic[R]):
 
     async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[R]:
         return await self.collection.page(owner=owner, before=before, limit=limit, **equal)
-
-    async def add(self, row: R) -> bool:
-        return await self.collection.add(row)
 
     async def write(self, before: R, after: R) -> R | None:
         after = replace(after, version=before.version + 1, updated_at=self.clock())
@@ -185,10 +179,8 @@ class Resource(Generic[T, V]):
         `ManageError`."""
         self.base.authorize(actor, self.terms.area, Access.WRITE, admin_only=self.terms.admin_only)
 
-    def _begin(
-        self, actor: Actor, *, owner: str | None = None, description: str = "", metadata: str = ""
-    ) -> dict[str, Any]:
-        """Authorise and check what all new things have in common, and return it as a row has it.
+    def _begin(self, actor: Actor, *, owner: str | None = None, description: str = "", metadata: str = "") -> str:
+        """Authorise, and check what all new things have in common. Returns whose the new thing is.
 
         Args:
             owner: Whose it is to be; None for the actor's own, another one only for administrators.
@@ -196,7 +188,7 @@ class Resource(Generic[T, V]):
         self.authorize(actor)
         whose = self.base.owner_for(actor, owner)
         check_texts(description=description, metadata=metadata)
-        return self._stamp(whose) | {"description": description, "metadata": metadata}
+        return whose
 
     def _stamp(self, owner: str) -> dict[str, Any]:
         """An id, an owner and times for a new row."""
@@ -208,17 +200,17 @@ class Resource(Generic[T, V]):
         self.authorize(actor)
         check_texts(description=description, metadata=metadata)
 
-    async def _add(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]] | None = None) -> V:
+    async def _add(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]]) -> V:
         """Keep a new row within the quota, audit it and apply it.
 
         Args:
-            add: Keeps it in place of `Rows.add`.
+            add: Writes it; False when something unique in it is taken.
         """
         with self.base.asking():
             quota = self._quota()
             if quota is not None and not (quota.spares_admins and actor.is_admin):
                 quota.check(await self._count(row, quota.limit))
-            if not await (add or self.rows.add)(row):
+            if not await add(row):
                 raise self._taken(row)
             self._record(actor, self.terms.created, after=row)
             await self._apply(row.id)

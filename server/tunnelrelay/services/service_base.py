@@ -46,6 +46,8 @@ BOUNDS = (
         holds=("ServiceBase.changes",),
     ),
 )
+MAX_EXPIRY = 100 * 365.25 * 86_400.0
+"""Seconds. Farther than this is a slip: milliseconds, most likely."""
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
 NOT_TOLD = frozenset({"metadata"})
@@ -261,6 +263,13 @@ def check_texts(*, description: str | None = None, metadata: str | None = None) 
             fields[name] = "no control characters"
     if fields:
         raise invalid(fields)
+
+
+def expiry_problem(expires_at: float | None, now: float) -> str:
+    """Why nothing can expire then, or ""."""
+    if expires_at is None or now < expires_at <= now + MAX_EXPIRY:
+        return ""
+    return "this time is past already" if expires_at <= now else "more than 100 years from now"
 
 
 def _is_control(character: str) -> bool:

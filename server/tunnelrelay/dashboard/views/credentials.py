@@ -90,7 +90,7 @@ async def _save(asked: Asked) -> Response:
 
 
 async def _revoke(asked: Asked) -> Response:
-    await asked.deps.services.credentials.revoke(asked.actor, asked.named("id"))
+    await asked.deps.services.credentials.delete(asked.actor, asked.named("id"))
     return asked.go("/credentials", said="revoked")
 
 
