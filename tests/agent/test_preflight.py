@@ -222,7 +222,7 @@ async def test_an_issuer_whose_tokens_could_not_be_checked_is_told(lies: dict[st
         ("", "https://"),
         ("https://", "https://"),
         ("https://[", "https://"),
-        ("ftp://idp.acme.example", "whole address"),
+        ("ftp://idp.acme.example", "https://"),
         ("https://user@idp.acme.example", "https://"),
         ("https://idp.acme.example?x=1", "https://"),
     ],

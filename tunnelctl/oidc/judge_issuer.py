@@ -7,11 +7,10 @@ accepts, it only makes better hints.
 import re
 from urllib.parse import urlsplit
 
-from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.findings import Finding, error
 from tunnelctl.oidc.judge_answer import WELL_KNOWN
-from tunnelctl.oidc.metadata import discovery_url
 from tunnelctl.oidc.ports import PortRule, hint
+from tunnelctl.policy import values
 
 MAX_CANDIDATES = 4
 LOOKS_LIKE = "an issuer looks like https://acme.okta.com"
@@ -30,14 +29,11 @@ def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
     if issuer.endswith(WELL_KNOWN):
         bare = issuer.removesuffix(WELL_KNOWN)
         return [error("issuer", "this is the address of the discovery document, not the issuer", fix=f"use {bare}")]
-    try:
-        discovery_url(issuer)
-    except ProviderError as problem:
-        text, _, hint = problem.detail.partition("; hint: ")
-        return [error("issuer", text, fix=hint or LOOKS_LIKE)]
+    if tenant := values.shared_tenant(issuer):
+        return [error("issuer", values.ALL_TENANTS.format(tenant), fix=values.USE_A_TENANT)]
+    if text := values.issuer(issuer):
+        return [error("issuer", text, fix=LOOKS_LIKE)]
     scheme, host = urlsplit(issuer).scheme, urlsplit(issuer).hostname or ""
-    if scheme not in ("https", "http"):
-        return [error("issuer", f"{issuer[:200]!r} does not begin with https://", fix="write the whole address")]
     if scheme == "http" and not allow_http:
         return [
             error(

@@ -9,6 +9,7 @@ import msgspec
 from authlib.oidc.discovery import get_well_known_url
 
 from tunnelctl.oidc.errors import ProviderError
+from tunnelctl.policy import values
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
@@ -18,8 +19,6 @@ MAX_ENDPOINT = 2_048
 """Characters of one endpoint's URL. Real ones have some 100."""
 MAX_PROMPTS, MAX_PROMPT = 32, 64
 """How many values of `prompt` are noted, and how long they may be. The standards know five."""
-_ENTRA_SHARED = ("common", "organizations", "consumers")
-_MICROSOFT = "login.microsoftonline.com"
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,16 +57,9 @@ def discovery_url(issuer: str) -> str:
     Raises:
         ProviderError: When the issuer cannot be one of a single organisation.
     """
-    url = _parsed(issuer, "issuer")
-    first = url.path.strip("/").partition("/")[0].lower()
-    if url.host == _MICROSOFT and first in _ENTRA_SHARED:
-        raise ProviderError(
-            "invalid",
-            f"the issuer `{first}` of Microsoft Entra stands for every organisation's accounts; "
-            f"hint: use https://{_MICROSOFT}/TENANT-ID/v2.0 with the id of your own tenant",
-        )
-    if url.query:
-        raise ProviderError("invalid", "the issuer has a query")
+    if problem := values.issuer(issuer):
+        raise ProviderError("invalid", problem)
+    _parsed(issuer, "issuer")
     return str(get_well_known_url(issuer, external=True))
 
 

@@ -40,7 +40,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", re.ASCII)
 """RFC 9110 section 5.6.2."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-_MANY_TENANTS = re.compile(r"/(common|organizations|consumers)(/|$)", re.IGNORECASE)
+_MANY_TENANTS = re.compile(
+    r"https?://login\.microsoftonline\.com(?::[0-9]+)?/+(common|organizations|consumers)(?:/|$)", re.IGNORECASE
+)
+ALL_TENANTS = "`{}` of Microsoft Entra stands for every organisation's accounts"
+USE_A_TENANT = "use https://login.microsoftonline.com/TENANT-ID/v2.0 with the id of your own tenant"
 
 
 def issuer_or_name(text: str) -> str:
@@ -67,9 +71,15 @@ def issuer(text: str) -> str:
         return no_url
     if "?" in text or "#" in text:
         return "an issuer has no query or fragment (OpenID Connect Discovery section 4.1)"
-    if host == "login.microsoftonline.com" and (tenant := _MANY_TENANTS.match(parts.path)):
-        return f"'/{tenant[1]}' lets every Microsoft account in: use https://login.microsoftonline.com/TENANT-ID/v2.0"
+    if tenant := shared_tenant(text):
+        return f"{ALL_TENANTS.format(tenant)}: {USE_A_TENANT}"
     return ""
+
+
+def shared_tenant(text: str) -> str:
+    """What stands for all tenants of Microsoft Entra in the URL of an issuer; "" for the issuer of one."""
+    tenant = _MANY_TENANTS.match(text)
+    return tenant[1] if tenant else ""
 
 
 def credential(text: str) -> str:

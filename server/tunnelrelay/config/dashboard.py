@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from tunnelctl.policy import values
 from tunnelctl.secret import Secret
 from tunnelrelay.config.sources import Problem, flag_name
 from tunnelrelay.config.values import setting
@@ -22,13 +22,8 @@ _FORMS = ("env:", "file:")
 
 def issuer(text: str) -> str:
     """Reads an issuer: the address that is the provider's name."""
-    try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in ("https", "http") and bool(parts.hostname) and not parts.query and not parts.fragment
-    except ValueError:
-        is_one = False
-    if not is_one or not text.isprintable() or " " in text:
-        raise ValueError(f"`{text[:120]}` is no issuer; it looks like `https://login.acme.example`")
+    if problem := values.issuer(text):
+        raise ValueError(problem)
     return text
 
 
