@@ -41,7 +41,8 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",
     "tunnelrelay.address": "tunnelrelay.model tunnelctl.wire",
-    "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.policy tunnelctl.secret tunnelctl.nearest",
+    "tunnelrelay.config": "tunnelrelay.address tunnelctl.wire tunnelctl.policy tunnelctl.secret "
+    "tunnelctl.secret_source tunnelctl.nearest",
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.policy tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,

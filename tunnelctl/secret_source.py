@@ -1,4 +1,4 @@
-"""Secrets as people give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself."""
+"""Secrets as people give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself. For both ends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TextIO
 
 MAX_SECRET = 8 * 1024
-"""Bytes of a secret's file that are read: far above any token, far below a mistake like `file:/dev/zero`."""
+"""Characters of a secret's file that are read: far above any token, far below a mistake like `file:/dev/zero`."""
+_FORMS = ("env:", "file:")
 
 
 class SecretMissing(ValueError):
@@ -14,14 +15,37 @@ class SecretMissing(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class GivenSecret:
     """A secret, and whether it stood on the command line for every `ps` and shell history to see."""
 
     value: str = field(repr=False)
     is_literal: bool = False
 
 
-def read_secret(text: str, *, what: str, environ: Mapping[str, str], stdin: TextIO) -> Secret:
+def names_a_source(text: str) -> bool:
+    """Whether the text is `env:NAME` or `file:PATH`, and so no secret itself."""
+    return text.startswith(_FORMS)
+
+
+def read_source(text: str, environ: Mapping[str, str]) -> str:
+    """What `env:NAME` or `file:PATH` names, without blanks around it; any other text is returned as it is.
+
+    Raises:
+        SecretMissing: There is no such variable or file, or it is empty.
+    """
+    kind, _, name = text.partition(":")
+    if not names_a_source(text):
+        return text
+    if kind == "file":
+        value = _read_file(Path(name).expanduser())
+    else:
+        value = environ.get(name, "").strip()
+    if not value:
+        raise SecretMissing(f"{text} is empty" if kind == "file" else f"the environment variable {name} is not set")
+    return value
+
+
+def read_secret(text: str, *, what: str, environ: Mapping[str, str], stdin: TextIO) -> GivenSecret:
     """The secret that `text` names.
 
     Args:
@@ -30,37 +54,25 @@ def read_secret(text: str, *, what: str, environ: Mapping[str, str], stdin: Text
         stdin: For `-`; its first line.
 
     Raises:
-        SecretMissing: There is no such variable or file, or it is empty.
+        SecretMissing: There is no such variable or file, or it is empty, or is no line of ASCII.
     """
-    if text == "-":
-        secret = Secret(stdin.readline(MAX_SECRET).strip())
-    elif text.startswith("env:"):
-        secret = Secret(environ.get(text[4:], "").strip())
-    elif text.startswith("file:"):
-        secret = Secret(_read_file(Path(text[5:]).expanduser(), what))
-    else:
-        secret = Secret(text.strip(), is_literal=True)
-    if not secret.value:
-        raise SecretMissing(f"{what}: {_empty_words(text)}")
-    if not secret.value.isprintable() or not secret.value.isascii():
+    try:
+        value = stdin.readline(MAX_SECRET).strip() if text == "-" else read_source(text, environ).strip()
+    except SecretMissing as error:
+        raise SecretMissing(f"{what}: {error}") from error
+    if not value:
+        raise SecretMissing(f"{what}: {'standard input' if text == '-' else 'it'} is empty")
+    if not value.isprintable() or not value.isascii():
         raise SecretMissing(
             f"{what}: the secret holds a character that cannot be sent (one line of plain ASCII, please)"
         )
-    return secret
+    return GivenSecret(value, is_literal=text != "-" and not names_a_source(text))
 
 
-def _read_file(path: Path, what: str) -> str:
+def _read_file(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_SECRET).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise SecretMissing(f"{what}: cannot read {path}: {reason}") from error
-
-
-def _empty_words(text: str) -> str:
-    if text == "-":
-        return "standard input is empty"
-    if text.startswith("env:"):
-        return f"the environment variable {text[4:]} is not set"
-    return f"{text} is empty" if text.startswith("file:") else "it is empty"
+        raise SecretMissing(f"cannot read {path}: {reason}") from error

@@ -8,16 +8,15 @@ A part of `config.RelayConfig`, which see for how settings work.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunnelctl.policy import values
 from tunnelctl.secret import Secret
+from tunnelctl.secret_source import names_a_source, read_source
 from tunnelrelay.config.sources import Problem, flag_name
 from tunnelrelay.config.values import setting
 
 MAX_TEXT = 1024
 """Characters of a secret, a client id, a claim's name or value."""
-_FORMS = ("env:", "file:")
 
 
 def issuer(text: str) -> str:
@@ -36,29 +35,10 @@ def plain(text: str) -> str:
 
 def secret(text: str) -> Secret:
     """Reads `env:NAME`, `file:PATH`, or the secret itself. What is wrong is told without it."""
-    kind, _, rest = text.partition(":")
-    if kind == "env":
-        text = os.environ.get(rest, "").strip()
-        if not text:
-            raise ValueError(f"the variable `{rest}` is not set")
-    elif kind == "file":
-        text = _content(Path(rest).expanduser())
+    text = read_source(text, os.environ)
     if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
         raise ValueError(f"a client secret has 1 to {MAX_TEXT} printable characters")
     return Secret(text)
-
-
-def is_literal(text: str) -> bool:
-    """Whether the secret itself stands in this text."""
-    return not text.startswith(_FORMS)
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open() as file:
-            return file.read(MAX_TEXT + 2).strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ValueError(f"`{path}` cannot be read") from problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +57,7 @@ class DashboardSettings:
         secret,
         "And its secret. `file:PATH` and `env:NAME` read it from there: it may not stand in the flag.",
         shape="file:PATH|env:NAME",
-        has_secret=is_literal,
+        has_secret=lambda text: not names_a_source(text),
     )
     dashboard_role_claim: str = setting(
         plain,

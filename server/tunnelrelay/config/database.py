@@ -2,8 +2,9 @@
 
 import ipaddress
 import os
-from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from tunnelctl.secret_source import read_source
 
 SCHEMES = ("postgresql", "postgres")
 MAX_URL = 4096
@@ -61,13 +62,7 @@ def database_url(text: str) -> DatabaseUrl | None:
     file. What is wrong with a URL is told without it."""
     if text == "sqlite":
         return None
-    kind, _, rest = text.partition(":")
-    if kind == "env":
-        text = os.environ.get(rest, "").strip()
-        if not text:
-            raise ValueError(f"the variable `{rest}` is not set")
-    elif kind == "file":
-        text = _content(Path(rest).expanduser())
+    text = read_source(text, os.environ)
     try:
         parts = urlsplit(text)
         is_one = parts.scheme in SCHEMES and len(text) <= MAX_URL and text.isprintable() and " " not in text
@@ -84,14 +79,6 @@ def has_password(text: str) -> bool:
         return text.startswith(SCHEMES) and DatabaseUrl(text).has_password
     except ValueError:
         return True  # cannot be told
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open() as file:
-            return file.read(MAX_URL + 1).strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ValueError(f"`{path}` cannot be read") from problem
 
 
 def _host(place: str) -> str:
