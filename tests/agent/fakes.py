@@ -9,7 +9,7 @@ from typing import Any
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, Surroundings
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.watcher import SilentWatcher, Started, Waiting
+from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_EXCHANGE, pack_open
@@ -126,7 +126,7 @@ def joined_nothing(join: Join) -> Bound:
 
 
 @dataclass
-class Diary(SilentWatcher):
+class Diary(Watcher):
     """Everything the agent told, as words, and a queue of starts to wait on."""
 
     words: list[str] = field(default_factory=list)

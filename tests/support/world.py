@@ -19,7 +19,7 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.agent.watcher import Started, Waiting
+from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import RelayConfig
@@ -27,7 +27,7 @@ from tunnelrelay.config.values import ListenAddress
 
 
 @dataclass(slots=True)
-class Diary:
+class Diary(Watcher):
     """A watcher that writes everything down.
 
     Attributes:
@@ -48,9 +48,6 @@ class Diary:
     def connected(self, relay: str, owner: str) -> None:
         self.events.append("connected")
 
-    def latency(self, seconds: float) -> None:
-        pass
-
     def started(self, tunnel: Started) -> None:
         self.events.append("started")
         self.starts.put_nowait(tunnel)
@@ -70,9 +67,6 @@ class Diary:
 
     def unready(self, url: str, reason: str) -> None:
         self.events.append(f"unready: {reason}")
-
-    def began(self) -> None:
-        pass
 
     def exchange(self, exchange: UpstreamExchange) -> None:
         self.exchanges.append(exchange)

@@ -1,7 +1,8 @@
 """Who is told what an agent does: the log, the live screen, a test. Called in the event loop: never block or raise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from tunnelctl.agent.exchange import UpstreamExchange
 
@@ -42,8 +43,8 @@ class Waiting:
     edge: str = ""
 
 
-class Watcher(Protocol):
-    """The events, in the order they come about."""
+class Watcher:
+    """The events, in the order they come about. Each does nothing: a watcher overrides those that it is about."""
 
     def connecting(self, relay: str) -> None:
         """The relay is dialled."""
@@ -88,124 +89,17 @@ class Watcher(Protocol):
         """Asked to stop; this many exchanges are let finish first."""
 
 
-class SilentWatcher:
-    """Hears everything and does nothing: what a watcher of few events begins with."""
-
-    def connecting(self, relay: str) -> None:
-        """See `Watcher`, as for all that follow."""
-
-    def connected(self, relay: str, owner: str) -> None:
-        """See `Watcher`."""
-
-    def latency(self, seconds: float) -> None:
-        """See `Watcher`."""
-
-    def started(self, tunnel: Started) -> None:
-        """See `Watcher`."""
-
-    def waiting(self, tunnel: Waiting) -> None:
-        """See `Watcher`."""
-
-    def left(self, name: str, url: str) -> None:
-        """See `Watcher`."""
-
-    def unready(self, url: str, reason: str) -> None:
-        """See `Watcher`."""
-
-    def app(self, upstream: str, reason: str) -> None:
-        """See `Watcher`."""
-
-    def ended(self, name: str, message: str) -> None:
-        """See `Watcher`."""
-
-    def began(self) -> None:
-        """See `Watcher`."""
-
-    def exchange(self, exchange: UpstreamExchange) -> None:
-        """See `Watcher`."""
-
-    def lost(self, reason: str, retry_in: float) -> None:
-        """See `Watcher`."""
-
-    def moving(self, reason: str) -> None:
-        """See `Watcher`."""
-
-    def draining(self, exchanges: int) -> None:
-        """See `Watcher`."""
+EVENTS = tuple(name for name in vars(Watcher) if not name.startswith("_"))
 
 
-class Watchers:
+class Watchers(Watcher):
     """Several watchers as one, told in order."""
 
     def __init__(self, *watchers: Watcher) -> None:
-        self._watchers = watchers
+        for event in EVENTS:
+            setattr(self, event, partial(_tell_all, [getattr(watcher, event) for watcher in watchers]))
 
-    def connecting(self, relay: str) -> None:
-        """See `Watcher`, as for all that follow."""
-        for watcher in self._watchers:
-            watcher.connecting(relay)
 
-    def connected(self, relay: str, owner: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.connected(relay, owner)
-
-    def latency(self, seconds: float) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.latency(seconds)
-
-    def started(self, tunnel: Started) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.started(tunnel)
-
-    def waiting(self, tunnel: Waiting) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.waiting(tunnel)
-
-    def left(self, name: str, url: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.left(name, url)
-
-    def unready(self, url: str, reason: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.unready(url, reason)
-
-    def app(self, upstream: str, reason: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.app(upstream, reason)
-
-    def ended(self, name: str, message: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.ended(name, message)
-
-    def began(self) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.began()
-
-    def exchange(self, exchange: UpstreamExchange) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.exchange(exchange)
-
-    def lost(self, reason: str, retry_in: float) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.lost(reason, retry_in)
-
-    def moving(self, reason: str) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.moving(reason)
-
-    def draining(self, exchanges: int) -> None:
-        """See `Watcher`."""
-        for watcher in self._watchers:
-            watcher.draining(exchanges)
+def _tell_all(listeners: list[Callable[..., None]], *args: object) -> None:
+    for listener in listeners:
+        listener(*args)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tunnelctl.agent.exchange import UpstreamExchange
-from tunnelctl.agent.watcher import Started, Waiting
+from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.eventlog import event_of
@@ -60,8 +60,8 @@ class Log:
             self._write(self._render(self._now(), "info", "exchange", fields))
 
 
-class LogWatcher:
-    """Tells the log what the agent does (see `Watcher`).
+class LogWatcher(Watcher):
+    """Writes what the agent does into the log.
 
     Args:
         let_in: Who may visit, in words; goes with the started tunnel.
@@ -129,9 +129,6 @@ class LogWatcher:
     def unready(self, url: str, reason: str) -> None:
         """Not started yet, and why."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
-
-    def began(self) -> None:
-        """Only its end is logged."""
 
     def exchange(self, exchange: UpstreamExchange) -> None:
         """One line for each exchange. Never the query, which may hold secrets."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.watcher import SilentWatcher, Started, Watcher, Watchers
+from tunnelctl.agent.watcher import Started, Watcher, Watchers
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
@@ -67,7 +67,7 @@ class Output:
         self._style = style
         self._stop: Callable[[], object] = lambda: None
         self.log: Log | None = None
-        self.watcher: Watcher = SilentWatcher()
+        self.watcher: Watcher = Watcher()
         self.has_lost_reader = False
 
     def stop_by(self, stop: Callable[[], object]) -> None:
@@ -186,7 +186,7 @@ def _open(where: str) -> tuple[int, bool]:
         ) from error
 
 
-class UrlPrinter(SilentWatcher):
+class UrlPrinter(Watcher):
     """Prints the public address alone on a line, once it answers, and again only if it changes.
 
     Args:

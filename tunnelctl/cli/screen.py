@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tunnelctl import __version__
 from tunnelctl.agent.exchange import UpstreamExchange
-from tunnelctl.agent.watcher import Started, Waiting
+from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
 from tunnelctl.cli.stats import ExchangeCounter, Stats
 
@@ -31,8 +31,8 @@ MAX_REQUESTS = 100
 REFRESHES_PER_SECOND = 4
 
 
-class Screen:
-    """What the screen shows, told by the agent (see `Watcher`).
+class Screen(Watcher):
+    """What the screen shows of what the agent does.
 
     Args:
         relay: The relay's address.
@@ -58,9 +58,6 @@ class Screen:
         self._requests: deque[tuple[float, UpstreamExchange]] = deque(maxlen=MAX_REQUESTS)
 
     # Watcher
-
-    def connecting(self, relay: str) -> None:
-        """Shown as the reason for the last failure until it succeeds."""
 
     def connected(self, relay: str, owner: str) -> None:
         """The relay knows us; whether visitors come through is not proven yet."""
