@@ -155,7 +155,7 @@ async def test_an_agent_whose_service_is_down_costs_no_visitor_anything(w, apps)
 
         broken = next(tunnel for tunnel in registry.tunnels() if tunnel.agent == tunnels[1].agent.instance)
         assert (broken.health.reason, broken.errors) == ("upstream_unreachable", 0)
-        registry.heal(broken)  # what is believed of an agent that says nothing
+        registry.mark_healthy(broken)  # what is believed of an agent that says nothing
         assert await counted(w, 20) == {"a": 20}
         assert (broken.health.reason, broken.errors) == ("upstream_unreachable", 1)
     assert w.relay.metrics.retried_requests == 1

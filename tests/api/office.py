@@ -15,8 +15,7 @@ from tests.support.memory_store import MemoryStore
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.app import build_api, build_routes
 from tunnelrelay.api.schema import describe
-from tunnelrelay.app.assembly import Parts, assemble
-from tunnelrelay.app.given import Given
+from tunnelrelay.app.wiring import Parts, RelayInputs
 from tunnelrelay.config.config import RelayConfig
 from tunnelrelay.config.values import ListenAddress
 from tunnelrelay.observe.access import AccessLog
@@ -83,7 +82,7 @@ def _schema(address: PublicAddress) -> dict[str, Any]:
 async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Office:
     """An office with `admin`, `member` (of the owner `team`) and `outsider` (of the owner `other`)."""
     store, clock = MemoryStore(), Clock()
-    given = Given(
+    inputs = RelayInputs(
         config=RelayConfig(domain=address.domain, http=ListenAddress("127.0.0.1", 0), data_dir=data_dir),
         address=address,
         store=store,
@@ -93,7 +92,8 @@ async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Offic
         clock=clock,
         transport=httpx.MockTransport(nowhere),
     )
-    parts = await assemble(given)
+    parts = Parts(inputs)
+    await parts.load()
     app = build_api(parts.services, address, _schema(address))
     office = Office(parts, app, store, address, clock)
     for name, owner, role in (

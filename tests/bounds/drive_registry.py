@@ -135,7 +135,7 @@ def drive_probes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, link in enumerate(links):
         tunnel = fake_tunnel("ann", f"a{number}", link=link)
         names.claim(tunnel, host(number), Policy())
-        names.ail(tunnel, "no_answer")
+        names.mark_unhealthy(tunnel, "no_answer")
     probes = Probes(names, now=lambda: 0.0)
     with measured() as memory:
         for round_ in (1, 2):

@@ -307,7 +307,7 @@ async def test_a_visitor_whose_tunnel_cannot_take_it_goes_to_another_and_the_coo
     elif why == "draining":
         place.relay.registry.drain(tunnel.id)
     else:
-        place.relay.registry.ail(tunnel, "no_answer")
+        place.relay.registry.mark_unhealthy(tunnel, "no_answer")
     moved = await place.fetch(fields=[("Cookie", cookie)])
 
     assert moved.text == ("b" if first.text == "a" else "a")
@@ -438,7 +438,7 @@ async def test_a_tunnel_that_is_alone_is_not_asked_while_all_is_well(place):
     await agent.round_trip()
     assert agent.asked == []
 
-    place.relay.registry.ail(place.endpoint.tunnels[0], "upstream_unreachable")
+    place.relay.registry.mark_unhealthy(place.endpoint.tunnels[0], "upstream_unreachable")
     place.relay.parts.probes.look()
     await turns(lambda: agent.asked)
 
@@ -474,7 +474,7 @@ async def test_an_endless_answer_to_a_probe_is_cut_off(place):
 async def test_a_visitors_ready_request_that_the_agent_answers_does_not_make_a_sick_tunnel_well(place):
     await place.agent(says(b"proof"))
     tunnel = place.endpoint.tunnels[0]
-    place.relay.registry.ail(tunnel, "upstream_unreachable")
+    place.relay.registry.mark_unhealthy(tunnel, "upstream_unreachable")
     await place.fetch(target="/_tunnel/ready")
     assert not tunnel.health.is_good
 

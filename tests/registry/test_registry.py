@@ -356,13 +356,13 @@ def test_a_pool_is_full_some_day_and_an_agent_that_comes_back_still_has_its_plac
 
 def test_health_changes_once_and_says_since_when(case):
     tunnel = case.claim()
-    case.registry.ail(tunnel, "upstream_unreachable")
+    case.registry.mark_unhealthy(tunnel, "upstream_unreachable")
     case.unix += 10
-    case.registry.ail(tunnel, "no_answer")
+    case.registry.mark_unhealthy(tunnel, "no_answer")
     assert (tunnel.health.reason, tunnel.health.since) == ("upstream_unreachable", case.unix - 10)
     assert case.registry.unhealthy_count == 1
 
-    case.registry.heal(tunnel)
+    case.registry.mark_healthy(tunnel)
     assert (tunnel.health.is_good, tunnel.health.since) == (True, case.unix)
     assert (case.registry.unhealthy_count, case.registry.tunnel_count) == (0, 1)
 
@@ -374,9 +374,9 @@ def test_whoever_shows_tunnels_hears_of_each_that_comes_leaves_drains_or_ails():
     tunnel = fake_tunnel("ann")
 
     registry.claim(tunnel, "demo.tun.example", Policy())
-    registry.ail(tunnel, "no_answer")
-    registry.ail(tunnel, "no_answer")
-    registry.heal(tunnel)
+    registry.mark_unhealthy(tunnel, "no_answer")
+    registry.mark_unhealthy(tunnel, "no_answer")
+    registry.mark_healthy(tunnel)
     registry.drain(tunnel.id)
     registry.release("demo.tun.example", tunnel.claim, on_purpose=True)
 

@@ -140,7 +140,7 @@ async def test_rules_that_cannot_be_had_answer_503_and_say_so(w, app):
     row = await store.edges.get(made.id)
     await store.edges.replace(replace(row, sealed=b"v1.00000000.AAAA", version=row.version + 1))
 
-    await w.relay.parts.live.look()
+    await w.relay.parts.edge_sync.look()
 
     response = await fetch(w.port, "GET", "/", host=f"demo.localhost:{w.port}")
     inside = await fetch(w.port, "GET", "/_tunnel/login", host=f"demo.localhost:{w.port}")

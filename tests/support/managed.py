@@ -16,7 +16,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.context import Desk
 from tunnelrelay.agents.name_claims import NameKeeper
 from tunnelrelay.agents.quotas import OwnerShares
-from tunnelrelay.app.management import Running, services_on
+from tunnelrelay.app.wiring import make_services
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Feed
@@ -161,7 +161,9 @@ class Managed:
         )
         self.desk = self._desk(address)
         acceptor = Acceptor(self.desk, self.store, needs_tokens=True, metrics=self.desk.metrics, clock=self.clock)
-        running = Running(
+        self.services: Services
+        self.services, self.live = make_services(
+            self.ground,
             registry=self.registry,
             edges=self.table,
             acceptor=acceptor,
@@ -169,11 +171,10 @@ class Managed:
             sessions=self.sessions,  # type: ignore[arg-type]
             feed=self.feed,
             traffic=TrafficLog(self.clock, self.feed),
-            dashboard=None,
-            owner_of_admins="default",
+            directory=self.catalog,
+            check=self.provider,
+            admin_oidc=None,
         )
-        self.services: Services
-        self.services, self.live = services_on(self.ground, running, self.catalog, self.provider)
 
     def join(self, owner: str, labels: Pairs, agent: str = "a1") -> Tunnel:
         """A tunnel of an owner's agent that carries these labels."""

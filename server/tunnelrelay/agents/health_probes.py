@@ -100,7 +100,7 @@ class _Probe:
     def give_up(self) -> None:
         """No answer came in time."""
         self._over()
-        self._registry.ail(self._tunnel, "no_answer")
+        self._registry.mark_unhealthy(self._tunnel, "no_answer")
         self._tunnel.link.reset(self._stream, Code.CANCELLED)
 
     def on_head(self, payload: bytes, fin: bool) -> None:
@@ -108,9 +108,9 @@ class _Probe:
         self._over()
         match payload[0] << 8 | payload[1]:
             case 200:
-                self._registry.heal(self._tunnel)
+                self._registry.mark_healthy(self._tunnel)
             case 503:
-                self._registry.ail(self._tunnel, "upstream_unreachable")
+                self._registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """Who it is, which nobody asked."""
@@ -127,7 +127,7 @@ class _Probe:
         """No answer comes, and why is told."""
         self._over()
         if code is Code.UPSTREAM_UNREACHABLE:
-            self._registry.ail(self._tunnel, "upstream_unreachable")
+            self._registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
 
     def on_writable(self) -> None:
         """A question has no body."""

@@ -413,9 +413,9 @@ class AgentSession:
         if not self._desk.shares.hear(self.owner):
             return
         if state.reason:
-            self._desk.registry.ail(tunnel, "upstream_unreachable")
+            self._desk.registry.mark_unhealthy(tunnel, "upstream_unreachable")
         else:
-            self._desk.registry.heal(tunnel)
+            self._desk.registry.mark_healthy(tunnel)
 
     # Ends
 

@@ -1,4 +1,4 @@
-"""One relay's life: it starts, sweeps, and stops in order. What it consists of is put together in `assembly.py`."""
+"""One relay from start to stop: it listens, runs background work, and stops in order. Its parts: `wiring.py`."""
 
 import asyncio
 import socket
@@ -10,10 +10,9 @@ import httpx
 
 from tunnelctl.eventlog import EventLog
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.app.assembly import Parts, assemble
 from tunnelrelay.app.control_socket import ControlError
-from tunnelrelay.app.given import Given
 from tunnelrelay.app.start_problems import StartError, of_address, of_data_dir
+from tunnelrelay.app.wiring import Parts, RelayInputs
 from tunnelrelay.config.config import RelayConfig
 from tunnelrelay.config.values import ListenAddress
 from tunnelrelay.ingress.certificate_check import CertificateError
@@ -145,7 +144,9 @@ class Relay:
             http=self.http[1] if self.http else None, https=self.https[1] if self.https else None
         )
         self.store = await open_store(config.database, config.data_dir)
-        self.parts = parts = await assemble(self._given())
+        parts = Parts(self._inputs())
+        await parts.load()
+        self.parts = parts
         await parts.control.start()
         for work in (*parts.background(), lambda: self._sweep(certificate)):
             self._spawn(_for_ever(work))
@@ -166,8 +167,8 @@ class Relay:
         self._bound.append(bound)
         return bound
 
-    def _given(self) -> Given:
-        return Given(
+    def _inputs(self) -> RelayInputs:
+        return RelayInputs(
             config=self._config,
             address=self.address,
             store=self.store,

@@ -1,7 +1,7 @@
 """What each listener does, by the settings `http`, `https` and `public_url`. THE table: nothing else decides it.
 
 `plan_doors` looks a relay up in `TABLE` and adds what its addresses, its domain and its proxies make of the row.
-`config.py` reports the problems and warnings, `app/assembly.py` gives the rest to the ingress. The table in
+`config.py` reports the problems and warnings, `app/wiring.py` gives the rest to the ingress. The table in
 docs/reference/configuration.md is the same, and a test walks all combinations with real listeners.
 """
 

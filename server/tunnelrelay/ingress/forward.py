@@ -170,7 +170,7 @@ class Forward:
                 if endpoint.is_sticky:
                     self._head = before(self._head, self._ingress.sticky.lines(request, self._tunnel))
             if not self._tunnel.health.is_good and not is_probe(request):
-                self._ingress.registry.heal(self._tunnel)
+                self._ingress.registry.mark_healthy(self._tunnel)
         except HttpError as error:
             self._refuse(error)
             return
@@ -240,7 +240,7 @@ class Forward:
         visit = self._visit
         self._tunnel.errors += 1
         if code is Code.UPSTREAM_UNREACHABLE:
-            self._ingress.registry.ail(self._tunnel, "upstream_unreachable")
+            self._ingress.registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
         if self._is_written():
             visit.break_off(_CODES.get(code, "agent_lost"))
         elif self._goes_again(code):

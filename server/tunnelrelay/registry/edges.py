@@ -133,7 +133,7 @@ class EdgeTable:
         """
         mine = self._joined.setdefault(tunnel.owner, {})
         older = [each for each in mine.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
-        self._registry.admit(tunnel)
+        self._registry.add(tunnel)
         mine[tunnel.claim] = tunnel
         carried, all_wanted = frozenset(tunnel.labels), self._wanted
         for edge_id in self._of_owner.get(tunnel.owner, ()):
@@ -161,7 +161,7 @@ class EdgeTable:
             return False
         if not mine:
             del self._joined[tunnel.owner]
-        self._registry.dismiss(tunnel)
+        self._registry.remove(tunnel)
         for host in tunnel.hosts:
             endpoint = self._registry.find(host)
             if endpoint is not None:

@@ -144,7 +144,7 @@ class Registry:
     def expect(self, host: str, owner: str, generation: int = 1) -> None:
         """A name that was served before the relay restarted: its agent is on its way back."""
         if host not in self._endpoints:
-            self._add(host, owner, generation)
+            self._add_endpoint(host, owner, generation)
             self._lose(host)
 
     # Tunnels
@@ -157,15 +157,15 @@ class Registry:
         """The tunnel with this id, None when it is gone."""
         return self._tunnels.get(tunnel_id)
 
-    def admit(self, tunnel: Tunnel) -> None:
-        """One more tunnel is there; what it serves is yet to be said."""
+    def add(self, tunnel: Tunnel) -> None:
+        """Register a tunnel that serves no endpoint yet."""
         self._claims += 1
         tunnel.claim = self._claims
         self._tunnels[tunnel.id] = tunnel
         self.on_change(tunnel.owner)
 
-    def dismiss(self, tunnel: Tunnel) -> None:
-        """A tunnel is gone."""
+    def remove(self, tunnel: Tunnel) -> None:
+        """Forget a tunnel whose link is closed or that was replaced. Its endpoints are the caller's to update."""
         self._tunnels.pop(tunnel.id, None)
         self.on_change(tunnel.owner)
 
@@ -181,15 +181,15 @@ class Registry:
                 endpoint.serve_by(endpoint.tunnels)
         return True
 
-    def ail(self, tunnel: Tunnel, reason: str) -> None:
-        """A tunnel's upstream does not answer: others get its requests."""
+    def mark_unhealthy(self, tunnel: Tunnel, reason: str) -> None:
+        """Record that a tunnel's upstream does not answer; its requests go to other tunnels of the endpoint."""
         if tunnel.health.is_good:
             tunnel.health = Health(False, reason, self._clock())
             self.on_change(tunnel.owner)
             log.info("tunnel unhealthy", owner=tunnel.owner, name=tunnel.name, id=tunnel.id, reason=reason)
 
-    def heal(self, tunnel: Tunnel) -> None:
-        """A tunnel's upstream answers again."""
+    def mark_healthy(self, tunnel: Tunnel) -> None:
+        """Record that a tunnel's upstream answers again, and give it waiting requests."""
         if not tunnel.health.is_good:
             tunnel.health = Health(True, since=self._clock())
             self.on_change(tunnel.owner)
@@ -211,8 +211,8 @@ class Registry:
         if self._rules[tunnel.owner] - (endpoint.weight if endpoint else 0) + weight > MAX_OWNERS_RULES:
             return Taken(host, "large")
         if endpoint is None:
-            endpoint = self._add(host, tunnel.owner, generation)
-        self.admit(tunnel)
+            endpoint = self._add_endpoint(host, tunnel.owner, generation)
+        self.add(tunnel)
         tunnel.hosts = (host,)
         older = [each for each in endpoint.tunnels if each not in kept]
         endpoint.policy = policy
@@ -222,7 +222,7 @@ class Registry:
         self._weigh(endpoint)
         at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         for each in older:
-            self.dismiss(each)
+            self.remove(each)
             if each.agent != tunnel.agent:
                 each.end(tunnel.peer, at)
         return tunnel
@@ -239,13 +239,13 @@ class Registry:
         )
         if endpoint is None or tunnel is None:
             return False
-        self.dismiss(tunnel)
+        self.remove(tunnel)
         endpoint.serve_by([each for each in endpoint.tunnels if each is not tunnel])
         self._weigh(endpoint)
         if endpoint.tunnels:
             return False
         if on_purpose:
-            self._remove(host)
+            self._remove_endpoint(host)
             endpoint.wake()
         else:
             self._lose(host)
@@ -253,10 +253,10 @@ class Registry:
 
     def take_away(self, host: str, message: str = "", hint: str = "") -> None:
         """A name served here is another owner's: no agent serves it here any more, and theirs hear why."""
-        endpoint = self._remove(host)
+        endpoint = self._remove_endpoint(host)
         self._lost.pop(host, None)
         for tunnel in endpoint.tunnels if endpoint is not None else ():
-            self.dismiss(tunnel)
+            self.remove(tunnel)
             tunnel.lose(message or f"{host} belongs to another owner now", hint)
 
     # Names of edges
@@ -271,14 +271,14 @@ class Registry:
             self.drop_edge(host, known.edge)
         elif known is not None:
             self.take_away(host, f"{host} is the name of an edge now", f"serve it with --edge {host.partition('.')[0]}")
-        return self._add(host, owner, generation, edge)
+        return self._add_endpoint(host, owner, generation, edge)
 
     def drop_edge(self, host: str, edge: str) -> None:
         """A name is no longer this edge's: it is unknown from now on, and what is under way there ends."""
         endpoint = self._endpoints.get(host)
         if endpoint is not None and endpoint.edge == edge:
             endpoint.is_dropped = True
-            self._remove(host)
+            self._remove_endpoint(host)
             endpoint.serve_by(())
             endpoint.wake()
 
@@ -314,9 +314,9 @@ class Registry:
 
     def _drop(self, host: str) -> None:
         del self._lost[host]
-        self._remove(host)
+        self._remove_endpoint(host)
 
-    def _add(self, host: str, owner: str, generation: int, edge: str = "") -> Endpoint:
+    def _add_endpoint(self, host: str, owner: str, generation: int, edge: str = "") -> Endpoint:
         endpoint_id = new_id("endpoint", self._clock())
         endpoint = self._endpoints[host] = Endpoint(
             host, owner, generation, endpoint_id=endpoint_id, edge=edge, owners_held=self._requests_held
@@ -331,7 +331,7 @@ class Registry:
         self._rules[endpoint.owner] += weight - endpoint.weight
         endpoint.weight = weight
 
-    def _remove(self, host: str) -> Endpoint | None:
+    def _remove_endpoint(self, host: str) -> Endpoint | None:
         endpoint = self._endpoints.pop(host, None)
         if endpoint is not None:
             self._rules[endpoint.owner] -= endpoint.weight

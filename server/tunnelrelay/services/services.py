@@ -1,4 +1,4 @@
-"""Every service in one value, made in `assembly.py` and given to the API and the dashboard."""
+"""Every service in one value, made in `app/wiring.py` and given to the API and the dashboard."""
 
 from dataclasses import dataclass
 

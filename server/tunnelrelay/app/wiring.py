@@ -1,0 +1,481 @@
+"""Makes every part of a relay and ties them together. Next: `relay.py`, which starts, runs and stops them.
+
+`RelayInputs` is what a relay is made from, `Parts` what it consists of. `Parts` makes them in order of need: keys and
+audit log, registry, login, agents, services, and last the ingress with the relay's own pages behind it. Nothing runs
+before `relay.py` starts it.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from starlette.types import ASGIApp
+
+from tunnelctl.oidc.ports import PortRule
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.health_probes import Probes
+from tunnelrelay.agents.name_claims import NameKeeper
+from tunnelrelay.agents.quotas import MAX_LINKS, OwnerShares
+from tunnelrelay.agents.token_revocation import RevokedTokens
+from tunnelrelay.app.control_socket import ControlSocket, Done
+from tunnelrelay.config.config import KEYS_FILE_NAME, RelayConfig
+from tunnelrelay.config.doors import Does
+from tunnelrelay.dashboard.app import dashboard
+from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.ingress.asgi_bridge import AsgiBridge
+from tunnelrelay.ingress.clear_site_data import ClearSiteData
+from tunnelrelay.ingress.files import links_at_once, visitors_at_once
+from tunnelrelay.ingress.gate import Gate
+from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.route import Router
+from tunnelrelay.keys.rotation import RelayKeys
+from tunnelrelay.observe.access import AccessLog
+from tunnelrelay.observe.audit import Audit
+from tunnelrelay.observe.audit_writer import AuditKeeper
+from tunnelrelay.observe.feed import Feed
+from tunnelrelay.observe.metrics import Metrics
+from tunnelrelay.observe.traffic import TrafficLog
+from tunnelrelay.oidc.login.limits import LoginLimits
+from tunnelrelay.oidc.login.login import Login
+from tunnelrelay.oidc.logout.logout import Logout
+from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
+from tunnelrelay.oidc.providers.check import ProviderCheck
+from tunnelrelay.oidc.providers.fetch import Fetcher
+from tunnelrelay.oidc.providers.prefetch import WarmUps
+from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.ssrf_guard import GuardedTransport, GuardRules, provider_tls
+from tunnelrelay.oidc.sessions.access_tokens import Bearers
+from tunnelrelay.oidc.sessions.sessions import Sessions
+from tunnelrelay.policy.rules import Connection
+from tunnelrelay.registry.edges import EdgeTable
+from tunnelrelay.registry.registry import LOST_SECONDS, Registry
+from tunnelrelay.services import providers as provider_services
+from tunnelrelay.services.admin_oidc import AdminOidc
+from tunnelrelay.services.api_keys import ApiKeys
+from tunnelrelay.services.audit_trail import AuditTrail
+from tunnelrelay.services.backends import Backends
+from tunnelrelay.services.credentials import Credentials
+from tunnelrelay.services.dashboard_login import WithDashboard, dashboard_login
+from tunnelrelay.services.domains import Domains
+from tunnelrelay.services.edge_policy import EdgePolicies
+from tunnelrelay.services.edge_sync import EdgeSync
+from tunnelrelay.services.edge_views import EdgeViews
+from tunnelrelay.services.edges import Edges
+from tunnelrelay.services.logins import Logins
+from tunnelrelay.services.provider_directory import ProviderDirectory
+from tunnelrelay.services.provider_tests import AsksProvider, ProviderTests
+from tunnelrelay.services.purge import Purge
+from tunnelrelay.services.service_base import ServiceBase
+from tunnelrelay.services.services import Services
+from tunnelrelay.services.sign_ins import SignIns, owner_of_admins
+from tunnelrelay.services.traffic import Traffic
+from tunnelrelay.services.tunnels import Tunnels
+from tunnelrelay.services.users import Users
+from tunnelrelay.store.base import Store
+from tunnelrelay.web.app import WebApp
+from tunnelrelay.web.lazy_app import LazyApp
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayInputs:
+    """What a relay is made from.
+
+    Attributes:
+        spawn: Runs a coroutine that no caller waits for, until the relay stops.
+        clock: Unix time.
+        transport: Makes the calls to providers; None for the network, behind the SSRF guard.
+    """
+
+    config: RelayConfig
+    address: PublicAddress
+    store: Store
+    metrics: Metrics
+    access: AccessLog
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    clock: Callable[[], float]
+    transport: httpx.AsyncBaseTransport | None
+
+    @property
+    def guard_rules(self) -> GuardRules:
+        """Which addresses of providers may be called."""
+        return GuardRules.of_relay(self.address, self.config.issuer_network, self.config.issuer_port)
+
+    @property
+    def port_rule(self) -> PortRule:
+        """At which ports providers may be called."""
+        return self.guard_rules.port_rule if self.transport is None else PortRule()
+
+    def refuses_issuer(self, issuer: str) -> str:
+        """Why providers with this issuer are not called, for the person who set it; "" when they are."""
+        return self.guard_rules.issuer_fault(issuer) if self.transport is None else ""
+
+    def provider_transport(self) -> httpx.AsyncBaseTransport:
+        """A transport for calls to providers. Each has its own connections, so that checks of settings use up none of
+        those that logins need."""
+        return self.transport or GuardedTransport(self.guard_rules, tls=provider_tls(self.config.issuer_ca))
+
+
+class Parts:
+    """Every part of one relay.
+
+    Raises:
+        SecretFileError: The keys cannot be read or made.
+        DashboardLoginError: The operator's own OpenID provider cannot be used.
+    """
+
+    def __init__(self, inputs: RelayInputs) -> None:
+        self._inputs = inputs
+        config, address, store, clock = inputs.config, inputs.address, inputs.store, inputs.clock
+        self.keys = RelayKeys(
+            config.keys_file or config.data_dir / KEYS_FILE_NAME,
+            issuer=address.url(address.domain),
+            every=config.key_rotation_seconds,
+            clock=clock,
+        )
+        self.registry = Registry(clock=clock, monotonic=time.monotonic)
+        self.edges = EdgeTable(self.registry)
+        self.audit = Audit(
+            clock=clock,
+            key=self.keys.ring.digest_key("audit"),
+            node=f"{socket.gethostname()}:{address.port}",
+            owner_of=self.registry.owner_of,
+        )
+        self.feed = Feed()
+        self.registry.on_change = lambda owner: self.feed.publish(f"tunnels:{owner}")
+        self.audit_keeper = AuditKeeper(
+            self.audit, store, keep_days=config.audit_days, clock=clock, publish=self.feed.publish
+        )
+        self.traffic = TrafficLog(clock, self.feed)
+        self.purge = Purge(store, clock)
+        self.probes = Probes(self.registry, now=time.monotonic)
+        self._make_login()
+        self._make_agents()
+        self._make_services()
+        self.ingress = self._ingress()
+        self.sessions.on_session_end = self.ingress.session_ended
+        self.control = ControlSocket(
+            config.data_dir, self.acceptor.revoke, self.sessions.hear, self._about(), self._reread
+        )
+        self._watch(inputs.metrics)
+
+    async def load(self) -> None:
+        """Read the names in use and the edges from the store.
+
+        Raises:
+            StoreError: They cannot be read.
+        """
+        inputs = self._inputs
+        for name in await inputs.store.names(inputs.clock() - LOST_SECONDS):
+            self.registry.expect(name.host, name.owner, name.generation)
+        await self.edge_sync.load()
+
+    def background(self) -> tuple[Work, ...]:
+        """The work that goes on for as long as the relay runs; each is restarted when it fails."""
+        return (
+            self.revoked.run,
+            self.probes.run,
+            self.edge_sync.run,
+            self.sessions.upkeep.run,
+            self.names.run,
+            self.purge.run,
+            self.audit_keeper.run,
+            lambda: self.keys.run(self.audit),
+        )
+
+    # Login and logout
+
+    def _make_login(self) -> None:
+        inputs = self._inputs
+        address, store, clock, ring = inputs.address, inputs.store, inputs.clock, self.keys.ring
+        self._admin_login = dashboard_login(
+            inputs.config,
+            key=ring.digest_key("policy"),
+            is_local=address.is_local,
+            refuses_issuer=inputs.refuses_issuer,
+        )
+        admin_connection = None if self._admin_login is None else self._admin_login.connection
+        self._endpoints = WithDashboard(self.registry, address.dashboard_host, admin_connection)
+        self.providers = Providers(
+            fetcher=Fetcher(inputs.provider_transport()),
+            clock=clock,
+            monotonic=time.monotonic,
+            allow_http=address.is_local,
+        )
+        self.sessions = Sessions(
+            address=address,
+            ring=ring,
+            store=store,
+            signer=self.keys.signer,
+            clock=clock,
+            providers=self.providers,
+            audit=self.audit,
+        )
+        self._login = Login(
+            address=address,
+            ring=ring,
+            sessions=self.sessions,
+            providers=self.providers,
+            store=store,
+            endpoints=self._endpoints,
+            clock=clock,
+            audit=self.audit,
+            limits=LoginLimits(metrics=inputs.metrics, audit=self.audit, monotonic=time.monotonic),
+            shared_owners=frozenset(inputs.config.shared_callback_owner),
+        )
+
+    # Agents
+
+    def _make_agents(self) -> None:
+        inputs, ring = self._inputs, self.keys.ring
+        self._directory = ProviderDirectory(ring)
+        self.names = NameKeeper(
+            inputs.store,
+            self.registry,
+            cool_seconds=inputs.config.cool_seconds,
+            end_sessions=self.sessions.end_where,
+            audit=self.audit,
+            clock=inputs.clock,
+        )
+        prefetch = WarmUps(self.providers, is_bound=self._is_bound, spawn=inputs.spawn)
+        self.edges.warm = prefetch.add
+        max_links = links_at_once(MAX_LINKS)
+        context = Desk(
+            address=inputs.address,
+            registry=self.registry,
+            edges=self.edges,
+            policy_key=ring.digest_key("policy"),
+            mark_key=ring.digest_key("balance"),
+            clock=inputs.clock,
+            names=self.names,
+            shares=OwnerShares(time.monotonic, max_links=max_links),
+            audit=self.audit,
+            metrics=inputs.metrics,
+            spawn=inputs.spawn,
+            warm=prefetch.add,
+            resolve=self._directory.resolve,
+            refuses_issuer=inputs.refuses_issuer,
+        )
+        self.acceptor = Acceptor(
+            context,
+            inputs.store,
+            needs_tokens=inputs.config.needs_tokens,
+            metrics=inputs.metrics,
+            clock=inputs.clock,
+            max_links=max_links,
+        )
+        self.revoked = RevokedTokens(inputs.store, self.acceptor, inputs.clock)
+
+    def _is_bound(self, connection: Connection) -> bool:
+        policies = (endpoint.policy for endpoint in self.registry)
+        return any(policy is not None and connection in policy.providers() for policy in policies)
+
+    # What people set up
+
+    def _make_services(self) -> None:
+        inputs, ring = self._inputs, self.keys.ring
+        base = ServiceBase(
+            store=inputs.store,
+            ring=ring,
+            policy_key=ring.digest_key("policy"),
+            address=inputs.address,
+            audit=self.audit,
+            clock=inputs.clock,
+            cool_seconds=inputs.config.cool_seconds,
+            publish=self.feed.publish,
+            refuses_issuer=inputs.refuses_issuer,
+        )
+        admin_oidc = None
+        if self._admin_login is not None:
+            admin_oidc = AdminOidc(
+                ground=base,
+                sessions=self.sessions,
+                connection=self._admin_login.connection,
+                roles=self._admin_login.roles,
+                default_owner=owner_of_admins(needs_tokens=inputs.config.needs_tokens),
+            )
+        self.check = ProviderCheck(inputs.provider_transport(), inputs.clock, inputs.port_rule)
+        self.services, self.edge_sync = make_services(
+            base,
+            registry=self.registry,
+            edges=self.edges,
+            acceptor=self.acceptor,
+            names=self.names,
+            sessions=self.sessions,
+            feed=self.feed,
+            traffic=self.traffic,
+            directory=self._directory,
+            check=self.check,
+            admin_oidc=admin_oidc,
+        )
+
+    # The public side
+
+    def _ingress(self) -> Ingress:
+        inputs, config, address = self._inputs, self._inputs.config, self._inputs.address
+        redirects = config.doors.plan.plain is Does.REDIRECT
+        return Ingress(
+            address=address,
+            registry=self.registry,
+            router=Router(
+                address,
+                self.registry,
+                is_token_free=not config.needs_tokens,
+                redirects=redirects,
+                issuer_ports=inputs.port_rule.to_info(),
+            ),
+            gate=Gate(
+                address=address,
+                sessions=self.sessions,
+                bearers=Bearers(
+                    address=address,
+                    providers=self.providers,
+                    signer=self.keys.signer,
+                    clock=inputs.clock,
+                    audit=self.audit,
+                ),
+                login=self._login,
+                metrics=inputs.metrics,
+                clock=inputs.clock,
+                audit=self.audit,
+            ),
+            asgi_bridge=AsgiBridge(self._web().build(), is_secure=address.is_secure),
+            acceptor=self.acceptor,
+            clear_site_data=ClearSiteData(self.keys.ring.digest_key("handover"), is_secure=address.is_secure),
+            access=inputs.access,
+            traffic=self.traffic,
+            metrics=inputs.metrics,
+            hold_seconds=config.hold_seconds,
+            idle_seconds=config.idle_seconds,
+            visitor_requests=config.visitor_requests,
+            max_visitors=visitors_at_once(),
+            trusted=config.trusted_proxy,
+            redirects=redirects,
+            endpoint_hsts_seconds=int(config.endpoint_hsts_seconds),
+            audit=self.audit,
+        )
+
+    def _web(self) -> WebApp:
+        inputs, address, ring = self._inputs, self._inputs.address, self.keys.ring
+        issuer = inputs.config.dashboard_oidc or ""
+        return WebApp(
+            address=address,
+            login=self._login,
+            logout=Logout(
+                address=address,
+                ring=ring,
+                sessions=self.sessions,
+                providers=self.providers,
+                clock=inputs.clock,
+                spawn=inputs.spawn,
+                audit=self.audit,
+            ),
+            provider_logout=ProviderLogout(
+                providers=self.providers,
+                sessions=self.sessions,
+                store=inputs.store,
+                connections=self._endpoints,
+                clock=inputs.clock,
+                audit=self.audit,
+            ),
+            endpoints=self._endpoints,
+            signer=self.keys.signer,
+            dashboard=dashboard(
+                Deps(
+                    address=address,
+                    services=self.services,
+                    key=ring.digest_key("dashboard"),
+                    clock=inputs.clock,
+                    provider=urlsplit(issuer).hostname or "",
+                    issuer=issuer,
+                    needs_tokens=inputs.config.needs_tokens,
+                )
+            ),
+            api=LazyApp(self._api),
+            count_login=inputs.metrics.login,
+            tell_who=self.traffic.tell_who,
+        )
+
+    def _api(self) -> ASGIApp:
+        from tunnelrelay.api.app import (
+            build_api,  # loaded at the first call: it takes memory that most relays never need
+        )
+
+        return build_api(self.services, self._inputs.address)
+
+    # Commands and metrics
+
+    def _about(self) -> Done:
+        """What commands on this machine are told of the relay."""
+        address = self._inputs.address
+        owner = owner_of_admins(needs_tokens=self._inputs.config.needs_tokens)
+        return Done(dashboard=address.url(address.dashboard_host), owner=owner)
+
+    async def _reread(self) -> None:
+        """Forget what was read of keys and store, which a backup has replaced, and read it again."""
+        await self.keys.step(self.audit)
+        await self.sessions.reread()
+        await self.acceptor.reread()
+        await self.edge_sync.reload()
+
+    def _watch(self, metrics: Metrics) -> None:
+        metrics.watch("open_visitors", lambda: self.ingress.visitor_count)
+        metrics.watch("open_links", lambda: self.acceptor.link_count)
+        metrics.watch("open_streams", lambda: self.acceptor.stream_count)
+        metrics.watch("open_endpoints", lambda: self.registry.served_count)
+        metrics.watch("open_tunnels", lambda: self.registry.tunnel_count)
+        metrics.watch("unhealthy_tunnels", lambda: self.registry.unhealthy_count)
+        metrics.watch("waiting_requests", lambda: self.registry.held_count)
+
+
+def make_services(
+    base: ServiceBase,
+    *,
+    registry: Registry,
+    edges: EdgeTable,
+    acceptor: Acceptor,
+    names: NameKeeper,
+    sessions: Sessions,
+    feed: Feed,
+    traffic: TrafficLog,
+    directory: ProviderDirectory,
+    check: AsksProvider,
+    admin_oidc: AdminOidc | None,
+) -> tuple[Services, EdgeSync]:
+    """The services behind the API and the dashboard, and what brings their changes to the running relay.
+
+    Args:
+        check: Looks at a provider for the person who sets it up.
+        admin_oidc: Signs people in to the dashboard at the operator's own provider; None without one.
+
+    Returns:
+        No edge is served before `EdgeSync.load`.
+    """
+    policies = EdgePolicies(base, directory.resolve)
+    sync = EdgeSync(base, table=edges, registry=registry, catalog=directory, policies=policies)
+    views = EdgeViews(base, sync, edges, policies)
+    tests = ProviderTests(base, check)
+    domains = Domains(base, names)
+    api_keys = ApiKeys(base)
+    services = Services(
+        edges=Edges(ground=base, live=sync, views=views, domains=domains, tests=tests),
+        backends=Backends(base, sync),
+        domains=domains,
+        credentials=Credentials(base, acceptor.revoke, acceptor.reread),
+        api_keys=api_keys,
+        users=Users(base),
+        providers=provider_services.Providers(ground=base, live=sync, tests=tests),
+        sign_ins=SignIns(base, api_keys, oidc=admin_oidc),
+        logins=Logins(base, sessions.hear),
+        tunnels=Tunnels(ground=base, registry=registry, table=edges, acceptor=acceptor),
+        traffic=Traffic(base, traffic, feed),
+        audit=AuditTrail(base),
+    )
+    return services, sync
