@@ -46,7 +46,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.policy tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,
-    "tunnelrelay.observe": f"tunnelctl.secret {GROUND} tunnelrelay.store",
+    "tunnelrelay.observe": f"tunnelctl.line_writer tunnelctl.secret {GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
     "tunnelrelay.keys": f"tunnelctl.oidc {GROUND} tunnelrelay.observe",
     "tunnelrelay.oidc": "",

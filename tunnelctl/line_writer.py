@@ -1,77 +1,104 @@
-"""Where log lines go, without ever holding up the tunnel.
+"""Write log lines from a thread, so that a reader that is slow or gone never holds up the program.
 
-A pipe that is not read fills up after 64 KiB and then blocks its writer: the classic end of programs that
-are started with `stdout=PIPE` and forgotten. So a thread writes, lines wait in a bounded queue, and what does not fit
-is counted and left out.
+A pipe that is not read fills up after 64 KiB and then blocks its writer: the classic end of programs that are started
+with `stdout=PIPE` and forgotten. Lines wait in a bounded queue; what does not fit is counted and dropped.
 """
 
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 
-MAX_WAITING = 10_000
-"""Lines. About 2 MB; at a line for each exchange, some seconds of a busy tunnel."""
+from tunnelctl.bounds import DeclaredBound
+
+MAX_WAITING = 8 << 20
+"""Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
 ATOMIC = 4096
 """Bytes the kernel writes to a pipe in one piece (PIPE_BUF on Linux): a reader never sees half a line."""
 COALESCE_SECONDS = 0.02
-"""After a write the next waits this long, so that a busy tunnel costs 50 wake-ups a second and not one for each line.
+"""After a write the next waits this long, so that a busy log costs 50 wake-ups a second and not one for each line.
 The first line of a quiet log leaves at once."""
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
+"""How long a program that ends waits for a slow reader of its log."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="log lines that wait to be written",
+        limit=MAX_WAITING,
+        unit="bytes",
+        per="relay",
+        when_full="further lines are dropped and counted",
+        worst_bytes=2 * MAX_WAITING,
+        holds=("LineWriter._waiting",),
+    ),
+)
 
 
 class LineWriter:
-    """Writes lines to a file descriptor, whole lines at a time.
+    """Takes lines without ever blocking and writes them in order from a daemon thread.
 
     Args:
-        fd: Open for writing; it stays the caller's.
+        write: Writes bytes, all of them; may block and may raise OSError.
+        max_waiting: Bytes.
 
     Attributes:
-        dropped: Lines left out because they were not read.
+        dropped: Lines lost because the queue was full or could not be written.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, write: Callable[[bytes], object], *, max_waiting: int = MAX_WAITING) -> None:
+        self._write = write
+        self._max = max_waiting
         self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._lock = threading.Lock()
         self._due = threading.Event()
         self._ending = threading.Event()
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
-    def write(self, line: str) -> None:
-        """Queue one line, with its line end."""
-        if len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
-            return
-        self._waiting.append(line.encode("utf-8", "backslashreplace"))
+    def write(self, lines: bytes) -> None:
+        """Queue whole lines."""
+        with self._lock:
+            if self._ending.is_set() or self._size + len(lines) > self._max:
+                self.dropped += lines.count(b"\n")
+                return
+            self._waiting.append(lines)
+            self._size += len(lines)
         if not self._due.is_set():
             self._due.set()
 
-    def close(self) -> None:
-        """Write what waits, within a second: a reader that has stopped reading must not keep us from ending."""
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Write what waits, for at most `timeout` seconds."""
         self._ending.set()
         self._due.set()
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
-        try:
-            while not self._ending.is_set() or self._waiting:
-                self._due.wait()
-                self._due.clear()
-                while self._waiting:
-                    self._write_all(self._next_piece())
-                self._ending.wait(COALESCE_SECONDS)
-        except OSError:
-            # The reader is gone, or the disk is full. The tunnel is worth more than its log.
-            self._waiting = deque(maxlen=0)
+        while not self._ending.is_set() or self._waiting:
+            self._due.wait()
+            self._due.clear()
+            while piece := self._next_piece():
+                try:
+                    self._write(piece)
+                except (OSError, ValueError):  # disk full, reader gone, stream closed: a log is no reason to stop
+                    self.dropped += piece.count(b"\n")
+            self._ending.wait(COALESCE_SECONDS)
 
     def _next_piece(self) -> bytes:
-        piece = self._waiting.popleft()
-        while self._waiting and len(piece) + len(self._waiting[0]) <= ATOMIC:
-            piece += self._waiting.popleft()
-        return piece
+        """Return the next lines, as many as a pipe takes whole; b"" when none wait."""
+        with self._lock:
+            pieces: list[bytes] = []
+            size = 0
+            while self._waiting and (not pieces or size + len(self._waiting[0]) <= ATOMIC):
+                pieces.append(self._waiting.popleft())
+                size += len(pieces[-1])
+            self._size -= size
+            return b"".join(pieces)
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` to a blocking file descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

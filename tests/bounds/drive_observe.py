@@ -8,12 +8,12 @@ import pytest
 
 from tests.bounds.driving import address, drives, host, measured, owner
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.line_writer import LineWriter
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH, AccessLog, ExchangeRecord, text_line
 from tunnelrelay.observe.access import _who as who_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
-from tunnelrelay.observe.logs import LineWriter
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, SeriesTable, TrafficLog
@@ -138,15 +138,12 @@ class StuckSink:
         self.is_stuck.set()
         self.is_free.wait()
 
-    def flush(self) -> None:
-        """Nothing is kept here."""
-
 
 @drives("log lines that wait to be written")
 def drive_lines(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = StuckSink()
     with measured() as memory:
-        writer = LineWriter(sink)
+        writer = LineWriter(sink.write)
         writer.write(b"x\n")
         sink.is_stuck.wait()
         for number in range(2 * bound.limit // 1024):

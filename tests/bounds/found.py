@@ -12,7 +12,11 @@ from functools import cache
 from tests.test_architecture import modules, tree
 from tunnelctl.bounds import DeclaredBound
 
-AREAS = ("tunnelrelay", "tunnelctl.memo", "tunnelctl.wire", "tunnelctl.http1", "tunnelctl.link", "tunnelctl.oidc")
+AREAS = (
+    "tunnelrelay",
+    *("tunnelctl.line_writer", "tunnelctl.memo", "tunnelctl.wire"),
+    *("tunnelctl.http1", "tunnelctl.link", "tunnelctl.oidc"),
+)
 """The relay, and what it shares with the agent."""
 WITHOUT = (
     "tunnelrelay.cli",

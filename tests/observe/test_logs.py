@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.eventlog import Event, EventLog
+from tunnelctl.line_writer import LineWriter
 from tunnelrelay.observe.access import ExchangeRecord
-from tunnelrelay.observe.logs import JsonFormatter, LineWriter, LogHandler, Logs, TextFormatter
+from tunnelrelay.observe.logs import JsonFormatter, LogHandler, Logs, TextFormatter
 from tunnelrelay.observe.text import printable
 
 log = EventLog("tunnelrelay.test")
@@ -177,7 +178,7 @@ def test_whatever_python_would_print_by_itself_passes_the_redactor(
 def test_a_record_that_cannot_be_formatted_is_counted_and_shown_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
     """Row 158."""
     sink = io.BytesIO()
-    writer = LineWriter(sink)
+    writer = LineWriter(sink.write)
     handler = LogHandler(writer)
     handler.setFormatter(TextFormatter())
     handler.handle(logging.makeLogRecord({"msg": "%d items", "args": ("client_secret=canary",), "levelname": "INFO"}))
@@ -192,53 +193,3 @@ def test_any_message_is_one_printable_line(text: str) -> None:
     for formatter in (TextFormatter(), JsonFormatter()):
         assert formatter.format(record).isprintable()
     assert printable(text).isprintable()
-
-
-class StoppedReader(io.RawIOBase):
-    """Takes nothing until it is let go."""
-
-    def __init__(self) -> None:
-        self.is_let_go = threading.Event()
-        self.is_reached = threading.Event()
-        self.taken = b""
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.is_reached.set()
-        self.is_let_go.wait()
-        self.taken += data
-        return len(data)
-
-
-def test_a_reader_that_stops_costs_lines_but_never_time_or_memory() -> None:
-    """Row 129."""
-    sink = StoppedReader()
-    writer = LineWriter(sink, max_buffer=100)
-    writer.write(b"first\n")
-    sink.is_reached.wait()
-    for _ in range(1000):
-        writer.write(b"0123456789\n")
-    assert writer.dropped == 1000 - 9
-    sink.is_let_go.set()
-    writer.close()
-    assert sink.taken == b"first\n" + b"0123456789\n" * 9
-
-
-def test_closing_does_not_wait_for_a_reader_that_stopped() -> None:
-    sink = StoppedReader()
-    writer = LineWriter(sink)
-    writer.write(b"x\n")
-    writer.close(timeout=0.01)
-    writer.write(b"late\n")
-    assert writer.dropped == 1
-    sink.is_let_go.set()
-
-
-def test_a_reader_that_went_away_is_no_reason_to_stop() -> None:
-    class Gone(io.RawIOBase):
-        def write(self, data: bytes) -> int:  # type: ignore[override]
-            raise BrokenPipeError
-
-    writer = LineWriter(Gone())
-    writer.write(b"x\ny\n")
-    writer.close()
-    assert writer.dropped == 2

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
@@ -13,7 +14,7 @@ from tunnelctl.agent.watcher import Started, Watcher, Watchers
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
-from tunnelctl.line_writer import LineWriter
+from tunnelctl.line_writer import LineWriter, write_all
 from tunnelctl.stdio import when_reader_leaves
 
 
@@ -156,9 +157,13 @@ def _screen(config: AgentConfig, let_in: str, notices: tuple[str, ...]) -> Itera
 @contextlib.contextmanager
 def _log(where: str, style: Style, level: str, lose_reader: Callable[[], object]) -> Iterator[Log]:
     fd, is_ours = _open(where)
-    writer = LineWriter(fd)
+    writer = LineWriter(partial(write_all, fd))
     when_reader_leaves(fd, lose_reader)
-    log = Log(writer.write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level, fd=fd)
+
+    def write(line: str) -> None:
+        writer.write(line.encode("utf-8", "backslashreplace"))
+
+    log = Log(write, formatter(style, is_terminal=os.isatty(fd), has_colours=has_colour()), level, fd=fd)
     handler = LibraryHandler(log)
     root = logging.getLogger()
     root.addHandler(handler)

@@ -1,52 +1,31 @@
-"""The relay's structured log: standard `logging` with our formatters, written by a thread of its own.
+"""The relay's log: Python's `logging` with our formatters, written by a thread (`tunnelctl.line_writer`).
 
-A log that blocks (a full pipe, a slow disk) must not stop traffic: lines go into a bounded buffer, and what does not
-fit is counted and dropped. Next: `text.py` for what is done to strangers' text, `access.py` for one line per exchange.
-
-There is no other way to stderr: warnings, exceptions that nobody caught, in whichever thread, and those that cannot be
-raised come here too, and pass the same redactor.
+Next: `text.py` makes strangers' text safe, `access.py` writes one line per exchange. Nothing else writes to stderr:
+warnings, uncaught exceptions of any thread, and exceptions that cannot be raised come here too, and pass the redactor.
 """
 
 import json
 import logging
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
-from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog, event_of
+from tunnelctl.line_writer import LineWriter
 from tunnelctl.secret import redact, redact_field
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 
 log = EventLog(__name__)
 
-MAX_BUFFER = 8 << 20
-"""Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
-CLOSE_SECONDS = 2.0
-"""How long a stopping relay waits for a reader of its log."""
-
 LIBRARIES_LEVEL = logging.WARNING
 """What others' loggers say below this is never written: httpx tells URLs with their queries, httpcore whole headers."""
 
 _OURS = ("tunnelrelay", "tunnelctl")
-
-
-BOUNDS = (
-    DeclaredBound(
-        name="log lines that wait to be written",
-        limit=MAX_BUFFER,
-        unit="bytes",
-        per="relay",
-        when_full="further lines are dropped and counted",
-        worst_bytes=2 * MAX_BUFFER,
-        holds=("LineWriter._waiting",),
-    ),
-)
 
 
 class Sink(Protocol):
@@ -57,59 +36,6 @@ class Sink(Protocol):
 
     def flush(self) -> object:
         """May block."""
-
-
-class LineWriter:
-    """Takes lines without ever blocking and writes them in order from a daemon thread.
-
-    Attributes:
-        dropped: Lines lost since the start because the buffer was full.
-    """
-
-    def __init__(self, sink: Sink, *, max_buffer: int = MAX_BUFFER) -> None:
-        self._sink = sink
-        self._max = max_buffer
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
-        self._is_closed = False
-        self._changed = threading.Condition()
-        self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
-
-    def write(self, lines: bytes) -> None:
-        """Queues whole lines; drops and counts them when the reader is too slow."""
-        with self._changed:
-            if self._is_closed or self._size + len(lines) > self._max:
-                self.dropped += lines.count(b"\n")
-                return
-            self._waiting.append(lines)
-            self._size += len(lines)
-            self._changed.notify()
-
-    def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Writes what is left, for at most `timeout` seconds."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while data := self._take():
-            try:
-                self._sink.write(data)
-                self._sink.flush()
-            except (OSError, ValueError):  # disk full, reader gone, stream closed: a log is no reason to stop
-                self.dropped += data.count(b"\n")
-
-    def _take(self) -> bytes:
-        """All that waits, or b"" once closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            data = b"".join(self._waiting)
-            self._waiting.clear()
-            self._size = 0
-            return data
 
 
 class LogHandler(logging.Handler):
@@ -182,7 +108,7 @@ class Logs:
     """
 
     def __init__(self, form: str = "text", level: str = "info", *, sink: Sink | None = None) -> None:
-        self.writer = LineWriter(sys.stderr.buffer if sink is None else sink)
+        self.writer = LineWriter(partial(_write, sys.stderr.buffer if sink is None else sink))
         self._handler = LogHandler(self.writer)
         self._handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(has_time=form != "journal"))
         severity = logging.getLevelNamesMapping()[level.upper()]
@@ -213,6 +139,11 @@ class Logs:
         logging.getLogger().removeHandler(self._handler)
         _set_levels(self._before)
         self.writer.close()
+
+
+def _write(sink: Sink, data: bytes) -> None:
+    sink.write(data)
+    sink.flush()
 
 
 def _uncaught(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
