@@ -29,7 +29,7 @@ from tunnelrelay.services.edge_settings import (
 )
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings, merged
-from tunnelrelay.services.service_base import told
+from tunnelrelay.services.service_base import diff
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
@@ -155,7 +155,7 @@ def test_any_labels_are_sorted_pairs_or_refused(pairs):
 def test_any_change_is_told_as_whole_json_within_the_limit(values, more):
     told_values = {**values, "long": "x" * more}
 
-    text = told(None, told_values)["after"]
+    text = diff(None, told_values)["after"]
 
     assert len(text) <= MAX_CHANGE
     assert isinstance(json.loads(text), dict)

@@ -9,7 +9,7 @@ from tunnelrelay.model import Token
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE
 from tunnelrelay.services.actor import AREAS, Access
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.services.service_base import check_texts, page_size, told
+from tunnelrelay.services.service_base import check_texts, diff, page_size
 from tunnelrelay.store.base import StoreError
 
 
@@ -71,12 +71,12 @@ def test_a_store_that_is_away_is_told_without_its_own_words(managed):
 
 
 def test_only_what_differs_is_told():
-    assert told({"a": 1, "b": "x", "c": None}, {"a": 1, "b": "y", "c": None, "d": []}) == {
+    assert diff({"a": 1, "b": "x", "c": None}, {"a": 1, "b": "y", "c": None, "d": []}) == {
         "before": '{"b":"x"}',
         "after": '{"b":"y"}',
     }
-    assert told(None, {"a": 1}) == {"after": '{"a":1}'}
-    assert told({"a": 1}, None) == {"before": '{"a":1}'}
+    assert diff(None, {"a": 1}) == {"after": '{"a":1}'}
+    assert diff({"a": 1}, None) == {"before": '{"a":1}'}
 
 
 def test_a_long_change_is_whole_json_within_the_limit():
@@ -84,7 +84,7 @@ def test_a_long_change_is_whole_json_within_the_limit():
     longer = {f"name-{number}": "x" * 5000 for number in range(40)}
 
     for values in (long, longer):
-        text = told(None, values)["after"]
+        text = diff(None, values)["after"]
         assert len(text) <= MAX_CHANGE
         assert json.loads(text).keys() == values.keys()
 

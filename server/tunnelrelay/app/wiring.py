@@ -465,13 +465,13 @@ def make_services(
     domains = Domains(base, names)
     api_keys = ApiKeys(base)
     services = Services(
-        edges=Edges(ground=base, live=sync, views=views, domains=domains, tests=tests),
+        edges=Edges(base, sync, views, domains, tests),
         backends=Backends(base, sync),
         domains=domains,
         credentials=Credentials(base, acceptor.revoke, acceptor.reread),
         api_keys=api_keys,
         users=Users(base),
-        providers=provider_services.Providers(ground=base, live=sync, tests=tests),
+        providers=provider_services.Providers(base, sync, tests),
         sign_ins=SignIns(base, api_keys, oidc=admin_oidc),
         logins=Logins(base, sessions.hear),
         tunnels=Tunnels(ground=base, registry=registry, table=edges, acceptor=acceptor),

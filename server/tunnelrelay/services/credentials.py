@@ -134,7 +134,7 @@ class Credentials(Resource[Token, Token]):
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.authorize(actor)
+        self._authorize(actor)
         token = await self._row(actor, token_id)
         with self.base.asking():
             await self.rows.drop(token)

@@ -84,7 +84,7 @@ class EdgeViews:
         except Unreadable:
             return EdgeSecrets()
 
-    def said(self, row: EdgeRow) -> dict[str, object]:
+    def audit_fields(self, row: EdgeRow) -> dict[str, object]:
         """What an audit event tells of an edge."""
         settings = self.settings(row)
         told = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}

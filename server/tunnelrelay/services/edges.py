@@ -4,7 +4,7 @@ Whatever changes an edge is one comparison and swap in the store, acts on the ru
 told to the audit log. Its modules change by `set_policy` alone. Secrets come in and never go out again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.compile import PolicyInvalid
-from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_policy import MAX_OWNERS_BYTES, MAX_SECRETS, Unreadable, size_of
 from tunnelrelay.services.edge_settings import (
     HEADERS,
@@ -34,19 +34,18 @@ from tunnelrelay.services.edge_settings import (
 )
 from tunnelrelay.services.edge_sync import EdgeSync
 from tunnelrelay.services.edge_views import EdgeView, EdgeViews
-from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests
-from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, given
+from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow, EdgeRow
 
 __all__ = ["MAX_EDGES", "Change", "EdgeView", "Edges", "NewEdge", "Reserves"]
 
-AREA = "edges"
-WHAT = "edge"
 MAX_EDGES = 1000
 """Of one owner: every relay keeps all of them compiled."""
 MAX_TRIES = 5
-"""Changes that did not say which version they mean are tried again when somebody else was faster."""
+"""Changes that did not say which version they mean are tried again when another user was faster."""
 
 BOUNDS = (
     DeclaredBound(
@@ -96,15 +95,27 @@ class NewEdge:
     backend_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edges:
-    """See the module."""
+class Edges(Resource[EdgeRow, EdgeView]):
+    """The service of edges."""
 
-    ground: ServiceBase
-    live: EdgeSync
-    views: EdgeViews
-    domains: Reserves
-    tests: ProviderTests
+    terms = Terms(
+        area="edges",
+        noun="edge",
+        kind="edge",
+        created="edge.created",
+        updated="edge.updated",
+        deleted="edge.deleted",
+    )
+    tries = MAX_TRIES
+
+    def __init__(
+        self, base: ServiceBase, sync: EdgeSync, views: EdgeViews, domains: Reserves, tests: ProviderTests
+    ) -> None:
+        super().__init__(base, StoredRows(base.store.edges, base.clock), lambda actor, row: views.view(row))
+        self.views = views
+        self._sync = sync
+        self._domains = domains
+        self._tests = tests
 
     async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
         """A new edge with its modules. Without any it is open, and served by whoever carries its own label.
@@ -114,21 +125,15 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        owner = ground.owner_for(actor, new.owner)
-        check_texts(description=new.description, metadata=new.metadata)
-        if self.live.edges_of(owner) >= MAX_EDGES:
-            raise ManageError(Kind.CONFLICT, "too_many", f"An owner has at most {MAX_EDGES} edges.")
+        owner = self._begin(actor, owner=new.owner, description=new.description, metadata=new.metadata)
+        # Before anything is compiled or reserved for it.
+        Quota(limit=MAX_EDGES, things="edges").check(self._sync.edges_of(owner))
         if new.backend_id:
             await self._check_group(new.backend_id, owner, "backend.backend_id")
-        now = ground.clock()
+        now = self.base.clock()
         route = RouteSettings(id=new_id("route", now), created_at=now) if new.with_route else None
         row = EdgeRow(
-            id=new_id("edge", now),
-            owner=owner,
-            created_at=now,
-            updated_at=now,
+            **self._stamp(owner),
             host=None,
             settings=EdgeSettings(route=route).encode(),
             backend_id=new.backend_id,
@@ -139,14 +144,7 @@ class Edges:
             row = self._with_policy(row, new.change, new.secrets or EdgeSecrets())
         if new.host:  # last: a name that is reserved stays so
             row = replace(row, host=await self._host(actor, new.host, owner))
-        with ground.asking():
-            if not await ground.store.edges.add(row):
-                raise _host_taken(row.host)
-            ground.record(
-                actor, "edge.created", id=row.id, owner=owner, host=row.host or "", after=self.views.said(row)
-            )
-            await self.live.edge_changed(row.id)
-        return self.views.view(row)
+        return await self._add(actor, row, self.base.store.edges.add)
 
     async def update(
         self,
@@ -167,20 +165,15 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when somebody else changed it meanwhile), AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.WRITE)
-        check_texts(description=description, metadata=metadata)
+        self._begin_change(actor, description=description, metadata=metadata)
         owner = (await self._row(actor, edge_id)).owner
         moved = await self._host(actor, host, owner) if host else None
 
         def changed(row: EdgeRow) -> EdgeRow:
-            return replace(
-                row,
-                description=row.description if description is None else description,
-                metadata=row.metadata if metadata is None else metadata,
-                host=row.host if host is None else moved,
-            )
+            row = row if host is None else replace(row, host=moved)
+            return replace(row, **given(description=description, metadata=metadata))
 
-        return await self._change(actor, edge_id, changed, version)
+        return await self._change(actor, edge_id, _of_version(version, changed))
 
     async def set_policy(
         self,
@@ -201,12 +194,12 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID with every problem at once, CONFLICT, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.WRITE)
+        self._authorize(actor)
 
         def changed(row: EdgeRow) -> EdgeRow:
             return self._with_policy(row, change, EdgeSecrets() if secrets is None else secrets)
 
-        return await self._change(actor, edge_id, changed, version, secret_given=secrets is not None)
+        return await self._change(actor, edge_id, _of_version(version, changed), are_secrets_given=secrets is not None)
 
     async def set_backend(
         self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
@@ -219,53 +212,15 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID when there is no such group, CONFLICT, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.WRITE)
+        self._authorize(actor)
         row = await self._row(actor, edge_id)
         if backend_id:
             await self._check_group(backend_id, row.owner, "backend_id")
-        return await self._change(actor, edge_id, lambda known: replace(known, backend_id=backend_id or ""), version)
 
-    async def delete(self, actor: Actor, edge_id: str) -> None:
-        """Drops an edge: its host is unknown from now on, and stays reserved for its owner.
+        def changed(row: EdgeRow) -> EdgeRow:
+            return replace(row, backend_id=backend_id or "")
 
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        row = await self._row(actor, edge_id)
-        with ground.asking():
-            if await ground.store.edges.delete(edge_id) is None:
-                raise missing(WHAT)
-            ground.record(
-                actor, "edge.deleted", id=row.id, owner=row.owner, host=row.host or "", before=self.views.said(row)
-            )
-            await self.live.edge_changed(edge_id)
-
-    async def page(
-        self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
-    ) -> list[EdgeView]:
-        """Edges, the newest first.
-
-        Args:
-            owner: Only this one's. A member who asks for another's gets none.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
-        if owner is not None and not actor.owns(owner):
-            return []
-        with ground.asking():
-            rows = await ground.store.edges.page(owner=actor.owner_filter(owner), before=before, limit=page_size(limit))
-        return [self.views.view(row) for row in rows]
-
-    async def get(self, actor: Actor, edge_id: str) -> EdgeView:
-        """One edge.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        self.ground.authorize(actor, AREA, Access.READ)
-        return self.views.view(await self._row(actor, edge_id))
+        return await self._change(actor, edge_id, _of_version(version, changed))
 
     async def by_name(self, actor: Actor, name: str) -> EdgeView:
         """The edge with this id, host or first label of its host.
@@ -273,13 +228,13 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
+        self._authorize_read(actor)
         wanted = name.strip().lower()
-        host = wanted if "." in wanted else ground.address.host_for_label(wanted)
-        with ground.asking():
-            row = await ground.store.edges.get(wanted) or await ground.store.edges.find(host=host)
-        return self.views.view(ground.visible(actor, row, WHAT))
+        host = wanted if "." in wanted else self.base.address.host_for_label(wanted)
+        edges = self.base.store.edges
+        with self.base.asking():
+            row = await edges.get(wanted) or await edges.find(host=host)
+        return self.views.view(self.base.visible(actor, row, "edge"))
 
     async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
         """What to register at the provider for a login that is not saved yet; None where that cannot be told.
@@ -287,7 +242,7 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
+        self._authorize_read(actor)
         return self.views.redirect_uri(await self._row(actor, edge_id), oidc)
 
     async def test_provider(self, actor: Actor, oidc: OidcSpec, edge_id: str | None = None) -> list[Finding]:
@@ -301,7 +256,7 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, BUSY for a user who tests too often, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.WRITE)
+        self._authorize(actor)
         row = await self._row(actor, edge_id) if edge_id else None
         owner = row.owner if row is not None else actor.owner
         if names_provider(oidc):
@@ -312,7 +267,7 @@ class Edges:
             oidc = found
         elif row is not None and not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
-        return await self.tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
+        return await self._tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
 
     async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
         """What the last test of this login found wrong, when it failed a moment ago: to be told before it is saved.
@@ -323,67 +278,39 @@ class Edges:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
+        self._authorize_read(actor)
         row = await self._row(actor, edge_id)
         if names_provider(oidc):
             return None  # it is the administrators' to keep it working
         if not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
-        return self.tests.failed(row.owner, oidc)
-
-    # The inside
+        return self._tests.failed(row.owner, oidc)
 
     async def _check_group(self, backend_id: str, owner: str, field: str) -> None:
         """Raises `ManageError` INVALID when this is no tunnel group of the owner's."""
-        with self.ground.asking():
-            group = await self.ground.store.backends.get(backend_id)
+        with self.base.asking():
+            group = await self.base.store.backends.get(backend_id)
         if group is None or group.owner != owner:
             raise invalid({field: "there is no such tunnel group"})
 
-    async def _row(self, actor: Actor, edge_id: str) -> EdgeRow:
-        with self.ground.asking():
-            return self.ground.visible(actor, await self.ground.store.edges.get(edge_id), WHAT)
+    def audit_fields(self, row: EdgeRow) -> Mapping[str, object]:
+        return self.views.audit_fields(row)
 
-    async def _change(
-        self,
-        actor: Actor,
-        edge_id: str,
-        change: Callable[[EdgeRow], EdgeRow],
-        version: int | None,
-        *,
-        secret_given: bool = False,
-    ) -> EdgeView:
-        """Writes what `change` makes of the row, applies it, and tells of it."""
-        ground = self.ground
-        for _ in range(MAX_TRIES):
-            before = await self._row(actor, edge_id)
-            if version not in (None, before.version):
-                raise changed_meanwhile(WHAT)
-            after = change(before)
-            if after == before:
-                return self.views.view(before)
-            after = replace(after, version=before.version + 1, updated_at=ground.clock())
-            with ground.asking():
-                if await ground.store.edges.replace(after):
-                    self._record(actor, before, after, secret_given=secret_given)
-                    await self.live.edge_changed(edge_id)
-                    return self.views.view(after)
-                other = await ground.store.edges.find(host=after.host) if after.host is not None else None
-            if other is not None and other.id != edge_id:
-                raise _host_taken(after.host)
-        raise changed_meanwhile(WHAT)
+    def _about(self, row: EdgeRow) -> Mapping[str, str]:
+        return {"host": row.host or ""}
 
-    def _record(self, actor: Actor, before: EdgeRow, after: EdgeRow, *, secret_given: bool) -> None:
-        self.ground.record(
-            actor,
-            "edge.updated",
-            id=after.id,
-            owner=after.owner,
-            host=after.host or before.host or "",
-            before=self.views.said(before),
-            after=self.views.said(after) | self.views.changed_values(before, after),
-            **({"secrets": "given"} if secret_given else {}),
-        )
+    def _more_changes(self, before: EdgeRow, after: EdgeRow) -> Mapping[str, object]:
+        return self.views.changed_values(before, after)
+
+    async def _is_taken(self, row: EdgeRow) -> bool:
+        other = await self.base.store.edges.find(host=row.host) if row.host is not None else None
+        return other is not None and other.id != row.id
+
+    def _taken(self, row: EdgeRow) -> ManageError:
+        return ManageError(Kind.CONFLICT, "host_taken", f"Another edge answers at {row.host}.", "Choose another host.")
+
+    async def _apply(self, row_id: str) -> None:
+        await self._sync.edge_changed(row_id)
 
     def _with_policy(self, row: EdgeRow, change: Change, given: EdgeSecrets) -> EdgeRow:
         """The row with other modules. Raises `ManageError` INVALID."""
@@ -412,7 +339,7 @@ class Edges:
             raise invalid(fields)
         sealed = row.sealed if secrets == before else self.views.policies.seal(row.id, secrets)
         changed = replace(row, settings=new.encode(), sealed=sealed)
-        if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self.live.bytes_of(row.owner, but=row.id)):
+        if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self._sync.bytes_of(row.owner, but=row.id)):
             raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})
         return changed
 
@@ -426,14 +353,14 @@ class Edges:
 
     async def _host(self, actor: Actor, wish: str, owner: str) -> str:
         """The canonical host, reserved for the owner from now on."""
-        address = self.ground.address
+        address = self.base.address
         host = wish.strip().lower().removesuffix(".")
         host = host if "." in host else address.host_for_label(host)
-        with self.ground.asking():
-            known = await self.ground.store.domains.find(host=host)
+        with self.base.asking():
+            known = await self.base.store.domains.find(host=host)
         if known is not None and known.owner == owner:
             return host
-        return (await self.domains.create(actor, host, owner=owner)).host
+        return (await self._domains.create(actor, host, owner=owner)).host
 
 
 def _password_problems(pairs: tuple[str, ...]) -> Iterator[Problem]:
@@ -448,5 +375,12 @@ def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
     return (before.issuer, before.client_id) == (after.issuer, after.client_id)
 
 
-def _host_taken(host: str | None) -> ManageError:
-    return ManageError(Kind.CONFLICT, "host_taken", f"Another edge answers at {host}.", "Choose another host.")
+def _of_version(version: int | None, change: Callable[[EdgeRow], EdgeRow]) -> Callable[[EdgeRow], EdgeRow]:
+    """The change, but only of the version that a user has looked at; None for any version."""
+
+    def changed(row: EdgeRow) -> EdgeRow:
+        if version not in (None, row.version):
+            raise changed_meanwhile("edge")
+        return change(row)
+
+    return changed

@@ -1,10 +1,11 @@
 """Named providers: an OpenID provider that an administrator registers once, and that owners name as `@work`.
 
 Owners never hold its client secret, and cannot change what it is asked or how its answers are read. Every endpoint that
-names it has the same redirect URI. See `provider_settings.py` for what is whose, `catalog.py` for the look-up.
+names it has the same redirect URI. See `provider_settings.py` for what each may set, `provider_directory.py` for the
+look-up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,21 +14,19 @@ from tunnelctl.oidc.findings import Finding
 from tunnelctl.policy.named import SIGN
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.agents.authtokens import owner_problem
-from tunnelrelay.ids import new_id
 from tunnelrelay.policy.connections import connection_problems
 from tunnelrelay.policy.named_provider import NamedOidc
-from tunnelrelay.services.actor import Access, Actor
+from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_settings import EdgeSettings, by_field
 from tunnelrelay.services.edge_sync import EdgeSync
-from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
 from tunnelrelay.services.provider_directory import may_name, open_secret, seal_secret
 from tunnelrelay.services.provider_settings import ProviderSettings, merged, name_problem
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests, redirect_uri
-from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
+from tunnelrelay.services.resource import Resource, StoredRows, Terms, given
+from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import EdgeRow, ProviderRow
 
-AREA = "providers"
-WHAT = "provider"
 MAX_OWNERS = 1000
 MAX_SECRET = 4096
 """Characters of a client secret; providers give some dozens."""
@@ -54,13 +53,23 @@ class ProviderView:
         return self.row.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Providers:
-    """See the module."""
+class Providers(Resource[ProviderRow, ProviderView]):
+    """The service of named providers."""
 
-    ground: ServiceBase
-    live: EdgeSync
-    tests: ProviderTests
+    terms = Terms(
+        area="providers",
+        noun="provider",
+        kind="provider",
+        created="provider.created",
+        updated="provider.updated",
+        deleted="provider.deleted",
+        admin_only=True,
+    )
+
+    def __init__(self, base: ServiceBase, sync: EdgeSync, tests: ProviderTests) -> None:
+        super().__init__(base, StoredRows(base.store.providers, base.clock), self._view)
+        self._sync = sync
+        self._tests = tests
 
     async def create(
         self,
@@ -76,23 +85,17 @@ class Providers:
 
         Args:
             name: With or without its `@`.
-            owners: Who may name it; nobody for everybody.
+            owners: Who may name it; empty for every owner.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
-        check_texts(description=description, metadata=metadata)
+        owner = self._begin(actor, description=description, metadata=metadata)
         name = name.strip().removeprefix(SIGN)
         if problem := name_problem(name):
             raise invalid({"name": problem})
-        now = ground.clock()
         row = ProviderRow(
-            id=new_id("provider", now),
-            owner=actor.owner,
-            created_at=now,
-            updated_at=now,
+            **self._stamp(owner),
             name=name,
             owners=_checked_owners(owners),
             settings=settings.encode(),
@@ -101,13 +104,8 @@ class Providers:
             metadata=metadata,
         )
         self._check(row, settings, client_secret)
-        row = replace(row, sealed=seal_secret(ground.ring, row.id, client_secret))
-        with ground.asking():
-            if not await ground.store.providers.add(row):
-                raise ManageError(Kind.CONFLICT, "name_taken", f"There is a provider @{name} already.")
-            ground.record(actor, "provider.created", id=row.id, owner=row.owner, name=name, after=said(row, settings))
-            await self.live.providers_changed()
-        return self._view(actor, row)
+        row = replace(row, sealed=seal_secret(self.base.ring, row.id, client_secret))
+        return await self._add(actor, row, self.base.store.providers.add)
 
     async def update(
         self,
@@ -130,84 +128,23 @@ class Providers:
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
-        check_texts(description=description, metadata=metadata)
-        with ground.asking():
-            before = await self._row(actor, provider_id)
+        self._begin_change(actor, description=description, metadata=metadata)
+
+        def change(before: ProviderRow) -> ProviderRow:
             if version not in (None, before.version):
-                raise changed_meanwhile(WHAT)
+                raise changed_meanwhile("provider")
             after = replace(
                 before,
-                settings=before.settings if settings is None else settings.encode(),
-                owners=before.owners if owners is None else _checked_owners(owners),
-                description=before.description if description is None else description,
-                metadata=before.metadata if metadata is None else metadata,
+                **given(
+                    settings=None if settings is None else settings.encode(),
+                    owners=None if owners is None else _checked_owners(owners),
+                    description=description,
+                    metadata=metadata,
+                ),
             )
-            after = self._with_secret(before, after, client_secret)
-            after = await ground.written(ground.store.providers, before, after, WHAT)
-            if after is before:
-                return self._view(actor, before)
-            ground.record(
-                actor,
-                "provider.updated",
-                id=after.id,
-                owner=after.owner,
-                name=after.name,
-                before=said(before, settings_of(before)),
-                after=said(after, settings_of(after)),
-                **({"secrets": "given"} if client_secret is not None else {}),
-            )
-            await self.live.providers_changed()
-        return self._view(actor, after)
+            return self._with_secret(before, after, client_secret)
 
-    async def delete(self, actor: Actor, provider_id: str) -> None:
-        """Drops a provider: agents' endpoints that name it refuse everybody from now on. Administrators only.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, CONFLICT while an edge names it, AWAY.
-        """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
-        with ground.asking():
-            row = await self._row(actor, provider_id)
-            users = [edge.host or edge.id for edge in await ground.store.edges.all() if _names(edge, row.name)]
-            if users:
-                others = f" and {len(users) - 1} more" if len(users) > 1 else ""
-                raise ManageError(
-                    Kind.CONFLICT,
-                    "in_use",
-                    f"Edges log in by @{row.name}: {users[0]}{others}.",
-                    "Give them another login first.",
-                )
-            if await ground.store.providers.delete(provider_id) is None:
-                raise missing(WHAT)
-            told = said(row, settings_of(row))
-            ground.record(actor, "provider.deleted", id=row.id, owner=row.owner, name=row.name, before=told)
-            await self.live.providers_changed()
-
-    async def page(self, actor: Actor, *, before: str | None = None, limit: int = 100) -> list[ProviderView]:
-        """Providers, the newest first: for members those their owner may name."""
-        self.ground.authorize(actor, AREA, Access.READ)
-        size, found = page_size(limit), list[ProviderView]()
-        with self.ground.asking():
-            while len(found) < size:
-                rows = await self.ground.store.providers.page(before=before, limit=size)
-                found += [self._view(actor, row) for row in rows if _knows(actor, row)]
-                if len(rows) < size:
-                    break
-                before = rows[-1].id
-        return found[:size]
-
-    async def get(self, actor: Actor, provider_id: str) -> ProviderView:
-        """One provider.
-
-        Raises:
-            ManageError: FORBIDDEN, MISSING, AWAY.
-        """
-        self.ground.authorize(actor, AREA, Access.READ)
-        with self.ground.asking():
-            return self._view(actor, await self._row(actor, provider_id))
+        return await self._change(actor, provider_id, change, are_secrets_given=client_secret is not None)
 
     async def test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
@@ -220,9 +157,9 @@ class Providers:
         Raises:
             ManageError: FORBIDDEN, MISSING, BUSY, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.WRITE, admin_only=True)
+        self._authorize(actor)
         whole = await self._tested(actor, settings, client_secret, provider_id)
-        return await self.tests.run(actor, whole, owner=actor.owner)
+        return await self._tests.run(actor, whole, owner=actor.owner)
 
     async def failed_test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
@@ -234,44 +171,74 @@ class Providers:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ, admin_only=True)
-        return self.tests.failed(actor.owner, await self._tested(actor, settings, client_secret, provider_id))
-
-    # The inside
+        self._authorize_read(actor, admin_only=True)
+        return self._tests.failed(actor.owner, await self._tested(actor, settings, client_secret, provider_id))
 
     async def _tested(
         self, actor: Actor, settings: ProviderSettings, client_secret: str, provider_id: str | None
     ) -> OidcSpec:
         """The login that a test of these tries. Without a secret, that of the same client is used."""
-        row = None
-        if provider_id:
-            with self.ground.asking():
-                row = await self._row(actor, provider_id)
+        row = await self._row(actor, provider_id) if provider_id else None
         if row is not None and not client_secret and _same_client(settings_of(row), settings):
-            client_secret = open_secret(self.ground.ring, row) or ""
+            client_secret = open_secret(self.base.ring, row) or ""
         return _whole(settings, row.id if row is not None else "new", client_secret)
 
-    async def _row(self, actor: Actor, provider_id: str) -> ProviderRow:
-        row = await self.ground.store.providers.get(provider_id)
-        if row is None or not _knows(actor, row):
-            raise missing(WHAT)
-        return row
+    def audit_fields(self, row: ProviderRow) -> Mapping[str, object]:
+        settings = settings_of(row)
+        # Of request parameters the names only: a value may be a secret, whatever it is called.
+        params = [name for name, _ in settings.request_params]
+        told = {"owners": list(row.owners), **super().audit_fields(row)}
+        return {**told, **msgspec.to_builtins(settings), "request_params": params}
+
+    def _about(self, row: ProviderRow) -> Mapping[str, str]:
+        return {"name": row.name}
+
+    def _may_see(self, actor: Actor, row: ProviderRow) -> bool:
+        return actor.is_admin or may_name(row, actor.owner)
+
+    async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ProviderRow]:
+        """For members those their owner may name, whoever registered them."""
+        found = list[ProviderRow]()
+        while len(found) < limit:
+            rows = await self.rows.page(owner=owner, before=before, limit=limit)
+            found += [row for row in rows if self._may_see(actor, row)]
+            if len(rows) < limit:
+                break
+            before = rows[-1].id
+        return found[:limit]
+
+    async def _check_unused(self, row: ProviderRow) -> None:
+        users = [edge.host or edge.id for edge in await self.base.store.edges.all() if _names(edge, row.name)]
+        if users:
+            others = f" and {len(users) - 1} more" if len(users) > 1 else ""
+            raise ManageError(
+                Kind.CONFLICT,
+                "in_use",
+                f"Edges log in by @{row.name}: {users[0]}{others}.",
+                "Give them another login first.",
+            )
+
+    def _taken(self, row: ProviderRow) -> ManageError:
+        return ManageError(Kind.CONFLICT, "name_taken", f"There is a provider @{row.name} already.")
+
+    async def _apply(self, row_id: str) -> None:
+        await self._sync.providers_changed()
 
     def _with_secret(self, before: ProviderRow, after: ProviderRow, given: str | None) -> ProviderRow:
         """The changed row, checked and with its secret. Raises `ManageError` INVALID."""
         old, new = settings_of(before), settings_of(after)
         if given is None and not _same_client(old, new):
             raise invalid({"client_secret": "give it again: it was another issuer's or client's"})
-        secret = open_secret(self.ground.ring, before) if given is None else given
+        secret = open_secret(self.base.ring, before) if given is None else given
         if secret is None:
             raise invalid({"client_secret": "give it again: the key it was sealed with is gone"})
         self._check(after, new, secret)
-        return after if given is None else replace(after, sealed=seal_secret(self.ground.ring, after.id, given))
+        return after if given is None else replace(after, sealed=seal_secret(self.base.ring, after.id, given))
 
     def _check(self, row: ProviderRow, settings: ProviderSettings, client_secret: str) -> None:
         """What would keep every login from being compiled. Raises `ManageError` INVALID."""
-        ground, whole = self.ground, _whole(settings, row.id, client_secret)
-        problems = connection_problems(whole, is_local=ground.address.is_local, refuses_issuer=ground.refuses_issuer)
+        base, whole = self.base, _whole(settings, row.id, client_secret)
+        problems = connection_problems(whole, is_local=base.address.is_local, refuses_issuer=base.refuses_issuer)
         fields = {name.removeprefix("oidc."): problem for name, problem in by_field(problems).items()}
         if settings.callback == "host":
             fields["callback"] = "relay or shared: one for each host would have to be registered for each"
@@ -282,9 +249,9 @@ class Providers:
 
     def _view(self, actor: Actor, row: ProviderRow) -> ProviderView:
         settings = settings_of(row)
-        has_secret = open_secret(self.ground.ring, row) is not None
+        has_secret = open_secret(self.base.ring, row) is not None
         whole = _whole(settings, row.id, "")
-        uri = redirect_uri(self.ground, whole, owner=row.owner, host="") or ""
+        uri = redirect_uri(self.base, whole, owner=row.owner, host="") or ""
         owners = row.owners if actor.is_admin else tuple(owner for owner in row.owners if owner == actor.owner)
         shown = replace(row, sealed=b"", owners=owners)
         return ProviderView(row=shown, settings=settings, redirect_uri=uri, has_secret=has_secret)
@@ -298,23 +265,11 @@ def settings_of(row: ProviderRow) -> ProviderSettings:
         return ProviderSettings(issuer="", client_id="")
 
 
-def said(row: ProviderRow, settings: ProviderSettings) -> dict[str, object]:
-    """What an audit event tells of a provider."""
-    told: dict[str, object] = {"owners": list(row.owners), "description": row.description, "metadata": row.metadata}
-    # Of request parameters the names only: a value may be a secret, whatever it is called.
-    params = [name for name, _ in settings.request_params]
-    return {**told, **msgspec.to_builtins(settings), "request_params": params}
-
-
 def _whole(settings: ProviderSettings, provider_id: str, client_secret: str) -> NamedOidc:
     asked = OidcSpec(issuer=SIGN, client_id="", client_secret="")
     whole = merged(asked, settings, provider=provider_id, client_secret=client_secret)
     assert isinstance(whole, NamedOidc)  # nothing is asked for that is not the owner's
     return whole
-
-
-def _knows(actor: Actor, row: ProviderRow) -> bool:
-    return actor.is_admin or may_name(row, actor.owner)
 
 
 def _same_client(old: ProviderSettings, new: ProviderSettings) -> bool:

@@ -141,7 +141,7 @@ class Resource(Generic[T, V]):
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.base.authorize(actor, self.terms.area, Access.READ)
+        self._authorize_read(actor)
         return self.to_view(actor, await self._row(actor, row_id))
 
     async def page(
@@ -152,7 +152,7 @@ class Resource(Generic[T, V]):
         Args:
             owner: Only this one's. A member who asks for another's gets none.
         """
-        self.base.authorize(actor, self.terms.area, Access.READ)
+        self._authorize_read(actor)
         with self.base.asking():
             rows = await self._page(actor, before, page_size(limit), owner)
         return [self.to_view(actor, row) for row in rows]
@@ -163,7 +163,7 @@ class Resource(Generic[T, V]):
         Raises:
             ManageError: FORBIDDEN, MISSING, CONFLICT while something else needs it, AWAY.
         """
-        self.authorize(actor)
+        self._authorize(actor)
         row = await self._row(actor, row_id)
         with self.base.asking():
             await self._check_unused(row)
@@ -174,7 +174,11 @@ class Resource(Generic[T, V]):
 
     # The flow, for what each service adds to it
 
-    def authorize(self, actor: Actor) -> None:
+    def _authorize_read(self, actor: Actor, *, admin_only: bool = False) -> None:
+        """Let the actor read things of this kind. Raises `ManageError`."""
+        self.base.authorize(actor, self.terms.area, Access.READ, admin_only=admin_only)
+
+    def _authorize(self, actor: Actor) -> None:
         """Let the actor change things of this kind, and take one from the user's budget of changes. Raises
         `ManageError`."""
         self.base.authorize(actor, self.terms.area, Access.WRITE, admin_only=self.terms.admin_only)
@@ -185,7 +189,7 @@ class Resource(Generic[T, V]):
         Args:
             owner: Whose it is to be; None for the actor's own, another one only for administrators.
         """
-        self.authorize(actor)
+        self._authorize(actor)
         whose = self.base.owner_for(actor, owner)
         check_texts(description=description, metadata=metadata)
         return whose
@@ -197,7 +201,7 @@ class Resource(Generic[T, V]):
 
     def _begin_change(self, actor: Actor, *, description: str | None = None, metadata: str | None = None) -> None:
         """Authorise, and check what all changes have in common."""
-        self.authorize(actor)
+        self._authorize(actor)
         check_texts(description=description, metadata=metadata)
 
     async def _add(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]]) -> V:

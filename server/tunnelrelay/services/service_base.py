@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from tunnelctl.bounds import DeclaredBound
@@ -21,9 +21,8 @@ from tunnelrelay.observe.feed import Publish
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets
 from tunnelrelay.services.actor import Access, Actor
-from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid, missing
+from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
-from tunnelrelay.store.resources import Collection, R
 
 MAX_PAGE = 1000
 """Rows of one page, whatever is asked for: a page is made in memory."""
@@ -172,20 +171,6 @@ class ServiceBase:
                 Kind.AWAY, "store_away", "The relay's database does not answer at the moment.", "Try again."
             ) from error
 
-    async def written(self, rows: Collection[R], before: R, after: R, what: str) -> R:
-        """Writes a changed row over what it was. Returns it as it is now: `before` itself when nothing has changed.
-
-        Raises:
-            ManageError: CONFLICT when another user changed it meanwhile.
-            StoreError: See `asking`.
-        """
-        if after == before:
-            return before
-        after = replace(after, version=before.version + 1, updated_at=self.clock())
-        if not await rows.replace(after):
-            raise changed_meanwhile(what)
-        return after
-
     def record(
         self,
         actor: Actor | None,
@@ -212,13 +197,13 @@ class ServiceBase:
             actor=actor.user_id if actor is not None else "",
             peer=actor.peer if actor is not None else "",
             request_id=actor.request_id if actor is not None else "",
-            **{"id": id, **_via(actor), **told(before, after), **details},
+            **{"id": id, **_via(actor), **diff(before, after), **details},
         )
         area = kind.partition(".")[0]
         self.publish(f"{TOPICS.get(area, f'{area}s')}:{owner}")
 
 
-def told(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:
+def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:
     """What changed, as `before` and `after` of an audit event: short JSON objects of what differs."""
     old, new = before or {}, after or {}
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]

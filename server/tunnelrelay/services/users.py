@@ -53,7 +53,7 @@ class Users(Resource[UserRow, UserRow]):
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
         """
-        self.authorize(actor)
+        self._authorize(actor)
         _check(name=name, owner=owner, role=role, email=email)
         new = self._stamp(actor.owner if owner is None else owner)
         row = UserRow(**new, key=new["id"], name=name, role=role, email=email)
@@ -76,7 +76,7 @@ class Users(Resource[UserRow, UserRow]):
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when the name is taken, another user changed it
                 meanwhile, or no enabled administrator would be left; AWAY.
         """
-        self.authorize(actor)
+        self._authorize(actor)
         _check(name=name, owner=owner, role=role, email=email)
 
         def change(row: UserRow) -> UserRow:
