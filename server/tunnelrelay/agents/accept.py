@@ -21,7 +21,7 @@ from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, RetrySchedule, address_key
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import StoreError, TokenStore
 
 log = EventLog("tunnelrelay.agents")
 
@@ -112,7 +112,7 @@ class Acceptor:
     def __init__(
         self,
         desk: Desk,
-        store: Store,
+        store: TokenStore,
         *,
         needs_tokens: bool,
         metrics: Metrics,

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
-from tunnelrelay.store.base import Store
+from tunnelrelay.store.base import TokenStore
 
 PREFIX = "tt_"
 """Tells people and secret scanners what they have found; our own logs' redactor looks for it too."""
@@ -90,7 +90,7 @@ def has_expired(token: Token, now: float) -> bool:
     return token.expires_at is not None and token.expires_at <= now
 
 
-async def find(store: Store, text: str) -> Token | None:
+async def find(store: TokenStore, text: str) -> Token | None:
     """The token that was shown, if it was not revoked; also one whose time is over.
 
     Raises:
@@ -99,7 +99,7 @@ async def find(store: Store, text: str) -> Token | None:
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 
 
-async def create(store: Store, owner: str, **wishes: Any) -> tuple[str, Token]:
+async def create(store: TokenStore, owner: str, **wishes: Any) -> tuple[str, Token]:
     """Makes and keeps a token. Returns its text, which exists nowhere else, and its record.
 
     Args:
@@ -110,7 +110,7 @@ async def create(store: Store, owner: str, **wishes: Any) -> tuple[str, Token]:
     return text, token
 
 
-async def has_good_token(store: Store) -> bool:
+async def has_good_token(store: TokenStore) -> bool:
     """True when at least one agent could connect."""
     now = time.time()
     return any(token.revoked_at is None and not has_expired(token, now) for token in await store.tokens())

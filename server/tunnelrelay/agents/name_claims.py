@@ -16,7 +16,7 @@ from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
-from tunnelrelay.store.base import NameRow, Store, StoreError, Whose
+from tunnelrelay.store.base import NameRow, NameStore, StoreError, Whose
 from tunnelrelay.store.resources import DomainRow
 
 log = EventLog("tunnelrelay.agents")
@@ -61,7 +61,7 @@ class NameKeeper:
 
     def __init__(
         self,
-        store: Store,
+        store: NameStore,
         registry: Registry,
         *,
         cool_seconds: float,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import RevisionStore, StoreError, TokenStore
 
 log = EventLog("tunnelrelay.agents")
 
@@ -29,6 +29,10 @@ class Links(Protocol):
         """Ends every link that came with a token whose time is over."""
 
 
+class TokenFeed(TokenStore, RevisionStore, Protocol):
+    """Tokens, and whether any has changed."""
+
+
 class RevokedTokens:
     """See the module. The owner runs `run` as a task.
 
@@ -36,7 +40,7 @@ class RevokedTokens:
         clock: Unix time.
     """
 
-    def __init__(self, store: Store, links: Links, clock: Callable[[], float]) -> None:
+    def __init__(self, store: TokenFeed, links: Links, clock: Callable[[], float]) -> None:
         self._store = store
         self._links = links
         self._clock = clock

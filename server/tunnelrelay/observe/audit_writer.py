@@ -5,13 +5,14 @@ What an event is stands in `observe/audit.py`; who reads them again in `cli/audi
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from tunnelctl.eventlog import EventLog
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Publish
-from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow, Store, StoreError
+from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow, AuditStore, HealthStore, StoreError
 
 log = EventLog("tunnelrelay.audit")
 
@@ -30,6 +31,10 @@ MAX_ID = 40
 """Of an actor."""
 
 
+class PingedAuditStore(AuditStore, HealthStore, Protocol):
+    """Audit events, and whether the store answers."""
+
+
 class AuditKeeper:
     """Moves events from the relay's `Audit` to the store. The owner runs `run` as a task.
 
@@ -42,7 +47,7 @@ class AuditKeeper:
     def __init__(
         self,
         audit: Audit,
-        store: Store,
+        store: PingedAuditStore,
         *,
         keep_days: float,
         clock: Callable[[], float],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.store.base import PURGED_AT_ONCE, Store, StoreError
+from tunnelrelay.store.base import PURGED_AT_ONCE, ResourceStore, StoreError
 
 log = EventLog("tunnelrelay.services")
 
@@ -24,7 +24,7 @@ class Purge:
         clock: Unix time.
     """
 
-    store: Store
+    store: ResourceStore
     clock: Callable[[], float]
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
 from tunnelrelay.services.resource import Resource, StoredRows, Terms, as_it_is, given
 from tunnelrelay.services.service_base import ServiceBase
-from tunnelrelay.store.base import Store
+from tunnelrelay.store.base import ResourceStore
 from tunnelrelay.store.resources import UserRow
 
 ADMIN, MEMBER = "admin", "member"
@@ -157,7 +157,7 @@ class _Users(StoredRows[UserRow]):
         return await super().drop(row)
 
 
-async def has_enabled_admin(store: Store, but: str = "") -> bool:
+async def has_enabled_admin(store: ResourceStore, but: str = "") -> bool:
     """Whether there is an enabled administrator other than `but`. Raises StoreError."""
     return any(admin.id != but for admin in await store.users.all(role=ADMIN, disabled_at=None))
 

@@ -1,7 +1,7 @@
 """What a store offers: tokens, visitors' sessions, one-time marks, names, the audit log, and what people set up.
 
 Not here: anything live (who serves a name right now) and anything secret in the clear. Every implementation passes
-`tests/store/test_contract.py`. Next: `resources.py` (what people set up), `memory.py`, then `store.py`.
+`tests/store/test_contract.py`. Next: `resources.py` (what people set up), then `sql_store.py`.
 
 Times are Unix seconds, given by the caller: a store has no clock. Several relays may share one store; what one of them
 must not do behind another's back (`use_once`, `lease`, `replace_session`, `claim_name`) is decided by the store, in one
@@ -187,56 +187,8 @@ class AuditRow:
     id: int = 0
 
 
-class Store(Protocol):
-    """The seam between the relay and its database.
-
-    Every method may raise `StoreError`; those that keep texts `UnstorableError`, of which nothing was kept then.
-    """
-
-    @property
-    def users(self) -> Collection[UserRow]:
-        """Who may sign in to the dashboard."""
-
-    @property
-    def api_keys(self) -> Collection[ApiKeyRow]:
-        """What programs show to the API."""
-
-    @property
-    def sign_ins(self) -> Collection[SignInRow]:
-        """Browsers signed in to the dashboard, and one-time codes."""
-
-    @property
-    def domains(self) -> Collection[DomainRow]:
-        """Reserved host names. Added and deleted by `reserve_domain` and `give_up_domain`, not by the collection."""
-
-    @property
-    def backends(self) -> Collection[BackendRow]:
-        """Tunnel groups."""
-
-    @property
-    def edges(self) -> Collection[EdgeRow]:
-        """Durable endpoints."""
-
-    @property
-    def providers(self) -> Collection[ProviderRow]:
-        """Named OpenID providers."""
-
-    async def revisions(self) -> dict[str, int]:
-        """For every kind of `resources.COLLECTIONS`, and `tokens`, a number that grows with every change."""
-
-    async def reserve_domain(
-        self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
-    ) -> NameRow | None:
-        """Claims the row's host as `claim_name` does and keeps the row, both or neither.
-
-        Returns who has the name afterwards (another owner: nothing was kept); None when the host is reserved already.
-        """
-
-    async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """Drops a reserved domain and releases its name: the cool-down begins, however long ago its last tunnel left.
-
-        None when there is none.
-        """
+class TokenStore(Protocol):
+    """Agents' authtokens."""
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         """Keeps a new token. Raises StoreError when its id or digest exists already."""
@@ -264,6 +216,10 @@ class Store(Protocol):
 
     async def touch_token(self, token_id: str, at: float) -> None:
         """Notes the last use; an older time than the noted one changes nothing."""
+
+
+class SessionStore(Protocol):
+    """Visitors' sessions."""
 
     async def save_session(self, row: SessionRow) -> None:
         """Keeps a new session, replacing one with the same key."""
@@ -293,7 +249,7 @@ class Store(Protocol):
         """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
 
     async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
-        """The same, for callers that tell whose they were."""
+        """End the sessions meant as `end_sessions` does; return who was signed in."""
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """Ends all but the `keep` most recently used of them, as `end_sessions` does."""
@@ -304,6 +260,10 @@ class Store(Protocol):
     async def delete_expired(self, now: float) -> int:
         """Drops sessions and one-time marks whose `expires_at` is at or before `now`. Returns how many."""
 
+
+class MarkStore(Protocol):
+    """One-time marks and leases, which one caller of all relays gets."""
+
     async def use_once(self, key: bytes, expires_at: float) -> bool:
         """True for the first caller with this key, False for every later one until the mark has expired and gone."""
 
@@ -312,6 +272,10 @@ class Store(Protocol):
 
     async def give_back(self, key: bytes) -> None:
         """Ends a lease; none is no error."""
+
+
+class NameStore(Protocol):
+    """Host names and who holds them."""
 
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
@@ -347,6 +311,27 @@ class Store(Protocol):
         Returns how many.
         """
 
+    async def cooling_names(self, owner: str, since: float) -> list[str]:
+        """Hosts that this owner held last and gave up after `since`, `MAX_COOLING` at most."""
+
+    async def reserve_domain(
+        self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
+    ) -> NameRow | None:
+        """Claims the row's host as `claim_name` does and keeps the row, both or neither.
+
+        Returns who has the name afterwards (another owner: nothing was kept); None when the host is reserved already.
+        """
+
+    async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
+        """Drops a reserved domain and releases its name: the cool-down begins, however long ago its last tunnel left.
+
+        None when there is none.
+        """
+
+
+class AuditStore(Protocol):
+    """Audit events."""
+
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         """Keeps audit events, in order."""
 
@@ -365,8 +350,44 @@ class Store(Protocol):
     async def delete_audit(self, before: float) -> int:
         """Drops audit events older than this, `PURGED_AT_ONCE` at most. Returns how many."""
 
-    async def cooling_names(self, owner: str, since: float) -> list[str]:
-        """Hosts that this owner held last and gave up after `since`, `MAX_COOLING` at most."""
+
+class RevisionStore(Protocol):
+    """What has changed since it was read last."""
+
+    async def revisions(self) -> dict[str, int]:
+        """For every kind of `resources.COLLECTIONS`, and `tokens`, a number that grows with every change."""
+
+
+class ResourceStore(RevisionStore, Protocol):
+    """What people set up."""
+
+    @property
+    def users(self) -> Collection[UserRow]:
+        """Who may sign in to the dashboard."""
+
+    @property
+    def api_keys(self) -> Collection[ApiKeyRow]:
+        """What programs show to the API."""
+
+    @property
+    def sign_ins(self) -> Collection[SignInRow]:
+        """Browsers signed in to the dashboard, and one-time codes."""
+
+    @property
+    def domains(self) -> Collection[DomainRow]:
+        """Reserved host names. Added and deleted by `reserve_domain` and `give_up_domain`, not by the collection."""
+
+    @property
+    def backends(self) -> Collection[BackendRow]:
+        """Tunnel groups."""
+
+    @property
+    def edges(self) -> Collection[EdgeRow]:
+        """Durable endpoints."""
+
+    @property
+    def providers(self) -> Collection[ProviderRow]:
+        """Named OpenID providers."""
 
     async def delete_spent(self, now: float) -> int:
         """Drops what is of no use any more, `PURGED_AT_ONCE` of a kind at most: tokens that were revoked
@@ -375,8 +396,23 @@ class Store(Protocol):
         Returns how many.
         """
 
+
+class HealthStore(Protocol):
+    """Whether the store is there."""
+
     async def ping(self) -> None:
         """Returns when the store answers."""
+
+
+class LoginStore(SessionStore, MarkStore, Protocol):
+    """What the login needs."""
+
+
+class Store(TokenStore, LoginStore, NameStore, AuditStore, ResourceStore, HealthStore, Protocol):
+    """Everything: the seam between the relay and its database. Users ask for the smallest part that they need.
+
+    Every method may raise `StoreError`; those that keep texts `UnstorableError`, of which nothing was kept then.
+    """
 
     async def close(self) -> None:
         """Lets go of files and connections. Safe to call twice."""

@@ -47,7 +47,7 @@ from tunnelrelay.pages import login as pages
 from tunnelrelay.pages.page import Form
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Claims
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import MarkStore, StoreError
 
 log = EventLog(__name__)
 
@@ -77,7 +77,7 @@ class Finisher:
         ring: KeyRing,
         sessions: Sessions,
         providers: Providers,
-        store: Store,
+        store: MarkStore,
         endpoints: Endpoints,
         clock: Callable[[], float],
         audit: Audit,

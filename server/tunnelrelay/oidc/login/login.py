@@ -37,7 +37,7 @@ from tunnelrelay.oidc.providers.provider import Providers
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.pages import login as pages
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import MarkStore, StoreError
 
 log = EventLog(__name__)
 
@@ -58,7 +58,7 @@ class Login:
         ring: KeyRing,
         sessions: Sessions,
         providers: Providers,
-        store: Store,
+        store: MarkStore,
         endpoints: Endpoints,
         clock: Callable[[], float],
         audit: Audit = NO_AUDIT,

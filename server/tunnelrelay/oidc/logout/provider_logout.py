@@ -27,7 +27,7 @@ from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.oidc.tokens.id_token import LEEWAY, TokenInvalid
 from tunnelrelay.policy.connections import without_client
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import Store, StoreError, Whose
+from tunnelrelay.store.base import LoginStore, StoreError, Whose
 
 log = EventLog(__name__)
 
@@ -64,7 +64,7 @@ class ProviderLogout:
         *,
         providers: Providers,
         sessions: Sessions,
-        store: Store,
+        store: LoginStore,
         connections: Connections,
         clock: Callable[[], float],
         audit: Audit = NO_AUDIT,

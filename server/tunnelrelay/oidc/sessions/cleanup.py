@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from tunnelrelay.oidc.sessions.session import Session
 from tunnelrelay.oidc.sessions.write_behind import LateWrites
 from tunnelrelay.policy.fair_cache import FairCache
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import SessionStore, StoreError
 
 WRITE_EVERY = 1.0
 """Seconds between two rounds of queued writes."""
@@ -37,7 +37,7 @@ class Upkeep:
         self,
         *,
         sessions: FairCache[bytes, Session],
-        store: Store,
+        store: SessionStore,
         writes: LateWrites,
         clock: Callable[[], float],
         end: Callable[[Session, str], None],

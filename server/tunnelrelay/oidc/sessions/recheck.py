@@ -28,7 +28,7 @@ from tunnelrelay.oidc.sessions.rows import Kept, SessionRows
 from tunnelrelay.oidc.sessions.session import NEVER, Grant, Record, Session
 from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import Store, StoreError
+from tunnelrelay.store.base import MarkStore, StoreError
 
 log = EventLog(__name__)
 
@@ -63,7 +63,7 @@ class Rechecks:
         self,
         *,
         rows: SessionRows,
-        store: Store,
+        store: MarkStore,
         providers: Providers,
         audit: Audit,
         clock: Callable[[], float],

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.store.base import ENDED_SECONDS, Store, StoreError
+from tunnelrelay.store.base import ENDED_SECONDS, SessionStore, StoreError
 
 log = EventLog(__name__)
 
@@ -34,7 +34,7 @@ class EndedSessions:
         has_missed_some: So long was the store away that it may not have told all; until the caller sets it back.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._ended: dict[bytes, None] = {}

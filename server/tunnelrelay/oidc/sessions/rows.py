@@ -9,7 +9,7 @@ from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.oidc.sessions.session import Grant, Record, sid_key
 from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.policy.rules import Claims, Connection
-from tunnelrelay.store.base import SessionRow, Store
+from tunnelrelay.store.base import SessionRow, SessionStore
 
 log = EventLog(__name__)
 
@@ -29,7 +29,7 @@ class Kept:
 class SessionRows:
     """The rows of one store, sealed with one key ring. Every method may raise StoreError."""
 
-    def __init__(self, store: Store, ring: KeyRing) -> None:
+    def __init__(self, store: SessionStore, ring: KeyRing) -> None:
         self._store = store
         self._ring = ring
 

@@ -30,7 +30,7 @@ from tunnelrelay.oidc.sessions.session import Grant, Session
 from tunnelrelay.oidc.sessions.write_behind import LateWrites
 from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.policy.rules import Claims, Connection
-from tunnelrelay.store.base import Store, StoreError, Whose
+from tunnelrelay.store.base import LoginStore, StoreError, Whose
 
 COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
@@ -120,7 +120,7 @@ class Sessions:
         *,
         address: PublicAddress,
         ring: KeyRing,
-        store: Store,
+        store: LoginStore,
         signer: AssertionSigner,
         clock: Callable[[], float],
         providers: Providers | None = None,

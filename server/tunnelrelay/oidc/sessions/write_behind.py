@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.store.base import Store, StoreError, Whose
+from tunnelrelay.store.base import SessionStore, StoreError, Whose
 
 log = EventLog(__name__)
 
@@ -14,7 +14,7 @@ class LateWrites:
     One entry a session at most, and only for sessions that were in memory.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._touched: dict[bytes, float] = {}
