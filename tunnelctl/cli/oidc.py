@@ -17,6 +17,7 @@ from tunnelctl.cli.flag_values import typed_parameters
 from tunnelctl.cli.output_mode import can_draw
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.oidc.ports import port_rule_in
+from tunnelctl.policy.fields import BY_PATH
 from tunnelctl.secret_source import SecretMissing, read_secret
 
 if TYPE_CHECKING:
@@ -46,13 +47,17 @@ def oidc() -> None:
 @oidc.command()
 @click.argument("issuer")
 @click.option(
-    "--client-id", default="", metavar="ID", envvar="TUNNELCTL_OIDC_CLIENT_ID", help="Ask about this client too."
+    "--client-id",
+    default="",
+    metavar="ID",
+    envvar=BY_PATH["oidc.client_id"].variable,
+    help="Ask about this client too.",
 )
 @click.option(
     "--client-secret",
     default="",
     metavar="SECRET",
-    envvar="TUNNELCTL_OIDC_CLIENT_SECRET",
+    envvar=BY_PATH["oidc.client_secret"].variable,
     help="And about its secret: env:NAME, file:PATH, -, or itself.",
 )
 @click.option("--redirect-uri", default="", metavar="URI", help="And about this redirect URI.")

@@ -51,22 +51,7 @@ class Welcome(msgspec.Struct, tag="welcome", frozen=True, kw_only=True):
 class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who signs visitors in, and who of them is let in. Empty rules let in every user of the provider.
 
-    Attributes:
-        allow_claims: (name, value) pairs; one match is enough.
-        idle_seconds: A session unused for this long is over.
-        max_seconds: A session this old is over.
-        recheck_seconds: The provider is asked again who a visitor is this often; 0 for never.
-        on_recheck_error: What becomes of a visitor when the provider cannot be asked: `keep`, `login` or `502`.
-        groups_claim: The claim that lists groups; dots lead into nested objects.
-        email_verified: When an e-mail address counts as verified: `claim` (the provider says true), `text` (the text
-            "true" will do), `assumed` (unless the provider says otherwise).
-        request_params: (name, value) pairs added to the authorization request.
-        require_acr: One of these must be the login's `acr`; empty for any.
-        callback: Where the provider sends visitors back to: `relay` (the relay's callback), `shared` (the one callback
-            of all owners) or `host` (the endpoint's own host).
-        bearer: Audiences of access tokens that programs may show instead of a login; "" stands for the client id.
-        allow_origins: Origins of other sites whose pages may use a visitor's login here.
-        allow_preflight: Let CORS preflights pass without a login.
+    What each setting does, and what it may be, is in `policy/fields.py`. Claims and parameters are (name, value) pairs.
     """
 
     issuer: str

@@ -1,7 +1,7 @@
 """What is wrong with one setting, as a value: the check that finds the mistake names the setting.
 
-Flags, keys of a file, fields of the API and of forms are names for the same settings; each end has a table of its own
-from the name here to the name that its people know.
+Flags, keys of a file, fields of the API and of forms are names for the same settings: `policy/fields.py` leads from the
+name here to each of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,8 +18,7 @@ class Problem(msgspec.Struct, frozen=True):
     """One mistake.
 
     Attributes:
-        field: The setting, as `PolicySpec` calls it, with dots: `oidc.issuer`, `cidr_allow`, `request_headers.add`. An
-            agent's own checks use the names of its options instead: `oidc_client_id`.
+        field: The setting, as `PolicySpec` calls it, with dots: `oidc.issuer`, `cidr_allow`, `request_headers.add`.
         text: What is wrong with it, for people. Never a secret.
     """
 

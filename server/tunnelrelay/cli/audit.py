@@ -4,7 +4,6 @@ Reads the store directly and works with and without a running relay, whose lates
 """
 
 import json
-import re
 import time
 
 import click
@@ -12,12 +11,11 @@ import msgspec
 
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.nearest import nearest
+from tunnelctl.policy.durations import parse_duration
 from tunnelrelay.cli.store import Place, when, with_store
 from tunnelrelay.observe.audit import KINDS
 from tunnelrelay.observe.text import printable, quoted
 from tunnelrelay.store.base import AuditRow
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def show(place: Place, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
@@ -40,12 +38,12 @@ def _hint(kind: str) -> str:
     return f"did you mean `{near}`?" if near is not None else f"it is one of {', '.join(KINDS)}"
 
 
-def seconds(text: str) -> float:
+def seconds(text: str) -> int:
     """`90s`, `15m`, `1h`, `7d` as seconds."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if match is None:
-        raise Failure(Exit.USAGE, [f"`{text}` is no length of time"], "write it as 90s, 15m, 1h or 7d")
-    return int(match[1]) * UNITS[match[2]]
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, [str(error)], "write it as 90s, 15m, 1h or 7d") from error
 
 
 def _record(row: AuditRow) -> dict[str, object]:
