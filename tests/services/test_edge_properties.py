@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.making import KEY
+from tunnelctl.policy.modules import MODULES
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.observe.audit import MAX_CHANGE
@@ -18,7 +19,6 @@ from tunnelrelay.services.backends import checked_labels
 from tunnelrelay.services.edge_settings import (
     HEADERS,
     KEPT,
-    MODULES,
     EdgeSecrets,
     EdgeSettings,
     RouteSettings,
@@ -109,8 +109,8 @@ def test_whatever_is_in_force_compiles_or_names_a_field_for_every_problem(settin
 def test_a_module_that_is_off_guards_nothing_and_one_that_is_on_is_never_lost(settings):
     settings, secrets = take_values(settings, EdgeSecrets())
     spec = in_force(settings, secrets)
-    for module, parts in MODULES.items():
-        for part in parts:
+    for module, described in MODULES.items():
+        for part in described.parts:
             now, kept = getattr(spec, part), getattr(settings.policy, part)
             if module in settings.disabled:
                 assert now == getattr(PolicySpec(), part)
@@ -163,4 +163,4 @@ def test_any_change_is_told_as_whole_json_within_the_limit(values, more):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_is_a_part_of_a_policy(module):
-    assert all(part in PolicySpec.__struct_fields__ for part in MODULES[module])
+    assert all(part in PolicySpec.__struct_fields__ for part in MODULES[module].parts)

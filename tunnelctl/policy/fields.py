@@ -74,9 +74,11 @@ class PolicyField:
         api_name: Its name in that module.
         is_marked_as_module: Problems with it are marked at the module as a whole.
         api_length, api_count: Characters of a text and entries of a list that the API takes.
+        api_is_object: The API has pairs as an object, in which each name has one value; else as a list of objects.
 
         label: In a form; "" where no form shows it.
         card: Of its form.
+        hint: What the form says below the field, where `help` does not fit there.
         placeholder: An example in an empty field.
         is_area: The form shows it with one value a line.
 
@@ -108,9 +110,11 @@ class PolicyField:
     is_marked_as_module: bool = False
     api_length: int = 255
     api_count: int = API_LIST
+    api_is_object: bool = False
 
     label: str = ""
     card: Card = ""
+    hint: str = ""
     placeholder: str = ""
     is_area: bool = False
 
@@ -257,7 +261,7 @@ FIELDS: tuple[PolicyField, ...] = (
         flag="--oidc-request-param", metavar="NAME=VALUE", section="Login",
         help="Add a parameter to the authorization request, such as acr_values, prompt or max_age.",
         more="Never one of the login's own. A `max_age` is also checked in the ID token.",
-        module="oidc", api_name="request_params",
+        module="oidc", api_name="request_params", api_is_object=True,
     ),
     PolicyField(
         path="oidc.require_acr", is_list=True, check=values.acr,
@@ -423,11 +427,6 @@ KEYS: Mapping[str, str] = {
 """What a problem is about -> the key of the agent's file, or the flag where the file has none."""
 POINTERS: Mapping[str, str] = {row.path: row.pointer for row in FIELDS}
 """What a problem is about -> the field of the API and of its form; what is not in here goes by its own name."""
-MODULES: Mapping[str, tuple[str, ...]] = {
-    module: tuple(dict.fromkeys(row.part for row in FIELDS if row.module == module))
-    for module in dict.fromkeys(row.module for row in FIELDS if row.module)
-}
-"""Every module of the API, named as ngrok names those it has too, and what it is in a `PolicySpec`."""
 
 
 def of_part(part: str) -> tuple[PolicyField, ...]:
@@ -441,3 +440,9 @@ def default_of(row: PolicyField) -> Any:
     defaults = struct.__struct_defaults__
     names = struct.__struct_fields__[-len(defaults) :] if defaults else ()
     return dict(zip(names, defaults, strict=True)).get(row.name)
+
+
+def value_of(policy: PolicySpec, row: PolicyField) -> Any:
+    """A setting's value; None where the policy does not have the struct it is in. Not for the issuers of tokens."""
+    part = getattr(policy, row.part)
+    return part if row.path == row.part or part is None else getattr(part, row.name)

@@ -4,8 +4,8 @@ import msgspec
 
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.api.auth_middleware import Call
-from tunnelrelay.api.module_table import secrets_of, taken
-from tunnelrelay.api.modules import Backend, GivenModule
+from tunnelrelay.api.module_mapping import secrets_of, taken
+from tunnelrelay.api.module_schemas import Backend, GivenModule
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
@@ -56,8 +56,8 @@ def take_modules(settings: EdgeSettings, modules: dict[str, GivenModule], host_h
 def secrets_with(modules: dict[str, GivenModule]) -> EdgeSecrets:
     """All secrets that come with modules."""
     together = EdgeSecrets()
-    for module in modules.values():
-        together = secrets_of(module).over(together)
+    for name, module in modules.items():
+        together = secrets_of(name, module).over(together)
     return together
 
 

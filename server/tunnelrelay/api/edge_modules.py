@@ -4,46 +4,23 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter
 
+from tunnelctl.policy.modules import MODULES
 from tunnelrelay.api import edge_shapes, edges
 from tunnelrelay.api.edge_changes import on_route, route_view, secrets_with, set_backend, take_modules
 from tunnelrelay.api.edge_routes import ROUTES
 from tunnelrelay.api.edge_shapes import backend_of
-from tunnelrelay.api.module_table import secrets_without, shown, without
-from tunnelrelay.api.modules import (
-    Backend,
-    BasicAuth,
-    GivenModule,
-    Headers,
-    IpRestriction,
-    Jwt,
-    ShownBackend,
-    ShownBasicAuth,
-    ShownHeaders,
-    ShownIpRestriction,
-    ShownJwt,
-    ShownModule,
-)
-from tunnelrelay.api.oidc_module import OidcModule, ShownOidc
+from tunnelrelay.api.module_mapping import secrets_without, shown, without
+from tunnelrelay.api.module_schemas import GIVEN, SHOWN, Backend, GivenModule, ShownBackend, ShownModule
 from tunnelrelay.api.values import Calling, Id, needs
 from tunnelrelay.services.problems import Kind, ManageError, missing
 from tunnelrelay.services.services import Services
-
-MODULES: tuple[tuple[str, type[GivenModule], type[ShownModule]], ...] = (
-    ("oidc", OidcModule, ShownOidc),
-    ("ip_restriction", IpRestriction, ShownIpRestriction),
-    ("request_headers", Headers, ShownHeaders),
-    ("response_headers", Headers, ShownHeaders),
-    ("jwt", Jwt, ShownJwt),
-    ("basic_auth", BasicAuth, ShownBasicAuth),
-)
-"""Each module's name, and the forms in which it is given and shown."""
 
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["https_edge_route_modules"])
-    for name, given, shape in MODULES:
-        _add(router, services, name, given, shape)
+    for name in MODULES:
+        _add(router, services, name)
     _add_backend(router, services)
     for name, what in edge_shapes.FOREIGN.items():
         router.put(f"{ROUTES}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
@@ -61,9 +38,9 @@ def _refusal(what: str) -> Callable[[], Awaitable[None]]:
     return refuse
 
 
-def _add(router: APIRouter, services: Services, name: str, given: type[GivenModule], shape: type[ShownModule]) -> None:
+def _add(router: APIRouter, services: Services, name: str) -> None:
     path = f"{ROUTES}/{{id}}/{name}"
-    title = name.replace("_", " ")
+    title, shape = name.replace("_", " "), SHOWN[name]
 
     async def replace(call: Calling, edge_id: Id, id: Id, body: GivenModule) -> ShownModule:
         modules = {name: body}
@@ -83,7 +60,7 @@ def _add(router: APIRouter, services: Services, name: str, given: type[GivenModu
         change = on_route(id, lambda settings: without(settings, name))
         await services.edges.set_policy(call.actor, edge_id, change, secrets_without(name))
 
-    replace.__annotations__["body"] = given
+    replace.__annotations__["body"] = GIVEN[name]
     router.add_api_route(
         path,
         replace,

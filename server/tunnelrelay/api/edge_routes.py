@@ -20,12 +20,11 @@ from tunnelrelay.api.edge_changes import (
     without_route,
 )
 from tunnelrelay.api.edge_shapes import FOREIGN, PATH, EdgeRoute, route_of
-from tunnelrelay.api.module_table import secrets_without
-from tunnelrelay.api.modules import Backend, BasicAuth, GivenModule, Headers, HostHeader, IpRestriction, Jwt
-from tunnelrelay.api.oidc_module import OidcModule
-from tunnelrelay.api.values import Calling, Description, Given, Id, Metadata, NotOffered, needs
+from tunnelrelay.api.module_mapping import secrets_without
+from tunnelrelay.api.module_schemas import GIVEN, Backend, GivenModule, with_fields
+from tunnelrelay.api.values import Calling, Description, Given, Id, Line, Metadata, NotOffered, needs
 from tunnelrelay.ids import new_id
-from tunnelrelay.services.edge_settings import MODULES, EdgeSettings, RouteSettings
+from tunnelrelay.services.edge_settings import EdgeSettings, RouteSettings
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
 from tunnelrelay.services.problems import Kind, ManageError
@@ -49,35 +48,29 @@ MaybeMatchType = Annotated[str, _only("path_prefix", ""), Field(json_schema_extr
 MaybeMatch = Annotated[str, _only("/", ""), Field(json_schema_extra={"enum": ["/", ""]})]
 
 
+with_modules = with_fields(
+    {name: (model | None, None) for name, model in GIVEN.items()}
+    | {name: (Annotated[None, NotOffered(what)], None) for name, what in FOREIGN.items()}
+)
+"""Gives a model of a request all modules, and those of ngrok's that must stay null."""
+
+
 class Modules(Given):
     """What a route may be given at once; what is absent or null stays as it is."""
 
     description: Description = ""
     metadata: Metadata = ""
     backend: Backend | None = None
-    ip_restriction: IpRestriction | None = None
-    request_headers: Headers | None = None
-    response_headers: Headers | None = None
-    oidc: OidcModule | None = None
-    jwt: Jwt | None = None
-    basic_auth: BasicAuth | None = None
-    host_header: HostHeader | None = None
+    host_header: Line | None = None
     """The Host that the app is sent; empty for the visitor's."""
-    circuit_breaker: Annotated[None, NotOffered(FOREIGN["circuit_breaker"])] = None
-    compression: Annotated[None, NotOffered(FOREIGN["compression"])] = None
-    webhook_verification: Annotated[None, NotOffered(FOREIGN["webhook_verification"])] = None
-    oauth: Annotated[None, NotOffered(FOREIGN["oauth"])] = None
-    saml: Annotated[None, NotOffered(FOREIGN["saml"])] = None
-    websocket_tcp_converter: Annotated[None, NotOffered(FOREIGN["websocket_tcp_converter"])] = None
-    user_agent_filter: Annotated[None, NotOffered(FOREIGN["user_agent_filter"])] = None
-    traffic_policy: Annotated[None, NotOffered(FOREIGN["traffic_policy"])] = None
 
     def modules(self) -> dict[str, GivenModule]:
         """Those that are given, by name."""
-        given = {name: getattr(self, name) for name in MODULES}
+        given = {name: getattr(self, name) for name in GIVEN}
         return {name: module for name, module in given.items() if module is not None}
 
 
+@with_modules
 class NewRoute(Modules):
     """The route to make."""
 
@@ -87,6 +80,7 @@ class NewRoute(Modules):
     """Which paths it is for."""
 
 
+@with_modules
 class RouteChange(Modules):
     """What is absent, null or an empty match stays as it is."""
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from tunnelctl.policy.modules import MODULES
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.module_table import shown
-from tunnelrelay.api.modules import ShownBackend, ShownBasicAuth, ShownHeaders, ShownIpRestriction, ShownJwt
-from tunnelrelay.api.oidc_module import ShownOidc
+from tunnelrelay.api.module_mapping import shown
+from tunnelrelay.api.module_schemas import SHOWN, ShownBackend, with_fields
 from tunnelrelay.api.values import Ref, Shown, Time, shown_time
-from tunnelrelay.services.edge_settings import MODULES
 from tunnelrelay.services.edge_views import EdgeView
 
 PATH = "edges/https"
@@ -24,6 +23,7 @@ FOREIGN = {
 """Modules of ngrok's that there are none of here, and what this relay does not have: always null."""
 
 
+@with_fields({name: (model | None, ...) for name, model in SHOWN.items()} | dict.fromkeys(FOREIGN, (None, ...)))
 class EdgeRoute(Shown):
     """What an edge does with requests. There is one, for every path."""
 
@@ -36,20 +36,6 @@ class EdgeRoute(Shown):
     description: str
     metadata: str
     backend: ShownBackend | None
-    ip_restriction: ShownIpRestriction | None
-    circuit_breaker: None
-    compression: None
-    request_headers: ShownHeaders | None
-    response_headers: ShownHeaders | None
-    webhook_verification: None
-    oauth: None
-    saml: None
-    oidc: ShownOidc | None
-    websocket_tcp_converter: None
-    user_agent_filter: None
-    traffic_policy: None
-    jwt: ShownJwt | None
-    basic_auth: ShownBasicAuth | None
     host_header: str | None
     """The Host that the app is sent; null for the visitor's."""
 

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from tunnelrelay.api.edge_changes import secrets_with, take_modules, with_backend
-from tunnelrelay.api.edge_routes import Modules
+from tunnelrelay.api.edge_routes import Modules, with_modules
 from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
 from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.oidc_module import OidcModule, spec_of
+from tunnelrelay.api.module_mapping import login_of
+from tunnelrelay.api.module_schemas import GIVEN, GivenModule
 from tunnelrelay.api.values import (
     Calling,
     Description,
@@ -51,6 +51,7 @@ class EdgeList(Shown):
     next_page_uri: str | None
 
 
+@with_modules
 class GivenEdge(Modules):
     """An edge to make, with its route if any module, a Host or a backend is given. What is refused leaves nothing."""
 
@@ -129,12 +130,12 @@ def routes(services: Services) -> APIRouter:
         """Deletes an edge; its host stays reserved. Tunnels that served only it stay connected and serve nothing."""
         await edges.delete(call.actor, id)
 
-    @router.post(f"/{PATH}/{{id}}/test_oidc", **needs("edges:write"))
-    async def test_https_edge_oidc(call: Calling, id: Id, body: OidcModule) -> Check:
+    async def test_https_edge_oidc(call: Calling, id: Id, body: GivenModule) -> Check:
         """Asks a provider what a login would ask it, before the module is set, and says what would go wrong."""
-        spec = msgspec.structs.replace(spec_of(body), client_secret=body.client_secret or "")
-        return check_of(await edges.test_provider(call.actor, spec, id))
+        return check_of(await edges.test_provider(call.actor, login_of(body), id))
 
+    test_https_edge_oidc.__annotations__["body"] = GIVEN["oidc"]
+    router.post(f"/{PATH}/{{id}}/test_oidc", **needs("edges:write"))(test_https_edge_oidc)
     return router
 
 

@@ -6,10 +6,11 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from tunnelctl.policy.fields import BY_PATH
 from tunnelctl.wire.texts import NAME_PATTERN
 from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.oidc_module import Secret, Texts, Verified
+from tunnelrelay.api.module_schemas import Secret, given_field, with_fields
 from tunnelrelay.api.values import (
     MAX_LIST,
     Calling,
@@ -35,6 +36,7 @@ from tunnelrelay.services.services import Services
 PATH = "providers"
 Name = Annotated[str, Field(max_length=63, pattern=rf"^{NAME_PATTERN}$")]
 Owners = Annotated[list[Owner], Field(max_length=1000)]
+Scopes = Annotated[list[Filled], Field(max_length=MAX_LIST)]
 Params = Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)]
 CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared"]}, pattern="^(relay|shared)$")]
 
@@ -73,17 +75,16 @@ class ProviderList(Shown):
     next_page_uri: str | None
 
 
+@with_fields({"email_verified": given_field(BY_PATH["oidc.email_verified"])})
 class _Settings(Given):
     description: Description = ""
     metadata: Metadata = ""
     client_secret: Secret = ""
     """Client secret at the provider, never shown."""
-    scopes: Texts = []
+    scopes: Scopes = []
     """Scopes to ask for besides openid, profile and email."""
     groups_claim: Line = "groups"
     """Claim that lists a visitor's groups; dots lead into objects."""
-    email_verified: Verified = "claim"
-    """When an address counts as verified."""
     request_params: Params = {}
     """Added to the authorization request."""
     callback: CallbackKind = "relay"

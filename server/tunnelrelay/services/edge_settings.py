@@ -1,7 +1,6 @@
 """What guards an edge and who serves it, as it is kept: settings without secrets, and the secrets beside them. Pure.
 
-A module that is off (`disabled`) keeps its settings and guards nothing. What the API calls the settings of a policy
-stands here too, so that API and dashboard mark the field a problem is about. Next: `edges.py`.
+A module that is off (`disabled`) keeps its settings and guards nothing. Next: `edges.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,18 +9,12 @@ from typing import Any
 
 import msgspec
 
+from tunnelctl.policy.fields import POINTERS
+from tunnelctl.policy.modules import MODULES
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 
-MODULES: Mapping[str, tuple[str, ...]] = {
-    "oidc": ("oidc",),
-    "jwt": ("jwt",),
-    "basic_auth": ("basic_auth",),
-    "ip_restriction": ("cidr_allow", "cidr_deny"),
-    "request_headers": ("request_headers",),
-    "response_headers": ("response_headers",),
-}
-"""Every module, named as ngrok names those it has too, and what it is in a `PolicySpec`."""
 MAX_SETTINGS = 64 * 1024
 """Bytes of an edge's settings: every relay keeps those of all edges in memory."""
 HEADERS = ("request_headers", "response_headers")
@@ -31,18 +24,6 @@ KEPT = "\0"
 """Stands in the settings for a header's value, which is sealed; in a change, for the value that is there already. No
 value can be this: the relay takes none with control characters."""
 _NOTHING = PolicySpec()
-_API_NAMES = {
-    "cidr_allow": "ip_restriction.allow",
-    "cidr_deny": "ip_restriction.deny",
-    "jwt.issuer": "jwt",
-    "jwt.audience": "jwt",
-    "jwt.claims": "jwt",
-    "oidc.idle_seconds": "oidc.inactivity_timeout",
-    "oidc.max_seconds": "oidc.maximum_duration",
-    "oidc.recheck_seconds": "oidc.auth_check_interval",
-    "oidc.allow_preflight": "oidc.options_passthrough",
-}
-"""Settings of a `PolicySpec` that the API calls by another name; it has one field for all issuers of tokens."""
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,7 +104,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
         """Only what the policy has a use for: the secret of a client that is gone is not kept."""
-        has_client = policy.oidc is not None and not names_provider(policy.oidc)
+        has_client = policy.oidc is not None and not is_named(policy.oidc.issuer)
         return EdgeSecrets(
             client_secret=self.client_secret if has_client else None,
             basic_auth=self.basic_auth or None,
@@ -144,11 +125,6 @@ class Held:
     client_secret: bool = False
     users: tuple[str, ...] = ()
     valued: Mapping[str, frozenset[str]] = field(default_factory=lambda: dict.fromkeys(HEADERS, frozenset()))
-
-
-def names_provider(oidc: OidcSpec) -> bool:
-    """Whether a login is by a named provider (`@work`)."""
-    return oidc.issuer.startswith("@")
 
 
 def users_of(pairs: Iterable[str]) -> tuple[str, ...]:
@@ -228,7 +204,7 @@ def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
         oidc = msgspec.structs.replace(policy.oidc, client_secret=secrets.client_secret or "")
         policy = msgspec.structs.replace(policy, oidc=oidc)
     policy = msgspec.structs.replace(policy, **{part: _filled(policy, secrets, part) for part in HEADERS})
-    off = {name: getattr(_NOTHING, name) for module in settings.disabled for name in MODULES[module]}
+    off = {name: getattr(_NOTHING, name) for module in settings.disabled for name in MODULES[module].parts}
     return msgspec.structs.replace(policy, **off)
 
 
@@ -271,7 +247,7 @@ def by_field(problems: Iterable[Problem]) -> dict[str, str]:
     """The problems of a policy, by the names that the API has for their fields."""
     fields: dict[str, str] = {}
     for problem in problems:
-        name = _API_NAMES.get(problem.field, problem.field)
+        name = POINTERS.get(problem.field, problem.field)
         fields[name] = f"{fields[name]}; {problem.text}" if name in fields else problem.text
     return fields
 
@@ -282,10 +258,10 @@ def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
     Of header fields and request parameters only the names: nothing but their place says that a value is no secret.
     """
     flat: dict[str, Any] = {}
-    for module, parts in MODULES.items():
-        for part in parts:
+    for module in MODULES.values():
+        for part in module.parts:
             shown = _named_only(getattr(settings.policy, part))
-            flat |= _flat(module if part == module else f"{module}.{part}", shown)
+            flat |= _flat(part if part == module.name else f"{module.name}.{part}", shown)
     flat |= {
         "host_header": settings.policy.host_header,
         "disabled": list(settings.disabled),

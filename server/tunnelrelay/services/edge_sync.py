@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tunnelctl.eventlog import EventLog
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.texts import EDGE_LABEL
 from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.registry.edges import EdgeTable, LiveEdge
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.edge_policy import EdgePolicies, Unreadable, size_of
-from tunnelrelay.services.edge_settings import EdgeSettings, names_provider
+from tunnelrelay.services.edge_settings import EdgeSettings
 from tunnelrelay.services.provider_directory import ProviderDirectory
 from tunnelrelay.services.reencrypt import reencrypt
 from tunnelrelay.services.service_base import ServiceBase
@@ -226,7 +227,7 @@ class EdgeSync:
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
             log.exception("edge refuses all requests, applying its settings failed", id=row.id, host=row.host)
         oidc = settings.policy.oidc
-        self._edges[row.id] = _Kept(row, group, generation, oidc is not None and names_provider(oidc), problem)
+        self._edges[row.id] = _Kept(row, group, generation, oidc is not None and is_named(oidc.issuer), problem)
         edge = LiveEdge(
             id=row.id,
             owner=row.owner,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.registry.edges import EdgeTable
@@ -12,7 +13,6 @@ from tunnelrelay.services.edge_settings import (
     Held,
     changed_values,
     held_by,
-    names_provider,
     summary,
 )
 from tunnelrelay.services.edge_sync import EdgeSync
@@ -98,7 +98,7 @@ class EdgeViews:
         """What to register for a login of this edge; None where that cannot be told."""
         if oidc is None:
             return None
-        whole = self.policies.resolve(row.owner, oidc) if names_provider(oidc) else oidc
+        whole = self.policies.resolve(row.owner, oidc) if is_named(oidc.issuer) else oidc
         if isinstance(whole, Problem):
             return None
         return redirect_uri(self.ground, whole, owner=row.owner, host=row.host or "")

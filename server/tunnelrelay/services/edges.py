@@ -14,6 +14,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.policy.check import check_field
 from tunnelctl.policy.fields import BY_PATH
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.ids import new_id
@@ -27,7 +28,6 @@ from tunnelrelay.services.edge_settings import (
     RouteSettings,
     by_field,
     module_problems,
-    names_provider,
     users_of,
     with_values,
     without_secrets,
@@ -259,7 +259,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._authorize(actor)
         row = await self._row(actor, edge_id) if edge_id else None
         owner = row.owner if row is not None else actor.owner
-        if names_provider(oidc):
+        if is_named(oidc.issuer):
             found = self.views.policies.resolve(owner, oidc)
             if isinstance(found, Problem):
                 fix = "ask the relay's administrator which providers there are for you"
@@ -280,7 +280,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         """
         self._authorize_read(actor)
         row = await self._row(actor, edge_id)
-        if names_provider(oidc):
+        if is_named(oidc.issuer):
             return None  # it is the administrators' to keep it working
         if not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))

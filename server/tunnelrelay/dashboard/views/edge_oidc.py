@@ -5,14 +5,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
-from tunnelctl.policy.named import SIGN
+from tunnelctl.policy.named import SIGN, is_named
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.oidc_form import Typed
-from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, names_provider
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
 from tunnelrelay.services.problems import Kind, ManageError, invalid
@@ -131,7 +131,7 @@ def _with(oidc: OidcSpec) -> Change:
 
 def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
     """A field that is left empty keeps the secret there is."""
-    if names_provider(oidc) or not oidc.client_secret:
+    if is_named(oidc.issuer) or not oidc.client_secret:
         return None
     return EdgeSecrets(client_secret=oidc.client_secret)
 

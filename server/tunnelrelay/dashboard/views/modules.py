@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec
-from tunnelrelay.services.edge_settings import names_provider
 from tunnelrelay.services.edge_views import EdgeView
 
 
@@ -83,7 +83,7 @@ def modules_of(edge: EdgeView) -> tuple[Module, ...]:
 def _login(oidc: OidcSpec) -> str:
     rules = len(oidc.allow_emails) + len(oidc.allow_domains) + len(oidc.allow_groups) + len(oidc.allow_claims)
     who = f"{_counted(rules, 'rule')} let visitors in" if rules > 1 else "1 rule lets visitors in"
-    where = oidc.issuer if names_provider(oidc) else oidc.issuer.removeprefix("https://").removeprefix("http://")
+    where = oidc.issuer if is_named(oidc.issuer) else oidc.issuer.removeprefix("https://").removeprefix("http://")
     return f"{where} · {who if rules else 'everybody with an account there'}"
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard import durations
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.services.edge_settings import names_provider
 
 EMPTY = OidcSpec(issuer="", client_id="", client_secret="")
 OWN = ""
@@ -53,10 +53,10 @@ class Typed:
 def shown(oidc: OidcSpec | None) -> dict[str, str]:
     """The fields for a login that is kept, or for none yet."""
     spec = oidc or EMPTY
-    is_named = names_provider(spec)
+    has_name = is_named(spec.issuer)
     return {
-        "provider": spec.issuer if is_named else OWN,
-        "issuer": "" if is_named else spec.issuer,
+        "provider": spec.issuer if has_name else OWN,
+        "issuer": "" if has_name else spec.issuer,
         "client_id": spec.client_id,
         "scopes": " ".join(spec.scopes),
         "allow_emails": "\n".join(spec.allow_emails),
@@ -94,7 +94,7 @@ def typed(form: Form, kept: OidcSpec | None) -> Typed:
         base = kept if kept is not None and kept.issuer == texts["provider"] else EMPTY
         oidc = msgspec.structs.replace(base, issuer=texts["provider"], **rules)
     else:
-        base = kept if kept is not None and not names_provider(kept) else EMPTY
+        base = kept if kept is not None and not is_named(kept.issuer) else EMPTY
         oidc = msgspec.structs.replace(
             base,
             issuer=texts["issuer"],

@@ -1,0 +1,274 @@
+"""The modules of a route, as requests give them and as answers show them: made from the table of settings.
+
+A module's fields are the rows of `tunnelctl.policy.fields` that name it, of a type by their kind and with the row's
+help as description. Only what a module has beside them stands here. Next: `module_mapping.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from types import GenericAlias
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, create_model
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from tunnelctl.policy.durations import format_duration
+from tunnelctl.policy.fields import MAX_TOKEN_ISSUERS, PolicyField, default_of
+from tunnelctl.policy.modules import MODULES, PolicyModule
+from tunnelrelay.api.values import (
+    MAX_LIST,
+    PRINTABLE,
+    Filled,
+    Given,
+    Line,
+    NotOffered,
+    ParamName,
+    Ref,
+    Reference,
+    Seconds,
+    Shown,
+)
+
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
+HeaderValue = Annotated[str, Field(max_length=4096, pattern=PRINTABLE)]
+Network = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f.:/]+$")]
+Secret = Annotated[str, Field(max_length=1024, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
+Password = Annotated[str, Field(min_length=3, max_length=256, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
+COOKIE_PREFIXES = ("", "ngrok.")
+"""What ngrok's clients send when nothing was chosen."""
+
+
+def _no_prefix(value: Any) -> Any:
+    if isinstance(value, str) and value not in COOKIE_PREFIXES:
+        raise PydanticCustomError("not_supported", "this relay's cookies have one name: leave it empty")
+    return value
+
+
+CookiePrefix = Annotated[
+    str,
+    BeforeValidator(_no_prefix),
+    Field(
+        description="There is nothing to choose here: empty.",
+        json_schema_extra={"enum": list(COOKIE_PREFIXES), "deprecated": True},
+    ),
+]
+_Policies = Annotated[list[str], NotOffered("IP policies: list networks in `allow` and `deny`"), Field(max_length=0)]
+_HasValue = SkipJsonSchema[Annotated[dict[HeaderName, bool], Field(max_length=MAX_LIST)]]
+
+Fields = dict[str, Any]
+"""Names of a model's fields, each with its type and its default, as `create_model` takes them."""
+
+
+class GivenModule(Given):
+    """A module that is to take the place of the one there is."""
+
+    enabled: bool = True
+    """Whether it is in force."""
+
+
+class ShownModule(Shown):
+    """A module, without its secrets."""
+
+    enabled: bool
+
+
+class Claim(Given):
+    """One claim and a value it may have."""
+
+    name: Filled
+    value: Filled
+
+
+class ShownClaim(Shown):
+    """One claim and a value it may have."""
+
+    name: str
+    value: str
+
+
+class JwtClaim(Claim):
+    """A claim and a value it may have; each name that is given must match one of its values."""
+
+
+class ShownJwtClaim(ShownClaim):
+    """A claim and a value it may have."""
+
+
+class Backend(Given):
+    """Who serves."""
+
+    enabled: bool = True
+    """Whether it is in force."""
+    backend_id: Reference | None = None
+    """A tunnel group; without one, the tunnels that join this very edge (`edge=edghts_…`)."""
+    sticky: bool = False
+    """A visitor stays with the tunnel that served him first, by a cookie."""
+
+
+class ShownBackend(Shown):
+    """Who serves."""
+
+    enabled: bool
+    backend: Ref | None
+    """The tunnel group; null for the tunnels that join this very edge."""
+    sticky: bool
+
+
+def given_field(row: PolicyField) -> tuple[Any, Any]:
+    """The type and the default of a setting in a request; `...` where it must be given."""
+    default = default_of(row)
+    text = Annotated[str, Field(max_length=row.api_length, pattern=PRINTABLE)]
+    described = Field(description=_description(row))
+    match row.kind:
+        case "secret":
+            return Annotated[Secret | None, described], None
+        case "choice":
+            return Annotated[Literal[row.words], described], default
+        case "switch":
+            return Annotated[bool, described], default
+        case "duration":
+            return Annotated[Seconds, described], default if row.is_zero_never else 0
+        case "header":
+            values: Any = dict[HeaderName, HeaderValue | None]
+        case "pair":
+            values = dict[ParamName, Line] if row.api_is_object else _list_of(JwtClaim if row.part == "jwt" else Claim)
+        case _ if row.is_list:
+            values = _list_of(_ITEMS.get(row.kind) or (Annotated[text, Field(min_length=1)] if row.check("") else text))
+        case _ if default is None and not row.is_of_provider:
+            return Annotated[text, Field(min_length=1), described], ...
+        case _:
+            return Annotated[text, described], default or ""
+    least = 1 if row.kind == "password" else None
+    many = Annotated[values, Field(min_length=least, max_length=row.api_count), described]
+    return many, ... if least else {} if row.api_is_object or row.kind == "header" else []
+
+
+_ITEMS: Mapping[str, Any] = {"network": Network, "header_name": HeaderName, "password": Password}
+"""Types of one entry of a list, by kind; of all others it is a text."""
+
+
+def _list_of(item: Any) -> Any:
+    return GenericAlias(list, (item,))
+
+
+def _description(row: PolicyField) -> str:
+    """The row's help, with what a request must know beside it. Headers have one model for both directions."""
+    match row.kind:
+        case "secret":
+            return f"{row.help} Kept when it is not given and issuer and client id stay the same. Never shown."
+        case "password":
+            return f"{row.help} Each is `user:password`. Never shown."
+        case "header":
+            return (
+                "Fields to add. Values are sealed and never shown; null keeps the value that a field of this name has."
+            )
+        case "header_name":
+            return "Names of fields to remove."
+        case "duration":
+            default = "" if row.is_zero_never else f"; 0 for the default, {format_duration(default_of(row))}"
+            return f"{row.help} In seconds{default}."
+        case _:
+            return row.help
+
+
+def shown_type(row: PolicyField) -> Any:
+    """The type of a setting in an answer."""
+    match row.kind:
+        case "secret":
+            return None
+        case "choice":
+            return Literal[row.words]
+        case "switch":
+            return bool
+        case "duration":
+            return int
+        case "header":
+            return dict[str, None]
+        case "pair":
+            return dict[str, str] if row.api_is_object else _list_of(ShownJwtClaim if row.part == "jwt" else ShownClaim)
+        case _:
+            return list[str] if row.is_list else str
+
+
+def _module_models() -> tuple[dict[str, type[GivenModule]], dict[str, type[ShownModule]]]:
+    """The models of every module, by its name."""
+    given: dict[str, type[GivenModule]] = {}
+    shown: dict[str, type[ShownModule]] = {}
+    titles: dict[str, str] = {}
+    for name, module in MODULES.items():
+        title = _TITLES.get(name) or name.title().replace("_", "")
+        same = titles.setdefault(title, name)
+        about = _HEADERS if title == "Headers" else module.purpose
+        given[name] = given.get(same) or create_model(
+            _GIVEN_TITLES.get(name, title), __base__=GivenModule, __doc__=about, **_given_fields(module)
+        )
+        shown[name] = shown.get(same) or create_model(
+            f"Shown{title}", __base__=ShownModule, __doc__=about, **_shown_fields(module)
+        )
+    return given, shown
+
+
+_TITLES = {"request_headers": "Headers", "response_headers": "Headers"}
+"""Names of the models of modules that are alike; those of others follow from the module's name."""
+_HEADERS = "Header fields to add and to remove, on their way to the app or back."
+_GIVEN_TITLES = {"oidc": "OidcModule"}
+
+
+def _given_fields(module: PolicyModule) -> Fields:
+    fields: Fields = {row.api_name: given_field(row) for row in module.rows}
+    match module.name:
+        case "oidc":
+            return {"cookie_prefix": (CookiePrefix, ""), **fields}
+        case "ip_restriction":
+            return {**fields, "ip_policy_ids": (_Policies, []), "ip_policies": (_Policies, [])}
+        case "request_headers" | "response_headers":
+            has_value = Field(description="As answers have it, so that they can be sent back. It changes nothing.")
+            return {**fields, "has_value": (Annotated[_HasValue, has_value], {})}
+        case "jwt":
+            issuer = create_model("JwtIssuer", __base__=Given, __doc__=_ISSUER, **fields)
+            return {
+                "issuers": (
+                    Annotated[
+                        _list_of(issuer), Field(description=_ISSUERS, min_length=1, max_length=MAX_TOKEN_ISSUERS)
+                    ],
+                    ...,
+                )
+            }
+        case _:
+            return fields
+
+
+def _shown_fields(module: PolicyModule) -> Fields:
+    fields: Fields = {row.api_name: (shown_type(row), ...) for row in module.rows}
+    match module.name:
+        case "oidc":
+            return {"cookie_prefix": (str, ...), **fields}
+        case "ip_restriction":
+            return {**fields, "ip_policies": (Annotated[list[Ref], Field(description="Always empty.")], ...)}
+        case "request_headers" | "response_headers":
+            has_value = Field(description="For each name whether it has a value that is not empty.")
+            return {**fields, "has_value": (Annotated[dict[str, bool], has_value], ...)}
+        case "jwt":
+            issuer = create_model("ShownJwtIssuer", __base__=Shown, __doc__=_ISSUER, **fields)
+            return {"issuers": (_list_of(issuer), ...)}
+        case "basic_auth":
+            return {"users": (Annotated[list[str], Field(description="Their user names.")], ...)}
+        case _:
+            return fields
+
+
+_ISSUER = "An issuer whose tokens programs may show."
+_ISSUERS = """Issuers whose tokens open: `{"issuer": …, "audience": …, "claims": […]}`."""
+GIVEN, SHOWN = _module_models()
+"""Each module's form in a request, and in an answer."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def with_fields(fields: Fields) -> Callable[[type[M]], type[M]]:
+    """A decorator that gives a model more fields."""
+
+    def extended(model: type[M]) -> type[M]:
+        return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+    return extended
