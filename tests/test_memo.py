@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.memo import MAX_ENTRIES, Memo
+from tunnelctl.memo import MAX_ENTRIES, Memo, Recent
 
 
 def test_what_is_known_is_not_worked_out_again():
@@ -50,3 +50,12 @@ def test_the_bound_in_bytes_is_true_memory(size):
         tracemalloc.stop()
 
     assert used < 1_300_000
+
+
+def test_of_recent_entries_the_one_set_the_longest_ago_goes():
+    recent = Recent[str, int](2)
+    recent["a"] = 1
+    recent["b"] = 2
+    recent["a"] = 3
+    recent["c"] = 4
+    assert dict(recent) == {"a": 3, "c": 4}

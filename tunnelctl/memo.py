@@ -1,7 +1,7 @@
-"""The one cache of what was worked out of a peer's bytes: peers send the same few values again and again.
+"""Dicts that cannot grow without end: `Memo`, what was worked out of peers' bytes, and `Recent`, what was set last.
 
-Bounded by count and by bytes. When it is full, everything is forgotten: a look-up that is known costs no more than one
-in a dict, which no cache that notes what was used last can do, and honest values are learnt again at once.
+A memo is bounded by count and by bytes. When it is full, everything is forgotten: a look-up that is known costs no more
+than one in a dict, which no cache that notes what was used last can do, and honest values are learnt again at once.
 """
 
 from collections.abc import Callable
@@ -63,6 +63,28 @@ class Memo(dict[K, V]):
                 self.total += size
                 self[key] = found
         return found
+
+
+class Recent(dict[K, V]):
+    """The entries that were set last. When it is full, the one that was set the longest ago goes.
+
+    For `recent[key] = value` alone: other ways to fill a dict do not make room.
+
+    Args:
+        size: Entries.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.pop(key, None)  # so that it is the last again
+        while len(self) >= self._size:
+            del self[next(iter(self))]
+        super().__setitem__(key, value)
 
 
 def length(key: object) -> int:

@@ -24,7 +24,7 @@ WITHOUT = (
 )
 """Commands end when they are done; models of the API live for one request, whose body is bounded."""
 GROWING = frozenset(
-    {"dict", "list", "set", "deque", "bytearray", "Counter", "OrderedDict", "defaultdict", "WeakSet"}
+    {"dict", "list", "set", "deque", "bytearray", "Counter", "OrderedDict", "Recent", "defaultdict", "WeakSet"}
     | {"Queue", "Buckets", "RetrySchedule", "Turns", "FairCache", "WeakKeyDictionary", "WeakValueDictionary"}
 )
 """A `Memo` is not among them: the class holds the bound that its own module declares."""

@@ -10,6 +10,7 @@ from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.link.accept import accept, is_accepted
 from tunnelctl.link.link import Link
+from tunnelctl.memo import Recent
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
@@ -127,7 +128,7 @@ class Acceptor:
         self._max_links = max_links
         self._budget = Budget(RELAY_GROWTH, None)
         self._sessions: dict[AgentSession, str] = {}
-        self._revoked: dict[str, None] = {}
+        self._revoked = Recent[str, None](MAX_REVOKED)
         self._wrong = Buckets(BURST_TOKENS, TOKENS_PER_SECOND)
         self._turned_away = RetrySchedule(TRIES_PER_SECOND, shortest=SHORTEST_WAIT, longest=LONGEST_WAIT)
 
@@ -169,8 +170,6 @@ class Acceptor:
         """End every link that came with this token. Returns how many there were."""
         # A handshake may be waiting for the store with a token that was good when it asked.
         self._revoked[token_id] = None
-        if len(self._revoked) > MAX_REVOKED:
-            del self._revoked[next(iter(self._revoked))]
         found = [session for session in self._sessions if session.token.id == token_id]
         for session in found:
             self._metrics.agent("revoked")

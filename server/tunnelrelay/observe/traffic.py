@@ -14,6 +14,7 @@ from heapq import merge
 import msgspec
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.memo import Recent
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import CallLater, ExchangeRecord, clean_path
 from tunnelrelay.observe.feed import Feed
@@ -140,7 +141,7 @@ class TrafficLog:
         self._call_later = call_later
         self._pending: list[Seen] = []
         self._kept: dict[str, deque[Seen]] = {}
-        self._signed_in: dict[str, tuple[Identity, str]] = {}
+        self._signed_in = Recent[str, tuple[Identity, str]](MAX_PENDING)
         self.all = Series()
         self.hosts = SeriesTable()
         self.owners = SeriesTable()
@@ -160,8 +161,6 @@ class TrafficLog:
     def tell_who(self, request_id: str, who: Identity, refusal: str) -> None:
         """Somebody signed in by a request that is nearly over, or would have if the rules let them."""
         self._signed_in[request_id] = who, refusal or "ok"
-        if len(self._signed_in) > MAX_PENDING:
-            del self._signed_in[next(iter(self._signed_in))]
 
     def digest(self) -> None:
         """Counts and keeps what there is."""

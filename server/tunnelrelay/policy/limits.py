@@ -8,6 +8,7 @@ import ipaddress
 import math
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.memo import Recent
 
 MAX_KEYS = 8192
 """Addresses, owners, users or connections that one limit remembers: 6 MB with keys as long as they can be, of which a
@@ -76,8 +77,7 @@ class Buckets:
     def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
         self._burst = burst
         self._per_second = per_second
-        self._max_keys = max_keys
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets = Recent[str, Bucket](max_keys)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -89,12 +89,7 @@ class Buckets:
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
         """Takes `count` from the key's bucket, or nothing. Returns 0, or in how many seconds there are as many."""
-        bucket = self._buckets.pop(key, None)
-        if bucket is None:
-            bucket = Bucket(self._burst, self._per_second)
-            if len(self._buckets) >= self._max_keys:
-                del self._buckets[next(iter(self._buckets))]
-        self._buckets[key] = bucket  # the end of the dict is the one used last
+        self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self._burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
@@ -111,18 +106,15 @@ class RetrySchedule:
         self._per_second = per_second
         self._shortest = shortest
         self._longest = longest
-        self._next: dict[str, float] = {}
+        self._next = Recent[str, float](MAX_KEYS)
 
     def __len__(self) -> int:
         return len(self._next)
 
     def next(self, share: str, now: float) -> int:
         """Takes the next turn of a share. Returns in how many seconds it is."""
-        at = max(self._next.pop(share, 0.0) + 1 / self._per_second, now + self._shortest)
-        at = min(at, now + self._longest)
-        if len(self._next) >= MAX_KEYS:
-            del self._next[next(iter(self._next))]
-        self._next[share] = at  # the end of the dict is the one used last
+        at = max(self._next.get(share, 0.0) + 1 / self._per_second, now + self._shortest)
+        self._next[share] = at = min(at, now + self._longest)
         return math.ceil(at - now)
 
 

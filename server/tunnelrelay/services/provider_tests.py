@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.memo import Recent
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.policy.connections import connection_id, connection_problems, digest
@@ -101,7 +102,7 @@ class ProviderTests:
     ask: AsksProvider
     _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
     _running: Counter[str] = field(default_factory=Counter)
-    _failed: dict[str, FailedTest] = field(default_factory=dict)
+    _failed: Recent[str, FailedTest] = field(default_factory=lambda: Recent[str, FailedTest](MAX_FAILED))
 
     async def run(self, actor: Actor, oidc: OidcSpec, *, owner: str, host: str = "") -> list[Finding]:
         """What is found about a login.
@@ -151,8 +152,6 @@ class ProviderTests:
         self._failed.pop(key, None)
         wrong = next((finding.found for finding in findings if finding.level == "error"), "")
         if wrong:
-            while len(self._failed) >= MAX_FAILED:
-                del self._failed[next(iter(self._failed))]
             self._failed[key] = FailedTest(id=key, at=self.ground.clock(), found=wrong[:300])
 
     def _key(self, owner: str, oidc: OidcSpec) -> str:

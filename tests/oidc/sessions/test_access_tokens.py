@@ -495,11 +495,10 @@ async def test_other_rules_make_it_be_looked_at_again(relay: Relay) -> None:
     assert isinstance(await relay.shows(token, narrower), TokenRefused)
 
 
-async def test_row127_memory_has_a_limit_for_each_endpoint_and_for_all(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_row127_memory_has_a_limit_for_each_endpoint_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bearer_module, "MAX_TOKENS", 3)
     monkeypatch.setattr(bearer_module, "MAX_HOSTS", 2)
+    relay = Relay()
     tokens = [relay.token(sub=f"s{number}") for number in range(5)]
     kept = relay.token(sub="kept")
     await relay.shows(kept, host=EVIL)

@@ -7,13 +7,13 @@ a minute. What the addresses are worth is not judged here but by the guard, at e
 import asyncio
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.memo import Recent
 
 MAX_LOOKUPS = 32
 """Threads at once, of all owners. Each waits for the system's resolver and does nothing else."""
@@ -66,7 +66,7 @@ class Resolver:
     def __init__(self, look_up: LookUp | None = None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._look_up = look_up or system_addresses
         self._monotonic = monotonic
-        self._kept: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._kept = Recent[str, tuple[float, list[str]]](MAX_KEPT)
         self._all = asyncio.Semaphore(MAX_LOOKUPS)
         # Weak: an owner's turns last as long as a call waits for one or has one.
         self._owners: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -128,12 +128,8 @@ class Resolver:
         return answer
 
     def _keep(self, host: str, addresses: list[str]) -> None:
-        if not addresses:
-            return
-        self._kept[host] = (self._monotonic() + KEPT_SECONDS, addresses)
-        self._kept.move_to_end(host)
-        if len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+        if addresses:
+            self._kept[host] = (self._monotonic() + KEPT_SECONDS, addresses)
 
 
 def system_addresses(host: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
+from tunnelctl.memo import Recent
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.keys.assertion import ASSERTION_SECONDS, AssertionSigner
@@ -144,7 +145,7 @@ class Bearers:
         self._clock = clock
         self._monotonic = monotonic
         self._audit = audit
-        self._known: dict[str, dict[bytes, Program]] = {}
+        self._known = Recent[str, dict[bytes, Program]](MAX_HOSTS)
         self._bad = Buckets(BURST_REFUSED, REFUSED_PER_SECOND)
 
     def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
@@ -210,8 +211,6 @@ class Bearers:
         )
         known = self._known.get(host)
         if known is None:
-            while len(self._known) >= MAX_HOSTS:
-                del self._known[next(iter(self._known))]
             known = self._known[host] = {}
         known.pop(program.id_digest, None)
         room = MAX_TOKEN_BYTES - program.weight

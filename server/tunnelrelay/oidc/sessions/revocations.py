@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
+from tunnelctl.memo import Recent
 from tunnelrelay.store.base import ENDED_SECONDS, SessionStore, StoreError
 
 log = EventLog(__name__)
@@ -37,7 +38,7 @@ class EndedSessions:
     def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._ended: dict[bytes, None] = {}
+        self._ended = Recent[bytes, None](MAX_ENDED)
         self._heard_at = clock()
         self._is_deaf = False
         self.has_missed_some = False
@@ -47,8 +48,6 @@ class EndedSessions:
 
     def add(self, id_digest: bytes) -> None:
         """One is over."""
-        while len(self._ended) >= MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
         self._ended[id_digest] = None
 
     async def heard(self) -> list[bytes]:
