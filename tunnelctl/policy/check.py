@@ -16,6 +16,7 @@ from tunnelctl.policy.fields import (
     MAX_TOKEN_ISSUERS,
     MIN_LOCAL_RECHECK,
     PolicyField,
+    default_of,
 )
 from tunnelctl.policy.named import is_named
 from tunnelctl.policy.shared_issuers import SHARED_DOMAINS, narrows, shared_issuer
@@ -73,13 +74,14 @@ def _check_one(row: PolicyField, value: Any) -> Iterator[str]:
 
 
 def _values_in(spec: PolicySpec, row: PolicyField) -> list[Any]:
-    """The setting's values in the spec: one, none where it is not used, one for each issuer of tokens."""
+    """The setting's values in the spec: one, none where it was left as it is, one for each issuer of tokens."""
     holder: Any = getattr(spec, row.part)
     if holder is None or (row.path in CLIENT and spec.oidc is not None and is_named(spec.oidc.issuer)):
         return []
     if row.part == "jwt":
         return [getattr(jwt, row.name) for jwt in spec.jwt[:MAX_TOKEN_ISSUERS]]
-    return [holder if row.path == row.part else getattr(holder, row.name)]
+    value = holder if row.path == row.part else getattr(holder, row.name)
+    return [] if value == default_of(row) else [value]
 
 
 CLIENT = ("oidc.client_id", "oidc.client_secret")
