@@ -189,6 +189,31 @@ def test_sans_io_code_touches_no_clock_network_or_chance():
     assert waits == []
 
 
+def classes(name: str) -> Iterator[ast.ClassDef]:
+    """The classes that a module defines."""
+    return (node for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef))
+
+
+def api_models() -> set[str]:
+    """The API's models. Their names stand in the published schema, which calls things as the product does."""
+    models = {"BaseModel"}
+    found = [node for name in modules() if name.startswith("tunnelrelay.api.") for node in classes(name)]
+    for _ in found:
+        models |= {node.name for node in found if any(ast.unparse(base) in models for base in node.bases)}
+    return models
+
+
+def test_a_class_name_occurs_once():
+    places: dict[tuple[str, bool], list[str]] = {}
+    models = api_models()
+    for name in modules():
+        for node in classes(name):
+            is_model = name.startswith("tunnelrelay.api.") and node.name in models
+            places.setdefault((node.name, is_model), []).append(name)
+
+    assert {key[0]: found for key, found in places.items() if len(found) > 1} == {}
+
+
 def texts() -> Iterator[Path]:
     """Every text file a reader of the repository sees, but this one, which names what it forbids."""
     kept = [ROOT / "README.md", ROOT / "Makefile", ROOT / "CHANGELOG.md", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]

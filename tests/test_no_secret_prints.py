@@ -32,7 +32,7 @@ EXCUSED = {
     "tunnelctl.wire.events:GoAwayReceived.code": "why a link ends",
     "tunnelctl.wire.messages:Refused.code": "why a tunnel was refused",
     "tunnelrelay.agents.tunnel_offers:NotHad.code": "an error's name",
-    "tunnelrelay.api.auth_middleware:Refusal.code": "an error's name",
+    "tunnelrelay.api.auth_middleware:AuthRefusal.code": "an error's name",
     "tunnelrelay.config.config:RelayConfig.dashboard_oidc_client_secret": "of a type that does not print, or None",
     "tunnelrelay.config.dashboard:DashboardSettings.dashboard_oidc_client_secret": "of a type that does not print",
     "tunnelrelay.config.values:Setting.has_secret": "says whether there is one",

@@ -10,7 +10,7 @@ from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import PATIENCE
 from tunnelctl.policy.fields import MAX_SESSION
 from tunnelrelay.agents.host_names import random_label
-from tunnelrelay.agents.name_claims import FORGET_EVERY, NameKeeper
+from tunnelrelay.agents.name_claims import FORGET_EVERY, NameClaims
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
@@ -57,7 +57,7 @@ class Node:
         self.clock = clock
         self.registry = Registry(clock=lambda: clock[0], monotonic=lambda: clock[0])
         self.audit = Audit(clock=lambda: clock[0])
-        self.keeper = NameKeeper(
+        self.keeper = NameClaims(
             store,
             self.registry,
             cool_seconds=cool_seconds,

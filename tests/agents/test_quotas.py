@@ -15,7 +15,7 @@ from tunnelrelay.agents.quotas import (
     MAX_LINKS,
     MAX_OWNERS_LINKS,
     NEW_NAMES_PER_SECOND,
-    OwnerShares,
+    OwnerQuotas,
 )
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import load_config
@@ -25,7 +25,7 @@ TOKENS = {"domain": "tun.example", "public_url": "https://*.tun.example"}
 
 
 def test_one_owner_has_no_more_links_than_his_share_and_gets_back_what_he_gives_back():
-    held = OwnerShares(lambda: 0.0)
+    held = OwnerQuotas(lambda: 0.0)
     count = sum(held.open_link("mallory", number) for number in range(MAX_LINKS))
 
     assert count == MAX_OWNERS_LINKS
@@ -36,7 +36,7 @@ def test_one_owner_has_no_more_links_than_his_share_and_gets_back_what_he_gives_
 
 
 def test_where_links_are_few_already_a_share_is_smaller():
-    held = OwnerShares(lambda: 0.0)
+    held = OwnerQuotas(lambda: 0.0)
     nearly_all = MAX_LINKS - 100
     count = 0
     while held.open_link("mallory", nearly_all + count):
@@ -48,7 +48,7 @@ def test_where_links_are_few_already_a_share_is_smaller():
 
 def test_one_owners_binds_take_nothing_of_anothers():
     now = [0.0]
-    held = OwnerShares(lambda: now[0])
+    held = OwnerQuotas(lambda: now[0])
 
     assert not any(held.ask("mallory") for _ in range(BURST_NEW_NAMES))
     assert held.ask("mallory") == 1
@@ -110,7 +110,7 @@ async def test_whoever_binds_ever_new_names_on_many_links_is_put_off_and_nobody_
 
 def test_small_settings_cost_an_owner_nothing_and_large_ones_come_back_with_time():
     now = [0.0]
-    held = OwnerShares(lambda: now[0])
+    held = OwnerQuotas(lambda: now[0])
 
     assert not any(held.read_settings("mallory", 1023) for _ in range(100_000))
     assert not any(held.read_settings("mallory", 32 * 1024) for _ in range(BURST_SETTINGS // 32))

@@ -3,7 +3,7 @@
 from tests.oidc.world import START, Clock
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.agents import authtokens
-from tunnelrelay.agents.token_revocation import RevokedTokens
+from tunnelrelay.agents.token_revocation import TokenRevocation
 from tunnelrelay.store.base import StoreError
 
 
@@ -15,7 +15,7 @@ class Scene:
         self.clock = Clock()
         self.revoked: list[str] = []
         self.rereads = self.expiries = 0
-        self.watch = RevokedTokens(self.store, self, self.clock)
+        self.watch = TokenRevocation(self.store, self, self.clock)
 
     async def revoke(self, token_id: str) -> int:
         self.revoked.append(token_id)

@@ -21,7 +21,7 @@ from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
-from tunnelrelay.agents.quotas import OwnerShares
+from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
@@ -48,9 +48,13 @@ class Door:
 
     def __init__(self, *, needs_tokens: bool = False) -> None:
         self.managed = Managed()
-        self.desk = self.managed.desk
+        self.agent_context = self.managed.agent_context
         self.acceptor = Acceptor(
-            self.desk, self.managed.store, needs_tokens=needs_tokens, metrics=Metrics(), clock=self.managed.clock
+            self.agent_context,
+            self.managed.store,
+            needs_tokens=needs_tokens,
+            metrics=Metrics(),
+            clock=self.managed.clock,
         )
 
     async def come(self, token: str = "") -> FakeVisit:
@@ -122,7 +126,7 @@ async def drive_turned_away(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
 
 @drives("links")
 def drive_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares, opened = OwnerShares(lambda: 0.0), 0
+    shares, opened = OwnerQuotas(lambda: 0.0), 0
     with measured() as memory:
         for number in range(2 * bound.limit):
             opened += shares.open_link(owner(number), opened)
@@ -132,13 +136,13 @@ def drive_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @drives("links of one owner")
 def drive_owners_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerShares(lambda: 0.0)
+    shares = OwnerQuotas(lambda: 0.0)
     assert sum(shares.open_link("mallory", number) for number in range(2 * bound.limit)) == bound.limit
 
 
 @drives("binds of names that are new to the relay")
 def drive_new_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerShares(lambda: 0.0)
+    shares = OwnerQuotas(lambda: 0.0)
     drive_bucket(lambda: shares.ask("mallory"), bound.limit)
     assert not shares.ask("ann")
     same_table(shares._asks, bound)
@@ -170,7 +174,9 @@ class Said:
 
 def greeted(managed: Managed, whose: str = "ann") -> tuple[AgentSession, Said]:
     """A link whose agent has said hello."""
-    agent = AgentSession(managed.desk, token=Token(id="t", owner=whose, created_at=0.0), on_closed=lambda agent: None)
+    agent = AgentSession(
+        managed.agent_context, token=Token(id="t", owner=whose, created_at=0.0), on_closed=lambda agent: None
+    )
     link = Said()
     agent.begin(link)  # type: ignore[arg-type]
     agent.on_message(Hello(agent="a" * 32, version="test"))
@@ -210,7 +216,9 @@ async def drive_tunnels(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
 @drives("requests open on one link")
 async def drive_streams(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that wishes for more, and answers as much as it may while no visitor reads."""
-    agent = AgentSession(Managed().desk, token=Token(id="t", owner="ann", created_at=0.0), on_closed=lambda agent: None)
+    agent = AgentSession(
+        Managed().agent_context, token=Token(id="t", owner="ann", created_at=0.0), on_closed=lambda agent: None
+    )
     async with linked() as (link, _, _):
         agent.begin(link)
         agent.on_message(Hello(agent="a" * 32, version="test", max_streams=10 * bound.limit))
@@ -278,7 +286,7 @@ async def drive_states(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 @drives("news of local services on all links")
 async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
-    managed.desk.shares._monotonic = lambda: 0.0
+    managed.agent_context.shares._monotonic = lambda: 0.0
     changes: list[str] = []
     links = [greeted(managed, "eve")[0] for _ in range(20)]
     anns, _ = greeted(managed)
@@ -291,7 +299,7 @@ async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
     anns.on_message(AppState(tunnel=1, reason="refused"))
     assert changes.count("eve") == bound.limit
     assert changes.count("ann") == 1
-    same_table(managed.desk.shares._news, bound)
+    same_table(managed.agent_context.shares._news, bound)
 
 
 @drives("names held, and tunnels that join edges")
@@ -324,7 +332,7 @@ async def drive_given_up(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
 
 @drives("settings read of binds")
 def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerShares(lambda: 0.0)
+    shares = OwnerQuotas(lambda: 0.0)
     drive_bucket(lambda: shares.read_settings("mallory", 1024), bound.limit)
     assert not shares.read_settings("ann", 1024)
     same_table(shares._settings, bound)

@@ -21,11 +21,11 @@ from tunnelctl.oidc.metadata import MAX_ENDPOINT
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.oidc.login.limits import LoginLimits
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.providers.dns import Resolver
 from tunnelrelay.oidc.providers.known_providers import KnownProviders
 from tunnelrelay.oidc.sessions.access_tokens import Program, TokenRefused
-from tunnelrelay.oidc.sessions.revocations import EndedSessions
+from tunnelrelay.oidc.sessions.revocations import SessionRevocations
 
 DISCOVERY = "/.well-known/openid-configuration"
 GROUPS = [f"{number:04d}{'g' * 60}" for number in range(60)]
@@ -232,8 +232,10 @@ def limits(**more: Any) -> LoginLimits:
     return LoginLimits(metrics=Metrics(), audit=Audit(clock=clock), monotonic=clock, **more)
 
 
-def asking(peer: str) -> Asking:
-    return Asking(host=APP, connection=connection(), cookie_values=[], request_id="r", peer=PEER._replace(host=peer))
+def asking(peer: str) -> VisitorRequest:
+    return VisitorRequest(
+        host=APP, connection=connection(), cookie_values=[], request_id="r", peer=PEER._replace(host=peer)
+    )
 
 
 @drives("logins begun by one address")
@@ -255,7 +257,7 @@ def drive_begun_at(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @drives("sessions that ended lately")
 def drive_ended(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = EndedSessions(MemoryStore(), Clock())
+    ended = SessionRevocations(MemoryStore(), Clock())
     with measured() as memory:
         for _ in range(2 * bound.limit):
             ended.add(os.urandom(32))

@@ -128,7 +128,7 @@ def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @drives("health probes under way")
 def drive_probes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunnelrelay.agents.health_probes import Probes
+    from tunnelrelay.agents.health_probes import HealthProbes
 
     names = registry()
     links = [OpeningLink() for _ in range(2 * bound.limit)]
@@ -136,7 +136,7 @@ def drive_probes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         tunnel = fake_tunnel("ann", f"a{number}", link=link)
         names.claim(tunnel, host(number), Policy())
         names.mark_unhealthy(tunnel, "no_answer")
-    probes = Probes(names, now=lambda: 0.0)
+    probes = HealthProbes(names, now=lambda: 0.0)
     with measured() as memory:
         for round_ in (1, 2):
             probes.look()

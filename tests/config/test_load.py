@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.every import every
 from tunnelrelay.config.config import SETTINGS, RelayConfig, default_data_dir, load_config, load_data_dir
 from tunnelrelay.config.sources import ConfigError, variable_name
-from tunnelrelay.config.values import ListenAddress, PublicUrl
+from tunnelrelay.config.values import ListenAddress, PublicOrigin
 
 
 def load(file: Path | None = None, env: dict[str, str] | None = None, **flags: Any) -> RelayConfig:
@@ -305,7 +305,7 @@ def test_callback_urls_are_kept_as_they_are_written(url: str) -> None:
 
 def test_spellings_of_a_public_url() -> None:
     for text in ("https://*.tun.example", "https://tun.example/", "HTTPS://*.TUN.example:443", "https://tun.example."):
-        assert load(public_url=text).public_url == PublicUrl("https", "tun.example", 443)
+        assert load(public_url=text).public_url == PublicOrigin("https", "tun.example", 443)
 
 
 @given(st.sampled_from(sorted(SETTINGS)), st.text())

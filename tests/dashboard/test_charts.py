@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelrelay.dashboard.charts import _nice, charts, rate, share
-from tunnelrelay.services.traffic import Figures, Shown
+from tunnelrelay.services.traffic import Figures, TrafficFigures
 
 NOTHING = Figures(at=0, seconds=5, requests=0, refused=0, failed=0, p50=None, p95=None)
 
@@ -18,21 +18,21 @@ def figures(requests: int = 50, refused: int = 0, failed: int = 0, p50: float | 
 
 
 def test_a_relay_nobody_asks_has_charts_without_a_line_for_what_nobody_knows() -> None:
-    requests, errors, times = charts(Shown((NOTHING,) * 4, NOTHING))
+    requests, errors, times = charts(TrafficFigures((NOTHING,) * 4, NOTHING))
     assert [line.path for line in requests.lines] == ["M0 100.0L1 100.0L2 100.0"]
     assert [line.path for line in (*errors.lines, *times.lines)] == [""] * 4
     assert "now 0, at most 0" in requests.words
 
 
 def test_the_stretch_that_is_not_over_is_not_drawn() -> None:
-    requests, _, _ = charts(Shown((figures(50), figures(50), figures(1)), figures(600)))
+    requests, _, _ = charts(TrafficFigures((figures(50), figures(50), figures(1)), figures(600)))
     assert requests.width == 1
     assert requests.lines[0].path == "M0 0.0L1 0.0"
 
 
 def test_headline_and_words_tell_the_last_minute_and_the_most() -> None:
     points = (figures(50), figures(100, failed=10, refused=25), figures(0))
-    requests, errors, times = charts(Shown(points, figures(60, failed=3, refused=6)))
+    requests, errors, times = charts(TrafficFigures(points, figures(60, failed=3, refused=6)))
     assert (requests.now, requests.unit, requests.aside) == ("12", "/s", "150 in 10 min")
     assert (errors.now, errors.aside) == ("5.0", "10 % refused")
     assert "at most 10 %" in errors.words
@@ -41,7 +41,7 @@ def test_headline_and_words_tell_the_last_minute_and_the_most() -> None:
 
 def test_a_gap_in_what_is_known_is_a_gap_in_the_line_and_a_lonely_point_a_dot() -> None:
     points = (figures(), NOTHING, figures(), figures(), NOTHING)
-    _, _, times = charts(Shown(points, figures()))
+    _, _, times = charts(TrafficFigures(points, figures()))
     (_, median) = times.lines
     assert re.findall(r"M\d+", median.path) == ["M0", "M2"]
     assert "h0" in median.path

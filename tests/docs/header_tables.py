@@ -3,21 +3,21 @@
 import sys
 from pathlib import Path
 
-from tunnelrelay.policy.header_names import BELIEVED, Group
+from tunnelrelay.policy.header_names import BELIEVED, HeaderGroup
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "headers.md"
 BEGIN, END = "<!-- believed:begin -->", "<!-- believed:end -->"
 HEADINGS = {
-    Group.ADDRESS: "Where a request comes from, under which scheme and host",
-    Group.IDENTITY: "Who sent it",
-    Group.TARGET: "What it really asks for",
+    HeaderGroup.ADDRESS: "Where a request comes from, under which scheme and host",
+    HeaderGroup.IDENTITY: "Who sent it",
+    HeaderGroup.TARGET: "What it really asks for",
 }
 
 
 def table() -> str:
     """The docs' tables, with their headings."""
     lines = []
-    for group in Group:
+    for group in HeaderGroup:
         rows: dict[tuple[str, bool], list[str]] = {}
         for row in BELIEVED:
             if row.group is group:

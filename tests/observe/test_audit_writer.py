@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.observe.audit_writer import DAY, PING_EVERY, PURGE_EVERY, AuditKeeper
+from tunnelrelay.observe.audit_writer import DAY, PING_EVERY, PURGE_EVERY, AuditWriter
 from tunnelrelay.store.base import StoreError
 
 START = 1_700_000_000.0
@@ -35,7 +35,7 @@ class Scene:
         self.store = Fragile()
         self.audit = Audit(clock=lambda: self.now, key=b"k" * 32, node="relay:443")
         self.told = []
-        self.keeper = AuditKeeper(
+        self.keeper = AuditWriter(
             self.audit, self.store, keep_days=90, clock=lambda: self.now, publish=self.told.append
         )
 

@@ -25,13 +25,13 @@ from tunnelrelay.oidc.login.callback import ArrivedAt
 from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.oidc.login.limits import LoginLimits
 from tunnelrelay.oidc.login.login import HANDOFF_PATH, Login
-from tunnelrelay.oidc.login.outcomes import Ended
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.outcomes import LoginEnd
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.logout.logout import Logout
 from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
 from tunnelrelay.oidc.providers.fetch import Fetcher
-from tunnelrelay.oidc.providers.provider import Providers
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.providers.provider import ProviderClient
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.policy.rules import Connection, Rules
 
@@ -243,7 +243,7 @@ class World:
     def restart(self) -> None:
         """The relay process starts anew on the same store and key ring."""
         fetcher = Fetcher(self.provider, total_seconds=0.5)
-        self.providers = Providers(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
+        self.providers = ProviderClient(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
         common: dict[str, Any] = {"address": self.address, "ring": self.ring, "clock": self.clock}
         self.audit = Audit(clock=self.clock)
         self.sessions = Sessions(
@@ -296,7 +296,7 @@ class World:
     def use(self, browser: "Browser", host: str = APP) -> None:
         """A request of this browser that is let in."""
         session = self.find(browser, host)
-        assert isinstance(session, Session), session
+        assert isinstance(session, VisitorSession), session
         self.sessions.seen(session, self.clock())
 
     async def current(self, browser: "Browser", host: str = APP) -> Any:
@@ -369,9 +369,9 @@ class Browser:
     async def open_handoff(self, params: list[tuple[str, str]], host: str = APP) -> Reply:
         return self._take_end(await self.world.login.finish(self.asking("r-finish", host), params), host)
 
-    def asking(self, request_id: str, host: str = APP) -> Asking:
+    def asking(self, request_id: str, host: str = APP) -> VisitorRequest:
         """A request of this browser to one of the login's pages."""
-        return Asking(
+        return VisitorRequest(
             host=host,
             connection=self.world.endpoints[host],
             cookie_values=self.cookies(host),
@@ -385,7 +385,7 @@ class Browser:
         handed = await self.callback(self.world.provider.authorize(location(started), **lies))
         return await self.finish(handed, host) if handed.status == 303 else handed
 
-    def _take_end(self, ended: Ended, host: str) -> Reply:
+    def _take_end(self, ended: LoginEnd, host: str) -> Reply:
         self.outcomes.append(ended.outcome)
         return self._take(ended.reply, host)
 

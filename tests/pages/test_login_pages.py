@@ -5,7 +5,7 @@ import pytest
 from tests.pages.reading import PageRead, fields, style_source
 from tunnelrelay.pages import login
 from tunnelrelay.pages.landing import landing_page
-from tunnelrelay.pages.page import Form
+from tunnelrelay.pages.page import FormButton
 
 ABOUT = {"request_id": "r-17", "host": "demo.tun.example"}
 AGAIN = login.use_another(token="t0ken", provider="https://acme.okta.com/v1/auth?x")
@@ -124,13 +124,13 @@ def test_a_form_may_lead_to_the_provider_and_whoever_is_behind_it():
 
 @pytest.mark.parametrize("target", ["*", "https:", "'unsafe-inline'", "javascript:x", "data:x", "//evil"])
 def test_what_is_no_address_never_gets_into_the_policy(target):
-    form = Form("/x", "Go", leads_to=(target,))
+    form = FormButton("/x", "Go", leads_to=(target,))
     page = login.logout_confirmation(host="h", who="", form=form)
     assert "form-action 'self';" in fields(page)["content-security-policy"]
 
 
 def test_an_address_cannot_smuggle_a_directive_into_the_policy():
-    form = Form("/x", "Go", leads_to=("https://idp.example; script-src *",))
+    form = FormButton("/x", "Go", leads_to=("https://idp.example; script-src *",))
     page = login.logout_confirmation(host="h", who="", form=form)
     assert "script-src" not in fields(page)["content-security-policy"]
 

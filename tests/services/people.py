@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tests.oidc.world import TUN_EXAMPLE, Clock
 from tests.support.memory_store import MemoryStore
-from tunnelrelay.agents.name_claims import NameKeeper
+from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.registry.registry import Registry
@@ -43,7 +43,7 @@ class Office:
         self.rereads = self.heard = 0
         self.audit = Audit(clock=self.clock)
         self.registry = Registry(clock=self.clock, monotonic=self.clock)
-        names = NameKeeper(
+        names = NameClaims(
             self.store,
             self.registry,
             cool_seconds=COOL,

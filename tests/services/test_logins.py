@@ -7,7 +7,7 @@ import pytest
 from tests.services.people import OPERATOR, Office
 from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.store.base import SessionRow, SignedIn, Whose
+from tunnelrelay.store.base import SessionHolder, SessionRow, Whose
 from tunnelrelay.store.resources import EdgeRow
 
 RED, BLUE = "red.tun.example", "blue.tun.example"
@@ -142,8 +142,8 @@ async def test_row146_a_page_asks_the_store_once_however_many_names_its_reader_h
     answer = office.store.sessions
 
     async def counting(
-        whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
-    ) -> list[SignedIn]:
+        whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+    ) -> list[SessionHolder]:
         asked.append(whose)
         return await answer(whose, limit=limit, after=after)
 

@@ -13,8 +13,8 @@ from tunnelrelay.store.base import (
     PURGED_AT_ONCE,
     AuditRow,
     NameRow,
+    SessionHolder,
     SessionRow,
-    SignedIn,
     Store,
     StoreError,
     Whose,
@@ -38,8 +38,8 @@ SESSION = SessionRow(
 )
 
 
-def signed_in(row: SessionRow) -> SignedIn:
-    return SignedIn(**{name: getattr(row, name) for name in SignedIn.__slots__})
+def signed_in(row: SessionRow) -> SessionHolder:
+    return SessionHolder(**{name: getattr(row, name) for name in SessionHolder.__slots__})
 
 
 async def test_a_token_is_found_by_its_digest_only(store: Store) -> None:

@@ -13,9 +13,9 @@ from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, ok
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
-from tunnelrelay.agents.context import Desk
-from tunnelrelay.agents.name_claims import NameKeeper
-from tunnelrelay.agents.quotas import OwnerShares
+from tunnelrelay.agents.context import AgentContext
+from tunnelrelay.agents.name_claims import NameClaims
+from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.app.wiring import make_services
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
@@ -151,7 +151,7 @@ class Managed:
             publish=self.feed.publish,
             refuses_issuer=refuses_issuer,
         )
-        self.names = NameKeeper(
+        self.names = NameClaims(
             self.store,
             self.registry,
             cool_seconds=COOL_SECONDS,
@@ -159,8 +159,10 @@ class Managed:
             audit=self.audit,
             clock=self.clock,
         )
-        self.desk = self._desk(address)
-        acceptor = Acceptor(self.desk, self.store, needs_tokens=True, metrics=self.desk.metrics, clock=self.clock)
+        self.agent_context = self._agent_context(address)
+        acceptor = Acceptor(
+            self.agent_context, self.store, needs_tokens=True, metrics=self.agent_context.metrics, clock=self.clock
+        )
         self.services: Services
         self.services, self.live = make_services(
             self.ground,
@@ -191,11 +193,11 @@ class Managed:
         """What was told to the audit log since this was asked last."""
         return [event for event in self.audit.take() if event.kind.startswith(kind)]
 
-    def _desk(self, address: PublicAddress) -> Desk:
+    def _agent_context(self, address: PublicAddress) -> AgentContext:
         def spawn(work: Any) -> None:
             asyncio.get_running_loop().create_task(work)
 
-        return Desk(
+        return AgentContext(
             address=address,
             registry=self.registry,
             edges=self.table,
@@ -203,7 +205,7 @@ class Managed:
             mark_key=b"m" * 32,
             clock=self.clock,
             names=self.names,
-            shares=OwnerShares(self.clock),
+            shares=OwnerQuotas(self.clock),
             audit=self.audit,
             metrics=Metrics(),
             spawn=spawn,

@@ -17,8 +17,8 @@ from tunnelrelay.store.base import (
     PURGED_AT_ONCE,
     AuditRow,
     NameRow,
+    SessionHolder,
     SessionRow,
-    SignedIn,
     StoreError,
     Whose,
 )
@@ -173,8 +173,8 @@ class MemoryStore:
         return self._sessions.get(key)
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
-    ) -> list[SignedIn]:
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+    ) -> list[SessionHolder]:
         """See `Store.sessions`."""
         found = _by_age([row for row in self._sessions.values() if whose is None or self._is_meant(row, whose)])
         if after is not None:
@@ -204,7 +204,7 @@ class MemoryStore:
         """See `Store.end_sessions`."""
         return self._end([row.key for row in self._sessions.values() if self._is_meant(row, whose)], at)
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
         """See `Store.revoke_sessions`."""
         found = [row for row in self._sessions.values() if self._is_meant(row, whose)]
         self._end([row.key for row in found], at)
@@ -379,8 +379,8 @@ class MemoryStore:
         return keys
 
 
-def _signed_in(row: SessionRow) -> SignedIn:
-    return SignedIn(**{name: getattr(row, name) for name in SignedIn.__slots__})
+def _signed_in(row: SessionRow) -> SessionHolder:
+    return SessionHolder(**{name: getattr(row, name) for name in SessionHolder.__slots__})
 
 
 def _by_age(rows: list[SessionRow]) -> list[SessionRow]:

@@ -17,7 +17,7 @@ import platformdirs
 
 from tunnelctl.agent.tunnelfile import TUNNEL_KEYS, FileTunnel, read_tunnels
 from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
-from tunnelctl.agent.yamlfile import Entry, FileInvalid, Mapping, parse, read_text
+from tunnelctl.agent.yamlfile import FileInvalid, Mapping, YamlEntry, parse, read_text
 from tunnelctl.nearest import nearest
 
 FILE_NAME = "tunnel.yml"
@@ -179,30 +179,30 @@ class _Reader:
             else:
                 self._expect_empty(entry)
 
-    def _read_tunnels(self, entry: Entry, *, is_v2: bool) -> None:
-        def tell_unknown(one: Entry, prefix: str, is_rule: bool) -> str:
+    def _read_tunnels(self, entry: YamlEntry, *, is_v2: bool) -> None:
+        def tell_unknown(one: YamlEntry, prefix: str, is_rule: bool) -> str:
             return self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
 
         self._tunnels += read_tunnels(entry, self._at, self._problem, tell_unknown)
 
-    def _check(self, entry: Entry, name: str, value: str) -> str:
+    def _check(self, entry: YamlEntry, name: str, value: str) -> str:
         if name == "console_ui" and value not in CONSOLE_UI:
             self._problem(entry, f"{entry.key} is one of {', '.join(CONSOLE_UI)}")
         if name == "connect_cas" and value in ("trusted", "host"):
             return ""
         return value
 
-    def _expect_empty(self, entry: Entry) -> None:
+    def _expect_empty(self, entry: YamlEntry) -> None:
         if entry.value:
             self._problem(entry, f"{entry.key} has a value of the wrong kind")
 
-    def _read_endpoints(self, entry: Entry) -> None:
+    def _read_endpoints(self, entry: YamlEntry) -> None:
         """Each is a tunnel that cannot be started, under its own name."""
         for line, name in entry.named_items():
             problem = f"{self._path}:{line}: {ENDPOINTS}"
             self._tunnels += (FileTunnel(name=name or "(endpoint without a name)", problems=(problem,)),)
 
-    def _unknown(self, entry: Entry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
+    def _unknown(self, entry: YamlEntry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
         """Tell of a key that is not known; returns what is a problem of its tunnel alone, else ""."""
         near = _near(entry.key, prefix)
         hidden = _hidden(entry)
@@ -226,10 +226,10 @@ class _Reader:
             self._problem(entry, f"unknown key {prefix}{entry.key}{f'; {more}' if more else ''}")
         return ""
 
-    def _problem(self, entry: Entry, what: str) -> None:
+    def _problem(self, entry: YamlEntry, what: str) -> None:
         self._problems.append(self._at(entry, what))
 
-    def _at(self, entry: Entry, what: str) -> str:
+    def _at(self, entry: YamlEntry, what: str) -> str:
         return f"{self._path}:{entry.line}: {what}"
 
 
@@ -242,7 +242,7 @@ def is_restricting(key: str) -> bool:
     return bool(_RESTRICTING_WORDS.search(key.lower())) or nearest(key, _RESTRICTING_NAMES) is not None
 
 
-def _hidden(entry: Entry) -> Entry | None:
+def _hidden(entry: YamlEntry) -> YamlEntry | None:
     """The first key below this one that restricts access."""
     return next((one for one in entry.below() if is_restricting(one.key)), None)
 

@@ -24,7 +24,7 @@ _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
 _STATUS = Struct(">H")
 
 
-class Carrier(Protocol):
+class UpstreamCarrier(Protocol):
     """What an exchange needs of the connection it is on."""
 
     transport: asyncio.Transport
@@ -62,7 +62,7 @@ class UpstreamExchange:
         self._link = link
         self._stream = stream
         self._on_done = on_done
-        self._connection: Carrier | None = None
+        self._connection: UpstreamCarrier | None = None
         self._is_chunked = opened.framing == BODY_CHUNKED
         self._body: list[Piece] | None = None  # what came before it could be written
         self._trailers = b""
@@ -82,7 +82,7 @@ class UpstreamExchange:
         self.started = time.monotonic()
         self.seconds = 0.0
 
-    def begin(self, connection: Carrier) -> None:
+    def begin(self, connection: UpstreamCarrier) -> None:
         """Send the request on this connection."""
         self._connection = connection
         connection.exchange = self
@@ -205,7 +205,7 @@ class UpstreamExchange:
             self._stream.owner = None
         self._on_done(self)
 
-    def _end_our_half(self, connection: Carrier) -> None:
+    def _end_our_half(self, connection: UpstreamCarrier) -> None:
         if connection.transport.can_write_eof():
             connection.transport.write_eof()
         else:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunnelctl.agent.yamlfile import Entry
 from tunnelctl.agent.yamlfile import Mapping as Entries
+from tunnelctl.agent.yamlfile import YamlEntry
 from tunnelctl.policy.fields import FIELDS, PolicyField
 from tunnelctl.policy.parse import PolicyTexts
 
 Kind = Literal["text", "list", "switch", "number"]
-At = Callable[[Entry, str], str]
+At = Callable[[YamlEntry, str], str]
 """Puts the file and the line of an entry before a problem."""
-Tell = Callable[[Entry, str], None]
+Tell = Callable[[YamlEntry, str], None]
 """Takes a problem with an entry."""
-TellUnknown = Callable[[Entry, str, bool], str]
+TellUnknown = Callable[[YamlEntry, str, bool], str]
 """Takes a key that is not known, what leads to it, and whether that is a rule; returns the problem when it is one of
 the tunnel alone, "" when it is told already."""
 
@@ -66,7 +66,7 @@ class FileTunnel:
     problems: tuple[str, ...] = ()
 
 
-def read_tunnels(entry: Entry, at: At, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
+def read_tunnels(entry: YamlEntry, at: At, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
     """The tunnels of the `tunnels` entry, those that cannot be started with their problems.
 
     Args:
@@ -87,12 +87,12 @@ def read_tunnels(entry: Entry, at: At, tell: Tell, tell_unknown: TellUnknown) ->
     return tuple(found)
 
 
-def _tunnel(entry: Entry, said: Entries, at: At, tell_unknown: TellUnknown) -> FileTunnel:
+def _tunnel(entry: YamlEntry, said: Entries, at: At, tell_unknown: TellUnknown) -> FileTunnel:
     own: dict[str, Any] = {}
     rules: dict[str, Any] = {}
     problems: list[str] = []
 
-    def tell(one: Entry, what: str) -> None:
+    def tell(one: YamlEntry, what: str) -> None:
         problems.append(at(one, what))
 
     for path, one in _flat(said).items():
@@ -125,9 +125,9 @@ def _texts(rules: Mapping[str, Any]) -> PolicyTexts:
     return PolicyTexts(tuple((path, text) for path, values in each.items() for text in values))
 
 
-def _flat(said: Mapping[str, Entry]) -> dict[str, Entry]:
+def _flat(said: Mapping[str, YamlEntry]) -> dict[str, YamlEntry]:
     """Every entry by its path; those inside a mapping that is known as one, one by one."""
-    flat: dict[str, Entry] = {}
+    flat: dict[str, YamlEntry] = {}
     for key, entry in said.items():
         if key in INNER and isinstance(entry.value, dict) and entry.value:
             flat |= {f"{key}.{name}": inner for name, inner in entry.value.items()}
@@ -136,7 +136,7 @@ def _flat(said: Mapping[str, Entry]) -> dict[str, Entry]:
     return flat
 
 
-def _fill(members: dict[str, Any], member: str, kind: Kind, entry: Entry, tell: Tell) -> None:
+def _fill(members: dict[str, Any], member: str, kind: Kind, entry: YamlEntry, tell: Tell) -> None:
     value = entry.value
     if value in (None, "", ()):
         tell(entry, f"{entry.key} has no value")
@@ -163,6 +163,6 @@ def _read(kind: Kind, value: Any) -> Any:
             return value
 
 
-def _judge_proto(entry: Entry, tell: Tell) -> None:
+def _judge_proto(entry: YamlEntry, tell: Tell) -> None:
     if entry.value != "http":
         tell(entry, f"proto: only http tunnels can be served, not {entry.value!r}")

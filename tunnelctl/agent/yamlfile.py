@@ -11,7 +11,7 @@ MAX_FILE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """One key of a mapping.
 
     Attributes:
@@ -25,7 +25,7 @@ class Entry:
     value: "str | Mapping | tuple[str, ...] | None"
     node: yaml.Node | None = field(default=None, repr=False, compare=False)
 
-    def below(self) -> "Iterator[Entry]":
+    def below(self) -> "Iterator[YamlEntry]":
         """Every key inside the value, however deep, in lists too; without their values."""
         waiting = [self.node]
         while waiting:
@@ -34,7 +34,7 @@ class Entry:
                 waiting.extend(node.value)
             elif isinstance(node, yaml.MappingNode):
                 for key, value in node.value:
-                    yield Entry(str(key.value), key.start_mark.line + 1, None)
+                    yield YamlEntry(str(key.value), key.start_mark.line + 1, None)
                     waiting.append(value)
 
     def named_items(self) -> "Iterator[tuple[int, str]]":
@@ -49,7 +49,7 @@ class Entry:
             yield item.start_mark.line + 1, names[0] if names else ""
 
 
-Mapping = dict[str, Entry]
+Mapping = dict[str, YamlEntry]
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -141,5 +141,5 @@ def _mapping(node: yaml.MappingNode, path: Path) -> Mapping:
             raise FileInvalid(
                 [f"{path}:{line}: {key} stands here for the second time (first in line {mapping[key].line})"]
             )
-        mapping[key] = Entry(key, line, _value(value_node, path), value_node)
+        mapping[key] = YamlEntry(key, line, _value(value_node, path), value_node)
     return mapping

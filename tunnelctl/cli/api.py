@@ -15,7 +15,7 @@ import click
 
 from tunnelctl.cli.api_access import ACCESS, access_of, keep_access, open_api, warn_of_literal
 from tunnelctl.cli.api_fields import Field, FieldInvalid, body_of, parse_object, query_of
-from tunnelctl.cli.api_schema import Group, Operation, groups
+from tunnelctl.cli.api_schema import ApiGroup, Operation, groups
 from tunnelctl.cli.api_view import table
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flags import with_options
@@ -78,7 +78,7 @@ class Folder(click.Group):
         path = (*self._path, cmd_name)
         return Folder(path, found[0].words if found[0].name == " ".join(path[1:]) else FOLDERS[cmd_name])
 
-    def _below(self) -> Iterator[tuple[str, Group | Operation]]:
+    def _below(self) -> Iterator[tuple[str, ApiGroup | Operation]]:
         here = self._path[1:]
         for group in groups():
             names = tuple(group.name.split())
@@ -155,9 +155,9 @@ def _option_of(field: Field) -> click.Option:
 
 def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> None:
     """One command, from its flags to its answer."""
-    from tunnelctl.cli.api_client import ApiAway, ApiRefused, Call
+    from tunnelctl.cli.api_client import ApiAway, ApiCall, ApiRefused
 
-    call = Call(
+    call = ApiCall(
         method=operation.method,
         path=_path(operation, given),
         query=query_of(operation.query, given),

@@ -34,7 +34,7 @@ _NAMES = ("api_key", "api_url", "relay", "relay_ca", "proxy_url", "config_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class ApiAccess:
     """The values of `ACCESS`, "" and None for what was not given.
 
     Attributes:
@@ -56,15 +56,15 @@ def keep_access(ctx: click.Context, given: dict[str, Any]) -> None:
     ctx.meta[__name__] = (given, typed_parameters(ctx))
 
 
-def access_of(ctx: click.Context, given: dict[str, Any]) -> Access:
+def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
     """What was typed behind the command's name, else before it, else what the environment says."""
     before, typed_before = ctx.meta.get(__name__, ({}, frozenset()))
     typed = typed_parameters(ctx)
     chosen = {name: given[name] if name in typed else before.get(name) or given[name] for name in _NAMES}
-    return Access(**chosen, is_typed="api_key" in typed | typed_before)
+    return ApiAccess(**chosen, is_typed="api_key" in typed | typed_before)
 
 
-def open_api(access: Access) -> "Api":
+def open_api(access: ApiAccess) -> "Api":
     """The API that is meant.
 
     Raises:
@@ -93,7 +93,7 @@ def open_api(access: Access) -> "Api":
     return Api(base, key, ca_file=ca_file, proxy=_proxy(access, file, base))
 
 
-def _proxy(access: Access, file: FileConfig, url: str) -> "Proxy | None":
+def _proxy(access: ApiAccess, file: FileConfig, url: str) -> "Proxy | None":
     from tunnelctl.link.proxy import ProxyInvalid, choose_proxy
 
     given, where = access.proxy_url or file.proxy_url, "--proxy-url" if access.proxy_url else "proxy_url"

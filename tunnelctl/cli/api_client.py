@@ -54,7 +54,7 @@ class ApiRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiCall:
     """One request, without what is the same for all."""
 
     method: str
@@ -90,7 +90,7 @@ class Api:
         """Close its connections."""
         self._client.close()
 
-    def call(self, call: Call) -> Any:
+    def call(self, call: ApiCall) -> Any:
         """The JSON of the answer, None when it has no content.
 
         Raises:
@@ -107,7 +107,7 @@ class Api:
             raise _refusal(status, answer)
         return answer
 
-    def call_all(self, call: Call) -> Any:
+    def call_all(self, call: ApiCall) -> Any:
         """As `call`, of a list with what follows on all further pages.
 
         Only the query is taken from where an answer says that it goes on: the key is sent to no other host.
@@ -119,7 +119,7 @@ class Api:
                 raise ApiAway("the list does not come to an end")
             seen.add(following)
             query = dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
-            page = self.call(Call(method=call.method, path=call.path, query=query))
+            page = self.call(ApiCall(method=call.method, path=call.path, query=query))
             for name, value in page.items():
                 if isinstance(value, list) and isinstance(whole.get(name), list):
                     whole[name] += value

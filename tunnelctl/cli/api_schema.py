@@ -72,7 +72,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ApiGroup:
     """Commands about one kind of thing.
 
     Attributes:
@@ -86,7 +86,7 @@ class Group:
 
 
 @functools.cache
-def groups() -> tuple[Group, ...]:
+def groups() -> tuple[ApiGroup, ...]:
     """Every group, in the order of the schema."""
     return ApiSchema(msgspec.json.decode(resources.files("tunnelctl.cli").joinpath("openapi.json").read_bytes())).groups
 
@@ -114,7 +114,7 @@ class ApiSchema:
                     words[name] = tags[tag]
                 elif body := self._body(told):  # what a module is, its object says
                     words[name] = _line(self._resolve(body)["description"])
-        self.groups = tuple(Group(name, words[name], tuple(operations)) for name, operations in found.items())
+        self.groups = tuple(ApiGroup(name, words[name], tuple(operations)) for name, operations in found.items())
 
     def _operation(self, group: str, method: str, path: str, told: Schema) -> Operation:
         body = self._body(told)

@@ -32,7 +32,7 @@ from tunnelctl.wire.events import (
     WasReset,
     Writable,
 )
-from tunnelctl.wire.limits import Bucket
+from tunnelctl.wire.limits import LeakyBucket
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
@@ -167,7 +167,7 @@ class Link(asyncio.Protocol):
         self._is_paused = False
         self._is_flush_due = False
         self._pacer = FramePacer()
-        self._idle = Bucket(rate=IDLE_FRAMES_PER_SECOND, burst=MAX_IDLE_FRAMES)
+        self._idle = LeakyBucket(rate=IDLE_FRAMES_PER_SECOND, burst=MAX_IDLE_FRAMES)
         self._unread = b""
         self._frames: deque[Event] = deque()
         self._is_behind = False

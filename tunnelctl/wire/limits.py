@@ -51,7 +51,7 @@ class Limits:
     """Bytes that all windows of a link may grow by, together, over their first 64 KiB."""
 
 
-class Bucket:
+class LeakyBucket:
     """A leaky bucket: every event pours one unit in, time drains it."""
 
     __slots__ = ("_at", "_burst", "_level", "_rate")

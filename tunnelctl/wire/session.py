@@ -60,7 +60,7 @@ from tunnelctl.wire.frames import (
     unpack_window,
 )
 from tunnelctl.wire.heartbeat import PING_SIZE, Heartbeat
-from tunnelctl.wire.limits import Bucket, Limits
+from tunnelctl.wire.limits import LeakyBucket, Limits
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.scheduler import LOW_WATER, Scheduler
 from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_RESET, Stream
@@ -151,9 +151,9 @@ class Session:
         self.error: WireError | None = None
         # The opener keeps to half of what the acceptor enforces: the network may deliver resets closer together.
         rate, burst, share = limits.max_resets_per_second, limits.max_reset_burst, 0.5 if opens else 1.0
-        self._resets_sent = Bucket(rate=rate * share, burst=int(burst * share))
-        self._resets_heard = Bucket(rate=rate, burst=burst)
-        self._link_frames = Bucket(rate=limits.max_link_frames_per_second, burst=limits.max_link_frame_burst)
+        self._resets_sent = LeakyBucket(rate=rate * share, burst=int(burst * share))
+        self._resets_heard = LeakyBucket(rate=rate, burst=burst)
+        self._link_frames = LeakyBucket(rate=limits.max_link_frames_per_second, burst=limits.max_link_frame_burst)
         self._room = self._make_room()
 
     # State

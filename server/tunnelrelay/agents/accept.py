@@ -16,7 +16,7 @@ from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
 from tunnelrelay.agents.authtokens import find, has_expired
-from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.quotas import MAX_LINKS
 from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.model import Peer, Token
@@ -112,7 +112,7 @@ class Acceptor:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: AgentContext,
         store: TokenStore,
         *,
         needs_tokens: bool,

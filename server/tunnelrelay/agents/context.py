@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.agents.name_claims import NameKeeper
-from tunnelrelay.agents.quotas import OwnerShares
+from tunnelrelay.agents.name_claims import NameClaims
+from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
@@ -17,7 +17,7 @@ from tunnelrelay.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class AgentContext:
     """See the module.
 
     Attributes:
@@ -37,8 +37,8 @@ class Desk:
     policy_key: bytes = field(repr=False)
     mark_key: bytes = field(repr=False)
     clock: Callable[[], float]
-    names: NameKeeper
-    shares: OwnerShares
+    names: NameClaims
+    shares: OwnerQuotas
     audit: Audit
     metrics: Metrics
     spawn: Callable[[Coroutine[Any, Any, None]], None]

@@ -35,12 +35,12 @@ BOUNDS = (
         per="relay",
         when_full="the next round asks the others",
         worst_bytes=3 * MAX_A_ROUND * 2_000,
-        holds=("Probes._open",),
+        holds=("HealthProbes._open",),
     ),
 )
 
 
-class Probes:
+class HealthProbes:
     """See the module. The owner runs `run` as a task.
 
     Args:

@@ -42,14 +42,14 @@ BOUNDS = (
         per="relay",
         when_full="the store finds out by itself that they are not held",
         worst_bytes=MAX_WAITING * 1_000,
-        holds=("NameKeeper._given_up",),
+        holds=("NameClaims._given_up",),
     ),
 )
 
 Named = TypeVar("Named", NameRow, NameRow | None)
 
 
-class NameKeeper:
+class NameClaims:
     """See the module. The owner runs `run` as a task.
 
     Args:

@@ -33,7 +33,7 @@ BOUNDS = (
         per="relay",
         when_full="503 with Retry-After",
         worst_bytes=MAX_LINKS * 160,
-        holds=("OwnerShares._links",),
+        holds=("OwnerQuotas._links",),
     ),
     DeclaredBound(
         name="links of one owner",
@@ -58,7 +58,7 @@ BOUNDS = (
         per="owner",
         when_full="the bind is refused until later",
         worst_bytes=KEY_BYTES,
-        holds=("OwnerShares._asks",),
+        holds=("OwnerQuotas._asks",),
     ),
     DeclaredBound(
         name="settings read of binds",
@@ -67,7 +67,7 @@ BOUNDS = (
         per="owner",
         when_full="the bind is refused until later",
         worst_bytes=KEY_BYTES,
-        holds=("OwnerShares._settings",),
+        holds=("OwnerQuotas._settings",),
     ),
     DeclaredBound(
         name="news of local services on all links",
@@ -76,12 +76,12 @@ BOUNDS = (
         per="owner",
         when_full="further news are ignored",
         worst_bytes=KEY_BYTES,
-        holds=("OwnerShares._news",),
+        holds=("OwnerQuotas._news",),
     ),
 )
 
 
-class OwnerShares:
+class OwnerQuotas:
     """See the module.
 
     Args:

@@ -27,7 +27,7 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
 from tunnelrelay.agents.address_updates import News
-from tunnelrelay.agents.context import Desk
+from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.host_names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
 from tunnelrelay.agents.policy_diff import changes
 from tunnelrelay.agents.quotas import MAX_OWNERS_NAMES
@@ -44,7 +44,7 @@ from tunnelrelay.agents.tunnel_offers import (
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.limits import Bucket
+from tunnelrelay.policy.limits import TokenBucket
 from tunnelrelay.policy.named_provider import names_provider
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Taken
@@ -125,11 +125,11 @@ class AgentSession:
         tunnels: What it serves, by the numbers it chose.
     """
 
-    def __init__(self, desk: Desk, *, token: Token, on_closed: Callable[["AgentSession"], None]) -> None:
-        self._desk = desk
+    def __init__(self, context: AgentContext, *, token: Token, on_closed: Callable[["AgentSession"], None]) -> None:
+        self._context = context
         self.owner = token.owner
         self.token = token
-        self.started_at = desk.clock()
+        self.started_at = context.clock()
         self.id = new_id("tunnel_session", self.started_at)
         self.version = ""
         self.platform = ""
@@ -138,8 +138,8 @@ class AgentSession:
         self._agent = ""
         self._asking: dict[int, Bind] = {}
         self._news = News(self._tell)
-        self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
-        self._states = Bucket(BURST_STATES, STATES_PER_SECOND)
+        self._binds = TokenBucket(BURST_BINDS, BINDS_PER_SECOND)
+        self._states = TokenBucket(BURST_STATES, STATES_PER_SECOND)
         self.link: Link
         self._timer: asyncio.TimerHandle | None = None
 
@@ -196,7 +196,7 @@ class AgentSession:
         """The agent drains: its streams go on, new requests go elsewhere."""
         log.info("agent draining", owner=self.owner, peer=self.link.peer, reason=reason)
         for tunnel in self.tunnels.values():
-            self._desk.registry.drain(tunnel.id)
+            self._context.registry.drain(tunnel.id)
 
     def on_closed(self, code: Code, reason: str) -> None:
         """The link is gone: what it served is kept for a moment."""
@@ -224,7 +224,7 @@ class AgentSession:
             Welcome(
                 version=__version__,
                 owner=self.owner,
-                domain=self._desk.address.domain,
+                domain=self._context.address.domain,
                 heartbeat_seconds=HEARTBEAT,
                 max_streams=MAX_STREAMS,
             )
@@ -245,17 +245,17 @@ class AgentSession:
     def _bind(self, bind: Bind) -> None:
         if not self._has_turn(bind):
             return
-        host = choose_host(bind, self._desk.address)
+        host = choose_host(bind, self._context.address)
         if isinstance(host, NameRefused):
             self._refuse(bind, "name_invalid", host.message, host.hint)
-        elif refused := not_allowed(self.token, host, self._desk.address):
+        elif refused := not_allowed(self.token, host, self._context.address):
             self._refuse_offer(bind, refused, host)
         else:
             self._bind_at(bind, host)
 
     def _bind_at(self, bind: Bind, host: str) -> None:
         """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
-        desk = self._desk
+        context = self._context
         policy = self._policy_or_refuse(bind)
         if policy is None:
             return
@@ -265,15 +265,15 @@ class AgentSession:
         if problem := callback_problem(bind):
             self._refuse_settings(bind, [problem], "choose a name with --subdomain")
             return
-        endpoint = desk.registry.find(host)
+        endpoint = context.registry.find(host)
         if endpoint is not None:
             self._claim(bind, host, policy, endpoint.generation)
         elif self._may_ask(bind):
             self._asking[bind.tunnel] = bind
-            desk.spawn(self._ask(bind, host, policy))
+            context.spawn(self._ask(bind, host, policy))
 
     def _policy_or_refuse(self, bind: Bind) -> Policy | None:
-        if wait := self._desk.shares.read_settings(self.owner, len(msgspec.json.encode(bind.policy))):
+        if wait := self._context.shares.read_settings(self.owner, len(msgspec.json.encode(bind.policy))):
             message = f"this owner has sent too many settings lately; these can be read in {wait} s"
             self._refuse_for_now(bind, "owner_settings", message)
             return None
@@ -285,24 +285,24 @@ class AgentSession:
 
     def _policy(self, bind: Bind) -> Policy:
         """What guards the endpoint, by the providers there are now. Raises `PolicyInvalid`."""
-        desk = self._desk
+        context = self._context
         return compile_policy(
             bind.policy,
             upstream=bind.upstream,
             owner=self.owner,
-            key=desk.policy_key,
-            is_local=desk.address.is_local,
-            resolve=desk.resolve,
-            refuses_issuer=desk.refuses_issuer,
+            key=context.policy_key,
+            is_local=context.address.is_local,
+            resolve=context.resolve,
+            refuses_issuer=context.refuses_issuer,
         )
 
     def _may_ask(self, bind: Bind) -> bool:
         """Whether this owner may have one more name, and the store's time for it."""
-        desk = self._desk
-        if desk.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
+        context = self._context
+        if context.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
             self._refuse(bind, "too_many", f"at most {MAX_OWNERS_NAMES} names at once for one owner")
-        elif wait := desk.shares.ask(self.owner):
+        elif wait := context.shares.ask(self.owner):
             message = f"this owner has bound too many new names lately; one more in {wait} s"
             self._refuse_for_now(bind, "owner_binds", message)
         else:
@@ -314,12 +314,12 @@ class AgentSession:
         self._refuse(bind, "try_later", message, "nothing to do: the agent tries again by itself")
 
     def _note_limit(self, limit: str) -> None:
-        self._desk.metrics.limited(limit)
-        self._desk.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
+        self._context.metrics.limited(limit)
+        self._context.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
     async def _ask(self, bind: Bind, host: str, policy: Policy | None) -> None:
         """A name that is new here: the store decides between owners, also between those of two relays."""
-        row, names = None, self._desk.names
+        row, names = None, self._context.names
         try:
             row = await names.claim(host, self.owner)
         except StoreError as error:
@@ -344,11 +344,11 @@ class AgentSession:
             self._refuse_taken(bind, row)
 
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
-        desk = self._desk
-        known = desk.registry.find(host)
+        context = self._context
+        known = context.registry.find(host)
         # What another owner's rules were there is not told to this one, not even by a digest.
         former = known.policy if known is not None and known.owner == self.owner else None
-        tunnel = desk.registry.claim(self._tunnel(bind), host, policy, generation)
+        tunnel = context.registry.claim(self._tunnel(bind), host, policy, generation)
         if isinstance(tunnel, Taken):
             self._refuse_held(bind, tunnel)
             return
@@ -356,23 +356,23 @@ class AgentSession:
         if names_provider(bind.policy):
             tunnel.recompile = lambda: self._policy(bind)
         for connection in policy.providers():
-            desk.warm(connection)
-        desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
-        for kind, details in changes(former, policy, desk.policy_key) if former is not None else ():
-            desk.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
+            context.warm(connection)
+        context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
+        for kind, details in changes(former, policy, context.policy_key) if former is not None else ():
+            context.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
         self._tell(tunnel)
 
     def _tunnel(self, offer: Bind | Join) -> Tunnel:
         """What the agent offers, as the registry keeps it."""
         return make_tunnel(
             offer,
-            now=self._desk.clock(),
+            now=self._context.clock(),
             link=self.link,
             peer=self.link.peer,
             agent=self._agent,
             token=self.token,
             session=self.id,
-            mark_key=self._desk.mark_key,
+            mark_key=self._context.mark_key,
             end=lambda by, at: self._supersede(offer.tunnel, by, at),
             lose=lambda message, hint: self._lose(offer, message, hint),
         )
@@ -383,11 +383,11 @@ class AgentSession:
         """Serve the owner's edges that these labels lead to, those included that come later."""
         if not self._has_turn(join):
             return
-        desk = self._desk
-        labels = labels_of(join, self.token, desk.edges)
+        context = self._context
+        labels = labels_of(join, self.token, context.edges)
         if isinstance(labels, NotHad):
             self._refuse_offer(join, labels)
-        elif desk.edges.joined_by(self.owner) >= MAX_OWNERS_NAMES:
+        elif context.edges.joined_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
             self._refuse(join, "too_many", f"at most {MAX_OWNERS_NAMES} tunnels of one owner join edges")
         else:
@@ -395,27 +395,27 @@ class AgentSession:
             tunnel.labels = labels
             tunnel.moved = lambda hosts: self._news.soon(tunnel)
             self.tunnels[join.tunnel] = tunnel
-            hosts = desk.edges.join(tunnel)
+            hosts = context.edges.join(tunnel)
             for host in hosts or ("",):
-                desk.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=tunnel.name)
+                context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=tunnel.name)
             self._tell(tunnel)
 
     def _tell(self, tunnel: Tunnel) -> None:
         """The agent hears which addresses a tunnel serves."""
         if self.link.is_open:
-            self.link.send(bound_of(tunnel, self._desk.address, self._desk.registry))
+            self.link.send(bound_of(tunnel, self._context.address, self._context.registry))
 
     def _note_app(self, state: AppState) -> None:
         """The agent says whether a tunnel's local service takes connections: sooner than a visitor would find out."""
         tunnel = self.tunnels.get(state.tunnel)
         if tunnel is None or not self._states.take(asyncio.get_running_loop().time()):
             return
-        if not self._desk.shares.hear(self.owner):
+        if not self._context.shares.hear(self.owner):
             return
         if state.reason:
-            self._desk.registry.mark_unhealthy(tunnel, "upstream_unreachable")
+            self._context.registry.mark_unhealthy(tunnel, "upstream_unreachable")
         else:
-            self._desk.registry.mark_healthy(tunnel)
+            self._context.registry.mark_healthy(tunnel)
 
     # Ends
 
@@ -423,21 +423,23 @@ class AgentSession:
         tunnel = self.tunnels.pop(number, None)
         if tunnel is None:
             return
-        desk = self._desk
+        context = self._context
         reason = "unbound" if on_purpose else "link_lost"
         if tunnel.labels:
             hosts = tunnel.hosts
             self._news.forget(tunnel)
-            if desk.edges.leave(tunnel):
+            if context.edges.leave(tunnel):
                 for host in hosts or ("",):
-                    desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
+                    context.audit.record(
+                        "tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer
+                    )
             return
         (host,) = tunnel.hosts
-        if desk.registry.tunnel(tunnel.id) is None:
+        if context.registry.tunnel(tunnel.id) is None:
             return  # a newer claim has taken its place
-        if desk.registry.release(host, tunnel.claim, on_purpose=on_purpose):
-            desk.names.given_up(host, self.owner) if on_purpose else desk.names.lost(host)
-        desk.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
+        if context.registry.release(host, tunnel.claim, on_purpose=on_purpose):
+            context.names.given_up(host, self.owner) if on_purpose else context.names.lost(host)
+        context.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
         """Another agent of the same owner took the name; the registry has forgotten this claim already."""
@@ -452,7 +454,9 @@ class AgentSession:
             self._refuse(offer, "name_taken", message, hint or OTHER_NAME)
 
     def _refuse_offer(self, offer: Bind | Join, refused: NotHad, host: str = "") -> None:
-        self._desk.audit.record("name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer)
+        self._context.audit.record(
+            "name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer
+        )
         self._send_refusal(offer, refused)
 
     def _refuse_settings(self, offer: Bind | Join, problems: Sequence[Problem], hint: str = "") -> None:
@@ -460,14 +464,14 @@ class AgentSession:
 
     def _refuse_held(self, bind: Bind, taken: Taken) -> None:
         code, message, hint = why_refused(taken)
-        desk = self._desk
-        desk.audit.record("name.refused", reason=taken.why, host=taken.host, owner=self.owner, peer=self.link.peer)
+        context = self._context
+        context.audit.record("name.refused", reason=taken.why, host=taken.host, owner=self.owner, peer=self.link.peer)
         self._refuse(bind, code, message, hint)
 
     def _refuse_taken(self, bind: Bind, row: NameRow) -> None:
-        desk = self._desk
-        message, hint = why_taken(row, self._desk.names.kept_until(row))
-        desk.audit.record("name.refused", reason="taken", host=row.host, owner=self.owner, peer=self.link.peer)
+        context = self._context
+        message, hint = why_taken(row, self._context.names.kept_until(row))
+        context.audit.record("name.refused", reason="taken", host=row.host, owner=self.owner, peer=self.link.peer)
         self._refuse(bind, "name_taken", message, hint)
 
     def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:

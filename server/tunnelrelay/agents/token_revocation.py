@@ -16,7 +16,7 @@ OVERLAP_SECONDS = 60.0
 """Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
 
 
-class Links(Protocol):
+class AgentLinks(Protocol):
     """The agents' links of this relay."""
 
     async def revoke(self, token_id: str) -> int:
@@ -33,14 +33,14 @@ class TokenFeed(TokenStore, RevisionStore, Protocol):
     """Tokens, and whether any has changed."""
 
 
-class RevokedTokens:
+class TokenRevocation:
     """See the module. The owner runs `run` as a task.
 
     Args:
         clock: Unix time.
     """
 
-    def __init__(self, store: TokenFeed, links: Links, clock: Callable[[], float]) -> None:
+    def __init__(self, store: TokenFeed, links: AgentLinks, clock: Callable[[], float]) -> None:
         self._store = store
         self._links = links
         self._clock = clock

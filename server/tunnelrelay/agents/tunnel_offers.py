@@ -14,7 +14,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.registry import Registry
-from tunnelrelay.registry.tunnel import MAX_WEIGHT, Carrier, Pairs, Tunnel
+from tunnelrelay.registry.tunnel import MAX_WEIGHT, Pairs, Tunnel, TunnelLink
 
 MAX_UPSTREAM = 256
 """Characters kept of an upstream's address, which is only for people."""
@@ -75,7 +75,7 @@ def make_tunnel(
     offer: Bind | Join,
     *,
     now: float,
-    link: Carrier,
+    link: TunnelLink,
     peer: str,
     agent: str,
     token: Token,

@@ -56,7 +56,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):
+class AuthRefusal(Exception):
     """The answer to somebody the door does not let in."""
 
     code: str
@@ -96,7 +96,7 @@ class AuthMiddleware:
         guarded = _with_fields(send)
         try:
             app, within, receiving = await self._admit(scope, receive, inside)
-        except Refusal as no:
+        except AuthRefusal as no:
             headers = dict(no.headers or {})
             await problem(no.code, no.detail, inside.request_id, headers=headers)(scope, receive, guarded)
         except ManageError as error:
@@ -129,7 +129,7 @@ class AuthMiddleware:
         origins = field_values(scope, b"origin")
         sites = field_values(scope, b"sec-fetch-site")
         if any(origin != self._origin for origin in origins) or any(site not in SAFE_SITES for site in sites):
-            raise Refusal("cross_site", "Another site's page may not use the API.")
+            raise AuthRefusal("cross_site", "Another site's page may not use the API.")
 
     async def _authenticate(self, scope: Scope, inside: PageRequest) -> Actor:
         values = field_values(scope, b"authorization")
@@ -137,7 +137,7 @@ class AuthMiddleware:
             raise _unknown("key_missing", "Send an API key: Authorization: Bearer ta_…")
         whose = address_key(inside.peer.host)
         if whose and self._wrong.is_empty(whose, self._monotonic()):
-            raise Refusal(
+            raise AuthRefusal(
                 "too_many_wrong_keys", "Too many wrong API keys came from this address.", {"Retry-After": "10"}
             )
         text = _bearer(values)
@@ -155,7 +155,7 @@ def _refuse_doubles(scope: Scope) -> None:
     """Of two values for one parameter one would be ignored, and which one depends on the reader."""
     names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
     if len(set(names)) != len(names):
-        raise Refusal("request_invalid", "A parameter of the query stands there twice.")
+        raise AuthRefusal("request_invalid", "A parameter of the query stands there twice.")
 
 
 def _bearer(values: list[bytes]) -> str:
@@ -166,8 +166,8 @@ def _bearer(values: list[bytes]) -> str:
     return text.strip().decode("ascii", "replace")
 
 
-def _unknown(code: str, detail: str) -> Refusal:
-    return Refusal(code, detail, {"WWW-Authenticate": 'Bearer realm="api"'})
+def _unknown(code: str, detail: str) -> AuthRefusal:
+    return AuthRefusal(code, detail, {"WWW-Authenticate": 'Bearer realm="api"'})
 
 
 async def _strict_body(scope: Scope, receive: Receive) -> Receive:
@@ -181,13 +181,15 @@ async def _strict_body(scope: Scope, receive: Receive) -> Receive:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_BODY:
-            raise Refusal("body_too_large", f"A body may have {MAX_BODY} bytes.")
+            raise AuthRefusal("body_too_large", f"A body may have {MAX_BODY} bytes.")
     if body:
         _check_type(scope)
         try:
             parse_object(bytes(body), max_bytes=MAX_BODY)
         except NotStrictJson as error:
-            raise Refusal("body_malformed", "The body is not one JSON object that every reader reads alike.") from error
+            raise AuthRefusal(
+                "body_malformed", "The body is not one JSON object that every reader reads alike."
+            ) from error
     return _replay({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
 
 
@@ -196,7 +198,7 @@ def _check_type(scope: Scope) -> None:
     types = field_values(scope, b"content-type")
     kind = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
     if kind != b"application/json":
-        raise Refusal("body_not_json", "Send the body as application/json.")
+        raise AuthRefusal("body_not_json", "Send the body as application/json.")
 
 
 def _replay(first: Message, receive: Receive | None = None) -> Receive:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ErrorCode:
     """One row of the table.
 
     Attributes:
@@ -22,43 +22,43 @@ class Code:
         return f"ERR_NGROK_{self.number}" if self.number is not None else f"ERR_TUNNEL_{code.upper()}"
 
 
-CODES: dict[str, Code] = {
+CODES: dict[str, ErrorCode] = {
     # Before anything is looked at.
-    "key_missing": Code(401, "No API key was sent", 4018),
-    "key_unknown": Code(401, "This API key is not good", 4018),
-    "key_of_agent": Code(401, "This is an agent's token, not an API key", 206),
-    "too_many_wrong_keys": Code(429, "Too many wrong API keys"),
-    "cross_site": Code(403, "Another site's page may not use the API"),
-    "body_not_json": Code(415, "The body must be application/json"),
-    "body_malformed": Code(400, "The body is not the JSON it should be"),
-    "body_too_large": Code(413, "The body is too large"),
-    "route_unknown": Code(404, "There is nothing at this path"),
-    "method_not_allowed": Code(405, "This method is not for this path"),
-    "request_invalid": Code(400, "The request is not as the schema says"),
-    "internal_error": Code(500, "The relay failed"),
+    "key_missing": ErrorCode(401, "No API key was sent", 4018),
+    "key_unknown": ErrorCode(401, "This API key is not good", 4018),
+    "key_of_agent": ErrorCode(401, "This is an agent's token, not an API key", 206),
+    "too_many_wrong_keys": ErrorCode(429, "Too many wrong API keys"),
+    "cross_site": ErrorCode(403, "Another site's page may not use the API"),
+    "body_not_json": ErrorCode(415, "The body must be application/json"),
+    "body_malformed": ErrorCode(400, "The body is not the JSON it should be"),
+    "body_too_large": ErrorCode(413, "The body is too large"),
+    "route_unknown": ErrorCode(404, "There is nothing at this path"),
+    "method_not_allowed": ErrorCode(405, "This method is not for this path"),
+    "request_invalid": ErrorCode(400, "The request is not as the schema says"),
+    "internal_error": ErrorCode(500, "The relay failed"),
     # What ngrok has and this relay does not.
-    "not_supported": Code(400, "This relay does not have that"),
-    "route_exists": Code(409, "The edge has its one route already"),
+    "not_supported": ErrorCode(400, "This relay does not have that"),
+    "route_exists": ErrorCode(409, "The edge has its one route already"),
     # From the service layer.
-    "invalid": Code(400, "Something in the request makes no sense"),
-    "not_found": Code(404, "There is no such thing"),
-    "scope_missing": Code(403, "The key lacks a scope"),
-    "admin_only": Code(403, "Only administrators may do this"),
-    "sign_in_refused": Code(403, "This code or key is not good"),
-    "changed_meanwhile": Code(409, "It was changed meanwhile"),
-    "domain_taken": Code(409, "The name is not to be had"),
-    "host_taken": Code(409, "Another edge answers at this host", 381),
-    "name_taken": Code(409, "The name is in use"),
-    "in_use": Code(409, "Something else needs it"),
-    "damaged": Code(409, "What is kept of it cannot be read"),
-    "last_admin": Code(409, "The last administrator stays one"),
-    "user_disabled": Code(409, "The user is disabled"),
-    "too_many": Code(409, "There are as many as there may be"),
-    "too_many_tests": Code(429, "Too many tests of providers"),
-    "too_many_changes": Code(429, "Too many changes"),
-    "too_many_followers": Code(503, "Too many pages are kept up to date"),
-    "too_often": Code(429, "Too many tries"),
-    "store_away": Code(503, "The relay's database does not answer"),
-    "provider_away": Code(503, "The OpenID provider does not answer"),
+    "invalid": ErrorCode(400, "Something in the request makes no sense"),
+    "not_found": ErrorCode(404, "There is no such thing"),
+    "scope_missing": ErrorCode(403, "The key lacks a scope"),
+    "admin_only": ErrorCode(403, "Only administrators may do this"),
+    "sign_in_refused": ErrorCode(403, "This code or key is not good"),
+    "changed_meanwhile": ErrorCode(409, "It was changed meanwhile"),
+    "domain_taken": ErrorCode(409, "The name is not to be had"),
+    "host_taken": ErrorCode(409, "Another edge answers at this host", 381),
+    "name_taken": ErrorCode(409, "The name is in use"),
+    "in_use": ErrorCode(409, "Something else needs it"),
+    "damaged": ErrorCode(409, "What is kept of it cannot be read"),
+    "last_admin": ErrorCode(409, "The last administrator stays one"),
+    "user_disabled": ErrorCode(409, "The user is disabled"),
+    "too_many": ErrorCode(409, "There are as many as there may be"),
+    "too_many_tests": ErrorCode(429, "Too many tests of providers"),
+    "too_many_changes": ErrorCode(429, "Too many changes"),
+    "too_many_followers": ErrorCode(503, "Too many pages are kept up to date"),
+    "too_often": ErrorCode(429, "Too many tries"),
+    "store_away": ErrorCode(503, "The relay's database does not answer"),
+    "provider_away": ErrorCode(503, "The OpenID provider does not answer"),
 }
 """By the code that stands in `type`; docs/reference/api.md lists them."""

@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from tunnelctl.oidc.ports import PortRule
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.accept import Acceptor
-from tunnelrelay.agents.context import Desk
-from tunnelrelay.agents.health_probes import Probes
-from tunnelrelay.agents.name_claims import NameKeeper
-from tunnelrelay.agents.quotas import MAX_LINKS, OwnerShares
-from tunnelrelay.agents.token_revocation import RevokedTokens
+from tunnelrelay.agents.context import AgentContext
+from tunnelrelay.agents.health_probes import HealthProbes
+from tunnelrelay.agents.name_claims import NameClaims
+from tunnelrelay.agents.quotas import MAX_LINKS, OwnerQuotas
+from tunnelrelay.agents.token_revocation import TokenRevocation
 from tunnelrelay.app.control_socket import ControlSocket, Done
 from tunnelrelay.config.config import KEYS_FILE_NAME, RelayConfig
 from tunnelrelay.config.doors import Does
@@ -37,7 +37,7 @@ from tunnelrelay.ingress.route import Router
 from tunnelrelay.keys.rotation import RelayKeys
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import Audit
-from tunnelrelay.observe.audit_writer import AuditKeeper
+from tunnelrelay.observe.audit_writer import AuditWriter
 from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
@@ -47,10 +47,10 @@ from tunnelrelay.oidc.logout.logout import Logout
 from tunnelrelay.oidc.logout.provider_logout import ProviderLogout
 from tunnelrelay.oidc.providers.check import ProviderCheck
 from tunnelrelay.oidc.providers.fetch import Fetcher
-from tunnelrelay.oidc.providers.prefetch import WarmUps
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.prefetch import Prefetch
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.ssrf_guard import GuardedTransport, GuardRules, provider_tls
-from tunnelrelay.oidc.sessions.access_tokens import Bearers
+from tunnelrelay.oidc.sessions.access_tokens import AccessTokens
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.registry.edges import EdgeTable
@@ -150,12 +150,12 @@ class Parts:
         )
         self.feed = Feed()
         self.registry.on_change = lambda owner: self.feed.publish(f"tunnels:{owner}")
-        self.audit_keeper = AuditKeeper(
+        self.audit_keeper = AuditWriter(
             self.audit, store, keep_days=config.audit_days, clock=clock, publish=self.feed.publish
         )
         self.traffic = TrafficLog(clock, self.feed)
         self.purge = Purge(store, clock)
-        self.probes = Probes(self.registry, now=time.monotonic)
+        self.probes = HealthProbes(self.registry, now=time.monotonic)
         self._make_login()
         self._make_agents()
         self._make_services()
@@ -203,7 +203,7 @@ class Parts:
         )
         admin_connection = None if self._admin_login is None else self._admin_login.connection
         self._endpoints = WithDashboard(self.registry, address.dashboard_host, admin_connection)
-        self.providers = Providers(
+        self.providers = ProviderClient(
             fetcher=Fetcher(inputs.provider_transport()),
             clock=clock,
             monotonic=time.monotonic,
@@ -236,7 +236,7 @@ class Parts:
     def _make_agents(self) -> None:
         inputs, ring = self._inputs, self.keys.ring
         self._directory = ProviderDirectory(ring)
-        self.names = NameKeeper(
+        self.names = NameClaims(
             inputs.store,
             self.registry,
             cool_seconds=inputs.config.cool_seconds,
@@ -244,10 +244,10 @@ class Parts:
             audit=self.audit,
             clock=inputs.clock,
         )
-        prefetch = WarmUps(self.providers, is_bound=self._is_bound, spawn=inputs.spawn)
+        prefetch = Prefetch(self.providers, is_bound=self._is_bound, spawn=inputs.spawn)
         self.edges.warm = prefetch.add
         max_links = links_at_once(MAX_LINKS)
-        context = Desk(
+        context = AgentContext(
             address=inputs.address,
             registry=self.registry,
             edges=self.edges,
@@ -255,7 +255,7 @@ class Parts:
             mark_key=ring.digest_key("balance"),
             clock=inputs.clock,
             names=self.names,
-            shares=OwnerShares(time.monotonic, max_links=max_links),
+            shares=OwnerQuotas(time.monotonic, max_links=max_links),
             audit=self.audit,
             metrics=inputs.metrics,
             spawn=inputs.spawn,
@@ -271,7 +271,7 @@ class Parts:
             clock=inputs.clock,
             max_links=max_links,
         )
-        self.revoked = RevokedTokens(inputs.store, self.acceptor, inputs.clock)
+        self.revoked = TokenRevocation(inputs.store, self.acceptor, inputs.clock)
 
     def _is_bound(self, connection: Connection) -> bool:
         policies = (endpoint.policy for endpoint in self.registry)
@@ -334,7 +334,7 @@ class Parts:
             gate=Gate(
                 address=address,
                 sessions=self.sessions,
-                bearers=Bearers(
+                bearers=AccessTokens(
                     address=address,
                     providers=self.providers,
                     signer=self.keys.signer,
@@ -441,7 +441,7 @@ def make_services(
     registry: Registry,
     edges: EdgeTable,
     acceptor: Acceptor,
-    names: NameKeeper,
+    names: NameClaims,
     sessions: Sessions,
     feed: Feed,
     traffic: TrafficLog,

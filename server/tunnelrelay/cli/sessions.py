@@ -21,7 +21,7 @@ from tunnelrelay.keys.key_files import SecretFileError
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
-from tunnelrelay.store.base import AuditRow, SignedIn, Store, Whose
+from tunnelrelay.store.base import AuditRow, SessionHolder, Store, Whose
 
 MAX_LISTED = 100_000
 """Sessions that are listed, without what is sealed in them: about 1 kB each."""
@@ -79,18 +79,18 @@ def _meant(host: str | None, user: str | None, now: float) -> list[Whose]:
     return [live] if user is None else [replace(live, email=user.lower()), replace(live, subject=user)]
 
 
-async def _found(store: Store, host: str | None, user: str | None) -> list[SignedIn]:
+async def _found(store: Store, host: str | None, user: str | None) -> list[SessionHolder]:
     lists = [await store.sessions(whose, limit=MAX_LISTED) for whose in _meant(host, user, time.time())]
     return _newest_first({row.key: row for rows in lists for row in rows}.values())
 
 
-def _newest_first(rows: Iterable[SignedIn]) -> list[SignedIn]:
+def _newest_first(rows: Iterable[SessionHolder]) -> list[SessionHolder]:
     return sorted(rows, key=lambda row: -row.last_seen)
 
 
 async def _revoke_in(
     store: Store, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None
-) -> list[SignedIn]:
+) -> list[SessionHolder]:
     """All of them by their condition, however many there are: none that began meanwhile, or was not listed, is left."""
     now = time.time()
     meant = _meant(host, user, now)
@@ -102,7 +102,7 @@ async def _revoke_in(
     return ended
 
 
-def _events(ended: Sequence[SignedIn], now: float, keys_file: Path) -> list[AuditRow]:
+def _events(ended: Sequence[SessionHolder], now: float, keys_file: Path) -> list[AuditRow]:
     """One event for each session, with the digest that relays write of its person.
 
     Relays that share a database may keep the key of that digest where this command cannot read it. Then one event for
@@ -125,7 +125,7 @@ def _events(ended: Sequence[SignedIn], now: float, keys_file: Path) -> list[Audi
     ]
 
 
-def _named(rows: list[SignedIn], name: str) -> SignedIn:
+def _named(rows: list[SessionHolder], name: str) -> SessionHolder:
     meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
     if len(meant) != 1:
         many = "means more than one session" if meant else "is no session's id"
@@ -135,7 +135,7 @@ def _named(rows: list[SignedIn], name: str) -> SignedIn:
     return meant[0]
 
 
-def _record(row: SignedIn) -> dict[str, str | None]:
+def _record(row: SessionHolder) -> dict[str, str | None]:
     return {
         "id": row.key.hex()[:ID_LENGTH],
         "host": row.host,
@@ -148,10 +148,10 @@ def _record(row: SignedIn) -> dict[str, str | None]:
     }
 
 
-def _print_table(found: list[SignedIn]) -> None:
+def _print_table(found: list[SessionHolder]) -> None:
     print_table(("id", "user", "host", "signed in", "last seen", "ends"), map(_row, found))
 
 
-def _row(row: SignedIn) -> tuple[str | None, ...]:
+def _row(row: SessionHolder) -> tuple[str | None, ...]:
     times = (when(at) for at in (row.created_at, row.last_seen, row.expires_at))
     return row.key.hex()[:ID_LENGTH], printable(row.email or row.subject), row.host, *times

@@ -19,8 +19,8 @@ from tunnelrelay.config import values as read
 from tunnelrelay.config.dashboard import DashboardSettings, dashboard_problems
 from tunnelrelay.config.database import DatabaseUrl, database_url, has_password
 from tunnelrelay.config.doors import Doors, Facts, plan_doors
-from tunnelrelay.config.sources import ConfigError, Problem, Raw, flag_name, gather, variable_name
-from tunnelrelay.config.values import IPNetwork, ListenAddress, PublicUrl, Setting, is_localhost, setting
+from tunnelrelay.config.sources import ConfigError, Raw, SettingProblem, flag_name, gather, variable_name
+from tunnelrelay.config.values import IPNetwork, ListenAddress, PublicOrigin, Setting, is_localhost, setting
 
 KEYS_FILE_NAME = "keys.json"
 """The key ring in the data directory."""
@@ -65,7 +65,7 @@ class RelayConfig(DashboardSettings):
         shape="NAME",
         default="localhost",
     )
-    public_url: PublicUrl | None = setting(
+    public_url: PublicOrigin | None = setting(
         read.public_url,
         "What visitors type, as `https://*.tun.example[:port]`, when a proxy or port mapping is in front.",
         shape="URL",
@@ -326,16 +326,18 @@ def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file:
     return found
 
 
-def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
+def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
     """The value of one setting; None after a mistake, which is added to `problems`."""
     known = SETTINGS[name]
     texts = [part.strip() for text in raw.texts for part in (text.split(",") if known.is_list else [text])]
     if not known.is_list and len(texts) != 1:
-        problems.append(Problem(raw.origin, "takes one value"))
+        problems.append(SettingProblem(raw.origin, "takes one value"))
         return None
     if raw.origin == flag_name(name) and any(map(known.has_secret, texts)):
         hint = f"write it to a file for {flag_name(name)} file:PATH, or into the variable {variable_name(name)}"
-        problems.append(Problem(raw.origin, "everybody on this machine can read a password that stands here", hint))
+        problems.append(
+            SettingProblem(raw.origin, "everybody on this machine can read a password that stands here", hint)
+        )
         return None
     if known.is_path and raw.base is not None:
         texts = [str(raw.base / Path(text).expanduser()) for text in texts]
@@ -344,13 +346,13 @@ def _value(name: str, raw: Raw, problems: list[Problem]) -> Any:
         try:
             values.append(known.read(text))
         except ValueError as problem:
-            problems.append(Problem(raw.origin, str(problem)))
+            problems.append(SettingProblem(raw.origin, str(problem)))
     if known.is_list:
         return tuple(values)
     return values[0] if values else None
 
 
-def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[Problem]:
+def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[SettingProblem]:
     """Mistakes that no single setting shows."""
     where = {name: origins.get(name, f"{flag_name(name)} (default)") for name in SETTINGS}
     return [
@@ -361,19 +363,21 @@ def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[P
     ]
 
 
-def _tls_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+def _tls_problems(config: RelayConfig, where: Mapping[str, str]) -> list[SettingProblem]:
     files = {"tls_cert": config.tls_cert, "tls_key": config.tls_key}
     if config.https is None:
         message = "is of no use without an https address"
-        return [Problem(where[name], message, "add --https :443") for name, file in files.items() if file is not None]
+        return [
+            SettingProblem(where[name], message, "add --https :443") for name, file in files.items() if file is not None
+        ]
     return [
-        Problem(where["https"], f"TLS needs {flag_name(name)}", f"add {flag_name(name)} FILE")
+        SettingProblem(where["https"], f"TLS needs {flag_name(name)}", f"add {flag_name(name)} FILE")
         for name, file in files.items()
         if file is None
     ]
 
 
-def _address_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+def _address_problems(config: RelayConfig, where: Mapping[str, str]) -> list[SettingProblem]:
     problems = []
     seen: dict[ListenAddress, str] = {}
     for name in ("http", "https", "admin"):
@@ -381,18 +385,20 @@ def _address_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Pro
         if address is None or address.port == 0:
             continue
         if address in seen:
-            problems.append(Problem(where[name], f"{address} is the address of {seen[address]} already"))
+            problems.append(SettingProblem(where[name], f"{address} is the address of {seen[address]} already"))
         seen[address] = flag_name(name)
     return problems
 
 
-def _public_problems(config: RelayConfig, where: Mapping[str, str]) -> list[Problem]:
+def _public_problems(config: RelayConfig, where: Mapping[str, str]) -> list[SettingProblem]:
     problems = []
     if config.public_url is not None and config.public_url.domain != config.domain:
         message = f"is for `{config.public_url.domain}`, and the domain is `{config.domain}`"
-        problems.append(Problem(where["public_url"], message, "give the same domain in both, or --public-url alone"))
+        problems.append(
+            SettingProblem(where["public_url"], message, "give the same domain in both, or --public-url alone")
+        )
     if (refusal := config.doors.refusal) is not None:
-        problems.append(Problem(where[refusal.setting], refusal.text, refusal.hint))
+        problems.append(SettingProblem(where[refusal.setting], refusal.text, refusal.hint))
     return problems
 
 

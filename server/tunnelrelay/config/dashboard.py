@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tunnelctl.policy import values
 from tunnelctl.secret import Secret
 from tunnelctl.secret_source import names_a_source, read_source
-from tunnelrelay.config.sources import Problem, flag_name
+from tunnelrelay.config.sources import SettingProblem, flag_name
 from tunnelrelay.config.values import setting
 
 MAX_TEXT = 1024
@@ -83,7 +83,9 @@ class DashboardSettings:
     )
 
 
-def dashboard_problems(settings: DashboardSettings, where: Mapping[str, str], *, is_local: bool) -> list[Problem]:
+def dashboard_problems(
+    settings: DashboardSettings, where: Mapping[str, str], *, is_local: bool
+) -> list[SettingProblem]:
     """What cannot be meant, taken together.
 
     Args:
@@ -94,15 +96,17 @@ def dashboard_problems(settings: DashboardSettings, where: Mapping[str, str], *,
     if settings.dashboard_oidc is None:
         more = (*needs, "dashboard_admin", "dashboard_member", "dashboard_owner_claim")
         message = "is of no use without dashboard_oidc"
-        return [Problem(where[name], message, "add --dashboard-oidc URL") for name in more if getattr(settings, name)]
+        return [
+            SettingProblem(where[name], message, "add --dashboard-oidc URL") for name in more if getattr(settings, name)
+        ]
     problems = [
-        Problem(where["dashboard_oidc"], f"needs {name}", f"add {flag_name(name)}")
+        SettingProblem(where["dashboard_oidc"], f"needs {name}", f"add {flag_name(name)}")
         for name in needs
         if not getattr(settings, name)
     ]
     if settings.dashboard_oidc.startswith("http://") and not is_local:
-        problems.append(Problem(where["dashboard_oidc"], "a provider is asked by https only"))
+        problems.append(SettingProblem(where["dashboard_oidc"], "a provider is asked by https only"))
     if not settings.dashboard_admin and not settings.dashboard_member:
         message = "no user could sign in: no value of the role claim makes a user a member or an administrator"
-        problems.append(Problem(where["dashboard_oidc"], message, "add --dashboard-admin VALUE"))
+        problems.append(SettingProblem(where["dashboard_oidc"], message, "add --dashboard-admin VALUE"))
     return problems

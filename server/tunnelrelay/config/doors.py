@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from tunnelrelay.config.values import ListenAddress, PublicUrl, is_localhost
+from tunnelrelay.config.values import ListenAddress, PublicOrigin, is_localhost
 
 
 class Does(Enum):
@@ -35,7 +35,7 @@ class Facts:
 
     http: ListenAddress | None
     https: ListenAddress | None
-    public_url: PublicUrl | None
+    public_url: PublicOrigin | None
     domain: str
     is_http_given: bool
     has_proxy: bool

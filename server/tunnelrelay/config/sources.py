@@ -21,7 +21,7 @@ _SERVICE_LINK = re.compile(r"TUNNELRELAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingProblem:
     """One mistake.
 
     Attributes:
@@ -39,7 +39,7 @@ class Problem:
 class ConfigError(Exception):
     """The configuration cannot be used. Holds every mistake that was found, in the order of the sources."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[SettingProblem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = problems
 
@@ -60,7 +60,7 @@ class Raw:
 
 def gather(
     settings: Mapping[str, Setting], *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None
-) -> tuple[dict[str, Raw], list[Problem]]:
+) -> tuple[dict[str, Raw], list[SettingProblem]]:
     """The strongest value of each setting that was given at all, and what was wrong with the sources.
 
     Args:
@@ -69,7 +69,7 @@ def gather(
         env: The process's environment; other programs' variables are skipped.
         file: The TOML file, or None.
     """
-    problems: list[Problem] = []
+    problems: list[SettingProblem] = []
     found: dict[str, Raw] = {}
     if file is not None:
         found |= _from_file(settings, file, problems)
@@ -94,7 +94,7 @@ def _from_flags(flags: Mapping[str, object]) -> dict[str, Raw]:
     }
 
 
-def _from_env(names: Collection[str], env: Mapping[str, str], problems: list[Problem]) -> dict[str, Raw]:
+def _from_env(names: Collection[str], env: Mapping[str, str], problems: list[SettingProblem]) -> dict[str, Raw]:
     found = {}
     for variable, value in env.items():
         if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG" or _SERVICE_LINK.fullmatch(variable):
@@ -103,18 +103,18 @@ def _from_env(names: Collection[str], env: Mapping[str, str], problems: list[Pro
         if name in names:
             found[name] = Raw((value,), variable)
         else:
-            problems.append(Problem(variable, "there is no such setting", _nearest(name, names, variable_name)))
+            problems.append(SettingProblem(variable, "there is no such setting", _nearest(name, names, variable_name)))
     return found
 
 
-def _from_file(settings: Mapping[str, Setting], file: Path, problems: list[Problem]) -> dict[str, Raw]:
+def _from_file(settings: Mapping[str, Setting], file: Path, problems: list[SettingProblem]) -> dict[str, Raw]:
     found = {}
     for key, value in _read_toml(file, problems).items():
         origin = f"{file}: {key}"
         if key not in settings:
-            problems.append(Problem(origin, "there is no such setting", _nearest(key, settings, str)))
+            problems.append(SettingProblem(origin, "there is no such setting", _nearest(key, settings, str)))
         elif isinstance(value, dict) or (isinstance(value, list) and not _is_plain(value, settings[key])):
-            problems.append(Problem(origin, "a value is text, a number, or an array of texts"))
+            problems.append(SettingProblem(origin, "a value is text, a number, or an array of texts"))
         else:
             found[key] = Raw(_texts(value), origin, file.absolute().parent)
     return found
@@ -124,25 +124,27 @@ def _is_plain(array: list[object], setting: Setting) -> bool:
     return all(isinstance(v, str) or (setting.is_number and type(v) is int) for v in array)
 
 
-def _read_toml(file: Path, problems: list[Problem]) -> dict[str, object]:
+def _read_toml(file: Path, problems: list[SettingProblem]) -> dict[str, object]:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_FILE_SIZE + 1)
         if len(data) > MAX_FILE_SIZE:
             problems.append(
-                Problem(str(file), f"the file has more than {MAX_FILE_SIZE} bytes", "is it the relay's configuration?")
+                SettingProblem(
+                    str(file), f"the file has more than {MAX_FILE_SIZE} bytes", "is it the relay's configuration?"
+                )
             )
             return {}
         return tomllib.loads(data.decode())
     except OSError as problem:
         why = (problem.strerror or type(problem).__name__).lower()
         hint = "name the file with --config or TUNNELRELAY_CONFIG; the relay's user must be able to read it"
-        problems.append(Problem(str(file), f"the file cannot be read: {why}", hint))
+        problems.append(SettingProblem(str(file), f"the file cannot be read: {why}", hint))
     except UnicodeDecodeError:
-        problems.append(Problem(str(file), "the file is not UTF-8 text", "is it the relay's configuration?"))
+        problems.append(SettingProblem(str(file), "the file is not UTF-8 text", "is it the relay's configuration?"))
     except ValueError as problem:  # names line and column
         hint = 'a line is `name = "value"`, as in `domain = "tun.example"`'
-        problems.append(Problem(str(file), f"the file is not TOML: {problem}", hint))
+        problems.append(SettingProblem(str(file), f"the file is not TOML: {problem}", hint))
     return {}
 
 

@@ -49,7 +49,7 @@ class ListenAddress(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class PublicUrl(NamedTuple):
+class PublicOrigin(NamedTuple):
     """What visitors type, when something in front of the relay makes it differ from the listener.
 
     Attributes:
@@ -128,7 +128,7 @@ def domain_name(text: str) -> str:
     return name
 
 
-def public_url(text: str) -> PublicUrl:
+def public_url(text: str) -> PublicOrigin:
     """Reads `https://*.tun.example[:port]`; the `*.` may be left out."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
@@ -136,7 +136,7 @@ def public_url(text: str) -> PublicUrl:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"`{text}`: a public URL has no path; it looks like `https://*.tun.example`")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return PublicUrl(parts.scheme, domain_name(parts.hostname.removeprefix("*.")), port)
+    return PublicOrigin(parts.scheme, domain_name(parts.hostname.removeprefix("*.")), port)
 
 
 def callback_url(text: str) -> str:

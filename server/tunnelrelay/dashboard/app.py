@@ -9,7 +9,7 @@ from tunnelrelay.dashboard import assets, render
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.guard import Guard
 from tunnelrelay.dashboard.request_input import KEY, Asked
-from tunnelrelay.dashboard.sign_in import SignIn
+from tunnelrelay.dashboard.sign_in import SignInPages
 from tunnelrelay.dashboard.views import AREAS
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.web.request_parsing import inside_of
@@ -28,7 +28,7 @@ def dashboard(deps: Deps) -> ASGIApp:
     """The ASGI app of the dashboard's host."""
     pages = [route for routes in AREAS for route in routes(deps)]
     app = Starlette(
-        routes=[assets.route(), *SignIn(deps).routes(), *pages],
+        routes=[assets.route(), *SignInPages(deps).routes(), *pages],
         exception_handlers={
             404: _not_found,
             405: _not_allowed,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from tunnelrelay.dashboard.render import milliseconds
-from tunnelrelay.services.traffic import STEP_SECONDS, Figures, Shown
+from tunnelrelay.services.traffic import STEP_SECONDS, Figures, TrafficFigures
 
 HEIGHT = 100
 """Units of the drawing; it is stretched to whatever room there is."""
@@ -57,7 +57,7 @@ class Chart:
     step: int = STEP_SECONDS
 
 
-def charts(shown: Shown) -> tuple[Chart, Chart, Chart]:
+def charts(shown: TrafficFigures) -> tuple[Chart, Chart, Chart]:
     """Requests, errors and response times."""
     # The last stretch is not over yet: it would look like a drop.
     points = shown.points[:-1]

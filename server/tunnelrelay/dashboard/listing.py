@@ -11,7 +11,7 @@ PAGE = 50
 """Rows of one page."""
 
 
-class HasId(Protocol):
+class ListItem(Protocol):
     """Anything that a list can be read on from."""
 
     @property
@@ -19,7 +19,7 @@ class HasId(Protocol):
         """Behind which the next page begins."""
 
 
-T = TypeVar("T", bound=HasId)
+T = TypeVar("T", bound=ListItem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NavigationEntry:
     """One line of the navigation.
 
     Attributes:
@@ -20,47 +20,54 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class NavigationGroup:
     """Lines that belong together; the first group has no title."""
 
     title: str
-    entries: tuple[Entry, ...]
+    entries: tuple[NavigationEntry, ...]
 
 
 MAP = (
-    Group("", (Entry("Overview", "/", "overview"), Entry("Traffic", "/traffic", "traffic"))),
-    Group(
+    NavigationGroup(
+        "", (NavigationEntry("Overview", "/", "overview"), NavigationEntry("Traffic", "/traffic", "traffic"))
+    ),
+    NavigationGroup(
         "Publish",
         (
-            Entry("Edges", "/edges", "edge"),
-            Entry("Endpoints", "/endpoints", "endpoint"),
-            Entry("Tunnels", "/tunnels", "tunnel"),
-            Entry("Domains", "/domains", "domain"),
+            NavigationEntry("Edges", "/edges", "edge"),
+            NavigationEntry("Endpoints", "/endpoints", "endpoint"),
+            NavigationEntry("Tunnels", "/tunnels", "tunnel"),
+            NavigationEntry("Domains", "/domains", "domain"),
         ),
     ),
-    Group(
+    NavigationGroup(
         "Access",
         (
-            Entry("Logins", "/logins", "login"),
-            Entry("Providers", "/providers", "provider"),
-            Entry("Authtokens", "/credentials", "credential"),
-            Entry("API keys", "/api-keys", "key"),
+            NavigationEntry("Logins", "/logins", "login"),
+            NavigationEntry("Providers", "/providers", "provider"),
+            NavigationEntry("Authtokens", "/credentials", "credential"),
+            NavigationEntry("API keys", "/api-keys", "key"),
         ),
     ),
-    Group("Relay", (Entry("Users", "/users", "users", for_admins=True), Entry("Audit log", "/audit", "audit"))),
+    NavigationGroup(
+        "Relay",
+        (NavigationEntry("Users", "/users", "users", for_admins=True), NavigationEntry("Audit log", "/audit", "audit")),
+    ),
 )
 
 
-def shown(paths: Iterable[str], *, is_admin: bool) -> tuple[Group, ...]:
+def shown(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...]:
     """The map with what exists and may be seen."""
     there = set(paths)
     groups = (
-        Group(group.title, tuple(e for e in group.entries if e.path in there and (is_admin or not e.for_admins)))
+        NavigationGroup(
+            group.title, tuple(e for e in group.entries if e.path in there and (is_admin or not e.for_admins))
+        )
         for group in MAP
     )
     return tuple(group for group in groups if group.entries)
 
 
-def is_at(entry: Entry, path: str) -> bool:
+def is_at(entry: NavigationEntry, path: str) -> bool:
     """Whether a path is of this area."""
     return path == entry.path or (entry.path != "/" and path.startswith(entry.path + "/"))

@@ -12,7 +12,7 @@ from tunnelrelay.dashboard import render
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.dashboard.navigation import Group
+from tunnelrelay.dashboard.navigation import NavigationGroup
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.web.request_parsing import field_values, query_params
 
@@ -36,7 +36,7 @@ class Asked:
     actor: Actor
     session: bytes = field(repr=False)
     token: str = field(repr=False)
-    areas: tuple[Group, ...]
+    areas: tuple[NavigationGroup, ...]
     form: Form = field(default_factory=Form)
 
     @property

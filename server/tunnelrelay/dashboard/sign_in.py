@@ -31,7 +31,7 @@ LOGOUT = "/_tunnel/logout"
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class SignInPages:
     """The pages of visitors who are not signed in."""
 
     deps: Deps

@@ -16,9 +16,9 @@ from tunnelrelay.ingress.www_authenticate import challenges, token_challenge
 from tunnelrelay.model import Field, Peer, Reply, RequestKind
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.login.outcomes import Ended
-from tunnelrelay.oidc.sessions.access_tokens import Bearers, Program, TokenRefused
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.login.outcomes import LoginEnd
+from tunnelrelay.oidc.sessions.access_tokens import AccessTokens, Program, TokenRefused
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.oidc.sessions.sessions import UNKNOWN, ProviderAway, Sessions, SessionsAway
 from tunnelrelay.oidc.tokens.access_token import may_be_token
 from tunnelrelay.pages.login import login_required
@@ -49,14 +49,16 @@ class Passed(NamedTuple):
     """
 
     identity: bytes
-    session: Session | Program | None = None
+    session: VisitorSession | Program | None = None
     spent: frozenset[bytes] = NOTHING
 
 
 class StartsLogin(Protocol):
     """What the gate needs of `oidc.login.Login`."""
 
-    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Ended:
+    async def start(
+        self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer
+    ) -> LoginEnd:
         """The redirect to the provider, or an error page."""
 
 
@@ -73,7 +75,7 @@ class Gate:
         *,
         address: PublicAddress,
         sessions: Sessions,
-        bearers: Bearers,
+        bearers: AccessTokens,
         login: StartsLogin,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -93,7 +95,7 @@ class Gate:
 
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
         """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
-        session: Session | None = None
+        session: VisitorSession | None = None
         now = self._clock()
         if policy.basic and self._guesses.must_wait(peer_ip, host):
             return None
@@ -114,12 +116,12 @@ class Gate:
         """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
         return network_allows(policy, peer_ip)
 
-    def seen(self, session: Session | Program) -> None:
+    def seen(self, session: VisitorSession | Program) -> None:
         """The visitor was active on a connection that outlives its request."""
-        if isinstance(session, Session):
+        if isinstance(session, VisitorSession):
             self._sessions.seen(session, self._clock())
 
-    def look_after(self, session: Session | Program, policy: Policy) -> bool:
+    def look_after(self, session: VisitorSession | Program, policy: Policy) -> bool:
         """Judges what let an exchange in that is under way. False when it would not let in a new one: it must end.
 
         Args:
@@ -136,7 +138,7 @@ class Gate:
             decided = await self._decide_by_token(policy, policy.bearer, head, host, peer, request_id)
             if decided is not None:
                 return decided
-        session: Session | None = None
+        session: VisitorSession | None = None
         connection = policy.connection
         value = cookies.one(head.get_all(b"cookie"), self._cookie) if connection is not None else None
         if connection is not None and value is not None:
@@ -183,7 +185,7 @@ class Gate:
                 return passed or self._unauthorized(policy, RequestKind.UPGRADE, head, host, request_id)
 
     def _pass(
-        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: Session | None, now: float
+        self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: VisitorSession | None, now: float
     ) -> Passed | None:
         origin = self._origins[host]
         verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
@@ -196,7 +198,7 @@ class Gate:
         return Passed(b"", session) if verdict is Allow.OPEN else None
 
     async def _refuse(
-        self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: Session | None
+        self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: VisitorSession | None
     ) -> Reply:
         origin = self._origins[host]
         match judge(policy, peer_ip=peer.host, head=head, is_signed_in=session is not None, origin=origin):

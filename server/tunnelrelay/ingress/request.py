@@ -6,7 +6,7 @@ from tunnelctl.http1.head import RequestHead
 from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.oidc.sessions.access_tokens import Program
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel
@@ -58,7 +58,7 @@ class Request:
         self.head = NO_HEAD
         self.host = ""
         self.endpoint: Endpoint | None = None
-        self.session: Session | Program | None = None
+        self.session: VisitorSession | Program | None = None
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

@@ -53,7 +53,7 @@ _Keys = TypeVar("_Keys", bound=Rotates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept(Generic[_Keys]):
+class RotatedKeys(Generic[_Keys]):
     """One file of keys and who uses them.
 
     Attributes:
@@ -91,8 +91,8 @@ class RelayKeys:
         ring_file, signing_file = KeyRing.file(keys_file, clock=clock), SigningKeys.file(keys_file.with_name(FILE_NAME))
         self.ring = ring = ring_file.load_or_create()
         self.signer = signer = AssertionSigner(signing_file.load_or_create(), issuer=issuer)
-        self._seal = Kept(use="seal", file=ring_file, live=lambda: ring, adopt=ring.adopt, kids=ring_kids)
-        self._sign = Kept(
+        self._seal = RotatedKeys(use="seal", file=ring_file, live=lambda: ring, adopt=ring.adopt, kids=ring_kids)
+        self._sign = RotatedKeys(
             use="sign", file=signing_file, live=lambda: signer.keys, adopt=signer.adopt, kids=signing_kids
         )
         self._every = every
@@ -110,7 +110,7 @@ class RelayKeys:
         await self._look_after(self._seal, audit)
         await self._look_after(self._sign, audit)
 
-    async def _look_after(self, kept: Kept[_Keys], audit: Audit) -> None:
+    async def _look_after(self, kept: RotatedKeys[_Keys], audit: Audit) -> None:
         now = self._clock()
         try:
             found = kept.file.reload()
@@ -123,7 +123,7 @@ class RelayKeys:
         if now >= self._next_try[kept.use] and is_untended(kept.live(), now, self._every):
             await self._change(kept, now, audit)
 
-    async def _change(self, kept: Kept[_Keys], now: float, audit: Audit) -> None:
+    async def _change(self, kept: RotatedKeys[_Keys], now: float, audit: Audit) -> None:
         """In a thread: another process may hold the lock for a moment."""
         try:
             before, after = await asyncio.to_thread(kept.file.change, lambda keys: tended(keys, now, self._every))

@@ -39,7 +39,7 @@ for what people do in the morning, all at once, and what a hostile owner's own p
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EventKind:
     """What one kind of event means.
 
     Attributes:
@@ -54,72 +54,80 @@ class Kind:
     by: Literal["host", "owner", "connection"] = "host"
 
 
-KINDS: dict[str, Kind] = {
-    "login.start": Kind("A visitor was sent to the provider.", FEW),
-    "login.ok": Kind("A visitor signed in and got a session.", MANY),
-    "login.denied": Kind("A visitor proved who they are, and the endpoint's rules do not admit them.", SOME),
-    "login.error": Kind("A login came to nothing; the reason says at which check.", FEW),
-    "session.refresh": Kind("The provider was asked again about a session; the reason says what came of it.", SOME),
-    "session.end": Kind("A session ended: idle, at a limit, one too many, or the provider or the rules said no.", SOME),
-    "session.revoke": Kind("An operator ended a session, or as many at a host as `count` tells."),
-    "logout.local": Kind("A visitor signed out of the endpoint.", SOME),
-    "logout.rp": Kind("A visitor signed out and was sent on to the provider's own logout.", SOME),
-    "logout.frontchannel": Kind("A provider ended a session through the visitor's browser.", SOME),
-    "logout.backchannel": Kind("A provider ended sessions by a logout token.", MANY, "connection"),
-    "backchannel.refused": Kind("A logout token was refused; the reason says at which check.", FEW, "connection"),
-    "bearer.refused": Kind("A request's access token was refused; the reason says at which check.", FEW),
-    "password.refused": Kind("A visitor showed an endpoint a password that is not good.", FEW),
-    "rules.changed": Kind("An owner changed who may visit an endpoint.", SOME, "owner"),
-    "connection.changed": Kind("An owner changed the provider, client or secret of an endpoint.", SOME, "owner"),
-    "tunnel.bound": Kind("An agent began to serve an endpoint.", SOME, "owner"),
-    "tunnel.unbound": Kind("An agent stopped serving an endpoint.", SOME, "owner"),
-    "name.changed_hands": Kind(
+KINDS: dict[str, EventKind] = {
+    "login.start": EventKind("A visitor was sent to the provider.", FEW),
+    "login.ok": EventKind("A visitor signed in and got a session.", MANY),
+    "login.denied": EventKind("A visitor proved who they are, and the endpoint's rules do not admit them.", SOME),
+    "login.error": EventKind("A login came to nothing; the reason says at which check.", FEW),
+    "session.refresh": EventKind(
+        "The provider was asked again about a session; the reason says what came of it.", SOME
+    ),
+    "session.end": EventKind(
+        "A session ended: idle, at a limit, one too many, or the provider or the rules said no.", SOME
+    ),
+    "session.revoke": EventKind("An operator ended a session, or as many at a host as `count` tells."),
+    "logout.local": EventKind("A visitor signed out of the endpoint.", SOME),
+    "logout.rp": EventKind("A visitor signed out and was sent on to the provider's own logout.", SOME),
+    "logout.frontchannel": EventKind("A provider ended a session through the visitor's browser.", SOME),
+    "logout.backchannel": EventKind("A provider ended sessions by a logout token.", MANY, "connection"),
+    "backchannel.refused": EventKind("A logout token was refused; the reason says at which check.", FEW, "connection"),
+    "bearer.refused": EventKind("A request's access token was refused; the reason says at which check.", FEW),
+    "password.refused": EventKind("A visitor showed an endpoint a password that is not good.", FEW),
+    "rules.changed": EventKind("An owner changed who may visit an endpoint.", SOME, "owner"),
+    "connection.changed": EventKind("An owner changed the provider, client or secret of an endpoint.", SOME, "owner"),
+    "tunnel.bound": EventKind("An agent began to serve an endpoint.", SOME, "owner"),
+    "tunnel.unbound": EventKind("An agent stopped serving an endpoint.", SOME, "owner"),
+    "name.changed_hands": EventKind(
         "A host name went to another owner; everything of the former one ended. Who that was, and how many were signed "
         "in, only administrators read."
     ),
-    "name.freed": Kind("An operator ended a name's cool-down; any owner may take it next."),
-    "name.refused": Kind("An agent asked for a name it may not have.", FEW, "owner"),
-    "token.refused": Kind("An agent came with an authtoken that is unknown, expired or revoked.", FEW),
-    "token.created": Kind("An authtoken was made."),
-    "token.updated": Kind("What an authtoken may bind, how long it is good or what is said about it was changed."),
-    "token.revoked": Kind("An authtoken was revoked; a running relay closes the links it had opened."),
-    "user.created": Kind("A user was added, who may sign in to the dashboard."),
-    "user.updated": Kind("A user's name, owner or role was changed, or they were disabled or enabled."),
-    "user.deleted": Kind("A user was removed, with their API keys and sign-ins."),
-    "api_key.created": Kind("An API key was made."),
-    "api_key.updated": Kind("What is said about an API key was changed."),
-    "api_key.refused": Kind("A request to the API showed a key that is not good.", FEW),
-    "api_key.deleted": Kind("An API key was deleted; it opens nothing any more."),
-    "domain.reserved": Kind("A host name was reserved for an owner."),
-    "domain.updated": Kind("What is said about a reserved host name was changed."),
-    "domain.released": Kind("A reserved host name was given up; its cool-down begins."),
-    "sign_in.invited": Kind("A one-time code was made that signs a user in to the dashboard."),
-    "sign_in.ok": Kind("A user signed in to the dashboard by a code or an API key.", MANY),
-    "sign_in.refused": Kind("The sign-in page was given a code or an API key that is not good.", FEW),
-    "sign_in.ended": Kind("A user signed out of the dashboard, or a sign-in was revoked.", MANY),
-    "keys.rotated": Kind("A new key was written; it takes over a minute (sealing) or a day (signing) later."),
-    "keys.dropped": Kind("A key was taken away; what it had sealed or signed is worth nothing now."),
-    "backup.made": Kind("An operator wrote a backup, with everything that is kept and the keys."),
-    "backup.restored": Kind("An operator put a backup in the place of everything that was kept."),
-    "store.away": Kind("The store stopped answering; known sessions go on, new logins wait."),
-    "store.back": Kind("The store answers again."),
-    "headers.stripped": Kind("A visitor sent header fields that only the relay may set; they were taken out.", FEW),
-    "smuggling.refused": Kind("A request was refused because two servers could read it differently.", FEW),
-    "rate.limited": Kind("A visitor, agent or user was told to slow down.", FEW),
-    "edge.created": Kind("A user made an edge."),
-    "edge.updated": Kind("A user changed an edge: its host, its rules, its logins or who serves it."),
-    "edge.deleted": Kind("A user deleted an edge; its host answers no visitor from then on."),
-    "backend.created": Kind("A user made a tunnel group."),
-    "backend.updated": Kind("A user changed a tunnel group; other tunnels may serve its edges from then on."),
-    "backend.deleted": Kind("A user deleted a tunnel group."),
-    "provider.created": Kind("An administrator registered a named provider."),
-    "provider.updated": Kind(
+    "name.freed": EventKind("An operator ended a name's cool-down; any owner may take it next."),
+    "name.refused": EventKind("An agent asked for a name it may not have.", FEW, "owner"),
+    "token.refused": EventKind("An agent came with an authtoken that is unknown, expired or revoked.", FEW),
+    "token.created": EventKind("An authtoken was made."),
+    "token.updated": EventKind("What an authtoken may bind, how long it is good or what is said about it was changed."),
+    "token.revoked": EventKind("An authtoken was revoked; a running relay closes the links it had opened."),
+    "user.created": EventKind("A user was added, who may sign in to the dashboard."),
+    "user.updated": EventKind("A user's name, owner or role was changed, or they were disabled or enabled."),
+    "user.deleted": EventKind("A user was removed, with their API keys and sign-ins."),
+    "api_key.created": EventKind("An API key was made."),
+    "api_key.updated": EventKind("What is said about an API key was changed."),
+    "api_key.refused": EventKind("A request to the API showed a key that is not good.", FEW),
+    "api_key.deleted": EventKind("An API key was deleted; it opens nothing any more."),
+    "domain.reserved": EventKind("A host name was reserved for an owner."),
+    "domain.updated": EventKind("What is said about a reserved host name was changed."),
+    "domain.released": EventKind("A reserved host name was given up; its cool-down begins."),
+    "sign_in.invited": EventKind("A one-time code was made that signs a user in to the dashboard."),
+    "sign_in.ok": EventKind("A user signed in to the dashboard by a code or an API key.", MANY),
+    "sign_in.refused": EventKind("The sign-in page was given a code or an API key that is not good.", FEW),
+    "sign_in.ended": EventKind("A user signed out of the dashboard, or a sign-in was revoked.", MANY),
+    "keys.rotated": EventKind("A new key was written; it takes over a minute (sealing) or a day (signing) later."),
+    "keys.dropped": EventKind("A key was taken away; what it had sealed or signed is worth nothing now."),
+    "backup.made": EventKind("An operator wrote a backup, with everything that is kept and the keys."),
+    "backup.restored": EventKind("An operator put a backup in the place of everything that was kept."),
+    "store.away": EventKind("The store stopped answering; known sessions go on, new logins wait."),
+    "store.back": EventKind("The store answers again."),
+    "headers.stripped": EventKind(
+        "A visitor sent header fields that only the relay may set; they were taken out.", FEW
+    ),
+    "smuggling.refused": EventKind("A request was refused because two servers could read it differently.", FEW),
+    "rate.limited": EventKind("A visitor, agent or user was told to slow down.", FEW),
+    "edge.created": EventKind("A user made an edge."),
+    "edge.updated": EventKind("A user changed an edge: its host, its rules, its logins or who serves it."),
+    "edge.deleted": EventKind("A user deleted an edge; its host answers no visitor from then on."),
+    "backend.created": EventKind("A user made a tunnel group."),
+    "backend.updated": EventKind("A user changed a tunnel group; other tunnels may serve its edges from then on."),
+    "backend.deleted": EventKind("A user deleted a tunnel group."),
+    "provider.created": EventKind("An administrator registered a named provider."),
+    "provider.updated": EventKind(
         "An administrator changed a named provider; every endpoint that names it goes by it at once."
     ),
-    "provider.deleted": Kind("An administrator deleted a named provider; endpoints that name it refuse everybody."),
-    "tunnel.drained": Kind("A user told a tunnel to take no new requests."),
-    "tunnel.stopped": Kind("A user ended an agent's link."),
-    "audit.lost": Kind("Events were lost because the store was away for too long; `count` tells how many."),
+    "provider.deleted": EventKind(
+        "An administrator deleted a named provider; endpoints that name it refuse everybody."
+    ),
+    "tunnel.drained": EventKind("A user told a tunnel to take no new requests."),
+    "tunnel.stopped": EventKind("A user ended an agent's link."),
+    "audit.lost": EventKind("Events were lost because the store was away for too long; `count` tells how many."),
 }
 """Every kind of event there is."""
 
@@ -180,7 +188,7 @@ class AuditEvent:
 
 
 _Key = tuple[str, str, str]
-"""Kind of event, what its limit counts for (`Kind.by`), and which of them."""
+"""Kind of event, what its limit counts for (`EventKind.by`), and which of them."""
 
 
 @dataclass(slots=True)

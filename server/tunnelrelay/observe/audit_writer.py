@@ -35,7 +35,7 @@ class PingedAuditStore(AuditStore, HealthStore, Protocol):
     """Audit events, and whether the store answers."""
 
 
-class AuditKeeper:
+class AuditWriter:
     """Moves events from the relay's `Audit` to the store. The owner runs `run` as a task.
 
     Args:

@@ -7,7 +7,7 @@ the part of its head that it has read.
 
 from tunnelrelay.model import Reply
 from tunnelrelay.pages.errors import ERRORS
-from tunnelrelay.pages.page import MAX_HOST, Form, Link, Page, clean, error_reply, page_reply
+from tunnelrelay.pages.page import MAX_HOST, FormButton, LinkButton, Page, clean, error_reply, page_reply
 from tunnelrelay.pages.texts import say
 
 CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
@@ -25,7 +25,7 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
         host=host,
         text=say("pages.cookies_too_large.text", host=host),
         hint=say("pages.cookies_too_large.hint"),
-        form=Form(CLEAR_COOKIES_PATH, say("buttons.clear_cookies")),
+        form=FormButton(CLEAR_COOKIES_PATH, say("buttons.clear_cookies")),
         code="head_too_large",
         request_id=request_id,
     )
@@ -42,6 +42,6 @@ def cookies_cleared(*, host: str) -> Reply:
         host=host,
         text=say("pages.cookies_cleared.text", host=host),
         hint=say("pages.cookies_cleared.hint"),
-        link=Link("/", say("buttons.go_on")),
+        link=LinkButton("/", say("buttons.go_on")),
     )
     return page_reply(page, ((b"Clear-Site-Data", b'"cookies"'),))

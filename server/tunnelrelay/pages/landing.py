@@ -1,7 +1,7 @@
 """The page at the relay's own domain."""
 
 from tunnelrelay.model import Reply
-from tunnelrelay.pages.page import MAX_QUOTE, Link, Page, clean, page_reply
+from tunnelrelay.pages.page import MAX_QUOTE, LinkButton, Page, clean, page_reply
 from tunnelrelay.pages.texts import say
 
 
@@ -20,6 +20,6 @@ def landing_page(*, url: str, dashboard: str) -> Reply:
         command_label=say("pages.landing.command_label"),
         command=clean(f"tunnel http 3000 --relay {url}", MAX_QUOTE),
         hint=say("pages.landing.hint"),
-        link=Link(dashboard, say("buttons.dashboard")),
+        link=LinkButton(dashboard, say("buttons.dashboard")),
     )
     return page_reply(page)

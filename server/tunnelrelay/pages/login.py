@@ -8,8 +8,8 @@ from tunnelrelay.pages.page import (
     LOGIN_HOPS,
     MAX_HOST,
     MAX_QUOTE,
-    Form,
-    Link,
+    FormButton,
+    LinkButton,
     Page,
     Submit,
     Way,
@@ -63,8 +63,8 @@ def login_page(
     text: str = "",
     hint: str = "",
     facts: tuple[tuple[str, str], ...] = (),
-    link: Link | None = None,
-    form: Form | None = None,
+    link: LinkButton | None = None,
+    form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
     """Returns an error of the login as a page: such errors are only ever met by people.
@@ -116,7 +116,7 @@ def stray_answer(code: str, *, request_id: str, host: str, home: str, address: s
         address: Where the visitor wanted to go; "" when that is not known for sure.
     """
     where = address or home
-    link = Link(where, say("buttons.start_again" if address else "buttons.relay")) if where else None
+    link = LinkButton(where, say("buttons.start_again" if address else "buttons.relay")) if where else None
     return login_page(code, request_id=request_id, host=host, link=link)
 
 
@@ -140,7 +140,7 @@ def declined(
     error: str = "",
     description: str = "",
     owner: str = "",
-    form: Form | None = None,
+    form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
     """The provider answered with an error, or cannot be used as it is set up.
@@ -208,7 +208,7 @@ def not_admitted(
     who: str,
     owner: str = "",
     is_unverified: bool = False,
-    form: Form | None = None,
+    form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
     """Signed in, and not among those who are let in.
@@ -233,14 +233,14 @@ def not_admitted(
     )
 
 
-def use_another(*, token: str, provider: str) -> Form:
+def use_another(*, token: str, provider: str) -> FormButton:
     """Returns the button with which a visitor signs in as another person.
 
     Args:
         token: What proves that the form came from our page.
         provider: The provider's authorization endpoint, where the answer leads.
     """
-    return Form(USE_ANOTHER_PATH, say("buttons.use_another"), (("token", token),), (provider,))
+    return FormButton(USE_ANOTHER_PATH, say("buttons.use_another"), (("token", token),), (provider,))
 
 
 def busy(*, request_id: str, host: str) -> Reply:
@@ -277,7 +277,7 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
         host=clean(host, MAX_HOST),
         text=say("pages.form_not_sent.text"),
         hint=say("pages.form_not_sent.hint"),
-        link=Link(_own_path(path), say("buttons.sign_in")),
+        link=LinkButton(_own_path(path), say("buttons.sign_in")),
         code="login_required",
         request_id=request_id,
     )
@@ -292,7 +292,7 @@ def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[F
         tone="locked",
         host=clean(host, MAX_HOST),
         text=say("pages.frame.text"),
-        link=Link(_own_path(path), say("buttons.open_outside"), leaves_frame=True),
+        link=LinkButton(_own_path(path), say("buttons.open_outside"), leaves_frame=True),
         code="login_required",
         request_id=request_id,
         may_be_framed=True,
@@ -317,14 +317,14 @@ def sign_in_again(
         host=host,
         text=say(f"pages.sign_in_again.text_{reason}", host=host),
         hint=say("pages.sign_in_again.hint"),
-        link=Link(_own_path(path), say("buttons.sign_in_again")),
+        link=LinkButton(_own_path(path), say("buttons.sign_in_again")),
         code="login_required",
         request_id=request_id,
     )
     return page_reply(page, fields)
 
 
-def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
+def logout_confirmation(*, host: str, who: str, form: FormButton) -> Reply:
     """Asks before logging out, so that no image or link of another page can do it."""
     host = clean(host, MAX_HOST)
     page = Page(
@@ -340,7 +340,7 @@ def logout_confirmation(*, host: str, who: str, form: Form) -> Reply:
     return page_reply(page)
 
 
-def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[str, ...] = ()) -> Form:
+def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[str, ...] = ()) -> FormButton:
     """Returns the button that signs out.
 
     Args:
@@ -348,7 +348,7 @@ def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[s
         leads_to: The provider's own sign-out, where the second button goes.
     """
     second = Submit(everywhere, say("buttons.sign_out_everywhere")) if everywhere else None
-    return Form(action, say("buttons.sign_out"), (("token", token),), leads_to, second)
+    return FormButton(action, say("buttons.sign_out"), (("token", token),), leads_to, second)
 
 
 def logged_out(
@@ -374,17 +374,17 @@ def logged_out(
         text=say(f"pages.signed_out.text{key}", host=host),
         hint=say(f"pages.signed_out.hint{key}"),
         link=_home("sign_in_again"),
-        second_link=Link(there, say("buttons.sign_out_at_provider")) if there else None,
+        second_link=LinkButton(there, say("buttons.sign_out_at_provider")) if there else None,
     )
     return page_reply(page, fields)
 
 
-def _home(button: str) -> Link:
+def _home(button: str) -> LinkButton:
     return _own_link("/", button)
 
 
-def _own_link(path: str, button: str) -> Link:
-    return Link(_own_path(path), say(f"buttons.{button}"))
+def _own_link(path: str, button: str) -> LinkButton:
+    return LinkButton(_own_path(path), say(f"buttons.{button}"))
 
 
 def _as_whom(who: str) -> tuple[tuple[str, str], ...]:

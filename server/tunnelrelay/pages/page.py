@@ -54,7 +54,7 @@ _RELAYS_OWN = ("relay_busy", "internal_error")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkButton:
     """A link drawn as a button.
 
     Attributes:
@@ -76,7 +76,7 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FormButton:
     """A button that POSTs.
 
     Attributes:
@@ -126,9 +126,9 @@ class Page:
     command: str = ""
     command_label: str = ""
     hint: str = ""
-    link: Link | None = None
-    second_link: Link | None = None
-    form: Form | None = None
+    link: LinkButton | None = None
+    second_link: LinkButton | None = None
+    form: FormButton | None = None
     code: str = ""
     request_id: str = ""
     may_be_framed: bool = False
@@ -170,7 +170,7 @@ def error_reply(
         way=way_of(kind),
         hint=say(f"errors.{code}.hint"),
         # An empty reference is the page's own address.
-        link=Link("" if kind.way_on == "try_again" else "/", say(f"buttons.{kind.way_on}")),
+        link=LinkButton("" if kind.way_on == "try_again" else "/", say(f"buttons.{kind.way_on}")),
         code=code,
         request_id=request_id,
     )

@@ -22,7 +22,7 @@ _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
 """Written anew for each hop. `Trailer` announces what is passed on (RFC 9110 section 6.6.2)."""
 
 
-class Group(Enum):
+class HeaderGroup(Enum):
     """What an app would believe of a field, and whether it is a forgery when a visitor sends it."""
 
     ADDRESS = "where a request comes from, under which scheme and host"
@@ -42,105 +42,109 @@ class Believed:
     """
 
     pattern: bytes
-    group: Group
+    group: HeaderGroup
     written_by: str
     is_relays: bool = False
 
 
-def _rows(group: Group, written_by: str, patterns: bytes, *, is_relays: bool = False) -> tuple[Believed, ...]:
+def _rows(group: HeaderGroup, written_by: str, patterns: bytes, *, is_relays: bool = False) -> tuple[Believed, ...]:
     return tuple(Believed(pattern, group, written_by, is_relays) for pattern in patterns.split())
 
 
 BELIEVED: tuple[Believed, ...] = (
-    *_rows(Group.ADDRESS, "this relay", b"x-forwarded-for* x-forwarded-proto* x-forwarded-host*", is_relays=True),
+    *_rows(HeaderGroup.ADDRESS, "this relay", b"x-forwarded-for* x-forwarded-proto* x-forwarded-host*", is_relays=True),
     *_rows(
-        Group.ADDRESS,
+        HeaderGroup.ADDRESS,
         "proxies in general",
         b"x-forwarded-port x-forwarded-server x-forwarded-scheme x-forwarded-by x-forwarded-ssl forwarded x-real-ip"
         b" x-client-ip x-cluster-client-ip x-original-host",
         is_relays=True,
     ),
     *_rows(
-        Group.ADDRESS,
+        HeaderGroup.ADDRESS,
         "proxies in general",
         b"*client-ip *clientip *connecting-ip *originating-ip *real-ip *remote-ip *user-ip *src-ip x-real-*"
         b" x-remote-addr x-remote-host x-remote-port x-forwarded x-forward-for forwarded-for forwarded-proto"
         b" front-end-https https x-https x-scheme x-url-scheme x-host x-http-host-override"
         b" x-original-forwarded-for x-proxyuser-ip",
     ),
-    *_rows(Group.ADDRESS, "Cloudflare, Akamai", b"cf-connecting-ip true-client-ip", is_relays=True),
-    *_rows(Group.ADDRESS, "Cloudflare", b"cf-connecting-* cf-pseudo-ipv4 cf-visitor"),
-    *_rows(Group.ADDRESS, "Fastly", b"fastly-ssl"),
-    *_rows(Group.ADDRESS, "Fly.io", b"fly-forwarded-*"),
-    *_rows(Group.ADDRESS, "Amazon CloudFront", b"cloudfront-viewer-address cloudfront-forwarded-proto"),
-    *_rows(Group.ADDRESS, "Azure", b"x-azure-socketip x-arr-ssl"),
-    *_rows(Group.ADDRESS, "Vercel, Netlify", b"x-vercel-forwarded-* x-vercel-proxied-* x-nf-client-connection-ip"),
-    *_rows(Group.ADDRESS, "WebLogic", b"wl-proxy-ssl"),
-    *_rows(Group.ADDRESS, "Envoy", b"x-envoy-external-address"),
-    *_rows(Group.IDENTITY, "this relay", b"x-tunnel-*", is_relays=True),
-    *_rows(Group.IDENTITY, "ngrok", b"ngrok-auth-*", is_relays=True),
-    *_rows(Group.IDENTITY, "oauth2-proxy, Traefik", b"x-forwarded-* x-auth-request-*", is_relays=True),
+    *_rows(HeaderGroup.ADDRESS, "Cloudflare, Akamai", b"cf-connecting-ip true-client-ip", is_relays=True),
+    *_rows(HeaderGroup.ADDRESS, "Cloudflare", b"cf-connecting-* cf-pseudo-ipv4 cf-visitor"),
+    *_rows(HeaderGroup.ADDRESS, "Fastly", b"fastly-ssl"),
+    *_rows(HeaderGroup.ADDRESS, "Fly.io", b"fly-forwarded-*"),
+    *_rows(HeaderGroup.ADDRESS, "Amazon CloudFront", b"cloudfront-viewer-address cloudfront-forwarded-proto"),
+    *_rows(HeaderGroup.ADDRESS, "Azure", b"x-azure-socketip x-arr-ssl"),
     *_rows(
-        Group.IDENTITY,
+        HeaderGroup.ADDRESS, "Vercel, Netlify", b"x-vercel-forwarded-* x-vercel-proxied-* x-nf-client-connection-ip"
+    ),
+    *_rows(HeaderGroup.ADDRESS, "WebLogic", b"wl-proxy-ssl"),
+    *_rows(HeaderGroup.ADDRESS, "Envoy", b"x-envoy-external-address"),
+    *_rows(HeaderGroup.IDENTITY, "this relay", b"x-tunnel-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "ngrok", b"ngrok-auth-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "oauth2-proxy, Traefik", b"x-forwarded-* x-auth-request-*", is_relays=True),
+    *_rows(
+        HeaderGroup.IDENTITY,
         "Authelia, Apache",
         b"remote-user remote-name remote-email remote-groups x-remote-*",
         is_relays=True,
     ),
-    *_rows(Group.IDENTITY, "Authelia, CGI", b"remote-*"),
-    *_rows(Group.IDENTITY, "Cloudflare Access", b"cf-access-*", is_relays=True),
-    *_rows(Group.IDENTITY, "authentik", b"x-authentik-*", is_relays=True),
-    *_rows(Group.IDENTITY, "Pomerium", b"x-pomerium-*", is_relays=True),
-    *_rows(Group.IDENTITY, "Grafana, Gitea and others behind a proxy", b"x-webauth-*", is_relays=True),
-    *_rows(Group.IDENTITY, "AWS load balancers", b"x-amzn-oidc-*", is_relays=True),
-    *_rows(Group.IDENTITY, "AWS load balancers", b"x-amzn-mtls-*"),
-    *_rows(Group.IDENTITY, "Google Identity-Aware Proxy", b"x-goog-authenticated-* x-goog-iap-*", is_relays=True),
-    *_rows(Group.IDENTITY, "Google App Engine, API Gateway", b"x-appengine-* x-apigateway-api-userinfo"),
-    *_rows(Group.IDENTITY, "Google Cloud Endpoints", b"x-endpoint-api-userinfo"),
-    *_rows(Group.IDENTITY, "Azure App Service", b"x-ms-client-principal*", is_relays=True),
-    *_rows(Group.IDENTITY, "Azure App Service, Front Door", b"x-ms-token-* x-arr-clientcert x-azure-fdid"),
-    *_rows(Group.IDENTITY, "Tailscale", b"tailscale-*"),
-    *_rows(Group.IDENTITY, "home-made single sign-on", b"x-sso-user x-proxy-user"),
-    *_rows(Group.IDENTITY, "Vouch", b"x-vouch-*"),
-    *_rows(Group.IDENTITY, "Teleport", b"teleport-jwt-assertion"),
+    *_rows(HeaderGroup.IDENTITY, "Authelia, CGI", b"remote-*"),
+    *_rows(HeaderGroup.IDENTITY, "Cloudflare Access", b"cf-access-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "authentik", b"x-authentik-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "Pomerium", b"x-pomerium-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "Grafana, Gitea and others behind a proxy", b"x-webauth-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "AWS load balancers", b"x-amzn-oidc-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "AWS load balancers", b"x-amzn-mtls-*"),
+    *_rows(HeaderGroup.IDENTITY, "Google Identity-Aware Proxy", b"x-goog-authenticated-* x-goog-iap-*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "Google App Engine, API Gateway", b"x-appengine-* x-apigateway-api-userinfo"),
+    *_rows(HeaderGroup.IDENTITY, "Google Cloud Endpoints", b"x-endpoint-api-userinfo"),
+    *_rows(HeaderGroup.IDENTITY, "Azure App Service", b"x-ms-client-principal*", is_relays=True),
+    *_rows(HeaderGroup.IDENTITY, "Azure App Service, Front Door", b"x-ms-token-* x-arr-clientcert x-azure-fdid"),
+    *_rows(HeaderGroup.IDENTITY, "Tailscale", b"tailscale-*"),
+    *_rows(HeaderGroup.IDENTITY, "home-made single sign-on", b"x-sso-user x-proxy-user"),
+    *_rows(HeaderGroup.IDENTITY, "Vouch", b"x-vouch-*"),
+    *_rows(HeaderGroup.IDENTITY, "Teleport", b"teleport-jwt-assertion"),
     *_rows(
-        Group.IDENTITY,
+        HeaderGroup.IDENTITY,
         "Kong, APISIX",
         b"x-consumer-* x-credential-* x-authenticated-* x-anonymous-consumer x-userinfo",
     ),
-    *_rows(Group.IDENTITY, "WSO2", b"x-jwt-assertion"),
+    *_rows(HeaderGroup.IDENTITY, "WSO2", b"x-jwt-assertion"),
     *_rows(
-        Group.IDENTITY,
+        HeaderGroup.IDENTITY,
         "Louketo (Keycloak Gatekeeper)",
         b"x-auth-userid x-auth-username x-auth-subject x-auth-email x-auth-groups x-auth-roles",
     ),
-    *_rows(Group.IDENTITY, "mod_auth_openidc, mod_auth_mellon, Shibboleth", b"oidc-* mellon-* shib-*"),
+    *_rows(HeaderGroup.IDENTITY, "mod_auth_openidc, mod_auth_mellon, Shibboleth", b"oidc-* mellon-* shib-*"),
     *_rows(
-        Group.IDENTITY, "SiteMinder, WebSEAL", b"sm-user sm-userdn smuser iv-user iv-groups iv-creds iv-remote-address"
+        HeaderGroup.IDENTITY,
+        "SiteMinder, WebSEAL",
+        b"sm-user sm-userdn smuser iv-user iv-groups iv-creds iv-remote-address",
     ),
-    *_rows(Group.IDENTITY, "Oracle and WebLogic", b"oam-remote-user proxy-remote-user wl-proxy-client-cert"),
-    *_rows(Group.IDENTITY, "Apache NiFi", b"x-proxiedentitieschain"),
+    *_rows(HeaderGroup.IDENTITY, "Oracle and WebLogic", b"oam-remote-user proxy-remote-user wl-proxy-client-cert"),
+    *_rows(HeaderGroup.IDENTITY, "Apache NiFi", b"x-proxiedentitieschain"),
     *_rows(
-        Group.IDENTITY,
+        HeaderGroup.IDENTITY,
         "proxies that check client certificates (RFC 9440)",
         b"client-cert* ssl-client-* x-ssl-* x-tls-client-* x-client-cert* x-client-verify* x-client-dn x-client-s-dn",
     ),
     *_rows(
-        Group.TARGET,
+        HeaderGroup.TARGET,
         "IIS, nginx, Symfony",
         b"x-original-url x-original-uri x-original-method x-rewrite-url",
         is_relays=True,
     ),
     *_rows(
-        Group.TARGET,
+        HeaderGroup.TARGET,
         "clients that cannot send every method",
         b"x-http-method x-http-method-override x-method-override",
         is_relays=True,
     ),
-    *_rows(Group.TARGET, "proxies that take a prefix off the path", b"x-original-* x-script-name x-ingress-path"),
-    *_rows(Group.TARGET, "Envoy", b"x-envoy-*"),
-    *_rows(Group.TARGET, "Next.js, to itself", b"x-middleware-subrequest*"),
-    *_rows(Group.TARGET, "nginx, to Rack", b"x-sendfile-type x-accel-mapping"),
-    *_rows(Group.TARGET, "attackers: CGI makes `HTTP_PROXY` of it", b"proxy"),
+    *_rows(HeaderGroup.TARGET, "proxies that take a prefix off the path", b"x-original-* x-script-name x-ingress-path"),
+    *_rows(HeaderGroup.TARGET, "Envoy", b"x-envoy-*"),
+    *_rows(HeaderGroup.TARGET, "Next.js, to itself", b"x-middleware-subrequest*"),
+    *_rows(HeaderGroup.TARGET, "nginx, to Rack", b"x-sendfile-type x-accel-mapping"),
+    *_rows(HeaderGroup.TARGET, "attackers: CGI makes `HTTP_PROXY` of it", b"proxy"),
 )
 """Every field of this kind that the relay knows. Other names are the app's: a visitor may send them."""
 
@@ -160,7 +164,7 @@ class _Patterns:
 
 _SPOOFABLE = _Patterns(BELIEVED)
 _RELAYS = _Patterns(row for row in BELIEVED if row.is_relays)
-_ADDRESS = _Patterns(row for row in BELIEVED if row.group is Group.ADDRESS)
+_ADDRESS = _Patterns(row for row in BELIEVED if row.group is HeaderGroup.ADDRESS)
 
 _FOR_FRONT_SERVERS = frozenset(
     {

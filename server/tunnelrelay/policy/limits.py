@@ -32,7 +32,7 @@ BOUNDS = (
 )
 
 
-class Bucket:
+class TokenBucket:
     """A budget that fills by itself, up to `burst`.
 
     Args:
@@ -71,13 +71,13 @@ class Buckets:
     """A bucket for each key.
 
     Args:
-        burst, per_second: See `Bucket`.
+        burst, per_second: See `TokenBucket`.
     """
 
     def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
         self._burst = burst
         self._per_second = per_second
-        self._buckets = Recent[str, Bucket](max_keys)
+        self._buckets = Recent[str, TokenBucket](max_keys)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -89,7 +89,7 @@ class Buckets:
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
         """Takes `count` from the key's bucket, or nothing. Returns 0, or in how many seconds there are as many."""
-        self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self._burst, self._per_second)
+        self._buckets[key] = bucket = self._buckets.get(key) or TokenBucket(self._burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 

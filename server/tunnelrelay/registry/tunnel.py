@@ -15,7 +15,7 @@ MAX_WEIGHT = 100
 """The range of weights, 1 to this: ngrok's, and far more than anybody's machines differ."""
 
 
-class Carrier(Protocol):
+class TunnelLink(Protocol):
     """What the ingress needs of a link (`tunnelctl.link.link.Link` is one)."""
 
     @property
@@ -95,7 +95,7 @@ class Tunnel:
     """
 
     id: str
-    link: Carrier
+    link: TunnelLink
     number: int
     owner: str
     agent: str

@@ -16,7 +16,7 @@ import msgspec
 from tunnelrelay.agents.authtokens import MAX_OWNER_LENGTH, owner_problem
 from tunnelrelay.ids import new_id
 from tunnelrelay.oidc.login.cookies import CookieJar
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.oidc.sessions.sessions import ProviderAway, Sessions
 from tunnelrelay.policy.rules import Claims, Connection, claim_texts, groups_of, verified_email
 from tunnelrelay.services.actor import Actor
@@ -98,7 +98,7 @@ class AdminOidc:
         user = await self.user_of(session)
         return None if user is None else actor_of(user, via=VIA, peer=peer, request_id=request_id)
 
-    async def user_of(self, session: Session) -> UserRow | None:
+    async def user_of(self, session: VisitorSession) -> UserRow | None:
         """The user behind a session, made at the first sign-in; None when role or operator says no."""
         claims = msgspec.json.decode(session.claims)
         role = self.roles.role_of(claims)

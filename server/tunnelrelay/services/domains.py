@@ -10,7 +10,7 @@ from dataclasses import replace
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import label_problem
 from tunnelrelay.agents.host_names import is_random, random_label
-from tunnelrelay.agents.name_claims import NameKeeper
+from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
@@ -49,7 +49,7 @@ class Domains(Resource[DomainRow, DomainRow]):
         deleted="domain.released",
     )
 
-    def __init__(self, base: ServiceBase, names: NameKeeper) -> None:
+    def __init__(self, base: ServiceBase, names: NameClaims) -> None:
         super().__init__(base, _Reserved(base, names), as_it_is)
         self.names = names
 
@@ -136,7 +136,7 @@ class _Reserved(StoredRows[DomainRow]):
     The agent that serves it at the moment goes on, and keeps it as an agent's name.
     """
 
-    def __init__(self, base: ServiceBase, names: NameKeeper) -> None:
+    def __init__(self, base: ServiceBase, names: NameClaims) -> None:
         super().__init__(base.store.domains, base.clock)
         self._names = names
 

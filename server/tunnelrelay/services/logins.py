@@ -12,7 +12,7 @@ from typing import Any
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import missing
 from tunnelrelay.services.service_base import ServiceBase, page_size
-from tunnelrelay.store.base import SignedIn, Whose
+from tunnelrelay.store.base import SessionHolder, Whose
 
 AREA = "sessions"
 WHAT = "login"
@@ -150,7 +150,7 @@ class Logins:
         """Those of the logins meant that are not over and that the actor may know of."""
         return Whose(live_at=self.ground.clock(), owner=actor.only_owner, **which)
 
-    async def _of_handle(self, actor: Actor, login_id: str) -> SignedIn | None:
+    async def _of_handle(self, actor: Actor, login_id: str) -> SessionHolder | None:
         """The login with this handle; None when there is none, or more than one."""
         if not _HANDLE.fullmatch(login_id):
             return None
@@ -158,19 +158,19 @@ class Logins:
         found = await self.ground.store.sessions(whose, limit=2)
         return found[0] if len(found) == 1 else None
 
-    async def _known(self, actor: Actor, login_id: str) -> SignedIn:
+    async def _known(self, actor: Actor, login_id: str) -> SessionHolder:
         found = await self._of_handle(actor, login_id)
         if found is None:
             raise missing(WHAT)
         return found
 
 
-def handle(row: SignedIn) -> str:
+def handle(row: SessionHolder) -> str:
     """What names a login to people."""
     return row.key.hex()[:HANDLE_LENGTH]
 
 
-def _view(row: SignedIn) -> LoginView:
+def _view(row: SessionHolder) -> LoginView:
     return LoginView(
         id=handle(row),
         host=row.host,

@@ -54,7 +54,7 @@ NOT_TOLD = frozenset({"metadata"})
 too, and nothing in a text says that it is one."""
 
 
-class Owned(Protocol):
+class HasOwner(Protocol):
     """Anything that belongs to an owner."""
 
     @property
@@ -62,7 +62,7 @@ class Owned(Protocol):
         """Whose it is."""
 
 
-O = TypeVar("O", bound=Owned)  # noqa: E741
+O = TypeVar("O", bound=HasOwner)  # noqa: E741
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.sessions.access_tokens import Program
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.policy.decision_reason import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.services.actor import Access, Actor
@@ -80,7 +80,7 @@ class TrafficRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TrafficFigures:
     """Figures now and over time.
 
     Attributes:
@@ -156,7 +156,7 @@ class Traffic:
         self._ground.authorize(actor, "traffic", Access.READ)
         return len({seen.exchange.user for seen in self._log.recent(actor.only_owner) if seen.session is not None})
 
-    def series(self, actor: Actor, host: str | None = None) -> Shown:
+    def series(self, actor: Actor, host: str | None = None) -> TrafficFigures:
         """The figures of a host, or of everything the actor may see."""
         self._ground.authorize(actor, "traffic", Access.READ)
         self._log.digest()
@@ -166,7 +166,7 @@ class Traffic:
         else:
             found = self._log.all if owner is None else self._log.owners.find(owner, owner)
         series, now = found or Series(), self._ground.clock()
-        return Shown(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
+        return TrafficFigures(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
         """The last minute of every host that was asked for anything in the last ten."""
@@ -272,7 +272,7 @@ def _rule(seen: Seen) -> str:
     if seen.login:
         return "signed in" if seen.login == "ok" else not_admitted(seen.login)
     match seen.session:
-        case Session() as session if policy is not None:
+        case VisitorSession() as session if policy is not None:
             return let_in_person(policy, msgspec.json.decode(session.claims))
         case Program() as program if policy is not None:
             return let_in_program(policy, program.identity.issuer)

@@ -103,7 +103,7 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedIn:
+class SessionHolder:
     """Whose a session is, without what is sealed in it: of a hundred thousand, that would be gigabytes."""
 
     key: bytes
@@ -231,8 +231,8 @@ class SessionStore(Protocol):
         """The session, whether expired or not (the caller holds the clock), or None."""
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
-    ) -> list[SignedIn]:
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+    ) -> list[SessionHolder]:
         """The sessions meant, or all of them, the most recently used first.
 
         Args:
@@ -248,7 +248,7 @@ class SessionStore(Protocol):
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
         """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
         """End the sessions meant as `end_sessions` does; return who was signed in."""
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:

@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Row, Select, and_, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, SignedIn, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, SessionHolder, SessionRow, Whose
 from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.schema import domains, edges, ended, names, sessions, used
 from tunnelrelay.store.texts import fitted
 
 KEY_BYTES = 32
 _COLUMNS = SessionRow.__slots__
-_OF_PEOPLE = [sessions.c[name] for name in SignedIn.__slots__]
+_OF_PEOPLE = [sessions.c[name] for name in SessionHolder.__slots__]
 
 
 class SessionPart(Part):
@@ -39,8 +39,8 @@ class SessionPart(Part):
         return None if row is None else SessionRow(**row._mapping)
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SignedIn | None = None
-    ) -> list[SignedIn]:
+        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+    ) -> list[SessionHolder]:
         """See `Store.sessions`."""
         query = select(*_OF_PEOPLE).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
         if after is not None:
@@ -51,7 +51,7 @@ class SessionPart(Part):
                 return []
             query = query.where(meant)
         async with self._begin() as connection:
-            return [SignedIn(**row._mapping) for row in await connection.execute(query)]
+            return [SessionHolder(**row._mapping) for row in await connection.execute(query)]
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
         """See `Store.connections`."""
@@ -74,11 +74,11 @@ class SessionPart(Part):
             return []
         return [row.key for row in await self._end(meant, at, [sessions.c.key])]
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SignedIn]:
+    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
         """See `Store.revoke_sessions`."""
         if (meant := _meant(whose)) is None:
             return []
-        return [SignedIn(**row._mapping) for row in await self._end(meant, at, _OF_PEOPLE)]
+        return [SessionHolder(**row._mapping) for row in await self._end(meant, at, _OF_PEOPLE)]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""

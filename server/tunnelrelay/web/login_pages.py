@@ -14,9 +14,9 @@ from tunnelrelay.address import HOST_CALLBACK_PATH, PublicAddress, callback_path
 from tunnelrelay.model import Identity
 from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints
 from tunnelrelay.oidc.login.login import HANDOFF_PATH, Login
-from tunnelrelay.oidc.login.outcomes import Ended, Outcome, redirect
+from tunnelrelay.oidc.login.outcomes import LoginEnd, Outcome, redirect
 from tunnelrelay.oidc.login.third_party_login import LOGIN_PATH, host_named, passed_on, read_initiation
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
 from tunnelrelay.web.request_parsing import Params, field_values, form_params, inside_of, query_params
 from tunnelrelay.web.responses import error, refusal_of_fetch, response
@@ -121,7 +121,7 @@ class LoginPages:
             return error("form_refused", request)
         return self._counted(asking, await self.login.switch(asking, form))
 
-    def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> Asking | Response:
+    def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> VisitorRequest | Response:
         """Who asks, or the answer for what is no page being opened at an endpoint with a login."""
         inside = inside_of(request.scope)
         connection = self.endpoints.connection_of(inside.host)
@@ -130,7 +130,7 @@ class LoginPages:
         refusal = refusal_of_fetch(request, methods)
         if refusal:
             return error(refusal, request)
-        return Asking(
+        return VisitorRequest(
             host=inside.host,
             connection=connection,
             cookie_values=field_values(request.scope, b"cookie"),
@@ -138,7 +138,7 @@ class LoginPages:
             peer=inside.peer,
         )
 
-    def _counted(self, asking: Asking, ended: Ended) -> Response:
+    def _counted(self, asking: VisitorRequest, ended: LoginEnd) -> Response:
         self.count_login(ended.outcome)
         if ended.who is not None:
             self.tell_who(asking.request_id, ended.who, ended.refusal)

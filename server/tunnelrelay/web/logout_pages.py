@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from tunnelrelay.address import callback_path
 from tunnelrelay.oidc.login.callback import Endpoints
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.logout.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.logout.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
 from tunnelrelay.web.request_parsing import field_values, form_params, inside_of, query_params
@@ -58,7 +58,7 @@ class LogoutPages:
         connection = self.endpoints.connection_of(inside.host)
         if connection is None:
             return error("page_not_found", request)
-        asking = Asking(
+        asking = VisitorRequest(
             host=inside.host,
             connection=connection,
             cookie_values=field_values(request.scope, b"cookie"),

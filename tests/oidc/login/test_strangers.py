@@ -15,7 +15,7 @@ from tests.support.raw_http import Response, fetch
 from tests.support.world import World, WorldTunnel, world
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.agents import authtokens
-from tunnelrelay.config.values import PublicUrl
+from tunnelrelay.config.values import PublicOrigin
 from tunnelrelay.policy.rules import Connection
 
 PAGE = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "text/html")]
@@ -69,7 +69,7 @@ class Town:
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
     """A running relay whose calls to providers go to those of the town."""
     honest, hostile = (LyingProvider(issuer, clock=time.time) for issuer in (ISSUER, MALLORYS))
-    public = {"domain": "tun.example", "public_url": PublicUrl("https", "tun.example", 443)}
+    public = {"domain": "tun.example", "public_url": PublicOrigin("https", "tun.example", 443)}
     async with world(tmp_path / "data", Network(honest, hostile), **public, multi_tenant=True) as w:
         yield Town(w, honest, hostile)
 

@@ -10,14 +10,14 @@ from tests.oidc.world import APP, ISSUER, PEER, Browser, World, code_of, connect
 from tests.pages.reading import PageRead
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.model import Reply
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.logout.logout import EVERYWHERE
 from tunnelrelay.store.base import StoreError
 
 
-def asking(browser: Browser) -> Asking:
+def asking(browser: Browser) -> VisitorRequest:
     connection = browser.world.endpoints[APP]
-    return Asking(host=APP, connection=connection, cookie_values=browser.cookies(), request_id="r", peer=PEER)
+    return VisitorRequest(host=APP, connection=connection, cookie_values=browser.cookies(), request_id="r", peer=PEER)
 
 
 async def ask(browser: Browser) -> Reply:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.oidc.world import ISSUER, Gate, World, connection
-from tunnelrelay.oidc.providers.prefetch import MAX_RUNNING, MAX_WAITING, WarmUps
+from tunnelrelay.oidc.providers.prefetch import MAX_RUNNING, MAX_WAITING, Prefetch
 from tunnelrelay.policy.rules import Connection
 
 HUNG = "/hung/.well-known/openid-configuration"
@@ -18,7 +18,7 @@ class Warmed:
         self.world = World()
         self.hung = self.world.provider.gates[HUNG] = Gate()
         self.tasks: list[asyncio.Task[None]] = []
-        self.warm_ups = WarmUps(self.world.providers, is_bound=is_bound, spawn=self._spawn)
+        self.warm_ups = Prefetch(self.world.providers, is_bound=is_bound, spawn=self._spawn)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.ensure_future(work))

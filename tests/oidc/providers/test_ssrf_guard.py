@@ -18,8 +18,8 @@ from tests.support.certificates import Authority
 from tests.support.every import every
 from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.oidc.providers.fetch import Fetcher
-from tunnelrelay.oidc.providers.provider import Providers
-from tunnelrelay.oidc.providers.ssrf_guard import LOOPBACK, GuardedTransport, GuardRules, Refused, provider_tls
+from tunnelrelay.oidc.providers.provider import ProviderClient
+from tunnelrelay.oidc.providers.ssrf_guard import LOOPBACK, CallRefused, GuardedTransport, GuardRules, provider_tls
 
 STRANGERS = replace(TUN_EXAMPLE, is_multi_tenant=True)
 PUBLIC = "93.184.216.34"
@@ -83,7 +83,7 @@ async def test_a_public_address_is_dialled_by_number() -> None:
     ])  # fmt: skip
 async def test_row_131_an_inner_address_is_refused_at_dial(address: str) -> None:
     dials = Dials()
-    with pytest.raises(Refused):
+    with pytest.raises(CallRefused):
         await call("https://op.example/", address, dials=dials)
     assert dials.dialled == []
 
@@ -91,7 +91,7 @@ async def test_row_131_an_inner_address_is_refused_at_dial(address: str) -> None
 @pytest.mark.parametrize("answers", [(PUBLIC, "127.0.0.1"), ("127.0.0.1", PUBLIC), (PUBLIC, "::1"), ("::1",), ()])
 async def test_row_132_one_inner_answer_poisons_all(answers: tuple[str, ...]) -> None:
     dials = Dials()
-    with pytest.raises(Refused):
+    with pytest.raises(CallRefused):
         await call("https://op.example/", *answers, dials=dials)
     assert dials.dialled == []
 
@@ -120,7 +120,7 @@ async def test_row_132_a_name_is_resolved_once_and_what_was_checked_is_dialled()
     ])  # fmt: skip
 async def test_rows_131_133_136_an_address_of_the_wrong_form_is_refused_before_resolving(url: str) -> None:
     dials = Dials()
-    with pytest.raises((Refused, httpx.InvalidURL, httpx.UnsupportedProtocol)):
+    with pytest.raises((CallRefused, httpx.InvalidURL, httpx.UnsupportedProtocol)):
         await call(url, PUBLIC, dials=dials)
     assert dials.dialled == []
 
@@ -147,7 +147,7 @@ async def test_on_domain_localhost_loopback_and_plain_http_are_fine_and_nothing_
         ("http://10.0.0.1/", "10.0.0.1"),
         ("http://app.localhost:8080/", "127.0.0.1"),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(CallRefused):
             await call(url, address, rules=LOCAL_RULES)
 
 
@@ -176,7 +176,7 @@ async def test_row_133_a_public_providers_document_leads_nowhere_inside(member: 
 
     # http, so that the fake network needs no certificate.
     transport = GuardedTransport(GuardRules(allow_http=True, ports=None), connect=dials, resolve=resolve)
-    providers = Providers(fetcher=Fetcher(transport), clock=lambda: 1.0, allow_http=True)
+    providers = ProviderClient(fetcher=Fetcher(transport), clock=lambda: 1.0, allow_http=True)
     owners = connection(issuer="http://op.example")
     metadata = await providers.metadata(owners)
     address = getattr(metadata, member)
@@ -221,7 +221,7 @@ async def test_a_name_is_looked_up_on_its_owners_account() -> None:
     fetcher = Fetcher(GuardedTransport(PUBLIC_RULES, connect=Dials(), resolve=resolve))
     for owner in ("ann", "eve"):
         with pytest.raises(ProviderError) as caught:
-            await Providers(fetcher=fetcher, clock=lambda: 1.0).metadata(
+            await ProviderClient(fetcher=fetcher, clock=lambda: 1.0).metadata(
                 connection(owner=owner, issuer="https://op.example")
             )
         assert "cannot be resolved" in caught.value.detail
@@ -297,7 +297,7 @@ async def test_row_133_an_endpoint_elsewhere_is_not_called_at_the_issuers_port(u
 
 async def test_a_refused_port_is_told_to_the_owner_by_the_check() -> None:
     transport = GuardedTransport(GuardRules.of_relay(STRANGERS, ()), connect=Dials())
-    providers = Providers(fetcher=Fetcher(transport), clock=lambda: 1.0)
+    providers = ProviderClient(fetcher=Fetcher(transport), clock=lambda: 1.0)
     (problem,) = await providers.check(connection(issuer="https://op.example:9443"))
     assert "port 9443" in problem
     assert "--issuer-port 9443" in problem

@@ -31,13 +31,13 @@ from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.providers.fetch import Fetcher
 from tunnelrelay.oidc.providers.known_providers import KEYS_AGAIN_SECONDS
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.sessions import access_tokens as bearer_module
 from tunnelrelay.oidc.sessions.access_tokens import (
     BURST_REFUSED,
     CHECKED_SECONDS,
     REFUSED_PER_SECOND,
-    Bearers,
+    AccessTokens,
     Program,
     TokenRefused,
 )
@@ -72,9 +72,9 @@ class Relay:
         self.monotonic = Clock()
         self.provider = LyingProvider(clock=self.clock)
         self.audit = Audit(clock=self.clock)
-        self.bearers = Bearers(
+        self.bearers = AccessTokens(
             address=TUN_EXAMPLE,
-            providers=Providers(fetcher=Fetcher(self.provider, total_seconds=0.5), clock=self.clock),
+            providers=ProviderClient(fetcher=Fetcher(self.provider, total_seconds=0.5), clock=self.clock),
             signer=SIGNER,
             clock=self.clock,
             monotonic=self.monotonic,

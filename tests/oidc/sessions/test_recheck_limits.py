@@ -20,7 +20,7 @@ from tests.support.memory_store import MemoryStore
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.oidc.providers.known_providers import MAX_CALLS, Busy
 from tunnelrelay.oidc.sessions.recheck import AWAY_SECONDS
-from tunnelrelay.oidc.sessions.session import Session
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.oidc.sessions.sessions import UNKNOWN, ProviderAway, SessionsAway
 from tunnelrelay.store.base import SessionRow, StoreError, Whose
 
@@ -136,7 +136,7 @@ async def test_while_the_store_is_away_known_sessions_go_on_and_are_rechecked_wh
     browser = await due(world)
     store.is_away = True
     for _ in range(RECHECK // 30):
-        assert isinstance(await found(world, browser), Session)
+        assert isinstance(await found(world, browser), VisitorSession)
         await world.rechecked()
         world.clock.now += 29
     assert world.provider.refreshes() == []
@@ -154,7 +154,7 @@ async def test_a_store_that_takes_no_writes_keeps_nobody_in_for_longer_than_clai
     store.is_full = True
     world.provider.families["rt0"] = "dead"
     for _ in range(RECHECK // 60):
-        assert isinstance(await found(world, browser), Session)
+        assert isinstance(await found(world, browser), VisitorSession)
         await world.rechecked()
         world.clock.now += 60
     assert await world.current(browser) is None

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import address, listing
 from tunnelrelay.dashboard.request_input import Asked, shows
-from tunnelrelay.dashboard.views.audit_event import Shown, row_of, shown
+from tunnelrelay.dashboard.views.audit_event import EventView, row_of, shown
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.services.audit_trail import MEANINGS
 
@@ -52,7 +52,7 @@ async def _list(asked: Asked) -> Response:
 
 async def _export(asked: Asked) -> Response:
     """The same events in a file, up to `MAX_EXPORTED`."""
-    found: list[Shown] = []
+    found: list[EventView] = []
     while len(found) < MAX_EXPORTED:
         events = await _events(asked, found[-1].id if found else None, EXPORT_PAGE)
         found += events
@@ -69,7 +69,7 @@ def table(rows: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
-async def _events(asked: Asked, before: int | None, limit: int) -> list[Shown]:
+async def _events(asked: Asked, before: int | None, limit: int) -> list[EventView]:
     services, filters = asked.deps.services, _filters(asked)
     lasting = next(seconds for key, _, seconds in SINCE if key == filters["since"])
     rows = await services.audit.page(

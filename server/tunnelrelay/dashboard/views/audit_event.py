@@ -31,7 +31,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class EventView:
     """An event for the page.
 
     Attributes:
@@ -68,7 +68,7 @@ class Shown:
     has: bool
 
 
-def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) -> Shown:
+def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) -> EventView:
     """An event as it is kept.
 
     Args:
@@ -81,7 +81,7 @@ def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) ->
     texts = {name: _text(name, value) for name, value in details.items()}
     called = before | after | {name: text for name, text in texts.items() if text}
     about = row.host or next((_text(name, called[name]) for name in NAMES if called.get(name)), "")
-    return Shown(
+    return EventView(
         id=row.id,
         at=row.at,
         kind=row.kind,
@@ -105,7 +105,7 @@ def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) ->
     )
 
 
-def row_of(event: Shown) -> tuple[str, ...]:
+def row_of(event: EventView) -> tuple[str, ...]:
     """The event's line in a file, as `audit.COLUMNS` has them."""
     said = dict(event.details)
     for change in event.changes:

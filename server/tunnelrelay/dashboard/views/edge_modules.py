@@ -22,7 +22,7 @@ MASK = "••••••••"
 """Stands in the form for a header's value, which is never shown; sent back, it keeps the value."""
 
 
-class Module:
+class ModuleForm:
     """One module with a form: `key` is its place below the edge's path, `name` how the service layer calls it."""
 
     key: str
@@ -46,52 +46,52 @@ class Module:
         return any(self.texts(edge).values())
 
 
-class Networks(Module):
+class NetworksForm(ModuleForm):
     """Where visitors may come from."""
 
     key, name, title = "ip-restriction", "ip_restriction", "IP restrictions"
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `Module`."""
+        """See `ModuleForm`."""
         policy = edge.settings.policy
         return {"cidr_allow": "\n".join(policy.cidr_allow), "cidr_deny": "\n".join(policy.cidr_deny)}
 
     def change(self, form: Form) -> tuple[Change, None]:
-        """See `Module`."""
+        """See `ModuleForm`."""
         allow, deny = form.words("cidr_allow"), form.words("cidr_deny")
         return policy_change(self.name, cidr_allow=allow, cidr_deny=deny), None
 
 
-class Headers(Module):
+class HeadersForm(ModuleForm):
     """Fields that are added and removed on the way to the app, or to visitors."""
 
     def __init__(self, key: str, name: str, title: str) -> None:
         self.key, self.name, self.title = key, name, title
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `Module`."""
+        """See `ModuleForm`."""
         edit: HeaderEdit = getattr(edge.settings.policy, self.name)
         added = "\n".join(f"{name}: {MASK}" for name, _ in edit.add)
         return {"add": added, "remove": "\n".join(edit.remove)}
 
     def change(self, form: Form) -> tuple[Change, None]:
-        """See `Module`."""
+        """See `ModuleForm`."""
         added = tuple(_field(line) for text in form.texts("add") for line in text.splitlines() if line.strip())
         edit = HeaderEdit(add=added, remove=form.words("remove"))
         return policy_change(self.name, **{self.name: edit}), None
 
 
-class Passwords(Module):
+class Passwords(ModuleForm):
     """Basic authentication. Passwords are written only."""
 
     key, name, title = "basic-auth", "basic_auth", "Basic authentication"
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `Module`."""
+        """See `ModuleForm`."""
         return {"users": ", ".join(edge.held.users)}
 
     def change(self, form: Form) -> tuple[Change, EdgeSecrets]:
-        """See `Module`."""
+        """See `ModuleForm`."""
         user, password = form.text("user"), form.secret("password")
         fields = {"user": "a user name without a colon"} if not user or ":" in user else {}
         if not password:
@@ -101,31 +101,31 @@ class Passwords(Module):
         return policy_change(self.name), EdgeSecrets(basic_auth=(f"{user}:{password}",))
 
     def removal(self) -> tuple[Change, EdgeSecrets]:
-        """See `Module`."""
+        """See `ModuleForm`."""
         return policy_change(self.name), EdgeSecrets(basic_auth=())
 
 
-class Stickiness(Module):
+class Stickiness(ModuleForm):
     """Whether a visitor stays with one tunnel."""
 
     key, name, title = "stickiness", "stickiness", "Sticky visitors"
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `Module`."""
+        """See `ModuleForm`."""
         return {"sticky": "1" if edge.settings.sticky else ""}
 
     def change(self, form: Form) -> tuple[Change, None]:
-        """See `Module`."""
+        """See `ModuleForm`."""
         is_sticky = form.has("sticky")
         return lambda settings: msgspec.structs.replace(settings, sticky=is_sticky), None
 
 
 IN_THE_FORM = {"ip_restriction.allow": "cidr_allow", "ip_restriction.deny": "cidr_deny"}
 """Fields of problems that the form has under another name."""
-MODULES: tuple[Module, ...] = (
-    Networks(),
-    Headers("request-headers", "request_headers", "Request headers"),
-    Headers("response-headers", "response_headers", "Response headers"),
+MODULES: tuple[ModuleForm, ...] = (
+    NetworksForm(),
+    HeadersForm("request-headers", "request_headers", "Request headers"),
+    HeadersForm("response-headers", "response_headers", "Response headers"),
     Passwords(),
     Stickiness(),
 )
@@ -136,12 +136,12 @@ def routes(deps: Deps) -> list[Route]:
     return [route for module in MODULES for route in _routes_of(module)]
 
 
-def _routes_of(module: Module) -> list[Route]:
+def _routes_of(module: ModuleForm) -> list[Route]:
     path = f"{PATH}/{module.key}"
     return [shows(path, _showing(module)), does(path, _saving(module)), does(f"{path}/remove", _removing(module))]
 
 
-def _showing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+def _showing(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
     async def show(asked: Asked) -> Response:
         edge = await edge_of(asked)
         return _page(asked, module, edge, module.texts(edge))
@@ -149,7 +149,7 @@ def _showing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
     return show
 
 
-def _saving(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+def _saving(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
     async def save(asked: Asked) -> Response:
         edge = await edge_of(asked)
         try:
@@ -163,7 +163,7 @@ def _saving(module: Module) -> Callable[[Asked], Awaitable[Response]]:
     return save
 
 
-def _removing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
+def _removing(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
     async def remove(asked: Asked) -> Response:
         change, secrets = module.removal()
         await asked.deps.services.edges.set_policy(asked.actor, asked.named("id"), change, secrets)
@@ -172,7 +172,7 @@ def _removing(module: Module) -> Callable[[Asked], Awaitable[Response]]:
     return remove
 
 
-def _page(asked: Asked, module: Module, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
+def _page(asked: Asked, module: ModuleForm, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
     fields = error.fields if error else {}
     errors = {IN_THE_FORM.get(name, name.removeprefix(f"{module.name}.")): text for name, text in fields.items()}
     places = {*texts, "user", "password"} if module.name == "basic_auth" else set(texts)

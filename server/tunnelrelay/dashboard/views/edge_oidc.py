@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
-from tunnelrelay.dashboard.views.oidc_form import Typed
+from tunnelrelay.dashboard.views.oidc_form import TypedLogin
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
@@ -33,7 +33,7 @@ def routes(deps: Deps) -> list[Route]:
 async def _show(asked: Asked) -> Response:
     edge = await edge_of(asked)
     kept = edge.settings.policy.oidc
-    return await _page(asked, edge, Typed(oidc=kept or oidc_form.EMPTY, texts=oidc_form.shown(kept)))
+    return await _page(asked, edge, TypedLogin(oidc=kept or oidc_form.EMPTY, texts=oidc_form.shown(kept)))
 
 
 async def _save(asked: Asked) -> Response:
@@ -91,7 +91,7 @@ async def _remove(asked: Asked) -> Response:
 async def _page(
     asked: Asked,
     edge: EdgeView,
-    typed: Typed,
+    typed: TypedLogin,
     *,
     error: ManageError | None = None,
     findings: list[Finding] | None = None,

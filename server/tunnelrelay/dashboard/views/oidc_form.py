@@ -36,7 +36,7 @@ SHOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class TypedLogin:
     """What a user has typed.
 
     Attributes:
@@ -71,7 +71,7 @@ def shown(oidc: OidcSpec | None) -> dict[str, str]:
     }
 
 
-def typed(form: Form, kept: OidcSpec | None) -> Typed:
+def typed(form: Form, kept: OidcSpec | None) -> TypedLogin:
     """What a form has sent.
 
     Args:
@@ -105,7 +105,7 @@ def typed(form: Form, kept: OidcSpec | None) -> Typed:
             email_verified=texts["email_verified"] or EMPTY.email_verified,
             **rules,
         )
-    return Typed(oidc=oidc, texts=texts, errors=errors)
+    return TypedLogin(oidc=oidc, texts=texts, errors=errors)
 
 
 def _seconds(text: str, name: str, errors: dict[str, str]) -> int:

@@ -17,7 +17,7 @@ SHOWN = frozenset({"name", "description", "issuer", "client_id", "client_secret"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class TypedProvider:
     """What a user has typed.
 
     Attributes:
@@ -30,7 +30,7 @@ class Typed:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def shown(provider: ProviderView | None) -> Typed:
+def shown(provider: ProviderView | None) -> TypedProvider:
     """The form of a provider that is kept, or of none yet."""
     settings = provider.settings if provider else EMPTY
     texts = {
@@ -45,10 +45,10 @@ def shown(provider: ProviderView | None) -> Typed:
         "callback": settings.callback,
         "request_params": "\n".join(f"{name}={value}" for name, value in settings.request_params),
     }
-    return Typed(settings=settings, texts=texts)
+    return TypedProvider(settings=settings, texts=texts)
 
 
-def typed(form: Form) -> Typed:
+def typed(form: Form) -> TypedProvider:
     """What a form has sent."""
     errors: dict[str, str] = {}
     texts = {name: form.text(name) for name in shown(None).texts}
@@ -61,7 +61,7 @@ def typed(form: Form) -> Typed:
         callback=texts["callback"] or EMPTY.callback,
         request_params=_pairs(texts["request_params"], errors),
     )
-    return Typed(settings=settings, texts=texts, errors=errors)
+    return TypedProvider(settings=settings, texts=texts, errors=errors)
 
 
 def _pairs(text: str, errors: dict[str, str]) -> tuple[tuple[str, str], ...]:

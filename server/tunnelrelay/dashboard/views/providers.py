@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.dashboard.views.for_admins import for_admins
-from tunnelrelay.dashboard.views.provider_form import Typed
+from tunnelrelay.dashboard.views.provider_form import TypedProvider
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 from tunnelrelay.services.provider_tests import FailedTest
@@ -130,7 +130,7 @@ async def _delete(asked: Asked) -> Response:
     return asked.go("/providers", said="deleted")
 
 
-async def _failed(asked: Asked, typed: Typed, provider: ProviderView | None) -> FailedTest | None:
+async def _failed(asked: Asked, typed: TypedProvider, provider: ProviderView | None) -> FailedTest | None:
     """The last test of what the form says, when it failed a moment ago."""
     secret, provider_id = asked.form.secret("client_secret"), provider.id if provider else None
     return await asked.deps.services.providers.failed_test(asked.actor, typed.settings, secret, provider_id)
@@ -153,7 +153,7 @@ async def _provider(asked: Asked) -> ProviderView:
 async def _page(
     asked: Asked,
     provider: ProviderView | None,
-    typed: Typed,
+    typed: TypedProvider,
     *,
     error: ManageError | None = None,
     findings: list[Finding] | None = None,

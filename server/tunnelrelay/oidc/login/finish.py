@@ -22,7 +22,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.login.callback import Endpoints
 from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.oidc.login.declined import classify, is_expired_tab
-from tunnelrelay.oidc.login.outcomes import Ended, declined, not_admitted, provider_failed, redirect
+from tunnelrelay.oidc.login.outcomes import LoginEnd, declined, not_admitted, provider_failed, redirect
 from tunnelrelay.oidc.login.query import Params
 from tunnelrelay.oidc.login.return_path import return_url
 from tunnelrelay.oidc.login.sealed_state import (
@@ -35,8 +35,8 @@ from tunnelrelay.oidc.login.sealed_state import (
     seal_blob,
 )
 from tunnelrelay.oidc.login.start import Starter, Wish
-from tunnelrelay.oidc.login.visitor_request import Asking
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.token_request import claims_to_keep
 from tunnelrelay.oidc.sessions.session import Grant, grant_of
 from tunnelrelay.oidc.sessions.sessions import Sessions
@@ -44,7 +44,7 @@ from tunnelrelay.oidc.tokens.claims import normalised
 from tunnelrelay.oidc.tokens.id_token import SignInTooOld, SignInTooWeak, TokenInvalid
 from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.pages import login as pages
-from tunnelrelay.pages.page import Form
+from tunnelrelay.pages.page import FormButton
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Claims
 from tunnelrelay.store.base import MarkStore, StoreError
@@ -61,7 +61,7 @@ USED_SECONDS = LOGIN_SECONDS + 300
 class _Arrival:
     """A hand-off that arrived with the cookie of the same login, so in the browser that began it."""
 
-    asking: Asking
+    asking: VisitorRequest
     handoff: Handoff
     transaction: Transaction
 
@@ -76,7 +76,7 @@ class Finisher:
         address: PublicAddress,
         ring: KeyRing,
         sessions: Sessions,
-        providers: Providers,
+        providers: ProviderClient,
         store: MarkStore,
         endpoints: Endpoints,
         clock: Callable[[], float],
@@ -92,16 +92,16 @@ class Finisher:
         self._clock = clock
         self._audit = audit
         self._jar = CookieJar(address.is_secure)
-        self._under_way: dict[str, asyncio.Future[Ended]] = {}
+        self._under_way: dict[str, asyncio.Future[LoginEnd]] = {}
 
-    async def finish(self, asking: Asking, params: Params) -> Ended:
+    async def finish(self, asking: VisitorRequest, params: Params) -> LoginEnd:
         """See `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
         # An old one too: a tab that was kept, or restored, still knows where its visitor wanted to go.
         handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
         return await self.arrive(asking, handoff)
 
-    async def arrive(self, asking: Asking, handoff: Handoff | None) -> Ended:
+    async def arrive(self, asking: VisitorRequest, handoff: Handoff | None) -> LoginEnd:
         """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
         try:
             is_fresh = handoff is not None and self._clock() < handoff.expires_at
@@ -112,9 +112,9 @@ class Finisher:
         except StoreError as error:
             log.warning("login failed, the store is away", host=asking.host, request_id=asking.request_id, error=error)
             self._audit.record("login.error", reason="store_away", **asking.about())
-            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
-    async def refuse(self, asking: Asking, code: str, path: str) -> Ended:
+    async def refuse(self, asking: VisitorRequest, code: str, path: str) -> LoginEnd:
         """An answer that belongs to no login here.
 
         Args:
@@ -123,16 +123,16 @@ class Finisher:
         try:
             return await self._not_ours(asking, code, path)
         except StoreError:
-            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
-    async def is_signed_in(self, asking: Asking) -> bool:
+    async def is_signed_in(self, asking: VisitorRequest) -> bool:
         """Whether the browser has a good session here. Raises StoreError when it cannot be read."""
         cookie = self._jar.session_in(asking.cookie_values)
         if cookie is None:
             return False
         return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
 
-    def refused(self, asking: Asking, params: Params) -> tuple[str, bool]:
+    def refused(self, asking: VisitorRequest, params: Params) -> tuple[str, bool]:
         """Where the login led that ended on the page whose form this is, and whether it is this browser's form.
 
         A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
@@ -144,7 +144,7 @@ class Finisher:
         is_fresh = self._clock() < switch.expires_at
         return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, asking) is not None
 
-    def _cookie_of(self, tx: str, binding: bytes, asking: Asking) -> Transaction | None:
+    def _cookie_of(self, tx: str, binding: bytes, asking: VisitorRequest) -> Transaction | None:
         """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
         cookie = cookies.one(asking.cookie_values, self._jar.transaction_name(tx))
         if cookie is None:
@@ -154,7 +154,7 @@ class Finisher:
             return None
         return transaction if transaction.tx == tx else None
 
-    def _transaction_of(self, handoff: Handoff, asking: Asking) -> Transaction | None:
+    def _transaction_of(self, handoff: Handoff, asking: VisitorRequest) -> Transaction | None:
         """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
         transaction = self._cookie_of(handoff.tx, handoff.binding, asking)
         if transaction is None:
@@ -165,21 +165,21 @@ class Finisher:
         both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
         return transaction if both == {expected} else None
 
-    async def _not_ours(self, asking: Asking, reason: str, path: str) -> Ended:
+    async def _not_ours(self, asking: VisitorRequest, reason: str, path: str) -> LoginEnd:
         """Signed in already (the back button, another tab): on to the address. Else a page that leads there.
 
         It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
         lead another browser nowhere but to a page of this very host, as any link can.
         """
         if await self.is_signed_in(asking):
-            return Ended(redirect(return_url(self._address.url(asking.host), path)), "ok")
+            return LoginEnd(redirect(return_url(self._address.url(asking.host), path)), "ok")
         log.info(
             "login refused, not started in this browser or used before", host=asking.host, request_id=asking.request_id
         )
         self._audit.record("login.error", reason=reason, **asking.about())
-        return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+        return LoginEnd(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
 
-    async def _once(self, arrival: _Arrival) -> Ended:
+    async def _once(self, arrival: _Arrival) -> LoginEnd:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
 
         Both came with the login's own cookie, so both are this browser. What comes after the answer is a replay.
@@ -193,7 +193,7 @@ class Finisher:
             page = pages.start_again(
                 request_id=arrival.asking.request_id, host=arrival.asking.host, path=arrival.handoff.return_path
             )
-            return Ended(page, "failed")
+            return LoginEnd(page, "failed")
         answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
         try:
             ended = await self._consume(arrival)
@@ -203,7 +203,7 @@ class Finisher:
             del self._under_way[tx]
             answer.cancel()
 
-    async def _consume(self, arrival: _Arrival) -> Ended:
+    async def _consume(self, arrival: _Arrival) -> LoginEnd:
         """Marks the login as used, whatever becomes of it, and only then spends the code."""
         asking, handoff = arrival.asking, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
@@ -223,12 +223,12 @@ class Finisher:
             return provider_failed(error, asking, handoff.return_path, owner=owner, fields=fields)
         return await self._admit(arrival, metadata, claims, grant, fields)
 
-    async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> Ended:
+    async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> LoginEnd:
         """The provider answered with an error. Where it only means that this tab is too old, the login goes on."""
         asking, handoff = arrival.asking, arrival.handoff
         if is_expired_tab(handoff.error, handoff.description):
             if await self.is_signed_in(asking):
-                return Ended(redirect(return_url(self._address.url(asking.host), handoff.return_path), fields), "ok")
+                return LoginEnd(redirect(return_url(self._address.url(asking.host), handoff.return_path), fields), "ok")
             if not arrival.transaction.is_repeat:
                 wish = Wish(return_path=handoff.return_path, is_repeat=True)
                 return await self._starter.start(asking, wish, tuple(fields))
@@ -239,7 +239,7 @@ class Finisher:
             fields = fields if form is None else [(b"Set-Cookie", kept)]
         return declined(handoff, owner, asking.request_id, form, fields)
 
-    async def _use_another(self, arrival: _Arrival) -> tuple[Form | None, bytes]:
+    async def _use_another(self, arrival: _Arrival) -> tuple[FormButton | None, bytes]:
         """The button "use another account", and the Set-Cookie value it needs; None while the provider is away."""
         try:
             metadata = await self._providers.metadata(arrival.asking.connection)
@@ -272,7 +272,7 @@ class Finisher:
             raise ProviderError("invalid", f"its ID token is not accepted: {error}") from error
         return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
 
-    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> Ended:
+    async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> LoginEnd:
         """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
 
         `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
@@ -289,11 +289,11 @@ class Finisher:
         page = pages.sign_in_again(
             reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
         )
-        return Ended(page, "failed")
+        return LoginEnd(page, "failed")
 
     async def _admit(
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
-    ) -> Ended:
+    ) -> LoginEnd:
         """Judges the rules; a person whom they let in gets a session, always a new one."""
         asking, issuer = arrival.asking, metadata.issuer
         connection, host = asking.connection, asking.host
@@ -312,7 +312,7 @@ class Finisher:
         self._audit.record("login.ok", **who, **asking.about())
         location = return_url(self._address.url(host), arrival.handoff.return_path)
         fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
-        return Ended(redirect(location, fields), "ok", identity)
+        return LoginEnd(redirect(location, fields), "ok", identity)
 
     def _switch(self, arrival: _Arrival) -> tuple[str, bytes]:
         """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.
@@ -331,7 +331,7 @@ class Finisher:
         cookie = self._jar.set(self._jar.transaction_name(transaction.tx), blob, max_age=LOGIN_SECONDS)
         return seal_blob(self._ring, transaction.host, switch), cookie
 
-    async def _end_presented(self, asking: Asking) -> None:
+    async def _end_presented(self, asking: VisitorRequest) -> None:
         """Ends the session the browser came with: the newest login wins, also when it is another person's."""
         cookie = self._jar.session_in(asking.cookie_values)
         if cookie is None:

@@ -10,7 +10,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.model import Reply
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
@@ -65,7 +65,7 @@ class LoginLimits:
         self._addresses = Buckets(BURST, PER_SECOND)
         self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
 
-    def refuse(self, asking: Asking) -> Reply | None:
+    def refuse(self, asking: VisitorRequest) -> Reply | None:
         """The answer to a visitor who begins too many logins; None for all others."""
         now = self._monotonic()
         address = address_key(asking.peer.host)

@@ -26,14 +26,14 @@ from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints, Stray, read_answer
 from tunnelrelay.oidc.login.finish import Finisher
 from tunnelrelay.oidc.login.limits import LoginLimits
-from tunnelrelay.oidc.login.outcomes import Ended, redirect
+from tunnelrelay.oidc.login.outcomes import LoginEnd, redirect
 from tunnelrelay.oidc.login.query import Params
 from tunnelrelay.oidc.login.return_path import return_path, return_url
 from tunnelrelay.oidc.login.sealed_state import MAX_BLOB, seal_blob
 from tunnelrelay.oidc.login.start import Starter, Wish
 from tunnelrelay.oidc.login.third_party_login import Initiation
-from tunnelrelay.oidc.login.visitor_request import Asking
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.pages import login as pages
 from tunnelrelay.policy.rules import Connection
@@ -57,7 +57,7 @@ class Login:
         address: PublicAddress,
         ring: KeyRing,
         sessions: Sessions,
-        providers: Providers,
+        providers: ProviderClient,
         store: MarkStore,
         endpoints: Endpoints,
         clock: Callable[[], float],
@@ -92,12 +92,14 @@ class Login:
             audit=audit,
         )
 
-    async def start(self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer) -> Ended:
+    async def start(
+        self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer
+    ) -> LoginEnd:
         """The redirect to the provider. Only for requests that `policy.classify` calls a navigation.
 
         Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
         """
-        asking = Asking(
+        asking = VisitorRequest(
             host=host,
             connection=connection,
             cookie_values=head.get_all(b"cookie"),
@@ -106,22 +108,22 @@ class Login:
         )
         return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
 
-    async def start_asked(self, asking: Asking, initiation: Initiation) -> Ended:
+    async def start_asked(self, asking: VisitorRequest, initiation: Initiation) -> LoginEnd:
         """A login that the provider started (Core section 4); on to the app for a visitor who is signed in already."""
         try:
             if await self._finisher.is_signed_in(asking):
-                return Ended(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
+                return LoginEnd(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
         except StoreError as error:
             log.warning("login not started, the store is away", host=asking.host, error=error)
-            return Ended(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
         wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
         return await self._starter.start(asking, wish)
 
-    async def switch(self, asking: Asking, params: Params) -> Ended:
+    async def switch(self, asking: VisitorRequest, params: Params) -> LoginEnd:
         """ "Use another account": a new login at which the provider lets people choose who they are."""
         path, is_ours = self._finisher.refused(asking, params)
         if not is_ours:
-            return Ended(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+            return LoginEnd(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
         return await self._starter.start(asking, Wish(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
@@ -138,11 +140,11 @@ class Login:
             blob = seal_blob(self._ring, answer.host, msgspec.structs.replace(answer, return_path="/"))
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
-    async def finish(self, asking: Asking, params: Params) -> Ended:
+    async def finish(self, asking: VisitorRequest, params: Params) -> LoginEnd:
         """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not."""
         return await self._finisher.finish(asking, params)
 
-    async def finish_here(self, asking: Asking, params: Params) -> Ended:
+    async def finish_here(self, asking: VisitorRequest, params: Params) -> LoginEnd:
         """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
         arrived = ArrivedAt("host", asking.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())

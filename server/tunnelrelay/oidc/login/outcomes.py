@@ -8,9 +8,9 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.model import Field, Identity, Reply
 from tunnelrelay.oidc.login.declined import classify
 from tunnelrelay.oidc.login.sealed_state import Handoff
-from tunnelrelay.oidc.login.visitor_request import Asking
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.pages import login as pages
-from tunnelrelay.pages.page import Form
+from tunnelrelay.pages.page import FormButton
 from tunnelrelay.policy.rules import Refusal
 
 log = EventLog(__name__)
@@ -27,7 +27,7 @@ _PRIVATE: tuple[Field, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class LoginEnd:
     """One step of a login is over.
 
     Attributes:
@@ -46,7 +46,7 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
     return Reply(303, ((b"Location", location.encode("ascii")), *_PRIVATE, *(fields or ())))
 
 
-def declined(handoff: Handoff, owner: str, request_id: str, form: Form | None, fields: list[Field]) -> Ended:
+def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | None, fields: list[Field]) -> LoginEnd:
     """The provider answered with an error: a page that says what happened, on whose side, and what to do.
 
     Args:
@@ -68,12 +68,12 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: Form | None, f
         form=form if what.is_the_persons else None,
         fields=tuple(fields),
     )
-    return Ended(page, "denied" if what.page == "access_denied" else "failed")
+    return LoginEnd(page, "denied" if what.page == "access_denied" else "failed")
 
 
 def not_admitted(
-    identity: Identity, refusal: Refusal, asking: Asking, owner: str, form: Form, fields: list[Field]
-) -> Ended:
+    identity: Identity, refusal: Refusal, asking: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
+) -> LoginEnd:
     """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
     who = identity.email or identity.name or identity.subject
     page = pages.not_admitted(
@@ -85,12 +85,12 @@ def not_admitted(
         form=form,
         fields=tuple(fields),
     )
-    return Ended(page, "denied", identity, refusal.reason)
+    return LoginEnd(page, "denied", identity, refusal.reason)
 
 
 def provider_failed(
-    error: ProviderError, asking: Asking, path: str, *, owner: str = "", fields: list[Field] | None = None
-) -> Ended:
+    error: ProviderError, asking: VisitorRequest, path: str, *, owner: str = "", fields: list[Field] | None = None
+) -> LoginEnd:
     """The provider could not be used. The visitor learns only which kind it was; our log has the rest.
 
     Args:
@@ -115,4 +115,4 @@ def provider_failed(
             page = pages.provider_error(request_id=request_id, host=host, path=path, owner=owner, fields=more)
         case _:
             assert_never(error.kind)
-    return Ended(page, "failed")
+    return LoginEnd(page, "failed")

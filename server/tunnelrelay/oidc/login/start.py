@@ -21,7 +21,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.login.callback import Endpoints
 from tunnelrelay.oidc.login.cookies import MAX_TRANSACTIONS, CookieJar
 from tunnelrelay.oidc.login.limits import LoginLimits
-from tunnelrelay.oidc.login.outcomes import Ended, provider_failed, redirect
+from tunnelrelay.oidc.login.outcomes import LoginEnd, provider_failed, redirect
 from tunnelrelay.oidc.login.sealed_state import (
     CALLBACK_AUDIENCE,
     LOGIN_SECONDS,
@@ -30,8 +30,8 @@ from tunnelrelay.oidc.login.sealed_state import (
     open_blob,
     seal_blob,
 )
-from tunnelrelay.oidc.login.visitor_request import Asking
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.rules import Connection
 
@@ -71,7 +71,7 @@ class Starter:
         *,
         address: PublicAddress,
         ring: KeyRing,
-        providers: Providers,
+        providers: ProviderClient,
         endpoints: Endpoints,
         clock: Callable[[], float],
         audit: Audit,
@@ -88,7 +88,7 @@ class Starter:
         self._shared_owners = shared_owners
         self._jar = CookieJar(address.is_secure)
 
-    async def start(self, asking: Asking, wish: Wish, fields: tuple[Field, ...] = ()) -> Ended:
+    async def start(self, asking: VisitorRequest, wish: Wish, fields: tuple[Field, ...] = ()) -> LoginEnd:
         """The redirect to the provider, or a page that says why there is none.
 
         Args:
@@ -97,7 +97,7 @@ class Starter:
         host, connection = asking.host, asking.connection
         owner = self._endpoints.owner_of(host)
         if self._limits is not None and (refusal := self._limits.refuse(asking)) is not None:
-            return Ended(refusal, "failed")
+            return LoginEnd(refusal, "failed")
         try:
             metadata = await self._providers.metadata(connection)
             self._check_callback(connection, metadata, owner)
@@ -116,7 +116,7 @@ class Starter:
         log.debug("login started", host=host, request_id=asking.request_id, peer=asking.peer.host)
         location = self._authorization_url(connection, metadata, transaction, wish)
         tidied = self._tidied(asking.cookie_values, host, now)
-        return Ended(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
+        return LoginEnd(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
 
     def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
         """Whether strangers' connections may share one callback with this one. Raises ProviderError when not.
@@ -135,7 +135,7 @@ class Starter:
                 "hint: leave --oidc-callback at `relay`, and register the redirect URI that is printed then",
             )
 
-    def _transaction(self, asking: Asking, wish: Wish, now: float) -> Transaction:
+    def _transaction(self, asking: VisitorRequest, wish: Wish, now: float) -> Transaction:
         connection, host = asking.connection, asking.host
         return Transaction(
             tx=secrets.token_hex(16),

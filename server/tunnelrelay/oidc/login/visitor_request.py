@@ -7,7 +7,7 @@ from tunnelrelay.policy.rules import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class VisitorRequest:
     """Who asks, at which endpoint.
 
     Attributes:

@@ -29,9 +29,9 @@ from tunnelrelay.oidc.login.sealed_state import (
     open_blob,
     seal_blob,
 )
-from tunnelrelay.oidc.login.visitor_request import Asking
-from tunnelrelay.oidc.providers.provider import Providers
-from tunnelrelay.oidc.sessions.session import Grant, Session
+from tunnelrelay.oidc.login.visitor_request import VisitorRequest
+from tunnelrelay.oidc.providers.provider import ProviderClient
+from tunnelrelay.oidc.sessions.session import Grant, VisitorSession
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.pages import login as pages
 from tunnelrelay.pages.page import error_reply
@@ -59,7 +59,7 @@ class Logout:
         address: PublicAddress,
         ring: KeyRing,
         sessions: Sessions,
-        providers: Providers,
+        providers: ProviderClient,
         clock: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         audit: Audit = NO_AUDIT,
@@ -73,7 +73,7 @@ class Logout:
         self._audit = audit
         self._jar = CookieJar(address.is_secure)
 
-    async def ask(self, asking: Asking) -> Reply:
+    async def ask(self, asking: VisitorRequest) -> Reply:
         """The page with the button; on to "signed out" for a visitor who is not signed in."""
         try:
             session = await self._session(asking)
@@ -93,7 +93,7 @@ class Logout:
             host=asking.host, who=identity.email or identity.name or identity.subject, form=form
         )
 
-    async def submit(self, asking: Asking, form: Iterable[tuple[str, str]]) -> Reply:
+    async def submit(self, asking: VisitorRequest, form: Iterable[tuple[str, str]]) -> Reply:
         """Signs out, if the form came from our page for this very session. For that the store need not be there."""
         fields = list(form)
         try:
@@ -141,7 +141,7 @@ class Logout:
         there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
         return pages.logged_out(host=host, provider_sign_out=there)
 
-    async def _end(self, asking: Asking, session: Session) -> Grant:
+    async def _end(self, asking: VisitorRequest, session: VisitorSession) -> Grant:
         """Ends the session, with or without the store. Returns what is kept of its login, empty if unknown."""
         grant = None
         try:
@@ -162,7 +162,9 @@ class Logout:
             )
         return grant or Grant()
 
-    async def _leave(self, asking: Asking, session: Session, grant: Grant, *, is_everywhere: bool) -> Reply:
+    async def _leave(
+        self, asking: VisitorRequest, session: VisitorSession, grant: Grant, *, is_everywhere: bool
+    ) -> Reply:
         metadata = await self._metadata(asking.connection)
         leads_on = is_everywhere and metadata is not None and bool(metadata.end_session_endpoint)
         self._audit.record(
@@ -179,7 +181,7 @@ class Logout:
             return self._signed_out(asking.host)
         return redirect(self._provider_logout(asking, metadata, grant), self._fields())
 
-    def _provider_logout(self, asking: Asking, metadata: Metadata, grant: Grant) -> str:
+    def _provider_logout(self, asking: VisitorRequest, metadata: Metadata, grant: Grant) -> str:
         """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
         connection = asking.connection
         state = Leaving(host=asking.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
@@ -207,7 +209,7 @@ class Logout:
         except ProviderError:
             return None
 
-    async def _session(self, asking: Asking) -> Session | None:
+    async def _session(self, asking: VisitorRequest) -> VisitorSession | None:
         cookie = self._jar.session_in(asking.cookie_values)
         if cookie is None:
             return None
@@ -220,6 +222,6 @@ class Logout:
         """Only the cache is cleared: clearing cookies would take sibling hosts' along."""
         return [(b"Set-Cookie", self._jar.clear(self._jar.session)), (b"Clear-Site-Data", b'"cache"')]
 
-    def _token(self, session: Session) -> str:
+    def _token(self, session: VisitorSession) -> str:
         """Bound to the session, so that no other page, host or session can name it."""
         return b64url(self._ring.digest("csrf", session.id_digest))

@@ -21,7 +21,7 @@ from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.model import Field, Reply
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.oidc.logout.logout_token import LoggedOut, check_logout_token
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.sessions.session import sid_key
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.oidc.tokens.id_token import LEEWAY, TokenInvalid
@@ -62,7 +62,7 @@ class ProviderLogout:
     def __init__(
         self,
         *,
-        providers: Providers,
+        providers: ProviderClient,
         sessions: Sessions,
         store: LoginStore,
         connections: Connections,

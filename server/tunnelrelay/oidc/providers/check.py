@@ -11,7 +11,7 @@ import httpx
 from tunnelctl.agent.preflight import Client, check_provider
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.oidc.ports import PortRule
-from tunnelrelay.oidc.providers.ssrf_guard import Refused
+from tunnelrelay.oidc.providers.ssrf_guard import CallRefused
 
 REFUSED = (
     "the relay calls public https:// addresses only (its operator can allow private networks with --issuer-network)"
@@ -60,5 +60,5 @@ class _Lent(httpx.AsyncBaseTransport):
         request.extensions = {**request.extensions, **self._extensions}
         try:
             return await self._transport.handle_async_request(request)
-        except Refused:
+        except CallRefused:
             raise httpx.ConnectError(REFUSED, request=request) from None

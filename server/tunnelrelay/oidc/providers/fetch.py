@@ -13,7 +13,7 @@ import httpx
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
-from tunnelrelay.oidc.providers.ssrf_guard import Refused, Untrusted
+from tunnelrelay.oidc.providers.ssrf_guard import CallRefused, Untrusted
 
 JWT_TYPE = "application/jwt"
 """Media type of a signed userinfo answer (Core section 5.3.2)."""
@@ -94,7 +94,7 @@ class Fetcher:
                 return await self._exchange(method, url, whose, headers, body)
         except TimeoutError as error:
             raise ProviderError("unreachable", f"{_origin(url)} did not answer in time") from error
-        except Refused as error:
+        except CallRefused as error:
             detail = f"{_origin(url)} may not be called: {error}"
             raise ProviderError("refused" if error.is_tellable else "unreachable", detail) from error
         except Untrusted as error:

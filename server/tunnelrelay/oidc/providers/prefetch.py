@@ -10,7 +10,7 @@ from typing import Any
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.policy.rules import Connection
 
 log = EventLog(__name__)
@@ -30,14 +30,14 @@ BOUNDS = (
         when_full="dropped: the first login asks",
         worst_bytes=MAX_WAITING * 300,
         holds=(
-            "WarmUps._waiting",
-            "WarmUps._running",
+            "Prefetch._waiting",
+            "Prefetch._running",
         ),
     ),
 )
 
 
-class WarmUps:
+class Prefetch:
     """Checks the providers of connections that were bound, a few of an owner at a time.
 
     Args:
@@ -47,7 +47,7 @@ class WarmUps:
 
     def __init__(
         self,
-        providers: Providers,
+        providers: ProviderClient,
         *,
         is_bound: Callable[[Connection], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],

@@ -35,7 +35,7 @@ QUEUE_SECONDS = 8.0
 """Longest wait for one's turn to call. It is no part of the call's own time: no provider of others uses that up."""
 
 
-class Providers:
+class ProviderClient:
     """Every provider in use.
 
     Args:

@@ -60,7 +60,7 @@ _REFUSED: tuple[Network, ...] = tuple(
 (2002::/16) and multicast global, and each of the first two reaches any IPv4 address."""
 
 
-class Refused(httpx.RequestError):
+class CallRefused(httpx.RequestError):
     """The guard does not let this call happen.
 
     Attributes:
@@ -216,7 +216,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`. Raises `Refused` for what the rules forbid.
+        """See `httpx.AsyncBaseTransport`. Raises `CallRefused` for what the rules forbid.
 
         The extension `owner` says whose call it is; the resolver gives each owner a share. `issuer` says whose endpoint
         is called.
@@ -225,7 +225,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         issuer = request.extensions.get("issuer", "")
         if fault := self._rules.fault(request.url, issuer):
             is_about_port = bool(self._rules.port_rule.refusal(str(request.url), issuer))
-            raise Refused(fault, request=request, is_tellable=is_about_port)
+            raise CallRefused(fault, request=request, is_tellable=is_about_port)
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         with _translated(request):
@@ -282,10 +282,10 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolve(host, _OWNER.get())
         if not addresses:
-            raise Refused(f"{host} cannot be resolved")
+            raise CallRefused(f"{host} cannot be resolved")
         if not all(map(self._rules.permits_address, addresses)):
             # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
-            raise Refused(
+            raise CallRefused(
                 f"{host} does not lead to public addresses only; the relay's operator can allow a private network "
                 "with --issuer-network",
                 is_tellable=self._rules.trusts_owners,

@@ -1,9 +1,9 @@
-"""Programs that show a token instead of signing in: judged once, then remembered for a minute.
+"""Programs that send an access token instead of signing in: each token is checked once, then remembered for a minute.
 
-Read `Bearers.find` first: it runs for every request with a token and is one hash and a look-up. What it does not know
-`judge` finds out: whether the token is ours to judge, whether it is good
-(`oidc/tokens/access_token.py`), and whether the owner's rules let its holder in (`policy/bearer.py`).
-Nothing is kept of tokens that were refused.
+Read `AccessTokens.find` first: it runs for every request with a token and is one hash and one look-up. For tokens that
+`find` does not know, `judge` checks whether the token is of an accepted issuer, whether it is valid
+(`oidc/tokens/access_token.py`) and whether the owner's rules let its holder in (`policy/bearer.py`). Refused tokens are
+not remembered.
 """
 
 import time
@@ -20,7 +20,7 @@ from tunnelrelay.keys.assertion import ASSERTION_SECONDS, AssertionSigner
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.tokens.access_token import check_bearer_token, claimed_issuer, token_in
 from tunnelrelay.oidc.tokens.claims import normalised
 from tunnelrelay.oidc.tokens.id_token import LEEWAY, TokenInvalid
@@ -62,7 +62,7 @@ BOUNDS = (
         per="relay",
         when_full="the endpoint used the longest ago is forgotten",
         worst_bytes=MAX_HOSTS * MAX_TOKEN_BYTES,
-        holds=("Bearers._known",),
+        holds=("AccessTokens._known",),
     ),
     DeclaredBound(
         name="bad tokens from one address at one endpoint",
@@ -71,7 +71,7 @@ BOUNDS = (
         per="address",
         when_full="429 with Retry-After",
         worst_bytes=KEY_BYTES,
-        holds=("Bearers._bad",),
+        holds=("AccessTokens._bad",),
     ),
 )
 
@@ -121,7 +121,7 @@ class TokenRefused:
     wait: int = 0
 
 
-class Bearers:
+class AccessTokens:
     """What is known of tokens at one relay.
 
     Args:
@@ -133,7 +133,7 @@ class Bearers:
         self,
         *,
         address: PublicAddress,
-        providers: Providers,
+        providers: ProviderClient,
         signer: AssertionSigner,
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,

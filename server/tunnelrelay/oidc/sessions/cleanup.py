@@ -6,8 +6,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tunnelrelay.oidc.sessions.session import Session
-from tunnelrelay.oidc.sessions.write_behind import LateWrites
+from tunnelrelay.oidc.sessions.session import VisitorSession
+from tunnelrelay.oidc.sessions.write_behind import WriteBehind
 from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.store.base import SessionStore, StoreError
 
@@ -24,7 +24,7 @@ PURGE_EVERY = 300.0
 """Seconds between two clean-ups of the store."""
 
 
-class Upkeep:
+class SessionCleanup:
     """The background work of one relay's sessions.
 
     Args:
@@ -36,11 +36,11 @@ class Upkeep:
     def __init__(
         self,
         *,
-        sessions: FairCache[bytes, Session],
+        sessions: FairCache[bytes, VisitorSession],
         store: SessionStore,
-        writes: LateWrites,
+        writes: WriteBehind,
         clock: Callable[[], float],
-        end: Callable[[Session, str], None],
+        end: Callable[[VisitorSession, str], None],
         hear: Callable[[], Awaitable[object]],
     ) -> None:
         self._sessions = sessions
@@ -49,9 +49,9 @@ class Upkeep:
         self._clock = clock
         self._end = end
         self._hear = hear
-        self._doubtful: dict[bytes, Session] = {}
+        self._doubtful: dict[bytes, VisitorSession] = {}
 
-    def doubt(self, session: Session) -> None:
+    def doubt(self, session: VisitorSession) -> None:
         """The store must be asked about it before it is kept or ended: another relay may know better."""
         self._doubtful[session.id_digest] = session
 

@@ -21,11 +21,11 @@ from tunnelctl.eventlog import EventLog
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.providers.known_providers import MAX_CALLS
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.token_request import claims_to_keep
 from tunnelrelay.oidc.sessions.refresh import Asker, Mute, Outcome, Over, Unasked, Vouched
-from tunnelrelay.oidc.sessions.rows import Kept, SessionRows
-from tunnelrelay.oidc.sessions.session import NEVER, Grant, Record, Session
+from tunnelrelay.oidc.sessions.rows import SessionRows, StoredSession
+from tunnelrelay.oidc.sessions.session import NEVER, Grant, Record, VisitorSession
 from tunnelrelay.oidc.tokens.identity import identity_of
 from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import MarkStore, StoreError
@@ -64,11 +64,11 @@ class Rechecks:
         *,
         rows: SessionRows,
         store: MarkStore,
-        providers: Providers,
+        providers: ProviderClient,
         audit: Audit,
         clock: Callable[[], float],
-        weigh: Callable[[Session], None],
-        end: Callable[[Session, str], None],
+        weigh: Callable[[VisitorSession], None],
+        end: Callable[[VisitorSession, str], None],
         close: Callable[[bytes], None],
     ) -> None:
         self._rows = rows
@@ -82,7 +82,7 @@ class Rechecks:
         self._running: dict[bytes, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    def begin(self, session: Session) -> "asyncio.Task[None]":
+    def begin(self, session: VisitorSession) -> "asyncio.Task[None]":
         """The session's re-check, begun unless it is under way."""
         session.recheck_began()
         task = self._running.get(session.id_digest)
@@ -92,7 +92,7 @@ class Rechecks:
             task.add_done_callback(lambda _: self._running.pop(session.id_digest, None))
         return task
 
-    async def wait(self, session: Session) -> None:
+    async def wait(self, session: VisitorSession) -> None:
         """Returns when the session was re-checked. A visitor that leaves meanwhile stops nothing."""
         await asyncio.wait([self.begin(session)])
 
@@ -105,7 +105,7 @@ class Rechecks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _guarded(self, session: Session) -> None:
+    async def _guarded(self, session: VisitorSession) -> None:
         """The one boundary of a re-check: whatever goes wrong here is as if the provider could not be asked."""
         try:
             await self._take_turn(session)
@@ -118,7 +118,7 @@ class Rechecks:
             log.exception("session re-check failed", host=session.host)
             self._not_asked(session, "internal error")
 
-    async def _take_turn(self, session: Session) -> None:
+    async def _take_turn(self, session: VisitorSession) -> None:
         turn = self._turns.setdefault(session.connection.share, asyncio.Semaphore(MAX_CALLS))
         try:
             async with asyncio.timeout(TURN_SECONDS):
@@ -131,7 +131,7 @@ class Rechecks:
         finally:
             turn.release()
 
-    async def _lead(self, session: Session) -> None:
+    async def _lead(self, session: VisitorSession) -> None:
         """Re-checks as the only relay that does."""
         lease = sha256(b"recheck\0" + session.id_digest)
         if not await self._is_leased(lease):
@@ -150,7 +150,7 @@ class Rechecks:
             await asyncio.sleep(LEASE_LOOK_SECONDS)
         return False
 
-    async def _recheck(self, session: Session) -> None:
+    async def _recheck(self, session: VisitorSession) -> None:
         kept = await self._rows.load(session.id_digest)
         if kept is None:
             self._end(session, "revoked")
@@ -163,7 +163,7 @@ class Rechecks:
         else:
             await self._ask(session, session.connection, kept)
 
-    async def _ask(self, session: Session, connection: Connection, kept: Kept) -> None:
+    async def _ask(self, session: VisitorSession, connection: Connection, kept: StoredSession) -> None:
         grant = kept.record.grant
         if grant.refresh_token:
             mark = msgspec.structs.replace(kept.record, refreshing_since=self._clock())
@@ -190,7 +190,7 @@ class Rechecks:
                 else:
                     self._not_asked(session, detail)
 
-    async def _answer(self, connection: Connection, kept: Kept) -> Outcome:
+    async def _answer(self, connection: Connection, kept: StoredSession) -> Outcome:
         row, grant = kept.row, kept.record.grant
         asker = Asker(
             self._providers, connection, grant=grant, issuer=row.issuer, subject=row.subject, clock=self._clock
@@ -203,7 +203,12 @@ class Rechecks:
             return Unasked("it took too long", asker.grant)
 
     async def _renew(
-        self, session: Session, connection: Connection, kept: Kept, claims: dict[str, object] | None, grant: Grant
+        self,
+        session: VisitorSession,
+        connection: Connection,
+        kept: StoredSession,
+        claims: dict[str, object] | None,
+        grant: Grant,
     ) -> None:
         refusal = True if claims is None else connection.rules.admits(claims)
         if refusal is not True:
@@ -225,18 +230,18 @@ class Rechecks:
         self._judge(session, session.connection)  # the owner may have changed it meanwhile
         self._audit.record("session.refresh", reason="ok", **session.about())
 
-    def _judge(self, session: Session, connection: Connection) -> None:
+    def _judge(self, session: VisitorSession, connection: Connection) -> None:
         """By the rules as they are here and now: another relay may have gone by others."""
         if refusal := session.refusal(connection):
             self._end(session, refusal)
 
-    def _not_asked(self, session: Session, detail: str) -> None:
+    def _not_asked(self, session: VisitorSession, detail: str) -> None:
         """The provider cannot be asked."""
         log.warning("session not re-checked, provider unavailable", host=session.host, reason=detail)
         self._audit.record("session.refresh", reason="unreachable", **session.about())
         self._go_by_policy(session, "provider_unreachable")
 
-    def _not_now(self, session: Session, reason: str) -> None:
+    def _not_now(self, session: VisitorSession, reason: str) -> None:
         """The relay did not ask it: the visitor does not pay for that while claims are believed."""
         log.info("session re-check postponed", host=session.host, reason=reason)
         self._audit.record("session.refresh", reason=reason, **session.about())
@@ -246,7 +251,7 @@ class Rechecks:
         else:
             self._go_by_policy(session, "not_rechecked")
 
-    def _go_by_policy(self, session: Session, reason: str) -> None:
+    def _go_by_policy(self, session: VisitorSession, reason: str) -> None:
         """What the owner wants done with a session that the provider does not vouch for.
 
         Args:
@@ -262,9 +267,9 @@ class Rechecks:
         else:
             self._put_off(session, wait_at=limit)
 
-    def _put_off(self, session: Session, *, wait_at: float) -> None:
+    def _put_off(self, session: VisitorSession, *, wait_at: float) -> None:
         session.put_off(min(self._clock() + RETRY_SECONDS, wait_at), wait_at)
 
 
-def _believed_until(session: Session) -> float:
+def _believed_until(session: VisitorSession) -> float:
     return session.checked_at + KEEP_FACTOR * session.connection.recheck_seconds

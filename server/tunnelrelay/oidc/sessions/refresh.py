@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.metadata import Metadata
 from tunnelrelay.oidc.providers.known_providers import Busy
-from tunnelrelay.oidc.providers.provider import Providers
+from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.token_request import ABOUT_THE_TOKEN, ABOUT_THE_VISITOR, OtherSubject, Tokens, granted
 from tunnelrelay.oidc.sessions.session import Grant, claims_in, with_id_token, with_tokens
 from tunnelrelay.oidc.tokens.claims import normalised
@@ -84,7 +84,7 @@ class Asker:
 
     def __init__(
         self,
-        providers: Providers,
+        providers: ProviderClient,
         connection: Connection,
         *,
         grant: Grant,

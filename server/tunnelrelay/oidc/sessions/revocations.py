@@ -23,12 +23,12 @@ BOUNDS = (
         per="relay",
         when_full="the oldest is asked of the store again",
         worst_bytes=MAX_ENDED * 150,
-        holds=("EndedSessions._ended",),
+        holds=("SessionRevocations._ended",),
     ),
 )
 
 
-class EndedSessions:
+class SessionRevocations:
     """A set of session digests that forgets the oldest.
 
     Attributes:

@@ -19,7 +19,7 @@ PURPOSE = "session"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredSession:
     """A row and what was sealed in it."""
 
     row: SessionRow
@@ -33,11 +33,11 @@ class SessionRows:
         self._store = store
         self._ring = ring
 
-    async def load(self, id_digest: bytes) -> Kept | None:
+    async def load(self, id_digest: bytes) -> StoredSession | None:
         """The session's row; None when there is none, or it was not written by this ring, or for another row."""
         row = await self._store.load_session(id_digest)
         record = None if row is None else self._opened(row)
-        return None if row is None or record is None else Kept(row, record)
+        return None if row is None or record is None else StoredSession(row, record)
 
     async def add(
         self,
@@ -49,7 +49,7 @@ class SessionRows:
         claims: Claims,
         grant: Grant,
         now: float,
-    ) -> Kept:
+    ) -> StoredSession:
         """Keeps a new session."""
         record = Record(rules_version=connection.rules_version, claims=msgspec.json.encode(claims), grant=grant)
         identity = identity_of(claims, issuer=issuer)
@@ -69,9 +69,11 @@ class SessionRows:
             client_id=connection.client_id,
         )
         await self._store.save_session(row)
-        return Kept(row, record)
+        return StoredSession(row, record)
 
-    async def change(self, kept: Kept, record: Record, *, last_seen: float, email: str | None = None) -> Kept | None:
+    async def change(
+        self, kept: StoredSession, record: Record, *, last_seen: float, email: str | None = None
+    ) -> StoredSession | None:
         """Writes another record, if the row is still as it was read; None when it is not.
 
         Args:
@@ -86,7 +88,7 @@ class SessionRows:
             last_seen=max(before.last_seen, last_seen),
             email=before.email if email is None else email,
         )
-        return Kept(row, record) if await self._store.replace_session(row) else None
+        return StoredSession(row, record) if await self._store.replace_session(row) else None
 
     def _sealed(self, id_digest: bytes, record: Record) -> bytes:
         return self._ring.seal(PURPOSE, id_digest.hex(), record).encode("ascii")

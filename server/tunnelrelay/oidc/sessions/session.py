@@ -83,7 +83,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return "Record(...)"
 
 
-class Session:
+class VisitorSession:
     """One visitor signed in at one endpoint.
 
     Attributes:

@@ -21,13 +21,13 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.keys.assertion import AssertionSigner
 from tunnelrelay.keys.keyring import KeyRing, sha256
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
-from tunnelrelay.oidc.providers.provider import Providers
-from tunnelrelay.oidc.sessions.cleanup import Upkeep
+from tunnelrelay.oidc.providers.provider import ProviderClient
+from tunnelrelay.oidc.sessions.cleanup import SessionCleanup
 from tunnelrelay.oidc.sessions.recheck import Rechecks
-from tunnelrelay.oidc.sessions.revocations import EndedSessions
-from tunnelrelay.oidc.sessions.rows import Kept, SessionRows
-from tunnelrelay.oidc.sessions.session import Grant, Session
-from tunnelrelay.oidc.sessions.write_behind import LateWrites
+from tunnelrelay.oidc.sessions.revocations import SessionRevocations
+from tunnelrelay.oidc.sessions.rows import SessionRows, StoredSession
+from tunnelrelay.oidc.sessions.session import Grant, VisitorSession
+from tunnelrelay.oidc.sessions.write_behind import WriteBehind
 from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import LoginStore, StoreError, Whose
@@ -38,8 +38,9 @@ MAX_SESSIONS = 20_000
 """Sessions in memory. Past that the owner who has the most loses the ones recalled longest ago; the store still has
 them."""
 MAX_SESSION_BYTES = 96 * 1024 * 1024
-"""Memory of all of them, by `Session.weight`: 3 to 5 kB for most, so that there is room for 20,000, and up to 80 kB for
-a person of whom a provider says as much as is kept. A provider that invents such people pushes out its owner's own."""
+"""Memory of all sessions, by `VisitorSession.weight`. Most take 3 to 5 kB, so that there is room for 20,000; one takes
+up to 80 kB when its provider sends as many claims as are kept. A provider that invents such people pushes out sessions
+of its own owner only."""
 MAX_OF_PERSON = 100
 """Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
 and again without a cookie, as scripts do, ends their own that was used longest ago."""
@@ -100,7 +101,7 @@ class Lookup(Enum):
 
 
 UNKNOWN: Final = Lookup.UNKNOWN
-Found = Session | Literal[Lookup.UNKNOWN] | None
+Found = VisitorSession | Literal[Lookup.UNKNOWN] | None
 
 
 class Sessions:
@@ -123,21 +124,21 @@ class Sessions:
         store: LoginStore,
         signer: AssertionSigner,
         clock: Callable[[], float],
-        providers: Providers | None = None,
+        providers: ProviderClient | None = None,
         audit: Audit = NO_AUDIT,
         on_session_end: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.on_session_end = on_session_end
         self._address = address
         self._store = store
-        self._writes = LateWrites(store, clock)
-        self._ended = EndedSessions(store, clock)
+        self._writes = WriteBehind(store, clock)
+        self._ended = SessionRevocations(store, clock)
         self._rows = SessionRows(store, ring)
         self._signer = signer
         self._clock = clock
         self._audit = audit
-        self._sessions = FairCache[bytes, Session](max_count=MAX_SESSIONS, max_bytes=MAX_SESSION_BYTES)
-        self.upkeep = Upkeep(
+        self._sessions = FairCache[bytes, VisitorSession](max_count=MAX_SESSIONS, max_bytes=MAX_SESSION_BYTES)
+        self.upkeep = SessionCleanup(
             sessions=self._sessions,
             store=store,
             writes=self._writes,
@@ -178,14 +179,14 @@ class Sessions:
             return session
         return self._look_closer(session, host, connection, now)
 
-    def seen(self, session: Session, now: float) -> None:
+    def seen(self, session: VisitorSession, now: float) -> None:
         """Notes activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
         session.last_seen = now
         if now - session.written_at >= session.touch_seconds:
             session.written_at = now
             self._writes.touch(session.id_digest, now)
 
-    async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> Session | None:
+    async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
         """`find` with the store's help: after a restart, or for one pushed out by others, or used at another relay.
 
         A session is found here also while a re-check is due: for the relay's own pages, as signing out.
@@ -206,7 +207,7 @@ class Sessions:
             return None
         return session
 
-    async def current(self, cookie: bytes, host: str, connection: Connection, now: float) -> Session | None:
+    async def current(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
         """`recall` for requests to the endpoint: waits for a re-check that is overdue.
 
         Raises:
@@ -226,7 +227,7 @@ class Sessions:
             raise SessionsAway("a session could not be checked")
         return await self.recall(cookie, host, connection, self._clock())
 
-    def look_after(self, session: Session, connection: Connection, now: float) -> bool:
+    def look_after(self, session: VisitorSession, connection: Connection, now: float) -> bool:
         """Judges a session that has connections open, as a request would. False when these must be closed.
 
         A session that is over is ended, which closes them too.
@@ -258,7 +259,7 @@ class Sessions:
         self._keep(self._session(kept, connection))
         return cookie
 
-    async def grant_of(self, session: Session) -> Grant | None:
+    async def grant_of(self, session: VisitorSession) -> Grant | None:
         """What the provider gave at the session's login, for its logout there; None when it is no longer known.
 
         Raises:
@@ -329,7 +330,7 @@ class Sessions:
 
     # Judging
 
-    def _look_closer(self, session: Session, host: str, connection: Connection, now: float) -> Found:
+    def _look_closer(self, session: VisitorSession, host: str, connection: Connection, now: float) -> Found:
         if not self._is_good(session, host, connection, now):
             return None
         if session.is_idle(now):
@@ -340,7 +341,7 @@ class Sessions:
             self._rechecks.begin(session)
         return session
 
-    def _is_good(self, session: Session, host: str, connection: Connection, now: float) -> bool:
+    def _is_good(self, session: VisitorSession, host: str, connection: Connection, now: float) -> bool:
         """Whether it is for this host and configuration, and admitted. Ends it for good where that is the answer."""
         if session.host != host or session.connection_id != connection.id:
             # The cookie of one endpoint was carried to another. The session itself did nothing wrong.
@@ -356,7 +357,9 @@ class Sessions:
             self._end_soon(session, reason)
         return not reason
 
-    async def _read(self, digest: bytes, known: Session | None, host: str, connection: Connection) -> Session | None:
+    async def _read(
+        self, digest: bytes, known: VisitorSession | None, host: str, connection: Connection
+    ) -> VisitorSession | None:
         """The session as the store has it, in memory from now on."""
         try:
             kept = await self._rows.load(digest)
@@ -374,11 +377,11 @@ class Sessions:
 
     # Memory
 
-    def _session(self, kept: Kept, connection: Connection) -> Session:
+    def _session(self, kept: StoredSession, connection: Connection) -> VisitorSession:
         url = self._address.url(kept.row.host)
-        return Session(kept.row, kept.record, audience=url, connection=connection, signer=self._signer)
+        return VisitorSession(kept.row, kept.record, audience=url, connection=connection, signer=self._signer)
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: VisitorSession) -> None:
         self._sessions.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
 
     async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
@@ -393,7 +396,7 @@ class Sessions:
                 self._audit.record("session.end", reason="too_many", **(session.about() if session else known))
                 self._forget(id_digest)
 
-    def _end_soon(self, session: Session, reason: str) -> None:
+    def _end_soon(self, session: VisitorSession, reason: str) -> None:
         if session.id_digest in self._ended:
             return
         self._audit.record("session.end", reason=reason, **session.about())

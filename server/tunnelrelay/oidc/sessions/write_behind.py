@@ -8,7 +8,7 @@ from tunnelrelay.store.base import SessionStore, StoreError, Whose
 log = EventLog(__name__)
 
 
-class LateWrites:
+class WriteBehind:
     """Activity and ends that the store does not know yet. What it does not take now stays queued.
 
     One entry a session at most, and only for sessions that were in memory.
