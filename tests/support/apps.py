@@ -185,10 +185,15 @@ class App:
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stopped.wait()
+        for listener in server.sockets:
+            # Before `close`: asyncio never closes a connection that it accepts in the turn in which its server closes.
+            self._loop.remove_reader(listener.fileno())
+        own = asyncio.current_task()
+        while others := asyncio.all_tasks() - {own}:  # conversations, and connections that are being accepted
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(others)
         server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         for transport in self._transports:
             transport.abort()  # one whose visitor reads no more waits for ever to be closed
         await asyncio.sleep(0)
