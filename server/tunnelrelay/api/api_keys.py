@@ -1,28 +1,15 @@
 """`/api_keys`: what programs show to this API."""
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import AfterValidator, Field
 
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import (
-    Calling,
-    Description,
-    Given,
-    GivenTime,
-    Id,
-    Metadata,
-    Page,
-    Reference,
-    Shown,
-    Time,
-    cut,
-    maybe_time,
-    needs,
-    seconds_of,
-    shown_time,
-)
+from tunnelrelay.api.resource import ResourceRoutes, answer
+from tunnelrelay.api.values import Description, Given, GivenTime, Metadata, Reference, Shown, Time, maybe_seconds
 from tunnelrelay.services.actor import EVERYTHING, SCOPES
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import ApiKeyRow
@@ -87,62 +74,42 @@ class ApiKeyChange(Given):
     metadata: Metadata = ""
 
 
-def _shown(links: Links, row: ApiKeyRow, text: str | None = None) -> ApiKey:
-    return ApiKey(
-        id=row.id,
-        uri=links.to(PATH, row.id),
-        created_at=shown_time(row.created_at),
-        description=row.description,
-        metadata=row.metadata,
-        token=text,
-        owner_id=row.user_id,
-        scopes=list(row.scopes),
-        expires_at=maybe_time(row.expires_at),
-        last_used_at=maybe_time(row.last_used_at),
-    )
+def _view(links: Links, row: ApiKeyRow, text: str | None = None) -> ApiKey:
+    return answer(ApiKey, row, uri=links.to(PATH, row.id), token=text, owner_id=row.user_id)
 
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
-    router = APIRouter(tags=["api_keys"])
     keys = services.api_keys
 
-    @router.get(f"/{PATH}", **needs("credentials:read"))
-    async def list_api_keys(call: Calling, page: Annotated[Page, Query()]) -> ApiKeyList:
-        """Keys, the newest first."""
-        rows = await keys.page(call.actor, before=page.before_id, limit=page.one_more)
-        found = cut(call, PATH, page, rows, lambda row: row.id)
-        return ApiKeyList(
-            keys=[_shown(call.links, row) for row in found.rows], uri=found.uri, next_page_uri=found.next_page_uri
-        )
-
-    @router.post(f"/{PATH}", status_code=201, **needs("credentials:write"))
-    async def create_api_key(call: Calling, body: NewApiKey) -> ApiKey:
-        """Makes a key. This answer is the only place where it is shown."""
+    async def create(call: Call, body: NewApiKey) -> ApiKey:
+        values: dict[str, Any] = body.model_dump(exclude={"owner_id", "expires_at"})
         row, text = await keys.create(
-            call.actor,
-            description=body.description,
-            metadata=body.metadata,
-            scopes=tuple(body.scopes),
-            expires_at=None if body.expires_at is None else seconds_of(body.expires_at),
-            user_id=body.owner_id,
+            call.actor, **values, expires_at=maybe_seconds(body.expires_at), user_id=body.owner_id
         )
-        return _shown(call.links, row, text)
+        return _view(call.links, row, text)
 
-    @router.get(f"/{PATH}/{{id}}", **needs("credentials:read"))
-    async def get_api_key(call: Calling, id: Id) -> ApiKey:
-        """One key, without its text."""
-        return _shown(call.links, await keys.get(call.actor, id))
+    async def update(call: Call, id: str, body: ApiKeyChange) -> ApiKeyRow:
+        return await keys.update(call.actor, id, **body.model_dump(exclude_unset=True))
 
-    @router.patch(f"/{PATH}/{{id}}", **needs("credentials:write"))
-    async def update_api_key(call: Calling, id: Id, body: ApiKeyChange) -> ApiKey:
-        """Changes what is given."""
-        changes: dict[str, Any] = body.model_dump(exclude_unset=True)
-        return _shown(call.links, await keys.update(call.actor, id, **changes))
-
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("credentials:write"))
-    async def delete_api_key(call: Calling, id: Id) -> None:
-        """Makes a key worthless at once."""
-        await keys.delete(call.actor, id)
-
-    return router
+    return ResourceRoutes(
+        path=PATH,
+        area="credentials",
+        one="api_key",
+        many="api_keys",
+        shape=ApiKey,
+        page_shape=ApiKeyList,
+        new=NewApiKey,
+        change=ApiKeyChange,
+        help={
+            "list": "Keys, the newest first.",
+            "create": "Makes a key. This answer is the only place where it is shown.",
+            "get": "One key, without its text.",
+            "update": "Changes what is given.",
+            "delete": "Makes a key worthless at once.",
+        },
+        service=keys,
+        viewer=lambda call: partial(_view, call.links),
+        create=create,
+        update=update,
+    ).add_to(APIRouter(tags=["api_keys"]))

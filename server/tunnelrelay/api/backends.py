@@ -1,29 +1,16 @@
 """`/backends/tunnel_group`: tunnels that carry the same labels."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
 from tunnelrelay.api.auth_middleware import Call
-from tunnelrelay.api.values import (
-    Calling,
-    Description,
-    Given,
-    Id,
-    Metadata,
-    Owner,
-    Page,
-    Ref,
-    Shown,
-    Time,
-    cut,
-    needs,
-    shown_time,
-)
+from tunnelrelay.api.resource import ResourceRoutes, answer
+from tunnelrelay.api.values import Description, Given, Metadata, Owner, Ref, Shown, Time
 from tunnelrelay.services.services import Services
-from tunnelrelay.services.tunnels import TunnelView
 from tunnelrelay.store.resources import BackendRow
 
 PATH = "backends/tunnel_group"
@@ -74,63 +61,52 @@ class TunnelGroupChange(Given):
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
-    router = APIRouter(tags=["tunnel_group_backends"])
     backends = services.backends
 
-    def shown(call: Call, row: BackendRow, live: list[TunnelView]) -> TunnelGroup:
-        labels = set(row.labels)
-        joined = [tunnel.id for tunnel in live if tunnel.owner == row.owner and labels.issubset(tunnel.labels)]
-        return TunnelGroup(
-            id=row.id,
-            uri=call.links.to(PATH, row.id),
-            created_at=shown_time(row.created_at),
-            description=row.description,
-            metadata=row.metadata,
-            labels=dict(row.labels),
-            tunnels=[Ref(id=id, uri=call.links.to("tunnels", id)) for id in joined],
-            owner=row.owner,
-        )
+    def viewer(call: Call) -> Callable[[BackendRow], TunnelGroup]:
+        online = services.tunnels.tunnels(call.actor)
 
-    @router.get(f"/{PATH}", **needs("edges:read"))
-    async def list_tunnel_group_backends(call: Calling, page: Annotated[Page, Query()]) -> TunnelGroupList:
-        """Tunnel groups, the newest first."""
-        rows = await backends.page(call.actor, before=page.before_id, limit=page.one_more)
-        live = services.tunnels.tunnels(call.actor)
-        found = cut(call, PATH, page, rows, lambda row: row.id)
-        return TunnelGroupList(
-            backends=[shown(call, row, live) for row in found.rows], uri=found.uri, next_page_uri=found.next_page_uri
-        )
+        def view(row: BackendRow) -> TunnelGroup:
+            labels = set(row.labels)
+            joined = [tunnel.id for tunnel in online if tunnel.owner == row.owner and labels.issubset(tunnel.labels)]
+            return answer(
+                TunnelGroup,
+                row,
+                uri=call.links.to(PATH, row.id),
+                labels=dict(row.labels),
+                tunnels=[Ref(id=id, uri=call.links.to("tunnels", id)) for id in joined],
+            )
 
-    @router.post(f"/{PATH}", status_code=201, **needs("edges:write"))
-    async def create_tunnel_group_backend(call: Calling, body: NewTunnelGroup) -> TunnelGroup:
-        """Makes a group; edges can then be served by it."""
-        row = await backends.create(
-            call.actor,
-            tuple(sorted(body.labels.items())),
-            description=body.description,
-            metadata=body.metadata,
-            owner=body.owner,
-        )
-        return shown(call, row, services.tunnels.tunnels(call.actor))
+        return view
 
-    @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
-    async def get_tunnel_group_backend(call: Calling, id: Id) -> TunnelGroup:
-        """One group."""
-        return shown(call, await backends.get(call.actor, id), services.tunnels.tunnels(call.actor))
+    async def create(call: Call, body: NewTunnelGroup) -> TunnelGroup:
+        values = body.model_dump() | {"labels": tuple(body.labels.items())}
+        return viewer(call)(await backends.create(call.actor, **values))
 
-    @router.patch(f"/{PATH}/{{id}}", **needs("edges:write"))
-    async def update_tunnel_group_backend(call: Calling, id: Id, body: TunnelGroupChange) -> TunnelGroup:
-        """Changes what is given; tunnels join and leave its edges at once."""
+    async def update(call: Call, id: str, body: TunnelGroupChange) -> BackendRow:
         changes: dict[str, Any] = body.model_dump(exclude_unset=True)
-        labels = changes.pop("labels", None)
-        if labels:
-            changes["labels"] = tuple(sorted(labels.items()))
-        row = await backends.update(call.actor, id, **changes)
-        return shown(call, row, services.tunnels.tunnels(call.actor))
+        if labels := changes.pop("labels", None):
+            changes["labels"] = tuple(labels.items())
+        return await backends.update(call.actor, id, **changes)
 
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("edges:write"))
-    async def delete_tunnel_group_backend(call: Calling, id: Id) -> None:
-        """Deletes a group; refused while an edge is served by it."""
-        await backends.delete(call.actor, id)
-
-    return router
+    return ResourceRoutes(
+        path=PATH,
+        area="edges",
+        one="tunnel_group_backend",
+        many="tunnel_group_backends",
+        shape=TunnelGroup,
+        page_shape=TunnelGroupList,
+        new=NewTunnelGroup,
+        change=TunnelGroupChange,
+        help={
+            "list": "Tunnel groups, the newest first.",
+            "create": "Makes a group; edges can then be served by it.",
+            "get": "One group.",
+            "update": "Changes what is given; tunnels join and leave its edges at once.",
+            "delete": "Deletes a group; refused while an edge is served by it.",
+        },
+        service=backends,
+        viewer=viewer,
+        create=create,
+        update=update,
+    ).add_to(APIRouter(tags=["tunnel_group_backends"]))

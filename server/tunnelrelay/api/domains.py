@@ -1,27 +1,15 @@
 """`/reserved_domains`: host names kept for an owner."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import (
-    Calling,
-    Description,
-    Given,
-    Host,
-    Id,
-    Metadata,
-    NotOffered,
-    Owner,
-    Page,
-    Shown,
-    Time,
-    cut,
-    needs,
-    shown_time,
-)
+from tunnelrelay.api.resource import ResourceRoutes, answer
+from tunnelrelay.api.values import Description, Given, Host, Metadata, NotOffered, Owner, Shown, Time
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import DomainRow
 
@@ -84,13 +72,11 @@ class DomainChange(Given):
     resolves_to: _Resolves = []
 
 
-def _shown(links: Links, row: DomainRow) -> Domain:
-    return Domain(
-        id=row.id,
+def _view(links: Links, row: DomainRow) -> Domain:
+    return answer(
+        Domain,
+        row,
         uri=links.to(PATH, row.id),
-        created_at=shown_time(row.created_at),
-        description=row.description,
-        metadata=row.metadata,
         domain=row.host,
         region="",
         cname_target=None,
@@ -99,48 +85,39 @@ def _shown(links: Links, row: DomainRow) -> Domain:
         certificate_management_status=None,
         acme_challenge_cname_target=None,
         resolves_to=[],
-        owner=row.owner,
     )
 
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
-    router = APIRouter(tags=["reserved_domains"])
     domains = services.domains
 
-    @router.get(f"/{PATH}", **needs("domains:read"))
-    async def list_reserved_domains(call: Calling, page: Annotated[Page, Query()]) -> DomainList:
-        """Reserved domains, the newest first."""
-        rows = await domains.page(call.actor, before=page.before_id, limit=page.one_more)
-        found = cut(call, PATH, page, rows, lambda row: row.id)
-        return DomainList(
-            reserved_domains=[_shown(call.links, row) for row in found.rows],
-            uri=found.uri,
-            next_page_uri=found.next_page_uri,
-        )
+    async def create(call: Call, body: NewDomain) -> Domain:
+        texts = {"description": body.description, "metadata": body.metadata}
+        return _view(call.links, await domains.create(call.actor, body.domain, owner=body.owner, **texts))
 
-    @router.post(f"/{PATH}", status_code=201, **needs("domains:write"))
-    async def create_reserved_domain(call: Calling, body: NewDomain) -> Domain:
-        """Reserves a name that no other owner holds."""
-        row = await domains.create(
-            call.actor, body.domain, description=body.description, metadata=body.metadata, owner=body.owner
-        )
-        return _shown(call.links, row)
+    async def update(call: Call, id: str, body: DomainChange) -> DomainRow:
+        texts: dict[str, Any] = body.model_dump(exclude_unset=True, include={"description", "metadata"})
+        return await domains.update(call.actor, id, **texts)
 
-    @router.get(f"/{PATH}/{{id}}", **needs("domains:read"))
-    async def get_reserved_domain(call: Calling, id: Id) -> Domain:
-        """One domain."""
-        return _shown(call.links, await domains.get(call.actor, id))
-
-    @router.patch(f"/{PATH}/{{id}}", **needs("domains:write"))
-    async def update_reserved_domain(call: Calling, id: Id, body: DomainChange) -> Domain:
-        """Changes what is given."""
-        changes: dict[str, Any] = body.model_dump(exclude_unset=True, include={"description", "metadata"})
-        return _shown(call.links, await domains.update(call.actor, id, **changes))
-
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("domains:write"))
-    async def delete_reserved_domain(call: Calling, id: Id) -> None:
-        """Gives a name up; refused while an edge answers at it. Others can have it after the cool-down."""
-        await domains.delete(call.actor, id)
-
-    return router
+    return ResourceRoutes(
+        path=PATH,
+        area="domains",
+        one="reserved_domain",
+        many="reserved_domains",
+        shape=Domain,
+        page_shape=DomainList,
+        new=NewDomain,
+        change=DomainChange,
+        help={
+            "list": "Reserved domains, the newest first.",
+            "create": "Reserves a name that no other owner holds.",
+            "get": "One domain.",
+            "update": "Changes what is given.",
+            "delete": "Gives a name up; refused while an edge answers at it. Others can have it after the cool-down.",
+        },
+        service=domains,
+        viewer=lambda call: partial(_view, call.links),
+        create=create,
+        update=update,
+    ).add_to(APIRouter(tags=["reserved_domains"]))

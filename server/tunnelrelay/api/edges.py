@@ -1,10 +1,12 @@
 """`/edges/https`: durable endpoints."""
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.edge_changes import secrets_with, take_modules, with_backend
 from tunnelrelay.api.edge_routes import Modules, with_modules
 from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
@@ -12,20 +14,10 @@ from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.module_mapping import login_of
 from tunnelrelay.api.module_schemas import GIVEN, GivenModule
-from tunnelrelay.api.values import (
-    Calling,
-    Description,
-    Given,
-    Id,
-    Metadata,
-    NotOffered,
-    Owner,
-    Page,
-    Shown,
-    cut,
-    needs,
-)
+from tunnelrelay.api.resource import ResourceRoutes
+from tunnelrelay.api.values import Calling, Description, Given, Id, Metadata, NotOffered, Owner, Shown, needs
 from tunnelrelay.services.edge_settings import EdgeSettings
+from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import NewEdge
 from tunnelrelay.services.problems import invalid
 from tunnelrelay.services.services import Services
@@ -79,20 +71,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["https_edges"])
     edges = services.edges
 
-    @router.get(f"/{PATH}", **needs("edges:read"))
-    async def list_https_edges(call: Calling, page: Annotated[Page, Query()]) -> EdgeList:
-        """Edges, the newest first."""
-        views = await edges.page(call.actor, before=page.before_id, limit=page.one_more)
-        found = cut(call, PATH, page, views, lambda view: view.row.id)
-        return EdgeList(
-            https_edges=[edge_of(call.links, view) for view in found.rows],
-            uri=found.uri,
-            next_page_uri=found.next_page_uri,
-        )
-
-    @router.post(f"/{PATH}", status_code=201, **needs("edges:write"))
-    async def create_https_edge(call: Calling, body: GivenEdge) -> Edge:
-        """Makes an edge, with its modules at once if any are given. Without any it has no route and is not served."""
+    async def create(call: Call, body: GivenEdge) -> Edge:
         modules = body.modules()
         has_route = bool(modules) or body.backend is not None or body.host_header is not None
 
@@ -112,23 +91,35 @@ def routes(services: Services) -> APIRouter:
         )
         return edge_of(call.links, await edges.create(call.actor, new))
 
-    @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
-    async def get_https_edge(call: Calling, id: Id) -> Edge:
-        """One edge with its route and modules."""
-        return edge_of(call.links, await edges.get(call.actor, id))
-
-    @router.patch(f"/{PATH}/{{id}}", **needs("edges:write"))
-    async def update_https_edge(call: Calling, id: Id, body: EdgeChange) -> Edge:
-        """Changes what is given, from the next request on."""
+    async def update(call: Call, id: str, body: EdgeChange) -> EdgeView:
         changes: dict[str, Any] = body.model_dump(exclude_unset=True, include={"description", "metadata", "hostports"})
         if "hostports" in changes:
             changes["host"] = _host(call.links, changes.pop("hostports"))
-        return edge_of(call.links, await edges.update(call.actor, id, **changes))
+        return await edges.update(call.actor, id, **changes)
 
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("edges:write"))
-    async def delete_https_edge(call: Calling, id: Id) -> None:
-        """Deletes an edge; its host stays reserved. Tunnels that served only it stay connected and serve nothing."""
-        await edges.delete(call.actor, id)
+    ResourceRoutes(
+        path=PATH,
+        area="edges",
+        one="https_edge",
+        many="https_edges",
+        shape=Edge,
+        page_shape=EdgeList,
+        new=GivenEdge,
+        change=EdgeChange,
+        help={
+            "list": "Edges, the newest first.",
+            "create": "Makes an edge, with its modules at once if any are given. Without any it has no route and is "
+            "not served.",
+            "get": "One edge with its route and modules.",
+            "update": "Changes what is given, from the next request on.",
+            "delete": "Deletes an edge; its host stays reserved. Tunnels that served only it stay connected and serve "
+            "nothing.",
+        },
+        service=edges,
+        viewer=lambda call: partial(edge_of, call.links),
+        create=create,
+        update=update,
+    ).add_to(router)
 
     async def test_https_edge_oidc(call: Calling, id: Id, body: GivenModule) -> Check:
         """Asks a provider what a login would ask it, before the module is set, and says what would go wrong."""

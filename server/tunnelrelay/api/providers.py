@@ -1,16 +1,19 @@
 """`/providers`: OpenID providers that an administrator sets up once and owners name as `@name`."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
 from tunnelctl.policy.fields import BY_PATH
 from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.module_schemas import Secret, given_field, with_fields
+from tunnelrelay.api.resource import ResourceRoutes, answer
 from tunnelrelay.api.values import (
     MAX_LIST,
     Calling,
@@ -21,13 +24,10 @@ from tunnelrelay.api.values import (
     Line,
     Metadata,
     Owner,
-    Page,
     ParamName,
     Shown,
     Time,
-    cut,
     needs,
-    shown_time,
 )
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.providers import ProviderView
@@ -116,26 +116,17 @@ class ProviderChange(_Settings):
 _OF_SETTINGS = frozenset(ProviderSettings.__struct_fields__)
 
 
-def _shown(links: Links, view: ProviderView) -> Provider:
-    row, settings = view.row, view.settings
-    return Provider(
-        id=row.id,
-        uri=links.to(PATH, row.id),
-        created_at=shown_time(row.created_at),
-        name=row.name,
-        description=row.description,
-        metadata=row.metadata,
-        issuer=settings.issuer,
-        client_id=settings.client_id,
+def _view(links: Links, view: ProviderView) -> Provider:
+    settings = msgspec.structs.asdict(view.settings)
+    settings |= {"scopes": list(view.settings.scopes), "request_params": dict(view.settings.request_params)}
+    return answer(
+        Provider,
+        view.row,
+        uri=links.to(PATH, view.id),
         client_secret=None,
         has_client_secret=view.has_secret,
-        scopes=list(settings.scopes),
-        groups_claim=settings.groups_claim,
-        email_verified=settings.email_verified,
-        request_params=dict(settings.request_params),
-        callback=settings.callback,
         redirect_uri=view.redirect_uri,
-        owners=list(row.owners),
+        **settings,
     )
 
 
@@ -154,57 +145,40 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["providers"])
     providers = services.providers
 
-    @router.get(f"/{PATH}", **needs("providers:read"))
-    async def list_providers(call: Calling, page: Annotated[Page, Query()]) -> ProviderList:
-        """Providers, the newest first; a member sees those he may name."""
-        views = await providers.page(call.actor, before=page.before_id, limit=page.one_more)
-        found = cut(call, PATH, page, views, lambda view: view.row.id)
-        return ProviderList(
-            providers=[_shown(call.links, view) for view in found.rows],
-            uri=found.uri,
-            next_page_uri=found.next_page_uri,
-        )
+    async def create(call: Call, body: NewProvider) -> Provider:
+        given = body.model_dump()
+        own = {name: value for name, value in given.items() if name not in _OF_SETTINGS}
+        settings = ProviderSettings(**_settings(given))
+        return _view(call.links, await providers.create(call.actor, settings=settings, **own))
 
-    @router.post(f"/{PATH}", status_code=201, **needs("providers:write"))
-    async def create_provider(call: Calling, body: NewProvider) -> Provider:
-        """Sets a provider up; administrators only."""
-        view = await providers.create(
-            call.actor,
-            body.name,
-            ProviderSettings(**_settings(body.model_dump())),
-            body.client_secret,
-            owners=body.owners,
-            description=body.description,
-            metadata=body.metadata,
-        )
-        return _shown(call.links, view)
-
-    @router.get(f"/{PATH}/{{id}}", **needs("providers:read"))
-    async def get_provider(call: Calling, id: Id) -> Provider:
-        """One provider, without its secret."""
-        return _shown(call.links, await providers.get(call.actor, id))
-
-    @router.patch(f"/{PATH}/{{id}}", **needs("providers:write"))
-    async def update_provider(call: Calling, id: Id, body: ProviderChange) -> Provider:
-        """Changes what is given; every endpoint that names it goes by it at once. Administrators only."""
+    async def update(call: Call, id: str, body: ProviderChange) -> ProviderView:
         given: dict[str, Any] = body.model_dump(exclude_unset=True)
+        own = {name: value for name, value in given.items() if name not in _OF_SETTINGS}
         before = await providers.get(call.actor, id)
-        view = await providers.update(
-            call.actor,
-            id,
-            settings=msgspec.structs.replace(before.settings, **_settings(given)),
-            client_secret=given.get("client_secret"),
-            owners=given.get("owners"),
-            description=given.get("description"),
-            metadata=given.get("metadata"),
-            version=before.row.version,
-        )
-        return _shown(call.links, view)
+        settings = msgspec.structs.replace(before.settings, **_settings(given))
+        return await providers.update(call.actor, id, settings=settings, version=before.row.version, **own)
 
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("providers:write"))
-    async def delete_provider(call: Calling, id: Id) -> None:
-        """Deletes a provider; refused while an edge names it. Administrators only."""
-        await providers.delete(call.actor, id)
+    ResourceRoutes(
+        path=PATH,
+        area="providers",
+        one="provider",
+        many="providers",
+        shape=Provider,
+        page_shape=ProviderList,
+        new=NewProvider,
+        change=ProviderChange,
+        help={
+            "list": "Providers, the newest first; a member sees those he may name.",
+            "create": "Sets a provider up; administrators only.",
+            "get": "One provider, without its secret.",
+            "update": "Changes what is given; every endpoint that names it goes by it at once. Administrators only.",
+            "delete": "Deletes a provider; refused while an edge names it. Administrators only.",
+        },
+        service=providers,
+        viewer=lambda call: partial(_view, call.links),
+        create=create,
+        update=update,
+    ).add_to(router)
 
     @router.post(f"/{PATH}/{{id}}/test", **needs("providers:write"))
     async def test_provider(call: Calling, id: Id) -> Check:

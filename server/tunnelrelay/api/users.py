@@ -1,25 +1,15 @@
 """`/users` and `/me`: who may sign in and own keys. ngrok has no such resource in this form."""
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
+from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import (
-    PRINTABLE,
-    Calling,
-    Given,
-    Id,
-    Owner,
-    Page,
-    Shown,
-    Time,
-    cut,
-    maybe_time,
-    needs,
-    shown_time,
-)
+from tunnelrelay.api.resource import ResourceRoutes, answer
+from tunnelrelay.api.values import PRINTABLE, Calling, Given, Id, Owner, Shown, Time, needs
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.sign_ins import sign_in_link
 from tunnelrelay.store.resources import UserRow
@@ -98,20 +88,8 @@ class Invitation(Shown):
     """To be opened in a browser within the hour; it signs in as this user."""
 
 
-def _shown(links: Links, row: UserRow) -> User:
-    return User(
-        id=row.id,
-        uri=links.to(PATH, row.id),
-        created_at=shown_time(row.created_at),
-        name=row.name,
-        role="admin" if row.role == "admin" else "member",
-        owner=row.owner,
-        email=row.email,
-        issuer=row.issuer,
-        subject=row.subject,
-        disabled=row.disabled_at is not None,
-        last_seen_at=maybe_time(row.last_seen_at),
-    )
+def _view(links: Links, row: UserRow) -> User:
+    return answer(User, row, uri=links.to(PATH, row.id), disabled=row.disabled_at is not None)
 
 
 def routes(services: Services) -> APIRouter:
@@ -123,38 +101,35 @@ def routes(services: Services) -> APIRouter:
     async def get_me(call: Calling) -> Me:
         """Whom the key belongs to; any key may ask."""
         row = await users.me(call.actor)
-        return Me(user=_shown(call.links, row), api_key_id=call.actor.api_key_id, scopes=sorted(call.actor.scopes))
+        return Me(user=_view(call.links, row), api_key_id=call.actor.api_key_id, scopes=sorted(call.actor.scopes))
 
-    @router.get(f"/{PATH}", **needs("users:read"))
-    async def list_users(call: Calling, page: Annotated[Page, Query()]) -> UserList:
-        """Users, the newest first; a member sees himself."""
-        rows = await users.page(call.actor, before=page.before_id, limit=page.one_more)
-        found = cut(call, PATH, page, rows, lambda row: row.id)
-        return UserList(
-            users=[_shown(call.links, row) for row in found.rows], uri=found.uri, next_page_uri=found.next_page_uri
-        )
+    async def create(call: Call, body: NewUser) -> User:
+        return _view(call.links, await users.create(call.actor, **body.model_dump()))
 
-    @router.post(f"/{PATH}", status_code=201, **needs("users:write"))
-    async def create_user(call: Calling, body: NewUser) -> User:
-        """Adds a user; administrators only. An invitation lets them in."""
-        row = await users.create(call.actor, body.name, owner=body.owner, role=body.role, email=body.email)
-        return _shown(call.links, row)
+    async def update(call: Call, id: str, body: UserChange) -> UserRow:
+        return await users.update(call.actor, id, **body.model_dump(exclude_unset=True))
 
-    @router.get(f"/{PATH}/{{id}}", **needs("users:read"))
-    async def get_user(call: Calling, id: Id) -> User:
-        """One user; a member sees himself only."""
-        return _shown(call.links, await users.get(call.actor, id))
-
-    @router.patch(f"/{PATH}/{{id}}", **needs("users:write"))
-    async def update_user(call: Calling, id: Id, body: UserChange) -> User:
-        """Changes what is given; administrators only. Who is disabled is out at once."""
-        changes: dict[str, Any] = body.model_dump(exclude_unset=True)
-        return _shown(call.links, await users.update(call.actor, id, **changes))
-
-    @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("users:write"))
-    async def delete_user(call: Calling, id: Id) -> None:
-        """Removes a user with their keys and sign-ins; administrators only. What the owner owns stays."""
-        await users.delete(call.actor, id)
+    ResourceRoutes(
+        path=PATH,
+        area="users",
+        one="user",
+        many="users",
+        shape=User,
+        page_shape=UserList,
+        new=NewUser,
+        change=UserChange,
+        help={
+            "list": "Users, the newest first; a member sees himself.",
+            "create": "Adds a user; administrators only. An invitation lets them in.",
+            "get": "One user; a member sees himself only.",
+            "update": "Changes what is given; administrators only. Who is disabled is out at once.",
+            "delete": "Removes a user with their keys and sign-ins; administrators only. What the owner owns stays.",
+        },
+        service=users,
+        viewer=lambda call: partial(_view, call.links),
+        create=create,
+        update=update,
+    ).add_to(router)
 
     @router.post(f"/{PATH}/{{id}}/invitations", status_code=201, **needs("*"))
     async def create_invitation(call: Calling, id: Id) -> Invitation:

@@ -91,6 +91,11 @@ def seconds_of(text: str) -> float:
         raise ValueError("should be a time as 2026-01-31T12:00:00Z") from error
 
 
+def maybe_seconds(text: str | None) -> float | None:
+    """RFC 3339 -> Unix time; None for never."""
+    return None if text is None else seconds_of(text)
+
+
 def shown_time(at: float) -> str:
     """Unix time -> RFC 3339 in UTC, whole seconds."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
