@@ -62,16 +62,17 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.agents": f"{SHARED} {GROUND} {MIDDLE}",
     # A database that is away must not stop tunnels that are up: the public side cannot even name the store.
     "tunnelrelay.ingress": f"{SHARED} {GROUND} tunnelrelay.registry tunnelrelay.policy tunnelrelay.observe "
-    "tunnelrelay.pages tunnelrelay.oidc",
-    "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.keys tunnelrelay.oidc",
+    "tunnelrelay.pages tunnelrelay.oidc.tokens tunnelrelay.oidc.sessions tunnelrelay.oidc.login",
+    "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.keys tunnelrelay.oidc.login tunnelrelay.oidc.logout",
     # What is set up while the relay runs, and the two ways to ask for it.
     "tunnelrelay.services": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret "
-    "tunnelrelay.keys tunnelrelay.oidc tunnelrelay.agents",
+    "tunnelrelay.keys tunnelrelay.oidc.sessions tunnelrelay.oidc.login tunnelrelay.agents",
     # The store's rows only: what is in them is shown, asking for them is for `services`.
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelrelay.store "
     "tunnelrelay.policy tunnelrelay.services tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelctl.secret "
-    "tunnelrelay.services tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc tunnelrelay.policy tunnelrelay.store",
+    "tunnelrelay.services tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc.login tunnelrelay.policy "
+    "tunnelrelay.store",
 }
 """Areas (packages and single modules) and what each may import of ours besides itself."""
 
@@ -159,6 +160,35 @@ def test_no_import_runs_up_a_floor():
         up += [f"{name} -> {used}" for used in used_names if not is_in(used, allowed)]
 
     assert up == []
+
+
+def folders() -> set[str]:
+    """The areas that are folders, without the folder that only holds others."""
+    return {name for name in (*MAY_USE, *TOP) if name in modules() and modules()[name].name == "__init__.py"} - {
+        "tunnelrelay.oidc"
+    }
+
+
+def drawn_floors() -> dict[str, int]:
+    """Each folder's floor as `docs/concepts/architecture.md` draws it; its first drawing is the one of today."""
+    drawing = (ROOT / "docs" / "concepts" / "architecture.md").read_text().split("```text\n")[1].split("```")[0]
+    lines = re.findall(r"^ *(\d+)  (\S+)  ", drawing, re.MULTILINE)
+    return {folder.replace("/", "."): int(floor) for floor, folder in lines}
+
+
+def test_the_drawing_shows_every_folder_above_all_that_it_may_use():
+    floors = drawn_floors()
+    assert floors.keys() == folders()
+
+    used = {here: {*EVERYWHERE, *MAY_USE[here].split()} if here in MAY_USE else set(MAY_USE) for here in floors}
+    wrong = [
+        f"{here} -> {other}"
+        for here, allowed in used.items()
+        for other in floors.keys() - {here}
+        if is_in(other, allowed) and floors[other] >= floors[here]
+    ]
+
+    assert wrong == []
 
 
 def test_the_agent_never_imports_the_relay():

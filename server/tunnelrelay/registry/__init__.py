@@ -1,1 +1,1 @@
-"""Who serves which name right now. Start reading at `memory`."""
+"""Who serves which name right now. Start reading at `registry`."""
