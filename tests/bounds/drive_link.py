@@ -17,7 +17,7 @@ from tunnelctl.link.pacing import MAX_FRAMES_PER_TURN
 from tunnelctl.memo import Memo
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OPTIONAL, frame
-from tunnelctl.wire.limits import LeakyBucket
+from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
@@ -119,7 +119,7 @@ async def drive_unread(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 @drives("bytes handed to a link's socket ahead of the peer")
 async def drive_unsent(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     async with linked() as (link, socket, user):
-        link._idle = LeakyBucket(rate=0.0, burst=1_000_000)  # as over a day
+        link._idle = Bucket(1_000_000, 0.0)  # as over a day
         while not user.closed:
             link.data_received(sent(b"x" * 125, Opcode.PING))
             assert socket.written <= bound.limit + 256

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.policy.limits import MAX_KEYS, Buckets, RetrySchedule, TokenBucket, address_key, fair_share
+from tunnelctl.wire.limits import Bucket
+from tunnelrelay.policy.limits import MAX_KEYS, Buckets, RetrySchedule, address_key, fair_share
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate():
-    bucket = TokenBucket(3, 0.5)
+    bucket = Bucket(3, 0.5)
 
     assert [bucket.take(0.0) for _ in range(5)] == [True, True, True, False, False]
     assert bucket.seconds() == 2
@@ -46,7 +47,7 @@ def test_the_shares_whose_turns_are_kept_are_limited():
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60))
 def test_whatever_the_clock_does_a_bucket_never_gives_more_than_its_burst_and_what_time_has_earned(times):
     """Row 130."""
-    bucket = TokenBucket(5, 1.0)
+    bucket = Bucket(5, 1.0)
     granted = sum(bucket.take(now) for now in times)
     forward = sum(max(0.0, later - before) for before, later in pairwise(times))
 

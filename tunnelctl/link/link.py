@@ -32,7 +32,7 @@ from tunnelctl.wire.events import (
     WasReset,
     Writable,
 )
-from tunnelctl.wire.limits import LeakyBucket
+from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
@@ -167,7 +167,7 @@ class Link(asyncio.Protocol):
         self._is_paused = False
         self._is_flush_due = False
         self._pacer = FramePacer()
-        self._idle = LeakyBucket(rate=IDLE_FRAMES_PER_SECOND, burst=MAX_IDLE_FRAMES)
+        self._idle = Bucket(MAX_IDLE_FRAMES, IDLE_FRAMES_PER_SECOND)
         self._unread = b""
         self._frames: deque[Event] = deque()
         self._is_behind = False
@@ -382,7 +382,7 @@ class Link(asyncio.Protocol):
         size = pacer.cut(data, max_frames)
         self._unread = data[size:]
         idle, pacer.idle = pacer.idle, 0
-        if idle and not self._idle.add(self._loop.time(), idle):
+        if idle and not self._idle.take(self._loop.time(), idle):
             self._fail(WireError(Code.LIMIT, "too many websocket frames that carry nothing"))
             return idle
         ws.receive_data(data if size == len(data) else data[:size])

@@ -1,5 +1,6 @@
-"""What one end allows the other, and the leaky bucket that counts rates. What breaks a limit ends the link."""
+"""What one end allows the other, and the bucket that limits rates. What breaks a limit ends the link."""
 
+import math
 from dataclasses import dataclass
 
 from tunnelctl.wire.frames import MAX_PAYLOAD
@@ -51,28 +52,49 @@ class Limits:
     """Bytes that all windows of a link may grow by, together, over their first 64 KiB."""
 
 
-class LeakyBucket:
-    """A leaky bucket: every event pours one unit in, time drains it."""
+class Bucket:
+    """A budget that fills by itself, up to `burst`.
 
-    __slots__ = ("_at", "_burst", "_level", "_rate")
+    Args:
+        burst: What may be taken at once after a rest.
+        per_second: How fast it fills.
+    """
 
-    def __init__(self, *, rate: float, burst: int) -> None:
-        self._rate = rate
+    __slots__ = ("_at", "_burst", "_left", "_per_second")
+
+    def __init__(self, burst: float, per_second: float) -> None:
         self._burst = burst
-        self._level = 0.0
+        self._per_second = per_second
+        self._left = burst
         self._at = 0.0
 
-    def add(self, now: float, count: int = 1) -> bool:
-        """Count events. Returns False when the bucket has run over."""
-        self._drain(now)
-        self._level += count
-        return self._level <= self._burst
+    def take(self, now: float, count: int = 1) -> bool:
+        """Take `count` if there are as many. A clock that goes backwards gives nothing and takes nothing."""
+        self._fill(now)
+        if self._left < count:
+            return False
+        self._left -= count
+        return True
+
+    def spend(self, now: float) -> None:
+        """Take one in any case: what is missing must fill up again first."""
+        self._fill(now)
+        self._left -= 1
 
     def room(self, now: float) -> int:
-        """How many events may follow at once."""
-        self._drain(now)
-        return int(self._burst - self._level)
+        """How many may be taken at once; below 0 after too many were spent."""
+        self._fill(now)
+        return int(self._left)
 
-    def _drain(self, now: float) -> None:
-        self._level = max(0.0, self._level - max(0.0, now - self._at) * self._rate)
+    def is_empty(self, now: float) -> bool:
+        """Whether `take` would give nothing."""
+        return min(self._burst, self._left + max(0.0, now - self._at) * self._per_second) < 1.0
+
+    def seconds(self, count: int = 1) -> int:
+        """Whole seconds, as seen by the last `take`, until the next `count` are granted."""
+        return max(1, math.ceil((count - self._left) / self._per_second))
+
+    def _fill(self, now: float) -> None:
+        if now > self._at:
+            self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now

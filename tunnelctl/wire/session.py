@@ -60,7 +60,7 @@ from tunnelctl.wire.frames import (
     unpack_window,
 )
 from tunnelctl.wire.heartbeat import PING_SIZE, Heartbeat
-from tunnelctl.wire.limits import LeakyBucket, Limits
+from tunnelctl.wire.limits import Bucket, Limits
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.scheduler import LOW_WATER, Scheduler
 from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_RESET, Stream
@@ -151,9 +151,9 @@ class Session:
         self.error: WireError | None = None
         # The opener keeps to half of what the acceptor enforces: the network may deliver resets closer together.
         rate, burst, share = limits.max_resets_per_second, limits.max_reset_burst, 0.5 if opens else 1.0
-        self._resets_sent = LeakyBucket(rate=rate * share, burst=int(burst * share))
-        self._resets_heard = LeakyBucket(rate=rate, burst=burst)
-        self._link_frames = LeakyBucket(rate=limits.max_link_frames_per_second, burst=limits.max_link_frame_burst)
+        self._resets_sent = Bucket(int(burst * share), rate * share)
+        self._resets_heard = Bucket(burst, rate)
+        self._link_frames = Bucket(limits.max_link_frame_burst, limits.max_link_frames_per_second)
         self._room = self._make_room()
 
     # State
@@ -243,7 +243,7 @@ class Session:
             release(stream, self._budget)
             return
         if self._opens:
-            self._resets_sent.add(self._now)
+            self._resets_sent.spend(self._now)
             self._room = 0
         self._scheduler.put(RESET, stream.id, pack_reset(code, reason))
         self._kill(stream)
@@ -507,7 +507,7 @@ class Session:
         is_answer = self._opens and code in _ANSWERS
         self._kill(stream)
         self._events.append(WasReset(stream, code, reason))
-        if not is_answer and not self._resets_heard.add(self._now):
+        if not is_answer and not self._resets_heard.take(self._now):
             raise WireError(Code.TOO_MANY_RESETS, "streams were reset faster than allowed")
 
     def _read_other(self, byte: int, number: int, payload: bytes) -> None:
@@ -585,7 +585,7 @@ class Session:
         self._count_link_frame()
 
     def _count_link_frame(self) -> None:
-        if not self._link_frames.add(self._now):
+        if not self._link_frames.take(self._now):
             raise WireError(Code.LIMIT, "too many PINGs, messages and optional frames")
 
     # Ends of streams, and of the session

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.policy.limits import KEY_BYTES, Buckets, fair_share
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, fair_share, give_back
 
 MAX_LINKS = 4096
 MAX_OWNERS_LINKS = 256
@@ -111,9 +111,7 @@ class OwnerQuotas:
 
     def close_link(self, owner: str) -> None:
         """One link less."""
-        self._links[owner] -= 1
-        if not self._links[owner]:
-            del self._links[owner]
+        give_back(self._links, owner)
 
     def ask(self, owner: str) -> int:
         """Takes one question to the store. Returns 0, or in how many seconds to ask again when there was none left."""

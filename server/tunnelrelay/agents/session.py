@@ -11,6 +11,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.wire.errors import Code
+from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import (
     PROTOCOL_VERSION,
     AppState,
@@ -44,7 +45,6 @@ from tunnelrelay.agents.tunnel_offers import (
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
-from tunnelrelay.policy.limits import TokenBucket
 from tunnelrelay.policy.named_provider import names_provider
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Taken
@@ -138,8 +138,8 @@ class AgentSession:
         self._agent = ""
         self._asking: dict[int, Bind] = {}
         self._news = News(self._tell)
-        self._binds = TokenBucket(BURST_BINDS, BINDS_PER_SECOND)
-        self._states = TokenBucket(BURST_STATES, STATES_PER_SECOND)
+        self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
+        self._states = Bucket(BURST_STATES, STATES_PER_SECOND)
         self.link: Link
         self._timer: asyncio.TimerHandle | None = None
 

@@ -9,8 +9,8 @@ from typing import cast
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
-from tunnelrelay.ingress.quotas import give_back
 from tunnelrelay.model import Peer
+from tunnelrelay.policy.limits import give_back
 
 READER_SECONDS = 120.0
 """Without the visitor taking a byte that is due."""

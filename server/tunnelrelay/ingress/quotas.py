@@ -3,7 +3,7 @@
 A request costs a look into a dict when it begins and one when it ends; for visitors on this machine not even that.
 """
 
-from tunnelrelay.policy.limits import fair_share
+from tunnelrelay.policy.limits import fair_share, give_back
 
 
 class VisitorQuotas:
@@ -47,12 +47,3 @@ class VisitorQuotas:
             return False
         held[address] = count + 1
         return True
-
-
-def give_back(held: dict[str, int], address: str) -> None:
-    """One less of what is counted in `held`."""
-    left = held[address] - 1
-    if left:
-        held[address] = left
-    else:
-        del held[address]

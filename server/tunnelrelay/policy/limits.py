@@ -9,6 +9,7 @@ import math
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.memo import Recent
+from tunnelctl.wire.limits import Bucket
 
 MAX_KEYS = 8192
 """Addresses, owners, users or connections that one limit remembers: 6 MB with keys as long as they can be, of which a
@@ -32,52 +33,17 @@ BOUNDS = (
 )
 
 
-class TokenBucket:
-    """A budget that fills by itself, up to `burst`.
-
-    Args:
-        burst: What may be taken at once after a rest.
-        per_second: How fast it fills.
-    """
-
-    __slots__ = ("_at", "_burst", "_left", "_per_second")
-
-    def __init__(self, burst: float, per_second: float) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._left = burst
-        self._at = -math.inf
-
-    def take(self, now: float, count: int = 1) -> bool:
-        """Takes `count` if there are as many. A clock that goes backwards gives nothing and takes nothing."""
-        if now > self._at:
-            self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < count:
-            return False
-        self._left -= count
-        return True
-
-    def is_empty(self, now: float) -> bool:
-        """Whether `take` would give nothing."""
-        return min(self._burst, self._left + max(0.0, now - self._at) * self._per_second) < 1.0
-
-    def seconds(self, count: int = 1) -> int:
-        """Whole seconds, as seen by the last `take`, until the next `count` are granted."""
-        return max(1, math.ceil((count - self._left) / self._per_second))
-
-
 class Buckets:
     """A bucket for each key.
 
     Args:
-        burst, per_second: See `TokenBucket`.
+        burst, per_second: See `Bucket`.
     """
 
     def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
         self._burst = burst
         self._per_second = per_second
-        self._buckets = Recent[str, TokenBucket](max_keys)
+        self._buckets = Recent[str, Bucket](max_keys)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -89,7 +55,7 @@ class Buckets:
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
         """Takes `count` from the key's bucket, or nothing. Returns 0, or in how many seconds there are as many."""
-        self._buckets[key] = bucket = self._buckets.get(key) or TokenBucket(self._burst, self._per_second)
+        self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self._burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
@@ -142,3 +108,12 @@ def fair_share(mine: int, everybodys: int, most: int, *, always: int = 32) -> bo
     who do so together still leave room for the next. `always` places anybody may have while there are any.
     """
     return everybodys < most and (mine < always or mine < (most - everybodys) // 2)
+
+
+def give_back(held: dict[str, int], key: str, count: int = 1) -> None:
+    """Lower what a key holds; a key that holds nothing is forgotten."""
+    left = held[key] - count
+    if left:
+        held[key] = left
+    else:
+        del held[key]

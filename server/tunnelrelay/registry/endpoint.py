@@ -6,6 +6,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.policy.limits import give_back
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry import balance
 from tunnelrelay.registry.tunnel import Tunnel
@@ -176,9 +177,7 @@ class Endpoint:
             return self.can_take(tried)
         finally:
             self._held.discard(future)
-            self._owners_held[self.owner] -= 1
-            if not self._owners_held[self.owner]:
-                del self._owners_held[self.owner]
+            give_back(self._owners_held, self.owner)
 
     def room_was_made(self) -> None:
         """An exchange has ended: one of those that found every link full goes on."""

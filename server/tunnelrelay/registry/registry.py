@@ -15,6 +15,7 @@ from typing import Literal
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelrelay.ids import new_id
+from tunnelrelay.policy.limits import give_back
 from tunnelrelay.policy.rules import Connection, Policy
 from tunnelrelay.registry.endpoint import MAX_SHARED, Endpoint
 from tunnelrelay.registry.tunnel import Health, Tunnel
@@ -334,12 +335,8 @@ class Registry:
     def _remove_endpoint(self, host: str) -> Endpoint | None:
         endpoint = self._endpoints.pop(host, None)
         if endpoint is not None:
-            self._rules[endpoint.owner] -= endpoint.weight
-            if not self._rules[endpoint.owner]:
-                del self._rules[endpoint.owner]
-            self._held[endpoint.owner] -= 1
-            if not self._held[endpoint.owner]:
-                del self._held[endpoint.owner]
+            give_back(self._rules, endpoint.owner, endpoint.weight)
+            give_back(self._held, endpoint.owner)
         return endpoint
 
 

@@ -13,7 +13,7 @@ from tunnelctl.memo import Recent
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.policy.connections import connection_id, connection_problems, digest
-from tunnelrelay.policy.limits import KEY_BYTES, Buckets
+from tunnelrelay.policy.limits import KEY_BYTES, Buckets, give_back
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.service_base import ServiceBase
@@ -134,9 +134,7 @@ class ProviderTests:
             self._note(owner, oidc, findings)
             return findings
         finally:
-            self._running.subtract({actor.user_id: 1})
-            if not self._running[actor.user_id]:
-                del self._running[actor.user_id]
+            give_back(self._running, actor.user_id)
 
     def failed(self, owner: str, oidc: OidcSpec) -> FailedTest | None:
         """The last test of just this login, when it failed a moment ago.
