@@ -1,4 +1,4 @@
-"""What an agent is told to do, as values. Where they come from is the command line's and `configfile`'s business."""
+"""The settings of an agent and its tunnels, as values. The command line and `configfile` make them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

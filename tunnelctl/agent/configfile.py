@@ -180,10 +180,10 @@ class _Reader:
                 self._expect_empty(entry)
 
     def _read_tunnels(self, entry: YamlEntry, *, is_v2: bool) -> None:
-        def tell_unknown(one: YamlEntry, prefix: str, is_rule: bool) -> str:
+        def report_unknown(one: YamlEntry, prefix: str, is_rule: bool) -> str:
             return self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
 
-        self._tunnels += read_tunnels(entry, self._at, self._problem, tell_unknown)
+        self._tunnels += read_tunnels(entry, self._at, self._problem, report_unknown)
 
     def _check(self, entry: YamlEntry, name: str, value: str) -> str:
         if name == "console_ui" and value not in CONSOLE_UI:
@@ -203,7 +203,7 @@ class _Reader:
             self._tunnels += (FileTunnel(name=name or "(endpoint without a name)", problems=(problem,)),)
 
     def _unknown(self, entry: YamlEntry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
-        """Tell of a key that is not known; returns what is a problem of its tunnel alone, else ""."""
+        """Report an unknown key; returns the problem when only its tunnel has it, else ""."""
         near = _near(entry.key, prefix)
         hidden = _hidden(entry)
         if hidden is not None and not is_restricting(entry.key):

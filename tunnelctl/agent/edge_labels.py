@@ -1,7 +1,7 @@
-"""Tunnels that join edges: their labels as people write them, and what cannot be said beside them. Pure.
+"""Reads the labels of a tunnel that joins edges. Pure.
 
 An edge's address and rules are kept at the relay. A rule given to such a tunnel would guard nothing, so it is refused:
-never publish an app more open than was asked.
+an app must never be published more open than its owner asked.
 """
 
 from collections.abc import Iterable

@@ -17,11 +17,11 @@ from tunnelctl.policy.parse import PolicyTexts
 Kind = Literal["text", "list", "switch", "number"]
 At = Callable[[YamlEntry, str], str]
 """Puts the file and the line of an entry before a problem."""
-Tell = Callable[[YamlEntry, str], None]
+Report = Callable[[YamlEntry, str], None]
 """Takes a problem with an entry."""
-TellUnknown = Callable[[YamlEntry, str, bool], str]
-"""Takes a key that is not known, what leads to it, and whether that is a rule; returns the problem when it is one of
-the tunnel alone, "" when it is told already."""
+ReportUnknown = Callable[[YamlEntry, str, bool], str]
+"""Takes an unknown key, the keys that lead to it, and whether it is among rules. Returns the problem when only this
+tunnel has it, "" when it was reported for the whole file."""
 
 OWN: dict[str, tuple[str, Kind]] = {
     "addr": ("addr", "text"),
@@ -66,51 +66,51 @@ class FileTunnel:
     problems: tuple[str, ...] = ()
 
 
-def read_tunnels(entry: YamlEntry, at: At, tell: Tell, tell_unknown: TellUnknown) -> tuple[FileTunnel, ...]:
+def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: ReportUnknown) -> tuple[FileTunnel, ...]:
     """The tunnels of the `tunnels` entry, those that cannot be started with their problems.
 
     Args:
-        tell: Takes what is wrong with the entry itself.
+        report: Takes problems with the entry itself.
     """
     if not entry.value:
         return ()
     if not isinstance(entry.value, dict):
-        tell(entry, "tunnels has a value of the wrong kind: it holds names, and below each what the tunnel is")
+        report(entry, "tunnels has a value of the wrong kind: it holds names, and below each what the tunnel is")
         return ()
     found = []
     for one in entry.value.values():
         if isinstance(one.value, dict):
-            found.append(_tunnel(one, one.value, at, tell_unknown))
+            found.append(_tunnel(one, one.value, at, report_unknown))
         else:
             what = f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`"
             found.append(FileTunnel(name=one.key, problems=(at(one, what),)))
     return tuple(found)
 
 
-def _tunnel(entry: YamlEntry, said: Entries, at: At, tell_unknown: TellUnknown) -> FileTunnel:
+def _tunnel(entry: YamlEntry, entries: Entries, at: At, report_unknown: ReportUnknown) -> FileTunnel:
     own: dict[str, Any] = {}
     rules: dict[str, Any] = {}
     problems: list[str] = []
 
-    def tell(one: YamlEntry, what: str) -> None:
+    def report(one: YamlEntry, what: str) -> None:
         problems.append(at(one, what))
 
-    for path, one in _flat(said).items():
+    for path, one in _flat(entries).items():
         if path in OWN:
-            _fill(own, *OWN[path], one, tell)
+            _fill(own, *OWN[path], one, report)
         elif path in RULES:
-            _fill(rules, RULES[path].path, _kind_of(RULES[path]), one, tell)
+            _fill(rules, RULES[path].path, _kind_of(RULES[path]), one, report)
         elif path == "proto":
-            _judge_proto(one, tell)
+            _judge_proto(one, report)
         elif path in INNER:
-            tell(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
+            report(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
         else:
             above = path.rpartition(".")[0]
-            what = tell_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
+            what = report_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
             if what:
-                tell(one, what)
-    if "addr" not in said:
-        tell(entry, f"tunnels.{entry.key}: addr is missing")
+                report(one, what)
+    if "addr" not in entries:
+        report(entry, f"tunnels.{entry.key}: addr is missing")
     return FileTunnel(name=entry.key, policy=_texts(rules), problems=tuple(problems), **own)
 
 
@@ -125,10 +125,10 @@ def _texts(rules: Mapping[str, Any]) -> PolicyTexts:
     return PolicyTexts(tuple((path, text) for path, values in each.items() for text in values))
 
 
-def _flat(said: Mapping[str, YamlEntry]) -> dict[str, YamlEntry]:
-    """Every entry by its path; those inside a mapping that is known as one, one by one."""
+def _flat(entries: Mapping[str, YamlEntry]) -> dict[str, YamlEntry]:
+    """Every entry by its path; those inside a known mapping one by one."""
     flat: dict[str, YamlEntry] = {}
-    for key, entry in said.items():
+    for key, entry in entries.items():
         if key in INNER and isinstance(entry.value, dict) and entry.value:
             flat |= {f"{key}.{name}": inner for name, inner in entry.value.items()}
         else:
@@ -136,14 +136,14 @@ def _flat(said: Mapping[str, YamlEntry]) -> dict[str, YamlEntry]:
     return flat
 
 
-def _fill(members: dict[str, Any], member: str, kind: Kind, entry: YamlEntry, tell: Tell) -> None:
+def _fill(members: dict[str, Any], member: str, kind: Kind, entry: YamlEntry, report: Report) -> None:
     value = entry.value
     if value in (None, "", ()):
-        tell(entry, f"{entry.key} has no value")
+        report(entry, f"{entry.key} has no value")
     elif member in members:
-        tell(entry, f"{entry.key} says what another key has said already")
+        report(entry, f"{entry.key} says what another key has said already")
     elif (read := _read(kind, value)) is None:
-        tell(entry, f"{entry.key} has a value of the wrong kind")
+        report(entry, f"{entry.key} has a value of the wrong kind")
     else:
         members[member] = read
 
@@ -163,6 +163,6 @@ def _read(kind: Kind, value: Any) -> Any:
             return value
 
 
-def _judge_proto(entry: YamlEntry, tell: Tell) -> None:
+def _judge_proto(entry: YamlEntry, report: Report) -> None:
     if entry.value != "http":
-        tell(entry, f"proto: only http tunnels can be served, not {entry.value!r}")
+        report(entry, f"proto: only http tunnels can be served, not {entry.value!r}")

@@ -1,8 +1,10 @@
-"""What a command that serves was asked for, as values, before anybody has judged it. What it makes is in `settings`."""
+"""The flags of a command that serves, as values that nothing has checked yet. What they make is in `settings`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import click
 
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.policy.parse import PolicyTexts
@@ -10,7 +12,7 @@ from tunnelctl.policy.parse import PolicyTexts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFlags:
-    """What any command that serves was given about the relay; "" and None for what it was not.
+    """The flags about the relay that every such command has; "" and None where a flag was not given.
 
     Attributes:
         proxy_url: May hold a password: form of a secret, see `secret_source`.
@@ -30,7 +32,7 @@ class LinkFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelFlags(LinkFlags):
-    """What `tunnel http` or `tunnel tunnel` was given, or the file says of a tunnel.
+    """The flags of `tunnel http` or `tunnel tunnel`, or the same from a tunnel of the file.
 
     Attributes:
         policy: With forms of secrets, not the secrets.
@@ -52,7 +54,7 @@ class TunnelFlags(LinkFlags):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFlags(LinkFlags):
-    """What `tunnel start` was given.
+    """The flags of `tunnel start`.
 
     Attributes:
         names: Tunnels of the file; empty for all of them.
@@ -61,24 +63,27 @@ class StartFlags(LinkFlags):
     names: tuple[str, ...] = ()
 
 
+F = TypeVar("F", bound=LinkFlags)
+
+MAY_BE_EMPTY = frozenset({"url", "metadata"})
+"""Flags whose empty value says nothing wrong."""
+
+
+def flags_from(kind: type[F], context: click.Context, **own: Any) -> F:
+    """The flags of a command: each from the parameter of its name, or as given in `own`."""
+    typed = typed_parameters(context)
+    taken = {one.name: context.params[one.name] for one in fields(kind) if one.name in context.params}
+    emptied = frozenset(name for name in typed - MAY_BE_EMPTY if context.params[name] == "")
+    return kind(**taken | own, typed=typed, emptied=emptied)
+
+
 def flags_of(tunnel: FileTunnel) -> TunnelFlags:
     """The flags that would say the same as the file."""
-    return TunnelFlags(
-        address=tunnel.addr,
-        subdomain=tunnel.subdomain,
-        domain=tunnel.domain,
-        url=tunnel.url,
-        edge=tunnel.edge,
-        labels=tunnel.labels,
-        pooling=tunnel.pooling,
-        weight=tunnel.weight,
-        name=tunnel.name,
-        metadata=tunnel.metadata,
-        policy=tunnel.policy,
-    )
+    same = {one.name: getattr(tunnel, one.name) for one in fields(tunnel) if one.name not in ("addr", "problems")}
+    return TunnelFlags(address=tunnel.addr, **same)
 
 
-def typed_parameters(context: Any) -> frozenset[str]:
+def typed_parameters(context: click.Context) -> frozenset[str]:
     """Names of the parameters that stood on the command line, and not in the environment."""
     return frozenset(
         name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"

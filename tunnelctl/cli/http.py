@@ -1,17 +1,15 @@
-"""`tunnel http`: give a local web service a public address, guarded as asked, until told to stop."""
+"""`tunnel http`: give a local web service a public address, with rules about who may visit it, until it is stopped."""
 
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.flag_values import TunnelFlags, typed_parameters
+from tunnelctl.cli.flag_values import TunnelFlags, flags_from
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR_HTTP, LOGGING, TUNNEL, UPSTREAM, option
 from tunnelctl.cli.policy_flags import ORDER, flags_in, texts_of, with_bare_values
 from tunnelctl.cli.serving import serve
-from tunnelctl.policy.parse import PolicyTexts
 
 ADDRESS: tuple[Decorator, ...] = (
     option("--subdomain", "Name under the relay's domain.", "NAME"),
@@ -72,31 +70,14 @@ def http(ctx: click.Context, /, **given: Any) -> None:
     Without rules anyone who has the address gets in. With --edge the address and its rules are the edge's. Ends on
     Ctrl-C; then requests in flight finish first.
     """
-    flags = _flags(given, typed_parameters(ctx), texts_of(given, ctx.meta[ORDER]))
-    serve("tunnel http", flags, given, checks_providers=not given["no_oidc_check"])
-
-
-def _flags(given: dict[str, Any], typed: frozenset[str], policy: PolicyTexts) -> TunnelFlags:
-    return TunnelFlags(
-        address=given["address"],
-        config_path=cast("Path | None", given["config_path"]),
-        relay=given["relay"],
-        relay_ca=given["relay_ca"],
-        proxy_url=given["proxy_url"],
-        authtoken=given["authtoken"],
-        subdomain=given["subdomain"],
+    flags = flags_from(
+        TunnelFlags,
+        ctx,
         domain=_domain(given),
-        url=given["url"],
-        name=given["name"],
-        metadata=given["metadata"],
-        edge=given["edge"],
         pooling=given["pooling_enabled"],
-        weight=given["weight"],
-        upstream_tls_verify=given["upstream_tls_verify"],
-        policy=policy,
-        typed=typed,
-        emptied=frozenset(name for name in typed - {"url", "metadata"} if given[name] == ""),
+        policy=texts_of(given, ctx.meta[ORDER]),
     )
+    serve("tunnel http", flags, given, checks_providers=not given["no_oidc_check"])
 
 
 def _domain(given: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`tunnel start`: the tunnels of the configuration file, over one link, until told to stop."""
+"""`tunnel start`: the tunnels of the configuration file, over one link, until it is stopped."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 
 from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
-from tunnelctl.cli.flag_values import StartFlags, typed_parameters
+from tunnelctl.cli.flag_values import StartFlags, flags_from
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING
 from tunnelctl.cli.serving import serve
 
@@ -37,15 +37,4 @@ def start(ctx: click.Context, /, **given: Any) -> None:
         raise Failure(
             Exit.USAGE, ["name the tunnels to start, or give --all"], "tunnel start --help lists what it takes"
         )
-    typed = typed_parameters(ctx)
-    flags = StartFlags(
-        config_path=given["config_path"],
-        relay=given["relay"],
-        relay_ca=given["relay_ca"],
-        proxy_url=given["proxy_url"],
-        authtoken=given["authtoken"],
-        names=given["names"],
-        typed=typed,
-        emptied=frozenset(name for name in typed if given[name] == ""),
-    )
-    serve("tunnel start", flags, given, checks_providers=not given["no_oidc_check"])
+    serve("tunnel start", flags_from(StartFlags, ctx), given, checks_providers=not given["no_oidc_check"])

@@ -1,11 +1,11 @@
-"""`tunnel tunnel`: serve the edges that look for these labels with a local web service, until told to stop."""
+"""`tunnel tunnel`: serve the edges that look for these labels with a local web service, until it is stopped."""
 
 from typing import Any
 
 import click
 
 from tunnelctl.cli.command import Command
-from tunnelctl.cli.flag_values import TunnelFlags, typed_parameters
+from tunnelctl.cli.flag_values import TunnelFlags, flags_from
 from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, UPSTREAM
 from tunnelctl.cli.serving import serve
 
@@ -47,20 +47,4 @@ def tunnel(ctx: click.Context, /, **given: Any) -> None:
     Address and rules are the edges' own, kept at the relay. Several such tunnels share their requests. Ends on Ctrl-C;
     then requests in flight finish first.
     """
-    typed = typed_parameters(ctx)
-    flags = TunnelFlags(
-        address=given["address"],
-        config_path=given["config_path"],
-        relay=given["relay"],
-        relay_ca=given["relay_ca"],
-        proxy_url=given["proxy_url"],
-        authtoken=given["authtoken"],
-        labels=given["labels"],
-        weight=given["weight"],
-        name=given["name"],
-        metadata=given["metadata"],
-        upstream_tls_verify=given["upstream_tls_verify"],
-        typed=typed,
-        emptied=frozenset(name for name in typed - {"metadata"} if given[name] == ""),
-    )
-    serve("tunnel tunnel", flags, given)
+    serve("tunnel tunnel", flags_from(TunnelFlags, ctx), given)

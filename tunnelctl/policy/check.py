@@ -1,4 +1,4 @@
-"""What is wrong with a `PolicySpec`, told by setting: the same at the agent, before it dials, and at the relay.
+"""Checks a `PolicySpec`, setting by setting. The agent checks before it dials, the relay when it binds.
 
 Judged by the spec alone. The relay knows more, and checks that beside this: which issuers it calls, and which header
 fields are its own.
@@ -44,7 +44,7 @@ def check_policy(
         elif row.kind == "password" and allows_short_passwords:
             row = replace(row, check=values.user_and_password)
         found = (text for value in _values_in(spec, row) for text in check_field(row, value))
-        problems += [Problem(row.path, text) for text in islice(found, MAX_PROBLEMS)]  # no more are told
+        problems += [Problem(row.path, text) for text in islice(found, MAX_PROBLEMS)]  # a refusal holds no more
     return problems + _check_together(spec)
 
 
@@ -121,7 +121,7 @@ def _issuers(spec: PolicySpec) -> Iterator[str]:
 
 
 def _programs(spec: PolicySpec) -> Iterator[str]:
-    """Of a shared issuer everybody gets tokens for any audience, without the owner's client having a part in it."""
+    """A shared issuer gives all its users tokens for any audience, without the owner's client."""
     oidc = spec.oidc
     shared = shared_issuer(oidc.issuer) if oidc is not None and oidc.bearer else None
     if oidc is None or shared is None:

@@ -31,7 +31,7 @@ MAX_SESSION = 30 * 24 * 3600
 MIN_RECHECK = 10
 """Seconds. More often than this is a load on the provider that no owner can mean."""
 MIN_LOCAL_RECHECK = 1
-"""The same at a relay that serves its own machine only: users who try things out there may want to see them happen."""
+"""`MIN_RECHECK` of a relay that serves its own machine only, where users try things out and want to see the effect."""
 MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
 """Characters. A session is kept with both."""
 MAX_TOKEN_TEXT = 512

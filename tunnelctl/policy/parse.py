@@ -1,7 +1,7 @@
 """From what people typed for the settings of a policy, as flags or in a file, to a `PolicySpec`. Pure.
 
-The relay judges all of it again and knows more. Judged here is what can be known before anything is dialled, and every
-mistake is told at once. The rule above all: never publish an app more open than was asked.
+The agent checks all of it before it dials and reports every mistake at once; the relay checks it again and knows more.
+An app must never be published more open than its owner asked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +19,8 @@ from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem, joined
 
 MISSING = "missing"
-"""Stands in a spec for a value that is needed and was not given, so that it is not said to be wrong as well. Such a
-spec is never used."""
+"""Stands in a spec for a needed value that was not given, so that one mistake is not reported twice. The spec is never
+used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PolicyTexts:
         return [row for row in FIELDS if row.path in names]
 
     def mapped(self, change: Callable[[PolicyField, str], str]) -> "PolicyTexts":
-        """The same with each text replaced, as a secret is by what `env:NAME` stands for."""
+        """A copy with each text replaced by what `change` returns for it."""
         rows = {row.path: row for row in self.given()}
         return PolicyTexts(tuple((path, change(rows[path], text)) for path, text in self.entries))
 
@@ -152,7 +152,7 @@ def _value(row: PolicyField, texts: PolicyTexts, problems: list[Problem]) -> tup
 
 
 def _plain_http(spec: PolicySpec) -> Iterable[Problem]:
-    """Issuers that could be anybody's on the way to another machine."""
+    """Issuers on other machines that are reached without TLS."""
     issuers = [("oidc.issuer", spec.oidc.issuer)] if spec.oidc is not None else []
     for path, text in [*issuers, *(("jwt.issuer", jwt.issuer) for jwt in spec.jwt)]:
         if is_named(text) or issuer(text) or urlsplit(text).scheme != "http":

@@ -1,4 +1,4 @@
-"""Issuers that sign tokens for everybody in the world, and the claims that tell one customer from all others.
+"""Issuers that sign tokens for the whole world, and the claims that tell one customer from all others.
 
 Everyone with an account there gets such tokens for any audience they like: GitHub signs for every repository, Google
 for every service account. A signature and an audience then keep no one out; a rule about one of these claims does.
@@ -116,7 +116,7 @@ SHARED_DOMAINS = frozenset(
 
 
 def shared_issuer(issuer: str) -> SharedIssuer | None:
-    """Returns what is known of a shared issuer; None for one that is one organization's own, as far as is known."""
+    """Returns the row of a shared issuer; None for an issuer that is not in the table."""
     return SHARED.get(issuer.rstrip("/").lower())
 
 

@@ -195,7 +195,7 @@ def user_and_password(pair: str) -> str:
 
 
 def password(pair: str) -> str:
-    """The same with a password that cannot be guessed."""
+    """`user:password` with a password that is long enough."""
     if problem := user_and_password(pair):
         return problem
     user, _, secret = pair.partition(":")

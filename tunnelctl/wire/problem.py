@@ -11,7 +11,7 @@ import msgspec
 MAX_PROBLEMS, MAX_TEXT = 16, 400
 """Problems that one refusal tells an agent by setting, and characters of each, in ASCII. JSON needs two bytes for a
 quote: 16 x (400 x 2 + 40 for the setting's name) = 14 KB of the 64 KiB that a control message may have. The rest
-is told after these were put right."""
+follows when these are corrected."""
 
 
 class Problem(msgspec.Struct, frozen=True):
