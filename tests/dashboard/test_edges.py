@@ -261,7 +261,7 @@ async def test_a_login_that_is_removed_holds_from_the_next_request_on(house, adm
 @pytest.mark.parametrize(
     ("module", "typed", "shown"),
     [
-        ("ip-restriction", {"cidr_allow": "203.0.113.0/24\n198.51.100.7"}, "2 networks allowed"),
+        ("ip-restriction", {"allow": "203.0.113.0/24\n198.51.100.7"}, "2 networks allowed"),
         ("request-headers", {"add": "X-Env: staging\nX-B: a:b", "remove": "X-Old"}, "2 fields added, 1 field removed"),
         ("response-headers", {"remove": "X-Powered-By"}, "1 field removed"),
         ("basic-auth", {"user": "ann", "password": SECRET}, "1 user"),
@@ -283,7 +283,7 @@ async def test_each_module_is_set_up_shown_and_taken_away(house, admin, module, 
 @pytest.mark.parametrize(
     ("module", "typed"),
     [
-        ("ip-restriction", {"cidr_allow": "not-a-network"}),
+        ("ip-restriction", {"allow": "not-a-network"}),
         ("request-headers", {"add": "no colon"}),
         ("request-headers", {"add": "Host: evil.example"}),
         ("response-headers", {"remove": "Content-Length"}),
@@ -514,11 +514,11 @@ async def test_a_login_whose_test_passed_or_is_long_ago_is_saved_at_once(house, 
     assert (passed.status_code, later.status_code) == (303, 303)
 
 
-@pytest.mark.parametrize("field", ["cidr_allow", "cidr_deny"])
+@pytest.mark.parametrize("field", ["allow", "deny"])
 async def test_the_list_with_a_wrong_network_is_marked(house, admin, field):
     edge = await made(house)
 
-    answer = await admin.post(f"/edges/{edge}/ip-restriction", {"cidr_allow": "", "cidr_deny": "", field: "10.0.0.1/8"})
+    answer = await admin.post(f"/edges/{edge}/ip-restriction", {"allow": "", "deny": "", field: "10.0.0.1/8"})
 
     assert answer.status_code == 400
     assert re.search(rf'id="f-{field}"[^>]*aria-invalid="true"|aria-invalid="true"[^>]*id="f-{field}"', answer.text)

@@ -173,7 +173,7 @@ async def test_a_guard_is_told_in_words_and_a_refusal_on_the_overview(tmp_path: 
     policy = PolicySpec(cidr_allow=("10.0.0.0/8",))
     async with world(tmp_path) as w, published(w, "demo", policy=policy), signed_in(w) as admin:
         await fetch(w.port, "GET", "/", host="demo.localhost")
-        assert "only from 10.0.0.0/8" in (await admin.get("/endpoints")).text
+        assert "from 10.0.0.0/8 only" in (await admin.get("/endpoints")).text
         overview = (await admin.get("/")).text
         assert "the visitor&#39;s network may not come in" in overview
         assert "Requests per second over the last 10 minutes" in overview

@@ -166,6 +166,11 @@ class PolicyField:
         return format_duration(value) if self.kind == "duration" else value or ""
 
 
+_ADD_HINT = (
+    "One Name: value a line. It takes the place of what was sent. "
+    "Values are sealed and not shown again; •••••••• keeps one."
+)
+
 # fmt: off
 FIELDS: tuple[PolicyField, ...] = (
     # Who signs visitors in.
@@ -175,6 +180,7 @@ FIELDS: tuple[PolicyField, ...] = (
         help="OpenID provider at which visitors log in: its issuer URL, or @NAME of one that the relay knows.",
         module="oidc", api_name="issuer",
         label="Issuer URL", card="Identity provider", placeholder="https://login.example.com",
+        hint="The provider’s address, as in its discovery document.",
     ),
     PolicyField(
         path="oidc.client_id", check=values.credential, max_length=MAX_CLIENT_ID, is_of_provider=True,
@@ -192,7 +198,8 @@ FIELDS: tuple[PolicyField, ...] = (
         path="oidc.scopes", is_list=True, check=values.scope, is_of_provider=True,
         flag="--oidc-scope", metavar="SCOPE", section="Login", key="oidc.scopes",
         help="Scope to ask for besides openid, profile and email.",
-        module="oidc", api_name="scopes", label="Scopes", card="Identity provider", placeholder="groups",
+        module="oidc", api_name="scopes", label="Scopes", card="Identity provider",
+        hint="Besides openid, profile and email.", placeholder="groups",
     ),
     # Who of them is let in.
     PolicyField(
@@ -200,41 +207,44 @@ FIELDS: tuple[PolicyField, ...] = (
         flag="--oidc-allow-email", metavar="EMAIL", section="Login", key="oidc.allow_emails",
         help="Let in a visitor with this verified e-mail address.",
         module="oidc", api_name="allow_emails", api_count=API_RULES,
-        label="E-mail addresses", card="Who may pass", placeholder="ann@example.com", is_area=True,
+        label="E-mail addresses", card="Who may pass", hint="One a line; verified addresses only.",
+        placeholder="ann@example.com", is_area=True,
     ),
     PolicyField(
         path="oidc.allow_domains", kind="domain", is_list=True, check=values.domain,
         flag="--oidc-allow-domain", metavar="DOMAIN", section="Login", key="oidc.allow_domains",
         help="Let in visitors with a verified e-mail address at exactly this domain.",
         module="oidc", api_name="allow_domains", api_count=API_RULES,
-        label="E-mail domains", card="Who may pass", placeholder="example.com", is_area=True,
+        label="E-mail domains", card="Who may pass", hint="One a line.", placeholder="example.com", is_area=True,
     ),
     PolicyField(
         path="oidc.allow_groups", is_list=True, check=values.filled,
         flag="--oidc-allow-group", metavar="GROUP", section="Login", key="oidc.allow_groups",
         help="Let in members of this group, as the provider names it.",
         module="oidc", api_name="allow_groups", api_count=API_RULES,
-        label="Groups", card="Who may pass", placeholder="engineering", is_area=True,
+        label="Groups", card="Who may pass", hint="One a line, as the provider names them.",
+        placeholder="engineering", is_area=True,
     ),
     PolicyField(
         path="oidc.allow_claims", kind="pair", is_list=True, check=values.claim_rule,
         flag="--oidc-allow-claim", metavar="NAME=VALUE", section="Login", key="oidc.allow_claims",
         help="Let in visitors whose claim NAME has this value.",
         module="oidc", api_name="allow_claims",
-        label="Claims", card="Who may pass", placeholder="department=platform", is_area=True,
+        label="Claims", card="Who may pass", hint="One name=value a line.",
+        placeholder="department=platform", is_area=True,
     ),
     # How long a login holds.
     PolicyField(
         path="oidc.idle_seconds", kind="duration", low=1, high=MAX_SESSION,
         flag="--oidc-idle-session-duration", metavar="DURATION", section="Login",
         help="End a login that was not used for this long.", more="Like `30m` or `1h30m`.",
-        module="oidc", api_name="inactivity_timeout", label="Idle for", card="Sessions",
+        module="oidc", api_name="inactivity_timeout", label="Idle for", card="Sessions", hint="Then sign in again.",
     ),
     PolicyField(
         path="oidc.max_seconds", kind="duration", low=1, high=MAX_SESSION,
         flag="--oidc-max-session-duration", metavar="DURATION", section="Login",
         help="End a login that is this old.",
-        module="oidc", api_name="maximum_duration", label="At most", card="Sessions",
+        module="oidc", api_name="maximum_duration", label="At most", card="Sessions", hint="However busy.",
     ),
     PolicyField(
         path="oidc.recheck_seconds", kind="duration", low=MIN_RECHECK, high=MAX_SESSION, is_zero_never=True,
@@ -242,6 +252,7 @@ FIELDS: tuple[PolicyField, ...] = (
         help="Ask the provider again who a visitor is this often; 0 for never.",
         more="The rules are applied again then.",
         module="oidc", api_name="auth_check_interval", label="Ask again every", card="Sessions",
+        hint="Whether they still may; 0s for never.",
     ),
     PolicyField(
         path="oidc.on_recheck_error", kind="choice",
@@ -268,12 +279,14 @@ FIELDS: tuple[PolicyField, ...] = (
         flag="--oidc-require-acr", metavar="ACR", section="Login",
         help="Take only logins with this acr; with several, logins with one of them.",
         module="oidc", api_name="require_acr", label="Required acr", card="More",
+        hint="How strong a sign-in must be; one of these.",
     ),
     PolicyField(
         path="oidc.groups_claim", check=values.claim_name, is_of_provider=True,
         flag="--oidc-groups-claim", metavar="NAME", section="Login",
         help="Claim that lists a visitor's groups; dots lead into objects.", more="As in `realm_access.roles`.",
         module="oidc", api_name="groups_claim", label="Groups claim", card="More",
+        hint="Where the groups are; dots lead into objects.",
     ),
     PolicyField(
         path="oidc.email_verified", kind="choice", is_of_provider=True,
@@ -356,14 +369,15 @@ FIELDS: tuple[PolicyField, ...] = (
         help="Let in visitors from this network, and from no other that is not given too.",
         more="With `--cidr-deny` at most 1,000.",
         module="ip_restriction", api_name="allow", api_length=64, api_count=API_RULES,
-        label="Allow", placeholder="203.0.113.0/24", is_area=True,
+        label="Allow", hint="One network or address a line. Empty: from everywhere.",
+        placeholder="203.0.113.0/24", is_area=True,
     ),
     PolicyField(
         path="cidr_deny", kind="network", is_list=True, check=values.network,
         flag="--cidr-deny", metavar="NET", section="Other rules", key="ip_restriction.deny_cidrs",
         help="Keep out visitors from this network, even where they are let in otherwise.",
         module="ip_restriction", api_name="deny", api_length=64, api_count=API_RULES,
-        label="Deny", placeholder="198.51.100.7", is_area=True,
+        label="Deny", hint="Wins over what is allowed.", placeholder="198.51.100.7", is_area=True,
     ),
     # Headers.
     PolicyField(
@@ -378,25 +392,29 @@ FIELDS: tuple[PolicyField, ...] = (
         path="request_headers.add", kind="header", is_list=True, check=values.header,
         flag="--request-header-add", metavar="'N: V'", section="Headers", key="request_header.add",
         help="Header to add to each request.",
-        module="request_headers", api_name="add", label="Add", placeholder="X-Environment: staging", is_area=True,
+        module="request_headers", api_name="add", label="Add",
+        hint=_ADD_HINT, placeholder="X-Environment: staging", is_area=True,
     ),
     PolicyField(
         path="request_headers.remove", kind="header_name", is_list=True, check=values.header_name,
         flag="--request-header-remove", metavar="N", section="Headers", key="request_header.remove",
         help="Header to remove from each request.",
-        module="request_headers", api_name="remove", label="Remove", placeholder="X-Powered-By", is_area=True,
+        module="request_headers", api_name="remove", label="Remove", hint="One name a line.",
+        placeholder="X-Powered-By", is_area=True,
     ),
     PolicyField(
         path="response_headers.add", kind="header", is_list=True, check=values.header,
         flag="--response-header-add", metavar="'N: V'", section="Headers", key="response_header.add",
         help="Header to add to each response.",
-        module="response_headers", api_name="add", label="Add", placeholder="X-Environment: staging", is_area=True,
+        module="response_headers", api_name="add", label="Add",
+        hint=_ADD_HINT, placeholder="X-Environment: staging", is_area=True,
     ),
     PolicyField(
         path="response_headers.remove", kind="header_name", is_list=True, check=values.header_name,
         flag="--response-header-remove", metavar="N", section="Headers", key="response_header.remove",
         help="Header to remove from each response.",
-        module="response_headers", api_name="remove", label="Remove", placeholder="X-Powered-By", is_area=True,
+        module="response_headers", api_name="remove", label="Remove", hint="One name a line.",
+        placeholder="X-Powered-By", is_area=True,
     ),
 )
 # fmt: on

@@ -9,9 +9,10 @@ from tunnelrelay.api import edge_shapes, edges
 from tunnelrelay.api.edge_changes import on_route, route_view, secrets_with, set_backend, take_modules
 from tunnelrelay.api.edge_routes import ROUTES
 from tunnelrelay.api.edge_shapes import backend_of
-from tunnelrelay.api.module_mapping import secrets_without, shown, without
+from tunnelrelay.api.module_mapping import secrets_without, shown
 from tunnelrelay.api.module_schemas import GIVEN, SHOWN, Backend, GivenModule, ShownBackend, ShownModule
 from tunnelrelay.api.values import Calling, Id, needs
+from tunnelrelay.services.edge_settings import without_module
 from tunnelrelay.services.problems import Kind, ManageError, missing
 from tunnelrelay.services.services import Services
 
@@ -57,7 +58,7 @@ def _add(router: APIRouter, services: Services, name: str) -> None:
         return found
 
     async def delete(call: Calling, edge_id: Id, id: Id) -> None:
-        change = on_route(id, lambda settings: without(settings, name))
+        change = on_route(id, lambda settings: without_module(settings, name))
         await services.edges.set_policy(call.actor, edge_id, change, secrets_without(name))
 
     replace.__annotations__["body"] = GIVEN[name]

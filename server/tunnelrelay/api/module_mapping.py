@@ -8,7 +8,7 @@ from tunnelctl.policy.fields import STRUCTS, PolicyField, default_of, of_part, v
 from tunnelctl.policy.modules import MODULES, PolicyModule
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 from tunnelrelay.api.module_schemas import SHOWN, GivenModule, ShownModule
-from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings, Held
+from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings, Held, with_module
 from tunnelrelay.services.problems import invalid
 
 _NOTHING = PolicySpec()
@@ -21,17 +21,12 @@ def has(settings: EdgeSettings, held: Held, module: str) -> bool:
     return is_set or (module in settings.disabled and module != "oidc") or (module == "basic_auth" and bool(held.users))
 
 
-def without(settings: EdgeSettings, module: str) -> EdgeSettings:
-    """The settings without it."""
-    return _put(settings, module, {part: getattr(_NOTHING, part) for part in MODULES[module].parts}, enabled=True)
-
-
 def taken(settings: EdgeSettings, module: str, given: GivenModule) -> EdgeSettings:
     """The settings with it, in place of what was there."""
     parts = _parts(MODULES[module], given)
     if module == "ip_restriction" and not any(parts.values()):
         raise invalid({module: "list at least one network in allow or deny"})
-    return _put(settings, module, parts, enabled=given.enabled)
+    return with_module(settings, module, parts, is_on=given.enabled)
 
 
 def login_of(given: GivenModule) -> OidcSpec:
@@ -61,15 +56,6 @@ def shown(settings: EdgeSettings, held: Held, module: str) -> ShownModule | None
         return None
     fields = _fields(settings, held, MODULES[module])
     return SHOWN[module].model_validate({"enabled": module not in settings.disabled, **fields})
-
-
-def _put(settings: EdgeSettings, module: str, parts: dict[str, Any], *, enabled: bool) -> EdgeSettings:
-    others = tuple(name for name in settings.disabled if name != module)
-    return msgspec.structs.replace(
-        settings,
-        policy=msgspec.structs.replace(settings.policy, **parts),
-        disabled=others if enabled else (*others, module),
-    )
 
 
 # Into settings

@@ -4,11 +4,12 @@ import re
 
 from markupsafe import Markup
 
+from tunnelctl.policy.fields import FIELDS
+
+_LABELLED = [row for row in FIELDS if row.label]
 LABELS = {
-    "--oidc-email-verified assumed": "“An e-mail address is verified: unless the provider denies it”",
-    "--oidc-allow-group": "“Groups”",
-    "--oidc-groups-claim": "“Groups claim”",
-    "--oidc-scope": "“Scopes”",
+    **{f"{row.flag} {word}": f"“{row.label}: {text}”" for row in _LABELLED for word, text in row.choices},
+    **{row.flag: f"“{row.label}”" for row in sorted(_LABELLED, key=lambda row: len(row.flag), reverse=True)},
     "--oidc": "the issuer URL",
     "--issuer-ca": "the relay's setting issuer_ca",
     "--issuer-network": "the relay's setting issuer_network",

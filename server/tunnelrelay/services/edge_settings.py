@@ -127,6 +127,25 @@ class Held:
     valued: Mapping[str, frozenset[str]] = field(default_factory=lambda: dict.fromkeys(HEADERS, frozenset()))
 
 
+def with_module(settings: EdgeSettings, module: str, parts: Mapping[str, Any], *, is_on: bool = True) -> EdgeSettings:
+    """The settings with these parts of the policy in the place of a module's.
+
+    Args:
+        is_on: Whether it is in force.
+    """
+    others = tuple(name for name in settings.disabled if name != module)
+    return msgspec.structs.replace(
+        settings,
+        policy=msgspec.structs.replace(settings.policy, **parts),
+        disabled=others if is_on else (*others, module),
+    )
+
+
+def without_module(settings: EdgeSettings, module: str) -> EdgeSettings:
+    """The settings without a module."""
+    return with_module(settings, module, {part: getattr(_NOTHING, part) for part in MODULES[module].parts})
+
+
 def users_of(pairs: Iterable[str]) -> tuple[str, ...]:
     """The names in `user:password` pairs."""
     return tuple(pair.partition(":")[0] for pair in pairs)

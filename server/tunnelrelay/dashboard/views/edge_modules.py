@@ -1,90 +1,83 @@
-"""An edge's smaller modules: networks, header fields, passwords, and whether a visitor stays with one tunnel."""
+"""An edge's modules but for the login: networks, header fields, passwords, and whether a visitor stays with one tunnel.
+
+A module's form is its rows of the table of settings. A module of which no row has a label has no form.
+"""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tunnelctl.wire.messages import HeaderEdit
+from tunnelctl.policy.fields import STRUCTS, PolicyField, of_part, value_of
+from tunnelctl.policy.modules import MODULES, PolicyModule
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.policy_form import text_of, values_of
 from tunnelrelay.dashboard.request_input import Asked, does, shows
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings
+from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, with_module, without_module
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
 from tunnelrelay.services.problems import ManageError, invalid
 
 Texts = dict[str, str]
-MASK = "••••••••"
-"""Stands in the form for a header's value, which is never shown; sent back, it keeps the value."""
 
 
 class ModuleForm:
-    """One module with a form: `key` is its place below the edge's path, `name` how the service layer calls it."""
+    """A module whose form is its rows of the table.
 
-    key: str
-    name: str
-    title: str
+    Attributes:
+        key: Its place below the edge's path.
+        name: How the service layer calls it.
+        rows: The fields of its form.
+        places: Fields that have a place for what is wrong with them.
+    """
+
+    def __init__(self, module: PolicyModule) -> None:
+        self.key, self.name, self.title = module.key, module.name, module.title
+        self.rows: tuple[PolicyField, ...] = tuple(row for row in module.rows if row.label)
+        self.places = {row.api_name for row in self.rows}
 
     def texts(self, edge: EdgeView) -> Texts:
         """The form's fields as they are kept."""
-        raise NotImplementedError
+        return {row.api_name: text_of(row, value_of(edge.settings.policy, row)) for row in self.rows}
 
     def change(self, form: Form) -> tuple[Change, EdgeSecrets | None]:
         """What the form asks for. Raises `ManageError` INVALID."""
-        raise NotImplementedError
+        errors: dict[str, str] = {}
+        values = values_of(self.rows, form, errors)
+        if errors:
+            raise invalid(errors)
+        return lambda settings: with_module(settings, self.name, _parts(self.name, settings, values)), None
 
     def removal(self) -> tuple[Change, EdgeSecrets | None]:
         """What takes it away."""
-        return self.change(Form())
+        return lambda settings: without_module(settings, self.name), None
 
     def is_set(self, edge: EdgeView) -> bool:
         """Whether there is anything to take away."""
         return any(self.texts(edge).values())
 
 
-class NetworksForm(ModuleForm):
-    """Where visitors may come from."""
-
-    key, name, title = "ip-restriction", "ip_restriction", "IP restrictions"
-
-    def texts(self, edge: EdgeView) -> Texts:
-        """See `ModuleForm`."""
-        policy = edge.settings.policy
-        return {"cidr_allow": "\n".join(policy.cidr_allow), "cidr_deny": "\n".join(policy.cidr_deny)}
-
-    def change(self, form: Form) -> tuple[Change, None]:
-        """See `ModuleForm`."""
-        allow, deny = form.words("cidr_allow"), form.words("cidr_deny")
-        return policy_change(self.name, cidr_allow=allow, cidr_deny=deny), None
-
-
-class HeadersForm(ModuleForm):
-    """Fields that are added and removed on the way to the app, or to visitors."""
-
-    def __init__(self, key: str, name: str, title: str) -> None:
-        self.key, self.name, self.title = key, name, title
-
-    def texts(self, edge: EdgeView) -> Texts:
-        """See `ModuleForm`."""
-        edit: HeaderEdit = getattr(edge.settings.policy, self.name)
-        added = "\n".join(f"{name}: {MASK}" for name, _ in edit.add)
-        return {"add": added, "remove": "\n".join(edit.remove)}
-
-    def change(self, form: Form) -> tuple[Change, None]:
-        """See `ModuleForm`."""
-        added = tuple(_field(line) for text in form.texts("add") for line in text.splitlines() if line.strip())
-        edit = HeaderEdit(add=added, remove=form.words("remove"))
-        return policy_change(self.name, **{self.name: edit}), None
+def _parts(module: str, settings: EdgeSettings, values: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the policy with these values; what the form does not show stays as it is."""
+    parts: dict[str, Any] = {}
+    for part in MODULES[module].parts:
+        members = {row.name: values[row.name] for row in of_part(part) if row.name in values}
+        kept = getattr(settings.policy, part)
+        parts[part] = msgspec.structs.replace(kept, **members) if part in STRUCTS else members[part]
+    return parts
 
 
 class Passwords(ModuleForm):
-    """Basic authentication. Passwords are written only."""
+    """Basic authentication: one user, whose password is written only."""
 
-    key, name, title = "basic-auth", "basic_auth", "Basic authentication"
+    def __init__(self, module: PolicyModule) -> None:
+        super().__init__(module)
+        self.places = {"user", "password"}
 
     def texts(self, edge: EdgeView) -> Texts:
         """See `ModuleForm`."""
@@ -98,17 +91,20 @@ class Passwords(ModuleForm):
             fields["password"] = "a password"  # noqa: S105 (a message)
         if fields:
             raise invalid(fields)
-        return policy_change(self.name), EdgeSecrets(basic_auth=(f"{user}:{password}",))
+        secrets = EdgeSecrets(basic_auth=(f"{user}:{password}",))
+        return lambda settings: with_module(settings, self.name, {}), secrets
 
     def removal(self) -> tuple[Change, EdgeSecrets]:
         """See `ModuleForm`."""
-        return policy_change(self.name), EdgeSecrets(basic_auth=())
+        return lambda settings: without_module(settings, self.name), EdgeSecrets(basic_auth=())
 
 
 class Stickiness(ModuleForm):
-    """Whether a visitor stays with one tunnel."""
+    """Whether a visitor stays with one tunnel: no rule, but a setting of the edge."""
 
-    key, name, title = "stickiness", "stickiness", "Sticky visitors"
+    def __init__(self) -> None:
+        super().__init__(PolicyModule("stickiness", "Sticky visitors", "", ""))
+        self.places = {"sticky"}
 
     def texts(self, edge: EdgeView) -> Texts:
         """See `ModuleForm`."""
@@ -119,21 +115,25 @@ class Stickiness(ModuleForm):
         is_sticky = form.has("sticky")
         return lambda settings: msgspec.structs.replace(settings, sticky=is_sticky), None
 
+    def removal(self) -> tuple[Change, None]:
+        """See `ModuleForm`."""
+        return self.change(Form())
 
-IN_THE_FORM = {"ip_restriction.allow": "cidr_allow", "ip_restriction.deny": "cidr_deny"}
-"""Fields of problems that the form has under another name."""
-MODULES: tuple[ModuleForm, ...] = (
-    NetworksForm(),
-    HeadersForm("request-headers", "request_headers", "Request headers"),
-    HeadersForm("response-headers", "response_headers", "Response headers"),
-    Passwords(),
+
+_SPECIAL: dict[str, type[ModuleForm]] = {"basic_auth": Passwords}
+FORMS: tuple[ModuleForm, ...] = (
+    *(
+        _SPECIAL.get(name, ModuleForm)(module)
+        for name, module in MODULES.items()
+        if name != "oidc" and (name in _SPECIAL or any(row.label for row in module.rows))
+    ),
     Stickiness(),
 )
 
 
 def routes(deps: Deps) -> list[Route]:
     """See `views.AREAS`."""
-    return [route for module in MODULES for route in _routes_of(module)]
+    return [route for module in FORMS for route in _routes_of(module)]
 
 
 def _routes_of(module: ModuleForm) -> list[Route]:
@@ -174,8 +174,7 @@ def _removing(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
 
 def _page(asked: Asked, module: ModuleForm, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
     fields = error.fields if error else {}
-    errors = {IN_THE_FORM.get(name, name.removeprefix(f"{module.name}.")): text for name, text in fields.items()}
-    places = {*texts, "user", "password"} if module.name == "basic_auth" else set(texts)
+    errors = {name.removeprefix(f"{module.name}."): text for name, text in fields.items()}
     return asked.page(
         "edges/module.html",
         status=error.kind.value if error else 200,
@@ -186,25 +185,5 @@ def _page(asked: Asked, module: ModuleForm, edge: EdgeView, texts: Texts, error:
         user=asked.form.text("user"),
         error=error,
         errors=errors,
-        others=[text for name, text in errors.items() if name not in places],
+        others=[text for name, text in errors.items() if name not in module.places],
     )
-
-
-def policy_change(module: str, **parts: object) -> Change:
-    """Sets parts of the policy, and the module on."""
-
-    def change(settings: EdgeSettings) -> EdgeSettings:
-        off = tuple(name for name in settings.disabled if name != module)
-        policy = msgspec.structs.replace(settings.policy, **parts)
-        return msgspec.structs.replace(settings, policy=policy, disabled=off)
-
-    return change
-
-
-def _field(line: str) -> tuple[str, str]:
-    """A header field as it is written. Raises `ManageError` INVALID."""
-    name, colon, value = line.partition(":")
-    if not colon or not name.strip():
-        # Without the line: it may be a secret.
-        raise invalid({"add": "each line is a name, a colon and a value, as in X-Environment: staging"})
-    return name.strip(), KEPT if value.strip() == MASK else value.strip()

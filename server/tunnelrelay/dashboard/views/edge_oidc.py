@@ -1,23 +1,76 @@
 """An edge's OpenID login: set up, tried out, changed and taken away."""
 
+from dataclasses import dataclass, field
+
 import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelctl.oidc.findings import Finding
+from tunnelctl.policy.modules import MODULES
 from tunnelctl.policy.named import SIGN, is_named
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard.context import Deps
+from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.policy_form import text_of, values_of
 from tunnelrelay.dashboard.request_input import Asked, does, shows
-from tunnelrelay.dashboard.views import oidc_form
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
-from tunnelrelay.dashboard.views.oidc_form import TypedLogin
-from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
+from tunnelrelay.services.edge_settings import EdgeSecrets, with_module, without_module
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 
 MODULE = "oidc"
+ROWS = tuple(row for row in MODULES[MODULE].rows if row.label)
+"""The fields of the form, beside the choice of a provider."""
+CARDS = tuple(dict.fromkeys(row.card for row in ROWS))
+PLACES = frozenset({"provider", *(row.api_name for row in ROWS)})
+"""Fields that have a place for what is wrong with them."""
+EMPTY = OidcSpec(issuer="", client_id="", client_secret="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedLogin:
+    """What a user has typed.
+
+    Attributes:
+        oidc: The login it comes to; with its secret.
+        texts: The fields as they are to be shown again.
+        errors: What makes no sense by itself, by field.
+    """
+
+    oidc: OidcSpec
+    texts: dict[str, str]
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def form_of(oidc: OidcSpec | None) -> TypedLogin:
+    """The form of a login that is kept, or of none yet."""
+    spec = oidc or EMPTY
+    texts = {row.api_name: text_of(row, getattr(spec, row.name)) for row in ROWS}
+    if is_named(spec.issuer):
+        return TypedLogin(oidc=spec, texts=texts | {"provider": spec.issuer, "issuer": ""})
+    return TypedLogin(oidc=spec, texts=texts | {"provider": ""})
+
+
+def typed_in(form: Form, kept: OidcSpec | None) -> TypedLogin:
+    """What a form has sent. Settings that it does not show stay as they are.
+
+    Args:
+        kept: The login it changes.
+    """
+    errors: dict[str, str] = {}
+    values = values_of(ROWS, form, errors)
+    texts = {name: form.text(name) for name in form_of(None).texts if name != "client_secret"}
+    provider = texts["provider"]
+    if provider:
+        owners = {row.name for row in ROWS if not row.is_of_provider}
+        values = {name: value for name, value in values.items() if name in owners} | {"issuer": provider}
+        is_same = kept is not None and kept.issuer == provider
+    else:
+        is_same = kept is not None and not is_named(kept.issuer)
+    base = kept if kept is not None and is_same else EMPTY
+    return TypedLogin(oidc=msgspec.structs.replace(base, **values), texts=texts, errors=errors)
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -32,13 +85,12 @@ def routes(deps: Deps) -> list[Route]:
 
 async def _show(asked: Asked) -> Response:
     edge = await edge_of(asked)
-    kept = edge.settings.policy.oidc
-    return await _page(asked, edge, TypedLogin(oidc=kept or oidc_form.EMPTY, texts=oidc_form.shown(kept)))
+    return await _page(asked, edge, form_of(edge.settings.policy.oidc))
 
 
 async def _save(asked: Asked) -> Response:
     edge = await edge_of(asked)
-    typed = oidc_form.typed(asked.form, edge.settings.policy.oidc)
+    typed = typed_in(asked.form, edge.settings.policy.oidc)
     try:
         if typed.errors:
             raise invalid(typed.errors)
@@ -63,7 +115,7 @@ async def _save(asked: Asked) -> Response:
 async def _test(asked: Asked) -> Response:
     """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
     edge = await edge_of(asked)
-    typed = oidc_form.typed(asked.form, edge.settings.policy.oidc)
+    typed = typed_in(asked.form, edge.settings.policy.oidc)
     edges = asked.deps.services.edges
     error, findings = None, list[Finding]()
     try:
@@ -79,12 +131,7 @@ async def _test(asked: Asked) -> Response:
 
 async def _remove(asked: Asked) -> Response:
     edge = await edge_of(asked)
-
-    def without(settings: EdgeSettings) -> EdgeSettings:
-        policy = msgspec.structs.replace(settings.policy, oidc=None)
-        return msgspec.structs.replace(settings, policy=policy, disabled=_not_off(settings))
-
-    await asked.deps.services.edges.set_policy(asked.actor, edge.id, without)
+    await asked.deps.services.edges.set_policy(asked.actor, edge.id, lambda settings: without_module(settings, MODULE))
     return asked.go(f"/edges/{edge.id}", said="removed")
 
 
@@ -108,25 +155,22 @@ async def _page(
         edge=edge,
         is_new=edge.settings.policy.oidc is None,
         texts=typed.texts,
+        own={row.name: row for row in ROWS},
+        cards={card: [row for row in ROWS if row.card == card] for card in CARDS},
         providers=[(f"{SIGN}{provider.row.name}", provider) for provider in providers],
         redirect_uri=uri,
         error=error,
         confirmed=confirmed,
         errors=errors,
-        others=[text for name, text in errors.items() if name not in oidc_form.SHOWN],
-        has_hidden_error=not oidc_form.FOLDED.isdisjoint(errors),
+        others=[text for name, text in errors.items() if name not in PLACES],
+        has_hidden_error=any(row.card == "More" and row.api_name in errors for row in ROWS),
         findings=findings or [],
     )
 
 
 def _with(oidc: OidcSpec) -> Change:
     bare = msgspec.structs.replace(oidc, client_secret="")
-
-    def change(settings: EdgeSettings) -> EdgeSettings:
-        policy = msgspec.structs.replace(settings.policy, oidc=bare)
-        return msgspec.structs.replace(settings, policy=policy, disabled=_not_off(settings))
-
-    return change
+    return lambda settings: with_module(settings, MODULE, {MODULE: bare})
 
 
 def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
@@ -134,11 +178,6 @@ def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
     if is_named(oidc.issuer) or not oidc.client_secret:
         return None
     return EdgeSecrets(client_secret=oidc.client_secret)
-
-
-def _not_off(settings: EdgeSettings) -> tuple[str, ...]:
-    """A user who saves a module wants it on."""
-    return tuple(module for module in settings.disabled if module != MODULE)
 
 
 def version_of(asked: Asked) -> int | None:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from tunnelctl.policy.fields import value_of
+from tunnelctl.policy.modules import MODULES, PolicyModule
 from tunnelctl.policy.named import is_named
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec
+from tunnelrelay.dashboard.policy_form import text_of
 from tunnelrelay.services.edge_views import EdgeView
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
+class ModuleLine:
     """One line of the page.
 
     Attributes:
@@ -24,60 +27,42 @@ class Module:
     is_off: bool = False
 
 
-def modules_of(edge: EdgeView) -> tuple[Module, ...]:
-    """Every module there is, in the order in which a request meets them."""
-    policy, off = edge.settings.policy, edge.settings.disabled
-    allowed, denied = len(policy.cidr_allow), len(policy.cidr_deny)
-    networks = _counted(allowed, "network", "allowed"), _counted(denied, "network", "denied")
-    return (
-        Module(
-            "ip-restriction",
-            "IP restrictions",
-            "Let visitors in from certain networks only.",
-            "network",
-            ", ".join(filter(None, networks)),
-            "ip_restriction" in off,
-        ),
-        Module(
-            "oidc",
-            "OpenID Connect",
-            "Visitors sign in with your identity provider; rules decide who may pass.",
-            "person",
-            _login(policy.oidc) if policy.oidc else "",
-            "oidc" in off,
-        ),
-        Module(
-            "basic-auth",
-            "Basic authentication",
-            "One user name and password for everybody who may pass.",
-            "lock",
-            _counted(len(edge.held.users), "user"),
-            "basic_auth" in off,
-        ),
-        Module(
-            "request-headers",
-            "Request headers",
-            "Add or remove header fields on the way to your app.",
-            "headers",
-            _edits(policy.request_headers),
-            "request_headers" in off,
-        ),
-        Module(
-            "response-headers",
-            "Response headers",
-            "Add or remove header fields on the way to visitors.",
-            "headers",
-            _edits(policy.response_headers),
-            "response_headers" in off,
-        ),
-        Module(
-            "stickiness",
-            "Sticky visitors",
-            "A visitor stays with one tunnel, by a cookie, as long as it is there.",
-            "pin",
-            "By a cookie" if edge.settings.sticky else "",
-        ),
-    )
+def modules_of(edge: EdgeView) -> tuple[ModuleLine, ...]:
+    """Every module that has a form, in the order in which a request meets them."""
+    lines = [
+        ModuleLine(
+            module.key,
+            module.title,
+            module.purpose,
+            module.icon,
+            _summary(module, edge),
+            module.name in edge.settings.disabled,
+        )
+        for module in MODULES.values()
+        if module.name == "basic_auth" or any(row.label for row in module.rows)
+    ]
+    sticky = "By a cookie" if edge.settings.sticky else ""
+    purpose = "A visitor stays with one tunnel, by a cookie, as long as it is there."
+    return (*lines, ModuleLine("stickiness", "Sticky visitors", purpose, "pin", sticky))
+
+
+def _summary(module: PolicyModule, edge: EdgeView) -> str:
+    policy = edge.settings.policy
+    match module.name:
+        case "oidc":
+            return _login(policy.oidc) if policy.oidc else ""
+        case "basic_auth":
+            return _counted(len(edge.held.users), "user")
+        case "ip_restriction":
+            networks = (len(policy.cidr_allow), "allowed"), (len(policy.cidr_deny), "denied")
+            return ", ".join(filter(None, (_counted(count, "network", done) for count, done in networks)))
+        case "request_headers" | "response_headers":
+            edit: HeaderEdit = getattr(policy, module.name)
+            fields = (len(edit.add), "added"), (len(edit.remove), "removed")
+            return ", ".join(filter(None, (_counted(count, "field", done) for count, done in fields)))
+        case _:
+            texts = ((row.label, text_of(row, value_of(policy, row))) for row in module.rows)
+            return ", ".join(f"{label}: {' '.join(text.split())}" for label, text in texts if text)
 
 
 def _login(oidc: OidcSpec) -> str:
@@ -85,11 +70,6 @@ def _login(oidc: OidcSpec) -> str:
     who = f"{_counted(rules, 'rule')} let visitors in" if rules > 1 else "1 rule lets visitors in"
     where = oidc.issuer if is_named(oidc.issuer) else oidc.issuer.removeprefix("https://").removeprefix("http://")
     return f"{where} · {who if rules else 'everybody with an account there'}"
-
-
-def _edits(edit: HeaderEdit) -> str:
-    added, removed = _counted(len(edit.add), "field", "added"), _counted(len(edit.remove), "field", "removed")
-    return ", ".join(filter(None, (added, removed)))
 
 
 def _counted(count: int, noun: str, done: str = "") -> str:

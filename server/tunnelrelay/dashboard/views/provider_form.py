@@ -5,14 +5,20 @@ The client secret is written only: it never comes back into the form, not even a
 
 from dataclasses import dataclass, field
 
+import msgspec
+
+from tunnelctl.policy.fields import BY_PATH
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.policy_form import text_of, values_of
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.providers import ProviderView
 
 EMPTY = ProviderSettings(issuer="", client_id="")
+ROWS = tuple(BY_PATH[f"oidc.{name}"] for name in ProviderSettings.__struct_fields__)
+"""The settings of a login that are a provider's."""
 FOLDED = frozenset({"groups_claim", "email_verified", "callback", "request_params"})
 """Fields that are folded away while nothing is wrong with them."""
-SHOWN = frozenset({"name", "description", "issuer", "client_id", "client_secret", "scopes", "owners", *FOLDED})
+SHOWN = frozenset({"name", "description", "client_secret", "owners", *(row.api_name for row in ROWS)})
 """Fields that have a place for what is wrong with them."""
 
 
@@ -37,13 +43,7 @@ def shown(provider: ProviderView | None) -> TypedProvider:
         "name": provider.row.name if provider else "",
         "description": provider.row.description if provider else "",
         "owners": "\n".join(provider.row.owners) if provider else "",
-        "issuer": settings.issuer,
-        "client_id": settings.client_id,
-        "scopes": " ".join(settings.scopes),
-        "groups_claim": settings.groups_claim,
-        "email_verified": settings.email_verified,
-        "callback": settings.callback,
-        "request_params": "\n".join(f"{name}={value}" for name, value in settings.request_params),
+        **{row.api_name: text_of(row, getattr(settings, row.name)) for row in ROWS},
     }
     return TypedProvider(settings=settings, texts=texts)
 
@@ -52,23 +52,5 @@ def typed(form: Form) -> TypedProvider:
     """What a form has sent."""
     errors: dict[str, str] = {}
     texts = {name: form.text(name) for name in shown(None).texts}
-    settings = ProviderSettings(
-        issuer=texts["issuer"],
-        client_id=texts["client_id"],
-        scopes=form.words("scopes"),
-        groups_claim=texts["groups_claim"] or EMPTY.groups_claim,
-        email_verified=texts["email_verified"] or EMPTY.email_verified,
-        callback=texts["callback"] or EMPTY.callback,
-        request_params=_pairs(texts["request_params"], errors),
-    )
+    settings = msgspec.structs.replace(EMPTY, **values_of(ROWS, form, errors))
     return TypedProvider(settings=settings, texts=texts, errors=errors)
-
-
-def _pairs(text: str, errors: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        name, equals, value = line.partition("=")
-        if not (name.strip() and equals and value.strip()):
-            errors["request_params"] = f"{line[:80]!r} is no name=value"
-        pairs.append((name.strip(), value.strip()))
-    return tuple(pairs)

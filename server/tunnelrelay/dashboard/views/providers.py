@@ -168,6 +168,7 @@ async def _page(
         provider=provider,
         edges=await _edges_with(asked, provider) if provider else [],
         texts=typed.texts,
+        rows={row.name: row for row in provider_form.ROWS},
         error=error,
         confirmed=confirmed,
         errors=errors,

@@ -1,0 +1,85 @@
+"""Settings of a policy in a form: from their values to what is shown, and from what was typed to values. Pure.
+
+The fields are rows of the table of settings, named as in the API, so that a problem's field is the form's too. A client
+secret and the values of headers are written only: they never come back into a form.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tunnelctl.policy.durations import format_duration
+from tunnelctl.policy.fields import PolicyField, default_of
+from tunnelctl.policy.parse import read_text
+from tunnelrelay.dashboard.form import Form
+from tunnelrelay.services.edge_settings import KEPT
+
+MASK = "••••••••"
+"""Stands for a header's value, which is never shown; sent back, it keeps the value."""
+
+
+def text_of(row: PolicyField, value: Any) -> str:
+    """The text that a field shows for a value; "" for a secret or a password."""
+    match row.kind:
+        case _ if value is None or row.kind in ("secret", "password"):
+            return ""
+        case "switch":
+            return "1" if value else ""
+        case "duration":
+            return format_duration(value)
+        case "pair":
+            return "\n".join(f"{name}={text}" for name, text in value)
+        case "header":
+            return "\n".join(f"{name}: {MASK}" for name, _ in value)
+        case _ if row.is_list:
+            return ("\n" if row.is_area else " ").join(value)
+        case _:
+            return str(value)
+
+
+def values_of(rows: Iterable[PolicyField], form: Form, errors: dict[str, str]) -> dict[str, Any]:
+    """The values that were typed, as the wire has them, by their names there.
+
+    Args:
+        errors: What has not the form of such a value is added, by field. Whether a value is a good one is for the
+            service to judge.
+    """
+    found: dict[str, Any] = {}
+    for row in rows:
+        try:
+            found[row.name] = _value(row, form)
+        except ValueError as error:
+            errors[row.api_name] = str(error)
+    return found
+
+
+def _value(row: PolicyField, form: Form) -> Any:
+    name = row.api_name
+    match row.kind:
+        case "secret":
+            return form.secret(name)
+        case "switch":
+            return form.has(name)
+        case "duration":
+            text = form.text(name)
+            return read_text(row, f"{text}s" if text.isdigit() else text)[0]
+        case "pair":
+            return tuple(_stripped(pair) for line in form.lines(name) for pair in read_text(row, line))
+        case "header":
+            lines = (line for text in form.texts(name) for line in text.splitlines() if line.strip())
+            return tuple(_kept(pair) for line in lines for pair in read_text(row, line))
+        case "network" | "header_name":
+            return form.words(name)
+        case _ if row.is_list:
+            return form.lines(name) if row.is_area else form.words(name)
+        case _:
+            return form.text(name) or default_of(row) or ""
+
+
+def _stripped(pair: tuple[str, str]) -> tuple[str, str]:
+    name, value = pair
+    return name.strip(), value.strip()
+
+
+def _kept(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    return name, KEPT if value == MASK else value
