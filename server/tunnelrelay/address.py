@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelctl.wire.texts import is_name
 
 MAX_HOST = 253
 OWN_HSTS_SECONDS = 365 * 86_400
@@ -21,7 +21,6 @@ CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
 """The callback host's pages for providers: back from a login, back from a logout, and where logout tokens go."""
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
-_LABEL = re.compile(NAME_PATTERN)
 _HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
 
 
@@ -157,14 +156,14 @@ def callback_path(page: CallbackPage) -> str:
     return f"/oauth2/{page}"
 
 
-def label_problem(label: str) -> str | None:
+def host_label_problem(label: str) -> str | None:
     """What is wrong with a name that is asked for, for people; None when it may be taken.
 
     One canonical form (letters, digits, hyphens; RFC 5890 section 2.3.1) keeps look-alikes and second spellings out.
     """
     if label.startswith("_") or label in RESERVED_LABELS:
         return f"the name {label!r} is reserved"
-    if not _LABEL.fullmatch(label):
+    if not is_name(label):
         return f"{label[:80]!r} is not a name: use a-z, 0-9 and hyphens inside, at most 63 characters"
     if label[2:4] == "--":
         return f"{label!r} looks like an internationalised name, which are not offered"

@@ -1,11 +1,10 @@
 """Public names as people ask for them: one label, a whole host, or a URL. Pure."""
 
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tunnelctl.agent.address import AddressInvalid, malformed
-from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelctl.wire.texts import is_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def host_name(text: str) -> str:
         AddressInvalid: It is none.
     """
     host = text.strip().lower().rstrip(".")
-    if not host or len(host) > 253 or not all(_is_label(part) for part in host.split(".")):
+    if not host or len(host) > 253 or not all(map(is_name, host.split("."))):
         raise AddressInvalid(f"{text!r} is not a host name")
     return host
 
@@ -84,10 +83,6 @@ def label(text: str) -> str:
         AddressInvalid: It is none.
     """
     name = text.strip().lower()
-    if not _is_label(name):
+    if not is_name(name):
         raise AddressInvalid(f"{text!r} is not a name of letters, digits and inner hyphens, at most 63 long")
     return name
-
-
-def _is_label(text: str) -> bool:
-    return re.fullmatch(NAME_PATTERN, text) is not None

@@ -1,12 +1,9 @@
 """Providers that a relay knows by name: `@work` stands where an issuer would. Pure."""
 
-import re
-
-from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelctl.wire.texts import is_name
 
 SIGN = "@"
 """A provider's name begins with it; no issuer does."""
-_NAME = re.compile(f"{SIGN}{NAME_PATTERN}", re.ASCII)
 
 
 def is_named(issuer: str) -> bool:
@@ -16,4 +13,8 @@ def is_named(issuer: str) -> bool:
 
 def name_problem(issuer: str) -> str:
     """Why this text cannot be a provider's name; "" when it can."""
-    return "" if _NAME.fullmatch(issuer) else f"{issuer[:80]!r} is not a provider's name like @work"
+    return (
+        ""
+        if is_named(issuer) and is_name(issuer.removeprefix(SIGN))
+        else f"{issuer[:80]!r} is not a provider's name like @work"
+    )

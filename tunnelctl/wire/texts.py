@@ -1,5 +1,7 @@
 """Limits and forms of what owners write: one for agents, the relay, its API and its dashboard."""
 
+import re
+
 MAX_LABELS = 16
 """Labels of one tunnel, and of one tunnel group: a group that asks for more than a tunnel can carry is never served.
 At most 16 x 2 x 255 characters, 33 KB of UTF-8, a tunnel."""
@@ -13,6 +15,12 @@ EDGE_LABEL = "edge"
 """Name of the label, with an edge's id, by which any edge without a tunnel group is joined."""
 NAME_PATTERN = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """One label of a host name in lower case (RFC 1123 section 2.1), and a named provider's name."""
+_NAME = re.compile(NAME_PATTERN)
+
+
+def is_name(text: str) -> bool:
+    """Whether the text is one label of a host name, or a named provider's name, in lower case."""
+    return _NAME.fullmatch(text) is not None
 
 
 def label_problem(name: str, value: str) -> str:

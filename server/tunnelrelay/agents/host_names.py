@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from tunnelctl.wire.messages import Bind
-from tunnelrelay.address import PublicAddress, label_problem
+from tunnelrelay.address import PublicAddress, host_label_problem
 from tunnelrelay.registry.registry import MAX_OWNERS_RULES, Taken
 from tunnelrelay.store.base import NameRow
 
@@ -45,7 +45,7 @@ def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
         label = found
     else:
         return address.host_for_label(random_label())
-    problem = label_problem(label)
+    problem = host_label_problem(label)
     return NameRefused(problem, "choose another name") if problem else address.host_for_label(label)
 
 

@@ -5,7 +5,6 @@ Every reader raises ValueError with words for people. Next: `sources.py`, then `
 
 import ipaddress
 import os
-import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelctl.wire.texts import is_name
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_OWNER_LENGTH = 64
 MAX_DOMAIN_LENGTH = 190
 """A host name has at most 253 characters; a label of 63 and its dot must fit in front of the domain."""
-
-_LABEL = re.compile(NAME_PATTERN)
 
 
 class ListenAddress(NamedTuple):
@@ -121,7 +118,7 @@ def domain_name(text: str) -> str:
     if len(name) > MAX_DOMAIN_LENGTH:
         raise ValueError(f"the domain has {len(name)} characters, more than {MAX_DOMAIN_LENGTH}")
     labels = name.split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
+    if not all(map(is_name, labels)):
         raise ValueError(f"`{text}` is no domain name; international names are written in their `xn--` form")
     if labels[-1].isdigit():
         raise ValueError(f"`{text}` is an IP address; endpoints need a domain to live under")

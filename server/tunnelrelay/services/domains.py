@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
-from tunnelrelay.address import label_problem
+from tunnelrelay.address import host_label_problem
 from tunnelrelay.agents.host_names import is_random, random_label
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.services.actor import Actor
@@ -124,7 +124,9 @@ class Domains(Resource[DomainRow, DomainRow]):
         if not wish:
             return address.host_for_label(random_label())
         label = address.label_of(wish) if "." in wish else wish
-        problem = f"{wish[:120]!r} is not one name below {address.domain}" if label is None else label_problem(label)
+        problem = (
+            f"{wish[:120]!r} is not one name below {address.domain}" if label is None else host_label_problem(label)
+        )
         if label is None or problem:
             raise invalid({"domain": str(problem)}, f"This relay serves *.{address.domain}.")
         return address.host_for_label(label)

@@ -4,18 +4,15 @@ The administrator's word holds for everything that says who the client is and wh
 of the provider's users may come in, and for how long. Next: `catalog.py`.
 """
 
-import re
-
 import msgspec
 
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
-from tunnelctl.wire.texts import NAME_PATTERN
+from tunnelctl.wire.texts import is_name
 from tunnelrelay.policy.named_provider import NamedOidc
 
 OWNERS_PARAMS = frozenset({"max_age", "acr_values", "prompt"})
 """Request parameters an owner may add: they ask for a stronger or fresher login of the same client, no more."""
-_NAME = re.compile(NAME_PATTERN)
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +42,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 def name_problem(name: str) -> str:
     """Why a provider cannot be called this, or ""."""
-    return "" if _NAME.fullmatch(name) else "a name has a-z, 0-9 and hyphens inside, at most 63 characters"
+    return "" if is_name(name) else "a name has a-z, 0-9 and hyphens inside, at most 63 characters"
 
 
 def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | Problem:
