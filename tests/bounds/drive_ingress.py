@@ -59,7 +59,7 @@ async def drive_ahead(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
         visit = await s.visit(visitor)
         visitor.writer.write(GET * (10 * bound.limit // len(GET)))
         await s.turns(lambda: not visit.transport.is_reading())
-        assert len(visit._ahead) <= bound.limit
+        assert len(visit.reader.kept) <= bound.limit
         await other.send(b"GET / HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\nA: " + b"x" * 2 * bound.limit)
         assert (await other.response()).status == 431
 
@@ -155,8 +155,7 @@ async def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
 class Waiting:
     """As much of a visitor as `Turns` looks at."""
 
-    address = ""
-    request = SimpleNamespace(endpoint=None)
+    address = asked_host = ""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -190,7 +189,7 @@ def drive_reads(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @drives("visitors whose next request waits for its turn")
 def drive_turns(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A visitor that waits asks for no second turn: `Incoming` reads no head while `_waits`."""
+    """A visitor that waits asks for no second turn: its connection reads no head meanwhile."""
     turns = Turns(lambda work: None, lambda seconds, work: None, lambda: 0.0, lambda address: 1_000)
     visits = [Waiting(Peer(f"203.0.{number % 2}.9", 1)) for number in range(1_000)]
     with measured() as memory:

@@ -15,16 +15,18 @@ LIMIT = re.compile(r"_?(MAX|BURST)|RELAY_GROWTH$")
 BY_REASON = {
     "one head, body or message of a peer, or one part of it": """
         tunnelctl.link.link: MAX_MESSAGE
+        tunnelctl.http1.request_reader: MAX_AHEAD
         tunnelctl.wire.frames: MAX_STREAM_ID MAX_CREDIT
         tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
         tunnelrelay.agents.health_probes: MAX_ANSWER
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
         tunnelrelay.app.control_socket: MAX_LINE MAX_PATH
         tunnelrelay.dashboard.form: MAX_FORM MAX_FIELDS
+        tunnelrelay.ingress.exchange: MAX_FORGED
         tunnelrelay.ingress.responses: MAX_INTERIM
-        tunnelrelay.ingress.connection: MAX_JOINED
-        tunnelrelay.ingress.incoming: MAX_AHEAD MAX_HEAD_READ
-        tunnelrelay.ingress.ingress: MAX_READ MAX_FORGED
+        tunnelrelay.ingress.forward: MAX_JOINED
+        tunnelrelay.ingress.connection: MAX_HEAD_READ
+        tunnelrelay.ingress.ingress: MAX_READ
         tunnelrelay.ingress.proxies: MAX_HOPS MAX_SHOWN
         tunnelrelay.oidc.login.cookies: MAX_TRANSACTIONS
         tunnelrelay.oidc.providers.fetch: MAX_PARTS
@@ -95,10 +97,10 @@ BY_REASON = {
         tunnelrelay.dashboard.views.logins: MAX_COUNTED
         tunnelrelay.dashboard.views.providers: MAX_EDGES
         tunnelrelay.ingress.handshakes: MAX_ACCEPTED
-        tunnelrelay.ingress.incoming: MAX_LINES
+        tunnelctl.http1.request_reader: MAX_LINES
         tunnelrelay.ingress.ingress: MAX_LOOKED_AT
         tunnelrelay.ingress.turns: MAX_BEGUN MAX_OF_ADDRESS MAX_READ_AT_ONCE MAX_READ
-        tunnelrelay.ingress.visit: MAX_TRIES
+        tunnelrelay.ingress.exchange: MAX_TRIES
         tunnelrelay.services.audit_trail: MAX_COLLEAGUES MAX_LOGINS
         tunnelrelay.services.edges: MAX_TRIES
         tunnelrelay.services.service_base: MAX_PAGE

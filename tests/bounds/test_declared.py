@@ -14,6 +14,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelctl.http1.body:LengthDecoder.trailers": "always empty",
     "tunnelctl.http1.body:CloseDecoder.trailers": "always empty",
     "tunnelctl.http1.body:ChunkedDecoder.trailers": "one body: MAX_TRAILERS and MAX_TRAILER_FIELDS",
+    "tunnelctl.http1.request_reader:RequestReader.trailers": "those of one body, as its decoder kept them",
     "tunnelctl.oidc.findings:Answered.headers": "the head of one answer: meter.MAX_HEAD",
     "tunnelrelay.dashboard.form:Form._params": "one form: MAX_FORM and MAX_FIELDS",
     "tunnelrelay.dashboard.views.oidc_form:TypedLogin.errors": "one form's fields",

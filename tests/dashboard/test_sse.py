@@ -173,7 +173,7 @@ async def test_one_user_has_so_many_streams_and_no_more(tmp_path: Path):
 
 async def test_a_stream_ends_at_once_when_its_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A browser closes the connection, which on plain http looks as if it had only finished sending."""
-    monkeypatch.setattr("tunnelrelay.ingress.incoming.HALF_CLOSED_SECONDS", PATIENCE * 4)
+    monkeypatch.setattr("tunnelrelay.ingress.connection.HALF_CLOSED_SECONDS", PATIENCE * 4)
     async with world(tmp_path) as w, signed_in(w) as admin:
         request = admin.http.build_request("GET", "/edges/events", headers=HEADERS)
         lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())

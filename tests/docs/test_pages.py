@@ -102,7 +102,7 @@ def test_the_walk_names_real_functions() -> None:
 
 def test_the_walk_goes_through_every_module_of_the_way() -> None:
     walked = set(re.findall(r"^### `(.+)`$", WALK.read_text(), re.MULTILINE))
-    assert {"server/tunnelrelay/ingress/visit.py", "tunnelctl/link/link.py", "tunnelctl/agent/upstream.py"} <= walked
+    assert {"server/tunnelrelay/ingress/exchange.py", "tunnelctl/link/link.py", "tunnelctl/agent/upstream.py"} <= walked
 
 
 def test_the_data_directory_is_described_whole() -> None:

@@ -12,7 +12,8 @@ from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.waiting import PATIENCE, turns
 from tunnelctl.link.link import Link
 from tunnelrelay.app.relay import Relay
-from tunnelrelay.ingress.visit import Visit
+from tunnelrelay.ingress.connection import VisitorConnection
+from tunnelrelay.ingress.ingress import Ingress
 from tunnelrelay.observe.access import ExchangeRecord
 from tunnelrelay.registry.endpoint import Endpoint
 
@@ -97,14 +98,14 @@ class Scene:
         await self.turns(lambda: not endpoint.tunnels)
         return endpoint
 
-    async def visit(self, visitor: RawConnection) -> Visit:
+    async def visit(self, visitor: RawConnection) -> VisitorConnection:
         """A visitor's connection as the relay sees it."""
         port = visitor.writer.get_extra_info("sockname")[1]
         await self.turns(lambda: self._visits_from(port))
         return self._visits_from(port)[0]
 
-    def _visits_from(self, port: int) -> list[Visit]:
-        return [visit for visit in self.relay.ingress._visits if visit.connected_peer.port == port]
+    def _visits_from(self, port: int) -> list[VisitorConnection]:
+        return [visit for visit in connections(self.relay.ingress) if visit.connected_peer.port == port]
 
     async def turns(self, holds: Callable[[], object]) -> None:
         """Let the loop turn until `holds()`."""
@@ -125,6 +126,11 @@ class Scene:
             yield
         finally:
             ingress.now = now
+
+
+def connections(ingress: Ingress) -> list[VisitorConnection]:
+    """Visitors' connections, the oldest first."""
+    return [visitor for visitor in ingress.visitors if isinstance(visitor, VisitorConnection)]
 
 
 def error_of(response: Response) -> str:

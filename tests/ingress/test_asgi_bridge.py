@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.ingress.scene import connections
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.world import World, world
 from tunnelrelay.ingress import asgi_bridge
 from tunnelrelay.ingress.asgi_bridge import AsgiBridge
+from tunnelrelay.ingress.connection import VisitorConnection
 from tunnelrelay.ingress.ingress import NO_DEADLINE
-from tunnelrelay.ingress.visit import Visit
 
 HOST = "dashboard.localhost"
 GET = request_bytes("GET", "/events", host=HOST)
@@ -52,8 +53,8 @@ class QuietApp:
         self.is_over.set()
 
 
-def visits(w: World) -> list[Visit]:
-    return [visit for visit in w.relay.ingress._visits if isinstance(visit, Visit) and not visit.is_idle]
+def visits(w: World) -> list[VisitorConnection]:
+    return [visit for visit in connections(w.relay.ingress) if visit.exchange is not None]
 
 
 async def greeted(visitor: RawConnection) -> None:

@@ -289,7 +289,7 @@ async def test_a_visitor_that_leaves_while_its_body_is_thrown_away_is_logged_onc
         visit = await s.visit(visitor)
         asked.answer(b"enough", 413)
         await visitor.response()
-    await s.turns(lambda: visit not in s.relay.ingress._visits)
+    await s.turns(lambda: visit not in s.relay.ingress.visitors)
 
     assert [(line.status, line.error) for line in s.log] == [(413, "")]
 

@@ -142,7 +142,7 @@ async def test_a_visitor_that_waits_for_its_turn_is_not_closed_for_another(s: Sc
         with monkeypatch.context() as patch:
             patch.setattr(ingress.turns, "take", lambda visit: False)
             await waiting.send(GET)
-            await s.turns(lambda: visit._waits)
+            await s.turns(lambda: not visit.can_be_closed)
         for _ in range(few):
             await stack.enter_async_context(s.visitor())
         await s.turns(lambda: ingress._next_full_log > 0)
@@ -163,7 +163,7 @@ async def test_a_visitor_that_still_reads_its_answer_is_not_closed_for_another(s
         visit.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         asked = await s.exchange(reading)
         asked.answer(body=body)
-        await s.turns(lambda: visit.is_idle and visit.transport.get_write_buffer_size() > 0)
+        await s.turns(lambda: visit.exchange is None and visit.transport.get_write_buffer_size() > 0)
         for _ in range(few):
             await stack.enter_async_context(s.visitor())
         await s.turns(lambda: s.relay.ingress._next_full_log > 0)

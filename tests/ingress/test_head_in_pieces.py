@@ -1,44 +1,11 @@
-"""Heads that come in pieces: judged as if they came at once, with work for what is new only."""
+"""Heads that come in pieces: judged as if they came at once."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.ingress.scene import HOST, Scene, error_of
 from tests.support.raw_http import request_bytes
-from tunnelrelay.ingress import incoming
-from tunnelrelay.ingress.incoming import has_bare_lf
 
 LONG = request_bytes("GET", "/", host=HOST, fields=[("X-Long", "x" * 20_000)])
-
-
-@given(
-    st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"]), max_size=20).map(b"".join), st.lists(st.integers(0, 40))
-)
-def test_a_bare_lf_is_found_wherever_the_head_is_cut(head, cuts):
-    ends = sorted({min(cut, len(head)) for cut in cuts} | {len(head)})
-    is_bare = any(head[at : at + 1] == b"\n" and head[at - 1 : at] != b"\r" for at in range(len(head)))
-
-    assert any(has_bare_lf(head[:end], start) for start, end in zip([0, *ends], ends, strict=False)) == is_bare
-
-
-@pytest.mark.asyncio(loop_scope="module")
-async def test_a_head_in_pieces_is_searched_once(s: Scene, monkeypatch):
-    searched = []
-
-    def search(part: bytes, start: int) -> bool:
-        searched.append(len(part) - start)
-        return has_bare_lf(part, start)
-
-    monkeypatch.setattr(incoming, "has_bare_lf", search)
-    async with s.visitor() as visitor:
-        visit = await s.visit(visitor)
-        for at in range(0, len(LONG), 16):
-            visit.data_received(LONG[at : at + 16])
-        (await s.agent.next()).answer()
-
-        assert (await visitor.response()).status == 200
-    assert sum(searched) <= len(LONG)
 
 
 @pytest.mark.asyncio(loop_scope="module")

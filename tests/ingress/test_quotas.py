@@ -10,7 +10,7 @@ from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.scripted_agent import Asked
 from tunnelctl.wire.errors import Code
 from tunnelrelay.ingress import ingress as ingress_module
-from tunnelrelay.ingress.incoming import BODY_BYTES, BODY_SECONDS
+from tunnelrelay.ingress.exchange import BODY_BYTES, BODY_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -214,7 +214,7 @@ async def test_a_body_whose_answer_has_begun_may_be_as_slow_as_it_likes(s: Scene
         asked.data(b"a")
         await asyncio.sleep(0)
         visit = await s.visit(visitor)
-        await s.turns(lambda: visit.request.status == 200)
+        await s.turns(lambda: visit.exchange.status == 200)
         await trickle(s, visitor, asked, size=1, seconds=50.0, times=10)
 
         assert len(asked.body) == 10

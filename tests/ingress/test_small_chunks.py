@@ -6,7 +6,7 @@ from tests.ingress.scene import GET, HOST, Scene, closed_without_clean_end, erro
 from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import Asked
 from tunnelctl.http1.body import SAMPLE_BYTES, SAMPLE_SECONDS
-from tunnelrelay.ingress.incoming import MAX_CHUNKED_DRAIN, MAX_LINES
+from tunnelctl.http1.request_reader import MAX_CHUNKED_SKIPPED, MAX_LINES
 from tunnelrelay.ingress.ingress import MAX_READ
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -63,8 +63,8 @@ async def test_a_turn_decodes_a_bounded_number_of_chunks(s: Scene):
         asked = await began_upload(s, visitor)
         visit = await s.visit(visitor)
         sizes: list[int] = []
-        send = visit._carried.send
-        visit._carried = Spy(visit._carried, lambda data: (sizes.append(len(data)), send(data, False)))
+        send = visit.exchange.carried.send
+        visit.exchange.carried = Spy(visit.exchange.carried, lambda data: (sizes.append(len(data)), send(data, False)))
         visitor.writer.write(TINY * 8_000 + b"0\r\n\r\n")
         await asked.until(lambda: asked.is_complete)
 
@@ -124,7 +124,7 @@ async def test_a_refused_body_in_chunks_is_read_no_further_than_its_bound(s: Sce
         visit = await s.visit(visitor)
         await s.turns(lambda: visit.is_lingering)
 
-        assert visit._drained <= MAX_CHUNKED_DRAIN + MAX_READ
+        assert visit.reader.skipped <= MAX_CHUNKED_SKIPPED + MAX_READ
 
 
 async def test_behind_a_small_refused_body_the_next_request_is_read(s: Scene):

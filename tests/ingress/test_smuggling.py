@@ -5,7 +5,7 @@ import pytest
 from tests.ingress.scene import GET, HOST, Scene, error_of
 from tests.support.every import every
 from tunnelctl.http1.head import MAX_REQUEST_HEAD
-from tunnelrelay.ingress.incoming import MAX_AHEAD
+from tunnelctl.http1.request_reader import MAX_AHEAD
 from tunnelrelay.policy.header_names import BELIEVED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -265,12 +265,12 @@ async def test_row103_no_more_is_kept_of_a_head_than_is_taken(s: Scene):
     async with s.visitor() as visitor:
         await visitor.send(b"GET / HTTP/1.1\r\n" + H + b"X: " + b"a" * (MAX_REQUEST_HEAD - 100))
         visit = await s.visit(visitor)
-        await s.turns(lambda: len(visit._ahead) > 30_000)
+        await s.turns(lambda: len(visit.reader.kept) > 30_000)
         await visitor.send(b"a" * 200)
         response = await visitor.response()
 
     assert response.status == 431
-    assert visit._ahead == b""
+    assert visit.reader.kept == b""
 
 
 async def test_a_pipeline_is_read_no_further_than_the_answers_are(s: Scene):
@@ -279,13 +279,13 @@ async def test_a_pipeline_is_read_no_further_than_the_answers_are(s: Scene):
         asked = await s.exchange(visitor)
         visit = await s.visit(visitor)
         visitor.writer.write(GET * 100_000)
-        await s.turns(lambda: visit._is_reading_held)
-        assert len(visit._ahead) < MAX_AHEAD + 300_000
+        await s.turns(lambda: not visit.transport.is_reading())
+        assert len(visit.reader.kept) < MAX_AHEAD + 300_000
         largest = 0
         for _ in range(200):
             asked.answer()
             asked = await s.agent.next()
-            largest = max(largest, len(visit._ahead))
+            largest = max(largest, len(visit.reader.kept))
 
     assert largest < MAX_AHEAD + 300_000
 

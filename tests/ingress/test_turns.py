@@ -59,7 +59,7 @@ class Asker:
         self.loop = loop
         self.peer = SimpleNamespace(host=host)
         self.address = self.connected_address = host if address is None else address
-        self.request = SimpleNamespace(host=endpoint, endpoint=SimpleNamespace(host=endpoint))
+        self.asked_host = endpoint
 
     def ask(self) -> bool:
         if self.loop.turns.take(self):
@@ -241,8 +241,8 @@ def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order
         done += begun
 
     assert sorted(map(id, done)) == sorted(map(id, asked))
-    for side in {(asker.peer.host, asker.request.host) for asker in asked}:
-        of_side = [asker for asker in asked if (asker.peer.host, asker.request.host) == side]
+    for side in {(asker.peer.host, asker.asked_host) for asker in asked}:
+        of_side = [asker for asker in asked if (asker.peer.host, asker.asked_host) == side]
         assert [asker for asker in done if asker in of_side] == of_side
     assert not loop.turns._waiting
 
@@ -292,8 +292,8 @@ async def test_heads_that_come_byte_by_byte_are_read_by_turns_too_and_answered(s
         visit = await s.visit(visitor)
         for byte in NOWHERE[:-1]:
             await visitor.send(bytes([byte]))
-            await s.turns(lambda: visit._searched or visit._is_unread)
-            waited.append(visit._is_unread)
+            await s.turns(lambda: visit.reader.awaits_rest_of_head or not visit.transport.is_reading())
+            waited.append(not visit.transport.is_reading())
         await visitor.send(NOWHERE[-1:])
         assert (await visitor.response()).status == 404
     assert any(waited)
@@ -326,7 +326,7 @@ async def test_a_visitor_that_leaves_while_it_waits_is_not_served(s: Scene, monk
         left: list = []
         monkeypatch.setattr(s.relay.ingress.turns, "leave", left.append)
         reset(visitor)
-    await s.turns(lambda: visit not in s.relay.ingress._visits)
+    await s.turns(lambda: visit not in s.relay.ingress.visitors)
     assert left == [visit]
     monkeypatch.undo()
     visit.take_turn()

@@ -5,9 +5,10 @@ import pytest
 from tests.ingress.scene import GET, HOST, Scene, error_of
 from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import Asked
+from tunnelctl.http1.request_reader import MAX_AHEAD
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_UPGRADE
-from tunnelrelay.ingress.incoming import ANSWER_SECONDS, MAX_AHEAD
+from tunnelrelay.ingress.exchange import ANSWER_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,7 +56,7 @@ async def test_what_came_before_the_switch_is_passed_on_after_it(s: Scene):
         visitor.writer.write(ASKING + early)
         asked = await s.agent.next()
         visit = await s.visit(visitor)
-        await s.turns(lambda: visit._is_reading_held)
+        await s.turns(lambda: not visit.transport.is_reading())
         assert not asked.body
         asked.head(101, AGREED)
         await asked.until(lambda: len(asked.body) == len(early))
@@ -156,7 +157,7 @@ async def test_an_agent_that_does_not_read_stops_the_visitor(s: Scene):
         asked.keeps = True
         visit = await s.visit(visitor)
         visitor.writer.write(b"x" * 9_000_000)
-        await s.turns(lambda: visit._is_reading_held)
+        await s.turns(lambda: not visit.transport.is_reading())
 
         assert len(asked.body) <= 64 * 1024
 

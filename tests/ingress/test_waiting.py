@@ -9,8 +9,8 @@ from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import ScriptedAgent
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, Unbind
-from tunnelrelay.ingress.connection import LINGER_SECONDS, READER_SECONDS
-from tunnelrelay.ingress.incoming import ANSWER_SECONDS, BODY_SECONDS, HEAD_SECONDS
+from tunnelrelay.ingress.connection import HEAD_SECONDS, LINGER_SECONDS, READER_SECONDS
+from tunnelrelay.ingress.exchange import ANSWER_SECONDS, BODY_SECONDS
 from tunnelrelay.registry.endpoint import MAX_HELD
 from tunnelrelay.registry.registry import LOST_SECONDS
 
@@ -24,10 +24,10 @@ async def test_row126_a_head_that_does_not_end_is_refused(s: Scene):
     async with s.visitor() as visitor:
         await visitor.send(b"GET / HT")
         visit = await s.visit(visitor)
-        await s.turns(lambda: visit._ahead)
+        await s.turns(lambda: visit.reader.kept)
         s.pass_time(HEAD_SECONDS - 1)
         await visitor.send(b"TP/1.1\r\n")
-        await s.turns(lambda: visit._ahead.endswith(b"\r\n"))
+        await s.turns(lambda: visit.reader.kept.endswith(b"\r\n"))
         s.pass_time(HEAD_SECONDS + 1)  # of the first byte; those behind it gain nothing
         response = await visitor.response()
 
@@ -74,7 +74,7 @@ async def test_an_answer_is_waited_for_in_full_though_its_head_came_in_pieces(s:
     async with s.visitor() as visitor:
         await visitor.send(GET[:5])
         visit = await s.visit(visitor)
-        await s.turns(lambda: visit._ahead)
+        await s.turns(lambda: visit.reader.kept)
         asked = await s.exchange(visitor, GET[5:])
         s.pass_time(ANSWER_SECONDS - 1)
         asked.answer()
@@ -129,7 +129,7 @@ async def test_a_body_nobody_wants_is_thrown_away_for_so_long_only_however_it_tr
         visit = await s.visit(visitor)
         before = visit.deadline
         await visitor.send(b"a")
-        await s.turns(lambda: visit._drained == 2)
+        await s.turns(lambda: visit.reader.skipped == 1)
 
         assert visit.deadline == before
         s.pass_time(BODY_SECONDS + 1)
@@ -142,7 +142,7 @@ async def test_the_upstream_not_reading_is_not_the_visitors_fault(s: Scene):
         asked.keeps = True
         visit = await s.visit(visitor)
         visitor.writer.write(b"x" * 9_000_000)
-        await s.turns(lambda: visit._is_reading_held)
+        await s.turns(lambda: not visit.transport.is_reading())
         await s.turns(lambda: len(asked.body) == 64 * 1024)  # what came, and no more, as nothing was consumed
         s.pass_time(BODY_SECONDS + 1)  # it may be slow, and had its first look only now
         assert not visit.transport.is_closing()
@@ -159,7 +159,7 @@ async def test_a_last_answer_is_waited_for_a_moment(s: Scene):
         visit = await s.visit(visitor)
         assert visit.is_lingering
         s.pass_time(LINGER_SECONDS + 1)
-        await s.turns(lambda: visit not in s.relay.ingress._visits)
+        await s.turns(lambda: visit not in s.relay.ingress.visitors)
 
 
 async def test_a_visitor_that_leaves_resets_its_stream(s: Scene):

@@ -1,1 +1,1 @@
-"""The public side. One visitor connection from first byte to last is `visit`: START HERE."""
+"""The public side. One request and its answer is `exchange`: START HERE."""

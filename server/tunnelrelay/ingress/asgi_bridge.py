@@ -18,7 +18,7 @@ from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.fields import HOP_BY_HOP, to_lines
 from tunnelctl.http1.head import ResponseHead
-from tunnelrelay.ingress.interfaces import Visitor
+from tunnelrelay.ingress.interfaces import Answering
 from tunnelrelay.ingress.responses import NONE, Framing, status_line
 from tunnelrelay.ingress.route import Own
 from tunnelrelay.model import PageRequest
@@ -69,24 +69,24 @@ class AsgiBridge:
         self._event_streams: set[AsgiExchange] = set()
         self._is_draining = False
 
-    async def begin(self, visit: Visitor, own: Own) -> "AsgiExchange":
-        """Send the visit's request to the app."""
+    async def begin(self, exchange: Answering, own: Own) -> "AsgiExchange":
+        """Send the request to the app."""
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         scope = PageRequest(
             host=own.host,
             kind=own.kind,
-            visit=classify(visit.request.head),
-            peer=visit.peer,
-            is_secure=visit.is_secure,
-            request_id=visit.request_id,
-            may_start_login=starts_login(visit.request.head, is_secure=self._is_secure),
+            visit=classify(exchange.head),
+            peer=exchange.peer,
+            is_secure=exchange.connection.is_secure,
+            request_id=exchange.request_id,
+            may_start_login=starts_login(exchange.head, is_secure=self._is_secure),
         )
         await loop.create_connection(lambda: self._server(scope), sock=theirs)
-        exchange = AsgiExchange(visit, self)
-        await loop.create_connection(lambda: exchange, sock=ours)
-        exchange.start()
-        return exchange
+        carried = AsgiExchange(exchange, self)
+        await loop.create_connection(lambda: carried, sock=ours)
+        carried.start()
+        return carried
 
     def drain(self) -> None:
         """The relay stops. Event streams end now: they would never by themselves, and browsers begin them anew."""
@@ -130,8 +130,9 @@ class AsgiBridge:
 class AsgiExchange(asyncio.Protocol):
     """One exchange with the app; the counterpart of `forward.Forward`."""
 
-    def __init__(self, visit: Visitor, bridge: AsgiBridge) -> None:
-        self._visit = visit
+    def __init__(self, exchange: Answering, bridge: AsgiBridge) -> None:
+        self._exchange = exchange
+        self._connection = exchange.connection
         self._bridge = bridge
         self._reader = ResponseReader()
         self._framing: Framing | None = None
@@ -148,27 +149,27 @@ class AsgiExchange(asyncio.Protocol):
 
     def start(self) -> None:
         """Write the request's head."""
-        head = self._visit.request.head
+        head = self._exchange.head
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
         coding = b"Transfer-Encoding: chunked\r\n" if head.is_chunked else b""
         path = head.target if head.target.startswith(b"/") else b"/"
         self._reader.start(head.method, self)
         self._transport.write(b"%b %b HTTP/1.1\r\n%b%b\r\n" % (head.method, path, to_lines(fields), coding))
 
-    # From the visit
+    # From the exchange
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body."""
         self._received += len(data)
         if self._received > MAX_OWN_BODY:
             self.cancel()
-            self._visit.fail("body_too_large", closes=True)
+            self._exchange.fail("body_too_large", closes=True)
             return
-        self._transport.writelines(encode_chunk(data) if self._visit.request.head.is_chunked else [data])
+        self._transport.writelines(encode_chunk(data) if self._exchange.head.is_chunked else [data])
 
     def end(self, trailers: list[Field]) -> None:
         """The request is complete."""
-        if self._visit.request.head.is_chunked:
+        if self._exchange.head.is_chunked:
             self._transport.write(encode_trailers(b""))
 
     def cancel(self) -> None:
@@ -201,7 +202,7 @@ class AsgiExchange(asyncio.Protocol):
             self._reader.feed(data)
         except HttpError:
             self._break()
-        if self._visit.is_paused and not self._is_held and not self._transport.is_closing():
+        if self._connection.is_paused and not self._is_held and not self._transport.is_closing():
             # A stream that is not read must not pile up here: the app waits with it.
             self._is_held = True
             self._transport.pause_reading()
@@ -213,21 +214,21 @@ class AsgiExchange(asyncio.Protocol):
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
         """See `ResponseSink.head_received`."""
-        visit = self._visit
+        exchange = self._exchange
         if head.status < 200:
-            if head.status == 100 and visit.request.head.minor:
-                visit.write(status_line(100) + b"\r\n")
+            if head.status == 100 and exchange.head.minor:
+                self._connection.write(status_line(100) + b"\r\n")
             return
-        framing = self._framing = Framing(visit.request.head, head, fin=fin)
-        if visit.request.head.expects_continue:
+        framing = self._framing = Framing(exchange.head, head, fin=fin)
+        if exchange.head.expects_continue:
             framing.keeps_alive = False
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP | {b"content-length"}]
-        visit.request.status = head.status
+        exchange.status = head.status
         self._error = (head.get(b"tunnel-error") or b"").decode("ascii")
         self.has_answered = True
-        visit.answer_began()
-        ours = visit.clear_site_data_lines() + to_lines(fields)
-        visit.write(status_line(head.status) + ours + framing.lines(head, visit.request.head) + b"\r\n")
+        exchange.answer_began()
+        ours = exchange.clear_site_data_lines() + to_lines(fields)
+        self._connection.write(status_line(head.status) + ours + framing.lines(head, exchange.head) + b"\r\n")
         if fin:
             self._done()
         elif (head.get(b"content-type") or b"").startswith(b"text/event-stream"):
@@ -239,8 +240,8 @@ class AsgiExchange(asyncio.Protocol):
         framing = self._framing
         assert framing is not None
         if data and framing.mode != NONE:
-            self._visit.write_all(framing.body(bytes(data)))
-            self._visit.request.bytes_out += len(data)
+            self._connection.write_all(framing.body(bytes(data)))
+            self._exchange.bytes_out += len(data)
         if fin:
             self._done()
 
@@ -253,15 +254,15 @@ class AsgiExchange(asyncio.Protocol):
         assert framing is not None
         tail = framing.end()
         if tail:
-            self._visit.write(tail)
+            self._connection.write(tail)
         self._bridge.stream_ended(self)
         self._transport.close()
-        self._visit.response_done(keeps_alive=framing.keeps_alive, error=self._error)
+        self._exchange.response_done(keeps_alive=framing.keeps_alive, error=self._error)
 
     def _break(self) -> None:
         self._reader = ResponseReader()
         self._bridge.stream_ended(self)
         if self.has_answered:
-            self._visit.break_off("internal_error")
+            self._exchange.break_off("internal_error")
         else:
-            self._visit.fail("internal_error", closes=True)
+            self._exchange.fail("internal_error", closes=True)

@@ -1,28 +1,40 @@
-"""A visitor's connection below HTTP: who is there, reading and writing at the pace of both ends, and how it closes."""
+"""One visitor's connection: its socket, whose turn it is to read, how long is waited, and how it closes.
+
+Bytes go to a `RequestReader`; for each request that it finds the connection makes an `Exchange` (see `exchange`, which
+is where to read on). One exchange is under way at a time: what comes behind it stays unread, or kept in the reader.
+"""
 
 import asyncio
 import socket
 import struct
-from abc import abstractmethod
 from typing import cast
 
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.head import MAX_REQUEST_HEAD
+from tunnelctl.http1.request_reader import MAX_AHEAD, RequestReader
 from tunnelctl.wire.stream import INITIAL_WINDOW
+from tunnelrelay.ingress.exchange import ANSWER_SECONDS, BODY_SECONDS, Exchange
+from tunnelrelay.ingress.forward import MAX_JOINED
 from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.model import Peer
-from tunnelrelay.policy.limits import give_back
 
+HEAD_SECONDS = 10.0
+"""From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
+HALF_CLOSED_SECONDS = 5.0
+"""Without a byte of the response, after a visitor has closed its sending half. Few clients do so and go on reading;
+many that go away look the same."""
 READER_SECONDS = 120.0
 """Without the visitor taking a byte that is due."""
 LINGER_SECONDS = 2.0
 """For a visitor to read our last answer while we throw away what it still sends (RFC 9112 section 9.6)."""
+MAX_HEAD_READ = 8 * 1024
+"""Bytes of one read while a head is awaited: most heads fit, and little of what comes behind is read with them."""
 WRITE_HIGH = 64 * 1024
 """Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
 UNREAD_BYTES = WRITE_HIGH + INITIAL_WINDOW + 32 * 1024
 """What a visitor who stops to read has in memory: the send buffer, the window of the stream, and one frame between
 them. Windows that have grown have a bound of their own."""
-MAX_JOINED = 4096
-"""Bytes up to which copying pieces together is cheaper than writing them apart."""
 
 BOUNDS = (
     DeclaredBound(
@@ -39,13 +51,18 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class VisitorConnection(asyncio.BufferedProtocol):
-    """The base of `Visit`. Bytes are read into a buffer that all visitors share, so that each read has a bound.
+    """See the module. Bytes are read into a buffer that all connections share, so that each read has a bound.
 
     Attributes:
         connected_peer: The far end of the TCP connection.
         connected_address: Whom limits count it as; "" for not at all.
-        address: The same of the visitor behind trusted proxies.
+        peer: The visitor, behind trusted proxies, as the last request says.
+        address: Whom limits count that visitor as; "" for not at all.
+        is_told_secure: A trusted proxy says that the visitor came to it over TLS.
         sni: Server name of the TLS handshake, None without one.
+        asked_host: The endpoint that the last request asked, "" for none.
+        exchange: The request under way, or answered with some of its body still to come; None between requests.
+        is_held_back: What carries the request takes no more of it for now.
         is_paused: The visitor does not read as fast as we write.
         is_lingering: The last answer is written; what still comes is thrown away.
         saw_eof: The visitor sends no more.
@@ -53,26 +70,43 @@ class VisitorConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_is_full", "_is_reading_held", "_is_unread", "_share", "address", "connected_address",
-        "connected_peer", "deadline", "ingress", "is_lingering", "is_paused", "is_secure",
-        "saw_eof", "sni", "transport",
+        "_forwarded", "_forwarded_for", "_ingress", "_is_reading_held", "_is_unread", "_waits", "address",
+        "asked_host", "connected_address", "connected_peer", "deadline", "exchange", "is_held_back", "is_lingering",
+        "is_paused", "is_secure", "is_told_secure", "peer", "reader", "saw_eof", "sni", "transport",
     )  # fmt: skip
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
-        self.ingress = ingress
+        self._ingress = ingress
         self.is_secure = is_secure
         self.transport = cast(asyncio.Transport, None)
-        self.connected_peer = Peer("", 0)
-        self.address = self.connected_address = ""
-        self._share: dict[str, int] | None = None
+        self.connected_peer = self.peer = Peer("", 0)
+        self.connected_address = self.address = self.asked_host = ""
+        self.is_told_secure = False
         self.sni: str | None = None
+        self.reader = RequestReader()
+        self.exchange: Exchange | None = None
+        self.is_held_back = False
         self.is_paused = False
         self.is_lingering = False
         self.saw_eof = False
         self.deadline = NO_DEADLINE
-        self._is_full = False  # what carries the request has enough of it for now
         self._is_unread = False  # until it is its turn
         self._is_reading_held = False
+        self._waits = False  # for a turn, with a whole head
+        self._forwarded = b""
+        self._forwarded_for: tuple[bytes, str] | None = None
+
+    @property
+    def can_be_closed(self) -> bool:
+        """No answer is lost by it: no request is under way or waits for its turn, and what was answered is sent."""
+        return self.exchange is None and not self._waits and not self.transport.get_write_buffer_size()
+
+    @property
+    def can_close_one_half(self) -> bool:
+        """Whether we can end what we send and still read. TLS connections have no such half."""
+        return not self.is_secure and self.transport.can_write_eof()
+
+    # asyncio.BufferedProtocol
 
     def arrive(self, transport: asyncio.BaseTransport) -> bool:
         """A visitor or an agent has connected; over TLS, the handshake comes next, and `connection_made` after it.
@@ -83,27 +117,319 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
-            self.connected_peer = Peer(name[0].removeprefix("::ffff:"), name[1])
-            self.address = self.connected_address = self.ingress.address_of(self.connected_peer)
-        self.deadline = self.ingress.now() + self.ingress.idle_seconds
-        return True
+            self.connected_peer = self.peer = Peer(name[0].removeprefix("::ffff:"), name[1])
+            self.connected_address = self.address = self._ingress.address_of(self.peer)
+        self.deadline = self._ingress.now() + self._ingress.idle_seconds
+        may_stay = self._ingress.enter(self)
+        if not may_stay:
+            self.transport.abort()
+        return may_stay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A visitor, or an agent: the first request tells."""
+        """The connection can be read. Over TLS the visitor has arrived before (see `handshakes`)."""
+        if not self.is_secure and not self.arrive(transport):
+            return
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         tls = transport.get_extra_info("ssl_object")
-        self.sni = self.ingress.server_name(tls) if tls is not None else None
-        self.deadline = self.ingress.now() + self.ingress.idle_seconds
+        self.sni = self._ingress.server_name(tls) if tls is not None else None
+        self.deadline = self._ingress.now() + self._ingress.idle_seconds
+        self._await_request()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: no more are read than may be kept."""
+        exchange, reader = self.exchange, self.reader
+        if self.is_lingering or (exchange is not None and (exchange.is_opaque or self._takes_body(exchange))):
+            return self._ingress.buffer
+        room = (MAX_REQUEST_HEAD if exchange is None else MAX_AHEAD) - len(reader.kept)
+        return self._ingress.buffer[: max(1, min(MAX_HEAD_READ, room))]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The next bytes are in the buffer."""
+        self.data_received(bytes(self._ingress.buffer[:nbytes]))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the visitor."""
+        exchange = self.exchange
+        if self.is_lingering:
+            return
+        if exchange is None:
+            self.reader.feed(data)
+            self._read_head()
+            if self.reader.kept:
+                self._keep_pace()
+        elif exchange.is_opaque:
+            exchange.opaque_received(data)
+        else:
+            self.reader.feed(data)
+            if self._takes_body(exchange):
+                self._read_body(exchange)
+            else:
+                self._keep_pace()
+
+    def eof_received(self) -> bool:
+        """The visitor sends no more; it may still read (RFC 9112 section 9.5). TLS connections have no such half."""
+        self.saw_eof = True
+        exchange = self.exchange
+        if exchange is not None and exchange.is_opaque:
+            exchange.near_half_ended()
+            return not self.is_secure
+        if self.is_secure or not self._may_be_whole(exchange):
+            return False
+        if exchange is not None and exchange.carried is not None and exchange.carried.is_for_a_page:
+            # Browsers never close one half: the page was left. A user may have so many streams, and goes to the next.
+            return False
+        self._ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
+        return True
 
     def pause_writing(self) -> None:
         """The visitor reads more slowly than we write."""
         self.is_paused = True
-        self.deadline = self.ingress.now() + READER_SECONDS
+        self.deadline = self._ingress.now() + READER_SECONDS
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The visitor has caught up: the other end may send as much again."""
         self.is_paused = False
+        self.deadline = self._due()
+        exchange = self.exchange
+        if exchange is None:
+            if self.reader.kept:
+                self._ingress.call_soon(self._work_off)
+        elif exchange.carried is not None:
+            exchange.carried.drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The visitor is gone."""
+        self._ingress.leave(self)
+        if self._waits or self._is_unread:
+            self._ingress.turns.leave(self)
+        if self.exchange is not None:
+            self.exchange.visitor_left()
+            self.exchange = None
+
+    # Requests
+
+    def _read_head(self) -> None:
+        """Begin the next request that was read, unless the visitor leaves the answers to earlier ones unread.
+
+        One for each turn of the loop (see `next_request`): a pipeline of thousands keeps no others waiting.
+        """
+        reader = self.reader
+        if self.exchange is not None or not reader.kept or self.is_lingering or self.is_paused or self._waits:
+            return
+        try:
+            is_whole = reader.has_head()
+        except HttpError as error:
+            self._refuse(error)
+            return
+        if not is_whole:
+            self._await_rest()
+        elif self._ingress.turns.take(self):
+            self._begin()
+        else:
+            self._waits = True
+
+    def take_turn(self) -> None:
+        """The request that waited for it begins."""
+        self._waits = False
+        if not self.is_lingering and not self.transport.is_closing():
+            self._begin()
+            self._keep_pace()
+
+    def _begin(self) -> None:
+        self.exchange = exchange = Exchange(self, self._ingress)
+        exchange.begin()
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer what is no request, and close."""
+        self.exchange = exchange = Exchange(self, self._ingress)
+        exchange.refuse_head(error)
+
+    def _await_rest(self) -> None:
+        """A head is not whole yet."""
+        if self.reader.kept:
+            self._is_unread = not self._ingress.turns.read(self)  # a head may come byte by byte on each connection
+            self.deadline = min(self.deadline, self._ingress.now() + HEAD_SECONDS)
+
+    def next_request(self) -> None:
+        """The request is answered, and another one may come behind what is left of its body."""
+        exchange, reader = self.exchange, self.reader
+        if reader.is_in_body:
+            self._skip_body()
+            return
+        endpoint = exchange.endpoint if exchange is not None else None
+        self.asked_host = endpoint.host if endpoint is not None else ""
+        self.exchange = None
+        if not reader.kept:
+            if self.saw_eof:
+                self.close()
+                return
+            self.deadline = self._ingress.now() + self._ingress.idle_seconds
+            self._await_request()
+        else:
+            self.deadline = self._ingress.now() + self._ingress.idle_seconds
+            self.resume_reading()
+            self._ingress.call_soon(self._work_off)
+
+    def _await_request(self) -> None:
+        """Read the next request when it is this visitor's turn, which is nearly always at once."""
+        self.is_held_back = False
+        self._is_unread = not self._ingress.turns.read(self)
+        self._keep_pace()
+
+    def read_turn(self) -> None:
+        """It is this visitor's turn to be read for its next request."""
+        self._is_unread = False
+        self._keep_pace()
+
+    def _work_off(self) -> None:
+        """Go on, in a new turn of the loop, with what was read already: the next request, or more of a body."""
+        if self.reader.kept and not self.is_lingering and not self.transport.is_closing():
+            exchange = self.exchange
+            if exchange is None:
+                self._read_head()
+            elif self._takes_body(exchange):
+                self._read_body(exchange)
+            self._keep_pace()
+
+    def forwarded_block(self, host: bytes) -> bytes:
+        """The forwarding fields; the same for every request of a connection, as a rule."""
+        key = (host, self.peer.host)
+        if self._forwarded_for != key:
+            self._forwarded_for = key
+            self._forwarded = self._ingress.forwarded_block(self.peer, host)
+        return self._forwarded
+
+    def speaks_for(self, peer: Peer, *, is_secure: bool) -> None:
+        """A trusted proxy has said whose request this is, and whether it came to the proxy over TLS."""
+        self.peer = peer
+        self.is_told_secure = is_secure
+        self.address = self._ingress.address_of(peer)
+
+    # Bodies
+
+    def _takes_body(self, exchange: Exchange) -> bool:
+        """Whether bytes of a body go on at once: somewhere, or away."""
+        return self.reader.is_in_body and (exchange.carried is not None or self.reader.is_skipping)
+
+    def _read_body(self, exchange: Exchange) -> None:
+        if self.reader.is_skipping:
+            self._read_unwanted(exchange)
+        else:
+            exchange.read_body()
+
+    def go_on(self) -> None:
+        """Some of a body was taken: read more of it, or take what is there of it in the next turn of the loop."""
+        if self.reader.is_in_body and self.reader.kept:
+            self._ingress.call_soon(self._work_off)
+        self._keep_pace()
+
+    def _skip_body(self) -> None:
+        """Answered before the whole request came: throw the rest away, then go on with the next."""
+        self.reader.skip_body()
+        self.deadline = self._ingress.now() + BODY_SECONDS  # for all of it, however it trickles
+        self.resume_reading()
+        if self.reader.kept and self.exchange is not None:
+            self._read_unwanted(self.exchange)
+
+    def _read_unwanted(self, exchange: Exchange) -> None:
+        reader = self.reader
+        try:
+            reader.take_body()
+        except HttpError as error:
+            if error.code == "bad_request":
+                exchange.note_smuggling(error.detail)
+                self.close()  # where the next request would begin is not known
+            else:
+                self.linger()
+            return
+        if not reader.is_in_body:
+            self.next_request()
+        elif reader.is_too_fine(self._ingress.now()):
+            self._ingress.limited("small_chunks", exchange.host, exchange.peer)
+            self.close()
+            return
+        self.go_on()
+
+    # The pace
+
+    def hold_reading(self) -> None:
+        """What carries the request takes no more of it for now."""
+        self.is_held_back = True
+        self._keep_pace()
+
+    def resume_reading(self) -> None:
+        """It takes more again."""
+        self.is_held_back = False
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """Read, or do not: called whenever one of the reasons has changed."""
+        is_held = self.is_held_back or self._is_unread or self._has_enough()
+        if is_held != self._is_reading_held:
+            self._is_reading_held = is_held
+            self.transport.pause_reading() if is_held else self.transport.resume_reading()
+
+    def _has_enough(self) -> bool:
+        """Whether what was read must be worked off before more is read."""
+        kept, exchange = len(self.reader.kept), self.exchange
+        if not kept or self.is_lingering:
+            return False
+        if exchange is None:
+            return kept >= (MAX_AHEAD if self.is_paused else MAX_REQUEST_HEAD)
+        if exchange.is_opaque:
+            return False
+        return kept >= MAX_AHEAD or self._takes_body(exchange)
+
+    # Waiting
+
+    def _due(self) -> float:
+        """Until when is waited for what comes next, now that the visitor has read everything."""
+        exchange = self.exchange
+        if self.is_lingering:
+            seconds = LINGER_SECONDS
+        elif exchange is None:
+            seconds = self._ingress.idle_seconds
+        elif exchange.carried is not None and exchange.carried.has_answered:
+            return NO_DEADLINE
+        else:
+            seconds = BODY_SECONDS if self.reader.is_in_body else ANSWER_SECONDS
+        return self._ingress.now() + seconds
+
+    def time_out(self) -> None:
+        """The deadline has passed."""
+        self.deadline = NO_DEADLINE
+        if self.is_paused or self.is_lingering or self.reader.is_skipping:
+            self.transport.abort()
+        elif self.exchange is not None:
+            self.exchange.time_out()
+        elif self.reader.kept:
+            self._refuse(HttpError("request_timeout", "a head that is not whole in time"))
+        else:
+            self.close()
+
+    def _may_be_whole(self, exchange: Exchange | None) -> bool:
+        """Whether the visitor that sends no more has sent a whole request that is not answered yet."""
+        if exchange is None:
+            return self._waits
+        # A body that waits for its exchange to begin, or for its turn, may be here whole.
+        return not self._takes_body(exchange) or bool(self.reader.kept)
+
+    def _judge_half_closed(self, bytes_out: int) -> None:
+        """A visitor that has left looks like one that has only finished sending, until it is written to.
+
+        So a half-closed connection lives for as long as something is written, which one that is gone answers with a
+        reset.
+        """
+        exchange = self.exchange
+        if exchange is None or exchange.is_opaque or self.transport.is_closing():
+            return
+        if exchange.bytes_out == bytes_out:
+            self.transport.abort()
+        else:
+            self._ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, exchange.bytes_out)
+
+    # Answers
 
     def write(self, data: bytes) -> None:
         """Response bytes, framed already."""
@@ -118,60 +444,57 @@ class VisitorConnection(asyncio.BufferedProtocol):
         else:
             self.transport.writelines(data)
 
-    def hold_reading(self) -> None:
-        """What carries the request takes no more of it for now."""
-        self._is_full = True
-        self._keep_pace()
+    # The end
 
-    def resume_reading(self) -> None:
-        """It takes more again."""
-        self._is_full = False
-        self._keep_pace()
+    def drain(self) -> None:
+        """The relay stops: an idle connection closes now, a busy one after its response."""
+        if self.exchange is None:
+            self.close()
+        else:
+            self.exchange.head.keep_alive = False
 
-    @abstractmethod
-    def _has_enough(self) -> bool:
-        """Whether what was read must be worked off before more is read."""
-
-    def _keep_pace(self) -> None:
-        """Read, or do not: called whenever one of the reasons has changed."""
-        is_held = self._is_full or self._is_unread or self._has_enough()
-        if is_held != self._is_reading_held:
-            self._is_reading_held = is_held
-            self.transport.pause_reading() if is_held else self.transport.resume_reading()
-
-    def take_share(self, held: dict[str, int]) -> bool:
-        """Count a request as its visitor's address's; False when that one has too many open there already."""
-        is_granted = self.ingress.quotas.take(held, self.address)
-        if is_granted:
-            self._share = held
-        return is_granted
-
-    def give_share_back(self) -> None:
-        """The request is over, if one was counted."""
-        share, self._share = self._share, None
-        if share is not None:
-            give_back(share, self.address)
-
-    def close(self) -> None:
-        """Close once everything written has gone out."""
-        self.is_lingering = True
-        self.deadline = self.ingress.now() + READER_SECONDS
-        self.transport.close()
-
-    def cut(self) -> None:
-        """Close with a reset: where the close ends a body (HTTP/1.0), nothing else says that it is not whole."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        self.transport.abort()
+    def end_requests(self, *, is_head_read: bool) -> None:
+        """The last request is answered. Only a visitor that may still send needs lingering."""
+        reader = self.reader
+        is_clean = is_head_read and not reader.is_in_body and not reader.kept
+        reader.take_rest()
+        self.close() if is_clean else self.linger()
 
     def linger(self) -> None:
         """Close so that our last answer arrives though the visitor still sends: a reset would overtake it."""
+        self.exchange = None
         self.is_lingering = True
         self.resume_reading()
-        if self.is_secure or self.saw_eof or not self.transport.can_write_eof():
+        if self.saw_eof or not self.can_close_one_half:
             self.close()
         else:
             self.transport.write_eof()
             is_written = not self.transport.get_write_buffer_size()
-            self.deadline = self.ingress.now() + (LINGER_SECONDS if is_written else READER_SECONDS)
+            self.deadline = self._ingress.now() + (LINGER_SECONDS if is_written else READER_SECONDS)
+
+    def close(self) -> None:
+        """Close once everything written has gone out."""
+        self.exchange = None
+        self.is_lingering = True
+        self.deadline = self._ingress.now() + READER_SECONDS
+        self.transport.close()
+
+    def cut(self, *, is_reset: bool) -> None:
+        """Close now, with what was written and has not gone out thrown away.
+
+        Args:
+            is_reset: So that the visitor sees it, where a close would look like the end of a body.
+        """
+        self.exchange = None
+        sock = self.transport.get_extra_info("socket") if is_reset else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.transport.abort()
+
+    def release(self) -> asyncio.Transport:
+        """The connection is another's from here on; nothing is read until that one says so."""
+        self._ingress.leave(self)
+        self.exchange = None
+        self.deadline = NO_DEADLINE
+        self.transport.pause_reading()  # a loop that reads goes on with the protocol it began with
+        return self.transport

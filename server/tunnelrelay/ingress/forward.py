@@ -9,9 +9,8 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.stream import Stream
 from tunnelrelay.ingress.clear_site_data import before
-from tunnelrelay.ingress.connection import MAX_JOINED
 from tunnelrelay.ingress.ingress import Ingress
-from tunnelrelay.ingress.interfaces import Visitor
+from tunnelrelay.ingress.interfaces import Answering
 from tunnelrelay.ingress.responses import MAX_INTERIM, OPAQUE, Framing, final, interim, read_head
 from tunnelrelay.ingress.route import is_probe
 from tunnelrelay.policy.headers import request_block, request_trailers, response_trailers
@@ -20,6 +19,8 @@ from tunnelrelay.registry.tunnel import Tunnel
 
 log = EventLog("tunnelrelay.ingress")
 
+MAX_JOINED = 4096
+"""Bytes up to which copying pieces together is cheaper than writing them apart."""
 QUEUE_HIGH = 256 * 1024
 """Bytes of request body waiting for the agent's credit before the visitor is no longer read."""
 _CODES = {
@@ -32,7 +33,7 @@ _MAY_REPEAT = (b"GET", b"HEAD", b"OPTIONS")
 
 
 class Forward:
-    """One exchange on one stream. The visit feeds it; the link tells it what comes back.
+    """One exchange on one stream. `Exchange` feeds it; the link tells it what comes back.
 
     Attributes:
         has_answered: A byte of the response has gone to the visitor.
@@ -40,6 +41,8 @@ class Forward:
 
     is_for_a_page = False
     __slots__ = (
+        "_connection",
+        "_exchange",
         "_framing",
         "_has_ended",
         "_has_sent",
@@ -53,13 +56,13 @@ class Forward:
         "_policy",
         "_stream",
         "_tunnel",
-        "_visit",
         "has_answered",
     )
 
-    def __init__(self, ingress: Ingress, visit: Visitor, tunnel: Tunnel, policy: Policy) -> None:
+    def __init__(self, ingress: Ingress, exchange: Answering, tunnel: Tunnel, policy: Policy) -> None:
         self._ingress = ingress
-        self._visit = visit
+        self._exchange = exchange
+        self._connection = exchange.connection
         self._tunnel = tunnel
         self._policy = policy
         self._framing: Framing | None = None
@@ -89,10 +92,10 @@ class Forward:
             upgrade=head.upgrade,
             spent=spent,
             forged=forged,
-            origin=b"" if policy.own is None else self._ingress.public_name(self._visit.request.host)[1],
+            origin=b"" if policy.own is None else self._ingress.public_name(self._exchange.host)[1],
         )
         if forged:
-            self._ingress.note_forged(self._visit)
+            self._exchange.note_forged()
         if head.is_chunked:
             framing, block = BODY_CHUNKED, block + b"Transfer-Encoding: chunked\r\n"
         elif head.content_length or (head.content_length == 0 and head.method != b"GET"):
@@ -105,7 +108,7 @@ class Forward:
         payload = pack_open(self._tunnel.number, kind, framing, block)
         self._stream = self._tunnel.link.open(payload, owner=self, fin=fin)
 
-    # From the visit
+    # From the exchange
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body, or of an upgraded connection's bytes."""
@@ -114,13 +117,13 @@ class Forward:
         self._has_sent = True
         self._tunnel.link.send_data(self._stream, data, fin)
         if self._stream.queued > QUEUE_HIGH:
-            self._visit.hold_reading()
+            self._connection.hold_reading()
 
     def end(self, trailers: list[Field]) -> None:
         """The request is complete. What a visitor may not say as a header it may not say as a trailer either."""
         self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
-            told = request_trailers(self._visit.request.head, trailers, policy=self._policy) if trailers else trailers
+            told = request_trailers(self._exchange.head, trailers, policy=self._policy) if trailers else trailers
             self._tunnel.link.end(self._stream, to_lines(told))
 
     def backlog(self) -> int:
@@ -143,12 +146,12 @@ class Forward:
 
     def on_head(self, payload: bytes, fin: bool) -> None:
         """A response head, interim or final."""
-        visit = self._visit
-        request = visit.request.head
+        exchange = self._exchange
+        request = exchange.head
         try:
             head = read_head(payload[0] << 8 | payload[1], payload[2:])
             if head.status < 200 and head.status != 101:
-                self._interim(interim(head, request, self._policy, *self._ingress.public_name(visit.request.host)))
+                self._interim(interim(head, request, self._policy, *self._ingress.public_name(exchange.host)))
                 return
             if head.status == 101 and not request.upgrade:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
@@ -156,17 +159,17 @@ class Forward:
             if request.expects_continue and not self._has_ended:
                 # Whether the visitor still sends its body is not known: what comes next may be a head or a body.
                 framing.keeps_alive = False
-            visit.request.status = head.status
+            exchange.status = head.status
             self.has_answered = True
-            visit.answer_began()
-            self._head = final(head, request, framing, self._policy, *self._ingress.public_name(visit.request.host))
+            exchange.answer_began()
+            self._head = final(head, request, framing, self._policy, *self._ingress.public_name(exchange.host))
             if self._ingress.endpoint_hsts and framing.mode != OPAQUE:
                 # Behind the app's own, which then counts (RFC 6797 section 8.1: the first one does).
                 self._head = self._head[:-2] + self._ingress.endpoint_hsts + b"\r\n"
-            endpoint = visit.request.endpoint
+            endpoint = exchange.endpoint
             if endpoint is not None and framing.mode != OPAQUE:
                 if endpoint.generation > 1:
-                    self._head = before(self._head, visit.clear_site_data_lines(head))
+                    self._head = before(self._head, exchange.clear_site_data_lines(head))
                 if endpoint.is_sticky:
                     self._head = before(self._head, self._ingress.sticky.lines(request, self._tunnel))
             if not self._tunnel.health.is_good and not is_probe(request):
@@ -179,7 +182,7 @@ class Forward:
             self._done()
         elif framing.mode == OPAQUE:
             self._write_head()
-            visit.become_opaque()
+            exchange.become_opaque()
         else:
             self._write_soon()
 
@@ -195,7 +198,7 @@ class Forward:
         self._write(data, fin)
 
     def _write(self, data: bytes | memoryview, fin: bool) -> None:
-        visit, framing = self._visit, self._framing
+        connection, framing = self._connection, self._framing
         assert framing is not None  # the session lets DATA through only behind a final head
         size = len(data)
         try:
@@ -205,13 +208,13 @@ class Forward:
             if self._head:
                 pieces = (self._head, *pieces)
                 self._head = b""
-            visit.write_all(pieces)
-            visit.request.bytes_out += size
+            connection.write_all(pieces)
+            self._exchange.bytes_out += size
         except HttpError as error:
             self._refuse(error)
             return
         self._owed += size
-        if not visit.is_paused:
+        if not connection.is_paused:
             self.drained()
         if fin:
             self._done()
@@ -229,7 +232,7 @@ class Forward:
             self._refuse(error)
             return
         if tail:
-            self._visit.write(tail)
+            self._connection.write(tail)
         self._done()
 
     def on_reset(self, code: Code, reason: str) -> None:
@@ -237,22 +240,22 @@ class Forward:
         if self._pieces and not self._head:
             self._write_waiting()
         self._is_over = True
-        visit = self._visit
+        exchange = self._exchange
         self._tunnel.errors += 1
         if code is Code.UPSTREAM_UNREACHABLE:
             self._ingress.registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
         if self._is_written():
-            visit.break_off(_CODES.get(code, "agent_lost"))
+            exchange.break_off(_CODES.get(code, "agent_lost"))
         elif self._goes_again(code):
-            visit.forward_again()
+            exchange.forward_again()
         elif code is Code.REFUSED:
-            visit.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
+            exchange.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
         else:
-            visit.fail(_CODES.get(code, "agent_lost"), detail=reason if code in _CODES else "")
+            exchange.fail(_CODES.get(code, "agent_lost"), detail=reason if code in _CODES else "")
 
     def on_writable(self) -> None:
         """The request's body has drained into the link."""
-        self._visit.resume_reading()
+        self._connection.resume_reading()
 
     # The inside
 
@@ -284,15 +287,15 @@ class Forward:
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
-        if head and not self._visit.transport.is_closing():
-            self._visit.write(head)
+        if head and not self._connection.transport.is_closing():
+            self._connection.write(head)
 
     def _interim(self, text: bytes) -> None:
         self._interims += 1
         if self._interims > MAX_INTERIM:
             raise HttpError("agent_bad_response", "too many interim responses")
         if text:
-            self._visit.write(text)
+            self._connection.write(text)
 
     def _goes_again(self, code: Code) -> bool:
         """Whether the request is tried once more, since nothing of it can have had an effect."""
@@ -301,11 +304,11 @@ class Forward:
         if self._has_sent:
             return False
         # The agent says that nothing reached the app, which makes any method safe to send elsewhere.
-        return code is Code.REFUSED or (code is Code.UPSTREAM_UNREACHABLE and self._visit.can_go_elsewhere())
+        return code is Code.REFUSED or (code is Code.UPSTREAM_UNREACHABLE and self._exchange.can_go_elsewhere())
 
     def _may_repeat(self) -> bool:
         """A request without a body, by a safe method, may be sent again on another link (RFC 9110 section 9.2.2)."""
-        head = self._visit.request.head
+        head = self._exchange.head
         return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
 
     def _done(self) -> None:
@@ -313,20 +316,20 @@ class Forward:
         self.drained()
         if not self._stream.is_closed:
             if self._framing is not None and self._framing.mode == OPAQUE:
-                self._visit.far_half_ended()
+                self._exchange.far_half_ended()
                 return
             # Answered before the whole request was sent: what is left of it is not needed.
             self._tunnel.link.reset(self._stream, Code.NO_ERROR)
         self._is_over = True
-        self._visit.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
+        self._exchange.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
 
     def _refuse(self, error: HttpError) -> None:
         """The agent's response cannot be passed on: this exchange ends, and so does the visitor's connection."""
-        log.warning("bad response", host=self._visit.request.host, agent=self._tunnel.agent, detail=error.detail)
+        log.warning("bad response", host=self._exchange.host, agent=self._tunnel.agent, detail=error.detail)
         self._is_over = True
         self._tunnel.errors += 1
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)
         if self._is_written():
-            self._visit.break_off("agent_bad_response")
+            self._exchange.break_off("agent_bad_response")
         else:
-            self._visit.fail("agent_bad_response", closes=True)
+            self._exchange.fail("agent_bad_response", closes=True)

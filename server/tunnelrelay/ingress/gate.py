@@ -215,8 +215,8 @@ class Gate:
                 return self._error("password_required", head, host, request_id, (challenge,))
             case Deny(code):
                 return self._error(code, head, host, request_id)
-            case Unauthorized(visit):
-                return self._unauthorized(policy, visit, head, host, request_id)
+            case Unauthorized(kind):
+                return self._unauthorized(policy, kind, head, host, request_id)
             case Allow():
                 raise AssertionError("judged twice, and not alike")
 
@@ -229,12 +229,12 @@ class Gate:
         wait = self._guesses.seconds(peer.host, host)
         return self._error("too_many_requests", head, host, request_id, wait=wait)
 
-    def _unauthorized(self, policy: Policy, visit: RequestKind, head: RequestHead, host: str, request_id: str) -> Reply:
+    def _unauthorized(self, policy: Policy, kind: RequestKind, head: RequestHead, host: str, request_id: str) -> Reply:
         fields = challenges(policy, host)
         if policy.connection is None:
             return self._error("bearer_required", head, host, request_id, fields)
         return login_required(
-            visit.value,
+            kind.value,
             request_id=request_id,
             host=host,
             path=head.target.decode() if head.target.startswith(b"/") else "/",

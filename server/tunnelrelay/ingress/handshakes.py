@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
+from tunnelrelay.ingress.connection import VisitorConnection
 from tunnelrelay.ingress.ingress import Ingress
-from tunnelrelay.ingress.visit import Visit
 
 log = EventLog("tunnelrelay.ingress")
 
@@ -104,27 +104,29 @@ class TlsServer:
                 await asyncio.sleep(0)
 
     def _begin(self, sock: socket.socket) -> None:
-        visit, handshake = Visit(self._ingress, is_secure=True), Handshake(sock)
-        if visit.arrive(handshake):
+        connection, handshake = VisitorConnection(self._ingress, is_secure=True), Handshake(sock)
+        if connection.arrive(handshake):
             if len(self._handshakes) >= MAX_HANDSHAKES:
                 oldest = next(iter(self._handshakes))
                 del self._handshakes[oldest]
                 oldest.cancel()
-            task = self._loop.create_task(self._shake(visit, sock))
+            task = self._loop.create_task(self._shake(connection, sock))
             handshake.begun(task)
             self._handshakes[task] = None
-            task.add_done_callback(lambda task: self._end(task, visit, handshake, sock))
+            task.add_done_callback(lambda task: self._end(task, connection, handshake, sock))
 
-    async def _shake(self, visit: Visit, sock: socket.socket) -> None:
+    async def _shake(self, connection: VisitorConnection, sock: socket.socket) -> None:
         with suppress(OSError):  # no TLS came, or not in time, or the visitor is gone
             await self._loop.connect_accepted_socket(
-                lambda: visit, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                lambda: connection, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
 
-    def _end(self, task: "asyncio.Task[object]", visit: Visit, handshake: Handshake, sock: socket.socket) -> None:
+    def _end(
+        self, task: "asyncio.Task[object]", connection: VisitorConnection, handshake: Handshake, sock: socket.socket
+    ) -> None:
         self._handshakes.pop(task, None)
-        if visit.transport is handshake:  # it did not come to a connection
-            self._ingress.leave(visit)
+        if connection.transport is handshake:  # it did not come to a connection
+            self._ingress.leave(connection)
             sock.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("TLS handshake failed", exc_info=error)

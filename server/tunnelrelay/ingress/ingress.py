@@ -1,4 +1,4 @@
-"""What every visit shares: the router, the gate, who is connected, and where numbers and lines go."""
+"""What all visitors share: the router, the gate, the record of connections, and where numbers and lines go."""
 
 import asyncio
 import ipaddress
@@ -12,26 +12,21 @@ from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
-from tunnelrelay.ingress import oversized_head
 from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.freed_memory import FreedMemory
 from tunnelrelay.ingress.gate import Gate
-from tunnelrelay.ingress.interfaces import HasRequest, Visitor
+from tunnelrelay.ingress.interfaces import Connecting, UnderWay, Visitor
 from tunnelrelay.ingress.proxies import Route, read_route
 from tunnelrelay.ingress.quotas import VisitorQuotas
-from tunnelrelay.ingress.request import VISITOR_GONE, Request
 from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.sticky import Sticky
 from tunnelrelay.ingress.turns import Turns
-from tunnelrelay.model import Peer, Reply
+from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.observe.traffic import Seen, TrafficLog
-from tunnelrelay.pages.errors import ERRORS
-from tunnelrelay.pages.page import error_reply
-from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.observe.traffic import TrafficLog
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Registry
@@ -51,8 +46,6 @@ MAX_READ = 64 * 1024
 """Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
 MAX_NAME = 300
 """Longest host whose spelling as bytes, and longest address whose key for limits, are remembered."""
-MAX_FORGED = 5
-"""Names of forged fields told in one audit event."""
 LOOK_SECONDS = 2.0
 """How often it is judged anew what let in the exchanges under way. They end within 5 s of a revocation."""
 SWEEP_SECONDS = 0.5
@@ -62,11 +55,6 @@ UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
 """How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
 of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
 
-_CORS_LINES = (
-    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Credentials: true\r\n"
-    b"Access-Control-Expose-Headers: WWW-Authenticate, Tunnel-Error, Retry-After\r\nVary: Origin\r\n"
-)
-
 BOUNDS = (
     DeclaredBound(
         name="visitors' connections",
@@ -75,7 +63,7 @@ BOUNDS = (
         per="relay",
         when_full="it is refused where its address has its share; else an idle one is closed for it, if there is one",
         worst_bytes=MAX_VISITORS * 10_000,
-        holds=("Ingress._visits",),
+        holds=("Ingress.visitors",),
     ),
     DeclaredBound(
         name="hosts in bytes, and addresses as limits count them",
@@ -103,7 +91,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 class AcceptsAgents(Protocol):
     """What the ingress needs of `agents.accept.Acceptor`."""
 
-    async def accept(self, visit: Visitor, head: RequestHead, block: bytes, ahead: bytes) -> None:
+    async def accept(self, exchange: Connecting, head: RequestHead, block: bytes, ahead: bytes) -> None:
         """Shake hands, or answer with a refusal."""
 
 
@@ -165,7 +153,7 @@ class Ingress:
         self._router = router
         self._acceptor = acceptor
         self._max_visitors = max_visitors
-        self._visits: dict[Visitor, None] = {}  # the oldest first
+        self.visitors: dict[Visitor, None] = {}  # the oldest first
         self._next_full_log = 0.0
         self._public_names = Memo[str, tuple[bytes, bytes]](
             lambda host: (host.encode(), address.url(host).encode()), max_bytes=MAX_NAME
@@ -183,43 +171,43 @@ class Ingress:
         self._freed = FreedMemory(loop.call_later)
         self.is_draining = False
 
-    # For visits
+    # For connections and exchanges
 
-    def enter(self, visit: Visitor) -> bool:
+    def enter(self, visitor: Visitor) -> bool:
         """Count a connection in; False when its address has too many, or nothing makes room for it."""
-        if not self._has_room(visit):
-            self.limited("visitor_connections", visit)
+        if not self._has_room(visitor):
+            self.limited("visitor_connections", "", visitor.peer)
             return False
-        self._visits[visit] = None
-        self._freed.came(len(self._visits))
+        self.visitors[visitor] = None
+        self._freed.came(len(self.visitors))
         return True
 
-    def leave(self, visit: Visitor) -> None:
+    def leave(self, visitor: Visitor) -> None:
         """Count it out."""
-        if visit in self._visits:
-            del self._visits[visit]
-            self._freed.left(len(self._visits))
-            self.quotas.leave(visit.connected_address)
+        if visitor in self.visitors:
+            del self.visitors[visitor]
+            self._freed.left(len(self.visitors))
+            self.quotas.leave(visitor.connected_address)
 
-    def _has_room(self, visit: Visitor) -> bool:
+    def _has_room(self, visitor: Visitor) -> bool:
         most = min(MAX_VISITORS, self._max_visitors)
-        if not self.quotas.admits(visit.connected_address, min(len(self._visits), most - 1), most):
+        if not self.quotas.admits(visitor.connected_address, min(len(self.visitors), most - 1), most):
             return False
-        if len(self._visits) >= most:
+        if len(self.visitors) >= most:
             self._note_full()
             if not self._close_an_idle_one():
                 return False
-        self.quotas.enter(visit.connected_address)
+        self.quotas.enter(visitor.connected_address)
         return True
 
     def _close_an_idle_one(self) -> bool:
         """Make room for a new connection, as nginx does: the visitor opens another one for its next request."""
-        for visit in list(islice(self._visits, MAX_LOOKED_AT)):
-            if visit.can_be_closed:
-                self.leave(visit)
-                visit.transport.abort()
+        for visitor in list(islice(self.visitors, MAX_LOOKED_AT)):
+            if visitor.can_be_closed:
+                self.leave(visitor)
+                visitor.transport.abort()
                 return True
-            self._visits[visit] = self._visits.pop(visit)
+            self.visitors[visitor] = self.visitors.pop(visitor)
         return False
 
     def _note_full(self) -> None:
@@ -227,7 +215,7 @@ class Ingress:
             self._next_full_log = self.now() + FULL_SECONDS
             log.warning(
                 "all visitor connections are taken, closing idle ones for new ones",
-                connections=len(self._visits),
+                connections=len(self.visitors),
                 hint="raise the limit of open files, or look in the audit log for an address that floods",
             )
 
@@ -241,79 +229,18 @@ class Ingress:
         """See `Router.route`."""
         return self._router.route(head, sni=sni, is_secure=is_secure)
 
-    def accept(self, visit: Visitor, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
+    def accept(self, exchange: Connecting, head: RequestHead, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
         """An agent asks for a link."""
-        return self._acceptor.accept(visit, visit.request.head, block, ahead)
-
-    def error(self, code: str, request: Request, *, detail: str = "", retry_after: int = 0) -> Reply:
-        """An error as the sender of the request can read it."""
-        return error_reply(
-            code,
-            request_id=self.request_id(request.number),
-            host=request.host,
-            wants_html=wants_html(request.head),
-            detail=detail,
-            retry_after=retry_after,
-        )
-
-    def too_large(self, request: Request, sni: str | None) -> Reply:
-        """The answer to a head that was read in part."""
-        host = self.address.canonical_host(request.head.host) or ""
-        request.host = host if sni in (None, host) else ""
-        origin, request_id = self.address.url(host).encode(), self.request_id(request.number)
-        return oversized_head.reply(request.head, host=request.host, origin=origin, request_id=request_id)
+        return self._acceptor.accept(exchange, head, block, ahead)
 
     def public_name(self, host: str) -> tuple[bytes, bytes]:
         """An endpoint's host and origin as bytes, remembered."""
         return self._public_names[host]
 
-    def cors_lines(self, request: Request) -> bytes:
-        """The lines by which a page of another origin, which the owner named, may read an answer of the relay's own.
-
-        Else its script learns no more of a 401 than "Failed to fetch", and cannot tell its visitor to sign in.
-        """
-        endpoint = request.endpoint or self.registry.find(request.host)
-        policy = request.policy or (endpoint.policy if endpoint is not None else None)
-        if policy is None or not policy.origins:
-            return b""
-        origin = request.head.get(b"origin")
-        return _CORS_LINES % origin if origin in policy.origins else b"Vary: Origin\r\n"
-
-    def note_forged(self, visit: Visitor) -> None:
-        """A visitor sent fields that only the relay may set; `forged` has their names. They went no further."""
-        names = b" ".join(self.forged[:MAX_FORGED]).decode("latin-1")
-        self.forged.clear()
-        host = visit.request.host
-        self.audit.record("headers.stripped", host=host, peer=visit.peer.host, request_id=visit.request_id, names=names)
-
-    def note_smuggling(self, request: Request, peer: Peer, reason: str) -> None:
-        """A request was refused because another server might read it differently."""
-        name = self.request_id(request.number)
-        self.audit.record("smuggling.refused", reason=reason, host=request.host, peer=peer.host, request_id=name)
-
-    def new_request(self) -> Request:
+    def next_number(self) -> int:
         """One more request."""
         self._requests += 1
-        return Request(self._requests, self.now())
-
-    def account(self, request: Request, peer: Peer, error: str) -> None:
-        """A request is over: count it and log it."""
-        seconds = self.now() - request.started
-        metrics = self.metrics
-        metrics.exchange(request.status or VISITOR_GONE, seconds, request.bytes_in, request.bytes_out)
-        source = ""
-        if error in ERRORS:
-            metrics.error(error)
-            source = ERRORS[error].source
-        request_id = self.request_id(request.number)
-        exchange = request.record(request_id=request_id, peer=peer, seconds=seconds, error=error, source=source)
-        self.access.add(exchange)
-        # The relay's own pages on an owner's host are that owner's traffic too; without an owner it is not kept.
-        endpoint, tunnel = request.endpoint or self.registry.find(request.host), request.tunnel
-        if endpoint is not None:
-            served_by = tunnel.id if tunnel is not None else ""
-            policy = request.policy or endpoint.policy
-            self.traffic.add(Seen(exchange, endpoint.owner, served_by, policy, request.session))
+        return self._requests
 
     def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
         """The forwarding fields that tell the upstream who asks, and under which address."""
@@ -325,10 +252,10 @@ class Ingress:
         """A request's name, unique over restarts."""
         return f"{self._prefix}-{number:x}"
 
-    def limited(self, limit: str, visit: HasRequest) -> None:
+    def limited(self, limit: str, host: str, peer: Peer) -> None:
         """A visitor was refused for taking more than a fair share."""
         self.metrics.limited(limit)
-        self.audit.record("rate.limited", reason=limit, host=visit.request.host, peer=visit.peer.host)
+        self.audit.record("rate.limited", reason=limit, host=host, peer=peer.host)
 
     def address_of(self, peer: Peer) -> str:
         """Whom limits count a connection as; "" for not at all: this machine, and proxies that stand for many."""
@@ -367,18 +294,18 @@ class Ingress:
     @property
     def visitor_count(self) -> int:
         """Connections open now."""
-        return len(self._visits)
+        return len(self.visitors)
 
     @property
     def is_busy(self) -> bool:
         """Whether any request is under way."""
-        return any(not visit.is_idle for visit in self._visits)
+        return any(visitor.exchange is not None for visitor in self.visitors)
 
     def sweep(self) -> None:
         """End what has waited too long, and now and then what would not be let in any more."""
         now = self.now()
-        for visit in [visit for visit in self._visits if visit.deadline < now]:
-            visit.time_out()
+        for visitor in [visitor for visitor in self.visitors if visitor.deadline < now]:
+            visitor.time_out()
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._look_after_exchanges()
@@ -386,66 +313,68 @@ class Ingress:
     def drain(self) -> None:
         """Close idle connections, and the others after their response."""
         self.is_draining = True
-        for visit in list(self._visits):
-            visit.drain()
+        for visitor in list(self.visitors):
+            visitor.drain()
         self.asgi_bridge.drain()
 
     def close(self) -> None:
         """Close every connection now."""
-        for visit in list(self._visits):
-            visit.deadline = NO_DEADLINE
-            visit.transport.abort()
+        for visitor in list(self.visitors):
+            visitor.deadline = NO_DEADLINE
+            visitor.transport.abort()
 
     def _look_after_exchanges(self) -> None:
         """End those that would not be let in now: a session ran out, or its owner changed who is, or by whom."""
         judged: dict[int, bool] = {}
-        for visit in list(self._visits):
-            session = visit.request.session
-            if visit.is_idle or self._ended_with_edge(visit) or session is None:
+        for visitor in list(self.visitors):
+            exchange = visitor.exchange
+            if exchange is None or self._ended_with_edge(exchange) or exchange.session is None:
                 continue
+            session = exchange.session
             if id(session) not in judged:
-                endpoint = self.registry.find(visit.request.host)
+                endpoint = self.registry.find(exchange.host)
                 policy = None if endpoint is None else endpoint.policy
                 # Without a policy no tunnel serves the name, and what is under way ends with its link.
                 judged[id(session)] = policy is None or self.gate.look_after(session, policy)
             if not judged[id(session)]:
-                visit.session_over()
+                exchange.session_over()
 
-    def _ended_with_edge(self, visit: Visitor) -> bool:
+    def _ended_with_edge(self, exchange: UnderWay) -> bool:
         """Ends an exchange whose edge is gone, or has rules now by which it would not be let in; True when it did.
 
         An edge's rules are changed under its tunnels, which go on: nothing else would end what is open.
         """
-        request, endpoint = visit.request, visit.request.endpoint
-        if endpoint is None or not endpoint.edge or request.policy is None:
+        endpoint = exchange.endpoint
+        if endpoint is None or not endpoint.edge or exchange.policy is None:
             return False
         if endpoint.is_dropped:
-            visit.endpoint_over()
+            exchange.endpoint_over()
             return True
         policy = endpoint.policy
-        if policy is None or policy is request.policy:
+        if policy is None or policy is exchange.policy:
             return False
-        if not request.status and self.now() - request.started < LOOK_SECONDS:
+        if not exchange.status and self.now() - exchange.started < LOOK_SECONDS:
             return False  # let in by the rules of its time, and most likely over before anybody looks again
-        if policy != request.policy and not self._still_passes(visit, policy):
-            visit.session_over()
+        if policy != exchange.policy and not self._still_passes(exchange, policy):
+            exchange.session_over()
             return True
-        request.policy = policy
+        exchange.policy = policy
         return False
 
-    def _still_passes(self, visit: Visitor, policy: Policy) -> bool:
+    def _still_passes(self, exchange: UnderWay, policy: Policy) -> bool:
         """Whether new rules let a request in, apart from its session, which is judged with all the others."""
-        request, peer = visit.request, visit.peer.host
-        if request.session is not None:
+        peer = exchange.peer.host
+        if exchange.session is not None:
             return self.gate.may_see_pages(policy, peer)
-        return self.gate.check(policy, request.head, request.host, peer) is not None
+        return self.gate.check(policy, exchange.head, exchange.host, peer) is not None
 
     def _close_over(self) -> None:
         over, self._over = self._over, set()
-        for visit in list(self._visits):
-            session = visit.request.session
-            if session is not None and session.id_digest in over and not visit.is_idle:
-                visit.session_over()
+        for visitor in list(self.visitors):
+            exchange = visitor.exchange
+            session = exchange.session if exchange is not None else None
+            if exchange is not None and session is not None and session.id_digest in over:
+                exchange.session_over()
 
     def _trusts(self, host: str) -> bool:
         try:

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.certificate_check import CertificateError, check_files, misgivings
+from tunnelrelay.ingress.connection import VisitorConnection
 from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.ingress import Ingress
-from tunnelrelay.ingress.visit import Visit
 
 log = EventLog("tunnelrelay.ingress")
 
@@ -103,7 +103,7 @@ async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate
     if certificate is not None:
         return TlsServer(ingress, sock, certificate.context)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: Visit(ingress, is_secure=False), sock=sock, backlog=BACKLOG)
+    return await loop.create_server(lambda: VisitorConnection(ingress, is_secure=False), sock=sock, backlog=BACKLOG)
 
 
 def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:

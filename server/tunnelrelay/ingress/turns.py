@@ -16,11 +16,11 @@ processor to the others for the rest of the time.
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.ingress.interfaces import HasRequest
+from tunnelrelay.ingress.interfaces import Visitor
 
 log = EventLog("tunnelrelay.ingress")
 
@@ -61,19 +61,6 @@ BOUNDS = (
 Side = tuple[str, str]
 
 
-class TakesTurns(HasRequest, Protocol):
-    """A visitor's connection, with a whole head that is not taken yet or with none."""
-
-    address: str
-    connected_address: str
-
-    def take_turn(self) -> None:
-        """Begin the request, unless the visitor has left."""
-
-    def read_turn(self) -> None:
-        """Read what the visitor has sent, or will send."""
-
-
 class Turns:
     """See the module.
 
@@ -96,36 +83,36 @@ class Turns:
         self._latest: Side = ("", "")
         self._shares_until = 0.0  # 0 while one side asks
         self._begun: dict[Side | str, int] = {}  # in this turn, by side and by address
-        self._waiting: dict[Side, dict[TakesTurns, None]] = {}
-        self._unread: dict[str, dict[TakesTurns, None]] = {}
+        self._waiting: dict[Side, dict[Visitor, None]] = {}
+        self._unread: dict[str, dict[Visitor, None]] = {}
         self._is_due = False
         self._is_read_due = False
 
-    def take(self, visit: TakesTurns) -> bool:
+    def take(self, visitor: Visitor) -> bool:
         """Whether the visitor's request may begin now; if not, `take_turn` is called when it may."""
-        side = _side(visit)
+        side = _side(visitor)
         if side != self._latest:
             self._latest = side
             self._shares_until = self._now() + MIXED_SECONDS
         elif not self._shares_until:
             return True
-        if side not in self._waiting and self._count(side, visit.address):
+        if side not in self._waiting and self._count(side, visitor.address):
             return True
-        self._waiting.setdefault(side, {})[visit] = None
+        self._waiting.setdefault(side, {})[visitor] = None
         return False
 
-    def read(self, visit: TakesTurns) -> bool:
+    def read(self, visitor: Visitor) -> bool:
         """Whether the visitor may be read now for its next request; if not, `read_turn` is called when it may."""
-        if not self._shares_until or self._connections(visit.connected_address) <= MAX_READ_AT_ONCE:
+        if not self._shares_until or self._connections(visitor.connected_address) <= MAX_READ_AT_ONCE:
             return True
-        self._unread.setdefault(visit.connected_address, {})[visit] = None
+        self._unread.setdefault(visitor.connected_address, {})[visitor] = None
         self._read_later()
         return False
 
-    def leave(self, visit: TakesTurns) -> None:
+    def leave(self, visitor: Visitor) -> None:
         """The visitor that waits for its turn is gone: it takes none, and is forgotten."""
-        _forget(self._waiting, _side(visit), visit)
-        _forget(self._unread, visit.connected_address, visit)
+        _forget(self._waiting, _side(visitor), visitor)
+        _forget(self._unread, visitor.connected_address, visitor)
 
     def _count(self, side: Side, address: str) -> bool:
         """Count one more in this turn; False when it is one too many."""
@@ -154,9 +141,9 @@ class Turns:
             self._shares_until = 0.0
 
     def _begin_some(self, side: Side) -> None:
-        while (line := self._waiting.get(side)) and self._count(side, (visit := next(iter(line))).address):
-            _forget(self._waiting, side, visit)
-            _give_turn(visit, visit.take_turn)
+        while (line := self._waiting.get(side)) and self._count(side, (visitor := next(iter(line))).address):
+            _forget(self._waiting, side, visitor)
+            _give_turn(visitor, visitor.take_turn)
         if line:
             self._waiting[side] = self._waiting.pop(side)  # behind the others, should its address have too many sides
 
@@ -164,9 +151,9 @@ class Turns:
         """Read a few connections of each address that has more than are read at once."""
         self._is_read_due = False
         for address, line in list(self._unread.items()):
-            for visit in list(islice(line, MAX_READ)):
-                _forget(self._unread, address, visit)
-                _give_turn(visit, visit.read_turn)
+            for visitor in list(islice(line, MAX_READ)):
+                _forget(self._unread, address, visitor)
+                _give_turn(visitor, visitor.read_turn)
         if self._unread:
             self._read_later()
 
@@ -176,22 +163,21 @@ class Turns:
             self._call_later(READ_SECONDS, self._read_some)
 
 
-def _forget(lines: dict[Any, dict[TakesTurns, None]], key: Any, visit: TakesTurns) -> None:
+def _forget(lines: dict[Any, dict[Visitor, None]], key: Any, visitor: Visitor) -> None:
     line = lines.get(key)
     if line is not None:
-        line.pop(visit, None)
+        line.pop(visitor, None)
         if not line:
             del lines[key]
 
 
-def _side(visit: TakesTurns) -> Side:
-    endpoint = visit.request.endpoint
-    return visit.peer.host, endpoint.host if endpoint is not None else ""
+def _side(visitor: Visitor) -> Side:
+    return visitor.peer.host, visitor.asked_host
 
 
-def _give_turn(visit: TakesTurns, turn: Callable[[], None]) -> None:
+def _give_turn(visitor: Visitor, turn: Callable[[], None]) -> None:
     """One visitor's fault must not keep the others from their turn."""
     try:
         turn()
     except Exception:
-        log.exception("request failed", host=visit.request.host)
+        log.exception("request failed", host=visitor.asked_host)

@@ -1,0 +1,675 @@
+"""One request of a visitor and its answer: START HERE to walk a request.
+
+    head (http1.head) -> route (route) -> gate (gate) -> forward (forward, over a tunnel) -> answer (responses)
+
+A connection makes an `Exchange` for each request, so that every request on a kept-alive connection is parsed, routed
+and judged anew. Moving bytes is synchronous; a task (one at most, cancelled with the connection) runs only where
+something waits: a session that must be looked up, a login that starts, a tunnel that is away for a moment, a page of
+the relay's own. Below HTTP, see `connection`.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import assert_never
+
+from tunnelctl.eventlog import EventLog
+from tunnelctl.http1.body import Piece
+from tunnelctl.http1.errors import HttpError
+from tunnelctl.http1.head import COMMON_METHODS, RequestHead, ResponseHead
+from tunnelrelay.ingress import oversized_head
+from tunnelrelay.ingress.clear_site_data import before
+from tunnelrelay.ingress.forward import Forward
+from tunnelrelay.ingress.gate import NOTHING, Passed
+from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
+from tunnelrelay.ingress.interfaces import Carried, OpenConnection
+from tunnelrelay.ingress.responses import code_of, reply_head
+from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
+from tunnelrelay.model import Reply
+from tunnelrelay.observe.access import ExchangeRecord
+from tunnelrelay.observe.traffic import Seen
+from tunnelrelay.oidc.sessions.access_tokens import Program
+from tunnelrelay.oidc.sessions.session import VisitorSession
+from tunnelrelay.pages.errors import ERRORS
+from tunnelrelay.pages.page import error_reply
+from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.policy.limits import give_back
+from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.endpoint import Endpoint
+from tunnelrelay.registry.tunnel import Tunnel
+
+log = EventLog("tunnelrelay.ingress")
+
+BODY_SECONDS = 60.0
+"""Without a byte of a request body that is due, or without `BODY_BYTES` of one whose length is known."""
+BODY_BYTES = 240 * 60
+"""A body that trickles, a byte in a minute, would else hold an exchange for as long as its sender likes. Bodies whose
+length is not known may be streams of something that happens slowly, and what comes after an answer has begun, or on an
+upgraded connection, may be as slow as it likes: those count towards their address's share of the endpoint."""
+ANSWER_SECONDS = 600.0
+"""Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
+AGENT_FIELD = b"tunnel-agent"
+"""In an agent's own probe: the proof (`Tunnel.proof`) of the agent that is meant, where several serve one address."""
+NO_BACKLOG = 1 << 62
+"""Before the first look at it: larger than any real backlog, so that the first one counts as progress."""
+MAX_TRIES = 3
+"""Times one request goes to another tunnel, or waits for one: tunnels that take requests and drop them must not keep it
+for ever."""
+MAX_FORGED = 5
+"""Names of forged fields told in one audit event."""
+VISITOR_GONE = 499
+"""Logged (never sent) for a visitor who left before any answer; nginx's number, which log tools know."""
+
+_NO_HEAD = RequestHead()
+_CORS_LINES = (
+    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Credentials: true\r\n"
+    b"Access-Control-Expose-Headers: WWW-Authenticate, Tunnel-Error, Retry-After\r\nVary: Origin\r\n"
+)
+
+
+class Exchange:
+    """See the module.
+
+    Attributes:
+        number: Counts the requests of this process; the request's id is made of it when it is asked for.
+        peer: The visitor, behind trusted proxies.
+        started: Loop time of the head's last byte.
+        started_at: `started` as Unix time.
+        head: Empty when it was refused before it was read.
+        host: Canonical, "" before it is known.
+        endpoint: None for the relay's own pages.
+        session: Who sent it, as the gate found.
+        policy: The rules that let it in.
+        tunnel: The last one that it was given to.
+        tried: Tunnels that could not take it.
+        tries: How often it waited for a tunnel.
+        status: Sent so far, 0 while nothing was.
+        carried: What carries it, once it is on its way.
+        is_opaque: The protocols were switched: bytes pass as they are.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_body_bytes",
+        "_has_far_half_ended",
+        "_ingress",
+        "_share",
+        "_task",
+        "bytes_in",
+        "bytes_out",
+        "carried",
+        "connection",
+        "endpoint",
+        "head",
+        "host",
+        "is_opaque",
+        "number",
+        "peer",
+        "policy",
+        "session",
+        "started",
+        "started_at",
+        "status",
+        "tried",
+        "tries",
+        "tunnel",
+    )
+
+    def __init__(self, connection: OpenConnection, ingress: Ingress) -> None:
+        self.connection = connection
+        self.number = ingress.next_number()
+        self.peer = connection.peer
+        self.started = ingress.now()
+        self.started_at = time.time()
+        self.head = _NO_HEAD
+        self.host = ""
+        self.endpoint: Endpoint | None = None
+        self.session: VisitorSession | Program | None = None
+        self.policy: Policy | None = None
+        self.tunnel: Tunnel | None = None
+        self.tried: tuple[Tunnel, ...] = ()
+        self.tries = 0
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.carried: Carried | None = None
+        self.is_opaque = False
+        self._ingress = ingress
+        self._backlog = NO_BACKLOG
+        self._body_bytes = 0  # of the request's body since the deadline was moved
+        self._has_far_half_ended = False
+        self._share: dict[str, int] | None = None  # where it is counted as its visitor's address's
+        self._task: asyncio.Task[None] | None = None
+        connection.deadline = self.started + ANSWER_SECONDS
+
+    @property
+    def request_id(self) -> str:
+        """Names this request in logs and on error pages."""
+        return self._ingress.request_id(self.number)
+
+    # The request comes in
+
+    def begin(self) -> None:
+        """Take the head that the connection has read through the steps that the module shows."""
+        connection, ingress = self.connection, self._ingress
+        try:
+            self.head, block = connection.reader.take_head()
+            if self.head.has_body:
+                # What came of the body is judged with the head, before the app sees any of the request.
+                connection.reader.check_body()
+        except HttpError as error:
+            self.refuse_head(error)
+            return
+        head = self.head
+        if ingress.trusted:
+            self.peer, is_told_secure = ingress.told_by_proxies(connection.connected_peer, head)
+            connection.speaks_for(self.peer, is_secure=is_told_secure)
+        routed = ingress.route(head, sni=connection.sni, is_secure=connection.is_secure or connection.is_told_secure)
+        if type(routed) is Forwarded:
+            self.host = routed.host
+            if not connection.address or self._take_share(routed.endpoint.open_by):
+                self._admit(routed.endpoint)
+            else:
+                ingress.limited("visitor_requests", routed.host, self.peer)
+                self.fail("too_many_requests")
+        else:
+            self._handle(routed, block)
+
+    def refuse_head(self, error: HttpError) -> None:
+        """Answer a head that is no request, or not a whole one, and close: where the next would begin is not known."""
+        self._ingress.metrics.refused_head(error.code)
+        if error.code == "bad_request":
+            self.note_smuggling(error.detail)
+        refused = self.connection.reader.refused
+        head = oversized_head.glimpse(refused) if error.code == "head_too_large" and refused else None
+        if head is not None:
+            self.head = head
+            self._refuse_oversized()
+        else:
+            self.fail(error.code, closes=True)
+
+    def _refuse_oversized(self) -> None:
+        """Answer by what was read of a head that is too large."""
+        ingress, sni = self._ingress, self.connection.sni
+        host = ingress.address.canonical_host(self.head.host) or ""
+        self.host = host if sni in (None, host) else ""
+        origin = ingress.address.url(host).encode()
+        reply = oversized_head.reply(self.head, host=self.host, origin=origin, request_id=self.request_id)
+        self.reply(reply, code_of(reply), closes=True)
+
+    def _handle(self, routed: Routed, block: bytes) -> None:
+        match routed:
+            case Unwanted():
+                self.host = routed.host
+                self.fail(routed.code, closes=routed.closes)
+            case Reply():
+                self.reply(routed)
+            case Own():
+                self.host = routed.host
+                self._show_own(routed)
+            case Accept():
+                # An agent: its websocket takes the connection from here on.
+                ahead = self.connection.reader.take_rest()
+                self._begin_task(self._ingress.accept(self, self.head, block, ahead))
+            case Forwarded():
+                self._admit(routed.endpoint)
+            case _:
+                assert_never(routed)
+
+    def _show_own(self, own: Own) -> None:
+        """A page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
+        endpoint = self._ingress.registry.find(own.host)
+        policy = endpoint.policy if endpoint is not None else None
+        if self.head.method not in COMMON_METHODS:
+            self.fail("method_not_allowed")
+        elif policy is not None and not self._ingress.gate.may_see_pages(policy, self.peer.host):
+            self.fail(policy.refusal)
+        else:
+            self._begin_task(self._visit_own(own))
+
+    def _admit(self, endpoint: Endpoint) -> None:
+        """Judge the request; the usual case needs no task."""
+        self.endpoint = endpoint
+        policy = endpoint.policy
+        if policy is None:
+            self._begin_task(self._hold())
+        elif policy.is_open or is_probe(self.head):
+            self._forward(endpoint, policy, b"")
+        else:
+            passed = self._ingress.gate.check(policy, self.head, self.host, self.peer.host)
+            if passed is not None:
+                self._pass(endpoint, policy, passed)
+            else:
+                self._begin_task(self._admit_slowly(endpoint, policy))
+
+    async def _admit_slowly(self, endpoint: Endpoint, policy: Policy) -> None:
+        outcome = await self._ingress.gate.decide(policy, self.head, self.host, self.peer, self.request_id)
+        self._task = None
+        current = self._ingress.registry.find(endpoint.host) or endpoint
+        if isinstance(outcome, Reply):
+            self.reply(outcome, code_of(outcome))
+        elif current.policy is not policy:
+            self._admit(current)  # the rules changed while this waited
+        else:
+            self._pass(current, policy, outcome)
+
+    def _pass(self, endpoint: Endpoint, policy: Policy, passed: Passed) -> None:
+        self.session = passed.session
+        self._forward(endpoint, policy, passed.identity, passed.spent)
+
+    # It is carried
+
+    def _forward(self, endpoint: Endpoint, policy: Policy, identity: bytes, spent: frozenset[bytes] = NOTHING) -> None:
+        tunnel = endpoint.only
+        if tunnel is None or not tunnel.link.can_open:
+            tunnel = self._choose(endpoint)
+            if tunnel is None:
+                self._begin_task(self._hold())
+                return
+        connection = self.connection
+        self.tunnel = tunnel
+        self.policy = policy
+        tunnel.requests += 1
+        tunnel.open += 1
+        carried = Forward(self._ingress, self, tunnel, policy)
+        is_due = connection.reader.is_in_body and not self.head.expects_continue
+        connection.deadline = self._ingress.now() + (BODY_SECONDS if is_due else ANSWER_SECONDS)
+        carried.start(self.head, forwarded=connection.forwarded_block(self.head.host), identity=identity, spent=spent)
+        self._carry(carried)
+
+    def _carry(self, carried: Carried) -> None:
+        self.carried = carried
+        self._backlog = NO_BACKLOG
+        reader = self.connection.reader
+        if reader.is_in_body and reader.kept:
+            self.read_body()
+        self.connection.resume_reading()
+
+    def _choose(self, endpoint: Endpoint) -> Tunnel | None:
+        """One of several tunnels: the one an agent's probe asks for, the visitor's, or the idlest."""
+        head = self.head
+        if is_probe(head) and (proof := head.get(AGENT_FIELD)) and (tunnel := endpoint.named(proof)):
+            return tunnel
+        mark = self._ingress.sticky.mark(head) if endpoint.is_sticky else b""
+        return endpoint.pick(mark, self.tried)
+
+    async def _hold(self) -> None:
+        """Wait for a tunnel that is away for a moment, then judge anew: it may come back with another policy."""
+        ingress, endpoint = self._ingress, self.endpoint
+        assert endpoint is not None
+        self.tries += 1
+        seconds = ingress.registry.patience(endpoint, ingress.hold_seconds)
+        if seconds and not endpoint.can_take(self.tried):
+            ingress.metrics.held()
+        is_back = self.tries <= MAX_TRIES and await endpoint.hold(seconds, self.tried)
+        self._task = None
+        current = ingress.registry.find(endpoint.host)
+        if current is None:  # an edge that was removed, or an agent that stopped and gave the name up meanwhile
+            self.fail("endpoint_not_found" if endpoint.is_dropped else "endpoint_offline")
+        elif is_back:
+            self._admit(current)
+        else:
+            self.fail("endpoint_busy" if endpoint.is_served else "endpoint_offline")
+
+    async def _visit_own(self, own: Own) -> None:
+        carried = await self._ingress.asgi_bridge.begin(self, own)
+        self._task = None
+        if self.connection.transport.is_closing():
+            carried.cancel()
+        else:
+            self._carry(carried)
+
+    def can_go_elsewhere(self) -> bool:
+        """Whether another tunnel, which has not been tried for this request, can take it now."""
+        endpoint, tunnel = self.endpoint, self.tunnel
+        if endpoint is None or tunnel is None or self.tries >= MAX_TRIES or len(endpoint.tunnels) < 2:
+            return False
+        return endpoint.can_take((*self.tried, tunnel))
+
+    def forward_again(self) -> None:
+        """The tunnel took nothing of the request: try once more, on another one where there are several."""
+        self.carried = None
+        endpoint, tunnel = self.endpoint, self.tunnel
+        assert endpoint is not None
+        assert tunnel is not None
+        self.tunnel = None
+        tunnel.open -= 1
+        if len(endpoint.tunnels) > 1:
+            self.tried += (tunnel,)
+            self._ingress.metrics.retried()
+        if self._ingress.is_draining:
+            self.fail("endpoint_offline", closes=True)
+        else:
+            self._begin_task(self._hold())
+
+    def release(self) -> asyncio.Transport:
+        """The agent's link takes the connection; nothing is read until the link says so."""
+        self._task = None
+        return self.connection.release()
+
+    def _begin_task(self, work: Coroutine[object, object, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(work))
+
+    async def _guard(self, work: Coroutine[object, object, None]) -> None:
+        """The one boundary of an exchange's task: its fault is a 500 for this request and nothing more."""
+        try:
+            await work
+        except Exception:
+            log.exception("request failed", request_id=self.request_id, host=self.host)
+            self._task = None
+            connection = self.connection
+            if not connection.transport.is_closing() and self.carried is None and connection.exchange is self:
+                self.fail("internal_error", closes=True)
+
+    # Its body
+
+    def read_body(self) -> None:
+        """Give on what the connection has read of the body."""
+        carried, connection = self.carried, self.connection
+        assert carried is not None
+        reader = connection.reader
+        size = len(reader.kept)
+        try:
+            pieces = reader.take_body()
+        except HttpError as error:
+            self.note_smuggling(error.detail)
+            self._break_body("bad_request")
+            return
+        if not carried.has_answered:
+            self._note_progress(size - len(reader.kept))
+        if pieces:
+            self._send_on(carried, pieces)
+        if self.carried is not carried:
+            return  # it has refused the body: the answer is written, and ends the connection
+        if not reader.is_in_body:
+            if not carried.has_answered:
+                connection.deadline = self._ingress.now() + ANSWER_SECONDS
+            carried.end(reader.trailers)
+        elif reader.is_too_fine(self._ingress.now()):
+            self._ingress.limited("small_chunks", self.host, self.peer)
+            self._break_body("chunks_too_small")
+            return
+        connection.go_on()
+
+    def _send_on(self, carried: Carried, pieces: list[Piece]) -> None:
+        """Give a body's pieces on as one: each would cost both ends of the link as much as all of them."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.bytes_in += len(data)
+        carried.send(data, False)
+
+    def _note_progress(self, size: int) -> None:
+        """Some of the body has come: enough of it, and there is as much time for the next."""
+        now, moved, connection = self._ingress.now(), self._body_bytes + size, self.connection
+        if moved >= BODY_BYTES or self.head.is_chunked or connection.deadline > now + BODY_SECONDS:
+            self._body_bytes = 0
+            connection.deadline = now + BODY_SECONDS
+        else:
+            self._body_bytes = moved
+
+    def _break_body(self, code: str) -> None:
+        """The body is read no further: where the next request would begin is not known."""
+        carried, self.carried = self.carried, None
+        assert carried is not None
+        carried.cancel()
+        if carried.has_answered:
+            self.break_off(code)
+        else:
+            self.fail(code, closes=True)
+
+    # An upgraded connection
+
+    def become_opaque(self) -> None:
+        """The protocols were switched: bytes pass as they are."""
+        connection = self.connection
+        self.is_opaque = True
+        connection.deadline = NO_DEADLINE
+        ahead = connection.reader.take_rest()
+        connection.resume_reading()
+        if ahead:
+            self.opaque_received(ahead)
+        if connection.saw_eof and self.carried is not None:
+            self.carried.end([])  # the visitor had ended its half before the switch
+
+    def opaque_received(self, data: bytes) -> None:
+        """Bytes of the visitor's."""
+        if self.session is not None:
+            self._ingress.gate.seen(self.session)
+        assert self.carried is not None
+        self.carried.send(data, False)
+
+    def near_half_ended(self) -> None:
+        """The visitor's half is over."""
+        assert self.carried is not None
+        self.carried.end([])
+        if self._has_far_half_ended:
+            self.response_done(keeps_alive=False)
+
+    def far_half_ended(self) -> None:
+        """The agent's half is over. The visitor may go on, where one half of a connection can be closed."""
+        carried, connection = self.carried, self.connection
+        if carried is not None and not connection.can_close_one_half:
+            carried.cancel()
+            self.response_done(keeps_alive=False)
+        else:
+            self._has_far_half_ended = True
+            connection.transport.write_eof()
+            connection.deadline = self._ingress.now() + ANSWER_SECONDS
+
+    # The answer goes out
+
+    def answer_began(self) -> None:
+        """The final response head is there: from now on only a visitor that does not read is waited for."""
+        if not self.connection.is_paused:
+            self.connection.deadline = NO_DEADLINE
+
+    def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
+        """Answer with an error of the table."""
+        self.carried = None
+        reply = error_reply(
+            code,
+            request_id=self.request_id,
+            host=self.host,
+            wants_html=wants_html(self.head),
+            detail=detail,
+            retry_after=retry_after,
+        )
+        self.reply(reply, code, closes=closes)
+
+    def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
+        """Answer the request with an answer of the relay's own."""
+        head, connection = self.head, self.connection
+        # A visitor that waits for our 100 sends its body never, or at once: it is not known where the next head begins.
+        closes = closes or not head.keep_alive or head.expects_continue or connection.saw_eof
+        body = b"" if head.method == b"HEAD" else reply.body
+        self.status = reply.status
+        self.bytes_out = len(body)
+        written = reply_head(reply, head, closes=closes)
+        if lines := self.clear_site_data_lines() + self._strict_transport() + self._cors_lines():
+            written = before(written, lines)
+        connection.write(written + body)
+        self.response_done(keeps_alive=not closes, error=error)
+
+    def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
+        """Header lines for a browser that knew the name's former owner; nearly always none."""
+        ingress = self._ingress
+        generation = ingress.registry.generation_of(self.host)
+        return ingress.clear_site_data.lines(self.host, generation, self.head, response) if generation > 1 else b""
+
+    def _strict_transport(self) -> bytes:
+        """The HSTS line of the relay's own answers. Over plain http it must not be sent (RFC 6797 section 7.2)."""
+        ingress, connection = self._ingress, self.connection
+        return ingress.own_hsts if connection.is_secure or connection.is_told_secure or not ingress.redirects else b""
+
+    def _cors_lines(self) -> bytes:
+        """The lines by which a page of another origin, which the owner named, may read an answer of the relay's own.
+
+        Else its script learns no more of a 401 than "Failed to fetch", and cannot tell its visitor to sign in.
+        """
+        endpoint = self.endpoint or self._ingress.registry.find(self.host)
+        policy = self.policy or (endpoint.policy if endpoint is not None else None)
+        if policy is None or not policy.origins:
+            return b""
+        origin = self.head.get(b"origin")
+        return _CORS_LINES % origin if origin in policy.origins else b"Vary: Origin\r\n"
+
+    def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
+        """The response has been written."""
+        self.carried = None
+        self._record(error)
+        if self.is_opaque:
+            self.is_opaque = False
+            self.connection.linger()
+        elif not keeps_alive:
+            self.connection.end_requests(is_head_read=bool(self.head.method))
+        else:
+            self.connection.next_request()
+
+    def break_off(self, code: str) -> None:
+        """The response cannot be completed: close without the clean end that would make it look whole."""
+        self.carried = None
+        self._record(code)
+        connection = self.connection
+        if self.is_opaque:
+            self.is_opaque = False
+            connection.close()
+        else:
+            # Where the close ends a body (HTTP/1.0), nothing but a reset says that it is not whole.
+            connection.cut(is_reset=not self.head.minor)
+
+    # It ends before its time
+
+    def session_over(self) -> None:
+        """What let the request in is over: it ends here, at once. One that waits for a tunnel will be judged anew."""
+        self._end_now("session_over", "bearer_invalid" if isinstance(self.session, Program) else "login_required")
+
+    def endpoint_over(self) -> None:
+        """The edge it was asked of is gone: it ends here, at once, and so does an upgraded connection."""
+        self._end_now("endpoint_not_found", "endpoint_not_found")
+
+    def _end_now(self, code: str, unanswered: str) -> None:
+        """End what is on its way.
+
+        Args:
+            code: For the log, of a response that has begun.
+            unanswered: Answered where no response has begun.
+        """
+        carried = self.carried
+        if carried is None:
+            return
+        carried.cancel()
+        self.is_opaque = False  # an upgraded connection is cut, too: what is in its buffers is not wanted any more
+        if carried.has_answered:
+            self.break_off(code)
+        else:
+            self.fail(unanswered, closes=True)
+
+    def time_out(self) -> None:
+        """The connection's deadline has passed."""
+        connection = self.connection
+        if connection.is_held_back and self._has_moved():
+            connection.deadline = self._ingress.now() + BODY_SECONDS  # the upstream reads, if slowly
+            return
+        is_upstreams_fault = not connection.reader.is_in_body or connection.is_held_back
+        carried, self.carried = self.carried, None
+        if carried is None:
+            connection.transport.abort()
+            return
+        carried.cancel()
+        if not is_upstreams_fault:
+            self._ingress.limited("slow_body", self.host, self.peer)
+        if carried.has_answered:
+            self.break_off("request_timeout")
+        else:
+            self.fail("upstream_timeout" if is_upstreams_fault else "request_timeout", closes=True)
+
+    def _has_moved(self) -> bool:
+        """Whether the other end has taken any of the request's body since this was asked last."""
+        before, self._backlog = self._backlog, self.carried.backlog() if self.carried is not None else 0
+        return 0 < self._backlog < before
+
+    def visitor_left(self) -> None:
+        """The visitor's connection is gone."""
+        if self._task is not None:
+            self._task.cancel()
+        carried, self.carried = self.carried, None
+        if carried is not None:
+            carried.cancel()
+        if not self.connection.reader.is_skipping:  # else it was recorded when it was answered
+            self._record("" if self.is_opaque else "visitor_gone")
+
+    # Book-keeping
+
+    def note_forged(self) -> None:
+        """The visitor sent fields that only the relay may set, named in `Ingress.forged`. They went no further."""
+        ingress = self._ingress
+        names = b" ".join(ingress.forged[:MAX_FORGED]).decode("latin-1")
+        ingress.forged.clear()
+        ingress.audit.record(
+            "headers.stripped", host=self.host, peer=self.peer.host, request_id=self.request_id, names=names
+        )
+
+    def note_smuggling(self, reason: str) -> None:
+        """The request is refused because another server might read it differently."""
+        self._ingress.audit.record(
+            "smuggling.refused", reason=reason, host=self.host, peer=self.peer.host, request_id=self.request_id
+        )
+
+    def _take_share(self, held: dict[str, int]) -> bool:
+        """Count the request as its visitor's address's; False when that one has too many open there already."""
+        is_granted = self._ingress.quotas.take(held, self.connection.address)
+        if is_granted:
+            self._share = held
+        return is_granted
+
+    def _record(self, error: str) -> None:
+        """It is over: count it, log it, and make room for others."""
+        share, self._share = self._share, None
+        if share is not None:
+            give_back(share, self.connection.address)
+        self._account(error)
+        endpoint, tunnel = self.endpoint, self.tunnel
+        if tunnel is not None:
+            tunnel.open -= 1
+        if endpoint is not None:
+            endpoint.room_was_made()
+
+    def _account(self, error: str) -> None:
+        ingress = self._ingress
+        seconds = ingress.now() - self.started
+        metrics = ingress.metrics
+        metrics.exchange(self.status or VISITOR_GONE, seconds, self.bytes_in, self.bytes_out)
+        source = ""
+        if error in ERRORS:
+            metrics.error(error)
+            source = ERRORS[error].source
+        record = self._to_record(seconds, error, source)
+        ingress.access.add(record)
+        # The relay's own pages on an owner's host are that owner's traffic too; without an owner it is not kept.
+        endpoint, tunnel = self.endpoint or ingress.registry.find(self.host), self.tunnel
+        if endpoint is not None:
+            served_by = tunnel.id if tunnel is not None else ""
+            policy = self.policy or endpoint.policy
+            ingress.traffic.add(Seen(record, endpoint.owner, served_by, policy, self.session))
+
+    def _to_record(self, seconds: float, error: str, source: str) -> ExchangeRecord:
+        """The line for the access log."""
+        head, endpoint = self.head, self.endpoint
+        identity = self.session.identity if self.session is not None else None
+        return ExchangeRecord(
+            at=self.started_at,
+            request_id=self.request_id,
+            peer=self.peer.host,
+            method=head.method.decode(),
+            host=self.host,
+            path=head.target.decode(),
+            status=self.status or VISITOR_GONE,
+            seconds=seconds,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            error=error,
+            source=source,
+            user=identity.subject if identity is not None else "",
+            email=identity.email if identity is not None else "",
+            agent=self.tunnel.label if self.tunnel is not None else endpoint.label if endpoint is not None else "",
+            upgrade=head.upgrade.decode(),
+        )
