@@ -21,7 +21,7 @@ async def test_a_list_without_domains_says_what_they_are_for_and_how_to_make_the
 
 
 async def test_a_domain_is_reserved_described_and_released(house, admin):
-    answer = await admin.post("/domains/new", {"name": "shop", "description": "Storefront"})
+    answer = await admin.post("/domains/new", {"domain": "shop", "description": "Storefront"})
     where = answer.headers["location"].partition("?")[0]
     assert "Storefront" in (await admin.get("/domains")).text
     assert "tunnel http 80 --subdomain shop" in text_of((await admin.get(where)).text)
@@ -35,7 +35,7 @@ async def test_a_domain_is_reserved_described_and_released(house, admin):
 
 
 async def test_a_name_is_made_up_for_who_gives_none(house, admin):
-    answer = await admin.post("/domains/new", {"name": ""})
+    answer = await admin.post("/domains/new", {"domain": ""})
 
     assert answer.status_code == 303
     (row,) = await house.managed.store.domains.all()
@@ -44,7 +44,7 @@ async def test_a_name_is_made_up_for_who_gives_none(house, admin):
 
 @pytest.mark.parametrize("name", ["api", "not a name", "-x", HOSTILE, "a.b"])
 async def test_a_bad_name_is_told_at_its_field_and_the_rest_stays_typed(admin, name):
-    answer = await admin.post("/domains/new", {"name": name, "description": "Storefront"})
+    answer = await admin.post("/domains/new", {"domain": name, "description": "Storefront"})
 
     assert answer.status_code == 400
     assert 'aria-invalid="true"' in answer.text
@@ -56,7 +56,7 @@ async def test_a_name_that_is_taken_is_told_without_saying_by_whom(house, admin)
     """Row 138."""
     await reserved(house, owner="bob")
     async with house.signed_in(await house.user("ann", "ann")) as ann:
-        answer = await ann.post("/domains/new", {"name": "shop"})
+        answer = await ann.post("/domains/new", {"domain": "shop"})
 
     assert answer.status_code == 409
     assert "bob" not in answer.text
@@ -114,7 +114,7 @@ async def test_a_member_reserves_for_nobody_else(house, admin):
     """Rows 138, 142."""
     async with house.signed_in(await house.user("ann", "ann")) as ann:
         assert 'name="owner"' not in (await ann.get("/domains/new")).text
-        answer = await ann.post("/domains/new", {"name": "shop", "owner": "default"})
+        answer = await ann.post("/domains/new", {"domain": "shop", "owner": "default"})
 
     assert answer.status_code == 403
     assert await house.managed.store.domains.all() == []

@@ -6,12 +6,12 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import expiry
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.dashboard.listing import listing
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.resource_pages import Context, ResourcePages
 from tunnelrelay.services.actor import AREAS, EVERYTHING
-from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.problems import invalid
+from tunnelrelay.store.resources import ApiKeyRow
 
-PATH = "/api-keys/{id}"
 MAX_USERS = 200
 """Users to choose from."""
 USUAL_EXPIRY = "90d"
@@ -32,100 +32,60 @@ MEANINGS = {
 
 def routes(deps: Deps) -> list[Route]:
     """See `views.AREAS`."""
-    return [
-        shows("/api-keys", _list),
-        shows("/api-keys/new", _new),
-        does("/api-keys/new", _create),
-        shows(PATH, _show),
-        does(PATH, _save),
-        does(f"{PATH}/delete", _delete),
-    ]
+    return PAGES.routes()
 
 
-async def _list(asked: Asked) -> Response:
-    api_keys = asked.deps.services.api_keys
-    page = await listing(asked, lambda before, limit: api_keys.page(asked.actor, before=before, limit=limit))
-    return asked.page("api_keys/list.html", page=page, names=await _names(asked))
+def _texts(row: ApiKeyRow | None) -> dict[str, str]:
+    if row is None:
+        return {"description": "", "expires_at": USUAL_EXPIRY, "user": "", "reach": EVERY}
+    return {"description": row.description}
 
 
-async def _new(asked: Asked) -> Response:
-    return await _new_page(asked)
-
-
-async def _create(asked: Asked) -> Response:
-    """Answers with the key itself: there is no other page that could show it."""
+async def _create(asked: Asked) -> tuple[ApiKeyRow, str]:
     form = asked.form
-    try:
-        row, text = await asked.deps.services.api_keys.create(
-            asked.actor,
-            description=form.text("description"),
-            scopes=_scopes(form),
-            expires_at=expiry.expires_at(form.text("expires_at"), asked.deps.clock()),
-            user_id=form.text("user") or None,
-        )
-    except ManageError as error:
-        return await _new_page(asked, error)
+    return await asked.deps.services.api_keys.create(
+        asked.actor,
+        expires_at=expiry.expires_at(form.text("expires_at"), asked.deps.clock()),
+        scopes=_scopes(form),
+        description=form.text("description"),
+        user_id=form.text("user") or None,
+    )
+
+
+def _scopes(form: Form) -> tuple[str, ...]:
+    """What was ticked; everything only when that was chosen explicitly."""
+    if form.text("reach") == EVERY:
+        return (EVERYTHING,)
+    ticked = tuple(scope for scope in form.texts("scope") if scope != EVERYTHING)
+    if not ticked:
+        raise invalid({"scopes": "tick one at least"})
+    return ticked
+
+
+async def _made(asked: Asked, made: tuple[ApiKeyRow, str]) -> Response:
+    """Answers with the key itself: no other page can show it."""
+    row, text = made
     address = asked.deps.address
     url = address.url(address.api_host)
     return asked.page("api_keys/made.html", key=row, text=text, url=url, names=await _names(asked))
 
 
-def _scopes(form: Form) -> tuple[str, ...]:
-    """What was ticked; everything only when that was chosen in so many words."""
-    if form.text("reach") == EVERY:
-        return (EVERYTHING,)
-    return tuple(scope for scope in form.texts("scope") if scope != EVERYTHING)
-
-
-async def _new_page(asked: Asked, error: ManageError | None = None) -> Response:
-    form = asked.form
-    names = await _names(asked)
-    errors = dict(error.fields) if error else {}
-    if "scopes" in errors and form.text("reach") != EVERY and not form.texts("scope"):
-        errors["scopes"] = "tick one at least"
-    return asked.page(
-        "api_keys/new.html",
-        status=error.kind.value if error else 200,
-        error=error,
-        errors=errors,
-        form=form,
-        users=list(names.items()) if asked.actor.is_admin else [],
-        options=expiry.OPTIONS,
-        expires_at=form.text("expires_at") or USUAL_EXPIRY,
-        areas=[(area, MEANINGS[area]) for area in AREAS],
-        ticked=frozenset(form.texts("scope")),
-        reach=form.text("reach") or EVERY,
-    )
-
-
-async def _show(asked: Asked) -> Response:
-    return await _page(asked)
-
-
-async def _save(asked: Asked) -> Response:
+async def _update(asked: Asked) -> ApiKeyRow:
     text = asked.form.text("description")
-    try:
-        await asked.deps.services.api_keys.update(asked.actor, asked.named("id"), description=text)
-    except ManageError as error:
-        return await _page(asked, error, description=text)
-    return asked.go(f"/api-keys/{asked.named('id')}", said="kept")
+    return await asked.deps.services.api_keys.update(asked.actor, asked.named("id"), description=text)
 
 
-async def _delete(asked: Asked) -> Response:
-    await asked.deps.services.api_keys.delete(asked.actor, asked.named("id"))
-    return asked.go("/api-keys", said="revoked")
+async def _of_any(asked: Asked, _: object) -> Context:
+    return {"names": await _names(asked)}
 
 
-async def _page(asked: Asked, error: ManageError | None = None, *, description: str | None = None) -> Response:
-    key = await asked.deps.services.api_keys.get(asked.actor, asked.named("id"))
-    return asked.page(
-        "api_keys/one.html",
-        status=error.kind.value if error else 200,
-        key=key,
-        names=await _names(asked),
-        description=key.description if description is None else description,
-        error=error,
-    )
+async def _of_new(asked: Asked) -> Context:
+    return {
+        "users": list((await _names(asked)).items()) if asked.actor.is_admin else [],
+        "options": expiry.OPTIONS,
+        "areas": [(area, MEANINGS[area]) for area in AREAS],
+        "ticked": frozenset(asked.form.texts("scope")),
+    }
 
 
 async def _names(asked: Asked) -> dict[str, str]:
@@ -133,3 +93,19 @@ async def _names(asked: Asked) -> dict[str, str]:
     own = {asked.actor.user_id: asked.actor.name}
     users = await asked.deps.services.users.page(asked.actor, limit=MAX_USERS)
     return own | {user.id: user.name for user in users}
+
+
+PAGES = ResourcePages(
+    path="/api-keys",
+    folder="api_keys",
+    service=lambda services: services.api_keys,
+    texts=_texts,
+    create=_create,
+    made=_made,
+    update=_update,
+    removed="revoked",
+    by_owner=False,
+    list_context=_of_any,
+    new_context=_of_new,
+    one_context=_of_any,
+)

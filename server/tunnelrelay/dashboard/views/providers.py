@@ -8,9 +8,9 @@ from tunnelctl.policy.named import SIGN
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.resource_pages import for_admins
 from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.dashboard.views.for_admins import for_admins
 from tunnelrelay.dashboard.views.provider_form import TypedProvider
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.problems import Kind, ManageError, invalid
@@ -39,7 +39,7 @@ def routes(deps: Deps) -> list[Route]:
 async def _list(asked: Asked) -> Response:
     providers = asked.deps.services.providers
     page = await listing(asked, lambda before, limit: providers.page(asked.actor, before=before, limit=limit))
-    return asked.page("providers/list.html", page=page)
+    return asked.page("providers/list.html", page=page, path="/providers", owner="")
 
 
 async def _new(asked: Asked) -> Response:
