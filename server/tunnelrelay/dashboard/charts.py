@@ -1,4 +1,4 @@
-"""Lines over the last ten minutes as SVG: what is drawn, and the same in words for users who do not see it. Pure."""
+"""Draw lines over the last ten minutes as SVG, and say the same in words for screen readers. Pure."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Chart:
         now, unit: The last minute's figure.
         aside: More about the last minute.
         top: What the drawing's upper edge stands for.
-        words: What is drawn, in words.
+        words: The drawing in words.
         width: Units of the drawing.
         values: What each point stands for, by the lines' labels, as JSON; for users who point at one.
         began_at: Unix time of the first point.

@@ -102,7 +102,7 @@ class Guard:
         return None
 
     def _signed_out(self, request: Request) -> Response:
-        """People are led to the sign-in page; scripts are told."""
+        """Redirect people to the sign-in page; answer scripts with 401."""
         if inside_of(request.scope).visit in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             where = sign_in_address(request.scope)
             return Response(status_code=303, headers={"Location": where, "Cache-Control": "no-store"})

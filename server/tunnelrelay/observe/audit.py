@@ -166,7 +166,7 @@ class AuditEvent:
         reason: Why, as a short code; "" when the kind says it all.
         connection: Id of the OpenID connection.
         owner: Whose endpoint, token or name it was about.
-        person: Keyed digest of issuer and subject; "" when nobody was signed in.
+        person: Keyed digest of issuer and subject; "" without a signed-in visitor.
         peer: Address of the visitor or agent.
         node: The relay that saw it.
         actor: Id of the user whose doing it was, through the dashboard or the API.
@@ -212,7 +212,7 @@ class Audit:
         clock: Unix time.
         key: Key of the digest that stands for a person; the same on every relay of one store. None: a fresh one.
         node: Name of this relay in its events.
-        owner_of: Whose a host is; "" when it is nobody's now.
+        owner_of: Returns the owner of a host; "" without one.
 
     Attributes:
         lost: Events thrown away since the last `take` because too many waited.
@@ -250,7 +250,7 @@ class Audit:
         actor: str = "",
         **details: str,
     ) -> None:
-        """Keeps one event. Never waits and never raises: what happens to a visitor must not hang on its record.
+        """Keep one event. Never waits and never raises: a request must not fail because of its record.
 
         Args:
             kind: One of `KINDS`.
@@ -279,7 +279,7 @@ class Audit:
             log.exception("audit event lost")
 
     def person(self, issuer: str, subject: str) -> str:
-        """The digest that stands for a person in events: whoever holds no key cannot try names against it."""
+        """Return the digest that stands for a person in events, keyed so that names cannot be tried against it."""
         return hmac.digest(self._key, f"{issuer}\0{subject}".encode(errors="replace"), "sha256").hex()[:24]
 
     def take(self, limit: int = MAX_WAITING) -> list[AuditEvent]:
@@ -324,7 +324,7 @@ class Audit:
         return window
 
     def _open(self, kind: str, by: str, whose: str, owner: str, now: float) -> _Window:
-        """A counter of its own while its owner's share lasts, else the one for all that is his, else for everybody."""
+        """Open a counter for this name while its owner's share lasts, else one for the owner, else one for all."""
         holder = f"owner {owner[:MAX_TEXT]}" if owner else kind
         everybodys = len(self._windows)
         key = (kind, by, whose[:MAX_TEXT])
@@ -359,7 +359,7 @@ class Audit:
 
 
 class NoAudit(Audit):
-    """Forgets every event: for parts and tests that have nobody to tell."""
+    """Drop every event: for parts and tests without an audit log."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0.0, key=b"")

@@ -41,7 +41,7 @@ class AuditWriter:
     Args:
         keep_days: Older events are deleted.
         clock: Unix time.
-        publish: Is told of `audit:<owner>` once an event can be read; see `observe.feed`.
+        publish: Called with `audit:<owner>` once an event can be read; see `observe.feed`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AuditWriter:
             await asyncio.sleep(WRITE_EVERY)
 
     async def step(self) -> None:
-        """One round: is the store there, what waits, what is too old."""
+        """One round: ping the store, write waiting events, delete old ones."""
         now = self._clock()
         if now >= self._next_ping:
             self._next_ping = now + PING_EVERY

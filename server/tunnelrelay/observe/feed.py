@@ -1,6 +1,6 @@
-"""Who wants to know that something has changed, told at most a few times a second. What has changed they read anew.
+"""Notify followers of topics that something changed, at most a few times a second; they read what it is now.
 
-A topic is a word, or a word and whose or which it is of:
+A topic is a word, or a word and the owner or id that it is about:
 
     edge:<id>           an edge, its policy, or who serves it
     edges:<owner>       the list of an owner's edges; `domains:`, `credentials:`, `providers:`, `users:` alike
@@ -9,8 +9,8 @@ A topic is a word, or a word and whose or which it is of:
     sessions:<owner>    a visitor signed in or out
     audit:<owner>       an event was written
 
-Whoever follows `tunnels` hears of every owner's; `tunnels:ann` hears of hers, and of `tunnels` published without an
-owner. Nothing but the topic is told, so that what somebody may see is decided where it is read.
+A follower of `tunnels` hears of every owner's; one of `tunnels:ann` hears of hers, and of `tunnels` published without
+an owner. A notice carries the topic only, so access is decided where the data is read.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ GAP_SECONDS = 0.3
 MAX_FOLLOWERS = 1000
 """Open pages that are kept up to date, of the whole relay. Each costs a connection and a few kilobytes."""
 MAX_OF_ONE = 20
-"""Of one user, so that no member can use up what the administrators watch their relay with, or the relay's time. Tabs
-that nobody looks at do not count: they rest."""
+"""Open pages of one user: a member must not use up the places that administrators watch their relay with, or the
+relay's time. Tabs in the background do not count: their streams are closed."""
 
 Publish = Callable[[str], None]
-"""What tells of changes: `Feed.publish`."""
+"""The type of `Feed.publish`, for modules that publish changes."""
 
 
 BOUNDS = (
@@ -57,7 +57,7 @@ BOUNDS = (
 
 
 class TooManyFollowers(Exception):
-    """There is no room for another one: try again later."""
+    """There are as many followers as there may be; try again later."""
 
 
 class Feed:
@@ -73,11 +73,11 @@ class Feed:
 
     @property
     def follower_count(self) -> int:
-        """How many follow anything."""
+        """The number of open followings."""
         return len(self._followers)
 
     def publish(self, topic: str) -> None:
-        """Something has changed. Never waits, and costs next to nothing while nobody follows."""
+        """Notify the followers of a topic. Never waits, and costs next to nothing without followers."""
         for follower in self._followers:
             follower.hear(topic)
 
@@ -87,10 +87,10 @@ class Feed:
         The first set comes at once and has them all: whatever changed before it is read with it.
 
         Args:
-            of: Who follows; each may follow so much.
+            of: The user who follows; each may have `MAX_OF_ONE` at a time.
 
         Raises:
-            TooManyFollowers: Now, not when it is iterated.
+            TooManyFollowers: At the call, not when it is iterated.
         """
         same = sum(follower.of == of for follower in self._followers)
         if len(self._followers) >= MAX_FOLLOWERS or same >= MAX_OF_ONE:
@@ -101,7 +101,7 @@ class Feed:
 
 
 class Following:
-    """An async iterator of what changed. `close` ends it; one that nobody holds any more is over too.
+    """An async iterator of what changed. `close` ends it; so does dropping the last reference to it.
 
     A wait for the next set may be cancelled and begun again: nothing is lost.
     """
@@ -125,14 +125,14 @@ class Following:
         self._is_closed = False
 
     def hear(self, topic: str) -> None:
-        """Something was published."""
+        """Note a published topic, if it is followed."""
         heard = _followed(self.topics, topic)
         if heard:
             self._news.update(heard)
             self._wake()
 
     def close(self) -> None:
-        """No more comes."""
+        """Unsubscribe and end the iteration."""
         self._is_closed = True
         self._leave(self)
         self._wake()
@@ -159,7 +159,7 @@ class Following:
 
 
 def _followed(topics: frozenset[str], published: str) -> set[str]:
-    """The followed topics that a published one is news of."""
+    """Return the followed topics that a published one belongs to."""
     family, colon, _ = published.partition(":")
     if colon:
         return {published, family} & topics

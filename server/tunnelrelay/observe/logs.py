@@ -123,7 +123,7 @@ class Logs:
 
     @contextmanager
     def hushed(self) -> Iterator[None]:
-        """Keep what is less than a warning out of the log while the body runs."""
+        """Log only warnings and errors while the body runs."""
         before = {name: logging.getLogger(name).level for name in _OURS}
         _set_levels({name: max(level, logging.WARNING) for name, level in before.items()})
         try:
@@ -132,7 +132,7 @@ class Logs:
             _set_levels(before)
 
     def close(self) -> None:
-        """Writes what is left and gives `logging` back as it was."""
+        """Write the rest and restore Python's `logging`."""
         self.access.flush()
         logging.captureWarnings(capture=False)
         sys.excepthook, sys.unraisablehook, threading.excepthook = self._hooks

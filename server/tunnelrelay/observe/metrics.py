@@ -150,7 +150,7 @@ class Metrics:
         self.retried_requests += 1
 
     def watch(self, gauge: str, read: Callable[[], float]) -> None:
-        """Reads a gauge from whoever owns the number, at each scrape: nothing on the hot path, nothing that drifts.
+        """Read a gauge by calling `read` at each scrape: nothing on the hot path, nothing that drifts.
 
         Args:
             gauge: One of `GAUGES`, or `dropped_log_records`.
@@ -160,7 +160,7 @@ class Metrics:
         self._readers[gauge] = read
 
     def read(self, gauge: str) -> float:
-        """The gauge's value now; 0 while nobody gives it."""
+        """The gauge's value now; 0 before `watch`."""
         reader = self._readers.get(gauge)
         return 0 if reader is None else reader()
 

@@ -13,7 +13,7 @@ SPAN_SECONDS = 600
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the classes of latency; a last class has none. About 2.5 apart: a median is right to a third."""
 OTHER, REFUSED, FAILED = range(3)
-"""How a request ended: answered by the app as it likes, refused by the relay (4xx), failed (5xx, whoever answered)."""
+"""How a request ended: any other answer of the app, refused by the relay (4xx), failed (5xx of the app or relay)."""
 UNTIMED = -1
 """The class of a request whose time says nothing: a websocket that was open for an hour was not slow."""
 

@@ -1,7 +1,7 @@
-"""Strangers' text made safe for a log: nothing that steers a terminal, forges a line, or opens a door.
+"""Make strangers' text safe for a log: nothing that steers a terminal or forges a line.
 
-Visitors choose paths, hosts, names and addresses of e-mail; whoever reads the log must be able to trust what they see.
-Secrets are taken out before, by `tunnelctl/secret.py`.
+Visitors choose paths, hosts, names and e-mail addresses, and readers of the log must be able to trust what they see.
+`tunnelctl/secret.py` takes secrets out before.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""What visitors have asked for a moment ago: the last requests, and figures by host, owner and tunnel.
+"""Keep the last requests, and figures by host, owner and tunnel.
 
 START HERE: the ingress hands over what it made for the access log (`add`, a list append), and all the rest happens in
 batches (`digest`), also when nothing is logged. Kept in memory only, of this relay only, and bounded: in number by the
-shares below, in size because whatever a visitor can make long is cut. Queries, headers and bodies never come in.
-Why somebody was let in is found out when it is shown (`services.traffic`).
+shares below, in size because texts that a visitor can make long are cut. Queries, headers and bodies never come in.
+`services.traffic` finds out why a visitor was let in when it shows a request.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 
 DIGEST_SECONDS = 0.25
-"""How long a request may wait until it is counted: less than between two wake-ups of whoever watches."""
+"""How long a request may wait until it is counted: less than the time between two updates of a page."""
 MAX_PENDING = 500
-"""Then they are counted at once: about a millisecond of work."""
+"""Requests that wait at most; one more and they are counted at once: about a millisecond of work."""
 MAX_KEPT = 2000
-"""Requests that can be looked at. When there are more, whoever has the most gives: a busy tenant's wash out his own."""
+"""Requests that can be looked at. When there are more, the owner with the most loses their oldest."""
 MAX_OWNERS = 500
 """Owners whose last requests are kept: each of them keeps four at the very least."""
 MAX_SERIES = 500
 """Hosts with figures, and as many owners and tunnels. At 28 kB each 42 MB at the very most, when all of them are busy
-all the time; one that was visited once costs 1 kB. When there are more, the owner who has the most gives what was used
+all the time; one that was visited once costs 1 kB. When there are more, the owner with the most loses what was used
 the longest ago."""
 FORGET_SECONDS = 60.0
-"""How often the figures of what is idle give their memory back."""
+"""How often the memory of figures that are too old to be shown is freed."""
 PROBE_PATH = "/_tunnel/ready"
-"""Agents ask themselves for this through the relay to know that they are reachable: nobody's visit."""
+"""Agents request this path through the relay to check that they are reachable. It is no visit and not counted."""
 MAX_WORD = 64
 """Characters of a method or of the name of another protocol; visitors invent long ones."""
 
@@ -92,14 +92,14 @@ BOUNDS = (
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """An exchange that is over, as the ingress knows it. The cheapest kind of value there is.
+    """An exchange that is over, as the ingress knows it. A msgspec struct, because each request makes one.
 
     Attributes:
         owner: Whose endpoint it was for.
         tunnel: Id of the tunnel that served it, "" for none.
         policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
-        session: What it was let in by (`oidc.session.Session` or `oidc.bearer.Program`); None for nothing.
-        login: How the login that it ended came out: `ok`, or which kind of rule let nobody in; "" for other requests.
+        session: What it was let in by (a session or a program with an access token); None for nothing.
+        login: For the request that ends a login: `ok`, or the kind of rule that refused the visitor; else "".
     """
 
     exchange: ExchangeRecord
@@ -115,8 +115,8 @@ class TrafficLog:
 
     Args:
         clock: Unix time.
-        feed: Is told `traffic:<owner>` for each owner in a batch, and `sessions:<owner>` when somebody signed in.
-        call_later: The event loop's by default; tests turn their own clock.
+        feed: Gets `traffic:<owner>` for each owner in a batch, and `sessions:<owner>` when a visitor signed in.
+        call_later: The event loop's by default; tests pass their own.
     """
 
     __slots__ = (
@@ -159,11 +159,11 @@ class TrafficLog:
             self.digest()
 
     def tell_who(self, request_id: str, who: Identity, refusal: str) -> None:
-        """Somebody signed in by a request that is nearly over, or would have if the rules let them."""
+        """Note who signed in by a request that is nearly over, or would have if the rules let them."""
         self._signed_in[request_id] = who, refusal or "ok"
 
     def digest(self) -> None:
-        """Counts and keeps what there is."""
+        """Count and keep the pending requests."""
         pending, self._pending = self._pending, []
         batch = [seen for seen in pending if seen.exchange.path != PROBE_PATH]
         for (owner, host, tunnel, second, outcome, bucket), count in Counter(map(_class_of, batch)).items():
@@ -181,11 +181,11 @@ class TrafficLog:
         """The last requests, newest first.
 
         Args:
-            owner: Of whose endpoints; None for everybody's.
+            owner: Only requests of this owner's endpoints; None for all.
         """
         self.digest()
         kept = self._kept.values() if owner is None else (self._kept.get(owner, deque()),)
-        # Each ring is in order: whoever wants a few has not sorted them all.
+        # Each ring is in order, so that reading a few sorts only those.
         return merge(*map(reversed, kept), key=_ended_at, reverse=True)
 
     def _series(self, owner: str, host: str, tunnel: str) -> Iterator[Series]:
@@ -217,12 +217,12 @@ class TrafficLog:
                 ring.popleft()
 
     def _completed(self, seen: Seen) -> Seen:
-        """With who signed in by it, and without what is too long."""
+        """Add who signed in by the request, and cut long texts."""
         exchange, login = _bounded(seen.exchange), ""
         signed_in = self._signed_in.pop(exchange.request_id, None) if self._signed_in else None
         if signed_in is not None:
             who, login = signed_in
-            # A copy: what is written to a log for long does not name people who were not let in.
+            # A copy: the access log, which is kept for long, does not name people who were not let in.
             exchange = msgspec.structs.replace(exchange, user=who.subject, email=who.email)
         if exchange is seen.exchange:
             return seen
@@ -257,15 +257,15 @@ class SeriesTable:
         """The series of that name, None when nothing was counted.
 
         Args:
-            owner: Only if it is theirs; None for anybody's.
+            owner: Only if it is theirs; None for any owner's.
         """
         return self._series.get(name) if owner in (None, self._owners.get(name)) else None
 
     def names(self, owner: str | None = None) -> list[str]:
-        """What has a series.
+        """Return the names that have a series.
 
         Args:
-            owner: Only what is theirs; None for everybody's.
+            owner: Only what is theirs; None for all.
         """
         return [name for name, whose in self._owners.items() if owner in (None, whose)]
 
@@ -284,7 +284,7 @@ class SeriesTable:
 
 
 def _class_of(seen: Seen) -> tuple[str, str, str, int, int, int]:
-    """What is counted together: requests alike in everything the figures tell."""
+    """Return the key under which a request is counted: equal for requests that no figure tells apart."""
     exchange = seen.exchange
     status = exchange.status
     outcome = FAILED if status >= 500 else REFUSED if status >= 400 and exchange.error else OTHER
@@ -306,7 +306,7 @@ def _bounded(exchange: ExchangeRecord) -> ExchangeRecord:
 
 
 def _level(sizes: list[int], room: int) -> int:
-    """How much each may have at most, so that all together have no more than `room` and nobody gives for a larger."""
+    """Return the most that each may have, so that all together have at most `room` and only the largest give."""
     if sum(sizes) <= room:
         return max(sizes, default=0)
     for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):

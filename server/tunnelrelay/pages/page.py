@@ -22,7 +22,7 @@ from tunnelrelay.pages.errors import ERRORS, ErrorKind
 from tunnelrelay.pages.texts import say
 
 MAX_QUOTE = 300
-"""Characters of anybody else's words that are shown: enough for a reason, too few for a message of their own."""
+"""Characters shown of a text by a provider, an agent or a visitor: enough for a reason, too few for a message."""
 MAX_HOST = 253
 
 Tone = Literal["problem", "locked", "wait", "done", "ask", "plain"]
@@ -83,8 +83,8 @@ class FormButton:
         action: A path on this host.
         hidden: (name, value) pairs sent with it, such as a CSRF token.
         leads_to: Addresses its answer may redirect to; only the scheme counts. Browsers hold every redirect after a
-            form to the page's `form-action`, also those by which the provider sends visitors on to another one behind
-            it, and who that is nobody here knows.
+            form to the page's `form-action`, also those by which the provider sends visitors on to an unknown provider
+            behind it.
     """
 
     action: str
@@ -101,8 +101,8 @@ class Page:
     Attributes:
         host: The host it is about; "" for none.
         text: What happened.
-        quote: A stranger's words.
-        quote_by: Whose they are, as the line above them.
+        quote: A text by a provider or an agent.
+        quote_by: The line above the quote, which names its author.
         way: Draws the way of the request and where it ended.
         facts: (name, value) pairs.
         command: Something to type in a terminal.
@@ -203,7 +203,7 @@ def tone_of(kind: ErrorKind) -> Tone:
     """Returns the sign an error is shown under."""
     if kind.retry_after:
         return "wait"
-    # A sign-in that has to begin anew is nobody's fault.
+    # A sign-in that has to start again is no fault.
     return "locked" if kind.status in (401, 403) or kind.code == "login_restart" else "problem"
 
 
@@ -228,7 +228,7 @@ def outside(url: str) -> str:
 
 
 def _hops(way: Way | None) -> list[tuple[str, str, str]]:
-    """Each station of a way: how it is drawn, what is written below it, and what is read out."""
+    """Return each station of a way: its state, the text below it, and the text for screen readers."""
     if way is None:
         return []
     broken = way.hops.index(way.broken)

@@ -16,7 +16,6 @@ class AuditPart(Part):
     """See `Store`."""
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
-        """See `Store.add_audit`."""
         if rows:
             values = [{name: getattr(row, name) for name in _COLUMNS} for row in (fitted(audit, row) for row in rows)]
             async with self._begin() as connection:
@@ -43,7 +42,6 @@ class AuditPart(Part):
             return [AuditRow(**row._mapping) for row in await connection.execute(query)]
 
     async def delete_audit(self, before: float) -> int:
-        """See `Store.delete_audit`."""
         oldest = select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(PURGED_AT_ONCE)
         async with self._begin() as connection:
             return (await connection.execute(delete(audit).where(audit.c.id.in_(oldest)))).rowcount

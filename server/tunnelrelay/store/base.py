@@ -25,7 +25,7 @@ from tunnelrelay.store.resources import (
 )
 
 ENDED_SECONDS = 3600.0
-"""How long an ended session is told to other relays: far longer than one of them can go without asking."""
+"""How long the key of an ended session is kept for other relays: far longer than one can go without polling."""
 
 KEEP_REVOKED = 7 * 86_400.0
 """Seconds that a revoked token can still be listed at the relay's terminal. The audit log keeps who revoked it."""
@@ -56,7 +56,7 @@ class UnstorableError(StoreError):
 
     Attributes:
         field: Which one.
-        problem: What is wrong with it, without what it says.
+        problem: What is wrong with it, without its content.
     """
 
     def __init__(self, table: str, field: str, problem: str) -> None:
@@ -104,7 +104,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionHolder:
-    """Whose a session is, without what is sealed in it: of a hundred thousand, that would be gigabytes."""
+    """A session without its sealed part: for lists, which would else take gigabytes for a hundred thousand."""
 
     key: bytes
     host: str
@@ -124,7 +124,7 @@ class Whose:
     Attributes:
         hosts: Those at any of these hosts; none of them when it is empty.
         sid: As in `SessionRow`.
-        live_at: Those that have not run out by then; given alone it means everybody who is signed in.
+        live_at: Those that have not expired by then; given alone it means all sessions.
         owner: Those at hosts that are this owner's now: names it holds or held last, its domains, its edges.
         handle: Those whose key begins with these bytes.
     """
@@ -300,7 +300,7 @@ class NameStore(Protocol):
         """The names held at or after `since` and not given up, by host."""
 
     async def all_names(self, owner: str | None = None) -> list[NameRow]:
-        """Every name anybody ever held, by host; only those `owner` held last unless None."""
+        """Every name that was ever held, by host; only those that `owner` held last unless None."""
 
     async def free_name(self, host: str) -> NameRow | None:
         """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
@@ -390,7 +390,7 @@ class ResourceStore(RevisionStore, Protocol):
         """Named OpenID providers."""
 
     async def delete_spent(self, now: float) -> int:
-        """Drops what is of no use any more, `PURGED_AT_ONCE` of a kind at most: tokens that were revoked
+        """Delete expired rows, `PURGED_AT_ONCE` of a kind at most: tokens that were revoked
         `KEEP_REVOKED` ago, tokens and API keys that expired `KEEP_EXPIRED` ago, sign-ins whose time is over.
 
         Returns how many.

@@ -85,7 +85,7 @@ def parse(table: Table, line: bytes) -> dict[str, Any]:
 async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any]]], at: float) -> None:
     """Puts other rows in the place of all there are, in one transaction. Relays wait with what they write meanwhile.
 
-    Sessions that are gone by it are told to relays as ended, and every kind counts as changed.
+    Relays see sessions that are gone by it as ended, and every kind as changed.
 
     Args:
         rows: Those of one table together.

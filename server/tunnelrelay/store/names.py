@@ -81,45 +81,38 @@ class NamePart(Part):
         return NameRow(**row._mapping)
 
     async def touch_names(self, hosts: Sequence[str], at: float) -> None:
-        """See `Store.touch_names`."""
         async with self._begin() as connection:
             await connection.execute(
                 update(names).where(names.c.host.in_(hosts), names.c.released_at.is_(None)).values(at=at)
             )
 
     async def release_name(self, host: str, owner: str, at: float) -> None:
-        """See `Store.release_name`."""
         is_theirs = (names.c.host == host) & (names.c.owner == owner) & names.c.released_at.is_(None)
         async with self._begin() as connection:
             await connection.execute(update(names).where(is_theirs).values(released_at=at))
 
     async def name(self, host: str) -> NameRow | None:
-        """See `Store.name`."""
         async with self._begin() as connection:
             row = (await connection.execute(select(names).where(is_equal(names.c.host, host)))).one_or_none()
         return NameRow(**row._mapping) if row is not None else None
 
     async def names(self, since: float) -> list[NameRow]:
-        """See `Store.names`."""
         query = select(names).where(names.c.at >= since, names.c.released_at.is_(None)).order_by(names.c.host)
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
 
     async def all_names(self, owner: str | None = None) -> list[NameRow]:
-        """See `Store.all_names`."""
         query = select(names).order_by(names.c.host)
         query = query if owner is None else query.where(is_equal(names.c.owner, owner))
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
 
     async def cooling_names(self, owner: str, since: float) -> list[str]:
-        """See `Store.cooling_names`."""
         query = select(names.c.host).where(is_equal(names.c.owner, owner), names.c.released_at > since)
         async with self._begin() as connection:
             return [row.host for row in await connection.execute(query.limit(MAX_COOLING))]
 
     async def free_name(self, host: str) -> NameRow | None:
-        """See `Store.free_name`."""
         async with self._begin() as connection:
             await connection.execute(update(names).where(is_equal(names.c.host, host)).values(released_at=FREED_AT))
             row = (await connection.execute(select(names).where(is_equal(names.c.host, host)))).one_or_none()

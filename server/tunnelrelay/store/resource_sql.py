@@ -27,7 +27,6 @@ class SqlCollection(Part, Generic[R]):
         self._names = tuple(field.name for field in fields(made_of))
 
     async def add(self, row: R) -> bool:
-        """See `Collection.add`."""
         statement = self._insert(self._table).values(self._values(row)).on_conflict_do_nothing()
         async with self._begin() as connection:
             is_new = (await connection.execute(statement)).rowcount == 1
@@ -36,11 +35,9 @@ class SqlCollection(Part, Generic[R]):
         return is_new
 
     async def get(self, row_id: str) -> R | None:
-        """See `Collection.get`."""
         return await self.find(id=row_id)
 
     async def find(self, **equal: object) -> R | None:
-        """See `Collection.find`."""
         async with self._begin() as connection:
             row = (await connection.execute(select(self._table).where(*self._matches(equal)))).one_or_none()
         return None if row is None else self._row(row)
@@ -57,13 +54,11 @@ class SqlCollection(Part, Generic[R]):
             return [self._row(row) for row in await connection.execute(query)]
 
     async def all(self, **equal: object) -> list[R]:
-        """See `Collection.all`."""
         query = select(self._table).where(*self._matches(equal)).order_by(self._table.c.id)
         async with self._begin() as connection:
             return [self._row(row) for row in await connection.execute(query)]
 
     async def replace(self, row: R) -> bool:
-        """See `Collection.replace`."""
         is_it = is_equal(self._table.c.id, row.id) & (self._table.c.version == row.version - 1)
         try:
             async with self._begin(passes=IntegrityError) as connection:
@@ -75,20 +70,17 @@ class SqlCollection(Part, Generic[R]):
         return done.rowcount == 1
 
     async def touch(self, row_id: str, column: str, at: float) -> None:
-        """See `Collection.touch`."""
         time = self._table.c[column]
         is_older = is_equal(self._table.c.id, row_id) & or_(time.is_(None), time < at)
         async with self._begin() as connection:
             await connection.execute(update(self._table).where(is_older).values({column: at}))
 
     async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
-        """See `Collection.delete`."""
         equal: dict[str, object] = {"id": row_id} if version is None else {"id": row_id, "version": version}
         gone = await self.delete_where(**equal)
         return gone[0] if gone else None
 
     async def delete_where(self, **equal: object) -> list[R]:
-        """See `Collection.delete_where`."""
         if not equal:
             raise ValueError("everything would be deleted")
         statement = delete(self._table).where(*self._matches(equal)).returning(*self._table.c)

@@ -134,7 +134,7 @@ class ProviderRow(Row):
 
     Attributes:
         name: Unique.
-        owners: Who may name it; empty for everybody.
+        owners: Owners that may name it; empty for all.
         settings: JSON of its settings, without the secret; see `services.provider_settings`.
         sealed: The client secret, sealed by the key ring.
     """

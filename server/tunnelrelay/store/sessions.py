@@ -20,12 +20,10 @@ class SessionPart(Part):
     """See `Store`."""
 
     async def save_session(self, row: SessionRow) -> None:
-        """See `Store.save_session`."""
         kept = fitted(sessions, row)
         await self._put(sessions, {name: getattr(kept, name) for name in _COLUMNS})
 
     async def replace_session(self, row: SessionRow) -> bool:
-        """See `Store.replace_session`."""
         is_it = (sessions.c.key == row.key) & (sessions.c.version == row.version - 1)
         kept = fitted(sessions, row)
         values = {name: getattr(kept, name) for name in _COLUMNS if name != "key"}
@@ -33,7 +31,6 @@ class SessionPart(Part):
             return (await connection.execute(update(sessions).where(is_it).values(values))).rowcount == 1
 
     async def load_session(self, key: bytes) -> SessionRow | None:
-        """See `Store.load_session`."""
         async with self._begin() as connection:
             row = (await connection.execute(select(sessions).where(sessions.c.key == key))).one_or_none()
         return None if row is None else SessionRow(**row._mapping)
@@ -54,7 +51,6 @@ class SessionPart(Part):
             return [SessionHolder(**row._mapping) for row in await connection.execute(query)]
 
     async def connections(self, whose: Whose, *, limit: int) -> list[str]:
-        """See `Store.connections`."""
         if (meant := _meant(whose)) is None:
             return []
         ids = sessions.c.connection_id
@@ -63,25 +59,21 @@ class SessionPart(Part):
         return [row.connection_id for row in found]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
-        """See `Store.touch_session`."""
         is_older = (sessions.c.key == key) & (sessions.c.last_seen < last_seen)
         async with self._begin() as connection:
             await connection.execute(update(sessions).where(is_older).values(last_seen=last_seen))
 
     async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
-        """See `Store.end_sessions`."""
         if (meant := _meant(whose)) is None:
             return []
         return [row.key for row in await self._end(meant, at, [sessions.c.key])]
 
     async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
-        """See `Store.revoke_sessions`."""
         if (meant := _meant(whose)) is None:
             return []
         return [SessionHolder(**row._mapping) for row in await self._end(meant, at, _OF_PEOPLE)]
 
     async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
-        """See `Store.end_oldest`."""
         if (meant := _meant(whose)) is None:
             return []
         async with self._begin() as connection:
@@ -93,26 +85,22 @@ class SessionPart(Part):
         return [row.key for row in await self._end(is_too_old, at, [sessions.c.key])]
 
     async def ended_since(self, at: float) -> list[bytes]:
-        """See `Store.ended_since`."""
         query = select(ended.c.key).where(ended.c.at >= at).order_by(ended.c.at)
         async with self._begin() as connection:
             return [row.key for row in await connection.execute(query)]
 
     async def delete_expired(self, now: float) -> int:
-        """See `Store.delete_expired`."""
         async with self._begin() as connection:
             found = [await connection.execute(delete(t).where(t.c.expires_at <= now)) for t in (sessions, used)]
             await connection.execute(delete(ended).where(ended.c.at < now - ENDED_SECONDS))
         return sum(result.rowcount for result in found)
 
     async def use_once(self, key: bytes, expires_at: float) -> bool:
-        """See `Store.use_once`."""
         statement = self._insert(used).values(key=key, expires_at=expires_at).on_conflict_do_nothing()
         async with self._begin() as connection:
             return (await connection.execute(statement)).rowcount == 1
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
-        """See `Store.lease`."""
         statement = self._insert(used).values(key=key, expires_at=until)
         taken_over = statement.on_conflict_do_update(
             index_elements=[used.c.key], set_={"expires_at": until}, where=used.c.expires_at <= now
@@ -121,7 +109,6 @@ class SessionPart(Part):
             return (await connection.execute(taken_over)).rowcount == 1
 
     async def give_back(self, key: bytes) -> None:
-        """See `Store.give_back`."""
         async with self._begin() as connection:
             await connection.execute(delete(used).where(used.c.key == key))
 
@@ -145,7 +132,7 @@ class SessionPart(Part):
 
 
 def _meant(whose: Whose) -> ColumnElement[bool] | None:
-    """The condition, None when nothing was given: "no condition" must never come to mean "everybody"."""
+    """The condition, None when nothing was given: "no condition" must never come to mean "all sessions"."""
     given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
     if not given:
         return None

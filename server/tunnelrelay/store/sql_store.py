@@ -1,6 +1,6 @@
 """A store in a database, whichever: what it consists of. How each database is opened: `store.py`, `postgresql.py`.
 
-What it keeps of tokens, sessions, names and events is told in modules of their own (`tokens.py`, `sessions.py`,
+Tokens, sessions, names and events have modules of their own (`tokens.py`, `sessions.py`,
 `names.py`, `audit.py`); what people set up in `resource_sql.py`.
 """
 
@@ -44,7 +44,6 @@ class SqlStore(TokenPart, SessionPart, NamePart, AuditPart):
         self.providers = SqlCollection(engine, schema.providers, ProviderRow)
 
     async def revisions(self) -> dict[str, int]:
-        """See `Store.revisions`."""
         found = dict.fromkeys((*(kind for kind, _ in COLLECTIONS), "tokens"), 0)
         async with self._begin() as connection:
             found |= {row.kind: row.number for row in await connection.execute(select(schema.revisions))}
@@ -56,5 +55,4 @@ class SqlStore(TokenPart, SessionPart, NamePart, AuditPart):
             await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def close(self) -> None:
-        """See `Store.close`."""
         await self._engine.dispose()

@@ -17,19 +17,16 @@ class TokenPart(Part):
     """See `Store`."""
 
     async def add_token(self, token: Token, digest: bytes) -> None:
-        """See `Store.add_token`."""
         async with self._begin() as connection:
             await connection.execute(tokens.insert().values(digest=digest, **_token_values(fitted(tokens, token))))
             await self._revised(connection, tokens.name)
 
     async def token(self, token_id: str) -> Token | None:
-        """See `Store.token`."""
         async with self._begin() as connection:
             row = (await connection.execute(select(tokens).where(is_equal(tokens.c.id, token_id)))).one_or_none()
         return None if row is None else _token(row)
 
     async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
-        """See `Store.token_page`."""
         query = select(tokens).where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.id.desc()).limit(limit)
         query = query if owner is None else query.where(is_equal(tokens.c.owner, owner))
         query = query if before is None else query.where(below(tokens.c.id, before))
@@ -37,7 +34,6 @@ class TokenPart(Part):
             return [_token(row) for row in await connection.execute(query)]
 
     async def change_token(self, token: Token) -> bool:
-        """See `Store.change_token`."""
         values = {name: getattr(fitted(tokens, token), name) for name in _CHANGEABLE}
         async with self._begin() as connection:
             done = await connection.execute(update(tokens).where(is_equal(tokens.c.id, token.id)).values(values))
@@ -46,7 +42,6 @@ class TokenPart(Part):
         return done.rowcount == 1
 
     async def tokens(self, owner: str | None = None) -> list[Token]:
-        """See `Store.tokens`."""
         query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
         if owner is not None:
             query = query.where(is_equal(tokens.c.owner, owner))
@@ -54,7 +49,6 @@ class TokenPart(Part):
             return [_token(row) for row in await connection.execute(query)]
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
-        """See `Store.revoke_token`."""
         is_it = is_equal(tokens.c.id, token_id)
         async with self._begin() as connection:
             is_good = tokens.c.revoked_at.is_(None)
@@ -65,19 +59,16 @@ class TokenPart(Part):
         return None if row is None else _token(row)
 
     async def revoked_tokens(self, since: float) -> list[str]:
-        """See `Store.revoked_tokens`."""
         async with self._begin() as connection:
             return [row.id for row in await connection.execute(select(tokens.c.id).where(tokens.c.revoked_at >= since))]
 
     async def token_by_digest(self, digest: bytes) -> Token | None:
-        """See `Store.token_by_digest`."""
         query = select(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None))
         async with self._begin() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _token(row)
 
     async def delete_spent(self, now: float) -> int:
-        """See `Store.delete_spent`."""
         spent = (
             (tokens, tokens.c.revoked_at <= now - KEEP_REVOKED),
             (tokens, tokens.c.expires_at <= now - KEEP_EXPIRED),
@@ -95,7 +86,6 @@ class TokenPart(Part):
         return dropped
 
     async def touch_token(self, token_id: str, at: float) -> None:
-        """See `Store.touch_token`."""
         is_older = or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < at)
         async with self._begin() as connection:
             await connection.execute(

@@ -1,6 +1,6 @@
 """The paths of a login: where it may be started, where providers answer, where it ends. See `oidc.login` for the steps.
 
-Only a person who opens a page gets anywhere here: fetches, frames and prefetches are told so and use nothing up.
+Only a person who opens a page gets anywhere here: fetches, frames and prefetches are refused and use nothing up.
 """
 
 from collections.abc import Callable
@@ -122,7 +122,7 @@ class LoginPages:
         return self._counted(asking, await self.login.switch(asking, form))
 
     def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> VisitorRequest | Response:
-        """Who asks, or the answer for what is no page being opened at an endpoint with a login."""
+        """Return who asks, or the refusal of a request that opens no page at an endpoint with a login."""
         inside = inside_of(request.scope)
         connection = self.endpoints.connection_of(inside.host)
         if connection is None:

@@ -31,7 +31,7 @@ def error(code: str, request: Request) -> Response:
 
 
 def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
-    """The error for what is no page being opened by a person; "" when it is one."""
+    """Return the code of the error for a request by which no person opens a page; "" when one does."""
     visit = inside_of(request.scope).visit
     if visit is RequestKind.PREFETCH:
         return "prefetch_refused"
