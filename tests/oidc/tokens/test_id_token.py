@@ -13,9 +13,9 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from tests.oidc.world import CLIENT_ID, ISSUER, OTHER_RSA_KEY, RSA_KEY, START, public
 from tunnelctl.oidc.base64url import b64url
-from tunnelctl.oidc.keys import read_keys
+from tunnelctl.oidc.keys import MAX_RSA_BITS, read_keys
 from tunnelctl.oidc.metadata import ALGORITHMS
-from tunnelrelay.oidc.tokens.id_token import Expected, KeyUnknown, TokenInvalid, check_id_token
+from tunnelrelay.oidc.tokens.id_token import MAX_HEADER, Expected, KeyUnknown, TokenInvalid, check_id_token
 
 NOW = int(START)
 KEYS = {"keys": [public(RSA_KEY)]}
@@ -323,3 +323,16 @@ def test_any_claims_are_a_value_or_a_documented_error(claims: dict[str, Any]) ->
         return
     assert (checked["iss"], checked["nonce"]) == (ISSUER, "n-1")
     assert isinstance(checked["sub"], str)
+
+
+def test_a_signature_as_long_as_the_largest_accepted_key_makes_is_checked():
+    signed = sign(HONEST).rpartition(".")[0]
+
+    assert refused(f"{signed}.{b64url(b'x' * (MAX_RSA_BITS // 8))}") == "its signature is wrong"
+
+
+def test_a_header_as_large_as_accepted_is_read():
+    token = sign(HONEST, x5c=["A" * (MAX_HEADER // 4 * 3 - 100)])
+
+    assert len(token.partition(".")[0]) > MAX_HEADER - 200
+    assert check(token)["sub"] == HONEST["sub"]

@@ -1,8 +1,8 @@
-"""The check list for ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Pure: no waiting, no clock of its own.
+"""Checks ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Pure: no I/O, the clock is an argument.
 
-A token is read once and strictly: the very bytes whose signature was checked are the ones whose claims are believed.
-joserfc does the signatures; it checks no claims by itself and accepts keys and headers that we do not. Whatever goes
-wrong, in whatever way, the token is invalid.
+joserfc takes the token apart and checks the signature. It accepts keys, headers and JSON that we do not: the header is
+read strictly and checked here before, the key is chosen here, and the payload whose signature was checked is read
+strictly here afterwards. The claims are checked here alone. Any error, expected or not, makes the token invalid.
 """
 
 import hashlib
@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc.jws import JWSRegistry
+from joserfc.errors import BadSignatureError
+from joserfc.jws import JWSRegistry, deserialize_compact
 
 from tunnelctl.oidc.base64url import b64url, unb64url
-from tunnelctl.oidc.keys import MAX_KID, KeySet
+from tunnelctl.oidc.keys import MAX_KID, MAX_RSA_BITS, KeySet, PublicKey
 from tunnelctl.oidc.metadata import ALGORITHMS
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
@@ -134,10 +135,14 @@ def signed_claims(
         TokenInvalid: Anything else.
     """
     with strictly():
-        header, payload, signature, signed = _split(token)
+        header = _header_of(token)
         algorithm = _check_header(header, algorithms, kinds)
-        _check_signature(header, algorithm, signature, signed, keys)
-        return parse_object(payload, max_bytes=MAX_TOKEN), algorithm
+        key = _key_for(header, algorithm, keys)
+        try:
+            signed = deserialize_compact(token, key, registry=_REGISTRY)
+        except BadSignatureError as error:
+            raise ProviderChanged("its signature is wrong") from error
+        return parse_object(signed.payload, max_bytes=MAX_TOKEN), algorithm
 
 
 @contextmanager
@@ -153,15 +158,32 @@ def strictly() -> Iterator[None]:
         raise TokenInvalid(f"unreadable ({type(error).__name__})") from error
 
 
-def _split(token: str) -> tuple[dict[str, Any], bytes, bytes, bytes]:
-    """Header, payload, signature and signed bytes of a compact JWS. Five parts (encrypted tokens) are not accepted."""
-    parts = token.split(".", 5) if len(token) <= MAX_TOKEN and token.isascii() else []
-    if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
+class _Registry(JWSRegistry):
+    """Lets joserfc check the algorithms of `ALGORITHMS` and no others, in tokens up to our own limits."""
+
+    max_header_length = MAX_HEADER
+    max_payload_length = MAX_TOKEN
+    max_signature_length = MAX_RSA_BITS // 6 + 4
+
+    def get_alg(self, name: str) -> Any:
+        """`EdDSA` (RFC 8037) over an Ed25519 key, the only one we accept, is what RFC 9864 calls `Ed25519`."""
+        return super().get_alg("Ed25519" if name == "EdDSA" else name)
+
+
+_REGISTRY = _Registry(algorithms=frozenset(ALGORITHMS) - {"EdDSA"} | {"Ed25519"}, strict_check_header=False)
+"""Header fields that it does not know are let pass: providers add their own, and `_check_header` refuses `crit`."""
+
+
+def _header_of(token: str) -> dict[str, Any]:
+    """The header of a compact JWS, read strictly: joserfc takes the last of two fields with one name. Five parts
+    (encrypted tokens) are not accepted."""
+    segment = token.partition(".")[0]
+    if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2 or len(segment) > MAX_HEADER:
         raise TokenInvalid("not a signed token, or too large")
-    header, payload, signature = map(unb64url, parts)
-    if header is None or payload is None or not signature:
+    header = unb64url(segment)
+    if header is None or token.endswith("."):
         raise TokenInvalid("a part is missing or not base64url")
-    return parse_object(header, max_bytes=MAX_HEADER), payload, signature, f"{parts[0]}.{parts[1]}".encode("ascii")
+    return parse_object(header, max_bytes=MAX_HEADER)
 
 
 def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: frozenset[str]) -> str:
@@ -182,17 +204,14 @@ def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: fro
     return algorithm
 
 
-def _check_signature(header: dict[str, Any], algorithm: str, signature: bytes, signed: bytes, keys: KeySet) -> None:
+def _key_for(header: dict[str, Any], algorithm: str, keys: KeySet) -> PublicKey:
     kid = header.get("kid")
     if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID):
         raise TokenInvalid("its `kid` is no key's name")
     key = keys.candidate(kid, algorithm)
     if key is None:
         raise KeyUnknown("no key of the provider fits it")
-    # `EdDSA` (RFC 8037) over an Ed25519 key is what RFC 9864 calls `Ed25519`.
-    method = JWSRegistry.algorithms["Ed25519" if algorithm == "EdDSA" else algorithm]
-    if not method.verify(signed, signature, key.key):
-        raise ProviderChanged("its signature is wrong")
+    return key.key
 
 
 def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
