@@ -190,6 +190,19 @@ def shown_type(row: PolicyField) -> Any:
             return list[str] if row.is_list else str
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
+def _model(name: str, base: type[M], about: str, fields: Fields) -> type[M]:
+    """A model made of a base and fields.
+
+    Its fields carry their descriptions: pydantic must not look for docstrings of attributes. For a class that stands in
+    no source file it searches all loaded modules, which took a quarter of the API's import time.
+    """
+    no_docstrings = {"use_attribute_docstrings": False}
+    return create_model(name, __base__=base, __doc__=about, __cls_kwargs__=no_docstrings, **fields)
+
+
 def _module_models() -> tuple[dict[str, type[GivenModule]], dict[str, type[ShownModule]]]:
     """The models of every module, by its name."""
     given: dict[str, type[GivenModule]] = {}
@@ -199,12 +212,10 @@ def _module_models() -> tuple[dict[str, type[GivenModule]], dict[str, type[Shown
         title = _TITLES.get(name) or name.title().replace("_", "")
         same = titles.setdefault(title, name)
         about = _HEADERS if title == "Headers" else module.purpose
-        given[name] = given.get(same) or create_model(
-            _GIVEN_TITLES.get(name, title), __base__=GivenModule, __doc__=about, **_given_fields(module)
+        given[name] = given.get(same) or _model(
+            _GIVEN_TITLES.get(name, title), GivenModule, about, _given_fields(module)
         )
-        shown[name] = shown.get(same) or create_model(
-            f"Shown{title}", __base__=ShownModule, __doc__=about, **_shown_fields(module)
-        )
+        shown[name] = shown.get(same) or _model(f"Shown{title}", ShownModule, about, _shown_fields(module))
     return given, shown
 
 
@@ -225,7 +236,7 @@ def _given_fields(module: PolicyModule) -> Fields:
             has_value = Field(description="As answers have it, so that they can be sent back. It changes nothing.")
             return {**fields, "has_value": (Annotated[_HasValue, has_value], {})}
         case "jwt":
-            issuer = create_model("JwtIssuer", __base__=Given, __doc__=_ISSUER, **fields)
+            issuer = _model("JwtIssuer", Given, _ISSUER, fields)
             return {
                 "issuers": (
                     Annotated[
@@ -249,7 +260,7 @@ def _shown_fields(module: PolicyModule) -> Fields:
             has_value = Field(description="For each name whether it has a value that is not empty.")
             return {**fields, "has_value": (Annotated[dict[str, bool], has_value], ...)}
         case "jwt":
-            issuer = create_model("ShownJwtIssuer", __base__=Shown, __doc__=_ISSUER, **fields)
+            issuer = _model("ShownJwtIssuer", Shown, _ISSUER, fields)
             return {"issuers": (_list_of(issuer), ...)}
         case "basic_auth":
             return {"users": (Annotated[list[str], Field(description="Their user names.")], ...)}
@@ -261,8 +272,6 @@ _ISSUER = "An issuer whose tokens programs may show."
 _ISSUERS = """Issuers whose tokens open: `{"issuer": …, "audience": …, "claims": […]}`."""
 GIVEN, SHOWN = _module_models()
 """Each module's form in a request, and in an answer."""
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def with_fields(fields: Fields) -> Callable[[type[M]], type[M]]:
