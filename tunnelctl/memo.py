@@ -1,4 +1,4 @@
-"""Dicts that cannot grow without end: `Memo`, what was worked out of peers' bytes, and `Recent`, what was set last.
+"""Bounded dicts: `Memo` keeps results that were computed from peers' bytes, `Recent` the entries that were set last.
 
 A memo is bounded by count and by bytes. When it is full, everything is forgotten: a look-up that is known costs no more
 than one in a dict, which no cache that notes what was used last can do, and honest values are learnt again at once.
@@ -35,7 +35,7 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """A pure function's results by its argument: `memo[key]` works out what is not known, and remembers it.
+    """A pure function's results by its argument: `memo[key]` computes a missing one and keeps it.
 
     Args:
         learn: The function. It must depend on nothing but its argument.

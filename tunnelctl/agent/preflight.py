@@ -67,7 +67,7 @@ async def check_provider(
     clock: Callable[[], float] = time.time,
     call_seconds: float = CALL_SECONDS,
 ) -> list[Finding]:
-    """Everything worth saying about a provider, in the order in which a login would notice.
+    """Check a provider; returns the findings in the order in which a login would meet them.
 
     Args:
         client: Ask about this client too.
@@ -129,11 +129,11 @@ def run_checks(
 
 
 class RelaySilent(Exception):
-    """The relay did not tell what was asked."""
+    """The relay gave no usable information about itself."""
 
 
 def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
-    """What a relay tells everybody about itself.
+    """The public information of a relay.
 
     Args:
         relay: Its address.
@@ -157,7 +157,7 @@ def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
 
 
 def redirect_uri_in(document: Mapping[str, Any]) -> str:
-    """The redirect URI in a relay's information. Raises RelaySilent when there is none that holds for everybody."""
+    """The redirect URI in a relay's information. Raises RelaySilent when there is not one for all owners."""
     uri = document.get("redirect_uri")
     if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
         raise RelaySilent("it says nothing about it")
@@ -209,7 +209,7 @@ class _Check:
         return [*findings, *(finding for part in parts for finding in part)]
 
     async def _with_better_hint(self, finding: Finding) -> Finding:
-        """Where nothing is, look around: the issuer mostly lacks a piece of its path."""
+        """Look for the issuer at nearby paths when nothing is at its own: mostly a piece of the path is missing."""
         if finding.topic not in ("not_found", "not_json", "status"):
             return finding
         others = candidates(self._issuer)
@@ -344,7 +344,7 @@ def _host(url: str) -> str:
 
 
 def _unanswered(url: str, error: httpx.HTTPError) -> Unanswered:
-    """httpx wraps what really happened, in several layers."""
+    """The cause of a failed call, from below the layers in which httpx wraps it."""
     cause: BaseException | None = error
     while cause is not None:
         match cause:

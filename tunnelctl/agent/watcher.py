@@ -1,4 +1,4 @@
-"""Who is told what an agent does: the log, the live screen, a test. Called in the event loop: never block or raise."""
+"""The events of an agent, for the log, the live screen and tests. Called in the event loop: never block or raise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

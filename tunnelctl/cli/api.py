@@ -54,7 +54,7 @@ _HINTS = {
 
 
 class Folder(click.Group):
-    """What is below a name, made when it is asked for.
+    """A name of `tunnel api` with commands or further names below it, which are made when they are looked up.
 
     Args:
         path: The names that lead here.
@@ -89,7 +89,7 @@ class Folder(click.Group):
 
 
 def command_of(operation: Operation) -> click.Command:
-    """The command that asks for this."""
+    """The command that sends this request."""
     fields = (*operation.query, *operation.body)
     options: list[click.Parameter] = [click.Argument([name], metavar=name.upper()) for name in operation.arguments]
     options += map(_option_of, fields)
@@ -126,7 +126,7 @@ def _begin(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _parameters(*options: Callable[..., Any]) -> list[click.Parameter]:
-    """What the decorators declare, for commands that no function is written for."""
+    """The parameters that the decorators declare, for commands without a function of their own."""
     return click.command()(with_options(*options)(lambda: None)).params
 
 
@@ -177,7 +177,7 @@ def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> Non
 
 
 def shown(answer: Any) -> str:
-    """An answer as JSON that no terminal obeys: what cannot be printed is escaped."""
+    """An answer as JSON. Characters that a terminal would obey are escaped."""
     text = json.dumps(answer, indent=2, ensure_ascii=False)
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
@@ -191,7 +191,7 @@ def _fail(refused: "ApiRefused") -> NoReturn:
     raise Failure(code, problems, _HINTS.get(refused.status, ""))
 
 
-# What is sent
+# The request
 
 
 def _path(operation: Operation, given: dict[str, Any]) -> str:

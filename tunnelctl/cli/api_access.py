@@ -65,7 +65,7 @@ def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
 
 
 def open_api(access: ApiAccess) -> "Api":
-    """The API that is meant.
+    """A client of the API at the address that was given or found, with the key.
 
     Raises:
         Failure: There is no key, an address cannot be used, or the relay tells of no API.
@@ -125,7 +125,7 @@ def _key(text: str, *, is_typed: bool) -> str:
 
 
 def warn_of_literal(flag: str) -> None:
-    """Say, to a person, that everybody sees what is on the command line."""
+    """Warn a person that a secret on the command line can be seen by others. Programs are not warned."""
     from tunnelctl.cli.output_mode import can_draw
 
     if can_draw(sys.stderr):

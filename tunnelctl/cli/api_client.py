@@ -29,7 +29,7 @@ MAX_ANSWER = 32 * 1024 * 1024
 
 
 class ApiAway(Exception):
-    """Nothing that is our API answered. The message is for people."""
+    """The API did not answer, or something else did. The message is for people."""
 
 
 class ApiAddressInvalid(ValueError):
@@ -55,7 +55,7 @@ class ApiRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """One request, without what is the same for all."""
+    """One request: method, path, query and body; the client adds address and key."""
 
     method: str
     path: str
@@ -108,7 +108,7 @@ class Api:
         return answer
 
     def call_all(self, call: ApiCall) -> Any:
-        """As `call`, of a list with what follows on all further pages.
+        """Like `call`, for a list: follow its pages to the end and return them as one.
 
         Only the query is taken from where an answer says that it goes on: the key is sent to no other host.
         """
@@ -195,7 +195,7 @@ def _ask(
     body: Mapping[str, Any] | None,
     proxy: Proxy | None,
 ) -> tuple[int, Any]:
-    """Status and JSON of an answer; None for what is no JSON."""
+    """Status and JSON of an answer; None in place of a body that is not JSON."""
     where = url.partition("?")[0] + (f" through the proxy {proxy.url}" if proxy is not None else "")
     try:
         with client.stream(method, url, params=dict(query) or None, json=body) as response:
@@ -215,7 +215,7 @@ def _ask(
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Why there was no answer, without anything that was sent."""
+    """Why there was no answer. Holds nothing of the request, which has a key."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -8,7 +8,7 @@ from typing import Any, Literal, assert_never
 Kind = Literal["text", "nullable", "number", "switch", "list", "pairs", "claims", "objects", "secret", "secrets"]
 """How a field is typed:
 
-- `text` as it is, the empty one too; `nullable` the same, the empty one being null;
+- `text` as it is, the empty one too; `nullable` likewise, but an empty text is sent as null;
 - `number` whole, `switch` true or false;
 - `list` one value each time, a single empty one being the empty list; `pairs` the same with NAME=VALUE, an object;
   `claims` with NAME=VALUE too, a list of names and values; `objects` each in JSON;
@@ -16,11 +16,11 @@ Kind = Literal["text", "nullable", "number", "switch", "list", "pairs", "claims"
 """
 
 ReadSecret = Callable[[str, str], str]
-"""The secret that a form names; the flag stands first, for what is said about it."""
+"""Takes a flag, for error messages, and its value; returns the secret that the value names."""
 
 
 class FieldInvalid(ValueError):
-    """A flag's value cannot be. The message begins with the flag and holds no secret."""
+    """A flag's value is invalid. The message begins with the flag and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Field:
 
 
 def body_of(fields: Iterable[Field], given: Mapping[str, Any], read: ReadSecret) -> dict[str, Any]:
-    """The JSON object that the flags make. What was not given is not in it, so that a change leaves it as it is.
+    """The JSON object that the flags make. It leaves out flags that were not given: a change keeps those fields.
 
     Args:
         given: By the parameters' names; None, or () where a flag may be repeated, for what was not given.
@@ -109,7 +109,7 @@ def _without_single_empty(values: tuple[str, ...]) -> list[str]:
 
 
 def parse_object(flag: str, text: str) -> dict[str, Any]:
-    """The JSON object that the text is.
+    """Parse a text that must be a JSON object.
 
     Raises:
         FieldInvalid: It is none.

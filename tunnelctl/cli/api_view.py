@@ -1,7 +1,7 @@
 """An answer of the API as people read it: lists as a table, one thing as names and values. Pure.
 
-Programs read the JSON, which is what `tunnel api` prints unless it is told otherwise. A table leaves out what is empty
-everywhere, and cuts what is long.
+`tunnel api` prints JSON, for programs, unless `--output table` is given. A table leaves out columns that are empty in
+every row, and cuts long cells.
 """
 
 import json
@@ -53,7 +53,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in one line that no terminal obeys; "" for one that says nothing."""
+    """A value in one line, without characters that a terminal would obey; "" for an empty one."""
     match value:
         case None:
             return ""

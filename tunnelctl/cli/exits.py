@@ -106,7 +106,7 @@ def has_colour() -> bool:
 
 
 def plain(text: str) -> str:
-    """The text with control characters escaped: some of it comes from the other side, and a terminal obeys them."""
+    """The text with control characters escaped: some of it comes from the peer, and a terminal would obey them."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -1,4 +1,4 @@
-"""How an exchange is shown to people. All of it was written by visitors: what comes out is printable ASCII."""
+"""Formats an exchange for people. Visitors wrote all of it, so the result is printable ASCII only."""
 
 from http import HTTPStatus
 
@@ -56,7 +56,7 @@ def failure_words(exchange: UpstreamExchange) -> str:
 
 
 def printable(data: bytes) -> str:
-    """Printable ASCII as it is, all else as `\\xNN`."""
+    """Keeps printable ASCII and writes every other byte as `\\xNN`."""
     text = data.decode("ascii", "backslashreplace")
     if text.isprintable():
         return text

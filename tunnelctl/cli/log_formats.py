@@ -18,7 +18,7 @@ Format = Callable[[float, str, str, Mapping[str, Value]], str]
 
 
 def formatter(style: Style, *, is_terminal: bool, has_colours: bool) -> Format:
-    """How a record becomes a line; `term` on anything but a terminal is logfmt."""
+    """The function that formats records in this style; `term` is logfmt unless the output is a terminal."""
     if style == "json":
         return as_json
     if style == "logfmt" or not is_terminal:
@@ -47,7 +47,7 @@ def as_coloured(at: float, level: str, message: str, fields: Mapping[str, Value]
 
 
 def as_term(at: float, level: str, message: str, fields: Mapping[str, Value]) -> str:
-    """One line for eyes, without colours."""
+    """One line for a terminal, without colours."""
     when = datetime.fromtimestamp(at).strftime("%m-%d|%H:%M:%S")
     pairs = "".join(f" {key}={quoted(value)}" for key, value in fields.items())
     return f"{level.upper()}[{when}] {_escaped(message):<40}{pairs}\n"

@@ -44,7 +44,7 @@ class Log:
         self._now = now
 
     def record(self, level: str, message: str, **fields: Value) -> None:
-        """Write one record, unless it is too light. What is shaped like a secret is taken out."""
+        """Write one record, unless its level is below the log's. Texts that look like secrets are redacted."""
         if WEIGHTS[level] >= self._weight:
             texts = {
                 name: redact_field(name, value) if isinstance(value, str) else value for name, value in fields.items()
@@ -76,22 +76,22 @@ class LogWatcher(Watcher):
         self._last_trouble = ("", 0.0)
 
     def connecting(self, relay: str) -> None:
-        """Dialling."""
+        """Log that the relay is dialled."""
         self._log.record("dbug", "dialing relay", obj="tunnels.session", relay=relay)
 
     def connected(self, relay: str, owner: str) -> None:
-        """The two lines that say so in every program's parser."""
+        """Log the two lines that programs which drive `ngrok` look for."""
         self._is_connected = True
         self._last_trouble = ("", 0.0)
         self._log.record("info", "client session established", obj="tunnels.session")
         self._log.record("info", "tunnel session started", obj="tunnels.session", relay=relay, owner=owner)
 
     def latency(self, seconds: float) -> None:
-        """Measured."""
+        """Log the round trip."""
         self._log.record("dbug", "heartbeat received", obj="tunnels.session", latency_ms=round(seconds * 1000, 3))
 
     def started(self, tunnel: Started) -> None:
-        """The line that scripts wait for."""
+        """Log the address. Scripts wait for this line."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
         if tunnel.labels:
             fields["labels"] = _labels(tunnel.labels)
@@ -102,7 +102,7 @@ class LogWatcher(Watcher):
         self._log.record("info", "started tunnel", **fields)
 
     def waiting(self, tunnel: Waiting) -> None:
-        """What has to come before it is started."""
+        """Log why no address leads to the tunnel yet."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream}
         fields |= {"owner": tunnel.owner}
         if tunnel.labels:
@@ -112,26 +112,26 @@ class LogWatcher(Watcher):
         self._log.record("warn", "waiting for an edge", **fields, err=tunnel.reason)
 
     def app(self, upstream: str, reason: str) -> None:
-        """Each change, once."""
+        """Log that the local service stopped or began to answer."""
         if reason:
             self._log.record("warn", "local service does not answer", obj="tunnels", addr=upstream, err=reason)
         else:
             self._log.record("info", "local service answers", obj="tunnels", addr=upstream)
 
     def ended(self, name: str, message: str) -> None:
-        """One tunnel of several."""
+        """Log that one tunnel of several ended."""
         self._log.record("eror", "tunnel ended", obj="tunnels", name=name, err=message)
 
     def left(self, name: str, url: str) -> None:
-        """An address less."""
+        """Log that an address no longer leads here."""
         self._log.record("info", "stopped serving an edge", obj="tunnels", name=name, url=url)
 
     def unready(self, url: str, reason: str) -> None:
-        """Not started yet, and why."""
+        """Log why the public address does not answer yet."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
 
     def exchange(self, exchange: UpstreamExchange) -> None:
-        """One line for each exchange. Never the query, which may hold secrets."""
+        """Log one exchange, without its query, which may hold secrets."""
         fields: dict[str, Value] = {
             "obj": "http",
             "peer": peer_of(exchange),
@@ -145,7 +145,7 @@ class LogWatcher(Watcher):
         self._log.exchange(fields)
 
     def lost(self, reason: str, retry_in: float) -> None:
-        """No link."""
+        """Log that the link is lost, or could not be made again; repeated reasons once in a while."""
         was_connected, self._is_connected = self._is_connected, False
         now = self._clock()
         if not was_connected and self._last_trouble[0] == reason and now - self._last_trouble[1] < REPEAT_SECONDS:
@@ -158,11 +158,11 @@ class LogWatcher(Watcher):
             self._log.record("warn", "failed to reconnect session", obj="tunnels.session", **fields)
 
     def moving(self, reason: str) -> None:
-        """The relay drains."""
+        """Log that the relay drains."""
         self._log.record("info", "relay goes away, opening a new session", obj="csess", reason=reason)
 
     def draining(self, exchanges: int) -> None:
-        """Asked to stop."""
+        """Log that the agent was asked to stop."""
         self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
 
 
@@ -178,7 +178,7 @@ class LibraryHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises: a log must not end what it tells about."""
+        """Never raises: logging must not end the program."""
         level = "eror" if record.levelno >= logging.ERROR else "warn" if record.levelno >= logging.WARNING else "dbug"
         try:
             event = event_of(record)

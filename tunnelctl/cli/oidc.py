@@ -136,7 +136,7 @@ def check(
 
 
 def _hint(client: "Client | None", findings: "Sequence[Finding]", *, for_tokens: bool) -> str:
-    """How to ask for more, or for what was rather meant; "" when nothing is to be said."""
+    """A hint at the flags that check more, or at the issuer that was probably meant; "" for none."""
     errors = {finding.topic for finding in findings if finding.level == "error"}
     if errors and errors <= ABOUT_LOGINS and not for_tokens:
         return "if only programs' tokens come from there (--jwt-issuer), ask with --for-tokens"
@@ -197,7 +197,7 @@ def _authorities(path: str) -> str:
 
 
 def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
-    """What the relay tells about itself; None when it tells nothing."""
+    """The relay's public information; None when it gives none."""
     from tunnelctl.agent.preflight import RelaySilent, run_information_of
 
     try:

@@ -1,4 +1,4 @@
-"""Where the agent's words go: the live screen, a log, or just the address. Decided apart from done."""
+"""Where the agent's output goes: the live screen, a log, or just the address. `choose_output_mode` decides."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ from tunnelctl.stdio import when_reader_leaves
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputMode:
-    """Where words go.
+    """Where output goes.
 
     Attributes:
         screen: The live screen is shown.
@@ -34,7 +34,7 @@ class OutputMode:
 
 
 def choose_output_mode(log: str, console_ui: str, *, is_terminal: bool) -> OutputMode:
-    """What to show.
+    """Choose where output goes.
 
     Args:
         log: The --log flag: `stdout`, `stderr`, `false`, a path, or "" when it was not given.
@@ -56,7 +56,7 @@ def can_draw(stream: Any) -> bool:
 
 
 class Output:
-    """What the agent's words go to while it runs.
+    """The open outputs of a running agent.
 
     Attributes:
         watcher: Takes the agent's events.
@@ -84,7 +84,7 @@ class Output:
             self._stop()
 
     def warn(self, notices: tuple[str, ...]) -> None:
-        """Tell a person what they should know, wherever they look: the log; and stderr, when that shows no log."""
+        """Write warnings to the log, and to stderr when neither the screen nor the log is there."""
         for notice in notices:
             if self.log is not None:
                 self.log.record("warn", notice, obj="app")
@@ -92,7 +92,7 @@ class Output:
                 say("warning", notice)
 
     def fail(self, failure: Failure) -> bool:
-        """Log why the program ends. Returns whether that was all: lines of text do not belong into a JSON log."""
+        """Log why the program ends. Returns True when stderr has a JSON log, and so must get no lines of text."""
         if self.log is not None:
             self.log.record("crit", "command failed", obj="app", err=str(failure))
         return self._mode.log == "stderr" and self._style == "json"
@@ -128,7 +128,7 @@ def opened(
 
 
 def _note_lost_reader(log: Log | None) -> None:
-    """Log when nothing reads the address any more. It has been read, as by `head -1` or `read`: the tunnel goes on."""
+    """Log when stdout loses its reader. The address has been read, as by `head -1`, so the tunnel goes on."""
     if log is None:
         return
     with contextlib.suppress(OSError):

@@ -65,67 +65,67 @@ class Screen(Watcher):
         self._status = Text("checking the public address", "yellow")
 
     def latency(self, seconds: float) -> None:
-        """Of the link."""
+        """Show the link's round trip."""
         self._latency = f"{seconds * 1000:.0f}ms" if seconds >= 0.001 else "<1ms"
 
     def started(self, tunnel: Started) -> None:
-        """Online, and proven."""
+        """Show the tunnel as online: its public address has answered."""
         self._tunnels[tunnel.name, tunnel.url] = tunnel
         self._seen.setdefault(tunnel.url, tunnel.upstream)
         self._waiting.pop(tunnel.name, None)
         self._status = Text("online", "green")
 
     def waiting(self, tunnel: Waiting) -> None:
-        """Shown in the place of an address."""
+        """Show the reason in place of an address."""
         self._waiting[tunnel.name] = printable(tunnel.reason.encode())
         if not self._tunnels:
             self._status = Text("waiting for an edge", "yellow")
 
     def app(self, upstream: str, reason: str) -> None:
-        """Shown until it answers."""
+        """Show the local service's problem until it answers."""
         if reason:
             self._silent[upstream] = printable(reason.encode())
         else:
             self._silent.pop(upstream, None)
 
     def ended(self, name: str, message: str) -> None:
-        """Shown for good in the place of its address."""
+        """Show, from now on, why the tunnel ended in place of its address."""
         self._waiting[name] = printable(f"{name} ended: {message}".encode())
         for key in [key for key in self._tunnels if key[0] == name]:
             del self._tunnels[key]
 
     def left(self, name: str, url: str) -> None:
-        """An address less."""
+        """Remove an address."""
         self._tunnels.pop((name, url), None)
 
     def unready(self, url: str, reason: str) -> None:
-        """Connected, but visitors do not come through."""
+        """Show that visitors do not come through although the link stands."""
         self._status = Text(f"public address does not answer ({printable(reason.encode())})", "red")
 
     def began(self) -> None:
-        """One more open."""
+        """Count an open exchange."""
         self._traffic.began(time.monotonic())
 
     def exchange(self, exchange: UpstreamExchange) -> None:
-        """One more line."""
+        """Add the exchange to the list of requests."""
         self._traffic.ended(exchange.seconds)
         self._requests.appendleft((time.time(), exchange))
 
     def lost(self, reason: str, retry_in: float) -> None:
-        """Offline."""
+        """Show that the agent reconnects, and why."""
         self._latency = ""
         self._status = Text(f"reconnecting ({printable(reason.encode())})", "red")
 
     def moving(self, reason: str) -> None:
-        """The old link still serves."""
+        """Show that the relay restarts; the old link still serves."""
         self._status = Text("reconnecting (the relay restarts)", "yellow")
 
     def draining(self, exchanges: int) -> None:
-        """Asked to stop."""
+        """Show that the agent stops, and how many requests are in flight."""
         first = f", {count_of(exchanges, 'request')} in flight (Ctrl+C again: stop now)" if exchanges else ""
         self._status = Text(f"stopping{first}", "yellow")
 
-    # What is left of it
+    # After the screen is gone
 
     def summary(self) -> list[str]:
         """Lines that stay on the terminal: each address that was served, how many requests, for how long."""

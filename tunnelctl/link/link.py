@@ -1,9 +1,9 @@
 """A link: one `Session` over one websocket over one transport.
 
 All frames queued in one turn of the event loop, and in the look at the sockets after it, leave in one websocket
-message, and nothing more is handed to the transport than it has nearly drained: what waits, waits in the session, where
-sending is fair, and not in a buffer where a download stands before everybody else. One turn reads a bounded number of
-the peer's frames (`pacing`); what is left waits, unread, for the next turn. Opening the websocket is `dial`'s work on
+message. Nothing more is handed to the transport until it has nearly drained: data waits in the session, where sending
+is fair, and not in a buffer where a download would hold up all others. One turn reads a bounded number of the peer's
+frames (`pacing`); the rest waits, unread, for the next turn. Opening the websocket is `dial`'s work on
 the agent's side and `accept`'s on the relay's.
 """
 
@@ -44,7 +44,7 @@ MAX_MESSAGE = 256 * 1024
 MAX_RECEIVED = MAX_MESSAGE + 1024
 """What a received message may have: a little slack costs nothing and forgives a peer that counts headers otherwise."""
 SEND_AHEAD = 128 * 1024
-"""Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of everybody in the kernel;
+"""Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of all others in the kernel;
 less would cost a wake-up for every few frames."""
 MAX_UNSENT = 1024 * 1024
 """Bytes of websocket answers and our own messages in front of a peer that asks and does not read. Ours alone stay well
@@ -104,7 +104,7 @@ class StreamOwner(Protocol):
         """A HEAD frame."""
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """A DATA frame; the owner says `consumed` once it is rid of the bytes."""
+        """A DATA frame; the owner calls `Link.consumed` once it has passed the bytes on."""
 
     def on_end(self, trailers: bytes) -> None:
         """The peer's half ended with an END frame."""
@@ -117,7 +117,7 @@ class StreamOwner(Protocol):
 
 
 class LinkUser(Protocol):
-    """Who a link belongs to: the agent, or the relay's side of it."""
+    """The owner of a link, which gets its events: the agent, or the relay's side of it."""
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """The peer opened a stream; set its owner here."""
@@ -250,7 +250,7 @@ class Link(asyncio.Protocol):
         self._schedule()
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """The owner is rid of `size` bytes it was given."""
+        """The owner has passed on `size` bytes that it was given; the peer may send as many more."""
         self.session.consumed(stream, size)
         if not self._is_flush_due and self.session.has_data_to_send:
             self._schedule()
@@ -345,7 +345,7 @@ class Link(asyncio.Protocol):
         self._end_turn()
 
     def _end_turn(self) -> None:
-        """Tell the owners of what was read, answer, and see to what is left."""
+        """Dispatch the events of what was read, write answers, and schedule the rest for the next turn."""
         self._dispatch()
         ws = self._ws
         if ws.writes:
@@ -363,7 +363,7 @@ class Link(asyncio.Protocol):
             self._schedule()
 
     def _set_behind(self, is_behind: bool) -> None:
-        """While frames wait for the next turn, nothing more is taken from the socket."""
+        """Stop or resume reading from the socket: it is not read while frames wait for the next turn."""
         if is_behind:
             self._loop.call_soon(self._take_turn)
         if is_behind is self._is_behind:
@@ -408,14 +408,14 @@ class Link(asyncio.Protocol):
             return max_frames
 
     def _fail(self, error: WireError) -> None:
-        """The peer broke a rule: the link ends, what it has sent besides is not read."""
+        """End the link because the peer broke a rule. Whatever else it has sent is dropped."""
         log.warning("link broken by peer", peer=self.peer, error=error)
         self._unread = b""
         self._frames.clear()
         self.close(error.code, error.detail)
 
     def _dispatch(self) -> None:
-        """Hand the session's events to who they concern. One owner's fault ends its stream only."""
+        """Hand the session's events to their owners. An owner that raises loses its stream only."""
         event: Any
         for event in self.session.events():
             kind = type(event)
@@ -439,7 +439,7 @@ class Link(asyncio.Protocol):
                     self.reset(stream, Code.INTERNAL)
 
     def _handle(self, kind: type, event: Any) -> None:
-        """What comes less often than the heads and bodies that `_dispatch` hands on."""
+        """Hand on the events that are rarer than the heads and bodies in `_dispatch`."""
         if kind is Opened:
             self.user.on_opened(event.stream, event.payload, event.fin)
         elif kind is Ended:
@@ -502,7 +502,7 @@ class Link(asyncio.Protocol):
         self._timer = self._loop.call_later(self._heartbeat, self._beat)
 
     def _abort(self, code: Code, reason: str) -> None:
-        """There is no point in waiting for the peer to take anything more."""
+        """Drop the connection at once: the peer takes nothing more."""
         self._ending = self._ending or (code, reason)
         self.is_open = False
         self.transport.abort()
@@ -516,14 +516,14 @@ class Link(asyncio.Protocol):
 
 
 def _tell_lost(stream: Stream, code: Code, reason: str) -> None:
-    """The stream's owner hears that it is over, and nothing more after that."""
+    """Call the owner's `on_reset`, its last event."""
     owner, stream.owner = stream.owner, None
     if owner is not None:
         _guarded(owner.on_reset, code, reason)
 
 
 def _guarded(callback: Any, *args: Any) -> None:
-    """The last boundary: a fault in one owner must not keep the others from hearing that it is over."""
+    """Call an owner and log what it raises, so that the owners after it are still called."""
     try:
         callback(*args)
     except Exception:

@@ -256,7 +256,7 @@ class _Asking(asyncio.Protocol):
         self._fail(f"the proxy {self._proxy.url} closed the connection without an answer")
 
     def abort(self) -> None:
-        """Nothing waits for the answer any more."""
+        """Close the connection: no caller waits for the answer any more."""
         if self.transport is not None:
             self.transport.abort()
         if self.done.done() and not self.done.cancelled():

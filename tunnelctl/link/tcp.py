@@ -11,7 +11,7 @@ from tunnelctl.eventlog import EventLog
 log = EventLog("tunnelctl.link")
 
 NOT_SENT = 64 * 1024
-"""Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT): more would let a bulk stream queue ahead of everybody there."""
+"""Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT): more would let a bulk stream queue ahead of the others."""
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 

@@ -1,4 +1,4 @@
-"""What a session has to tell its user. In the past tense: the session's state already is what the event says.
+"""The events of a session. They are in the past tense: the session's state has changed already.
 
 Structs of msgspec, untracked by the garbage collector: several are made for every exchange.
 """

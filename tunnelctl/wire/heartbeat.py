@@ -1,4 +1,4 @@
-"""PINGs that are under way, and the round trip they measure. A PONG is no claim to believe: it ends a PING of ours."""
+"""PINGs that are under way, and the round trip they measure. A PONG counts only for the oldest open PING."""
 
 from collections import deque
 from struct import Struct

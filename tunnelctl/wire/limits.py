@@ -40,7 +40,7 @@ class Limits:
     JSON decode. An agent that binds all its tunnels and asks for the round trip sends less than one a second."""
 
     max_link_frame_burst: int = 4096
-    """The same, at once: every edge of a relay that comes back tells the agent its addresses."""
+    """How many of them may come at once: a relay that comes back sends the agent the addresses of every edge."""
 
     heartbeat_seconds: float = 5.0
     """How often each side sends a PING."""

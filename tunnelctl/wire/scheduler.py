@@ -17,7 +17,7 @@ QUANTUM: Final = 32 * 1024
 HIGH_WATER: Final = 256 * 1024
 """Queued bytes above which a stream's user should stop giving more: what one socket read may bring."""
 LOW_WATER: Final = 64 * 1024
-"""Queued bytes below which the user is told to go on: enough to bridge the turn of the loop until more comes."""
+"""Queued bytes below which `Writable` is emitted: enough to bridge the turn of the loop until more comes."""
 
 MAX_SMALL: Final = 4096
 """Payloads up to this size need no turn, if their stream has nothing queued."""
@@ -180,7 +180,7 @@ def _serve(stream: Stream, parts: list[Part], room: int, quantum: int) -> int:
 
 
 def _merge(queue: Queue, first: int, payload: Part) -> bool:
-    """Put the frame into the queue's last one where that says the same. Only a bytearray is ours to grow."""
+    """Append the frame to the queue's last one where both are DATA. Only a bytearray may be grown."""
     kind, last = queue[-1]
     if kind != DATA:
         return False

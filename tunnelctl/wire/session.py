@@ -238,7 +238,7 @@ class Session:
         self._send(stream, END_FIN, trailers)
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """End both halves now; also for a reader that will not consume the rest of an ended stream's data."""
+        """End both halves now. For a stream that has ended: give back the window of data that nothing will consume."""
         if stream.is_closed:
             release(stream, self._budget)
             return
