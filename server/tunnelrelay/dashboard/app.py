@@ -1,4 +1,4 @@
-"""Puts the dashboard together: its pages behind the guard, and what becomes of a page that cannot be shown."""
+"""Build the dashboard's app: its pages behind the guard, and the pages for errors."""
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -43,7 +43,7 @@ def dashboard(deps: Deps) -> ASGIApp:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """What the service layer would not do, and no page has told in its own words."""
+    """Answer a `ManageError` that no page has handled."""
     assert isinstance(error, ManageError)
     answer = _problem(request, error.kind.value, _TITLES[error.kind.value], error.message, error.hint)
     if error.kind in (Kind.AWAY, Kind.BUSY):
@@ -60,12 +60,12 @@ async def _not_allowed(_request: Request, _error: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
-    """The client has gone; no answer is read."""
+    """Answer a client that is gone; it reads nothing."""
     return Response(status_code=400)
 
 
 async def _broken(request: Request, _error: Exception) -> Response:
-    """The client gets a request id, the log the rest."""
+    """Answer an unexpected error with the request id; the log has the rest."""
     name = inside_of(request.scope).request_id
     return _problem(request, 500, "Something broke", f"The relay's log has more about it, under {name}.")
 

@@ -65,12 +65,12 @@ def charts(shown: TrafficFigures) -> tuple[Chart, Chart, Chart]:
 
 
 def rate(number: float) -> str:
-    """So many a second, as people say it."""
+    """Format a rate per second."""
     return f"{number:.0f}" if number >= 10 or number == 0 else f"{number:.1f}" if number >= 0.095 else "<0.1"
 
 
 def share(part: float) -> str:
-    """A share of one in percent, which is 0 only when there was none."""
+    """Format a share of one in percent; it shows 0 only for 0."""
     if 0 < part < 0.001:
         return "<0.1"
     return f"{part * 100:.1f}" if 0 < part < 0.0995 else f"{part * 100:.0f}"
@@ -155,7 +155,7 @@ def _line(label: str, kind: str, values: Sequence[float | None], top: float, *, 
 
 
 def _runs(values: Iterable[float | None]) -> Iterable[list[tuple[int, float]]]:
-    """What is known, in pieces without a gap."""
+    """Split the points at the gaps, where nothing is known."""
     run: list[tuple[int, float]] = []
     for x, value in enumerate(values):
         if value is not None:
@@ -174,6 +174,6 @@ def _drawn(run: Sequence[tuple[int, float]], height: Callable[[float], float]) -
 
 
 def _nice(most: float) -> float:
-    """The next round number, of which the half is one too."""
+    """Return the next larger round number whose half is round too."""
     size: float = 10.0 ** floor(log10(most))
     return next(step * size for step in (1, 2, 3, 4, 6, 8, 10) if ceil(most / size * 1e6) / 1e6 <= step)

@@ -1,4 +1,4 @@
-"""What the dashboard is given by the composition root."""
+"""The services and settings that every page of the dashboard may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Given to every page.
+    """Passed to every page.
 
     Attributes:
         key: Keys the CSRF tokens; the same on every relay of one store.
@@ -34,5 +34,5 @@ class Deps:
 
     @property
     def origin(self) -> str:
-        """The dashboard's own, as browsers spell it."""
+        """The origin of the dashboard, as browsers send it."""
         return self.address.url(self.address.dashboard_host)

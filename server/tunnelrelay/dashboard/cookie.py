@@ -11,18 +11,18 @@ from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.policy import cookies
 
 NAME, NAME_PLAIN = b"__Host-tunnel-dashboard", b"tunnel-dashboard"
-"""Both begin like the relay's other cookies, so that neither reaches an upstream, nor can one be set by it."""
+"""Both begin like the relay's other cookies: the relay passes neither to an upstream, and no upstream can set one."""
 KEEP_SECONDS = 30 * 86_400
-"""How long a browser keeps it; how long it is good is the relay's decision (`services.sign_ins`)."""
+"""How long a browser keeps the cookie. `services.sign_ins` decides how long it is valid."""
 
 
 def name_of(*, is_secure: bool) -> bytes:
-    """What it is called."""
+    """Return the cookie's name."""
     return NAME if is_secure else NAME_PLAIN
 
 
 def read(values: Sequence[bytes], *, is_secure: bool) -> bytes | None:
-    """The cookie in these Cookie fields, byte for byte; None when there is none, or more than one: which is ours?"""
+    """Return the cookie's value in these Cookie fields; None without one, or with more than one."""
     return cookies.one(values, name_of(is_secure=is_secure))
 
 
@@ -32,5 +32,5 @@ def written(value: str, *, is_secure: bool) -> bytes:
 
 
 def cleared(*, is_secure: bool) -> bytes:
-    """The Set-Cookie value that takes it away."""
+    """The Set-Cookie value that deletes the cookie."""
     return CookieJar(is_secure).clear(name_of(is_secure=is_secure))

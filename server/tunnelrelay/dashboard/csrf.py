@@ -1,4 +1,4 @@
-"""Whether a request that changes something was meant by the user who is signed in (rows 137, 143).
+"""Check that a change was made by the signed-in user, on a page of the dashboard.
 
 Every tunnel of the relay is a sibling host: same-site with the dashboard, and hostile. SameSite cookies stop none of
 them, so a change needs all of: POST, an `Origin` that is exactly ours, `Sec-Fetch-Site: same-origin` where a browser
@@ -14,17 +14,17 @@ HEADER = b"x-csrf-token"
 
 
 def token_of(key: bytes, session: bytes) -> str:
-    """The token of a session: a keyed digest, so that nothing needs to be kept, and no cookie can be read off it."""
+    """Return the token of a session: a keyed digest, which needs no storage and does not reveal the cookie."""
     return hmac.digest(key, b"csrf\0" + hashlib.sha256(session).digest(), "sha256").hex()
 
 
 def is_token(token: str, shown: Sequence[str]) -> bool:
-    """Whether exactly one token was shown, and it is this one."""
+    """Whether exactly one token was sent, and it is this one."""
     return len(shown) == 1 and hmac.compare_digest(token.encode(), shown[0].encode(errors="replace"))
 
 
 def is_own_origin(origin: str, sent: Sequence[bytes], fetch_site: Sequence[bytes]) -> bool:
-    """Whether a page of ours has sent this. Without an `Origin` it is not known: no.
+    """Whether a page of the dashboard sent the request; False without an `Origin`.
 
     Args:
         origin: Ours.

@@ -1,4 +1,4 @@
-"""When something that was made is to stop being good, as people choose it from a list. Pure."""
+"""Expiry times that users choose from a list. Pure."""
 
 from tunnelrelay.services.problems import invalid
 
@@ -14,13 +14,13 @@ OPTIONS: tuple[tuple[str, str], ...] = (
     ("90d", "In 90 days"),
     ("365d", "In a year"),
 )
-"""What is offered for something new."""
+"""Choices for a new token or key."""
 CHANGES: tuple[tuple[str, str], ...] = ((KEEP, "As it is"), *OPTIONS)
-"""What is offered for something there is."""
+"""Choices for an existing one."""
 
 
 def expires_at(choice: str, now: float) -> float | None:
-    """The Unix time from which on it is no longer good; None for never.
+    """Return the Unix time of the expiry; None for never.
 
     Raises:
         ManageError: INVALID for what was not offered: it must not come to mean "never".

@@ -1,4 +1,4 @@
-"""A form that a user has sent, read by a page."""
+"""Read the form that a user has sent."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ class Form:
         self._params: Params = list(params)
 
     def text(self, name: str) -> str:
-        """The field's value; "" when there is none. Of several, the last: a check box follows its hidden default."""
+        """The field's value, "" without one; the last of several, since a check box follows its hidden default."""
         return next((value.strip() for found, value in reversed(self._params) if found == name), "")
 
     def secret(self, name: str) -> str:
@@ -30,11 +30,11 @@ class Form:
         return [value.strip() for found, value in self._params if found == name and value.strip()]
 
     def lines(self, name: str) -> tuple[str, ...]:
-        """The field's lines that are not empty; commas part lines too, as addresses are pasted."""
+        """The field's lines that are not empty; commas separate lines too, since addresses are pasted with them."""
         return tuple(line for text in self.texts(name) for part in text.splitlines() if (line := part.strip(" \t,")))
 
     def words(self, name: str) -> tuple[str, ...]:
-        """What is between white space and commas."""
+        """The field's words, separated by white space and commas."""
         return tuple(word for text in self.texts(name) for word in text.replace(",", " ").split())
 
     def has(self, name: str) -> bool:
@@ -46,6 +46,6 @@ class Form:
 
 
 async def read_form(request: Request) -> Form | None:
-    """The form that was sent; None when it is none, or too large."""
+    """Return the form that was sent; None when the body is no form, or too large."""
     params = await form_params(request, max_bytes=MAX_FORM, max_params=MAX_FIELDS)
     return None if params is None else Form(params)

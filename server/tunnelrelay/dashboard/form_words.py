@@ -1,4 +1,4 @@
-"""Findings of a check name settings as the agent's flags do. On a form they are called as the form calls them."""
+"""Replace the agent's flags in the findings of a check by the labels of the form's fields."""
 
 import re
 

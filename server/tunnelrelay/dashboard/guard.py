@@ -1,8 +1,8 @@
-"""Stands before every page: only users who are signed in get in, and only what they meant to do is done.
+"""Guard every page: only signed-in users get in, and only changes made on a page of the dashboard are done.
 
 Deny by default: a path is open to strangers only when `OPEN` names it. Sibling tunnels are hostile and same-site with
-the dashboard (see `csrf`): besides changes they must not read anything either, so that what another origin causes is
-answered only when a person opens a page by it.
+the dashboard (see `csrf`): they must change nothing and read nothing, so a request caused by another origin is served
+only when a person opens a page by it.
 """
 
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, inside_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
-"""What strangers may ask for; a path that ends in a slash stands for all below it."""
+"""Paths that need no sign-in; one that ends in a slash stands for all below it."""
 
 SAFETY: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -35,7 +35,7 @@ SAFETY: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""On every answer."""
+"""Header fields of every response."""
 _OWN_SITES: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 
 
@@ -61,7 +61,7 @@ class Guard:
         await (refusal or self._app)(scope, receive, _hardened(send))
 
     def _refusal(self, request: Request) -> Response | None:
-        """The answer to what no page of ours, and no person, has begun."""
+        """Return the refusal of a request that neither a page of the dashboard nor a person made; else None."""
         scope = request.scope
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("method not allowed", 405, {"Allow": "GET, HEAD, POST"})
@@ -76,7 +76,7 @@ class Guard:
         return PlainTextResponse("this is for pages of the dashboard only", 403)
 
     async def _let_in(self, request: Request) -> Response | None:
-        """Leaves an `Asked` in the scope; returns the answer to one who is not let in."""
+        """Put an `Asked` into the scope; return the refusal of a request without a sign-in or CSRF token."""
         path: str = request.scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
             return None

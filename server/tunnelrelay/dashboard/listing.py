@@ -12,11 +12,11 @@ PAGE = 50
 
 
 class ListItem(Protocol):
-    """Anything that a list can be read on from."""
+    """A row after which a list can be continued."""
 
     @property
     def id(self) -> str | int:
-        """Behind which the next page begins."""
+        """The id after which the next page begins."""
 
 
 T = TypeVar("T", bound=ListItem)
@@ -50,6 +50,6 @@ async def listing(asked: Asked, fetch: Callable[[str | None, int], Awaitable[lis
 
 
 def address(path: str, **query: str) -> str:
-    """A path with a query of what is not empty."""
+    """Return a path with a query of the parameters that are not empty."""
     said = urlencode({name: text for name, text in query.items() if text})
     return f"{path}?{said}" if said else path

@@ -1,4 +1,4 @@
-"""The dashboard's map: every area there is, in the order people look for them."""
+"""The navigation: every area of the dashboard, in the order people look for them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ MAP = (
 
 
 def shown(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...]:
-    """The map with what exists and may be seen."""
+    """Return the navigation with the areas that exist and that the user may see."""
     there = set(paths)
     groups = (
         NavigationGroup(
@@ -69,5 +69,5 @@ def shown(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...
 
 
 def is_at(entry: NavigationEntry, path: str) -> bool:
-    """Whether a path is of this area."""
+    """Whether a path belongs to this area."""
     return path == entry.path or (entry.path != "/" and path.startswith(entry.path + "/"))

@@ -1,4 +1,4 @@
-"""Writes templates: everything in them is escaped, and a name that is not there is an error and no gap."""
+"""Render templates: values are escaped, and an unknown name is an error."""
 
 import functools
 import time
@@ -14,17 +14,17 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def written(template: str, **context: Any) -> str:
-    """A template of this package as HTML."""
+    """Render a template of this package to HTML."""
     return _environment().get_template(template).render(**context)
 
 
 def ago(at: float, now: float) -> str:
-    """How long ago a Unix time is, as people say it."""
+    """Format how long ago a Unix time is."""
     return "just now" if now - at < 10 else f"{lasting(now - at)} ago"
 
 
 def lasting(seconds: float) -> str:
-    """A time that lasts, in its largest unit."""
+    """Format a duration in its largest unit."""
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
@@ -32,19 +32,19 @@ def lasting(seconds: float) -> str:
 
 
 def stamp(at: float) -> str:
-    """A Unix time as a date and time in UTC, for people and for `<time datetime>`."""
+    """Format a Unix time as date and time in UTC, for people and for `<time datetime>`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A short time; a dash when it is not known."""
+    """Format a short duration; a dash when it is unknown."""
     if seconds is None:
         return "–"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def percent(share: float) -> str:
-    """A share of one."""
+    """Format a share of one."""
     return f"{share * 100:.0f} %"
 
 

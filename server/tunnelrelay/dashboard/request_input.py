@@ -1,4 +1,4 @@
-"""What a page is given: who asks, what they have sent, and how to answer."""
+"""The request as a page gets it: the user, what they sent, and the ways to respond."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from tunnelrelay.services.actor import Actor
 from tunnelrelay.web.request_parsing import field_values, query_params
 
 KEY = "dashboard"
-"""Where in the scope the guard leaves an `Asked`. A handler behind no guard finds none, and answers no one."""
+"""Where in the scope the guard puts an `Asked`. Without the guard there is none, and a handler fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +41,18 @@ class Asked:
 
     @property
     def path(self) -> str:
-        """The path that was asked for."""
+        """The request's path."""
         path: str = self.request.scope["path"]
         return path
 
     @property
     def by_htmx(self) -> bool:
-        """Only a piece of the page is wanted."""
+        """Whether htmx asks, for a piece of the page only."""
         return field_values(self.request.scope, b"hx-request") == [b"true"]
 
     @property
     def relay_url(self) -> str:
-        """Where agents connect to: what `--relay` is given in every command that a page shows."""
+        """The address that agents connect to: the value of `--relay` in every command that a page shows."""
         address = self.deps.address
         return address.url(address.domain)
 
@@ -62,25 +62,25 @@ class Asked:
         return value
 
     def query(self, name: str) -> str:
-        """A parameter of the query; "" without, or when it is there twice."""
+        """Return a parameter of the query; "" without one, or with two."""
         values = [value for found, value in query_params(self.request.scope) if found == name]
         return values[0].strip() if len(values) == 1 else ""
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """A whole page."""
+        """Return a whole page."""
         shown = {"said": flash_text(self.query("said")), **context}
         return HTMLResponse(self.written(template, **shown), status)
 
     def part(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """A piece of a page, for htmx."""
+        """Return a piece of a page, for htmx."""
         return HTMLResponse(self.written(template, **context), status)
 
     def written(self, template: str, **context: Any) -> str:
-        """A template with what every template may use: `asked`, and `now` as Unix time."""
+        """Render a template with `asked` and `now` (Unix time), which every template may use."""
         return render.written(template, asked=self, now=self.deps.clock(), **context)
 
     def go(self, path: str, *, said: str = "") -> Response:
-        """Leads on to a page after something was done.
+        """Redirect to a page after an action.
 
         Args:
             path: On this host.
@@ -96,12 +96,12 @@ Handler = Callable[[Asked], Awaitable[Response]]
 
 
 def shows(path: str, handler: Handler) -> Route:
-    """A page. It changes nothing."""
+    """Route a page by GET. Its handler changes nothing."""
     return Route(path, _behind_the_guard(handler), methods=["GET"])
 
 
 def does(path: str, handler: Handler) -> Route:
-    """A change, by POST."""
+    """Route a change by POST."""
     return Route(path, _behind_the_guard(handler), methods=["POST"])
 
 

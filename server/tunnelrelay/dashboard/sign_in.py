@@ -1,4 +1,4 @@
-"""The sign-in page and the way out. Who a user is, `services.sign_ins` finds out.
+"""The pages for signing in and out. `services.sign_ins` decides who a user is.
 
 A one-time code or an API key is sent by a form, never in a path or query: addresses end up in histories and logs. The
 link that the relay prints carries its code behind `#`, which browsers do not send; a script of ours moves it into
@@ -37,7 +37,7 @@ class SignInPages:
     deps: Deps
 
     def routes(self) -> list[Route]:
-        """Signing in, and out."""
+        """The routes of these pages."""
         return [
             Route(SIGN_IN, self._show, methods=["GET"]),
             Route(SIGN_IN, self._take, methods=["POST"]),
@@ -62,7 +62,7 @@ class SignInPages:
         return self._with_cookie(answer, cookie.written(signed_in.cookie, is_secure=self.deps.address.is_secure))
 
     async def _leave(self, asked: Asked) -> Response:
-        """Ends the sign-in; one by the provider ends on that provider's own page, which asks once more."""
+        """End the sign-in. One by the OpenID provider continues on its logout page, which asks once more."""
         sign_ins = self.deps.services.sign_ins
         await sign_ins.sign_out(asked.session.decode("ascii"))
         theirs = CookieJar(self.deps.address.is_secure).session_in(field_values(asked.request.scope, b"cookie"))

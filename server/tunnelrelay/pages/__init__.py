@@ -1,1 +1,1 @@
-"""Every answer the relay writes itself, as a page or as JSON. Start reading at errors.py, the table of all errors."""
+"""The responses that the relay writes itself, as pages or JSON. Start reading at errors.py, the table of all errors."""

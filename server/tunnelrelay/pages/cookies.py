@@ -1,8 +1,8 @@
-"""The way out for a browser whose cookies have grown so large that no request of it can be read any more.
+"""Let a visitor clear cookies that have grown so large that none of their requests can be read any more.
 
-Any neighbour under the same domain can bring that about, and no answer of the app's can undo it: every request to the
-host is refused before the app sees it. So the refusal carries a button, and the ingress knows the button's request by
-the part of its head that it has read.
+Any neighbour under the same domain can cause that, and the app cannot undo it, because every request to the host is
+refused before the app sees it. So the refusal has a button, and the ingress recognises the button's request by the part
+of its head that it has read.
 """
 
 from tunnelrelay.model import Reply
@@ -14,7 +14,7 @@ CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
 
 
 def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
-    """The refusal; with the button where a browser shows it on a host we know."""
+    """Return the refusal; for a browser on a known host, as a page with the button."""
     if not host or not wants_html:
         return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html)
     host = clean(host, MAX_HOST)
@@ -33,7 +33,7 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
 
 
 def cookies_cleared(*, host: str) -> Reply:
-    """Clears them. Browsers clear the whole site's, so this is only for a visitor who has pressed the button."""
+    """Clear the cookies. Browsers clear those of the whole site, so only a press of the button may lead here."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=200,

@@ -27,7 +27,7 @@ class ErrorKind:
 
     @property
     def way_on(self) -> Literal["try_again", "home"]:
-        """The button of the page: the same address again, or the start page where that address cannot do better."""
+        """The button of the page: the same address again, or the start page where that would fail again."""
         return "home" if self.code in _NOT_THIS_REQUEST else "try_again"
 
 
@@ -38,7 +38,7 @@ _NOT_THIS_REQUEST = frozenset(
         *("target_too_long", "token_expired", "token_refused", "token_required", "version_not_supported"),
     }
 )
-"""Errors of what the request is, or of what only a program can send: the same address answers the same again."""
+"""Errors of the request itself: opening the same address again gives the same error."""
 
 
 def _kind(code: str, status: int, source: Source, retry_after: int = 0) -> tuple[str, ErrorKind]:

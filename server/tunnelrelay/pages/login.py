@@ -1,4 +1,4 @@
-"""The pages around signing in. None of them goes anywhere by itself: a page that did could go round in circles."""
+"""The pages around signing in. None redirects by itself: a page that did could send a browser round in circles."""
 
 from typing import Literal
 
@@ -26,12 +26,12 @@ USE_ANOTHER_PATH = "/_tunnel/switch"
 """Where the form "use another account" is sent, at the endpoint's own host."""
 
 _UNNAMED_OWNERS = frozenset({"", "default", "local"})
-"""Owners that are no person's name but what a token or a loopback agent is called without one."""
+"""Owners that name no person: the defaults of tokens and of agents on loopback."""
 _PROVIDERS_FAULT = frozenset(
     {"provider_error", "provider_unreachable", "provider_busy", "login_misconfigured", "access_denied"}
 )
 DeclinedCode = Literal["access_denied", "login_unfinished", "login_misconfigured", "provider_busy", "provider_error"]
-"""What a provider's error comes to: the visitor's doing (the first two), the setup's fault, or the provider's own."""
+"""Whose fault a provider's error is: the visitor's (the first two), the setup's, or the provider's."""
 
 About = Literal[
     "",
@@ -196,7 +196,7 @@ def provider_error(
 
 
 def provider_unreachable(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
-    """The provider could not be asked."""
+    """The provider could not be reached."""
     link = _own_link(path, "try_again")
     return login_page("provider_unreachable", request_id=request_id, host=host, link=link, fields=fields)
 
@@ -325,7 +325,7 @@ def sign_in_again(
 
 
 def logout_confirmation(*, host: str, who: str, form: FormButton) -> Reply:
-    """Asks before logging out, so that no image or link of another page can do it."""
+    """Ask before logging out, so that no image or link of another page can do it."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=200,
@@ -396,6 +396,6 @@ def _whom_to_ask(owner: str) -> tuple[tuple[str, str], ...]:
 
 
 def _own_path(path: str) -> str:
-    """A path that stays on this host, whatever a browser makes of it: `//evil` and `/\\evil` would not."""
+    """Return the path if it stays on this host in every browser, else `/`: `//evil` and `/\\evil` would not."""
     is_own = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isascii() and path.isprintable()
     return path if is_own else "/"

@@ -26,7 +26,7 @@ MAX_QUOTE = 300
 MAX_HOST = 253
 
 Tone = Literal["problem", "locked", "wait", "done", "ask", "plain"]
-"""What a page's sign says before anything is read."""
+"""The sign above the title."""
 
 _OUTSIDE = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:[/?][\x21-\x7e]*)?")
 MAX_OUTSIDE = 2048
@@ -195,7 +195,7 @@ def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
 
 
 def message_of(code: str, host: str) -> str:
-    """Returns an error's message with the host in its place."""
+    """Return an error's message about a host."""
     return say(f"errors.{code}.message", host=host or say("labels.unnamed_host"))
 
 
@@ -208,7 +208,7 @@ def tone_of(kind: ErrorKind) -> Tone:
 
 
 def way_of(kind: ErrorKind) -> Way | None:
-    """Returns the drawing for an error that happened somewhere on the way; None for one about the request itself."""
+    """Return the drawing for an error on the way to the app; None for one about the request itself."""
     broken = "relay" if kind.code in _RELAYS_OWN else _BROKEN_HOPS.get(kind.source, "")
     return Way(TUNNEL_HOPS, broken) if broken else None
 
@@ -223,7 +223,7 @@ def clean(text: str, limit: int) -> str:
 
 
 def outside(url: str) -> str:
-    """Returns a provider's address as it may stand in a link, else "": plain http(s), leading where it seems to."""
+    """Return a provider's URL if a link may use it, else "": plain http(s), no user part or odd characters."""
     return url if len(url) <= MAX_OUTSIDE and _OUTSIDE.fullmatch(url) else ""
 
 

@@ -35,12 +35,12 @@ log = EventLog(__name__)
 JWKS_PATH = "/.well-known/tunnel/jwks.json"
 RESERVED = "/_tunnel/"
 JWKS_SECONDS = 3600
-"""How long apps may keep the keys. A new key is published long before it signs."""
+"""How long apps may cache the keys. A new key is published long before it signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebApp:
-    """The ASGI app. Everything it needs is given by the composition root."""
+    """The ASGI app. `app.wiring` makes it."""
 
     address: PublicAddress
     login: Login
@@ -105,7 +105,7 @@ class WebApp:
         return choose
 
     async def _home(self, request: Request) -> Response:
-        """The button for too large cookies, when they are no more."""
+        """Answer the button for too large cookies when the cookies are small again."""
         return response(redirect(f"{self.address.url(inside_of(request.scope).host)}/"))
 
     async def _landing(self, request: Request) -> Response:
@@ -152,10 +152,10 @@ async def _not_allowed(request: Request, _error_: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error_: Exception) -> Response:
-    """The client has gone; no answer is read."""
+    """Answer a client that is gone; it reads nothing."""
     return Response(status_code=400)
 
 
 async def _broken(request: Request, _error_: Exception) -> Response:
-    """The visitor gets a request id, the log the rest."""
+    """Answer an unexpected error with the request id; the log has the rest."""
     return error("internal_error", request)

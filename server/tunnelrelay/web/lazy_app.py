@@ -1,4 +1,4 @@
-"""An app that is made when it is first asked for: importing a large one would make every start of a relay slower."""
+"""An ASGI app that is imported at its first request, so that a large one does not slow the relay's start."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class LazyApp:
-    """The ASGI app that `make` returns. It is made once, in a thread: tunnels go on meanwhile.
+    """The ASGI app that `make` returns. It is made once, in a thread, so that the event loop goes on.
 
     Args:
         make: Imports and builds the app; called again by the next request if it fails.

@@ -81,7 +81,7 @@ class LoginPages:
         return self._counted(asking, await self.login.finish_here(asking, query_params(request.scope)))
 
     async def _start(self, request: Request) -> Response:
-        """A login started from elsewhere: by the provider, or by a visitor who opens the address."""
+        """Start a login for the provider (third-party initiated), or for a visitor who opens the address."""
         asking = self._asking(request, ("GET", "POST"))
         if isinstance(asking, Response):
             return asking
@@ -97,7 +97,7 @@ class LoginPages:
         return self._counted(asking, await self.login.start_asked(asking, initiation))
 
     async def _pass_on(self, request: Request) -> Response:
-        """The same on the callback host: on to the endpoint that `target_link_uri` names, if it has this provider."""
+        """Redirect a login that starts at the callback host to the endpoint that `target_link_uri` names."""
         refusal = refusal_of_fetch(request, ("GET", "POST"))
         if refusal:
             return error(refusal, request)
@@ -146,5 +146,5 @@ class LoginPages:
 
 
 async def _params(request: Request) -> Params | None:
-    """The parameters, by address or by form; None when the form is none."""
+    """Return the parameters of the query or the form; None when the body is no form."""
     return query_params(request.scope) if request.method == "GET" else await form_params(request)

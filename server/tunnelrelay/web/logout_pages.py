@@ -53,7 +53,7 @@ class LogoutPages:
         ]
 
     async def _logout(self, request: Request) -> Response:
-        """GET asks, POST does it."""
+        """Show the question on GET, sign out on POST."""
         inside = inside_of(request.scope)
         connection = self.endpoints.connection_of(inside.host)
         if connection is None:

@@ -1,4 +1,4 @@
-"""What a handler may know of a request: what the ingress found out, and the raw bytes, read strictly.
+"""Read a request strictly: what the ingress found out, and the raw bytes.
 
 Nothing derived from the Host field (`request.url`, `url_for`) and nothing of Starlette's cookie parser is used: the
 first is the visitor's word, the second takes other cookies for ours.
@@ -36,7 +36,7 @@ def field_values(scope: Mapping[str, Any], name: bytes) -> list[bytes]:
 
 
 def query_params(scope: Mapping[str, Any]) -> Params:
-    """The query's parameters in order, duplicates included; none when it is not clean."""
+    """The query's parameters in order, duplicates included; none when it cannot be decoded strictly."""
     return _parsed(scope["query_string"])
 
 
@@ -54,7 +54,7 @@ async def form_params(request: Request, *, max_bytes: int = MAX_FORM, max_params
 
 
 def _parsed(encoded: bytes, max_params: int = MAX_PARAMS) -> Params:
-    """Bytes that are no UTF-8, and floods of parameters, are as good as nothing: no reader should guess at them."""
+    """Return no parameters at all for bytes that are no UTF-8 and for floods of parameters: nothing is guessed."""
     try:
         text = encoded.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=max_params)

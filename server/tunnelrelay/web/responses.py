@@ -1,4 +1,4 @@
-"""How the relay's own pages answer: a reply as a response, an error of the table, and who may open a login's pages."""
+"""Responses of the relay's own pages: a reply, an error of the table, and the refusal of fetches."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _OPENED = frozenset({RequestKind.NAVIGATION, RequestKind.FORM, RequestKind.PASSE
 
 
 def response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
-    """The reply as Starlette sends it."""
+    """Return the reply as a Starlette response."""
     answer = Response(reply.body, reply.status)
     # As bytes and whole: Starlette's own header mapping would fold the Set-Cookie fields of a reply into one.
     answer.raw_headers = [(name.lower(), value) for name, value in (*reply.fields, *fields)]
@@ -23,7 +23,7 @@ def response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
 
 
 def error(code: str, request: Request) -> Response:
-    """An error of the table, as a page or JSON."""
+    """Return an error of the table, as a page or JSON."""
     inside = inside_of(request.scope)
     accepts = b",".join(field_values(request.scope, b"accept")).lower()
     wants_html = b"text/html" in accepts
