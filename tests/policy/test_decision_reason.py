@@ -8,9 +8,9 @@ from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.policy.decision_reason import (
     REFUSALS,
     kept_out,
-    let_in_anybody,
     let_in_person,
     let_in_program,
+    let_in_without_login,
     not_admitted,
 )
 
@@ -70,11 +70,11 @@ def test_a_program_came_in_by_what_is_asked_of_its_issuers_tokens(issuer: str, s
     ],
 )
 def test_whoever_came_in_without_a_name_came_in_by_what_guards_the_endpoint(spec: dict[str, object], said: str) -> None:
-    assert let_in_anybody(policy(**spec)) == said
+    assert let_in_without_login(policy(**spec)) == said
 
 
 def test_an_endpoint_without_a_policy_yet_is_told_as_open_because_nothing_was_asked() -> None:
-    assert let_in_anybody(None) == "open to everybody"
+    assert let_in_without_login(None) == "open to everybody"
 
 
 def test_every_reason_for_keeping_somebody_out_is_an_error_of_the_table() -> None:

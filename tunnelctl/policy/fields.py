@@ -153,6 +153,11 @@ class PolicyField:
         return self.kind in ("secret", "password", "header")
 
     @property
+    def is_optional(self) -> bool:
+        """Whether a form may leave it empty."""
+        return self.is_list or default_of(self) == ""
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words of a choice."""
         return tuple(word for word, _ in self.choices)
@@ -362,6 +367,7 @@ FIELDS: tuple[PolicyField, ...] = (
         help="Let in visitors who give this user and password.",
         more="The password has at least 8 characters. Not together with `--oidc`.",
         module="basic_auth", api_name="credentials", is_marked_as_module=True, api_length=256,
+        label="User name and password",
     ),
     PolicyField(
         path="cidr_allow", kind="network", is_list=True, check=values.network,

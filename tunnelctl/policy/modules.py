@@ -33,6 +33,11 @@ class PolicyModule:
         return tuple(row for row in FIELDS if row.module == self.name)
 
     @property
+    def has_form(self) -> bool:
+        """Whether the dashboard can set it up."""
+        return any(row.label for row in self.rows)
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The fields of `PolicySpec` that its settings are in."""
         return tuple(dict.fromkeys(row.part for row in self.rows))

@@ -137,7 +137,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
 
 async def _changed(services: Services, call: Call, edge_id: str, body: Modules, change: Change) -> EdgeRoute:
-    """Writes the route and its modules, then who serves it: the rules stand before anybody is served."""
+    """Writes the route and its modules, then who serves it: the rules are in force before any visitor is served."""
     if body.backend is not None:
         await check_group(services, call, edge_id, body.backend)
     view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()))

@@ -1,7 +1,7 @@
-"""Tokens that programs show instead of a login: whose are taken, what they must say, and which requests they open.
+"""Tokens that programs show instead of a login: from the rules for them to a `Bearer`, and from claims to a verdict.
 
-Pure. A token's signature is checked in `oidc/tokens/access_token.py`; here is what an owner may ask for, and what is
-asked of a token's claims once they are believed.
+Pure. A token's signature is checked in `oidc/tokens/access_token.py`; what an owner may ask for, in
+`tunnelctl/policy/check.py`.
 """
 
 from __future__ import annotations

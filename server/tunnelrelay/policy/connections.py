@@ -1,4 +1,4 @@
-"""An owner's OpenID settings, checked and given their names: the half of compile.py that is about logins.
+"""From an owner's OpenID settings to a `Connection`: the half of compile.py that is about logins.
 
 Ids are keyed digests of the canonical settings, not counters: an agent or a relay that restarts with the same flags
 finds every login still good, and without the key another owner's ids cannot be worked out.
@@ -117,7 +117,7 @@ def connection_id(spec: OidcSpec, *, owner: str, key: bytes) -> str:
 
 
 def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Connection:
-    """What the relay's knowledge of an issuer hangs on where nobody logs in, and only its keys are asked for."""
+    """Returns a connection for an issuer of tokens: the relay fetches its keys under this id, and no person logs in."""
     return Connection(
         id=connection_id,
         issuer=issuer,

@@ -1,7 +1,6 @@
-"""Which rule let a visitor in, or kept them out, in words for the endpoint's owner. Pure, and told after the fact.
+"""Names the rule that let a visitor in or kept them out, for the endpoint's owner. Pure.
 
-Nothing is decided here: the verdict is `verdict.judge`'s and `Rules.admits`'. What is told is which of the rules the
-claims meet, as the owner wrote it. Made when a page is shown, not for each request.
+Decides nothing: `verdict.judge` and `Rules.admits` have done so. Called when a page is shown, not for each request.
 """
 
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def let_in_program(policy: Policy, issuer: str) -> str:
     return ", ".join(_asked_of_programs(found)) if found is not None else "bearer token"
 
 
-def let_in_anybody(policy: Policy | None) -> str:
+def let_in_without_login(policy: Policy | None) -> str:
     """Why a visitor came in of whom no login or token is known."""
     if policy is None or policy.is_open:
         return "open to everybody"

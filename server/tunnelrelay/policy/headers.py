@@ -139,7 +139,7 @@ def origin_form(target: bytes) -> bytes:
 def make_private(value: bytes) -> bytes:
     """Returns a Cache-Control value that lets no shared cache store the answer (RFC 9111 section 5.2.2.7).
 
-    Else a page of one signed-in visitor, asked for as `/account/x.css`, is served from a cache to everybody.
+    Else a page of one signed-in visitor, asked for as `/account/x.css`, is served from a cache to others.
     """
     directives = [directive.strip(b" \t") for directive in _DIRECTIVE.findall(value)]
     kept = [directive for directive in directives if directive and not _lets_share(directive.lower())]
@@ -151,7 +151,7 @@ def make_private(value: bytes) -> bytes:
 def spare_neighbours(value: bytes) -> bytes:
     """Returns a Clear-Site-Data value without cookies, b"" when nothing else is left.
 
-    Browsers empty the jar of the whole registrable domain: one endpoint's word would sign everybody out of all others.
+    Browsers empty the jar of the whole registrable domain: one endpoint would sign visitors out of all others.
     """
     kinds = [kind.strip(b" \t") for kind in value.split(b",")]
     named = _ALL_BUT_COOKIES if b'"*"' in kinds else kinds

@@ -1,7 +1,7 @@
-"""Fair shares: how often one address may do what costs something, and who counts as one address. Pure.
+"""Fair shares: how often one address may do what costs something, and which addresses count as one. Pure.
 
-Nothing here waits, and memory is bounded: of very many addresses the ones not seen for longest are forgotten, which
-gives their owners a fresh start and nobody else less.
+Nothing here waits. Memory is bounded: a full table forgets the key that was not seen for longest, whose bucket is full
+again then; other keys keep theirs.
 """
 
 import ipaddress
@@ -85,9 +85,9 @@ class RetrySchedule:
 
 
 def address_key(host: str) -> str:
-    """Whom an address belongs to, as limits count; "" for who is not limited.
+    """The key under which limits count an address; "" for one that is not limited.
 
-    Loopback is not: there sits the operator, or a proxy that was not declared and stands for everybody.
+    Loopback is not limited: it is the operator, or a proxy that was not declared and has all visitors behind it.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -101,13 +101,13 @@ def address_key(host: str) -> str:
     return host
 
 
-def fair_share(mine: int, everybodys: int, most: int, *, always: int = 32) -> bool:
-    """Whether an owner who holds `mine` of `most` places, of which `everybodys` are taken, may have one more.
+def fair_share(mine: int, all_taken: int, most: int, *, always: int = 32) -> bool:
+    """Whether an owner who holds `mine` of `most` places, of which `all_taken` are taken, may have one more.
 
-    No owner may hold more than half of what is still free, so that one who takes all he can leaves a third, and a few
-    who do so together still leave room for the next. `always` places anybody may have while there are any.
+    No owner may hold more than half of what is still free: one that takes all it can leaves a third, and a few that do
+    so together still leave room for the next. Every owner may have `always` places while there are any.
     """
-    return everybodys < most and (mine < always or mine < (most - everybodys) // 2)
+    return all_taken < most and (mine < always or mine < (most - all_taken) // 2)
 
 
 def give_back(held: dict[str, int], key: str, count: int = 1) -> None:

@@ -183,16 +183,16 @@ class Policy:
         connection: Who signs visitors in; None for no login.
         bearer: Whose tokens are taken instead of a login; None for none.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
-        allows_preflight: CORS preflights pass without a login, and without anybody's identity.
+        allows_preflight: CORS preflights pass without a login, and without an identity.
         host_header: Host to send to the upstream; None keeps the visitor's.
-        own: Where an upstream that is told this host believes to be; None with `host_header` None. Not compared:
-            tunnels that share an endpoint may stand at different ports.
+        own: The address an upstream that gets this Host takes for its own; None with `host_header` None. Not compared:
+            tunnels that share an endpoint may have different ports.
         words: Who is let in, for people. Not compared.
         size: Bytes of the settings that this was made of, as JSON. Not compared.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
         vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
-            visitor's answer for another. b"" when everybody gets the same.
+            visitor's answer for another. b"" when all visitors get the same.
     """
 
     cidr_allow: Networks = NO_NETWORKS
@@ -229,7 +229,7 @@ class Policy:
 CLOSED = Policy(
     cidr_deny=Networks((ip_network("0.0.0.0/0"), ip_network("::/0"))), words="nobody", refusal="endpoint_closed"
 )
-"""Stands in for rules that were asked for and cannot be had at the moment: everybody is refused, nothing is open."""
+"""Stands in for rules that cannot be compiled at the moment: every visitor is refused."""
 
 
 def verified_email(claims: Claims) -> str:

@@ -121,7 +121,7 @@ def has_password(policy: Policy, head: RequestHead) -> bool:
 def is_preflight(head: RequestHead) -> bool:
     """Says whether a browser asks what a script may send (Fetch standard, "CORS-preflight request").
 
-    Nothing else by that method: an app that does something on OPTIONS must not be open to everybody because of this.
+    Other OPTIONS requests are not: an app that does something on OPTIONS must not be open because of this.
     """
     return (
         head.method == b"OPTIONS"

@@ -1,4 +1,4 @@
-"""What guards an edge and who serves it, as it is kept: settings without secrets, and the secrets beside them. Pure.
+"""An edge's settings and its secrets, as the store keeps them: the rules that guard it, and who serves it. Pure.
 
 A module that is off (`disabled`) keeps its settings and guards nothing. Next: `edges.py`.
 """
@@ -48,7 +48,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             `EdgeSecrets`.
         disabled: Modules that are kept and guard nothing; names in `MODULES`.
         sticky: A visitor stays with one tunnel as long as it is there.
-        route: None while there is none: then nobody serves the edge, and it has no modules.
+        route: None for an edge without a route: it has no modules and is not served.
         backend_enabled: Whether its tunnel group serves it.
         users: Of its passwords. Said here too, so that an edge whose secrets are gone is known to have had some.
     """
@@ -94,7 +94,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return bool(self.client_secret or self.basic_auth or self.request_headers or self.response_headers)
 
     def over(self, kept: "EdgeSecrets") -> "EdgeSecrets":
-        """These, and what is kept where nothing is given."""
+        """These secrets; where one is None, the kept one."""
         return EdgeSecrets(
             client_secret=kept.client_secret if self.client_secret is None else self.client_secret,
             basic_auth=kept.basic_auth if self.basic_auth is None else self.basic_auth,
@@ -103,7 +103,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
-        """Only what the policy has a use for: the secret of a client that is gone is not kept."""
+        """The secrets that the policy uses; others, such as that of a client that is gone, are dropped."""
         has_client = policy.oidc is not None and not is_named(policy.oidc.issuer)
         return EdgeSecrets(
             client_secret=self.client_secret if has_client else None,
@@ -161,7 +161,7 @@ def without_secrets(policy: PolicySpec) -> PolicySpec:
 
 
 def without_values(edit: HeaderEdit) -> HeaderEdit:
-    """The names of what is added, and what is removed."""
+    """The changes without the values of added fields."""
     if all(value == KEPT for _, value in edit.add):
         return edit
     return msgspec.structs.replace(edit, add=tuple((name, KEPT) for name, _ in edit.add))
@@ -212,12 +212,12 @@ def with_values(new: EdgeSettings, old: EdgeSettings, secrets: EdgeSecrets) -> t
 
 
 def _next(values: list[str]) -> str:
-    """The first; where there are more fields of a name, each takes its own."""
+    """The next value of a field's name; the last one is used for all fields that follow."""
     return values.pop(0) if len(values) > 1 else values[0]
 
 
 def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
-    """What is to be compiled: the modules that are on, with their secrets."""
+    """The rules to compile: the modules that are on, with their secrets."""
     policy = msgspec.structs.replace(settings.policy, basic_auth=secrets.basic_auth or ())
     if policy.oidc is not None:
         oidc = msgspec.structs.replace(policy.oidc, client_secret=secrets.client_secret or "")
@@ -240,7 +240,7 @@ def are_whole(settings: EdgeSettings, secrets: EdgeSecrets) -> bool:
 
 
 def held_by(settings: EdgeSettings, secrets: EdgeSecrets) -> Held:
-    """What there is among the secrets, without it."""
+    """Which secrets there are, without their values."""
     valued = {}
     for part in HEADERS:
         pairs = zip(getattr(settings.policy, part).add, getattr(secrets, part) or (), strict=False)
@@ -249,7 +249,7 @@ def held_by(settings: EdgeSettings, secrets: EdgeSecrets) -> Held:
 
 
 def module_problems(settings: EdgeSettings) -> dict[str, str]:
-    """What no compiler of policies would notice, by field."""
+    """Problems with an edge's settings that `compile_policy` does not look for, by field."""
     fields = {}
     if unknown := set(settings.disabled) - MODULES.keys():
         fields["disabled"] = f"no module is called {sorted(unknown)[0][:40]!r}"
@@ -272,7 +272,7 @@ def by_field(problems: Iterable[Problem]) -> dict[str, str]:
 
 
 def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
-    """The settings as one level of names and values, for audit events: what is as by default is left out.
+    """The settings as one level of names and values, for audit events, without what is as by default.
 
     Of header fields and request parameters only the names: nothing but their place says that a value is no secret.
     """
@@ -304,7 +304,7 @@ def _named_only(value: object) -> object:
 
 
 def changed_values(before: EdgeSecrets, after: EdgeSecrets, settings: EdgeSettings) -> dict[str, str]:
-    """For an audit event: `changed` for every header whose value is another one now."""
+    """Marks every header whose value has changed, for an audit event."""
     changed = {}
     for part in HEADERS:
         old, new = getattr(before, part) or (), getattr(after, part) or ()

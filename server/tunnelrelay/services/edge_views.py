@@ -31,7 +31,7 @@ class EdgeView:
         redirect_uri: What to register at its provider; None without a login.
         online: How many tunnels serve it here, now.
         held: Which secrets it has.
-        problem: Why it refuses everybody at the moment; "" when it does not.
+        problem: Why it refuses all visitors at the moment; "" when it does not.
     """
 
     row: EdgeRow
@@ -71,14 +71,14 @@ class EdgeViews:
         )
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """What the row says; nothing for one that cannot be read (it refuses everybody)."""
+        """The row's settings; empty ones for a row that cannot be read (it refuses all visitors)."""
         try:
             return self.policies.settings(row)
         except Unreadable:
             return EdgeSettings()
 
     def secrets(self, row: EdgeRow) -> EdgeSecrets:
-        """What is sealed in the row; nothing when its key is gone. Not to be shown."""
+        """The row's secrets, never to be shown; none when its key is gone."""
         try:
             return self.policies.open(row)
         except Unreadable:

@@ -6,6 +6,7 @@ of the provider's users may come in, and for how long. Next: `catalog.py`.
 
 import msgspec
 
+from tunnelctl.policy.fields import FIELDS, default_of
 from tunnelctl.wire.messages import OidcSpec
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.texts import is_name
@@ -62,13 +63,9 @@ def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client
 
 def _not_the_owners(asked: OidcSpec, settings: ProviderSettings) -> tuple[str, str] | None:
     """The member of the spec that is not the owner's to say, and why; None when there is none."""
-    given = [
-        name
-        for name in ("client_id", "client_secret", "scopes", "groups_claim", "email_verified", "callback")
-        if getattr(asked, name) != _AS_BY_DEFAULT[name]
-    ]
-    if given:
-        return given[0], f"the {given[0].replace('_', ' ')} is the provider's, and not to be given"
+    for name, default in _AS_BY_DEFAULT.items():
+        if getattr(asked, name) != default:
+            return name, f"the {name.replace('_', ' ')} is the provider's, and not to be given"
     taken = {name for name, _ in settings.request_params}
     for name, _ in asked.request_params:
         if name not in OWNERS_PARAMS or name in taken:
@@ -77,11 +74,6 @@ def _not_the_owners(asked: OidcSpec, settings: ProviderSettings) -> tuple[str, s
 
 
 _AS_BY_DEFAULT = {
-    "client_id": "",
-    "client_secret": "",
-    "scopes": (),
-    "groups_claim": "groups",
-    "email_verified": "claim",
-    "callback": "relay",
+    row.name: "" if (default := default_of(row)) is None else default for row in FIELDS if row.is_of_provider
 }
-"""What a spec says that leaves these to the provider."""
+"""The settings that are the provider's, and the values that leave them to it."""

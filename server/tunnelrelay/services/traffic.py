@@ -15,7 +15,13 @@ from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import Seen, TrafficLog
 from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.oidc.sessions.session import VisitorSession
-from tunnelrelay.policy.decision_reason import kept_out, let_in_anybody, let_in_person, let_in_program, not_admitted
+from tunnelrelay.policy.decision_reason import (
+    kept_out,
+    let_in_person,
+    let_in_program,
+    let_in_without_login,
+    not_admitted,
+)
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, missing
@@ -278,7 +284,7 @@ def _rule(seen: Seen) -> str:
             return let_in_program(policy, program.identity.issuer)
     match _verdict(seen):
         case "let in":
-            return let_in_anybody(policy)
+            return let_in_without_login(policy)
         case "kept out":
             return kept_out(seen.exchange.error)
         case "sent to sign in":

@@ -122,11 +122,7 @@ class Stickiness(ModuleForm):
 
 _SPECIAL: dict[str, type[ModuleForm]] = {"basic_auth": Passwords}
 FORMS: tuple[ModuleForm, ...] = (
-    *(
-        _SPECIAL.get(name, ModuleForm)(module)
-        for name, module in MODULES.items()
-        if name != "oidc" and (name in _SPECIAL or any(row.label for row in module.rows))
-    ),
+    *(_SPECIAL.get(name, ModuleForm)(module) for name, module in MODULES.items() if module.has_form and name != "oidc"),
     Stickiness(),
 )
 

@@ -39,7 +39,7 @@ def modules_of(edge: EdgeView) -> tuple[ModuleLine, ...]:
             module.name in edge.settings.disabled,
         )
         for module in MODULES.values()
-        if module.name == "basic_auth" or any(row.label for row in module.rows)
+        if module.has_form
     ]
     sticky = "By a cookie" if edge.settings.sticky else ""
     purpose = "A visitor stays with one tunnel, by a cookie, as long as it is there."
