@@ -15,16 +15,13 @@ from tunnelrelay.api.links import Links
 from tunnelrelay.api.module_schemas import Secret, given_field, with_fields
 from tunnelrelay.api.resource import ResourceRoutes, answer
 from tunnelrelay.api.values import (
-    MAX_LIST,
     Calling,
     Description,
     Filled,
     Given,
     Id,
-    Line,
     Metadata,
     Owner,
-    ParamName,
     Shown,
     Time,
     needs,
@@ -36,8 +33,6 @@ from tunnelrelay.services.services import Services
 PATH = "providers"
 Name = Annotated[str, Field(max_length=63, pattern=rf"^{NAME_PATTERN}$")]
 Owners = Annotated[list[Owner], Field(max_length=1000)]
-Scopes = Annotated[list[Filled], Field(max_length=MAX_LIST)]
-Params = Annotated[dict[ParamName, Line], Field(max_length=MAX_LIST)]
 CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared"]}, pattern="^(relay|shared)$")]
 
 
@@ -75,18 +70,16 @@ class ProviderList(Shown):
     next_page_uri: str | None
 
 
-@with_fields({"email_verified": given_field(BY_PATH["oidc.email_verified"])})
+_FROM_TABLE = ("scopes", "groups_claim", "email_verified", "request_params")
+"""Fields that are those of an OpenID module."""
+
+
+@with_fields({name: given_field(BY_PATH[f"oidc.{name}"]) for name in _FROM_TABLE})
 class _Settings(Given):
     description: Description = ""
     metadata: Metadata = ""
     client_secret: Secret = ""
     """Client secret at the provider, never shown."""
-    scopes: Scopes = []
-    """Scopes to ask for besides openid, profile and email."""
-    groups_claim: Line = "groups"
-    """Claim that lists a visitor's groups; dots lead into objects."""
-    request_params: Params = {}
-    """Added to the authorization request."""
     callback: CallbackKind = "relay"
     """Where the provider sends visitors back to."""
     owners: Owners = []
