@@ -17,7 +17,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelctl.http1.request_reader:RequestReader.trailers": "those of one body, as its decoder kept them",
     "tunnelctl.oidc.findings:Answered.headers": "the head of one answer: meter.MAX_HEAD",
     "tunnelrelay.dashboard.form:Form._params": "one form: MAX_FORM and MAX_FIELDS",
-    "tunnelrelay.dashboard.views.oidc_form:TypedLogin.errors": "one form's fields",
+    "tunnelrelay.dashboard.views.edge_oidc:TypedLogin.errors": "one form's fields",
     "tunnelrelay.dashboard.views.provider_form:TypedProvider.errors": "one form's fields",
     "tunnelrelay.observe.audit:AuditEvent.details": "one event: MAX_DETAILS of MAX_CHANGE characters",
     "tunnelctl.http1.head:_Fields.fields": "fields of one head: MAX_FIELDS, and the head's bytes",
