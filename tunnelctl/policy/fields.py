@@ -4,6 +4,10 @@ From it come the flags of `tunnel http` and their help, the keys of the agent's 
 the dashboard's forms, the checks of both ends, and the reference. The value itself is a field of `PolicySpec` or of a
 struct in it (`wire/messages.py`), which has its type and its default too. Next: `parse.py`, from typed texts to a
 `PolicySpec`; `check.py`, from a `PolicySpec` to what is wrong with it.
+
+To add a setting: a row here, its field in `wire/messages.py`, and the relay's code that uses it (for a login's, in
+`policy/connections.py`). Then renew what is written from the table, with `--write` behind each:
+`python -m tests.docs.openapi`, `python -m tests.docs.policy_tables`, `python -m tests.docs.api_reference`.
 """
 
 from collections.abc import Callable, Mapping
