@@ -22,23 +22,23 @@ LOGIN = OidcSpec(issuer="https://idp.example", client_id="c", client_secret="s")
 
 @drives("changes through dashboard and API")
 def drive_changes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground = Managed().ground
+    base = Managed().base
 
     def is_refused() -> bool:
         with suppress(ManageError):
-            ground.count_change(ANN)
+            base.count_change(ANN)
             return False
         return True
 
-    object.__setattr__(ground, "monotonic", lambda: 0.0)
+    object.__setattr__(base, "monotonic", lambda: 0.0)
     drive_bucket(is_refused, bound.limit)
-    ground.count_change(BOB)
-    same_table(ground.changes, bound)
+    base.count_change(BOB)
+    same_table(base.changes, bound)
 
 
 @drives("failed tests of providers that are remembered")
 def drive_failed(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = ProviderTests(Managed().ground, FakeProvider())
+    tests = ProviderTests(Managed().base, FakeProvider())
     with measured() as memory:
         for number in range(2 * bound.limit):
             wrong = Finding(topic="keys", level="error", found=f"{number:06d}" + "f" * 1_000)
@@ -51,7 +51,7 @@ def drive_failed(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 async def drive_tests(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = FakeProvider()
     asks.gate = asyncio.Event()
-    tests = ProviderTests(Managed().ground, asks)
+    tests = ProviderTests(Managed().base, asks)
     calls = [
         asyncio.ensure_future(tests.run(actor(f"user{number // 2}"), LOGIN, owner="ann"))
         for number in range(2 * bound.limit)
@@ -67,7 +67,7 @@ async def drive_tests(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
 async def drive_tests_of_one(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = FakeProvider()
     asks.gate = asyncio.Event()
-    tests = ProviderTests(Managed().ground, asks)
+    tests = ProviderTests(Managed().base, asks)
     calls = [asyncio.ensure_future(tests.run(ANN, LOGIN, owner="ann")) for _ in range(2 * bound.limit)]
     await asyncio.sleep(0)
     assert len(asks.asked) == bound.limit
@@ -77,7 +77,7 @@ async def drive_tests_of_one(bound: DeclaredBound, monkeypatch: pytest.MonkeyPat
 
 @drives("tests of providers")
 async def drive_tests_begun(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = ProviderTests(Managed().ground, FakeProvider())
+    tests = ProviderTests(Managed().base, FakeProvider())
     for _ in range(bound.limit):
         await tests.run(ANN, LOGIN, owner="ann")
     with pytest.raises(ManageError):
@@ -174,7 +174,7 @@ async def drive_edge_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPa
     limit = bound.limit // 128
     monkeypatch.setattr("tunnelrelay.services.edges.MAX_OWNERS_BYTES", limit)
     managed = Managed()
-    object.__setattr__(managed.ground, "monotonic", lambda: 0.0)
+    object.__setattr__(managed.base, "monotonic", lambda: 0.0)
     edges, made = managed.services.edges, 0
     error = None
     with measured() as memory:

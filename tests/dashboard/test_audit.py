@@ -190,7 +190,7 @@ async def signed_in_somewhere(house: InMemory, host: str, owner: str, who: str, 
     """A visitor who is signed in at a host of this owner's, with the events of that. Returns their digest."""
     row = session(host, who, now=house.managed.clock(), email=email)
     await house.managed.store.save_session(row)
-    digest = house.managed.ground.audit.person(row.issuer, row.subject)
+    digest = house.managed.base.audit.person(row.issuer, row.subject)
     await happened(house, kind="login.ok", host=host, owner=owner, subject=digest, peer="198.51.100.7")
     return digest
 

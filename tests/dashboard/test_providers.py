@@ -36,7 +36,7 @@ async def made(house: InMemory, **more: object) -> str:
 
 async def secret_of(house: InMemory) -> str:
     """The client secret that logins would use now."""
-    found = house.managed.catalog.resolve("ann", OidcSpec(issuer="@work", client_id="", client_secret=""))
+    found = house.managed.directory.resolve("ann", OidcSpec(issuer="@work", client_id="", client_secret=""))
     assert isinstance(found, OidcSpec)
     return found.client_secret
 

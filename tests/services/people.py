@@ -51,7 +51,7 @@ class Office:
             audit=self.audit,
             clock=self.clock,
         )
-        self.ground = ServiceBase(
+        self.base = ServiceBase(
             store=self.store,
             ring=KeyRing.generate(self.clock(), clock=self.clock),
             policy_key=b"k" * 32,
@@ -60,13 +60,13 @@ class Office:
             clock=self.clock,
             cool_seconds=COOL,
         )
-        self.users = Users(self.ground)
-        self.keys = ApiKeys(self.ground)
-        self.sign_ins = SignIns(self.ground, self.keys, monotonic=self.clock)
-        self.credentials = Credentials(self.ground, self._revoke, self._reread)
-        self.domains = Domains(self.ground, names)
-        self.logins = Logins(self.ground, self._hear)
-        self.trail = AuditTrail(self.ground)
+        self.users = Users(self.base)
+        self.keys = ApiKeys(self.base)
+        self.sign_ins = SignIns(self.base, self.keys, monotonic=self.clock)
+        self.credentials = Credentials(self.base, self._revoke, self._reread)
+        self.domains = Domains(self.base, names)
+        self.logins = Logins(self.base, self._hear)
+        self.trail = AuditTrail(self.base)
 
     async def person(self, name: str, *, owner: str = "team", role: str = "member") -> UserRow:
         """A user, added by the operator."""

@@ -34,7 +34,7 @@ class Scene:
         self.world = World(endpoints={HOST: self.login.connection})
         self.office = Office(self.world.store, self.world.clock)
         self.oidc = AdminOidc(
-            ground=self.office.ground,
+            base=self.office.base,
             sessions=self.world.sessions,
             connection=self.login.connection,
             roles=self.login.roles,

@@ -24,7 +24,7 @@ def office() -> Office:
 async def bind(office: Office, host: str, owner: str) -> NameRow:
     """What the store says to an agent of this owner."""
     return await office.store.claim_name(
-        host, owner, office.clock(), lost_seconds=LOST_SECONDS, cool_seconds=office.ground.cool_seconds
+        host, owner, office.clock(), lost_seconds=LOST_SECONDS, cool_seconds=office.base.cool_seconds
     )
 
 

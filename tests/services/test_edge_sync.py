@@ -66,7 +66,7 @@ async def test_a_relay_that_starts_brings_every_edge_in_force(managed):
     await guarded(managed)
     again = Managed(store=managed.store, ring=managed.ring, clock=managed.clock)
 
-    await again.live.load()
+    await again.sync.load()
 
     assert again.policy(HOST) == managed.policy(HOST)
     assert again.registry.find(HOST).edge
@@ -74,19 +74,19 @@ async def test_a_relay_that_starts_brings_every_edge_in_force(managed):
 
 async def test_a_change_at_one_relay_acts_at_the_other_with_its_next_look(stores):
     here, there = two_relays(stores)
-    await there.live.load()
+    await there.sync.load()
 
     made = await guarded(here)
     assert there.policy(HOST) is None
-    await there.live.look()
+    await there.sync.look()
     assert there.policy(HOST).connection.client_secret.reveal() == "hush-hush-client"
 
     await here.services.edges.set_policy(ANN, made.id, login(allow_groups=("a",)))
-    await there.live.look()
+    await there.sync.look()
     assert there.policy(HOST).connection.rules.groups == {"a"}
 
     await here.services.edges.delete(ANN, made.id)
-    await there.live.look()
+    await there.sync.look()
     assert there.registry.find(HOST) is None
 
 
@@ -95,11 +95,11 @@ async def test_a_group_s_labels_act_at_the_other_relay(stores):
     made = await here.services.edges.create(ANN, NewEdge(host="demo"))
     group = await here.services.backends.create(ANN, (("team", "red"),))
     await here.services.edges.set_backend(ANN, made.id, group.id)
-    await there.live.load()
+    await there.sync.load()
     blue = there.join("ann", (("team", "blue"),))
 
     await here.services.backends.update(ANN, group.id, labels=(("team", "blue"),))
-    await there.live.look()
+    await there.sync.look()
 
     assert there.registry.find(HOST).tunnels == (blue,)
 
@@ -109,21 +109,21 @@ async def test_a_provider_s_change_acts_at_the_other_relay(stores):
     provider = await here.services.providers.create(ADMIN, "work", WORK, SECRET)
     made = await here.services.edges.create(ANN, NewEdge(host="demo"))
     await here.services.edges.set_policy(ANN, made.id, by_name())
-    await there.live.load()
+    await there.sync.load()
 
     await here.services.providers.update(ADMIN, provider.id, owners=("bob",))
-    await there.live.look()
+    await there.sync.look()
 
     assert there.policy(HOST) == CLOSED
 
 
 async def test_a_look_without_news_reads_nothing_but_the_revisions(managed):
     await guarded(managed)
-    await managed.live.look()
+    await managed.sync.look()
     reads = []
     managed.store.edges.all = _noted(reads, managed.store.edges.all)  # type: ignore[method-assign]
 
-    await managed.live.look()
+    await managed.sync.look()
 
     assert reads == []
 
@@ -134,7 +134,7 @@ async def test_rules_that_did_not_change_are_neither_read_nor_compiled_anew(mana
     for number in range(3):
         made = await guarded(managed, f"demo{number}")
         await managed.services.edges.set_backend(ANN, made.id, group.id)
-    await managed.live.look()
+    await managed.sync.look()
     work: list[str] = []
     for name in ("compile", "settings"):
         done = getattr(EdgePolicies, name)
@@ -146,7 +146,7 @@ async def test_rules_that_did_not_change_are_neither_read_nor_compiled_anew(mana
     by_group = list(work)
     await managed.services.backends.update(ADMIN, group.id, description="of the shop")
     work.clear()
-    await managed.live.look()
+    await managed.sync.look()
 
     assert "compile" not in by_group
     assert work == []
@@ -159,8 +159,8 @@ async def test_an_edge_that_did_not_change_is_not_put_anew(managed):
     before = managed.registry.find(HOST), managed.policy(HOST)
 
     await managed.services.edges.create(ANN, NewEdge(host="other"))
-    await managed.live.look()
-    await managed.live.reload()
+    await managed.sync.look()
+    await managed.sync.reload()
 
     assert managed.registry.find(HOST) is before[0]
     assert managed.policy(HOST) is before[1]
@@ -172,25 +172,25 @@ async def test_a_store_that_is_away_leaves_everything_in_force_and_is_told_once(
     managed.store.is_away = True
 
     for _ in range(3):
-        await managed.live.look()
+        await managed.sync.look()
 
     assert managed.policy(HOST).connection is not None
     assert caplog.text.count("edge sync failed, retrying") == 1
     managed.store.is_away = False
-    await managed.live.look()
+    await managed.sync.look()
 
 
 async def test_what_changed_while_the_store_was_away_is_seen_when_it_is_back():
     store = AwayStore()
     here = Managed(store=store)
     there = Managed(store=store, ring=here.ring, clock=here.clock)
-    await there.live.load()
+    await there.sync.load()
     made = await guarded(here)
     store.is_away = True
-    await there.live.look()
+    await there.sync.look()
     store.is_away = False
 
-    await there.live.look()
+    await there.sync.look()
 
     assert there.registry.find(HOST).edge == made.id
 
@@ -200,7 +200,7 @@ async def test_a_relay_whose_store_cannot_be_read_does_not_start():
     store.is_away = True
 
     with pytest.raises(StoreError):
-        await Managed(store=store).live.load()
+        await Managed(store=store).sync.load()
 
 
 async def test_a_store_that_was_replaced_takes_along_what_was_not_in_it(managed):
@@ -208,7 +208,7 @@ async def test_a_store_that_was_replaced_takes_along_what_was_not_in_it(managed)
     made = await guarded(managed)
     managed.store.edges._rows.clear()
 
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.registry.find(HOST) is None
     assert managed.table.get(made.id) is None
@@ -222,11 +222,11 @@ async def test_a_reload_that_the_store_interrupts_is_made_up_for_by_the_next_loo
     await managed.services.edges.set_policy(ANN, made.id, by_name())
     managed.store.is_away = True
     with pytest.raises(StoreError):
-        await managed.live.reload()
+        await managed.sync.reload()
     assert managed.policy(HOST).connection is not None
     managed.store.is_away = False
 
-    await managed.live.look()
+    await managed.sync.look()
     await managed.services.providers.update(ADMIN, provider.id, owners=("bob",))
 
     assert managed.policy(HOST) == CLOSED
@@ -236,7 +236,7 @@ async def test_two_relays_that_change_one_edge_at_once_lose_no_change(stores):
     """Each is a comparison and swap: whoever was slower makes the change anew of what is there then."""
     here, there = two_relays(stores)
     made = await guarded(here)
-    await there.live.load()
+    await there.sync.load()
 
     def and_group(name: str) -> Change:
         def change(old: EdgeSettings) -> EdgeSettings:
@@ -249,7 +249,7 @@ async def test_two_relays_that_change_one_edge_at_once_lose_no_change(stores):
         pair = (relay.services.edges.set_policy(ANN, made.id, and_group(name)) for relay, name in (first, second))
         await asyncio.gather(*pair)
     for relay in (here, there):
-        await relay.live.look()
+        await relay.sync.look()
 
     assert here.policy(HOST).connection.rules.groups == {name for _, name in turns}
     assert there.policy(HOST) == here.policy(HOST)
@@ -285,13 +285,13 @@ async def test_two_changes_that_overtake_each_other_leave_the_newer_one_in_force
 
 async def test_pages_hear_of_what_was_changed_at_another_relay(stores):
     here, there = two_relays(stores)
-    await there.live.load()
+    await there.sync.load()
     following = there.feed.follow({"users", "credentials", "domains:ann"})
     await anext(following)
 
     await here.services.users.create(ADMIN, "carol", "carol")
     await here.services.credentials.create(ANN)
-    await there.live.look()
+    await there.sync.look()
 
     assert await anext(following) == {"users", "credentials"}
 
@@ -300,14 +300,14 @@ async def test_pages_that_follow_an_edge_hear_of_it_at_every_relay():
     """Also at the one that only finds the change in the store."""
     here = Managed()
     there = Managed(store=here.store, ring=here.ring, clock=here.clock)
-    await there.live.load()
+    await there.sync.load()
     made = await here.services.edges.create(ANN, NewEdge(host="demo"))
     following = [managed.feed.follow({f"edge:{made.id}", "edges:ann"}) for managed in (here, there)]
     for each in following:
         await anext(each)
 
     await here.services.edges.set_policy(ANN, made.id, login(), SECRETS)
-    await there.live.look()
+    await there.sync.look()
 
     for each in following:
         assert await anext(each)
@@ -348,7 +348,7 @@ async def test_an_edge_of_a_newer_release_is_closed_not_opened(managed):
     text = msgspec.json.encode(settings).decode()
     managed.store.edges._rows[made.id] = replace(row, settings=text, version=row.version + 1)
 
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.policy(HOST) == CLOSED
 
@@ -369,7 +369,7 @@ async def test_a_change_that_was_written_before_the_store_went_away_acts_with_th
     with pytest.raises(ManageError) as refused:
         await managed.services.edges.set_policy(ANN, made.id, login(allow_groups=("a",)))
     store.edges.get = read
-    await managed.live.look()
+    await managed.sync.look()
 
     assert refused.value.kind is Kind.AWAY
     assert managed.policy(HOST).connection.rules.groups == {"a"}
@@ -384,8 +384,8 @@ async def test_one_edge_that_nobody_foresaw_is_closed_and_stops_no_other(managed
     managed.store._revise("edges")
 
     other = await guarded(managed, "other")
-    await managed.live.look()
-    await managed.live.reload()
+    await managed.sync.look()
+    await managed.sync.reload()
 
     assert managed.policy(HOST) == CLOSED
     assert managed.policy("other.tun.example").connection is not None

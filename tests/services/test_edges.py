@@ -262,7 +262,7 @@ async def test_an_edge_whose_key_is_gone_refuses_everybody_until_its_secret_is_g
     first = managed.ring.masters[0].kid
     managed.ring.adopt(managed.ring.with_new_key(managed.clock() + 60).without(first))
 
-    await managed.live.reload()
+    await managed.sync.reload()
     assert managed.policy("demo.tun.example") == CLOSED
     assert "edge refuses all requests" in caplog.text
     assert "key" in (await managed.services.edges.get(ANN, made.id)).problem
@@ -293,7 +293,7 @@ async def test_an_edge_whose_passwords_are_lost_is_not_opened_by_another_change(
         await managed.services.edges.set_policy(ANN, made.id, lambda old: msgspec.structs.replace(old, sticky=True))
 
     assert list(refused.value.fields) == ["basic_auth"]
-    await managed.live.reload()
+    await managed.sync.reload()
     assert managed.policy("demo.tun.example") == CLOSED
 
 
@@ -302,7 +302,7 @@ async def test_an_edge_whose_settings_are_damaged_refuses_everybody_and_cannot_b
     row = await managed.store.edges.get(made.id)
     text = row.settings.replace('"allow_emails"', '"alow_emails"')
     await managed.store.edges.replace(replace(row, settings=text, version=row.version + 1))
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.policy("demo.tun.example") == CLOSED
     with pytest.raises(ManageError) as refused:
@@ -316,7 +316,7 @@ async def test_sealed_secrets_of_one_edge_do_not_open_in_another(managed):
     stolen = (await managed.store.edges.get(theirs.id)).sealed
     row = await managed.store.edges.get(mine.id)
     await managed.store.edges.replace(replace(row, sealed=stolen, version=row.version + 1))
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.policy("mine.tun.example") == CLOSED
 

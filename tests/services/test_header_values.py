@@ -102,7 +102,7 @@ async def test_an_edge_whose_values_cannot_be_had_refuses_everybody():
     older = managed.ring.sealing(managed.clock()).kid
     managed.ring.adopt(managed.ring.with_new_key(managed.clock()))
     managed.ring.adopt(managed.ring.without(older))
-    await managed.live.reload()
+    await managed.sync.reload()
     assert managed.policy(HOST) == CLOSED
 
     with pytest.raises(ManageError):
@@ -118,11 +118,11 @@ async def test_values_in_the_clear_of_an_earlier_release_hold_and_are_sealed_at_
     settings = adds("request_headers", FIELD)(EdgeSettings.parse(row.settings))
     old = EdgeRow(**{**_fields(row), "settings": settings.encode(), "version": row.version + 1})
     assert await managed.store.edges.replace(old)
-    await managed.live.reload()
+    await managed.sync.reload()
     held = (await managed.services.edges.get(ANN, row.id)).settings
     before = managed.policy(HOST).request_edit.add
 
-    await managed.live.look()
+    await managed.sync.look()
     now = await stored(managed, row.id)
 
     assert before == managed.policy(HOST).request_edit.add == f"X-Api-Key: {VALUE}\r\n".encode()

@@ -21,7 +21,7 @@ Try = Callable[[Office, Actor, dict[str, str]], Awaitable[Any]]
 
 def login_event(office: Office, ids: dict[str, str]) -> AuditRow:
     """The event of alice's login at red's host, as a member who has learnt its digest might make it up."""
-    person = office.trail.ground.audit.person("https://idp.acme.example", "alice")
+    person = office.trail.base.audit.person("https://idp.acme.example", "alice")
     return AuditRow(at=0.0, kind="login.completed", host=ids["host"], subject=person)
 
 

@@ -50,8 +50,8 @@ def bound(managed: Managed, owner: str = "ann", host: str = "bound.tun.example",
     """What guards an endpoint that an agent asked for, as `agents.session` has it bound."""
 
     def recompile() -> Policy:
-        spec, ground = PolicySpec(oidc=named(**changes)), managed.ground
-        return compile_policy(spec, upstream="", owner=owner, key=ground.policy_key, resolve=managed.catalog.resolve)
+        spec, base = PolicySpec(oidc=named(**changes)), managed.base
+        return compile_policy(spec, upstream="", owner=owner, key=base.policy_key, resolve=managed.directory.resolve)
 
     policy = recompile()
     managed.registry.claim(fake_tunnel(owner, recompile=recompile), host, policy)
@@ -219,7 +219,7 @@ async def test_a_provider_whose_secret_cannot_be_opened_closes_what_names_it(man
     first = managed.ring.masters[0].kid
     managed.ring.adopt(managed.ring.with_new_key(managed.clock() + 60).without(first))
 
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.policy("demo.tun.example") == CLOSED
     assert managed.policy("bound.tun.example") == CLOSED

@@ -25,9 +25,9 @@ async def test_what_an_older_key_sealed_survives_its_being_dropped():
     await managed.services.providers.create(ADMIN, "work", WORK, "hush")
     older = rotate(managed)
 
-    await managed.live.look()
+    await managed.sync.look()
     managed.ring.adopt(managed.ring.without(older))
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert managed.policy(HOST).connection.client_secret.reveal() == "hush-hush-client"
     assert (await managed.services.providers.page(ADMIN))[0].has_secret
@@ -40,9 +40,9 @@ async def test_what_is_set_up_outlives_every_key():
     for _ in range(365):
         rotate(managed)
         managed.clock.now += 86_400
-        await managed.live.look()
+        await managed.sync.look()
         managed.ring.adopt(managed.ring.without_aged(managed.clock()))
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert len(managed.ring.masters) < 40
     assert managed.clock() - managed.ring.masters[0].created < 2 * KEEP_SECONDS
@@ -53,8 +53,8 @@ async def test_nothing_is_written_while_the_same_key_seals():
     managed = Managed()
     made = await guarded(managed)
 
-    await managed.live.look()
-    await managed.live.look()
+    await managed.sync.look()
+    await managed.sync.look()
 
     assert (await managed.services.edges.get(ANN, made.id)).row.version == made.row.version
 
@@ -66,9 +66,9 @@ async def test_what_cannot_be_opened_stays_as_it_is_and_the_rest_is_sealed_anew(
     await managed.store.edges.replace(replace(row, sealed=b"v1.00000000.AAAA", version=row.version + 1))
     older = rotate(managed)
 
-    await managed.live.look()
+    await managed.sync.look()
     managed.ring.adopt(managed.ring.without(older))
-    await managed.live.reload()
+    await managed.sync.reload()
 
     assert (await managed.store.edges.get(broken.id)).sealed == b"v1.00000000.AAAA"
     assert managed.policy("broken.tun.example") == CLOSED
@@ -80,12 +80,12 @@ async def test_two_relays_that_seal_anew_at_once_leave_one_good_row():
     here = Managed()
     await guarded(here)
     there = Managed(store=here.store, ring=here.ring, clock=here.clock)
-    await there.live.load()
+    await there.sync.load()
     rotate(here)
 
-    await here.live.look()
-    await there.live.look()
-    await here.live.reload()
+    await here.sync.look()
+    await there.sync.look()
+    await here.sync.reload()
 
     assert here.policy(HOST).connection is not None
     assert there.policy(HOST).connection is not None

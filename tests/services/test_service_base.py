@@ -30,10 +30,10 @@ def test_a_scope_allows_its_own_area_and_writing_includes_reading(managed, area)
 
 def test_a_scope_makes_nobody_an_administrator(managed):
     with pytest.raises(ManageError) as refused:
-        managed.ground.authorize(ANN, "users", Access.WRITE, admin_only=True)
+        managed.base.authorize(ANN, "users", Access.WRITE, admin_only=True)
 
     assert (refused.value.kind, refused.value.code) == (Kind.FORBIDDEN, "admin_only")
-    managed.ground.authorize(ADMIN, "users", Access.WRITE, admin_only=True)
+    managed.base.authorize(ADMIN, "users", Access.WRITE, admin_only=True)
 
 
 def test_what_is_another_s_is_as_missing_as_what_is_not_there(managed):
@@ -41,29 +41,29 @@ def test_what_is_another_s_is_as_missing_as_what_is_not_there(managed):
     said = []
     for thing in (None, Token(id="tok_1", owner="bob", created_at=0.0)):
         with pytest.raises(ManageError) as refused:
-            managed.ground.visible(ANN, thing, "token")
+            managed.base.visible(ANN, thing, "token")
         said.append((refused.value.kind, refused.value.code, refused.value.message, refused.value.hint))
 
     assert said[0] == said[1]
-    assert managed.ground.visible(ADMIN, Token(id="tok_1", owner="bob", created_at=0.0), "token").owner == "bob"
+    assert managed.base.visible(ADMIN, Token(id="tok_1", owner="bob", created_at=0.0), "token").owner == "bob"
 
 
 @pytest.mark.parametrize("wanted", ["bob", "", " ", "-x", "a b", "x" * 65])
 def test_only_administrators_name_an_owner_and_only_one_that_can_be(managed, wanted):
     """Row 142."""
-    assert managed.ground.owner_for(ANN, None) == managed.ground.owner_for(ANN, "ann") == "ann"
+    assert managed.base.owner_for(ANN, None) == managed.base.owner_for(ANN, "ann") == "ann"
     with pytest.raises(ManageError) as refused:
-        managed.ground.owner_for(ANN, wanted)
+        managed.base.owner_for(ANN, wanted)
     assert refused.value.kind is Kind.FORBIDDEN
     if wanted == "bob":
-        assert managed.ground.owner_for(ADMIN, wanted) == "bob"
+        assert managed.base.owner_for(ADMIN, wanted) == "bob"
     else:
         with pytest.raises(ManageError):
-            managed.ground.owner_for(ADMIN, wanted)
+            managed.base.owner_for(ADMIN, wanted)
 
 
 def test_a_store_that_is_away_is_told_without_its_own_words(managed):
-    with pytest.raises(ManageError) as refused, managed.ground.asking():
+    with pytest.raises(ManageError) as refused, managed.base.asking():
         raise StoreError("database is locked: /var/lib/secret-path")
 
     assert refused.value.kind is Kind.AWAY
@@ -90,7 +90,7 @@ def test_a_long_change_is_whole_json_within_the_limit():
 
 
 def test_an_event_says_who_from_where_and_by_which_key(managed):
-    managed.ground.record(ANN, "edge.updated", id="edghts_1", owner="ann", before={"a": "1"}, after={"a": "2"})
+    managed.base.record(ANN, "edge.updated", id="edghts_1", owner="ann", before={"a": "1"}, after={"a": "2"})
 
     (event,) = managed.events()
     assert (event.actor, event.peer, event.request_id, event.owner) == ("usr_ann", "203.0.113.9", "r-1", "ann")
@@ -99,7 +99,7 @@ def test_an_event_says_who_from_where_and_by_which_key(managed):
 
 def test_a_secret_that_slips_into_a_change_is_taken_out(managed):
     """Row 158. The redactor is the last line, for long texts too."""
-    managed.ground.record(ANN, "edge.updated", after={"note": "x" * 280, "metadata": "tt_" + "A" * 43})
+    managed.base.record(ANN, "edge.updated", after={"note": "x" * 280, "metadata": "tt_" + "A" * 43})
 
     assert "A" * 20 not in repr(managed.events())
 
@@ -130,7 +130,7 @@ def test_a_page_has_at_most_so_many_rows():
 
 def _is_allowed(managed: Managed, who, area: str, access: Access) -> bool:
     try:
-        managed.ground.authorize(who, area, access)
+        managed.base.authorize(who, area, access)
     except ManageError:
         return False
     return True

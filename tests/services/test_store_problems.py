@@ -8,10 +8,10 @@ from tunnelrelay.store.base import StoreError, UnstorableError
 
 
 def test_a_store_that_is_away_is_nobodys_fault_and_a_text_it_cannot_keep_is_the_askers() -> None:
-    ground = Office().ground
-    with pytest.raises(ManageError) as away, ground.asking():
+    base = Office().base
+    with pytest.raises(ManageError) as away, base.asking():
         raise StoreError("gone")
-    with pytest.raises(ManageError) as refused, ground.asking():
+    with pytest.raises(ManageError) as refused, base.asking():
         raise UnstorableError("users", "name", "has 300 characters, expected at most 200")
 
     assert away.value.kind is Kind.AWAY

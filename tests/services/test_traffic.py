@@ -40,7 +40,7 @@ class Scene:
     def __init__(self) -> None:
         self.feed = Feed()
         self.log = TrafficLog(lambda: NOW + 1, self.feed, call_later=Clock().call_later)
-        ground = ServiceBase(
+        base = ServiceBase(
             store=MemoryStore(),
             ring=KeyRing.generate(NOW),
             policy_key=b"k" * 32,
@@ -49,7 +49,7 @@ class Scene:
             clock=lambda: NOW + 1,
             cool_seconds=0,
         )
-        self.traffic = Traffic(ground, self.log, self.feed)
+        self.traffic = Traffic(base, self.log, self.feed)
 
     def saw(
         self, owner: str = "ann", tunnel: str = "tn_1", guard: Policy | None = None, by: object = None, **changed: Any

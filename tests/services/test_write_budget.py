@@ -17,7 +17,7 @@ from tunnelrelay.store.growth import BOUNDS_OF
 def spend(managed: Managed, who=ANN, *, leave: int = 0) -> None:
     """Takes what is left of somebody's budget."""
     for _ in range(BURST_CHANGES - leave):
-        managed.ground.count_change(who)
+        managed.base.count_change(who)
 
 
 async def test_a_user_who_changes_without_end_is_slowed_down_and_others_are_not():
@@ -63,15 +63,15 @@ async def test_reading_costs_nothing_and_the_relay_s_own_terminal_has_no_budget(
 
     assert await managed.services.domains.page(ANN) == []
     for number in range(BURST_CHANGES + 1):
-        managed.ground.count_change(OPERATOR)
-        managed.ground.count_change(None if number % 2 else OPERATOR)
+        managed.base.count_change(OPERATOR)
+        managed.base.count_change(None if number % 2 else OPERATOR)
 
 
 async def test_the_api_says_when_to_go_on(tmp_path):
     office = await open_office(tmp_path)
     program = await office.program("member")
-    ground = office.services.credentials.base
-    while not ground.changes.wait(office.people["member"].id, ground.monotonic()):
+    base = office.services.credentials.base
+    while not base.changes.wait(office.people["member"].id, base.monotonic()):
         pass
 
     answer = await program.ask("POST", "/credentials", {})

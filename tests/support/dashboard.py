@@ -127,7 +127,7 @@ class InMemory:
 
     def __init__(self, managed: Managed | None = None) -> None:
         self.managed = managed or Managed()
-        address = self.managed.ground.address
+        address = self.managed.base.address
         self.origin = address.url(address.dashboard_host)
         self.deps = Deps(
             address=address,
@@ -144,7 +144,7 @@ class InMemory:
         lines = b"".join(b"%b: %b\r\n" % field for field in scope["headers"])
         path = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         head = parse_request(b"%b %b HTTP/1.1\r\n%b\r\n" % (scope["method"].encode(), path, lines))
-        host = self.managed.ground.address.dashboard_host
+        host = self.managed.base.address.dashboard_host
         peer = Peer("203.0.113.9", 50_000)
         kind = classify(head)
         asked = PageRequest(host=host, kind="dashboard", visit=kind, peer=peer, is_secure=True, request_id="r-1")

@@ -136,11 +136,11 @@ class Managed:
         self.audit = Audit(clock=self.clock)
         self.registry = Registry(clock=self.clock, monotonic=self.clock)
         self.table = EdgeTable(self.registry)
-        self.catalog = ProviderDirectory(self.ring)
+        self.directory = ProviderDirectory(self.ring)
         self.feed = Feed()
         self.provider = FakeProvider()
         self.sessions = FakeSessions()
-        self.ground = ServiceBase(
+        self.base = ServiceBase(
             store=self.store,
             ring=self.ring,
             policy_key=self.ring.digest_key("policy"),
@@ -164,8 +164,8 @@ class Managed:
             self.agent_context, self.store, needs_tokens=True, metrics=self.agent_context.metrics, clock=self.clock
         )
         self.services: Services
-        self.services, self.live = make_services(
-            self.ground,
+        self.services, self.sync = make_services(
+            self.base,
             registry=self.registry,
             edges=self.table,
             acceptor=acceptor,
@@ -173,7 +173,7 @@ class Managed:
             sessions=self.sessions,  # type: ignore[arg-type]
             feed=self.feed,
             traffic=TrafficLog(self.clock, self.feed),
-            directory=self.catalog,
+            directory=self.directory,
             check=self.provider,
             admin_oidc=None,
         )
@@ -210,7 +210,7 @@ class Managed:
             metrics=Metrics(),
             spawn=spawn,
             warm=lambda connection: None,
-            resolve=self.catalog.resolve,
+            resolve=self.directory.resolve,
         )
 
     async def _end_sessions(self, whose: Whose) -> int:

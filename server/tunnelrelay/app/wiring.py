@@ -295,7 +295,7 @@ class Parts:
         admin_oidc = None
         if self._admin_login is not None:
             admin_oidc = AdminOidc(
-                ground=base,
+                base=base,
                 sessions=self.sessions,
                 connection=self._admin_login.connection,
                 roles=self._admin_login.roles,
@@ -459,7 +459,7 @@ def make_services(
         No edge is served before `EdgeSync.load`.
     """
     policies = EdgePolicies(base, directory.resolve)
-    sync = EdgeSync(base, table=edges, registry=registry, catalog=directory, policies=policies)
+    sync = EdgeSync(base, table=edges, registry=registry, directory=directory, policies=policies)
     views = EdgeViews(base, sync, edges, policies)
     tests = ProviderTests(base, check)
     domains = Domains(base, names)
@@ -474,7 +474,7 @@ def make_services(
         providers=provider_services.Providers(base, sync, tests),
         sign_ins=SignIns(base, api_keys, oidc=admin_oidc),
         logins=Logins(base, sessions.hear),
-        tunnels=Tunnels(ground=base, registry=registry, table=edges, acceptor=acceptor),
+        tunnels=Tunnels(base=base, registry=registry, table=edges, acceptor=acceptor),
         traffic=Traffic(base, traffic, feed),
         audit=AuditTrail(base),
     )

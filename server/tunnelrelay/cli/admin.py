@@ -153,7 +153,7 @@ def show(place: Place, *, as_json: bool) -> None:
 async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Result]]) -> Result:
     """What `action` does with the services on this store; its events are kept."""
     audit = Audit(clock=time.time, node=COMMAND)
-    ground = ServiceBase(
+    base = ServiceBase(
         store=store,
         ring=KeyRing.generate(),  # nothing here is sealed
         policy_key=b"",
@@ -163,8 +163,8 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
         cool_seconds=0.0,
     )
     try:
-        keys = ApiKeys(ground)
-        return await action(_Services(Users(ground), keys, SignIns(ground, keys)))
+        keys = ApiKeys(base)
+        return await action(_Services(Users(base), keys, SignIns(base, keys)))
     except ManageError as error:
         raise Failure(
             Exit.FAILED, [error.message], error.hint or "tunnelrelay admin create --help lists what it takes"

@@ -66,7 +66,7 @@ class AdminOidc:
         default_owner: Whose things administrators set up.
     """
 
-    ground: ServiceBase
+    base: ServiceBase
     sessions: Sessions
     connection: Connection
     roles: Roles
@@ -78,7 +78,7 @@ class AdminOidc:
         Raises:
             ManageError: AWAY, when store or provider cannot say.
         """
-        address, now = self.ground.address, self.ground.clock()
+        address, now = self.base.address, self.base.clock()
         cookie = CookieJar(address.is_secure).session_in(list(cookie_values))
         if cookie is None:
             return None
@@ -106,8 +106,8 @@ class AdminOidc:
             return None
         identity = session.identity
         key = user_key(identity.issuer, identity.subject)
-        users = self.ground.store.users
-        with self.ground.asking():
+        users = self.base.store.users
+        with self.base.asking():
             user = await users.find(key=key)
             if user is None:
                 user = await self._made(identity.issuer, identity.subject, claims, role, key)
@@ -115,13 +115,13 @@ class AdminOidc:
                 return None
             if user.role != role:
                 user = await self._with_role(user, role, claims)
-            now = self.ground.clock()
+            now = self.base.clock()
             if user is not None and (user.last_seen_at is None or now - user.last_seen_at >= TOUCH_SECONDS):
                 await users.touch(user.id, "last_seen_at", now)
         return user
 
     async def _made(self, issuer: str, subject: str, claims: Claims, role: str, key: str) -> UserRow | None:
-        users, now = self.ground.store.users, self.ground.clock()
+        users, now = self.base.store.users, self.base.clock()
         plain = _name_of(claims)
         for attempt in range(TRIES):
             # Names are for people and may be anybody's at the provider: a second one of a name is told by its key.
@@ -141,7 +141,7 @@ class AdminOidc:
             )
             if await users.add(row):
                 after = {"name": row.name, "owner": row.owner, "role": role}
-                self.ground.record(None, "user.created", id=row.id, owner=row.owner, after=after, reason="oidc")
+                self.base.record(None, "user.created", id=row.id, owner=row.owner, after=after, reason="oidc")
                 return row
             if (known := await users.find(key=key)) is not None:
                 return known  # another relay, or another tab, was faster
@@ -152,15 +152,15 @@ class AdminOidc:
 
         Whoever is no administrator any more does not keep what administrators set up as his own.
         """
-        now = self.ground.clock()
+        now = self.base.clock()
         is_demoted = role == MEMBER and user.owner == self.default_owner
         owner = self._owner_of(claims, role, user.key) if is_demoted else user.owner
         changed = replace(user, role=role, owner=owner, version=user.version + 1, updated_at=now)
-        if not await self.ground.store.users.replace(changed):
-            again = await self.ground.store.users.get(user.id)
+        if not await self.base.store.users.replace(changed):
+            again = await self.base.store.users.get(user.id)
             return again if again is not None and again.disabled_at is None and again.role == role else None
         before, after = {"role": user.role, "owner": user.owner}, {"role": role, "owner": owner}
-        self.ground.record(None, "user.updated", id=user.id, owner=owner, before=before, after=after, reason="oidc")
+        self.base.record(None, "user.updated", id=user.id, owner=owner, before=before, after=after, reason="oidc")
         return changed
 
     def _owner_of(self, claims: Claims, role: str, key: str) -> str:

@@ -31,7 +31,7 @@ OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset
 class AuditTrail:
     """See the module."""
 
-    ground: ServiceBase
+    base: ServiceBase
 
     async def page(
         self,
@@ -55,12 +55,12 @@ class AuditTrail:
         Raises:
             ManageError: FORBIDDEN, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
+        base = self.base
+        base.authorize(actor, AREA, Access.READ)
         if (owner is not None and not actor.owns(owner)) or (kind is not None and kind not in KINDS):
             return []
-        with ground.asking():
-            rows = await ground.store.audit(
+        with base.asking():
+            rows = await base.store.audit(
                 since=since,
                 before=before,
                 host=host,
@@ -70,7 +70,7 @@ class AuditTrail:
             )
             if actor.is_admin or not rows:
                 return rows
-            colleagues = await ground.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
+            colleagues = await base.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
         ids = frozenset(user.id for user in colleagues)
         return [for_member(row, actor.owner, ids) for row in rows]
 
@@ -83,16 +83,16 @@ class AuditTrail:
         Raises:
             ManageError: FORBIDDEN, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.READ)
+        base = self.base
+        base.authorize(actor, AREA, Access.READ)
         wanted = {row.subject for row in rows if row.subject}
         hosts = frozenset(row.host for row in rows if row.subject)
         if not wanted or not actor.may(LOGINS_AREA, Access.READ):
             return {}
-        whose = Whose(hosts=hosts, live_at=ground.clock(), owner=actor.only_owner)
-        with ground.asking():
-            logins = await ground.store.sessions(whose, limit=MAX_LOGINS)
-        people = {ground.audit.person(login.issuer, login.subject): login.email or login.subject for login in logins}
+        whose = Whose(hosts=hosts, live_at=base.clock(), owner=actor.only_owner)
+        with base.asking():
+            logins = await base.store.sessions(whose, limit=MAX_LOGINS)
+        people = {base.audit.person(login.issuer, login.subject): login.email or login.subject for login in logins}
         return {digest: name for digest, name in people.items() if digest in wanted}
 
 

@@ -50,12 +50,12 @@ class EdgePolicies:
         resolve: Knows the named providers.
     """
 
-    ground: ServiceBase
+    base: ServiceBase
     resolve: Resolve
 
     def seal(self, edge_id: str, secrets: EdgeSecrets) -> bytes:
         """The secrets as the store keeps them; b"" without any."""
-        return self.ground.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
+        return self.base.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
 
     def open(self, row: EdgeRow) -> EdgeSecrets:
         """An edge's secrets, with those that a row of an earlier release has among its settings.
@@ -76,7 +76,7 @@ class EdgePolicies:
     def _opened(self, row: EdgeRow) -> EdgeSecrets:
         if not row.sealed:
             return EdgeSecrets()
-        plain = self.ground.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
+        plain = self.base.ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
         if plain is None:
             raise Unreadable("its secrets cannot be opened: the key they were sealed with is gone")
         try:
@@ -99,14 +99,14 @@ class EdgePolicies:
         """
         if not are_whole(settings, secrets):
             raise Unreadable("its passwords or headers are not those it should have")
-        ground = self.ground
+        base = self.base
         return compile_policy(
             in_force(settings, secrets),
             upstream="",
             owner=owner,
-            key=ground.policy_key,
-            is_local=ground.address.is_local,
+            key=base.policy_key,
+            is_local=base.address.is_local,
             resolve=self.resolve,
-            refuses_issuer=ground.refuses_issuer,
+            refuses_issuer=base.refuses_issuer,
             is_kept=True,
         )

@@ -55,17 +55,17 @@ class EdgeSync:
 
     def __init__(
         self,
-        ground: ServiceBase,
+        base: ServiceBase,
         *,
         table: EdgeTable,
         registry: Registry,
-        catalog: ProviderDirectory,
+        directory: ProviderDirectory,
         policies: EdgePolicies,
     ) -> None:
-        self._ground = ground
+        self._base = base
         self._table = table
         self._registry = registry
-        self._catalog = catalog
+        self._directory = directory
         self._policies = policies
         self._edges: dict[str, _Kept] = {}
         self._seen: dict[str, int] = {}
@@ -96,7 +96,7 @@ class EdgeSync:
             StoreError: The store cannot be read.
         """
         async with self._turn:
-            now = await self._ground.store.revisions()
+            now = await self._base.store.revisions()
             await self._load_providers()
             await self._load_edges()
             self._seen = now
@@ -121,7 +121,7 @@ class EdgeSync:
             StoreError: The store went away since; the next look applies what was written.
         """
         async with self._turn:
-            row = await self._ground.store.edges.get(edge_id)
+            row = await self._base.store.edges.get(edge_id)
             if row is None:
                 self._drop(edge_id)
             else:
@@ -130,7 +130,7 @@ class EdgeSync:
     async def backend_changed(self, backend_id: str) -> None:
         """A tunnel group has other labels."""
         async with self._turn:
-            for row in await self._ground.store.edges.all(backend_id=backend_id):
+            for row in await self._base.store.edges.all(backend_id=backend_id):
                 await self._apply(row)
 
     async def providers_changed(self) -> None:
@@ -149,7 +149,7 @@ class EdgeSync:
     async def look(self) -> None:
         """Applies what was changed in the store since the last look. A store that is away changes nothing here."""
         try:
-            now = await self._ground.store.revisions()
+            now = await self._base.store.revisions()
             changed = {kind for kind, number in now.items() if self._seen.get(kind) != number}
             async with self._turn:
                 if "providers" in changed:
@@ -167,29 +167,29 @@ class EdgeSync:
         self._seen = now
 
     async def _reseal(self) -> None:
-        kid = self._ground.ring.sealing(self._ground.clock()).kid
+        kid = self._base.ring.sealing(self._base.clock()).kid
         if kid != self._sealed_by:
-            await reencrypt(self._ground, self._policies)
+            await reencrypt(self._base, self._policies)
             self._sealed_by = kid
 
     def _tell(self, kinds: Iterable[str]) -> None:
         for kind in kinds:
-            self._ground.publish(TOPICS.get(kind, kind))
+            self._base.publish(TOPICS.get(kind, kind))
 
     # The inside
 
     async def _load_providers(self) -> None:
-        self._catalog.load(await self._ground.store.providers.all())
+        self._directory.load(await self._base.store.providers.all())
         for kept in [kept for kept in self._edges.values() if kept.is_named]:
             self._put(kept.row, kept.group, kept.generation)
             await asyncio.sleep(0)  # each takes a fraction of a millisecond, and there may be thousands
         self._recompile_tunnels()
 
     async def _load_edges(self) -> None:
-        rows = await self._ground.store.edges.all()
+        rows = await self._base.store.edges.all()
         for edge_id in {edge.id for edge in self._table} - {row.id for row in rows}:
             self._drop(edge_id)
-        groups = {row.id: row.labels for row in await self._ground.store.backends.all()}
+        groups = {row.id: row.labels for row in await self._base.store.backends.all()}
         for row in rows:
             kept = self._edges.get(row.id)
             group = groups.get(row.backend_id)
@@ -198,11 +198,11 @@ class EdgeSync:
                 await asyncio.sleep(0)
 
     async def _apply(self, row: EdgeRow) -> None:
-        group = await self._ground.store.backends.get(row.backend_id) if row.backend_id else None
+        group = await self._base.store.backends.get(row.backend_id) if row.backend_id else None
         self._put(row, group.labels if group is not None else None, await self._generation(row))
 
     async def _generation(self, row: EdgeRow) -> int:
-        name = await self._ground.store.name(row.host) if row.host is not None else None
+        name = await self._base.store.name(row.host) if row.host is not None else None
         return name.generation if name is not None else 1
 
     def _labels(self, row: EdgeRow, settings: EdgeSettings, group: Pairs | None) -> Pairs:
@@ -255,8 +255,8 @@ class EdgeSync:
             self._publish(kept.row)
 
     def _publish(self, row: EdgeRow) -> None:
-        self._ground.publish(f"edge:{row.id}")
-        self._ground.publish(f"edges:{row.owner}")
+        self._base.publish(f"edge:{row.id}")
+        self._base.publish(f"edges:{row.owner}")
 
     def _recompile_tunnels(self) -> None:
         """Endpoints that agents asked for and whose login names a provider go by what it is now."""

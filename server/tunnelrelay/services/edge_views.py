@@ -52,8 +52,8 @@ class EdgeView:
 class EdgeViews:
     """See the module."""
 
-    ground: ServiceBase
-    live: EdgeSync
+    base: ServiceBase
+    sync: EdgeSync
     table: EdgeTable
     policies: EdgePolicies
 
@@ -63,11 +63,11 @@ class EdgeViews:
         return EdgeView(
             row=replace(row, sealed=b""),
             settings=settings,
-            url=self.ground.address.url(row.host) if row.host is not None else "",
+            url=self.base.address.url(row.host) if row.host is not None else "",
             redirect_uri=self.redirect_uri(row, settings.policy.oidc),
             online=self.table.online(row.id),
             held=self._held(row, settings),
-            problem=self.live.problem_of(row.id),
+            problem=self.sync.problem_of(row.id),
         )
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
@@ -101,7 +101,7 @@ class EdgeViews:
         whole = self.policies.resolve(row.owner, oidc) if is_named(oidc.issuer) else oidc
         if isinstance(whole, Problem):
             return None
-        return redirect_uri(self.ground, whole, owner=row.owner, host=row.host or "")
+        return redirect_uri(self.base, whole, owner=row.owner, host=row.host or "")
 
     def kept_for(self, row: EdgeRow, oidc: OidcSpec) -> str:
         """The secret an edge has for just this client at just this issuer, "" for any other."""

@@ -47,7 +47,7 @@ class Logins:
         hear: Has this relay end at once what was ended in the store; others do within 5 s.
     """
 
-    ground: ServiceBase
+    base: ServiceBase
     hear: Callable[[], Awaitable[int]]
 
     async def page(
@@ -66,14 +66,14 @@ class Logins:
             before: The last handle of the page before. Behind one that is gone there is nothing: a reader that goes on
                 begins anew.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         size = page_size(limit)
-        with self.ground.asking():
+        with self.base.asking():
             after = None if before is None else await self._of_handle(actor, before)
             if before is not None and after is None:
                 return []
             whose = self._whose(actor, host=host, email=None if email is None else email.lower())
-            return [_view(row) for row in await self.ground.store.sessions(whose, limit=size, after=after)]
+            return [_view(row) for row in await self.base.store.sessions(whose, limit=size, after=after)]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
         """One login.
@@ -81,8 +81,8 @@ class Logins:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        self.ground.authorize(actor, AREA, Access.READ)
-        with self.ground.asking():
+        self.base.authorize(actor, AREA, Access.READ)
+        with self.base.asking():
             return _view(await self._known(actor, login_id))
 
     async def revoke(self, actor: Actor, login_id: str) -> None:
@@ -91,14 +91,14 @@ class Logins:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        with ground.asking():
+        base = self.base
+        base.authorize(actor, AREA, Access.WRITE)
+        with base.asking():
             row = await self._known(actor, login_id)
-            ended = await ground.store.revoke_sessions(Whose(key=row.key), ground.clock())
+            ended = await base.store.revoke_sessions(Whose(key=row.key), base.clock())
             await self.hear()
         for each in ended:
-            ground.audit.record(
+            base.audit.record(
                 "session.revoke",
                 host=each.host,
                 connection=each.connection_id,
@@ -116,16 +116,16 @@ class Logins:
         Raises:
             ManageError: FORBIDDEN, MISSING for a host that is not theirs, AWAY.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        with ground.asking():
+        base = self.base
+        base.authorize(actor, AREA, Access.WRITE)
+        with base.asking():
             if not actor.is_admin and not await self._is_host_of(actor.owner, host):
                 raise missing("host")
-            now = ground.clock()
-            ended = await ground.store.revoke_sessions(Whose(host=host, live_at=now), now)
+            now = base.clock()
+            ended = await base.store.revoke_sessions(Whose(host=host, live_at=now), now)
             await self.hear()
         if ended:
-            ground.audit.record(
+            base.audit.record(
                 "session.revoke",
                 host=host,
                 actor=actor.user_id,
@@ -142,20 +142,20 @@ class Logins:
 
     async def _is_host_of(self, owner: str, host: str) -> bool:
         """Whether a host is this owner's now: a name it holds or held last, its domain or its edge's."""
-        store = self.ground.store
+        store = self.base.store
         found = (await store.name(host), await store.domains.find(host=host), await store.edges.find(host=host))
         return any(one is not None and one.owner == owner for one in found)
 
     def _whose(self, actor: Actor, **which: Any) -> Whose:
         """Those of the logins meant that are not over and that the actor may know of."""
-        return Whose(live_at=self.ground.clock(), owner=actor.only_owner, **which)
+        return Whose(live_at=self.base.clock(), owner=actor.only_owner, **which)
 
     async def _of_handle(self, actor: Actor, login_id: str) -> SessionHolder | None:
         """The login with this handle; None when there is none, or more than one."""
         if not _HANDLE.fullmatch(login_id):
             return None
         whose = self._whose(actor, handle=bytes.fromhex(login_id))
-        found = await self.ground.store.sessions(whose, limit=2)
+        found = await self.base.store.sessions(whose, limit=2)
         return found[0] if len(found) == 1 else None
 
     async def _known(self, actor: Actor, login_id: str) -> SessionHolder:

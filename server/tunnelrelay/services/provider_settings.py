@@ -1,7 +1,7 @@
 """A named provider's settings, and how they and what an owner asks for become one login. Pure.
 
 The administrator's word holds for everything that says who the client is and what its answers mean; the owner says who
-of the provider's users may come in, and for how long. Next: `catalog.py`.
+of the provider's users may come in, and for how long. Next: `provider_directory.py`.
 """
 
 import msgspec

@@ -98,7 +98,7 @@ class FailedTest:
 class ProviderTests:
     """See the module."""
 
-    ground: ServiceBase
+    base: ServiceBase
     ask: AsksProvider
     _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
     _running: Counter[str] = field(default_factory=Counter)
@@ -116,10 +116,10 @@ class ProviderTests:
         """
         if self._running.total() >= MAX_AT_ONCE or self._running[actor.user_id] >= MAX_OF_ONE:
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests are under way.", "Try again in a moment.")
-        if wait := self._limit.wait(actor.user_id, self.ground.clock()):
+        if wait := self._limit.wait(actor.user_id, self.base.clock()):
             raise ManageError(Kind.BUSY, "too_many_tests", "Too many tests.", f"Try again in {wait} s.")
-        ground = self.ground
-        problems = connection_problems(oidc, is_local=ground.address.is_local, refuses_issuer=ground.refuses_issuer)
+        base = self.base
+        problems = connection_problems(oidc, is_local=base.address.is_local, refuses_issuer=base.refuses_issuer)
         if problems:
             return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
         self._running[actor.user_id] += 1
@@ -128,7 +128,7 @@ class ProviderTests:
                 oidc.issuer,
                 client_id=oidc.client_id,
                 client_secret=oidc.client_secret,
-                redirect_uri=redirect_uri(ground, oidc, owner=owner, host=host) or "",
+                redirect_uri=redirect_uri(base, oidc, owner=owner, host=host) or "",
                 owner=owner,
             )
             self._note(owner, oidc, findings)
@@ -143,21 +143,21 @@ class ProviderTests:
             oidc: Whole, as for `run`.
         """
         known = self._failed.get(self._key(owner, oidc))
-        return known if known is not None and known.at + FAILED_SECONDS > self.ground.clock() else None
+        return known if known is not None and known.at + FAILED_SECONDS > self.base.clock() else None
 
     def _note(self, owner: str, oidc: OidcSpec, findings: list[Finding]) -> None:
         key = self._key(owner, oidc)
         self._failed.pop(key, None)
         wrong = next((finding.found for finding in findings if finding.level == "error"), "")
         if wrong:
-            self._failed[key] = FailedTest(id=key, at=self.ground.clock(), found=wrong[:300])
+            self._failed[key] = FailedTest(id=key, at=self.base.clock(), found=wrong[:300])
 
     def _key(self, owner: str, oidc: OidcSpec) -> str:
         texts = (owner, oidc.issuer, oidc.client_id, oidc.client_secret)
-        return digest(self.ground.policy_key, "provider test", texts)
+        return digest(self.base.policy_key, "provider test", texts)
 
 
-def redirect_uri(ground: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) -> str | None:
+def redirect_uri(base: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) -> str | None:
     """What to register at the provider; None where it hangs on a host there is not.
 
     Args:
@@ -165,4 +165,4 @@ def redirect_uri(ground: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) 
     """
     if oidc.callback == "host" and not host:
         return None
-    return ground.address.redirect_uri(oidc.callback, connection_id(oidc, owner=owner, key=ground.policy_key), host)
+    return base.address.redirect_uri(oidc.callback, connection_id(oidc, owner=owner, key=base.policy_key), host)

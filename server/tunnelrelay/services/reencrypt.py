@@ -15,7 +15,7 @@ from tunnelrelay.services.service_base import ServiceBase
 log = EventLog("tunnelrelay.services")
 
 
-async def reencrypt(ground: ServiceBase, policies: EdgePolicies) -> int:
+async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
     """Seals by the key that seals now whatever another one has sealed. Returns how many rows were written.
 
     What cannot be opened stays as it is. What a user changes at this moment is left for the next time: another relay
@@ -24,8 +24,8 @@ async def reencrypt(ground: ServiceBase, policies: EdgePolicies) -> int:
     Raises:
         StoreError: The store is away.
     """
-    kid, written = ground.ring.sealing(ground.clock()).kid, 0
-    for edge in await ground.store.edges.all():
+    kid, written = base.ring.sealing(base.clock()).kid, 0
+    for edge in await base.store.edges.all():
         try:
             settings = policies.settings(edge).encode()
             # Earlier releases kept values of headers among the settings.
@@ -35,12 +35,12 @@ async def reencrypt(ground: ServiceBase, policies: EdgePolicies) -> int:
             continue
         if is_due:
             after = replace(edge, settings=settings, sealed=sealed, version=edge.version + 1)
-            written += await ground.store.edges.replace(after)
-    for provider in await ground.store.providers.all():
-        secret = open_secret(ground.ring, provider)
+            written += await base.store.edges.replace(after)
+    for provider in await base.store.providers.all():
+        secret = open_secret(base.ring, provider)
         if secret is not None and _kid(provider.sealed) != kid:
-            sealed = seal_secret(ground.ring, provider.id, secret)
-            written += await ground.store.providers.replace(
+            sealed = seal_secret(base.ring, provider.id, secret)
+            written += await base.store.providers.replace(
                 replace(provider, sealed=sealed, version=provider.version + 1)
             )
     if written:

@@ -53,15 +53,15 @@ CODES, SESSIONS = (CODE, FIRST), (SESSION, BY_KEY)
 class SignInRows:
     """See the module. Every method may raise `StoreError`."""
 
-    ground: ServiceBase
+    base: ServiceBase
 
     async def add_code(self, kind: str, user_id: str, owner: str) -> str:
         """Makes a one-time code and returns it."""
         if user_id:
             await self._make_room(user_id, CODES, MAX_CODES)
         code = authtokens.new_secret(authtokens.CODE_PREFIX)
-        until = self.ground.clock() + CODE_SECONDS
-        await self.ground.store.sign_ins.add(self._row(kind, user_id, owner, code, until))
+        until = self.base.clock() + CODE_SECONDS
+        await self.base.store.sign_ins.add(self._row(kind, user_id, owner, code, until))
         return code
 
     async def begin(self, user: UserRow, kind: str, until: float, *, peer: str, agent: str) -> str:
@@ -73,42 +73,42 @@ class SignInRows:
         await self._make_room(user.id, SESSIONS, MAX_SESSIONS)
         cookie = authtokens.new_secret("")
         row = self._row(kind, user.id, user.owner, cookie, until, peer=peer, agent=agent)
-        await self.ground.store.sign_ins.add(row)
-        await self.ground.store.users.touch(user.id, "last_seen_at", self.ground.clock())
+        await self.base.store.sign_ins.add(row)
+        await self.base.store.users.touch(user.id, "last_seen_at", self.base.clock())
         return cookie
 
     async def of_cookie(self, cookie: str) -> SignInRow | None:
         """The live sign-in with this cookie."""
         if not authtokens.is_well_formed(cookie, ""):
             return None
-        row = await self.ground.store.sign_ins.find(key=authtokens.digest(cookie))
+        row = await self.base.store.sign_ins.find(key=authtokens.digest(cookie))
         if row is None or row.kind not in SESSIONS:
             return None
         if self._is_over(row):
-            await self.ground.store.sign_ins.delete(row.id)
+            await self.base.store.sign_ins.delete(row.id)
             return None
         return row
 
     async def of_user(self, user_id: str) -> list[SignInRow]:
         """A user's live sign-ins, the newest first."""
-        rows = await self.ground.store.sign_ins.page(user_id=user_id, limit=2 * (MAX_SESSIONS + MAX_CODES))
+        rows = await self.base.store.sign_ins.page(user_id=user_id, limit=2 * (MAX_SESSIONS + MAX_CODES))
         return [row for row in rows if row.kind in SESSIONS and not self._is_over(row)]
 
     async def touch(self, row: SignInRow) -> None:
         """Notes activity, now and then."""
-        now = self.ground.clock()
+        now = self.base.clock()
         if now - row.last_seen_at >= TOUCH_SECONDS:
-            await self.ground.store.sign_ins.touch(row.id, "last_seen_at", now)
-            await self.ground.store.users.touch(row.user_id, "last_seen_at", now)
+            await self.base.store.sign_ins.touch(row.id, "last_seen_at", now)
+            await self.base.store.users.touch(row.user_id, "last_seen_at", now)
 
     def _is_over(self, row: SignInRow) -> bool:
-        now = self.ground.clock()
+        now = self.base.clock()
         return row.expires_at <= now or row.last_seen_at + IDLE_SECONDS <= now
 
     def _row(
         self, kind: str, user_id: str, owner: str, secret: str, until: float, *, peer: str = "", agent: str = ""
     ) -> SignInRow:
-        now = self.ground.clock()
+        now = self.base.clock()
         return SignInRow(
             id=new_id("sign_in", now),
             owner=owner,
@@ -125,7 +125,7 @@ class SignInRows:
 
     async def _make_room(self, user_id: str, kinds: tuple[str, ...], most: int) -> None:
         """What is over goes, then the oldest beyond what one user may have."""
-        store = self.ground.store
+        store = self.base.store
         rows = [row for row in await store.sign_ins.all(user_id=user_id) if row.kind in kinds]
         over = [row for row in rows if self._is_over(row)]
         live = sorted((row for row in rows if not self._is_over(row)), key=lambda row: row.last_seen_at)

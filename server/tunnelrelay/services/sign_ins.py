@@ -83,14 +83,14 @@ class SignIns:
 
     def __init__(
         self,
-        ground: ServiceBase,
+        base: ServiceBase,
         keys: ApiKeys,
         *,
         oidc: AdminOidc | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ground = ground
-        self._rows = SignInRows(ground)
+        self._base = base
+        self._rows = SignInRows(base)
         self._keys = keys
         self._monotonic = monotonic
         self._of_address = Buckets(BURST_ATTEMPTS, ATTEMPTS_PER_SECOND)
@@ -109,20 +109,20 @@ class SignIns:
             ManageError: FORBIDDEN, also for a key that may not do everything: whoever signs in may; MISSING, CONFLICT
                 for somebody who is disabled, AWAY.
         """
-        ground = self._ground
+        base = self._base
         if actor is not None and EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody in.", "Use a key with *.")
-        ground.count_change(actor)
+        base.count_change(actor)
         if actor is not None and not actor.is_admin and actor.user_id != user_id:
             raise missing("user")
-        with ground.asking():
-            user = await ground.store.users.get(user_id)
+        with base.asking():
+            user = await base.store.users.get(user_id)
             if user is None:
                 raise missing("user")
             if user.disabled_at is not None:
                 raise ManageError(Kind.CONFLICT, "user_disabled", "This user is disabled.", "Enable them first.")
             code = await self._rows.add_code(CODE, user.id, user.owner)
-        ground.record(actor, "sign_in.invited", owner=user.owner, user=user.id)
+        base.record(actor, "sign_in.invited", owner=user.owner, user=user.id)
         return code
 
     async def first_run(self, owner: str) -> str | None:
@@ -134,8 +134,8 @@ class SignIns:
         Raises:
             ManageError: AWAY.
         """
-        store = self._ground.store
-        with self._ground.asking():
+        store = self._base.store
+        with self._base.asking():
             if await has_enabled_admin(store):
                 return None
             await store.sign_ins.delete_where(kind=FIRST)
@@ -155,10 +155,10 @@ class SignIns:
         Raises:
             ManageError: FORBIDDEN, BUSY, AWAY.
         """
-        audit = self._ground.audit
+        audit = self._base.audit
         text = text.strip()
         self._count(text, peer)
-        with self._ground.asking():
+        with self._base.asking():
             found = await (self._by_key(text) if text.startswith(authtokens.API_KEY_PREFIX) else self._by_code(text))
             if found is None:
                 audit.record("sign_in.refused", peer=peer, request_id=request_id)
@@ -174,9 +174,9 @@ class SignIns:
         Raises:
             ManageError: AWAY. It cannot be read; refuse.
         """
-        with self._ground.asking():
+        with self._base.asking():
             row = await self._rows.of_cookie(cookie)
-            user = None if row is None else await self._ground.store.users.get(row.user_id)
+            user = None if row is None else await self._base.store.users.get(row.user_id)
             if row is None or user is None or user.disabled_at is not None:
                 return None
             await self._rows.touch(row)
@@ -190,20 +190,20 @@ class SignIns:
         """
         if not authtokens.is_well_formed(cookie, ""):
             return
-        with self._ground.asking():
-            gone = await self._ground.store.sign_ins.delete_where(key=authtokens.digest(cookie))
+        with self._base.asking():
+            gone = await self._base.store.sign_ins.delete_where(key=authtokens.digest(cookie))
         for row in gone:
-            self._ground.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
+            self._base.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
 
     # Looking after them
 
     async def page(self, actor: Actor, user_id: str | None = None) -> list[SignInRow]:
         """The live sign-ins of somebody, the newest first: one's own, or anybody's for an administrator."""
-        self._ground.authorize(actor, AREA, Access.READ)
+        self._base.authorize(actor, AREA, Access.READ)
         whose = actor.user_id if user_id is None else user_id
         if whose != actor.user_id and not actor.is_admin:
             return []
-        with self._ground.asking():
+        with self._base.asking():
             return await self._rows.of_user(whose)
 
     async def revoke(self, actor: Actor, sign_in_id: str) -> None:
@@ -212,16 +212,16 @@ class SignIns:
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
-        ground = self._ground
+        base = self._base
         if EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody out.")
-        ground.count_change(actor)
-        with ground.asking():
-            row = await ground.store.sign_ins.get(sign_in_id)
+        base.count_change(actor)
+        with base.asking():
+            row = await base.store.sign_ins.get(sign_in_id)
             if row is None or not (actor.is_admin or row.user_id == actor.user_id):
                 raise missing(WHAT)
-            await ground.store.sign_ins.delete(sign_in_id)
-        ground.record(actor, "sign_in.ended", owner=row.owner, user=row.user_id, reason="revoked")
+            await base.store.sign_ins.delete(sign_in_id)
+        base.record(actor, "sign_in.ended", owner=row.owner, user=row.user_id, reason="revoked")
 
     # The inside
 
@@ -231,14 +231,14 @@ class SignIns:
         waits = self._of_target.wait(authtokens.digest(text[:256]).hex(), now)
         waits = max(waits, self._of_address.wait(address, now) if address else 0)
         if waits:
-            self._ground.audit.record("rate.limited", reason="sign_in", peer=peer)
+            self._base.audit.record("rate.limited", reason="sign_in", peer=peer)
             raise ManageError(
                 Kind.BUSY, "too_often", "There were too many attempts to sign in.", f"Try again in {waits} s."
             )
 
     async def _by_code(self, text: str) -> tuple[UserRow, str, float] | None:
         """Whom a code signs in, as what, and until when. The code is used up."""
-        store, now = self._ground.store, self._ground.clock()
+        store, now = self._base.store, self._base.clock()
         row = await store.sign_ins.find(key=authtokens.digest(text))
         user = await store.users.get("" if row is None else row.user_id)
         if row is None or row.kind not in CODES or row.expires_at <= now:
@@ -258,12 +258,12 @@ class SignIns:
         if found is None or EVERYTHING not in found[0].scopes:
             return None
         row, user = found
-        until = self._ground.clock() + MAX_SECONDS
+        until = self._base.clock() + MAX_SECONDS
         return user, BY_KEY, until if row.expires_at is None else min(until, row.expires_at)
 
     async def _first_admin(self, owner: str) -> UserRow | None:
         """The administrator that the first code makes; None when there is one meanwhile, or another code was faster."""
-        store, now = self._ground.store, self._ground.clock()
+        store, now = self._base.store, self._base.clock()
         if not await store.lease(FIRST_LEASE, now, now + FIRST_SECONDS):
             return None
         try:
@@ -272,13 +272,13 @@ class SignIns:
             await store.give_back(FIRST_LEASE)
 
     async def _make_first(self, owner: str, now: float) -> UserRow | None:
-        store, user_id = self._ground.store, new_id("user", now)
+        store, user_id = self._base.store, new_id("user", now)
         name = FIRST_NAME if await store.users.find(name=FIRST_NAME) is None else user_id
         user = UserRow(id=user_id, owner=owner, created_at=now, updated_at=now, name=name, key=user_id, role=ADMIN)
         if not await store.users.add(user):
             return None
         await store.sign_ins.delete_where(kind=FIRST)
-        self._ground.record(None, "user.created", id=user.id, owner=owner, after={"name": name, "role": ADMIN})
+        self._base.record(None, "user.created", id=user.id, owner=owner, after={"name": name, "role": ADMIN})
         return user
 
 

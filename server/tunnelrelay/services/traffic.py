@@ -113,8 +113,8 @@ class TunnelFigures:
 class Traffic:
     """See the module."""
 
-    def __init__(self, ground: ServiceBase, log: TrafficLog, feed: Feed) -> None:
-        self._ground = ground
+    def __init__(self, base: ServiceBase, log: TrafficLog, feed: Feed) -> None:
+        self._base = base
         self._log = log
         self._feed = feed
 
@@ -134,7 +134,7 @@ class Traffic:
             status: Only those of this class: 2 for 200 to 299.
             verdict: Only those that ended so.
         """
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         rows: list[TrafficRow] = []
         for seen in self._log.recent(actor.only_owner):
             if host not in (None, seen.exchange.host) or status not in (None, seen.exchange.status // 100):
@@ -151,7 +151,7 @@ class Traffic:
         Raises:
             ManageError: MISSING when it is none of the last, or for somebody else's endpoint.
         """
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         for seen in self._log.recent(actor.only_owner):
             if seen.exchange.request_id == request_id:
                 return _row(seen)
@@ -159,34 +159,34 @@ class Traffic:
 
     def people(self, actor: Actor) -> int:
         """How many people and programs with a name are among the last requests that came in."""
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         return len({seen.exchange.user for seen in self._log.recent(actor.only_owner) if seen.session is not None})
 
     def series(self, actor: Actor, host: str | None = None) -> TrafficFigures:
         """The figures of a host, or of everything the actor may see."""
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         owner = actor.only_owner
         if host is not None:
             found = self._log.hosts.find(host, owner)
         else:
             found = self._log.all if owner is None else self._log.owners.find(owner, owner)
-        series, now = found or Series(), self._ground.clock()
+        series, now = found or Series(), self._base.clock()
         return TrafficFigures(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
         """The last minute of every host that was asked for anything in the last ten."""
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
-        now, hosts, owner = self._ground.clock(), self._log.hosts, actor.only_owner
+        now, hosts, owner = self._base.clock(), self._log.hosts, actor.only_owner
         found = ((name, hosts.find(name, owner)) for name in hosts.names(owner))
         return {name: series.total(now, SHARE_SECONDS) for name, series in found if series is not None}
 
     def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
         """The last minute of these tunnels, and which part of it each served."""
-        self._ground.authorize(actor, "traffic", Access.READ)
+        self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
-        now = self._ground.clock()
+        now = self._base.clock()
         minutes = {
             id: (self._log.tunnels.find(id, actor.only_owner) or Series()).total(now, SHARE_SECONDS) for id in ids
         }

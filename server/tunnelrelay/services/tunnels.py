@@ -113,57 +113,57 @@ class EndpointView:
 class Tunnels:
     """See the module."""
 
-    ground: ServiceBase
+    base: ServiceBase
     registry: Registry
     table: EdgeTable
     acceptor: Acceptor
 
     def tunnels(self, actor: Actor) -> list[TunnelView]:
         """The actor's tunnels, the newest first."""
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         return self._views(_own(actor, self.registry.tunnels()))
 
     def tunnel(self, actor: Actor, tunnel_id: str) -> TunnelView:
         """One tunnel. Raises `ManageError` MISSING."""
-        self.ground.authorize(actor, AREA, Access.READ)
-        return self._views([self.ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")])[0]
+        self.base.authorize(actor, AREA, Access.READ)
+        return self._views([self.base.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")])[0]
 
     def serving(self, actor: Actor, edge_id: str) -> list[TunnelView]:
         """The tunnels that serve an edge now, the newest first. Raises `ManageError` MISSING."""
-        self.ground.authorize(actor, AREA, Access.READ)
-        edge = self.ground.visible(actor, self.table.get(edge_id), "edge")
+        self.base.authorize(actor, AREA, Access.READ)
+        edge = self.base.visible(actor, self.table.get(edge_id), "edge")
         endpoint = self.registry.find(edge.host) if edge.host is not None else None
         return self._views(endpoint.tunnels if endpoint is not None else ())
 
     def sessions(self, actor: Actor) -> list[SessionView]:
         """The sessions of the actor's agents, the newest first."""
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         found = sorted(_own(actor, self.acceptor.sessions), key=lambda each: each.id, reverse=True)
         return [_session(each) for each in found]
 
     def session(self, actor: Actor, session_id: str) -> SessionView:
         """One session. Raises `ManageError` MISSING."""
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         return _session(self._known_session(actor, session_id))
 
     def endpoints(self, actor: Actor) -> list[EndpointView]:
         """The actor's endpoints, by host."""
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         return [self._endpoint(each) for each in sorted(_own(actor, self.registry), key=lambda each: each.host)]
 
     def endpoint(self, actor: Actor, endpoint_id: str) -> EndpointView:
         """One endpoint. Raises `ManageError` MISSING."""
-        self.ground.authorize(actor, AREA, Access.READ)
+        self.base.authorize(actor, AREA, Access.READ)
         found = next((each for each in self.registry if each.id == endpoint_id), None)
-        return self._endpoint(self.ground.visible(actor, found, "endpoint"))
+        return self._endpoint(self.base.visible(actor, found, "endpoint"))
 
     def drain(self, actor: Actor, tunnel_id: str) -> None:
         """Gives a tunnel no more requests; those it has go on. Raises `ManageError` MISSING."""
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
-        tunnel = ground.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")
+        base = self.base
+        base.authorize(actor, AREA, Access.WRITE)
+        tunnel = base.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")
         self.registry.drain(tunnel_id)
-        ground.record(actor, "tunnel.drained", id=tunnel_id, owner=tunnel.owner, host=(*tunnel.hosts, "")[0])
+        base.record(actor, "tunnel.drained", id=tunnel_id, owner=tunnel.owner, host=(*tunnel.hosts, "")[0])
 
     def stop_session(self, actor: Actor, session_id: str, *, is_restart: bool = False) -> None:
         """Ends an agent's link.
@@ -174,18 +174,18 @@ class Tunnels:
         Raises:
             ManageError: FORBIDDEN, MISSING.
         """
-        ground = self.ground
-        ground.authorize(actor, AREA, Access.WRITE)
+        base = self.base
+        base.authorize(actor, AREA, Access.WRITE)
         session = self._known_session(actor, session_id)
         session.stop(is_restart=is_restart)
         reason = "restart" if is_restart else "stop"
-        ground.record(actor, "tunnel.stopped", id=session_id, owner=session.owner, how=reason)
+        base.record(actor, "tunnel.stopped", id=session_id, owner=session.owner, how=reason)
 
     # The inside
 
     def _known_session(self, actor: Actor, session_id: str) -> AgentSession:
         found = next((each for each in self.acceptor.sessions if each.id == session_id), None)
-        return self.ground.visible(actor, found, "tunnel session")
+        return self.base.visible(actor, found, "tunnel session")
 
     def _views(self, tunnels: Iterable[Tunnel]) -> list[TunnelView]:
         """These tunnels with the agents they come from, the newest first."""
@@ -210,7 +210,7 @@ class Tunnels:
             weight=tunnel.weight,
             metadata=tunnel.metadata,
             started_at=tunnel.started_at,
-            urls=tuple(self.ground.address.url(host) for host in tunnel.hosts),
+            urls=tuple(self.base.address.url(host) for host in tunnel.hosts),
             edge_ids=tuple(endpoint.edge for endpoint in endpoints if endpoint.edge),
             endpoint_ids=tuple(endpoint.id for endpoint in endpoints),
             open=tunnel.open,
@@ -227,7 +227,7 @@ class Tunnels:
             id=endpoint.id,
             owner=endpoint.owner,
             host=endpoint.host,
-            url=self.ground.address.url(endpoint.host),
+            url=self.base.address.url(endpoint.host),
             kind="edge" if endpoint.edge else "agent",
             edge_id=endpoint.edge,
             tunnel_ids=tuple(tunnel.id for tunnel in endpoint.tunnels),
