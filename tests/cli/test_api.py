@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.cli.fake_api import FakeApi, fake_api, problem
-from tunnelctl.cli.api import shown
+from tunnelctl.cli.api import format_json
 from tunnelctl.cli.main import run
 
 KEY = "ta_sesamesesamesesame"
@@ -187,8 +187,8 @@ def test_a_list_that_leads_in_a_circle_is_left(relay, capsys):
 
 
 def test_row158_what_an_answer_holds_does_not_reach_the_terminal_as_a_command():
-    assert shown({"a": "\x1b]0;x\x07\u202e\x9bq"}) == '{\n  "a": "\\u001b]0;x\\u0007\\u202e\\u009bq"\n}'
-    assert shown({"a": "\U000e0001é"}) == '{\n  "a": "\\udb40\\udc01é"\n}'
+    assert format_json({"a": "\x1b]0;x\x07\u202e\x9bq"}) == '{\n  "a": "\\u001b]0;x\\u0007\\u202e\\u009bq"\n}'
+    assert format_json({"a": "\U000e0001é"}) == '{\n  "a": "\\udb40\\udc01é"\n}'
 
 
 # Which API, and with which key

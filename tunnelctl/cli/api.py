@@ -173,10 +173,10 @@ def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> Non
     finally:
         opened.close()
     if answer is not None:
-        click.echo(table(answer) if given.get("output") == "table" else shown(answer))
+        click.echo(table(answer) if given.get("output") == "table" else format_json(answer))
 
 
-def shown(answer: Any) -> str:
+def format_json(answer: Any) -> str:
     """An answer as JSON. Characters that a terminal would obey are escaped."""
     text = json.dumps(answer, indent=2, ensure_ascii=False)
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
