@@ -1,4 +1,4 @@
-"""The door for agents: `GET /_tunnel/connect`, a token, then the connection becomes a link."""
+"""Accepts agents: `GET /_tunnel/connect` with a token; the connection then becomes a link."""
 
 import asyncio
 from collections.abc import Callable
@@ -90,7 +90,7 @@ BOUNDS = (
 
 
 class Visited(Protocol):
-    """What the acceptor needs of a visit."""
+    """What the acceptor needs of a visitor's connection."""
 
     peer: Peer
 
@@ -177,7 +177,7 @@ class Acceptor:
         return len(found)
 
     async def reread(self) -> None:
-        """Go by what the store says now of the tokens that have links here.
+        """Read the tokens of open links again, and end links whose tokens were revoked or changed.
 
         With another ACL the agent has to come back: what it serves was taken under the old one.
 
@@ -235,7 +235,7 @@ class Acceptor:
         transport.resume_reading()
 
     def _turn_away(self, visit: Visited, limit: str, owner: str, detail: str) -> None:
-        """Refuse for want of a place, and say when to try again, so that all who wait make few tries a second."""
+        """Refuse because all places are taken. `Retry-After` spreads the tries of waiting agents."""
         self._metrics.limited(limit)
         wait = self._turned_away.next(f"{limit} {owner}", asyncio.get_running_loop().time())
         visit.fail("relay_busy", detail=detail, closes=True, retry_after=wait)

@@ -1,4 +1,4 @@
-"""News for an agent of which edges its tunnels serve, gathered for a moment before they are told.
+"""Tells an agent which edges its tunnels serve, with changes gathered for a moment.
 
 A user who changes edges without end must not fill the memory with what an agent that does not read is to be told.
 """
@@ -13,7 +13,7 @@ NEWS_SECONDS = 0.5
 
 
 class News:
-    """See the module.
+    """The updates of one agent's link that have not been sent yet.
 
     Args:
         tell: Tells the agent what a tunnel serves now.
@@ -24,13 +24,13 @@ class News:
         self._timers: dict[Tunnel, asyncio.TimerHandle] = {}
 
     def soon(self, tunnel: Tunnel) -> None:
-        """A tunnel serves other addresses than before."""
+        """Send a tunnel's new addresses soon."""
         if tunnel not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[tunnel] = loop.call_later(NEWS_SECONDS, self._now, tunnel)
 
     def forget(self, tunnel: Tunnel) -> None:
-        """A tunnel is gone."""
+        """Drop updates of a tunnel that is gone."""
         timer = self._timers.pop(tunnel, None)
         if timer is not None:
             timer.cancel()

@@ -1,4 +1,4 @@
-"""Agents' tokens: how one is made, what is kept of it, and how one that is shown is checked.
+"""Agents' tokens: making, storing as a digest, and looking up.
 
 API keys and one-time codes are made of the same digits, with prefixes of their own.
 """
@@ -58,7 +58,7 @@ def new_secret(prefix: str) -> str:
 
 
 def digest(text: str) -> bytes:
-    """What the store keeps.
+    """The digest of a token, which the store keeps in its place.
 
     Look-up by digest leaks nothing through its timing: whoever measures learns about SHA-256 of what they sent, and
     cannot steer that towards the digest of a token they do not have.
@@ -67,7 +67,7 @@ def digest(text: str) -> bytes:
 
 
 def is_well_formed(text: str, prefix: str = PREFIX) -> bool:
-    """True for what could be a token: garbage never costs a look into the store."""
+    """Whether a text has the form of a token. Others are refused without a look-up in the store."""
     return (
         len(text) == len(prefix) + DIGITS
         and text.startswith(prefix)

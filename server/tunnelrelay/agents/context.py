@@ -18,7 +18,7 @@ from tunnelrelay.registry.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentContext:
-    """See the module.
+    """The parts of the relay that every agent session uses.
 
     Attributes:
         edges: Whom tunnels with labels join.

@@ -1,4 +1,4 @@
-"""Asks tunnels on the data path whether their local service takes connections, where others can take over.
+"""Probes tunnels over the data path: whether their local service takes connections, where others can take over.
 
 A probe is a stream like a visitor's request, with a field that no visitor can send (`x-tunnel-` is stripped): the agent
 tries to connect to its service and answers 200 or 503. A tunnel that is alone is not asked while all is well: nobody
@@ -41,7 +41,7 @@ BOUNDS = (
 
 
 class HealthProbes:
-    """See the module. The owner runs `run` as a task.
+    """Probes tunnels in rounds. The owner runs `run` as a task.
 
     Args:
         now: Seconds, monotonic.
@@ -58,13 +58,13 @@ class HealthProbes:
         self._open: dict[Tunnel, _Probe] = {}
 
     async def run(self) -> None:
-        """Asks around, until cancelled."""
+        """Probe until cancelled."""
         while True:
             await asyncio.sleep(PROBE_EVERY * (0.75 + self._chance() / 2))
             self.look()
 
     def look(self) -> None:
-        """One round: those that did not answer in time are unhealthy, and the next are asked."""
+        """Do one round: mark tunnels that did not answer in time unhealthy, then probe the next."""
         now = self._now()
         for probe in [probe for probe in self._open.values() if probe.due <= now]:
             probe.give_up()
@@ -76,7 +76,7 @@ class HealthProbes:
                 self._open[tunnel] = _Probe(self._registry, tunnel, now + ANSWER_SECONDS, self._open)
 
     def _wanted(self) -> Iterator[Tunnel]:
-        """Tunnels that others could stand in for, and those that are believed to be away."""
+        """The tunnels to probe: those that others could stand in for, and those that are unhealthy."""
         for endpoint in self._registry:
             if len(endpoint.tunnels) > 1:
                 yield from endpoint.tunnels
@@ -84,7 +84,7 @@ class HealthProbes:
 
 
 class _Probe:
-    """One question, and its stream's owner."""
+    """One probe; it owns its stream."""
 
     __slots__ = ("_open", "_registry", "_stream", "_taken", "_tunnel", "due")
 
@@ -98,13 +98,13 @@ class _Probe:
         self._stream: Stream = tunnel.link.open(payload, owner=self, fin=True)
 
     def give_up(self) -> None:
-        """No answer came in time."""
+        """Mark the tunnel unhealthy, as no answer came in time."""
         self._over()
         self._registry.mark_unhealthy(self._tunnel, "no_answer")
         self._tunnel.link.reset(self._stream, Code.CANCELLED)
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """The answer. An agent that does not know this field says 200, as it always did."""
+        """Take the answer. An agent that does not know this field answers 200, as before."""
         self._over()
         match payload[0] << 8 | payload[1]:
             case 200:
@@ -113,24 +113,24 @@ class _Probe:
                 self._registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """Who it is, which nobody asked."""
+        """Ignore the body, which a probe does not need."""
         self._tunnel.link.consumed(self._stream, len(data))
         self._taken += len(data)
         if self._taken > MAX_ANSWER and not fin:
             self._tunnel.link.reset(self._stream, Code.LIMIT)
 
     def on_end(self, trailers: bytes) -> None:
-        """It has said everything."""
+        """The agent ended its half of the stream."""
         self._over()
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """No answer comes, and why is told."""
+        """The agent reset the stream: no answer comes."""
         self._over()
         if code is Code.UPSTREAM_UNREACHABLE:
             self._registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
 
     def on_writable(self) -> None:
-        """A question has no body."""
+        """A probe sends no body, so it never waits for room."""
 
     def _over(self) -> None:
         if self._open.get(self._tunnel) is self:

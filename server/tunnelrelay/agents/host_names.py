@@ -1,4 +1,4 @@
-"""Which host an agent gets for what it asks."""
+"""Chooses the host that an agent gets for the name it asks for."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ OTHER_NAME = "choose another name with --subdomain"
 
 @dataclass(frozen=True, slots=True)
 class NameRefused:
-    """The wish cannot be granted. `message` and `hint` are for people."""
+    """The agent cannot have the name. `message` and `hint` are for people."""
 
     message: str
     hint: str = ""

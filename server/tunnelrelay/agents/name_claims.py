@@ -1,4 +1,4 @@
-"""The store's word on names: who may have one, who still holds it, and that nothing of a former owner is left.
+"""Claims names in the store: who may have one, who still holds it, and the clean-up after a former owner.
 
 Only a name that is new to this relay waits for the store. Names that are served here go on whatever becomes of it; once
 it is back, it is asked whether they are still ours. Next: `registry/registry.py`, which knows who serves what.
@@ -50,7 +50,7 @@ Named = TypeVar("Named", NameRow, NameRow | None)
 
 
 class NameClaims:
-    """See the module. The owner runs `run` as a task.
+    """Claims names for this relay. The owner runs `run` as a task.
 
     Args:
         cool_seconds: How long a name that was given up is kept from other owners.
@@ -85,7 +85,7 @@ class NameClaims:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(self, host: str, owner: str) -> NameRow:
-        """Asks for a name. Returns who has it then.
+        """Claim a name. Returns who has it then.
 
         When it has changed hands, every session of the former owner's visitors has ended before this returns.
 
@@ -131,12 +131,12 @@ class NameClaims:
         return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + self._cool(row.host)
 
     def lost(self, host: str) -> None:
-        """The last link that served a name is gone: its owner has `LOST_SECONDS` from now, and the cool-down."""
+        """Note that a name's last link is gone. Its owner may come back within `LOST_SECONDS` and the cool-down."""
         self._lost[host] = None
         self._changed.set()
 
     def given_up(self, host: str, owner: str) -> None:
-        """A name is not wanted any more."""
+        """Note that an agent gave up a name: its cool-down begins."""
         self._given_up.pop(host, None)
         if len(self._given_up) < MAX_WAITING:
             self._given_up[host] = owner, self._clock()
@@ -203,7 +203,7 @@ class NameClaims:
             log.debug("expired random host names deleted", count=count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
-        """While the store was away, or by another relay, a name may have been given to another owner."""
+        """Look whether names served here were given to other owners, by another relay or while the store was away."""
         endpoint = self._registry.find(host)
         if endpoint is None or not endpoint.tunnels or endpoint.edge:
             return
@@ -224,7 +224,7 @@ class NameClaims:
         return await self._claimed(host, owner, claimed)
 
     async def _claimed(self, host: str, owner: str, claimed: Callable[[], Awaitable[Named]]) -> Named:
-        """What the store says to a claim, with the end of whatever was a former owner's."""
+        """Claim a name in the store, and end what a former owner left there."""
         async with self._turn(host):
             await self._write_given_up(host)
             before = await self._store.name(host)
@@ -236,7 +236,7 @@ class NameClaims:
             return row
 
     async def _end_former(self, row: NameRow) -> None:
-        """What was made for the former owner's visitors ends. Should it fail, the next try to claim does it."""
+        """End the sessions of a former owner's visitors. When that fails, the next claim tries again."""
         ended = await self._end_sessions(Whose(host=row.host))
         former = self._former.pop(row.host)
         self._audit.record(

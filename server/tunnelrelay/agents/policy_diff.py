@@ -1,4 +1,4 @@
-"""What an owner changed about an endpoint between two claims of its name, as audit events tell it: by digests."""
+"""The audit events for what an owner changed about an endpoint between two claims of its name, by digests."""
 
 import hmac
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ BOUNDS = (
 
 
 class OwnerQuotas:
-    """See the module.
+    """Counts what each owner holds of this relay.
 
     Args:
         monotonic: Seconds.
@@ -98,7 +98,7 @@ class OwnerQuotas:
         self._news = Buckets(BURST_NEWS, NEWS_PER_SECOND)
 
     def open_link(self, owner: str, everybodys: int) -> bool:
-        """One more link; False when it is one too many, and is not counted.
+        """Count one more link. False when the owner has too many; then it is not counted.
 
         Args:
             everybodys: Links that are open.
@@ -110,11 +110,11 @@ class OwnerQuotas:
         return True
 
     def close_link(self, owner: str) -> None:
-        """One link less."""
+        """Count one link less."""
         give_back(self._links, owner)
 
     def ask(self, owner: str) -> int:
-        """Takes one question to the store. Returns 0, or in how many seconds to ask again when there was none left."""
+        """Take one claim in the store from the owner's budget. Returns 0, or the seconds to wait when none is left."""
         return self._asks.wait(owner, self._monotonic())
 
     def read_settings(self, owner: str, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Where a provider sends visitors of an endpoint back to, told to the agent so that its owner can register it."""
+"""The redirect URI of an endpoint's login, shown by the agent so that its owner can register it."""
 
 from tunnelctl.wire.messages import Bind
 from tunnelctl.wire.problem import Problem
@@ -7,7 +7,7 @@ from tunnelrelay.policy.rules import Connection
 
 
 def redirect_uri(connection: Connection | None, host: str, address: PublicAddress) -> str | None:
-    """Exactly what a login will send; None without one."""
+    """The redirect URI exactly as a login sends it; None without a login."""
     return None if connection is None else address.redirect_uri(connection.callback, connection.id, host)
 
 

@@ -114,7 +114,7 @@ BOUNDS = (
 
 
 class AgentSession:
-    """The user of one link on the relay's side.
+    """Handles one agent's link: binds tunnels, and removes them when the link closes.
 
     Attributes:
         id: In the relay's API.
@@ -149,12 +149,12 @@ class AgentSession:
         return self.link.peer
 
     def begin(self, link: Link) -> None:
-        """The handshake is over."""
+        """Start after the handshake."""
         self.link = link
         self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
     def revoke(self) -> None:
-        """The token is no longer good."""
+        """End the link, as its token was revoked or has expired."""
         self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
 
     def stop(self, *, is_restart: bool) -> None:
@@ -168,7 +168,7 @@ class AgentSession:
     # LinkUser
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
-        """Agents do not open streams: the session refuses it before it comes here."""
+        """Never called: the wire session refuses streams that agents open."""
 
     def on_message(self, message: Message) -> None:
         """A control message from the agent."""
@@ -190,16 +190,16 @@ class AgentSession:
                 assert_never(message)
 
     def on_pong(self, rtt: float) -> None:
-        """Nobody here asks."""
+        """The relay does not use round-trip times."""
 
     def on_go_away(self, code: Code, reason: str) -> None:
-        """The agent drains: its streams go on, new requests go elsewhere."""
+        """The agent is draining: give its tunnels no new requests; open streams go on."""
         log.info("agent draining", owner=self.owner, peer=self.link.peer, reason=reason)
         for tunnel in self.tunnels.values():
             self._context.registry.drain(tunnel.id)
 
     def on_closed(self, code: Code, reason: str) -> None:
-        """The link is gone: what it served is kept for a moment."""
+        """The link is closed: remove its tunnels; their names are kept for a while."""
         if self._timer is not None:
             self._timer.cancel()
         log.info("link closed", owner=self.owner, peer=self.link.peer, code=code.name.lower(), reason=reason)
@@ -254,7 +254,7 @@ class AgentSession:
             self._bind_at(bind, host)
 
     def _bind_at(self, bind: Bind, host: str) -> None:
-        """A name that is known here is claimed here: a store that is away must not stop who comes back to it."""
+        """Bind a name. One known here needs no store, so that agents can come back while it is away."""
         context = self._context
         policy = self._policy_or_refuse(bind)
         if policy is None:
@@ -318,7 +318,7 @@ class AgentSession:
         self._context.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
     async def _ask(self, bind: Bind, host: str, policy: Policy | None) -> None:
-        """A name that is new here: the store decides between owners, also between those of two relays."""
+        """Claim a name that is new here in the store, which decides between owners and relays."""
         row, names = None, self._context.names
         try:
             row = await names.claim(host, self.owner)
@@ -401,7 +401,7 @@ class AgentSession:
             self._tell(tunnel)
 
     def _tell(self, tunnel: Tunnel) -> None:
-        """The agent hears which addresses a tunnel serves."""
+        """Tell the agent which addresses a tunnel serves."""
         if self.link.is_open:
             self.link.send(bound_of(tunnel, self._context.address, self._context.registry))
 

@@ -1,4 +1,4 @@
-"""What a token may bind: rules that narrow what its owner may, such as `bind:pr-*`. Pure.
+"""A token's rules on what it may bind, such as `bind:pr-*`. They narrow what its owner may bind. Pure.
 
     *                        everything
     bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
@@ -69,7 +69,7 @@ def _carries(target: str, name: str, value: str) -> bool:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether the whole text is as the pattern says, `*` standing for anything.
+    """Whether the whole text matches the pattern, in which `*` matches anything.
 
     By hand: owners write the patterns and choose the texts, and a regular expression of many stars takes for ever.
     """

@@ -23,18 +23,18 @@ class AgentLinks(Protocol):
         """Ends every link that came with a token."""
 
     async def reread(self) -> None:
-        """Goes by what the store says now of the tokens that have links. Raises StoreError."""
+        """Reads the tokens of open links again and applies what changed. Raises StoreError."""
 
     def expire(self) -> None:
         """Ends every link that came with a token whose time is over."""
 
 
 class TokenFeed(TokenStore, RevisionStore, Protocol):
-    """Tokens, and whether any has changed."""
+    """The part of the store that holds tokens and counts their changes."""
 
 
 class TokenRevocation:
-    """See the module. The owner runs `run` as a task.
+    """Polls the store for changed tokens. The owner runs `run` as a task.
 
     Args:
         clock: Unix time.
@@ -51,7 +51,7 @@ class TokenRevocation:
         self._is_deaf = False
 
     async def run(self) -> None:
-        """Looks every other second, until cancelled."""
+        """Poll every other second until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             await self.look()

@@ -1,4 +1,4 @@
-"""What an agent's offer comes to: whether it can be had at all, and the tunnel that is made of it."""
+"""Checks an agent's offer of a tunnel, and makes the registry's tunnel from it."""
 
 import hmac
 from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ def make_tunnel(
 
 
 def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Bound:
-    """What an agent is told of the addresses its tunnel serves now."""
+    """The message that tells an agent which addresses its tunnel serves."""
     host = tunnel.hosts[0] if tunnel.hosts else ""
     return Bound(
         tunnel=tunnel.number,
@@ -133,5 +133,5 @@ def mark_of(key: bytes, agent: str, number: int) -> bytes:
 
 
 def _allowed(token: Token) -> str:
-    """What the token's owner may do about it."""
+    """The hint for a bind that the token does not allow."""
     return f"it may: {', '.join(token.acl)[:300]}; use another authtoken, or ask the person who made this one"

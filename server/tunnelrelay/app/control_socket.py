@@ -1,4 +1,4 @@
-"""How a command tells running relays what it changed: sockets in the data directory, for its owner only.
+"""The socket over which commands tell running relays what they changed. It is in the data directory, mode 0600.
 
 One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. The store is written first, and
 relays look there every other second, so that nothing depends on their being told: it is only sooner. Relays that share
@@ -54,7 +54,7 @@ class ControlError(Exception):
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What was changed in the store.
+    """A command's message: what it changed in the store.
 
     Attributes:
         revoked: Id of a token: links that came with it must end.
@@ -70,7 +70,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The relay has done it.
+    """The relay's reply to an `Order`.
 
     Attributes:
         links: How many it closed.
@@ -205,7 +205,7 @@ def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:
 
 
 def _is_answered(path: Path) -> bool:
-    """True when a process listens there."""
+    """Whether a process listens at the socket."""
     try:
         with _connected(path, TIMEOUT_SECONDS) as connection:
             return connection is not None

@@ -123,7 +123,7 @@ async def _facts(relay: Relay, config: RelayConfig) -> StartFacts:
 
 
 async def _admin_link(relay: Relay, config: RelayConfig) -> str:
-    """What makes the first administrator, while there is none."""
+    """The link that makes the first administrator; "" when there is one, or when the store cannot tell."""
     try:
         code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
     except ManageError as error:
@@ -133,7 +133,7 @@ async def _admin_link(relay: Relay, config: RelayConfig) -> str:
 
 
 def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
-    """The same in records of the log, but for the administrator's link."""
+    """Log what the start screen shows. The administrator's link is not logged."""
     address = facts.address
     for what, hint in facts.warnings:
         log.warning("start warning", warning=what, **({"hint": hint} if hint else {}))

@@ -80,12 +80,12 @@ class Relay:
 
     @property
     def ingress(self) -> Ingress:
-        """Its public side."""
+        """The public side."""
         return self.parts.ingress
 
     @property
     def registry(self) -> Registry:
-        """Who serves what."""
+        """The registry of names and tunnels."""
         return self.parts.registry
 
     async def __aenter__(self) -> Self:
@@ -157,7 +157,7 @@ class Relay:
         await self._start_admin()
 
     def _bind(self, flag: str, address: ListenAddress | None) -> socket.socket | None:
-        """A socket that is closed again should the relay not get as far as listening."""
+        """A bound socket. `stop` closes it, also when the relay does not get as far as listening."""
         if address is None:
             return None
         try:
@@ -215,7 +215,7 @@ class Relay:
     # Stopping
 
     async def _drain(self) -> None:
-        """Agents are told first, so that they open links elsewhere while their exchanges here finish."""
+        """Tell agents to reconnect elsewhere, then wait for running exchanges, at most `drain_seconds`."""
         acceptor, ingress = self.parts.acceptor, self.parts.ingress
         acceptor.go_away("the relay stops")
         ingress.drain()

@@ -1,4 +1,4 @@
-"""Why a relay cannot start, in words for its operator, with what to do about it."""
+"""Turns errors at the start into messages for the operator, with a hint what to do."""
 
 import contextlib
 import errno
@@ -69,7 +69,7 @@ def of_data_dir(path: Path, error: OSError) -> StartError:
 
 
 def in_words(error: OSError) -> str:
-    """The system's words, without its numbers and without the address or file again."""
+    """The system's error message, without its number and without the address or file."""
     words = os.strerror(error.errno) if error.errno and not isinstance(error, socket.gaierror) else error.strerror
     return (words or str(error) or type(error).__name__).lower()
 
@@ -96,5 +96,5 @@ def _listening(port: int, proc: Path) -> Iterator[str]:
 
 
 def _other(address: ListenAddress) -> ListenAddress:
-    """An address that differs in its port."""
+    """The same address with another port, for the hint."""
     return address._replace(port=address.port + 10 if PRIVILEGED <= address.port < 65525 else 8443)

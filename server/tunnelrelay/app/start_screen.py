@@ -1,4 +1,4 @@
-"""What a relay that was started on a terminal says: where it is, who may connect, and what to type next. Pure.
+"""The text that a relay shows on a terminal: its address, who may connect, and what to type next. Pure.
 
 In a pipe, under systemd and in JSON the log says the same, in records.
 """
@@ -19,7 +19,7 @@ DEFAULT_LOCAL = "http://127.0.0.1:8080"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFacts:
-    """What is known once a relay serves.
+    """The facts that the screen shows.
 
     Attributes:
         http, https, admin: Where it truly listens, None for what is off.
@@ -82,7 +82,7 @@ def _who(facts: StartFacts) -> str:
 
 
 def _next(facts: StartFacts) -> list[tuple[str, str]]:
-    """What to do, and what to type or open for it."""
+    """The next steps, each with the command to type or the link to open."""
     steps = []
     if facts.admin_link:
         steps.append(("Make the first administrator: this link does, once and within an hour", facts.admin_link))

@@ -1,4 +1,4 @@
-"""What a service manager is told, and what its journal adds by itself. See sd_notify(3) and systemd.exec(5)."""
+"""Tells systemd that the relay is ready, and whether logs go to its journal. See sd_notify(3) and systemd.exec(5)."""
 
 import contextlib
 import os

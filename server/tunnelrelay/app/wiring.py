@@ -413,7 +413,7 @@ class Parts:
     # Commands and metrics
 
     def _about(self) -> Done:
-        """What commands on this machine are told of the relay."""
+        """The facts about the relay that commands on this machine may ask for."""
         address = self._inputs.address
         owner = owner_of_admins(needs_tokens=self._inputs.config.needs_tokens)
         return Done(dashboard=address.url(address.dashboard_host), owner=owner)

@@ -86,7 +86,7 @@ class DashboardSettings:
 def dashboard_problems(
     settings: DashboardSettings, where: Mapping[str, str], *, is_local: bool
 ) -> list[SettingProblem]:
-    """What cannot be meant, taken together.
+    """The problems between settings of the dashboard.
 
     Args:
         where: Where each setting was given.

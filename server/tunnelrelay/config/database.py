@@ -41,11 +41,11 @@ class DatabaseUrl:
         return self._url
 
     def __eq__(self, other: object) -> bool:
-        """Whether two are the same text."""
+        """Whether both are the same text."""
         return isinstance(other, DatabaseUrl) and self._url == other._url
 
     def __hash__(self) -> int:
-        """Alike for those that are alike."""
+        """The hash of the text."""
         return hash(self._url)
 
     def __str__(self) -> str:

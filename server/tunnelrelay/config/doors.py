@@ -1,4 +1,4 @@
-"""What each listener does, by the settings `http`, `https` and `public_url`. THE table: nothing else decides it.
+"""The table of what each listener does, by the settings `http`, `https` and `public_url`.
 
 `plan_doors` looks a relay up in `TABLE` and adds what its addresses, its domain and its proxies make of the row.
 `config.py` reports the problems and warnings, `app/wiring.py` gives the rest to the ingress. The table in
@@ -26,7 +26,7 @@ class Does(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the table is looked up with.
+    """The facts that choose a row of the table.
 
     Attributes:
         is_http_given: Somebody set `http`; the default shows no wish.
@@ -42,7 +42,7 @@ class Facts:
 
     @property
     def row(self) -> "Row":
-        """Which row of the table it is."""
+        """The key of the table's row."""
         return self.http is not None, self.https is not None, self.public_url.scheme if self.public_url else ""
 
 
@@ -91,7 +91,7 @@ def _is_public(facts: Facts) -> bool:
 
 
 def _is_open(facts: Facts) -> bool:
-    """Plain http of a public domain, and nobody asked for a loopback address to try it on."""
+    """Whether it serves a public domain over plain http on an address that is not loopback."""
     is_tried_here = facts.is_http_given and facts.http is not None and facts.http.is_loopback
     return _is_public(facts) and not (is_tried_here and facts.public_url is None)
 

@@ -22,7 +22,7 @@ _SERVICE_LINK = re.compile(r"TUNNELRELAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
 
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
-    """One mistake.
+    """One mistake in the settings.
 
     Attributes:
         origin: The flag, variable, or file and key it was made at.

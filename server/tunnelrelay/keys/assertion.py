@@ -57,12 +57,12 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def public(self) -> dict[str, str]:
-        """What apps check with."""
+        """The public key, with which apps check assertions."""
         shown = {name: getattr(self, name) for name in _PARTS if name != "d"}
         return {**shown, "use": "sig", "alg": ALGORITHM, "kid": self.kid}
 
     def __repr__(self) -> str:
-        """Never the secret."""
+        """Leave out the secret."""
         return f"SigningKey(kid={self.kid!r})"
 
 
@@ -123,7 +123,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
         return newest <= now and newest + every - AHEAD_SECONDS <= now
 
     def with_new_key(self, now: float) -> "SigningKeys":
-        """With one more key, published at once and signing from `AHEAD_SECONDS` on.
+        """The keys and a new one, which is published at once and signs after `AHEAD_SECONDS`.
 
         Raises:
             KeyRefused: There are too many.
@@ -133,7 +133,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
         return SigningKeys((*self.keys, SigningKey.of(ECKey.generate_key("P-256"), now + AHEAD_SECONDS)))
 
     def without(self, kid: str) -> "SigningKeys":
-        """Without a key: what it signed is worth nothing once apps have read the keys again.
+        """The keys without one. Apps refuse what it signed once they have read the keys again.
 
         Raises:
             KeyRefused: It is the newest, or there is none of this name.
@@ -146,7 +146,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
         return SigningKeys(kept)
 
     def without_aged(self, now: float) -> "SigningKeys":
-        """Without the keys that have ceased to sign long ago."""
+        """The keys without those that stopped signing long ago."""
         pairs = zip(self.keys, self.keys[1:], strict=False)
         kept = [item for item, successor in pairs if successor.signs_from + KEEP_SECONDS > now]
         return SigningKeys((*kept, self.keys[-1]))

@@ -31,10 +31,10 @@ class SecretFileError(Exception):
 
 
 class Keys(Protocol):
-    """What a file of keys holds, as a value."""
+    """The content of a file of keys."""
 
     def dump(self) -> bytes:
-        """The same as it lies in the file."""
+        """The content of the file."""
 
 
 _Keys = TypeVar("_Keys", bound=Keys)
@@ -211,7 +211,7 @@ def _has_locked(descriptor: int) -> bool:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """What changes whenever a file is replaced; None when there is none."""
+    """A stamp that changes whenever the file is replaced; None when there is no file."""
     try:
         found = path.stat()
     except OSError:

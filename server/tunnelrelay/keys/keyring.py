@@ -55,7 +55,7 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret: bytes
 
     def __repr__(self) -> str:
-        """Never the secret."""
+        """Leave out the secret."""
         return f"Master(kid={self.kid!r})"
 
 
@@ -67,7 +67,7 @@ class _RingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     masters: tuple[Master, ...]
 
     def __repr__(self) -> str:
-        """Never the root."""
+        """Leave out the root."""
         return f"_RingFile(masters={self.masters!r})"
 
 
@@ -162,7 +162,7 @@ class KeyRing:
             return None
 
     def digest(self, purpose: str, data: bytes) -> bytes:
-        """HMAC-SHA256 of `data` under a key for this purpose alone. The same for ever: rotation does not touch it."""
+        """HMAC-SHA256 of `data` under a key for this purpose alone. Rotation does not change it."""
         return hmac.digest(self.digest_key(purpose), data, "sha256")
 
     def digest_key(self, purpose: str) -> bytes:
@@ -193,7 +193,7 @@ class KeyRing:
         return self._with((*self.masters, _new_master(now + SETTLE_SECONDS)))
 
     def without(self, kid: str) -> "KeyRing":
-        """The ring without a master: what it sealed opens no more.
+        """The ring without a master. What that master sealed can no longer be opened.
 
         Raises:
             KeyRefused: It is the newest, or there is none of this name.

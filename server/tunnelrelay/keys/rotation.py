@@ -1,4 +1,4 @@
-"""Keeps the relay's keys fresh: makes the next ones in time, drops the oldest, notices what others changed.
+"""Rotates the relay's keys: makes the next in time, drops the oldest, and takes over what other processes changed.
 
     keys.json        ----+60 s----> seals ---------- next one seals ----30 days----> dropped
                      opens from the start to the end
@@ -31,22 +31,22 @@ RETRY_SECONDS = 600.0
 
 
 class Rotates(Protocol):
-    """What the ring and the signing keys have in common: values that know their next state."""
+    """The interface of key rings and signing keys for rotation: immutable values that return their next state."""
 
     def dump(self) -> bytes:
-        """As they lie in the file."""
+        """The content of the file."""
 
     def is_due(self, now: float, every: float) -> bool:
         """Whether it is time for a new key."""
 
     def with_new_key(self, now: float) -> Self:
-        """With one more."""
+        """These keys and a new one."""
 
     def without(self, kid: str) -> Self:
-        """Without this one."""
+        """These keys without one."""
 
     def without_aged(self, now: float) -> Self:
-        """Without those that nothing needs any more."""
+        """These keys without the ones that are no longer needed."""
 
 
 _Keys = TypeVar("_Keys", bound=Rotates)
@@ -106,7 +106,7 @@ class RelayKeys:
             await asyncio.sleep(POLL_EVERY)
 
     async def step(self, audit: Audit) -> None:
-        """One look at both files."""
+        """Read both files again and rotate their keys when due."""
         await self._look_after(self._seal, audit)
         await self._look_after(self._sign, audit)
 
@@ -124,7 +124,7 @@ class RelayKeys:
             await self._change(kept, now, audit)
 
     async def _change(self, kept: RotatedKeys[_Keys], now: float, audit: Audit) -> None:
-        """In a thread: another process may hold the lock for a moment."""
+        """Change a file in a thread, as another process may hold its lock."""
         try:
             before, after = await asyncio.to_thread(kept.file.change, lambda keys: tended(keys, now, self._every))
             kept.adopt(after)
@@ -144,7 +144,7 @@ def is_untended(keys: _Keys, now: float, every: float) -> bool:
 
 
 def tended(keys: _Keys, now: float, every: float) -> _Keys:
-    """The keys as they ought to be now: the same when nothing is to be done."""
+    """The keys after rotation; the same keys when none is due."""
     kept = keys.without_aged(now)
     return kept.with_new_key(now) if every and kept.is_due(now, every) else kept
 

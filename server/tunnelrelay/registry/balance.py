@@ -48,7 +48,7 @@ def choose(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> Tunnel 
 
 
 def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] = ()) -> Tunnel | None:
-    """The tunnel that a cookie names, if it can take the request: never a reason to wait, nor to let anybody in."""
+    """The tunnel that a visitor's cookie names, if it can take the request now; else None."""
     for tunnel in in_service(tunnels, tried):
         if tunnel.mark == mark and tunnel.link.can_open:
             return tunnel

@@ -56,7 +56,7 @@ class LiveEdge:
 
 
 class EdgeTable:
-    """See the module.
+    """The edges that this relay serves, and the tunnels that join them.
 
     Attributes:
         warm: Told of every OpenID connection of an edge, so that the first login does not wait for discovery.
@@ -100,7 +100,7 @@ class EdgeTable:
     # What people change
 
     def put(self, edge: LiveEdge) -> None:
-        """An edge is new, or was changed. Its new rules hold from the next request on, and for what is under way."""
+        """Add or change an edge. Its rules apply to the next request and to open connections."""
         moved = self._clear(edge)
         self._edges[edge.id] = edge
         self._wanted[edge.id] = frozenset(edge.labels)
@@ -113,7 +113,7 @@ class EdgeTable:
             self.warm(connection)
 
     def drop(self, edge_id: str) -> None:
-        """An edge is gone: its host is unknown, and what is under way there ends."""
+        """Remove an edge: its host becomes unknown and its open connections end."""
         edge = self._edges.pop(edge_id, None)
         if edge is None:
             return
@@ -155,7 +155,7 @@ class EdgeTable:
         return tunnel.hosts
 
     def leave(self, tunnel: Tunnel) -> bool:
-        """A tunnel is gone. False when it was not here, as its agent came back over another link."""
+        """Remove a tunnel. False when it was not here, as its agent came back over another link."""
         mine = self._joined.get(tunnel.owner, {})
         if mine.pop(tunnel.claim, None) is None:
             return False
@@ -219,6 +219,6 @@ class EdgeTable:
 
 
 def _without(tunnel: Tunnel, host: str) -> Tunnel:
-    """The tunnel, which serves this host no more."""
+    """Take a host from a tunnel, which no longer serves it."""
     tunnel.hosts = tuple(each for each in tunnel.hosts if each != host)
     return tunnel

@@ -50,7 +50,7 @@ BOUNDS = (
 
 
 class Endpoint:
-    """A name that is served, or was a moment ago, or is an edge's.
+    """A host that is served, was served a moment ago, or belongs to an edge.
 
     Args:
         owners_held: How many requests wait for agents, by owner: what all endpoints count in.
@@ -135,7 +135,7 @@ class Endpoint:
         return bool(self.tunnels) and all(tunnel.pooling for tunnel in self.tunnels)
 
     def serve_by(self, tunnels: Collection[Tunnel]) -> None:
-        """These tunnels serve it from now on. Also to be called when one of them begins to drain."""
+        """Set the tunnels that serve the endpoint. Call it also when one of them begins to drain."""
         self.tunnels = tuple(tunnels)
         running = list(islice((tunnel for tunnel in self.tunnels if not tunnel.is_draining), 2))
         self.only = running[0] if len(running) == 1 and not self.is_sticky else None
@@ -180,14 +180,14 @@ class Endpoint:
             give_back(self._owners_held, self.owner)
 
     def room_was_made(self) -> None:
-        """An exchange has ended: one of those that found every link full goes on."""
+        """Wake one request that found every link full, as an exchange has ended."""
         if self._held and self.can_take():
             future = next((future for future in self._held if not future.done()), None)
             if future is not None:
                 future.set_result(None)
 
     def wake(self) -> None:
-        """A tunnel serves it again: what was held goes on."""
+        """Wake all held requests, as a tunnel serves the endpoint again."""
         for future in self._held:
             if not future.done():
                 future.set_result(None)

@@ -54,7 +54,7 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The name cannot be had.
+    """The tunnel cannot have the name.
 
     Attributes:
         why: It belongs to another `owner`, or to an `edge`; others of the owner `pool` there, or one serves it `alone`;
@@ -67,7 +67,7 @@ class Taken:
 
 
 class Registry:
-    """See the module.
+    """The endpoints and tunnels of one relay.
 
     Args:
         clock: Unix time, for what people read.
@@ -110,7 +110,7 @@ class Registry:
                 yield endpoint.policy.connection
 
     def owner_of(self, host: str) -> str:
-        """Whose a host is now, "" for no owner's."""
+        """The owner of a host now; "" when it has none."""
         endpoint = self._endpoints.get(host)
         return endpoint.owner if endpoint is not None else ""
 
@@ -139,11 +139,11 @@ class Registry:
 
     @property
     def unhealthy_count(self) -> int:
-        """Those whose upstream does not answer."""
+        """Tunnels whose upstream does not answer."""
         return sum(1 for tunnel in self._tunnels.values() if not tunnel.health.is_good)
 
     def expect(self, host: str, owner: str, generation: int = 1) -> None:
-        """A name that was served before the relay restarted: its agent is on its way back."""
+        """Expect the agent of a name that was served before the relay restarted."""
         if host not in self._endpoints:
             self._add_endpoint(host, owner, generation)
             self._lose(host)
@@ -202,7 +202,7 @@ class Registry:
     # Names that agents ask for
 
     def claim(self, tunnel: Tunnel, host: str, policy: Policy, generation: int = 1) -> Tunnel | Taken:
-        """Serve a name from now on."""
+        """Let a tunnel serve a name from now on."""
         endpoint = self._endpoints.get(host)
         others = _others(endpoint, tunnel) if endpoint is not None else ()
         if endpoint is not None and (why := _in_the_way(endpoint, others, tunnel, policy)) is not None:
@@ -229,7 +229,7 @@ class Registry:
         return tunnel
 
     def release(self, host: str, claim: int, *, on_purpose: bool) -> bool:
-        """A claim is over. False when another claim serves the name: then it is theirs as it was.
+        """End a claim. False when another claim serves the name, which then stays as it is.
 
         Args:
             on_purpose: The agent said so: the name is free (404). Else its link was lost, and it is kept for a while.
@@ -253,7 +253,7 @@ class Registry:
         return True
 
     def take_away(self, host: str, message: str = "", hint: str = "") -> None:
-        """A name served here is another owner's: no agent serves it here any more, and theirs hear why."""
+        """Stop serving a name that now belongs to another owner, and tell its agents why."""
         endpoint = self._remove_endpoint(host)
         self._lost.pop(host, None)
         for tunnel in endpoint.tunnels if endpoint is not None else ():
@@ -275,7 +275,7 @@ class Registry:
         return self._add_endpoint(host, owner, generation, edge)
 
     def drop_edge(self, host: str, edge: str) -> None:
-        """A name is no longer this edge's: it is unknown from now on, and what is under way there ends."""
+        """Remove an edge's name: it becomes unknown, and its open connections end."""
         endpoint = self._endpoints.get(host)
         if endpoint is not None and endpoint.edge == edge:
             endpoint.is_dropped = True
@@ -284,7 +284,7 @@ class Registry:
             endpoint.wake()
 
     def serve_edge(self, endpoint: Endpoint, tunnels: tuple[Tunnel, ...]) -> None:
-        """These tunnels serve an edge from now on."""
+        """Set the tunnels that serve an edge."""
         if endpoint.tunnels and not tunnels:
             endpoint.vacant_since = self._monotonic()
         endpoint.serve_by(tunnels)
@@ -341,7 +341,7 @@ class Registry:
 
 
 def _others(endpoint: Endpoint, tunnel: Tunnel) -> list[Tunnel]:
-    """Who serves it besides this very tunnel of this very agent, which may have come back over another link."""
+    """The endpoint's tunnels besides this one, which may also have come back over another link."""
     return [each for each in endpoint.tunnels if (each.agent, each.number) != (tunnel.agent, tunnel.number)]
 
 

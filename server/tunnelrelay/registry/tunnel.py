@@ -36,7 +36,7 @@ class TunnelLink(Protocol):
         """End our half."""
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """Abort."""
+        """Abort the stream."""
 
     def consumed(self, stream: Stream, size: int) -> None:
         """Give credit back."""
@@ -62,7 +62,7 @@ HEALTHY = Health(True)
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Tunnel:
-    """See the module.
+    """One agent's offer to serve, over one link.
 
     Attributes:
         id: In the relay's API; another one for every claim.

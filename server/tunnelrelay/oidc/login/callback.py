@@ -35,14 +35,14 @@ class Endpoints(Protocol):
 
 
 class ArrivedAt(NamedTuple):
-    """The callback an answer came to. `name`: the connection's id or the endpoint's host; "" for the shared one."""
+    """The callback that the browser came to. `name`: a connection's id, an endpoint's host, "" for the shared one."""
 
     kind: CallbackKind
     name: str = ""
 
 
 class Stray(NamedTuple):
-    """An answer that is handed to no endpoint.
+    """An answer from a provider that is not passed on to any endpoint.
 
     Attributes:
         code: The error to show.
@@ -58,7 +58,7 @@ class Stray(NamedTuple):
 def read_answer(
     params: Params, arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
 ) -> Handoff | Stray:
-    """What to hand to the endpoint's host, or what to show here instead.
+    """Decide what is passed on to the endpoint's host, or which error is shown here instead.
 
     Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
     `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
@@ -102,7 +102,7 @@ def _expected_at(state: State) -> ArrivedAt:
 
 
 def _names_issuer(answer: dict[str, str], state: State) -> bool:
-    """RFC 9207 section 2.4: compared whenever it is there, and missed when the provider promised it."""
+    """Whether `iss` names the provider (RFC 9207 section 2.4). It may be absent unless the provider promises it."""
     issuer = answer.get("iss")
     return not state.needs_iss if issuer is None else issuer == state.issuer
 

@@ -13,7 +13,7 @@ from tunnelrelay.pages.login import About, DeclinedCode
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """What happened.
+    """The meaning of one error code.
 
     Attributes:
         page: The page that says so: an error's code in `pages.errors`.
@@ -25,7 +25,7 @@ class Declined:
 
     @property
     def is_the_persons(self) -> bool:
-        """The visitor can do something about it: try again, or with another account."""
+        """Whether the visitor can fix it, by trying again or with another account."""
         return self.page in ("access_denied", "login_unfinished")
 
 
@@ -96,7 +96,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], Declined], ...] = (
 
 
 def classify(error: str, description: str = "") -> Declined:
-    """Returns what an error means. One that says nothing is the provider's own.
+    """Return what an error code means. An unknown code counts as the provider's fault.
 
     Args:
         description: The provider's `error_description`.

@@ -115,7 +115,7 @@ class Finisher:
             return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
 
     async def refuse(self, asking: VisitorRequest, code: str, path: str) -> LoginEnd:
-        """An answer that belongs to no login here.
+        """Answer a callback that belongs to no login of this browser.
 
         Args:
             path: Where the visitor wanted to go.
@@ -133,7 +133,7 @@ class Finisher:
         return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
 
     def refused(self, asking: VisitorRequest, params: Params) -> tuple[str, bool]:
-        """Where the login led that ended on the page whose form this is, and whether it is this browser's form.
+        """Read the form of an error page: where its login led, and whether this browser began that login.
 
         A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
         """
@@ -166,7 +166,7 @@ class Finisher:
         return transaction if both == {expected} else None
 
     async def _not_ours(self, asking: VisitorRequest, reason: str, path: str) -> LoginEnd:
-        """Signed in already (the back button, another tab): on to the address. Else a page that leads there.
+        """Answer a hand-off that this browser did not begin or has used. Visitors who are signed in go on to the path.
 
         It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
         lead another browser nowhere but to a page of this very host, as any link can.
@@ -204,7 +204,7 @@ class Finisher:
             answer.cancel()
 
     async def _consume(self, arrival: _Arrival) -> LoginEnd:
-        """Marks the login as used, whatever becomes of it, and only then spends the code."""
+        """Mark the login as used, then exchange the code. A login that fails cannot be repeated."""
         asking, handoff = arrival.asking, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
@@ -273,7 +273,7 @@ class Finisher:
         return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
 
     async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> LoginEnd:
-        """Too old: the provider is asked once more, in so many words. Otherwise a page: nothing may go in circles.
+        """Ask the provider once more for a fresh sign-in. The second time, and for a weak sign-in, show a page instead.
 
         `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
         """
@@ -294,7 +294,7 @@ class Finisher:
     async def _admit(
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
     ) -> LoginEnd:
-        """Judges the rules; a person whom they let in gets a session, always a new one."""
+        """Check the owner's rules. A person whom they admit gets a new session."""
         asking, issuer = arrival.asking, metadata.issuer
         connection, host = asking.connection, asking.host
         owner = self._endpoints.owner_of(host)

@@ -44,7 +44,7 @@ BOUNDS = (
 
 
 class LoginLimits:
-    """See the module.
+    """The budgets of begun logins, one for each address and one for each connection.
 
     Args:
         monotonic: Seconds.

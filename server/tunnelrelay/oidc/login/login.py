@@ -95,7 +95,7 @@ class Login:
     async def start(
         self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer
     ) -> LoginEnd:
-        """The redirect to the provider. Only for requests that `policy.classify` calls a navigation.
+        """Redirect to the provider. Call it only for requests that `policy.classify` calls a navigation.
 
         Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
         """
@@ -109,7 +109,7 @@ class Login:
         return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
 
     async def start_asked(self, asking: VisitorRequest, initiation: Initiation) -> LoginEnd:
-        """A login that the provider started (Core section 4); on to the app for a visitor who is signed in already."""
+        """Begin a login that the provider started (Core section 4). A visitor who is signed in goes on to the app."""
         try:
             if await self._finisher.is_signed_in(asking):
                 return LoginEnd(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
@@ -120,14 +120,14 @@ class Login:
         return await self._starter.start(asking, wish)
 
     async def switch(self, asking: VisitorRequest, params: Params) -> LoginEnd:
-        """ "Use another account": a new login at which the provider lets people choose who they are."""
+        """Begin a new login at which the provider asks which account to use."""
         path, is_ours = self._finisher.refused(asking, params)
         if not is_ours:
             return LoginEnd(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
         return await self._starter.start(asking, Wish(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
-        """The provider's answer, sent on to the endpoint's host. Makes no calls and reads no cookies."""
+        """Pass the provider's answer on to the endpoint's host. Makes no calls and reads no cookies."""
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, Stray):
             self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
@@ -141,11 +141,11 @@ class Login:
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
     async def finish(self, asking: VisitorRequest, params: Params) -> LoginEnd:
-        """The end of a login at the endpoint's own host: a session and the way back, or a page that says why not."""
+        """End a login at the endpoint's own host, with a session and a redirect, or with a page that says why not."""
         return await self._finisher.finish(asking, params)
 
     async def finish_here(self, asking: VisitorRequest, params: Params) -> LoginEnd:
-        """The provider's answer at the endpoint's own callback: what `callback` and `finish` do, without a hop."""
+        """Take the provider's answer at the endpoint's own callback: `callback` and `finish` without a redirect."""
         arrived = ArrivedAt("host", asking.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, Stray):

@@ -1,4 +1,4 @@
-"""How a login can end: what the visitor sees, whose side it is on, and what it is counted as. Each is logged once."""
+"""The ways in which a login ends: the visitor's page, whose fault it is, and its metric. Each is logged once."""
 
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -28,7 +28,7 @@ _PRIVATE: tuple[Field, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class LoginEnd:
-    """One step of a login is over.
+    """The result of one step of a login: the reply, and what to count and log.
 
     Attributes:
         who: Who signed in at the provider; None for no one.
@@ -74,7 +74,7 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | N
 def not_admitted(
     identity: Identity, refusal: Refusal, asking: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
 ) -> LoginEnd:
-    """No rule lets this person in: says who they signed in as, so that a wrong account is told from no access."""
+    """The page for a person whom no rule admits. It names the account, so that people notice a wrong one."""
     who = identity.email or identity.name or identity.subject
     page = pages.not_admitted(
         request_id=asking.request_id,

@@ -1,4 +1,4 @@
-"""Parameters of a query or form, read so that no two readers can take two values. Pure."""
+"""Reads parameters of a query or form and refuses duplicates, which two readers could take differently. Pure."""
 
 from collections.abc import Collection, Iterable
 
@@ -7,7 +7,7 @@ Params = Iterable[tuple[str, str]]
 
 
 def single(params: Params, names: Collection[str]) -> dict[str, str] | None:
-    """The parameters that matter, by name; None when one of them stands there twice. What else there is, is nothing."""
+    """The named parameters; None when one of them occurs twice. All others are ignored."""
     found: dict[str, str] = {}
     for name, value in params:
         if name in found:

@@ -1,4 +1,4 @@
-"""Where a login leads in the end: a path of the endpoint, so that no other site decides where it is. Pure."""
+"""Where the browser goes after a login: always a path of the endpoint, never another site. Pure."""
 
 import re
 

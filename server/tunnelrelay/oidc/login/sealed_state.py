@@ -1,4 +1,4 @@
-"""What travels sealed through browsers during one login, and for how long it is good.
+"""The sealed values that travel through the browser during a login or logout, and their lifetimes.
 
 Three nouns for three stretches of the way: `Transaction` lies in a cookie of the endpoint's host, `State` goes to the
 provider and back, `Handoff` goes from the callback host to the endpoint's host. Only a browser that shows all three
@@ -58,7 +58,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
     return_path: str = "/"
 
     def __repr__(self) -> str:
-        """Never the return path: apps put tokens into addresses."""
+        """Leave out the return path, as apps put tokens into addresses."""
         return f"State(tx={self.tx!r}, host={self.host!r})"
 
 
@@ -84,16 +84,16 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, ta
 
     @property
     def verifier(self) -> str:
-        """PKCE code verifier (RFC 7636 section 4.1): 256 bits that follow from the secret, and tell nothing of it."""
+        """PKCE code verifier (RFC 7636 section 4.1): 256 bits derived one-way from the secret."""
         return b64url(hmac.digest(self.browser_secret, b"verifier", "sha256"))
 
     @property
     def nonce(self) -> str:
-        """What the ID token of this login must carry; made as `verifier` is."""
+        """The nonce that the ID token of this login must carry. Derived from the secret, as `verifier` is."""
         return b64url(hmac.digest(self.browser_secret, b"nonce", "sha256"))
 
     def __repr__(self) -> str:
-        """Never the secrets."""
+        """Leave out the secrets."""
         return f"Transaction(tx={self.tx!r}, host={self.host!r})"
 
 
@@ -113,7 +113,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
     return_path: str = "/"
 
     def __repr__(self) -> str:
-        """Never the code."""
+        """Leave out the code."""
         return f"Handoff(tx={self.tx!r}, host={self.host!r}, error={self.error!r})"
 
 
@@ -126,7 +126,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     return_path: str = "/"
 
     def __repr__(self) -> str:
-        """Never the return path."""
+        """Leave out the return path."""
         return f"Switch(tx={self.tx!r})"
 
 
@@ -144,7 +144,7 @@ _Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, Leaving)
 
 
 def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
-    """The sealed noun, or None when it is not one of ours, not for this audience, or has expired."""
+    """The sealed value, or None when this relay did not seal it, it is for another audience, or it has expired."""
     plain = ring.open(_PURPOSES[kind], audience, blob, MAX_BLOB)
     if plain is None:
         return None
@@ -157,7 +157,7 @@ def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: f
 
 
 def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch | Leaving) -> str:
-    """The blob that `open_blob` opens for the same audience."""
+    """Seal a value. `open_blob` opens it for the same audience."""
     return ring.seal(_PURPOSES[type(content)], audience, content)
 
 

@@ -1,4 +1,4 @@
-"""The first half of a login: a redirect to the provider, and the login's other half in a cookie.
+"""Begins a login: redirects to the provider and keeps what the login needs later in a cookie.
 
 Nothing is stored, so a flood of visitors costs no memory. What is asked of the provider comes from the endpoint's owner
 and from this module; a visitor's request adds nothing to it.
@@ -43,7 +43,7 @@ MAX_CLEARED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What one login asks for, beside what its owner asks of every login.
+    """What one login asks of the provider, besides what the owner asks of every login.
 
     Attributes:
         return_path: Where it leads in the end; has passed `urls.return_path`.
@@ -119,7 +119,7 @@ class Starter:
         return LoginEnd(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
 
     def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
-        """Whether strangers' connections may share one callback with this one. Raises ProviderError when not.
+        """Check whether the connection may use the callback that all owners share. Raises ProviderError when not.
 
         A provider that names itself in every answer cannot have its codes taken for another one's (RFC 9207). And a
         client without a secret could be used by any owner: one who copies its id would get its users' logins.
@@ -195,7 +195,7 @@ class Starter:
 
 
 def _wished(connection: Connection, metadata: Metadata, wish: Wish) -> dict[str, str]:
-    """The owner's parameters, and what this one login asks for on top."""
+    """The owner's parameters, with those of this login on top."""
     wished = dict(connection.request_params)
     if connection.required_acr:
         wished.setdefault("acr_values", " ".join(sorted(connection.required_acr)))

@@ -21,7 +21,7 @@ _OURS = ("iss", "target_link_uri", "login_hint")
 
 @dataclass(frozen=True, slots=True)
 class Initiation:
-    """A wish that may be followed.
+    """A login that a provider asked for and that may begin.
 
     Attributes:
         return_path: Where the login leads, a path of this endpoint.
@@ -33,7 +33,7 @@ class Initiation:
 
 
 def read_initiation(params: Params, connection: Connection, base: str) -> Initiation | None:
-    """What is asked for at an endpoint; None when it must not be done.
+    """The login that is asked for at an endpoint; None when it must not begin.
 
     Without any parameter it is a person who opened the address: the login leads to `/`.
 
@@ -63,13 +63,13 @@ def host_named(params: Params, address: PublicAddress) -> str | None:
 
 
 def passed_on(params: Params, base: str) -> str:
-    """The same wish as an address at the endpoint's own host, with nothing in it but what is understood there."""
+    """The address at the endpoint's own host that begins this login. It keeps only parameters that the relay knows."""
     asked = single(params, _OURS) or {}
     return f"{base}{LOGIN_PATH}?{urlencode(asked)}" if asked else base + LOGIN_PATH
 
 
 def _is_issuer(issuer: str, connection: Connection) -> bool:
-    """As for the provider's metadata, one slash more or less at the end is forgiven and nothing else."""
+    """Whether this is the connection's issuer. Only one slash more or less at the end is forgiven, as for metadata."""
     return issuer.removesuffix("/") == connection.issuer.removesuffix("/")
 
 

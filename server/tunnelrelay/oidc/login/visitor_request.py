@@ -1,4 +1,4 @@
-"""A request to one of the login's own pages, as far as a login looks at it."""
+"""The parts of a visitor's request that logins and logouts look at."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from tunnelrelay.policy.rules import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitorRequest:
-    """Who asks, at which endpoint.
+    """A request to one of the relay's own login or logout pages.
 
     Attributes:
         connection: What guards the endpoint now.
@@ -22,7 +22,7 @@ class VisitorRequest:
     peer: Peer
 
     def about(self) -> dict[str, str]:
-        """What an audit event says of it."""
+        """The fields of an audit event about it."""
         return {
             "host": self.host,
             "connection": self.connection.id,

@@ -74,7 +74,7 @@ class Logout:
         self._jar = CookieJar(address.is_secure)
 
     async def ask(self, asking: VisitorRequest) -> Reply:
-        """The page with the button; on to "signed out" for a visitor who is not signed in."""
+        """Show the page with the sign-out button, or redirect to "signed out" when the visitor is not signed in."""
         try:
             session = await self._session(asking)
         except StoreError:
@@ -94,7 +94,7 @@ class Logout:
         )
 
     async def submit(self, asking: VisitorRequest, form: Iterable[tuple[str, str]]) -> Reply:
-        """Signs out, if the form came from our page for this very session. For that the store need not be there."""
+        """Sign out if the form is that of our page for this session. Works while the store is away."""
         fields = list(form)
         try:
             session = await self._session(asking)
@@ -111,7 +111,7 @@ class Logout:
         return await self._leave(asking, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
 
     def returned(self, params: Iterable[tuple[str, str]], connection_id: str, request_id: str) -> Reply:
-        """Back from the provider's logout, at the callback host: on to the endpoint that only the state can name.
+        """Take the browser back from the provider's logout, and redirect it to the endpoint that the state names.
 
         Args:
             connection_id: From the path; "" where one path serves all.
@@ -131,7 +131,7 @@ class Logout:
         )
 
     async def said(self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]) -> Reply:
-        """The page that says it is done: at the provider too when a sealed word says so, else with the way there."""
+        """The "signed out" page. It says so of the provider too when a sealed value proves it, else it links there."""
         words = [value for name, value in params if name == "h"]
         if len(words) == 1 and open_blob(self._ring, Leaving, host, words[0], self._clock()) is not None:
             return pages.logged_out(host=host, is_everywhere=True)
@@ -195,7 +195,7 @@ class Logout:
         return authorization_url(metadata.end_session_endpoint, parameters)
 
     async def _give_back(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
-        """A token that is not used again should not stay good for weeks. If it fails, it expires by itself."""
+        """Revoke a refresh token that is not needed again. When that fails, the token expires by itself."""
         try:
             await self._providers.revoke(connection, metadata, refresh_token)
         except ProviderError as error:
@@ -219,9 +219,9 @@ class Logout:
         return redirect(f"{self._address.url(host)}{SIGNED_OUT_PATH}", self._fields())
 
     def _fields(self) -> list[Field]:
-        """Only the cache is cleared: clearing cookies would take sibling hosts' along."""
+        """Header fields that clear the browser's cache. Clearing cookies would also clear those of sibling hosts."""
         return [(b"Set-Cookie", self._jar.clear(self._jar.session)), (b"Clear-Site-Data", b'"cache"')]
 
     def _token(self, session: VisitorSession) -> str:
-        """Bound to the session, so that no other page, host or session can name it."""
+        """The form's CSRF token, bound to the session, so that no other page can make it."""
         return b64url(self._ring.digest("csrf", session.id_digest))

@@ -27,7 +27,7 @@ MAX_NAME = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedOut:
-    """Who has signed out at the provider.
+    """What a checked logout token says: who signed out at the provider.
 
     Attributes:
         subject: "" when only a session is named.
@@ -44,7 +44,7 @@ class LoggedOut:
 
 
 def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str, now: float) -> LoggedOut:
-    """Who a logout token speaks of.
+    """Check a logout token and return who signed out.
 
     `exp` and `jti` are required though early drafts left them out: without them a token that leaked once could end
     sessions for ever.

@@ -57,7 +57,7 @@ class Connections(Protocol):
 
 
 class ProviderLogout:
-    """Takes providers' word that a person signed out. One per relay."""
+    """Ends sessions when a provider says that a person signed out. One per relay."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class ProviderLogout:
             self._audit.record("logout.frontchannel", host=host, connection=connection.id)
 
     async def _clients(self, claimed: "_Claimed", connection_id: str) -> "list[_Client]":
-        """Who may be meant: of the connections that guard endpoints here, and of those that have sessions in the store.
+        """The connections that a token may be for: those of endpoints here, and those that have sessions in the store.
 
         Args:
             connection_id: The only one that may be; "" for any.
@@ -201,18 +201,18 @@ class _Client:
 
 
 def _away(connection_id: str, claimed: _Claimed) -> _Client:
-    """A connection of which nothing is here but sessions, by the issuer and client that their rows name."""
+    """A client for a connection that has no endpoint here, built from the issuer and client id in its session rows."""
     # Its own place among what is known of providers: what the metadata says of clients is not looked at.
     return _Client(connection_id, claimed.audience, without_client(f"{connection_id} away", claimed.issuer))
 
 
 def _meant(connection_id: str, said: LoggedOut) -> Whose:
-    """With a session id that one session of the provider, without it all of the subject's."""
+    """Which sessions end: those of the provider's session id when the token has one, else all of the subject."""
     return Whose(connection_id=connection_id, sid=sid_key(connection_id, said.sid), subject=said.subject or None)
 
 
 def _claimed(token: str) -> _Claimed | None:
-    """What a token claims; None when it can be no one's."""
+    """The unchecked claims of a token; None when it lacks what every logout token has."""
     parts = token.split(".", 3) if len(token) <= MAX_LOGOUT_TOKEN and token.isascii() else []
     try:
         claims = parse_object((unb64url(parts[1]) or b"") if len(parts) == 3 else b"", max_bytes=MAX_LOGOUT_TOKEN)

@@ -37,7 +37,7 @@ class ProviderCheck:
     async def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
     ) -> list[Finding]:
-        """Everything worth saying about a provider, in the order in which a login would notice."""
+        """Check a provider and return the findings, in the order in which a login would meet them."""
         client = Client(id=client_id, secret=client_secret, redirect_uri=redirect_uri)
         return await check_provider(
             issuer, client, ports=self._ports, transport=_Lent(self._transport, owner, issuer), clock=self._clock
@@ -49,7 +49,7 @@ class ProviderCheck:
 
 
 class _Lent(httpx.AsyncBaseTransport):
-    """A transport for one check on behalf of an owner, which outlives it."""
+    """Lends the transport to one check, for one owner. Closing it leaves the transport open."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""One bounded call to a provider: a JSON object, or a `ProviderError` that says what to tell whom.
+"""Makes one bounded call to a provider, and returns a JSON object or raises `ProviderError`.
 
 Limits on what a provider can do to the relay stand here: time, size, type, redirects, compression. Those on what comes
 before and between the bytes of a body are in `response_limits.py`.

@@ -1,4 +1,4 @@
-"""What is known of providers: metadata and keys, kept for a while, so many of them and no more.
+"""The cache of providers' metadata and keys, bounded for each owner and for the relay.
 
 Everything is kept per connection, never across owners by something an owner chose: one tenant's keys must not answer
 for another's, and one tenant's many clients push out his own provider's documents, not a neighbour's. Who fetches them
@@ -57,7 +57,7 @@ those who wait behind it. A failure of ours says nothing about the provider."""
 
 
 class Busy(ProviderError):
-    """Calls of ours stood in line before: the provider was not asked, and nothing is known against it."""
+    """Too many of our own calls are waiting. The provider was not called, so the failure is not held against it."""
 
     def __init__(self) -> None:
         super().__init__("unreachable", "too many calls to this provider, or of this owner, are under way")
@@ -102,7 +102,7 @@ class Document(Generic[T]):
         return self._failure is None
 
     async def _read(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> None:
-        """Reads, unless that failed a moment ago."""
+        """Read the document, unless the last try failed a moment ago."""
         began = clock()
         if began < self._retry_at:
             return

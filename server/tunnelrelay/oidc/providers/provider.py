@@ -36,7 +36,7 @@ QUEUE_SECONDS = 8.0
 
 
 class ProviderClient:
-    """Every provider in use.
+    """Calls every provider in use, and caches their metadata and keys.
 
     Args:
         fetcher: Makes the calls; guarded outside tests.
@@ -61,7 +61,7 @@ class ProviderClient:
         self._calls = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def check(self, connection: Connection) -> list[str]:
-        """What will keep people from logging in, in words for the owner; empty when all is well. Warms the cache."""
+        """Find what will keep people from logging in, in words for the owner; [] when nothing does. Fills the cache."""
         try:
             metadata, _ = await self._documents(connection)
         except ProviderError as error:
@@ -92,7 +92,7 @@ class ProviderClient:
         return await self._at_endpoint(connection, ask)
 
     async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
-        """Gives a refresh token back. Raises ProviderError: most often for an empty answer, which means that it did."""
+        """Revoke a refresh token. Raises ProviderError, also for the usual empty answer, which means success."""
         body, headers = revocation_request(connection, metadata, refresh_token)
         await self._post(connection, metadata.revocation_endpoint, body, headers)
 
@@ -143,7 +143,7 @@ class ProviderClient:
         return Answer(answer.status, await self._check(connection, check, self._known.of(connection).login_rereads))
 
     async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
-        """What `check` makes of a token that anybody may have sent.
+        """Check a token that came from an untrusted sender, with the provider's keys.
 
         Raises:
             TokenInvalid: From `check`.
@@ -196,7 +196,7 @@ class ProviderClient:
         return answer if newer == metadata else await ask(newer)
 
     async def _newer_metadata(self, connection: Connection, seen: Metadata) -> Metadata:
-        """The metadata read again, unless another caller has done so since, or it was in vain a moment ago."""
+        """Read the metadata again, unless another caller has since, or a re-read a moment ago did not help."""
         known = self._known.of(connection)
         rereads = known.endpoint_rereads
         async with rereads.turn:
@@ -239,7 +239,7 @@ class ProviderClient:
     async def _newer_documents(
         self, connection: Connection, seen: "_Documents", rereads: Rereads, *, with_metadata: bool
     ) -> "_Documents":
-        """The documents read again, unless another caller has done so since, or it was in vain a moment ago."""
+        """Read metadata and keys again, unless another caller has since, or a re-read a moment ago did not help."""
         known = self._known.of(connection)
         async with rereads.turn:
             if _current(known, seen) == seen and rereads.begin(self._monotonic()):

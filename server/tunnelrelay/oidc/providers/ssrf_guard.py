@@ -79,7 +79,7 @@ class Untrusted(httpx.TransportError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardRules:
-    """What may be called.
+    """The addresses and ports that may be called.
 
     Attributes:
         allow_http: Plain http too. Only for a relay on domain `localhost`.
@@ -101,7 +101,7 @@ class GuardRules:
     def of_relay(
         cls, address: PublicAddress, networks: tuple[Network, ...], ports: tuple[int, ...] = ()
     ) -> "GuardRules":
-        """Nowhere private, unless the relay is private itself or its operator says so.
+        """The rules of a relay: no private addresses, unless the relay is private itself or its operator allows them.
 
         Args:
             ports: The operator's word; empty without one.

@@ -54,7 +54,7 @@ class Tokens:
     expires_in: float = 0.0
 
     def __repr__(self) -> str:
-        """Never the tokens."""
+        """Leave out the tokens."""
         return "Tokens(...)"
 
 
@@ -130,7 +130,7 @@ def granted(content: Mapping[str, object]) -> Tokens:
 
 
 def _lifetime(seconds: object) -> float:
-    """Seconds as a number that can be reckoned with, 0 for anything else."""
+    """A lifetime in seconds; 0 for anything that is not a finite number."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return 0.0
     return float(seconds) if 0 < seconds <= MAX_EXPIRES_IN else 0.0

@@ -78,7 +78,7 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Program:
-    """The holder of a good token at one endpoint. Stands where a person's session stands.
+    """The holder of a valid token at one endpoint; the counterpart of a person's `VisitorSession`.
 
     Attributes:
         id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
@@ -122,7 +122,7 @@ class TokenRefused:
 
 
 class AccessTokens:
-    """What is known of tokens at one relay.
+    """The valid tokens that one relay remembers, and the check of new ones.
 
     Args:
         clock: Unix time.
@@ -149,7 +149,7 @@ class AccessTokens:
         self._bad = Buckets(BURST_REFUSED, REFUSED_PER_SECOND)
 
     def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
-        """The program that showed this a moment ago. None means: ask `judge`."""
+        """The program that sent this token before. None when the token must be checked with `judge`."""
         known = self._known.get(host)
         program = known.get(sha256(authorization)) if known is not None else None
         if program is None or now >= program.expires_at or program.version != bearer.version:
@@ -159,7 +159,7 @@ class AccessTokens:
     async def judge(
         self, bearer: Bearer, host: str, authorization: list[bytes], *, peer: str, request_id: str
     ) -> Program | TokenRefused | None:
-        """Who showed a token.
+        """Check a token and return its holder.
 
         Args:
             authorization: The values of every `Authorization` field, at least one.
@@ -249,7 +249,7 @@ def _sender(peer: str, host: str) -> str:
 
 
 def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:
-    """When the token is good no more: its own end, or that of the sign-in behind it."""
+    """Unix time at which the token stops being accepted: its own expiry, or `max_age` after its sign-in."""
     ends_at, max_age = float(claims["exp"]), issuer.connection.max_age
     return LEEWAY + (ends_at if max_age is None else min(ends_at, claims["auth_time"] + max_age))
 

@@ -52,11 +52,11 @@ class SessionCleanup:
         self._doubtful: dict[bytes, VisitorSession] = {}
 
     def doubt(self, session: VisitorSession) -> None:
-        """The store must be asked about it before it is kept or ended: another relay may know better."""
+        """Mark a session to be looked up in the store before it is kept or ended, as another relay may have used it."""
         self._doubtful[session.id_digest] = session
 
     def forget(self, id_digest: bytes) -> None:
-        """It is over: there is nothing left to ask."""
+        """Unmark a session that has ended."""
         self._doubtful.pop(id_digest, None)
 
     async def run(self) -> None:

@@ -97,7 +97,7 @@ class Rechecks:
         await asyncio.wait([self.begin(session)])
 
     async def finish(self, seconds: float) -> None:
-        """Lets what is under way come to its end: a refresh that is cut off costs its visitor the session."""
+        """Wait for re-checks under way, as a refresh that is cut off costs its visitor the session."""
         tasks = list(self._running.values())
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
@@ -106,7 +106,7 @@ class Rechecks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, session: VisitorSession) -> None:
-        """The one boundary of a re-check: whatever goes wrong here is as if the provider could not be asked."""
+        """Run a re-check. Any unexpected error counts as if the provider could not be asked."""
         try:
             await self._take_turn(session)
         except StoreError as error:
@@ -132,7 +132,7 @@ class Rechecks:
             turn.release()
 
     async def _lead(self, session: VisitorSession) -> None:
-        """Re-checks as the only relay that does."""
+        """Re-check a session as the only relay that does so now."""
         lease = sha256(b"recheck\0" + session.id_digest)
         if not await self._is_leased(lease):
             self._not_now(session, "elsewhere")
@@ -231,18 +231,18 @@ class Rechecks:
         self._audit.record("session.refresh", reason="ok", **session.about())
 
     def _judge(self, session: VisitorSession, connection: Connection) -> None:
-        """By the rules as they are here and now: another relay may have gone by others."""
+        """End a session that this relay's present rules refuse. Another relay may have applied older rules."""
         if refusal := session.refusal(connection):
             self._end(session, refusal)
 
     def _not_asked(self, session: VisitorSession, detail: str) -> None:
-        """The provider cannot be asked."""
+        """Apply the owner's `on_recheck_error` when the provider cannot be asked."""
         log.warning("session not re-checked, provider unavailable", host=session.host, reason=detail)
         self._audit.record("session.refresh", reason="unreachable", **session.about())
         self._go_by_policy(session, "provider_unreachable")
 
     def _not_now(self, session: VisitorSession, reason: str) -> None:
-        """The relay did not ask it: the visitor does not pay for that while claims are believed."""
+        """Skip a re-check for the relay's own reasons. The session stays while its claims are still believed."""
         log.info("session re-check postponed", host=session.host, reason=reason)
         self._audit.record("session.refresh", reason=reason, **session.about())
         limit = _believed_until(session)
@@ -252,7 +252,7 @@ class Rechecks:
             self._go_by_policy(session, "not_rechecked")
 
     def _go_by_policy(self, session: VisitorSession, reason: str) -> None:
-        """What the owner wants done with a session that the provider does not vouch for.
+        """Do with the session what the owner chose for a provider that cannot be asked.
 
         Args:
             reason: Why it ends if it does, for the audit log.

@@ -1,4 +1,4 @@
-"""Asks a provider again about a person who signed in before: what is asked, and what its answer means.
+"""Asks a provider again about a person who signed in before, and interprets the answer.
 
 With a refresh token by the refresh grant (RFC 6749 section 6, Core section 12), else at the userinfo endpoint with the
 access token while that is good. When, how often and by which relay is decided in `recheck.py`.
@@ -26,7 +26,7 @@ from tunnelrelay.policy.rules import Claims, Connection
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """The provider vouches for them still.
+    """The provider still vouches for the person.
 
     Attributes:
         claims: Who they are now, as rules read it; None when it said no more than that.
@@ -39,7 +39,7 @@ class Vouched:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """It does not, or what it says proves nothing: the session ends. `reason` is a word for the audit log."""
+    """The provider does not vouch for the person, or its answer proves nothing: the session ends, for `reason`."""
 
     reason: str
 
@@ -64,14 +64,14 @@ class Unasked:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """There is nothing to ask it with any more."""
+    """No token is left with which the provider could be asked."""
 
 
 Outcome = Vouched | Over | Unasked | Mute
 
 
 class Asker:
-    """Asks about one login.
+    """Asks the provider about one login.
 
     Args:
         issuer: That vouched for it.
@@ -100,7 +100,7 @@ class Asker:
         self._clock = clock
 
     async def ask(self) -> Outcome:
-        """What becomes of the session."""
+        """Ask the provider, and return what becomes of the session."""
         try:
             metadata = await self._providers.metadata(self._connection)
             if metadata.issuer != self._issuer:

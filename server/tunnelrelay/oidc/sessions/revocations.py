@@ -1,4 +1,4 @@
-"""Which sessions are over before their time: those that ended here, and those that others ended in the store."""
+"""The sessions that were ended early, here or by other relays and commands."""
 
 from collections.abc import Callable
 
@@ -47,11 +47,11 @@ class SessionRevocations:
         return id_digest in self._ended
 
     def add(self, id_digest: bytes) -> None:
-        """One is over."""
+        """Add an ended session."""
         self._ended[id_digest] = None
 
     async def heard(self) -> list[bytes]:
-        """Those that other relays and commands have ended, and that are news here."""
+        """The sessions that other relays and commands have ended since the last call."""
         now = self._clock()
         try:
             ended = await self._store.ended_since(self._heard_at - OVERLAP_SECONDS)

@@ -20,7 +20,7 @@ PURPOSE = "session"
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A row and what was sealed in it."""
+    """A session's row in the store, and the record that was sealed in it."""
 
     row: SessionRow
     record: Record

@@ -56,7 +56,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     acr: str = ""
 
     def __repr__(self) -> str:
-        """Never the tokens."""
+        """Leave out the tokens."""
         return "Grant(...)"
 
 
@@ -79,7 +79,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     refreshing_since: float | None = None
 
     def __repr__(self) -> str:
-        """Neither claims nor tokens."""
+        """Leave out claims and tokens."""
         return "Record(...)"
 
 
@@ -137,7 +137,7 @@ class VisitorSession:
         return self._fields
 
     def about(self) -> dict[str, str]:
-        """What an audit event says of it."""
+        """The fields of an audit event about it."""
         identity = self.identity
         return {
             "host": self.host,
@@ -147,7 +147,7 @@ class VisitorSession:
         }
 
     def adopt(self, connection: Connection) -> None:
-        """Goes by the owner's present limits. A longer life than was granted at login needs a new login."""
+        """Apply the owner's present limits. They can shorten a session, but a longer one needs a new login."""
         self.connection = connection
         self.idle_seconds = connection.idle_seconds
         self.touch_seconds = min(TOUCH_SECONDS, connection.idle_seconds / 10)
@@ -161,7 +161,7 @@ class VisitorSession:
         self.put_off(due, due + min(GRACE_SECONDS, every))
 
     def renew(self, row: SessionRow, record: Record) -> None:
-        """Goes by what the row holds now."""
+        """Take over what the row in the store holds now."""
         self.version = row.version
         self.last_seen = max(self.last_seen, row.last_seen)
         self.rules_version = record.rules_version
@@ -198,11 +198,11 @@ class VisitorSession:
         return now - self.last_seen > self.idle_seconds
 
     def recheck_began(self) -> None:
-        """Requests go on with the old data until `wait_at`."""
+        """Note that a re-check began. Requests use the old data until `wait_at`."""
         self.next_due = min(self.expires_at, self.age_ends_at, self.wait_at)
 
     def put_off(self, recheck_at: float, wait_at: float) -> None:
-        """The provider could not be asked: tries again later."""
+        """Schedule the next re-check, as the provider could not be asked."""
         self.recheck_at, self.wait_at = recheck_at, wait_at
         self.next_due = min(self.expires_at, self.age_ends_at, recheck_at, wait_at)
 

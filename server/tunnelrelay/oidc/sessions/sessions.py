@@ -95,7 +95,7 @@ class ProviderAway(Exception):
 
 
 class Lookup(Enum):
-    """What `find` says when memory has no answer."""
+    """What `find` returns when only the store can tell."""
 
     UNKNOWN = auto()
 
@@ -298,7 +298,7 @@ class Sessions:
         return len(ended)
 
     async def finish(self, seconds: float) -> None:
-        """The relay stops: re-checks under way may end, and what is queued is written."""
+        """Wait for re-checks under way and write what is queued, because the relay stops."""
         if self._rechecks is not None:
             await self._rechecks.finish(seconds)
         await self.flush()
@@ -325,7 +325,7 @@ class Sessions:
         await self.upkeep.sweep(self._clock())
 
     async def flush(self) -> None:
-        """Writes what is queued. What the store does not take now stays queued."""
+        """Write what is queued. What the store does not take stays queued."""
         await self._writes.flush()
 
     # Judging
@@ -342,7 +342,7 @@ class Sessions:
         return session
 
     def _is_good(self, session: VisitorSession, host: str, connection: Connection, now: float) -> bool:
-        """Whether it is for this host and configuration, and admitted. Ends it for good where that is the answer."""
+        """Whether a session is for this host and configuration and still admitted. Ends one that is not."""
         if session.host != host or session.connection_id != connection.id:
             # The cookie of one endpoint was carried to another. The session itself did nothing wrong.
             return False

@@ -1,4 +1,4 @@
-"""What sessions leave to be written to the store a moment later, so that no request waits for it."""
+"""Queues what sessions write to the store, so that no request waits for it."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ log = EventLog(__name__)
 
 
 class WriteBehind:
-    """Activity and ends that the store does not know yet. What it does not take now stays queued.
+    """Activity and ends of sessions that the store does not have yet. What it does not take stays queued.
 
     One entry a session at most, and only for sessions that were in memory.
     """
@@ -21,16 +21,16 @@ class WriteBehind:
         self._ended: dict[bytes, None] = {}
 
     def touch(self, id_digest: bytes, at: float) -> None:
-        """A session was used."""
+        """Queue that a session was used."""
         self._touched[id_digest] = at
 
     def end(self, id_digest: bytes) -> None:
-        """A session is over."""
+        """Queue the end of a session."""
         self._touched.pop(id_digest, None)
         self._ended[id_digest] = None
 
     async def end_now(self, id_digest: bytes) -> None:
-        """The same, written before this returns. Raises StoreError when it could not be; then it is queued."""
+        """Write the end of a session before this returns. Raises StoreError when that fails; then it is queued."""
         self.end(id_digest)
         await self._store.end_sessions(Whose(key=id_digest), self._clock())
         self._ended.pop(id_digest, None)

@@ -1,4 +1,4 @@
-"""The check list for tokens that programs show in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
+"""Checks the access tokens that programs send in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
 
 Whether a request carries such a token at all is told by `claimed_issuer`, on the sender's own word: it only picks whose
 keys the token is checked with. A token that is for none of these is the app's business and is never judged.
@@ -113,7 +113,7 @@ def _check_audience(claims: dict[str, Any], issuer: TokenIssuer) -> None:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
-    """`exp` is a must; however long the token has been good already does not matter."""
+    """Check `exp`, which is required, `nbf` and `iat`. The token's age does not matter."""
     if now > numeric_date(claims, "exp") + LEEWAY:
         raise TokenInvalid("it has expired")
     for name in ("nbf", "iat"):
@@ -122,7 +122,7 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _check_purpose(claims: dict[str, Any], issuer: TokenIssuer) -> None:
-    """Refuses what was signed by the same keys for another purpose than to be shown here."""
+    """Refuse other tokens that the same keys sign: logout tokens, ID tokens of others, tokens bound to a key."""
     if "events" in claims:
         raise TokenInvalid("it is a logout token or another event")
     if "cnf" in claims:

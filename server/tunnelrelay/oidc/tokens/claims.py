@@ -83,7 +83,7 @@ def _vouches(said: object) -> bool:
 
 
 def _is_overage(claims: Claims, groups_claim: str) -> bool:
-    """Whether the groups are elsewhere: Entra points there when there are more than fit a token (Core section 5.6.2).
+    """Whether the token only points to the groups, as Entra does when they do not fit (Core section 5.6.2).
 
     They are not fetched: the address comes from the token's sender, and a rule about groups then lets no one in.
     """

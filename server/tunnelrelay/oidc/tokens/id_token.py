@@ -60,7 +60,7 @@ class AlgorithmUnknown(ProviderChanged):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the token of this very login must say.
+    """What the ID token of one login must say.
 
     Attributes:
         issuer: As in the provider's metadata.
@@ -147,7 +147,7 @@ def signed_claims(
 
 @contextmanager
 def strictly() -> Iterator[None]:
-    """Whatever goes wrong inside, in whatever way, makes the token invalid."""
+    """Turn every exception inside into TokenInvalid."""
     try:
         yield
     except TokenInvalid:
@@ -187,7 +187,7 @@ def _header_of(token: str) -> dict[str, Any]:
 
 
 def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: frozenset[str]) -> str:
-    """The algorithm, once the header asks for nothing we do not do.
+    """The algorithm of a header that was checked for `alg`, `typ` and extensions.
 
     Keys or places of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are the sender's own word and are ignored.
     """
