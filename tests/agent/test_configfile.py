@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.every import every
 from tunnelctl.agent.configfile import ENDPOINTS, HARMLESS, RESTRICTING, default_path, load
 from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
@@ -94,15 +95,12 @@ def test_a_restriction_of_an_endpoint_is_an_error_of_the_whole_file(file, key):
     assert "restricts access" in said
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
+@every("bad", [
         "proto: tcp", "proto: tls", "addr:", "addr: [80]", "weight: heavy", "labels: a=b", "basic_auth: []", "oidc:",
         "ip_restriction: yes", "pooling_enabled: maybe", "remote_addr: 1.tcp.example:22", "crt: /c.pem", "metadata: ",
         "upstream: {protocol: http2}", "request_header: {add: x}",
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("version", ["2", "3"])
+    ])  # fmt: skip
+@every("version", ["2", "3"])
 def test_what_cannot_be_served_is_a_problem_of_its_tunnel_alone(file, version, bad):
     lines = ("" if bad.startswith("addr") else "    addr: 81\n") + f"    {bad}\n"
     config = load(file(f"version: {version}\n{TUNNEL}  bad:\n{lines}  shop: {{addr: 82}}\n"))
@@ -201,8 +199,8 @@ MISSPELT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", MISSPELT)
-@pytest.mark.parametrize("version", ["2", "3"])
+@every("key", MISSPELT)
+@every("version", ["2", "3"])
 def test_what_looks_like_a_restriction_is_an_error_in_every_version_and_place(file, version, key):
     """Published all the same, the app would be open to everybody."""
     (inside,) = problems(file(f"version: {version}\n{TUNNEL}    {key}: [x]\n"))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.asking import Program
 from tests.api.office import OPERATOR, Office, open_office
+from tests.support.every import every
 from tests.support.raw_http import fetch
 from tests.support.world import World, world
 
@@ -56,7 +57,7 @@ async def test_a_filter_is_a_value_and_never_a_pattern(office, ann, text):
     assert all("shop" not in answer.text for answer in answers)
 
 
-@pytest.mark.parametrize("text", [*META, "a" * 65, "1e9", "..", "%2e%2e", "%00", "é", "9" * 400, "-1", "None"])
+@every("text", [*META, "a" * 65, "1e9", "..", "%2e%2e", "%00", "é", "9" * 400, "-1", "None"])
 async def test_an_id_that_cannot_be_one_is_nobodys(ann, text):
     """Rows 138, 140."""
     for path in ("edges/https", "credentials", "tunnels", "app/sessions", "users", "providers"):
@@ -66,7 +67,7 @@ async def test_an_id_that_cannot_be_one_is_nobodys(ann, text):
         assert text not in answer.text or text in {"_", "'", '"', "%", "*"}
 
 
-@pytest.mark.parametrize(
+@every(
     "query",
     [
         "limit=0",

@@ -5,6 +5,7 @@ import pytest
 from starlette.routing import Route
 
 from tests.support.dashboard import DashboardClient, InMemory
+from tests.support.every import every
 from tunnelrelay.dashboard.guard import OPEN
 from tunnelrelay.dashboard.views import AREAS
 
@@ -34,7 +35,7 @@ async def raw_post(client: DashboardClient, path: str, data: dict[str, str], **h
 # Who is not signed in
 
 
-@pytest.mark.parametrize("path", GETS)
+@every("path", GETS)
 async def test_a_stranger_who_opens_a_page_is_led_to_the_sign_in_and_back(stranger, path):
     answer = await stranger.get(filled(path))
 
@@ -43,7 +44,7 @@ async def test_a_stranger_who_opens_a_page_is_led_to_the_sign_in_and_back(strang
     assert answer.headers["location"] == ("/sign-in" if where == "/" else f"/sign-in?next={where}")
 
 
-@pytest.mark.parametrize("path", GETS)
+@every("path", GETS)
 async def test_a_strangers_scripts_are_told_401_and_htmx_where_to_go(stranger, path):
     headers = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "HX-Request": "true"}
     answer = await stranger.get(filled(path), **headers)
@@ -52,7 +53,7 @@ async def test_a_strangers_scripts_are_told_401_and_htmx_where_to_go(stranger, p
     assert answer.headers["hx-redirect"].startswith("/sign-in")
 
 
-@pytest.mark.parametrize("path", POSTS)
+@every("path", POSTS)
 async def test_a_stranger_changes_nothing(stranger, path):
     answer = await stranger.post(filled(path), token="0" * 64)
 
@@ -141,7 +142,7 @@ async def test_there_are_no_other_methods(admin, method):
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("path", POSTS)
+@every("path", POSTS)
 async def test_what_changes_something_does_not_answer_a_get(house, admin, path):
     """Row 137."""
     before = await house.managed.store.revisions()

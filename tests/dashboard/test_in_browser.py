@@ -14,6 +14,7 @@ from tests.support.app_routes import sample_app
 from tests.support.axe import violations
 from tests.support.browser import browsing, screenshot
 from tests.support.dashboard import actor_for, browse_signed_in, code_of
+from tests.support.every import every
 from tests.support.world import World, world
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edges import NewEdge
@@ -152,24 +153,24 @@ async def set_up(w: World, admin: Actor) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("size", [PHONE, DESK, NARROWEST], ids=["phone", "desk", "narrowest"])
-@pytest.mark.parametrize("path", [*PATHS, *LIVE])
-async def test_nothing_sticks_out_and_everything_has_a_name(desk: Desk, path, size):
-    page = await desk.open(path, size)
+@every("path", [*PATHS, *LIVE])
+async def test_nothing_sticks_out_and_everything_has_a_name(desk: Desk, path):
+    page = await desk.open(path)
 
-    assert await page.evaluate(FITS)
-    assert await page.evaluate(NAMELESS) == []
-    assert await page.evaluate(SAME_IDS) == []
-    if size == PHONE:
-        assert await page.evaluate(TARGETS) == []
-        assert await page.evaluate(INDENTED) == [], "the lines of a row that is folded begin at one edge"
-    landmarks = [await page.get_by_role(role).count() for role in ("main", "heading")]
-    assert landmarks[0] == 1
-    assert await page.get_by_role("heading", level=1).count() == 1
+    for size in (PHONE, DESK, NARROWEST):
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        assert await page.evaluate(FITS), size
+        assert await page.evaluate(NAMELESS) == [], size
+        assert await page.evaluate(SAME_IDS) == [], size
+        if size == PHONE:
+            assert await page.evaluate(TARGETS) == []
+            assert await page.evaluate(INDENTED) == [], "the lines of a row that is folded begin at one edge"
+        assert await page.get_by_role("main").count() == 1, size
+        assert await page.get_by_role("heading", level=1).count() == 1, size
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", [*PATHS, "/sign-in"])
+@every("path", [*PATHS, "/sign-in"])
 async def test_every_word_can_be_read(desk: Desk, path, scheme):
     page = await desk.open(path, DESK, scheme)
 
@@ -178,7 +179,7 @@ async def test_every_word_can_be_read(desk: Desk, path, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
-@pytest.mark.parametrize("path", [*PATHS, *LIVE, "/sign-in"])
+@every("path", [*PATHS, *LIVE, "/sign-in"])
 async def test_axe_finds_nothing_to_complain_about(desk: Desk, path, scheme):
     page = await desk.open(path, DESK, scheme)
 
