@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -90,7 +91,7 @@ async def test_while_an_agent_drains_new_visitors_get_503_and_are_told_when_to_c
 
 
 async def test_a_visitor_who_waits_while_the_name_is_given_up_gets_503_at_once(w, app, monkeypatch):
-    monkeypatch.setattr(w.relay.parts.ingress, "hold_seconds", 3600.0)
+    monkeypatch.setattr(w.relay.parts.ingress, "settings", replace(w.relay.parts.ingress.settings, hold_seconds=3600.0))
     tunnel, waiting = await draining(w, app)
     late = asyncio.create_task(tunnel.fetch("GET", "/status/200"))
     await turns(lambda: w.relay.registry.held_count)

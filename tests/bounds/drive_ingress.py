@@ -1,5 +1,6 @@
 """Drivers for what visitors make the public side keep."""
 
+import ipaddress
 import logging
 import socket
 import tempfile
@@ -7,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,11 +17,14 @@ from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.bounds import DeclaredBound
+from tunnelctl.http1.head import parse_request
 from tunnelctl.wire.window import Budget
+from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
+from tunnelrelay.ingress.visitors import KnownVisitors, known_hosts
 from tunnelrelay.model import Peer
 
 
@@ -129,27 +132,28 @@ async def drive_handshakes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
 
 
 @drives("hosts in bytes, and addresses as limits count them")
-async def drive_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as s:
-        ingress = s.relay.ingress
-        with measured() as memory:
-            for number in range(2 * bound.limit):
-                ingress.public_name(host(number))
-                ingress.address_of(Peer(address(number), 1))
-            assert max(len(ingress._public_names), len(ingress._addresses)) <= bound.limit
-            assert memory.most <= bound.worst_bytes
+def drive_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    with measured() as memory:
+        hosts = known_hosts(PublicAddress(scheme="https", domain="tun.example", port=443))
+        visitors = KnownVisitors((), lambda: 0.0)
+        for number in range(2 * bound.limit):
+            assert hosts[host(number)].origin
+            visitors.address_of(Peer(address(number), 1))
+        assert max(len(hosts), len(visitors)) <= bound.limit
+        assert memory.most <= bound.worst_bytes
 
 
 @drives("proxies whose unreadable words on visitors were logged lately")
-async def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as s:
-        monkeypatch.setattr(logging.getLogger("tunnelrelay.ingress"), "disabled", True)  # pytest keeps every line
-        route = SimpleNamespace(field="X-Forwarded-For", shown="?")
-        with measured() as memory:
-            for number in range(2 * bound.limit):
-                s.relay.ingress._note_unreadable(Peer(address(number), 1), route)  # type: ignore[arg-type]
-            assert len(s.relay.ingress._unreadable) == bound.limit
-            assert memory.taken <= bound.worst_bytes
+def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("tunnelrelay.ingress")
+    monkeypatch.setattr(logger, "disabled", True)  # pytest keeps every line
+    head = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ?\r\n\r\n")
+    with measured() as memory:
+        visitors = KnownVisitors((ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")), lambda: 0.0)
+        for number in range(2 * bound.limit):
+            visitors.behind_proxies(Peer(address(number), 1), head)
+        assert len(visitors._unreadable) == bound.limit
+        assert memory.taken <= bound.worst_bytes
 
 
 class Waiting:

@@ -46,9 +46,8 @@ BY_REASON = {
         tunnelrelay.dashboard.views.audit: MAX_EVENT_ID
         tunnelrelay.dashboard.views.audit_event: MAX_YEAR_SECONDS
         tunnelrelay.dashboard.sign_in_redirects: MAX_NEXT
-        tunnelrelay.ingress.gate: MAX_HOST
         tunnelrelay.ingress.clear_site_data: MAX_HOST
-        tunnelrelay.ingress.ingress: MAX_NAME
+        tunnelrelay.ingress.visitors: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
         tunnelrelay.services.provider_directory: MAX_SEALED
         tunnelrelay.services.credentials: MAX_RULES

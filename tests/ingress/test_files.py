@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_small_limit_is_logged_with_what_to_do(limit: int, warns: bool, monkey
 @pytest.fixture
 def few(s: Scene, monkeypatch: pytest.MonkeyPatch) -> int:
     """As many connections as the relay has room for."""
-    monkeypatch.setattr(s.relay.ingress, "_max_visitors", 40)
+    monkeypatch.setattr(s.relay.ingress, "settings", replace(s.relay.ingress.settings, max_visitors=40))
     monkeypatch.setattr(s.relay.ingress, "_next_full_log", 0.0)
     return 40
 
@@ -101,10 +102,10 @@ async def test_where_all_are_busy_the_new_one_is_refused_and_none_is_cut(s: Scen
 async def test_an_address_with_many_connections_closes_nothing_of_others(s: Scene, few: int, monkeypatch):
     ingress = s.relay.ingress
     async with AsyncExitStack() as stack:
-        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+        monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.7")
         for _ in range(2 * few):
             await stack.enter_async_context(s.visitor())
-        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.8")
+        monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.8")
         other = await stack.enter_async_context(s.visitor())
         (await s.exchange(other)).answer()
 
@@ -121,10 +122,10 @@ async def test_an_address_that_has_its_share_closes_nothing_of_others_when_it_is
     async with AsyncExitStack() as stack:
         for number in range(few):
             address = "203.0.113.7" if number < 32 else f"203.0.113.{number}"
-            monkeypatch.setattr(ingress, "address_of", lambda peer, address=address: address)
+            monkeypatch.setattr(ingress.known, "address_of", lambda peer, address=address: address)
             visitor = await stack.enter_async_context(s.visitor())
             await s.turns(lambda number=number: ingress.visitor_count == number + 1)
-        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+        monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.7")
         async with s.visitor() as one_more:
             assert await closed_without_clean_end(one_more) == b""
         assert s.relay.metrics.counts["limited"]["visitor_connections"] == before + 1

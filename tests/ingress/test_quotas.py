@@ -131,14 +131,14 @@ async def test_row126_upgraded_connections_count(s: Scene):
 async def test_row126_one_address_cannot_take_the_relays_connections(s: Scene, monkeypatch: pytest.MonkeyPatch):
     ingress = s.relay.ingress
     monkeypatch.setattr(ingress_module, "MAX_VISITORS", 100)
-    monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+    monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.7")
     before = limited(s, "visitor_connections")
     async with AsyncExitStack() as stack:
         for _ in range(60):
             await stack.enter_async_context(s.visitor())
         await s.turns(lambda: limited(s, "visitor_connections") + ingress.visitor_count >= before + 60)
         mine = ingress.visitor_count
-        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.8")
+        monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.8")
         assert (await s.fetch_answered()).status == 200
     await s.turns(lambda: not ingress.quotas._connections)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -236,7 +237,7 @@ async def test_an_answer_that_has_begun_is_not_begun_again(place):
 
 async def test_an_edge_that_never_had_a_tunnel_answers_503_at_once(place, monkeypatch):
     monkeypatch.setattr(place.relay.registry, "_began", -1e9)
-    monkeypatch.setattr(place.relay.ingress, "hold_seconds", 3600.0)
+    monkeypatch.setattr(place.relay.ingress, "settings", replace(place.relay.ingress.settings, hold_seconds=3600.0))
     answer = await place.fetch()
 
     assert (answer.status, error_of(answer)) == (503, "endpoint_offline")
@@ -250,7 +251,7 @@ async def test_rules_come_before_the_news_that_nobody_is_there(place):
 
 
 async def test_a_request_waits_a_moment_for_a_tunnel_that_was_just_there(place, monkeypatch):
-    monkeypatch.setattr(place.relay.ingress, "hold_seconds", 3600.0)
+    monkeypatch.setattr(place.relay.ingress, "settings", replace(place.relay.ingress.settings, hold_seconds=3600.0))
     first = await place.agent()
     await first.close()
     await turns(lambda: not place.endpoint.tunnels)

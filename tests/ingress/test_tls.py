@@ -5,6 +5,7 @@ import datetime
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,15 +228,15 @@ async def half_open(stack: AsyncExitStack, port: int, data: bytes) -> tuple[asyn
 async def test_a_handshake_counts_as_a_connection_of_its_address(s: Scene, data: bytes, monkeypatch):
     """Else one address takes all the files of the relay by connections that send nothing."""
     ingress = s.relay.ingress
-    monkeypatch.setattr(ingress, "_max_visitors", 100)
-    monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.7")
+    monkeypatch.setattr(ingress, "settings", replace(ingress.settings, max_visitors=100))
+    monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.7")
     before = s.relay.metrics.counts["limited"].get("visitor_connections", 0)
     async with AsyncExitStack() as stack:
         for _ in range(100):
             await half_open(stack, https_port(s), data)
         await s.turns(lambda: s.relay.metrics.counts["limited"].get("visitor_connections", 0) > before)
         assert ingress.quotas.connections("203.0.113.7") < 60
-        monkeypatch.setattr(ingress, "address_of", lambda peer: "203.0.113.8")
+        monkeypatch.setattr(ingress.known, "address_of", lambda peer: "203.0.113.8")
         s.agent.answers = lambda asked: asked.answer()
         async with tls_visitor(https_port(s), HOST) as other:
             assert (await other.request("GET", "/", host=HOST)).status == 200
@@ -245,7 +246,7 @@ async def test_a_handshake_counts_as_a_connection_of_its_address(s: Scene, data:
 
 async def test_the_oldest_handshake_makes_room_when_all_connections_are_taken(s: Scene, monkeypatch):
     ingress = s.relay.ingress
-    monkeypatch.setattr(ingress, "_max_visitors", 20)
+    monkeypatch.setattr(ingress, "settings", replace(ingress.settings, max_visitors=20))
     s.agent.answers = lambda asked: asked.answer()
     async with AsyncExitStack() as stack:
         oldest, _ = await half_open(stack, https_port(s), b"")

@@ -5,7 +5,7 @@ import pytest
 from tests.ingress.scene import HOST, Scene
 from tests.support.raw_http import request_bytes
 from tunnelctl.wire.messages import PolicySpec
-from tunnelrelay.ingress.ingress import UNREADABLE_SECONDS
+from tunnelrelay.ingress.visitors import UNREADABLE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

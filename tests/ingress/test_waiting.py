@@ -1,6 +1,7 @@
 """Whoever waits for somebody, waits so long and no longer. Time passes here by calling the sweep with another clock."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -41,9 +42,9 @@ async def test_row126_an_idle_connection_is_closed_without_a_word(s: Scene, requ
         visit = await s.visit(visitor)
         for _ in range(requests):
             await visitor.request("GET", "/", host=HOST)
-        s.pass_time(s.relay.ingress.idle_seconds - 1)
+        s.pass_time(s.relay.ingress.settings.idle_seconds - 1)
         assert not visit.transport.is_closing()
-        s.pass_time(s.relay.ingress.idle_seconds + 1)
+        s.pass_time(s.relay.ingress.settings.idle_seconds + 1)
 
         assert await visitor.rest() == b""
 
@@ -226,11 +227,12 @@ async def test_a_request_is_held_and_answered_when_the_agent_is_back(s: Scene):
 
 async def test_a_held_request_is_answered_503_after_a_while(s: Scene):
     await s.lose_agent()
-    hold, s.relay.ingress.hold_seconds = s.relay.ingress.hold_seconds, 0.0
+    settings = s.relay.ingress.settings
+    s.relay.ingress.settings = replace(settings, hold_seconds=0.0)
     try:
         response = await s.fetch()
     finally:
-        s.relay.ingress.hold_seconds = hold
+        s.relay.ingress.settings = settings
 
     assert (response.status, error_of(response)) == (503, "endpoint_offline")
     assert int(response.get("retry-after") or 0) > 0
@@ -357,13 +359,14 @@ async def test_a_request_that_finds_the_link_full_goes_on_when_another_has_ended
 
 async def test_a_full_link_is_busy_and_then_not(s: Scene):
     s.relay_link.session.max_streams = 1
-    hold, s.relay.ingress.hold_seconds = s.relay.ingress.hold_seconds, 0.0
+    settings = s.relay.ingress.settings
+    s.relay.ingress.settings = replace(settings, hold_seconds=0.0)
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor)
         response = await s.fetch()
         asked.answer()
         await visitor.response()
-    s.relay.ingress.hold_seconds = hold
+    s.relay.ingress.settings = settings
 
     assert (response.status, error_of(response)) == (503, "endpoint_busy")
     assert (await s.fetch_answered()).status == 200

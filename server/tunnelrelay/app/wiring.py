@@ -32,8 +32,9 @@ from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
-from tunnelrelay.ingress.ingress import Ingress
+from tunnelrelay.ingress.ingress import Ingress, IngressSettings
 from tunnelrelay.ingress.route import Router
+from tunnelrelay.ingress.visitors import known_hosts
 from tunnelrelay.keys.rotation import RelayKeys
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import Audit
@@ -321,9 +322,11 @@ class Parts:
     def _ingress(self) -> Ingress:
         inputs, config, address = self._inputs, self._inputs.config, self._inputs.address
         redirects = config.doors.plan.plain is Does.REDIRECT
+        hosts = known_hosts(address)
         return Ingress(
             address=address,
             registry=self.registry,
+            hosts=hosts,
             router=Router(
                 address,
                 self.registry,
@@ -333,6 +336,7 @@ class Parts:
             ),
             gate=Gate(
                 address=address,
+                hosts=hosts,
                 sessions=self.sessions,
                 bearers=AccessTokens(
                     address=address,
@@ -352,13 +356,15 @@ class Parts:
             access=inputs.access,
             traffic=self.traffic,
             metrics=inputs.metrics,
-            hold_seconds=config.hold_seconds,
-            idle_seconds=config.idle_seconds,
-            visitor_requests=config.visitor_requests,
-            max_visitors=visitors_at_once(),
-            trusted=config.trusted_proxy,
-            redirects=redirects,
-            endpoint_hsts_seconds=int(config.endpoint_hsts_seconds),
+            settings=IngressSettings(
+                hold_seconds=config.hold_seconds,
+                idle_seconds=config.idle_seconds,
+                visitor_requests=config.visitor_requests,
+                max_visitors=visitors_at_once(),
+                trusted=config.trusted_proxy,
+                redirects=redirects,
+                endpoint_hsts_seconds=int(config.endpoint_hsts_seconds),
+            ),
             audit=self.audit,
         )
 

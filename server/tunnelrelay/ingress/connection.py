@@ -118,8 +118,8 @@ class VisitorConnection(asyncio.BufferedProtocol):
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.connected_peer = self.peer = Peer(name[0].removeprefix("::ffff:"), name[1])
-            self.connected_address = self.address = self._ingress.address_of(self.peer)
-        self.deadline = self._ingress.now() + self._ingress.idle_seconds
+            self.connected_address = self.address = self._ingress.known.address_of(self.peer)
+        self.deadline = self._ingress.now() + self._ingress.settings.idle_seconds
         may_stay = self._ingress.enter(self)
         if not may_stay:
             self.transport.abort()
@@ -133,7 +133,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         tls = transport.get_extra_info("ssl_object")
         self.sni = self._ingress.server_name(tls) if tls is not None else None
-        self.deadline = self._ingress.now() + self._ingress.idle_seconds
+        self.deadline = self._ingress.now() + self._ingress.settings.idle_seconds
         self._await_request()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -264,10 +264,10 @@ class VisitorConnection(asyncio.BufferedProtocol):
             if self.saw_eof:
                 self.close()
                 return
-            self.deadline = self._ingress.now() + self._ingress.idle_seconds
+            self.deadline = self._ingress.now() + self._ingress.settings.idle_seconds
             self._await_request()
         else:
-            self.deadline = self._ingress.now() + self._ingress.idle_seconds
+            self.deadline = self._ingress.now() + self._ingress.settings.idle_seconds
             self.resume_reading()
             self._ingress.call_soon(self._work_off)
 
@@ -304,7 +304,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         """A trusted proxy has said whose request this is, and whether it came to the proxy over TLS."""
         self.peer = peer
         self.is_told_secure = is_secure
-        self.address = self._ingress.address_of(peer)
+        self.address = self._ingress.known.address_of(peer)
 
     # Bodies
 
@@ -389,7 +389,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         if self.is_lingering:
             seconds = LINGER_SECONDS
         elif exchange is None:
-            seconds = self._ingress.idle_seconds
+            seconds = self._ingress.settings.idle_seconds
         elif exchange.carried is not None and exchange.carried.has_answered:
             return NO_DEADLINE
         else:

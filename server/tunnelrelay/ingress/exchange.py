@@ -161,8 +161,8 @@ class Exchange:
             self.refuse_head(error)
             return
         head = self.head
-        if ingress.trusted:
-            self.peer, is_told_secure = ingress.told_by_proxies(connection.connected_peer, head)
+        if ingress.known.has_proxies:
+            self.peer, is_told_secure = ingress.known.behind_proxies(connection.connected_peer, head)
             connection.speaks_for(self.peer, is_secure=is_told_secure)
         routed = ingress.route(head, sni=connection.sni, is_secure=connection.is_secure or connection.is_told_secure)
         if type(routed) is Forwarded:
@@ -298,7 +298,7 @@ class Exchange:
         ingress, endpoint = self._ingress, self.endpoint
         assert endpoint is not None
         self.tries += 1
-        seconds = ingress.registry.patience(endpoint, ingress.hold_seconds)
+        seconds = ingress.registry.patience(endpoint, ingress.settings.hold_seconds)
         if seconds and not endpoint.can_take(self.tried):
             ingress.metrics.held()
         is_back = self.tries <= MAX_TRIES and await endpoint.hold(seconds, self.tried)
@@ -498,7 +498,11 @@ class Exchange:
     def _strict_transport(self) -> bytes:
         """The HSTS line of the relay's own answers. Over plain http it must not be sent (RFC 6797 section 7.2)."""
         ingress, connection = self._ingress, self.connection
-        return ingress.own_hsts if connection.is_secure or connection.is_told_secure or not ingress.redirects else b""
+        return (
+            ingress.own_hsts
+            if connection.is_secure or connection.is_told_secure or not ingress.settings.redirects
+            else b""
+        )
 
     def _cors_lines(self) -> bytes:
         """The lines by which a page of another origin, which the owner named, may read an answer of the relay's own.

@@ -92,7 +92,7 @@ class Forward:
             upgrade=head.upgrade,
             spent=spent,
             forged=forged,
-            origin=b"" if policy.own is None else self._ingress.public_name(self._exchange.host)[1],
+            origin=b"" if policy.own is None else self._ingress.hosts[self._exchange.host].origin,
         )
         if forged:
             self._exchange.note_forged()
@@ -151,7 +151,7 @@ class Forward:
         try:
             head = read_head(payload[0] << 8 | payload[1], payload[2:])
             if head.status < 200 and head.status != 101:
-                self._interim(interim(head, request, self._policy, *self._ingress.public_name(exchange.host)))
+                self._interim(interim(head, request, self._policy, *self._ingress.hosts[exchange.host]))
                 return
             if head.status == 101 and not request.upgrade:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
@@ -162,7 +162,7 @@ class Forward:
             exchange.status = head.status
             self.has_answered = True
             exchange.answer_began()
-            self._head = final(head, request, framing, self._policy, *self._ingress.public_name(exchange.host))
+            self._head = final(head, request, framing, self._policy, *self._ingress.hosts[exchange.host])
             if self._ingress.endpoint_hsts and framing.mode != OPAQUE:
                 # Behind the app's own, which then counts (RFC 6797 section 8.1: the first one does).
                 self._head = self._head[:-2] + self._ingress.endpoint_hsts + b"\r\n"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tunnelctl.http1.head import RequestHead
-from tunnelctl.memo import Memo
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.guesses import Guesses
+from tunnelrelay.ingress.visitors import KnownHosts
 from tunnelrelay.ingress.www_authenticate import challenges, token_challenge
 from tunnelrelay.model import Field, Peer, Reply, RequestKind
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
@@ -29,8 +29,6 @@ from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.rules import Bearer, Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
-MAX_HOST = 300
-"""Longest host whose origin (the endpoint's address as browsers write it) is remembered."""
 NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
 """What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
@@ -74,6 +72,7 @@ class Gate:
         self,
         *,
         address: PublicAddress,
+        hosts: KnownHosts,
         sessions: Sessions,
         bearers: AccessTokens,
         login: StartsLogin,
@@ -82,11 +81,10 @@ class Gate:
         guesses: Guesses | None = None,
         audit: Audit = NO_AUDIT,
     ) -> None:
-        self._address = address
         self._sessions = sessions
         self._bearers = bearers
         self._login = login
-        self._origins = Memo[str, bytes](lambda host: address.url(host).encode(), max_bytes=MAX_HOST)
+        self._hosts = hosts
         self._metrics = metrics
         self._clock = clock
         self._guesses = guesses or Guesses()
@@ -162,7 +160,7 @@ class Gate:
     def _pass_program(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, program: Program
     ) -> Passed | None:
-        verdict = judge_token(policy, peer_ip=peer_ip, head=head, origin=self._origins[host])
+        verdict = judge_token(policy, peer_ip=peer_ip, head=head, origin=self._hosts[host].origin)
         return Passed(program.fields, program, TOKEN_FIELDS) if verdict is Allow.NAMED else None
 
     async def _decide_by_token(
@@ -187,7 +185,7 @@ class Gate:
     def _pass(
         self, policy: Policy, head: RequestHead, host: str, peer_ip: str, session: VisitorSession | None, now: float
     ) -> Passed | None:
-        origin = self._origins[host]
+        origin = self._hosts[host].origin
         verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
         if verdict is Allow.NAMED and session is not None:
             # Only now: requests that a neighbour's page makes a browser send keep no session awake.
@@ -200,7 +198,7 @@ class Gate:
     async def _refuse(
         self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str, session: VisitorSession | None
     ) -> Reply:
-        origin = self._origins[host]
+        origin = self._hosts[host].origin
         match judge(policy, peer_ip=peer.host, head=head, is_signed_in=session is not None, origin=origin):
             case SignIn():
                 assert policy.connection is not None

@@ -1,33 +1,31 @@
 """What all visitors share: the router, the gate, the record of connections, and where numbers and lines go."""
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
-from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
 from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.freed_memory import FreedMemory
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.interfaces import Connecting, UnderWay, Visitor
-from tunnelrelay.ingress.proxies import Route, read_route
 from tunnelrelay.ingress.quotas import VisitorQuotas
 from tunnelrelay.ingress.route import Routed, Router
 from tunnelrelay.ingress.sticky import Sticky
 from tunnelrelay.ingress.turns import Turns
+from tunnelrelay.ingress.visitors import IPNetwork, KnownHosts, KnownVisitors
 from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
-from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Registry
 
@@ -44,16 +42,10 @@ FULL_SECONDS = 60.0
 """How often it is logged that all connections are taken."""
 MAX_READ = 64 * 1024
 """Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
-MAX_NAME = 300
-"""Longest host whose spelling as bytes, and longest address whose key for limits, are remembered."""
 LOOK_SECONDS = 2.0
 """How often it is judged anew what let in the exchanges under way. They end within 5 s of a revocation."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at: one timer for all is cheaper than one for each request."""
-
-UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
-"""How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
-of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
 
 BOUNDS = (
     DeclaredBound(
@@ -65,27 +57,7 @@ BOUNDS = (
         worst_bytes=MAX_VISITORS * 10_000,
         holds=("Ingress.visitors",),
     ),
-    DeclaredBound(
-        name="hosts in bytes, and addresses as limits count them",
-        limit=MAX_ENTRIES,
-        unit="entries",
-        per="relay",
-        when_full="all are forgotten, and worked out again",
-        worst_bytes=2 * MAX_BYTES,
-        holds=("Ingress._public_names", "Ingress._addresses"),
-    ),
-    DeclaredBound(
-        name="proxies whose unreadable words on visitors were logged lately",
-        limit=MAX_PROXIES,
-        unit="entries",
-        per="relay",
-        when_full="the one not heard for longest is forgotten, and may be logged again",
-        worst_bytes=20_000,
-        holds=("Ingress._unreadable",),
-    ),
 )
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class AcceptsAgents(Protocol):
@@ -95,12 +67,31 @@ class AcceptsAgents(Protocol):
         """Shake hands, or answer with a refusal."""
 
 
-class Ingress:
-    """See the module.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressSettings:
+    """What the operator has set.
 
-    Args:
+    Attributes:
+        hold_seconds: How long a request waits for a tunnel that is away.
+        idle_seconds: How long a connection may stay without a request.
+        visitor_requests: How many requests one address may have open at one endpoint.
+        max_visitors: How many connections visitors may have.
+        trusted: Networks of the proxies that are believed.
         redirects: Plain http leads to https; what comes over it came without TLS.
         endpoint_hsts_seconds: For how long browsers open endpoints over https only; 0 for what the apps say.
+    """
+
+    hold_seconds: float
+    idle_seconds: float
+    visitor_requests: int
+    max_visitors: int = MAX_VISITORS
+    trusted: tuple[IPNetwork, ...] = ()
+    redirects: bool = False
+    endpoint_hsts_seconds: int = 0
+
+
+class Ingress:
+    """See the module.
 
     Attributes:
         own_hsts, endpoint_hsts: Ready HSTS lines for the relay's own answers and the apps', b"" for none.
@@ -111,6 +102,7 @@ class Ingress:
         *,
         address: PublicAddress,
         registry: Registry,
+        hosts: KnownHosts,
         router: Router,
         gate: Gate,
         asgi_bridge: AsgiBridge,
@@ -119,48 +111,33 @@ class Ingress:
         access: AccessLog,
         traffic: TrafficLog,
         metrics: Metrics,
-        hold_seconds: float,
-        idle_seconds: float,
-        visitor_requests: int,
-        max_visitors: int = MAX_VISITORS,
-        trusted: tuple[IPNetwork, ...] = (),
-        redirects: bool = False,
-        endpoint_hsts_seconds: int = 0,
+        settings: IngressSettings,
         audit: Audit = NO_AUDIT,
     ) -> None:
         self.address = address
         self.registry = registry
+        self.hosts = hosts
         self.gate = gate
         self.asgi_bridge = asgi_bridge
         self.clear_site_data = clear_site_data
         self.access = access
         self.traffic = traffic
         self.metrics = metrics
-        self.hold_seconds = hold_seconds
-        self.idle_seconds = idle_seconds
-        self.trusted = trusted
-        self.redirects = redirects
+        self.settings = settings
         self.own_hsts = _hsts_line(address, OWN_HSTS_SECONDS)
-        self.endpoint_hsts = _hsts_line(address, endpoint_hsts_seconds)
-        self.quotas = VisitorQuotas(visitor_requests)
+        self.endpoint_hsts = _hsts_line(address, settings.endpoint_hsts_seconds)
+        self.quotas = VisitorQuotas(settings.visitor_requests)
         self.sticky = Sticky(is_secure=address.is_secure)
         self.buffer = memoryview(bytearray(MAX_READ))
-        self._addresses = Memo[str, str](
-            lambda host: "" if self._trusts(host) else address_key(host), max_bytes=MAX_NAME
-        )
+        self.known = KnownVisitors(settings.trusted, lambda: self.now())
         self.audit = audit
         self.forged: list[bytes] = []
         self._router = router
         self._acceptor = acceptor
-        self._max_visitors = max_visitors
         self.visitors: dict[Visitor, None] = {}  # the oldest first
         self._next_full_log = 0.0
-        self._public_names = Memo[str, tuple[bytes, bytes]](
-            lambda host: (host.encode(), address.url(host).encode()), max_bytes=MAX_NAME
-        )
         self._over: set[bytes] = set()
         self._next_look = 0.0
-        self._unreadable = Buckets(1, 1 / UNREADABLE_SECONDS, max_keys=MAX_PROXIES)
         self._prefix = secrets.token_hex(4)
         self._requests = 0
         loop = asyncio.get_running_loop()
@@ -190,7 +167,7 @@ class Ingress:
             self.quotas.leave(visitor.connected_address)
 
     def _has_room(self, visitor: Visitor) -> bool:
-        most = min(MAX_VISITORS, self._max_visitors)
+        most = min(MAX_VISITORS, self.settings.max_visitors)
         if not self.quotas.admits(visitor.connected_address, min(len(self.visitors), most - 1), most):
             return False
         if len(self.visitors) >= most:
@@ -233,10 +210,6 @@ class Ingress:
         """An agent asks for a link."""
         return self._acceptor.accept(exchange, head, block, ahead)
 
-    def public_name(self, host: str) -> tuple[bytes, bytes]:
-        """An endpoint's host and origin as bytes, remembered."""
-        return self._public_names[host]
-
     def next_number(self) -> int:
         """One more request."""
         self._requests += 1
@@ -257,37 +230,10 @@ class Ingress:
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=host, peer=peer.host)
 
-    def address_of(self, peer: Peer) -> str:
-        """Whom limits count a connection as; "" for not at all: this machine, and proxies that stand for many."""
-        return self._addresses[peer.host]
-
     def server_name(self, ssl_object: object) -> str | None:
         """The name a TLS client asked for."""
         name = getattr(ssl_object, "server_name_asked", None)
         return name.lower().removesuffix(".") if isinstance(name, str) else None
-
-    def told_by_proxies(self, peer: Peer, head: RequestHead) -> tuple[Peer, bool]:
-        """The visitor behind trusted proxies, and whether it came to them over TLS."""
-        if not self._trusts(peer.host):
-            return peer, False
-        route = read_route(head)
-        found = route.visitor(self._trusts)
-        if found is None:
-            return peer, route.is_secure
-        if not found:
-            self._note_unreadable(peer, route)
-            return peer, route.is_secure
-        return Peer(found, 0), route.is_secure
-
-    def _note_unreadable(self, peer: Peer, route: Route) -> None:
-        if not self._unreadable.wait(peer.host, self.now()):
-            log.warning(
-                "trusted proxy names no visitor address, its own is used",
-                proxy=peer.host,
-                field=route.field,
-                value=route.shown,
-                hint="let it set X-Forwarded-For to the visitor's address",
-            )
 
     # For the relay
 
@@ -375,13 +321,6 @@ class Ingress:
             session = exchange.session if exchange is not None else None
             if exchange is not None and session is not None and session.id_digest in over:
                 exchange.session_over()
-
-    def _trusts(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self.trusted)
 
 
 def _hsts_line(address: PublicAddress, seconds: int) -> bytes:

@@ -1,0 +1,123 @@
+"""What is remembered of visitors and of the hosts they ask, so that it is worked out once and not for each request."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelctl.eventlog import EventLog
+from tunnelctl.http1.head import RequestHead
+from tunnelctl.memo import MAX_BYTES, MAX_ENTRIES, Memo
+from tunnelrelay.address import PublicAddress
+from tunnelrelay.ingress.proxies import Route, read_route
+from tunnelrelay.model import Peer
+from tunnelrelay.policy.limits import Buckets, address_key
+
+log = EventLog("tunnelrelay.ingress")
+
+MAX_NAME = 300
+"""Longest host whose spelling as bytes, and longest address whose key for limits, are remembered."""
+UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
+"""How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
+of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="hosts in bytes, and addresses as limits count them",
+        limit=MAX_ENTRIES,
+        unit="entries",
+        per="relay",
+        when_full="all are forgotten, and worked out again",
+        worst_bytes=2 * MAX_BYTES,
+        holds=("KnownVisitors._addresses",),
+    ),
+    DeclaredBound(
+        name="proxies whose unreadable words on visitors were logged lately",
+        limit=MAX_PROXIES,
+        unit="entries",
+        per="relay",
+        when_full="the one not heard for longest is forgotten, and may be logged again",
+        worst_bytes=20_000,
+        holds=("KnownVisitors._unreadable",),
+    ),
+)
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class HostName(NamedTuple):
+    """A host of an endpoint as bytes.
+
+    Attributes:
+        origin: Its address as browsers write it.
+    """
+
+    name: bytes
+    origin: bytes
+
+
+KnownHosts = Memo[str, HostName]
+"""Remembers hosts as bytes."""
+
+
+def known_hosts(address: PublicAddress) -> KnownHosts:
+    """A memory of hosts under this public address, empty yet."""
+    return Memo(lambda host: HostName(host.encode(), address.url(host).encode()), max_bytes=MAX_NAME)
+
+
+class KnownVisitors:
+    """Addresses of visitors, and who they are behind trusted proxies.
+
+    Args:
+        trusted: Networks of the proxies that are believed.
+        now: Loop time.
+
+    Attributes:
+        has_proxies: Some proxies are believed, so that requests of one connection may come from several visitors.
+    """
+
+    def __init__(self, trusted: tuple[IPNetwork, ...], now: Callable[[], float]) -> None:
+        self.has_proxies = bool(trusted)
+        self._trusted = trusted
+        self._now = now
+        self._addresses = Memo[str, str](
+            lambda host: "" if self._trusts(host) else address_key(host), max_bytes=MAX_NAME
+        )
+        self._unreadable = Buckets(1, 1 / UNREADABLE_SECONDS, max_keys=MAX_PROXIES)
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def address_of(self, peer: Peer) -> str:
+        """Whom limits count a connection as; "" for not at all: this machine, and proxies that stand for many."""
+        return self._addresses[peer.host]
+
+    def behind_proxies(self, peer: Peer, head: RequestHead) -> tuple[Peer, bool]:
+        """The visitor behind trusted proxies, and whether it came to them over TLS."""
+        if not self._trusts(peer.host):
+            return peer, False
+        route = read_route(head)
+        found = route.visitor(self._trusts)
+        if found is None:
+            return peer, route.is_secure
+        if not found:
+            self._note_unreadable(peer, route)
+            return peer, route.is_secure
+        return Peer(found, 0), route.is_secure
+
+    def _note_unreadable(self, peer: Peer, route: Route) -> None:
+        if not self._unreadable.wait(peer.host, self._now()):
+            log.warning(
+                "trusted proxy names no visitor address, its own is used",
+                proxy=peer.host,
+                field=route.field,
+                value=route.shown,
+                hint="let it set X-Forwarded-For to the visitor's address",
+            )
+
+    def _trusts(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
