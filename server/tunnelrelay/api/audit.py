@@ -70,7 +70,7 @@ class AuditQuery(Page):
     """Only about what is this owner's; a member gets his own, whichever user is asked for."""
 
 
-def _shown(row: AuditRow) -> AuditEvent:
+def _view(row: AuditRow) -> AuditEvent:
     return AuditEvent(
         id=str(row.id),
         at=shown_time(row.at),
@@ -106,7 +106,7 @@ def routes(services: Services) -> APIRouter:
         )
         found = cut(call, PATH, page, rows, lambda row: str(row.id))
         return AuditEventList(
-            audit_events=[_shown(row) for row in found.rows], uri=found.uri, next_page_uri=found.next_page_uri
+            audit_events=[_view(row) for row in found.rows], uri=found.uri, next_page_uri=found.next_page_uri
         )
 
     return router

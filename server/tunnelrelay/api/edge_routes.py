@@ -113,7 +113,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
     @router.get(f"{ROUTES}/{{id}}", **needs("edges:read"))
     async def get_https_edge_route(call: Calling, edge_id: Id, id: Id) -> EdgeRoute:
         """The route with its modules."""
-        return _shown(call, await route_view(services, call, edge_id, id))
+        return _view(call, await route_view(services, call, edge_id, id))
 
     @router.patch(f"{ROUTES}/{{id}}", **needs("edges:write"))
     async def update_https_edge_route(call: Calling, edge_id: Id, id: Id, body: RouteChange) -> EdgeRoute:
@@ -143,10 +143,10 @@ async def _changed(services: Services, call: Call, edge_id: str, body: Modules, 
     view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()))
     if body.backend is not None:
         view = await set_backend(services, call, view, body.backend)
-    return _shown(call, view)
+    return _view(call, view)
 
 
-def _shown(call: Call, view: EdgeView) -> EdgeRoute:
+def _view(call: Call, view: EdgeView) -> EdgeRoute:
     route = route_of(call.links, view)
     assert route is not None  # the caller has looked
     return route

@@ -62,7 +62,7 @@ class EndpointList(Shown):
     next_page_uri: str | None
 
 
-def _shown(links: Links, view: EndpointView) -> Endpoint:
+def _view(links: Links, view: EndpointView) -> Endpoint:
     address = links.address
     tunnels = [Ref(id=id, uri=links.to("tunnels", id)) for id in view.tunnel_ids]
     since = shown_time(made_at(view.id))
@@ -111,7 +111,7 @@ def routes(services: Services) -> APIRouter:
         """Endpoints of this relay, the newest first."""
         found = cut(call, PATH, page, newest(tunnels.endpoints(call.actor), page), lambda view: view.id)
         return EndpointList(
-            endpoints=[_shown(call.links, view) for view in found.rows],
+            endpoints=[_view(call.links, view) for view in found.rows],
             uri=found.uri,
             next_page_uri=found.next_page_uri,
         )
@@ -119,6 +119,6 @@ def routes(services: Services) -> APIRouter:
     @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
     async def get_endpoint(call: Calling, id: Id) -> Endpoint:
         """One endpoint."""
-        return _shown(call.links, tunnels.endpoint(call.actor, id))
+        return _view(call.links, tunnels.endpoint(call.actor, id))
 
     return router

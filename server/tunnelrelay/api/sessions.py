@@ -52,7 +52,7 @@ class SessionQuery(Page):
     """Only of this address, whole and exact, in whatever case."""
 
 
-def _shown(links: Links, row: LoginView) -> ApplicationSession:
+def _view(links: Links, row: LoginView) -> ApplicationSession:
     return ApplicationSession(
         id=row.id,
         uri=links.to(PATH, row.id),
@@ -87,7 +87,7 @@ def routes(services: Services) -> APIRouter:
         )
         found = cut(call, PATH, page, rows, lambda row: row.id)
         return ApplicationSessionList(
-            application_sessions=[_shown(call.links, row) for row in found.rows],
+            application_sessions=[_view(call.links, row) for row in found.rows],
             uri=found.uri,
             next_page_uri=found.next_page_uri,
         )
@@ -95,7 +95,7 @@ def routes(services: Services) -> APIRouter:
     @router.get(f"/{PATH}/{{id}}", **needs("sessions:read"))
     async def get_application_session(call: Calling, id: Id) -> ApplicationSession:
         """One login."""
-        return _shown(call.links, await logins.get(call.actor, id))
+        return _view(call.links, await logins.get(call.actor, id))
 
     @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("sessions:write"))
     async def delete_application_session(call: Calling, id: Id) -> None:

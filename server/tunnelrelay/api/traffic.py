@@ -66,7 +66,7 @@ class TrafficQuery(BaseModel):
     """Items of one answer."""
 
 
-def _shown(row: TrafficRow) -> Request:
+def _view(row: TrafficRow) -> Request:
     return Request(
         id=row.id,
         at=shown_time(row.at),
@@ -100,6 +100,6 @@ def routes(services: Services) -> APIRouter:
         rows = services.traffic.recent(
             call.actor, host=query.host, status=query.status, verdict=query.verdict, limit=query.limit
         )
-        return RequestList(requests=[_shown(row) for row in rows], uri=call.links.to("traffic"), next_page_uri=None)
+        return RequestList(requests=[_view(row) for row in rows], uri=call.links.to("traffic"), next_page_uri=None)
 
     return router

@@ -55,7 +55,7 @@ class ResourcePages(Generic[V, M]):
         update: Changes what the form asks for.
         removal: The last part of the path that removes a thing.
         removed: The message after it, by its key in flash.py.
-        taken: The field at which a name that is taken is told.
+        taken: The field that shows that a name is taken.
         by_owner: The list can be narrowed to one owner's.
         list_context, new_context, one_context: What else the pages show.
     """

@@ -50,7 +50,7 @@ class Actor:
 
     @property
     def only_owner(self) -> str | None:
-        """Whose things they may see: a value for a store's `owner` filter; None for everybody's."""
+        """Whose things they may see: a value for a store's `owner` filter; None for every owner's."""
         return None if self.is_admin else self.owner
 
     def owner_filter(self, asked: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 Every application reads the store anew, one after the other: two changes of one edge that overtake each other on their
 way here still leave the newer one in force. Rules that cannot be had (a key was dropped, a provider was deleted) are
-replaced by ones that refuse everybody; an edge is never open because something about it is broken.
+replaced by ones that refuse every visitor: an edge is never open because something about it is broken.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class _Kept:
     Attributes:
         group: Labels of its tunnel group, as they were read; None without one.
         is_named: Its login names a provider.
-        problem: Why everybody is refused; "" when all is well.
+        problem: Why every visitor is refused; "" when none is.
     """
 
     row: EdgeRow
@@ -83,7 +83,7 @@ class EdgeSync:
         return sum(size_of(row) for row in rows if row.owner == owner and row.id != but)
 
     def problem_of(self, edge_id: str) -> str:
-        """Why an edge refuses everybody; "" when it does not."""
+        """Why an edge refuses every visitor; "" when it does not."""
         kept = self._edges.get(edge_id)
         return kept.problem if kept is not None else ""
 

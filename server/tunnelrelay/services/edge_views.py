@@ -85,17 +85,17 @@ class EdgeViews:
             return EdgeSecrets()
 
     def audit_fields(self, row: EdgeRow) -> dict[str, object]:
-        """What an audit event tells of an edge."""
+        """The fields of an edge for audit events, without secrets."""
         settings = self.settings(row)
-        told = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
-        return told | summary(settings, self._held(row, settings))
+        fields = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
+        return fields | summary(settings, self._held(row, settings))
 
     def changed_values(self, before: EdgeRow, after: EdgeRow) -> dict[str, object]:
         """Which headers of an edge have another value now."""
         return dict(changed_values(self.secrets(before), self.secrets(after), self.settings(after)))
 
     def redirect_uri(self, row: EdgeRow, oidc: OidcSpec | None) -> str | None:
-        """What to register for a login of this edge; None where that cannot be told."""
+        """What to register for a login of this edge; None where that is not known."""
         if oidc is None:
             return None
         whole = self.policies.resolve(row.owner, oidc) if is_named(oidc.issuer) else oidc

@@ -1,7 +1,7 @@
 """Edges: durable endpoints that people set up, and that their tunnels join.
 
-Whatever changes an edge is one comparison and swap in the store, acts on the running relay before it returns, and is
-told to the audit log. Its modules change by `set_policy` alone. Secrets come in and never go out again.
+Every change of an edge is one compare-and-swap in the store, acts on the running relay before it returns, and is
+audited. Its modules change by `set_policy` alone. Secrets come in and never go out again.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +78,7 @@ class NewEdge:
 
     Attributes:
         host: A host or label, reserved for its owner if it is not yet; None for none.
-        owner: Whose it is to be; None for the actor's own, anybody else only for administrators.
+        owner: Whose it is to be; None for the actor's own, another one only for administrators.
         with_route: It has its route `/` from the start.
         change: Its modules, as in `set_policy`; None for none. They are checked before anything is written.
         secrets: Those of the modules.
@@ -118,7 +118,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._tests = tests
 
     async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
-        """A new edge with its modules. Without any it is open, and served by whoever carries its own label.
+        """A new edge with its modules. Without any it is open, and served by the tunnels that carry its own label.
 
         Either all of it is made or nothing: what is refused leaves neither an edge nor a reserved name behind.
 
@@ -163,7 +163,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
             version: The one that was looked at; None to change whatever is there.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when somebody else changed it meanwhile), AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when another user changed it meanwhile), AWAY.
         """
         self._begin_change(actor, description=description, metadata=metadata)
         owner = (await self._row(actor, edge_id)).owner
@@ -186,7 +186,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         """Changes the modules: the next request is judged by the new ones, and what is under way is judged anew.
 
         Args:
-            change: From the settings as they are to those that are wanted. Called again when somebody was faster.
+            change: From the settings as they are to those that are wanted. Called again when another user was faster.
             secrets: New ones; None, or None in it, keeps what there is. A client secret is not kept for another issuer
                 or client: it would be sent to an address its owner never gave it to.
             version: As in `update`.
@@ -237,7 +237,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return self.views.view(self.base.visible(actor, row, "edge"))
 
     async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
-        """What to register at the provider for a login that is not saved yet; None where that cannot be told.
+        """What to register at the provider for a login that is not saved yet; None where that is not known.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -270,7 +270,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return await self._tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
 
     async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
-        """What the last test of this login found wrong, when it failed a moment ago: to be told before it is saved.
+        """What the last test of this login found wrong, when it failed a moment ago: to warn before it is saved.
 
         Args:
             oidc: As for `test_provider`.

@@ -1,4 +1,4 @@
-"""Why the service layer did not do it: one exception with a kind, as API and dashboard tell it."""
+"""Why a service refused a request: one exception with a kind, which the API and the dashboard show."""
 
 from enum import Enum
 

@@ -39,7 +39,7 @@ class ProviderDirectory:
         self._by_name: dict[str, _Known | None] = {}
 
     def load(self, rows: Iterable[ProviderRow]) -> None:
-        """These are all there are. One that cannot be read is kept: endpoints that name it refuse everybody."""
+        """These are all there are. One that cannot be read is kept: endpoints that name it refuse every visitor."""
         self._by_name = {row.name: self._read(row) for row in rows}
 
     def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:

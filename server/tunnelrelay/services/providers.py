@@ -39,7 +39,7 @@ class ProviderView:
     Attributes:
         row: Without what is sealed in it; for members without the other owners who may name it.
         redirect_uri: What to register there, once for all that name it.
-        has_secret: Whether its client secret can be read; if not, whoever names it is refused.
+        has_secret: Whether its client secret can be read; if not, endpoints that name it refuse all visitors.
     """
 
     row: ProviderRow
@@ -164,7 +164,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def failed_test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
     ) -> FailedTest | None:
-        """What the last test of this provider found wrong, when it failed a moment ago: to be told before it is saved.
+        """What the last test of this provider found wrong, when it failed a moment ago: to warn before it is saved.
 
         Administrators only.
 
@@ -187,8 +187,8 @@ class Providers(Resource[ProviderRow, ProviderView]):
         settings = settings_of(row)
         # Of request parameters the names only: a value may be a secret, whatever it is called.
         params = [name for name, _ in settings.request_params]
-        told = {"owners": list(row.owners), **super().audit_fields(row)}
-        return {**told, **msgspec.to_builtins(settings), "request_params": params}
+        fields = {"owners": list(row.owners), **super().audit_fields(row)}
+        return {**fields, **msgspec.to_builtins(settings), "request_params": params}
 
     def _about(self, row: ProviderRow) -> Mapping[str, str]:
         return {"name": row.name}
@@ -197,7 +197,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return actor.is_admin or may_name(row, actor.owner)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ProviderRow]:
-        """For members those their owner may name, whoever registered them."""
+        """For members those their owner may name, whichever owner registered them."""
         found = list[ProviderRow]()
         while len(found) < limit:
             rows = await self.rows.page(owner=owner, before=before, limit=limit)
@@ -258,7 +258,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
 
 
 def settings_of(row: ProviderRow) -> ProviderSettings:
-    """What the row says; nothing for one that cannot be read, which nobody can log in by, to be set anew."""
+    """The row's settings; empty ones for a row that cannot be read: no login works by it until it is set again."""
     try:
         return ProviderSettings.parse(row.settings)
     except msgspec.MsgspecError:

@@ -126,7 +126,7 @@ class Resource(Generic[T, V]):
 
     terms: Terms
     audited: tuple[str, ...] = ("description", "metadata")
-    """Attributes of a row that audit events tell."""
+    """Attributes of a row that audit events contain."""
     tries = 1
     """How often a change is tried when another user is faster."""
 
@@ -258,7 +258,7 @@ class Resource(Generic[T, V]):
     def _record(
         self, actor: Actor, kind: str, *, before: T | None = None, after: T | None = None, **details: str
     ) -> None:
-        """Audit a change, and tell pages that show it."""
+        """Audit a change, and notify pages that show it."""
         rows = [row for row in (before, after) if row is not None]
         about = {name: text for row in rows for name, text in self._about(row).items() if text}
         old = None if before is None else self.audit_fields(before)
@@ -272,7 +272,7 @@ class Resource(Generic[T, V]):
     # What a kind of thing may do in its own way
 
     def audit_fields(self, row: T) -> Mapping[str, object]:
-        """What audit events tell of a row. Never a secret."""
+        """The fields of a row for audit events, never a secret."""
         return {name: getattr(row, name) for name in self.audited}
 
     def _about(self, row: T) -> Mapping[str, str]:
@@ -280,7 +280,7 @@ class Resource(Generic[T, V]):
         return {}
 
     def _more_changes(self, before: T, after: T) -> Mapping[str, object]:
-        """What the audit event of a change tells that no single row does."""
+        """Fields for the audit event of a change that neither row has by itself."""
         return {}
 
     def _quota(self) -> Quota | None:

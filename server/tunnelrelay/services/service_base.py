@@ -50,8 +50,8 @@ MAX_EXPIRY = 100 * 365.25 * 86_400.0
 MAX_VALUE = 300
 """Characters of one changed value in an audit event."""
 NOT_TOLD = frozenset({"metadata"})
-"""Values of which an audit event tells only that they are there: owners write into them what their programs need, keys
-too, and nothing in a text says that it is one."""
+"""Values that an audit event does not contain, only that they are set: owners write what their programs need into them,
+keys too, and nothing in a text says that it is one."""
 
 
 class HasOwner(Protocol):
@@ -74,7 +74,7 @@ class ServiceBase:
         policy_key: Key of the digests that name a configuration.
         clock: Unix time.
         cool_seconds: How long a name that was given up is kept from other owners.
-        publish: Tells pages that are kept up to date what has changed; see `observe.feed`.
+        publish: Notifies live pages of what has changed; see `observe.feed`.
         refuses_issuer: Knows which providers this relay calls.
         monotonic: Seconds, for limits.
         changes: Each user's budget of changes.
@@ -188,7 +188,7 @@ class ServiceBase:
         Args:
             actor: Who did it; None for the relay itself.
             id: The thing's.
-            before, after: What it said and says now; only where they differ is told. Never a secret.
+            before, after: What it said and says now; only differences are kept. Never a secret.
         """
         self.audit.record(
             kind,
@@ -212,7 +212,7 @@ def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None
 
 
 def _short(values: Mapping[str, object]) -> str:
-    """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are told."""
+    """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are kept."""
     given = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
     texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in given.items()}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
