@@ -10,6 +10,7 @@ from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
 from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, error, ok
+from tunnelctl.policy import modules
 from tunnelrelay.services.edges import NewEdge
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.provider_tests import FAILED_SECONDS
@@ -152,6 +153,14 @@ async def test_a_login_is_set_up_and_its_secret_never_comes_back(house, admin):
     assert policy is not None
     assert policy.connection is not None
     assert policy.connection.client_secret.reveal() == SECRET
+
+
+@pytest.mark.parametrize("module", [module for module in modules.MODULES.values() if module.has_form])
+async def test_every_setting_with_a_label_has_its_field(house, admin, module):
+    page = (await admin.get(f"/edges/{await made(house)}/{module.key}")).text
+    names = {"user", "password"} if module.name == "basic_auth" else {row.api_name for row in module.rows if row.label}
+
+    assert names <= set(re.findall(r'<(?:input|textarea|select) [^>]*name="([a-z_]+)"', page))
 
 
 async def test_a_secret_that_is_left_empty_is_kept_and_for_another_client_asked_again(house, admin):
