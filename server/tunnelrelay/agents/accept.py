@@ -112,7 +112,7 @@ class Acceptor:
 
     def __init__(
         self,
-        desk: AgentContext,
+        context: AgentContext,
         store: TokenStore,
         *,
         needs_tokens: bool,
@@ -120,7 +120,7 @@ class Acceptor:
         clock: Callable[[], float],
         max_links: int = MAX_LINKS,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._store = store
         self._needs_tokens = needs_tokens
         self._metrics = metrics
@@ -213,18 +213,18 @@ class Acceptor:
             session.link.close(Code.NO_ERROR, "the relay stops")
 
     def _open(self, visit: Visited, head: bytes, ahead: bytes, token: Token) -> None:
-        if not self._desk.shares.open_link(token.owner, len(self._sessions)):
-            self._desk.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=visit.peer.host)
+        if not self._context.shares.open_link(token.owner, len(self._sessions)):
+            self._context.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=visit.peer.host)
             detail = "this owner has as many links as one owner may have now"
             self._turn_away(visit, "owner_links", token.owner, detail)
             return
         ws, answer = accept(head)
         if not is_accepted(ws):
-            self._desk.shares.close_link(token.owner)
+            self._context.shares.close_link(token.owner)
             visit.fail("bad_request", closes=True)
             return
         transport = visit.release()
-        session = AgentSession(self._desk, token=token, on_closed=self._left)
+        session = AgentSession(self._context, token=token, on_closed=self._left)
         limits = Limits(max_streams=MAX_STREAMS)
         link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
         self._sessions[session] = token.owner
@@ -241,11 +241,11 @@ class Acceptor:
         visit.fail("relay_busy", detail=detail, closes=True, retry_after=wait)
 
     def _left(self, session: AgentSession) -> None:
-        self._desk.shares.close_link(self._sessions.pop(session))
+        self._context.shares.close_link(self._sessions.pop(session))
 
     async def _authenticated(self, visit: Visited, head: RequestHead) -> Token | None:
-        """Whose agent it is; None for one that was answered with a refusal."""
-        address, audit = address_key(visit.peer.host), self._desk.audit
+        """The token of an agent that may connect; None when it was refused and answered."""
+        address, audit = address_key(visit.peer.host), self._context.audit
         monotonic = asyncio.get_running_loop().time
         if address and self._wrong.is_empty(address, monotonic()):
             self._metrics.limited("agent_tokens")
@@ -272,7 +272,7 @@ class Acceptor:
         return None
 
     async def _token(self, head: RequestHead) -> Token | None:
-        """The token that is shown, also one whose time is over; None for one that is unknown or was revoked."""
+        """The token that the agent sent, also an expired one; None when it is unknown or was revoked."""
         values = head.get_all(b"authorization")
         scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
         if scheme.lower() != b"bearer":

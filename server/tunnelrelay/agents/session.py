@@ -297,7 +297,7 @@ class AgentSession:
         )
 
     def _may_ask(self, bind: Bind) -> bool:
-        """Whether this owner may have one more name, and the store's time for it."""
+        """Whether the owner's quotas of names and of claims in the store have room for one more."""
         context = self._context
         if context.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
@@ -448,7 +448,7 @@ class AgentSession:
             self.link.send(Superseded(tunnel=number, by=by, at=at))
 
     def _lose(self, offer: Bind | Join, message: str, hint: str) -> None:
-        """The name was given to another owner while this relay could not reach the store, or to an edge."""
+        """Drop a name that was given to an edge, or to another owner while the store was away."""
         self.tunnels.pop(offer.tunnel, None)
         if self.link.is_open:
             self._refuse(offer, "name_taken", message, hint or OTHER_NAME)

@@ -31,7 +31,7 @@ class NotHad:
 
 
 def policy_invalid(problems: Sequence[Problem], hint: str = "") -> NotHad:
-    """What the agent asked for cannot be had because of its settings."""
+    """The refusal of an offer because of its settings."""
     told, more = first_ones(problems), len(problems) - MAX_PROBLEMS
     message = joined(told) + (f"; and {more} more" if more > 0 else "")
     return NotHad("policy_invalid", message, hint, told)

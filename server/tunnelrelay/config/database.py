@@ -12,7 +12,7 @@ _SECRETS = frozenset({"password", "sslpassword"})
 
 
 class DatabaseUrl:
-    """Where a PostgreSQL database is, as its own tools write it. Prints without what is secret in it.
+    """The URL of a PostgreSQL database, as PostgreSQL's tools write it. Printing leaves out password and options.
 
     Attributes:
         has_password: Whether a password stands in it.

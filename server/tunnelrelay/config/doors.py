@@ -176,7 +176,7 @@ class Doors:
 
 
 def plan_doors(facts: Facts) -> Doors:
-    """Returns what the listeners do, and what is to be said about it."""
+    """Return what the listeners do, with the problems and warnings about it."""
     plan = TABLE[facts.row]
     warnings = []
     for note in plan.notes:

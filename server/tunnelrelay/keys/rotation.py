@@ -34,7 +34,7 @@ class Rotates(Protocol):
     """The interface of key rings and signing keys for rotation: immutable values that return their next state."""
 
     def dump(self) -> bytes:
-        """The content of the file."""
+        """The content of the keys' file."""
 
     def is_due(self, now: float, every: float) -> bool:
         """Whether it is time for a new key."""

@@ -209,7 +209,7 @@ class EdgeTable:
             yield _without(tunnel, host)
 
     def _close(self, edge: LiveEdge) -> tuple[Tunnel, ...]:
-        """An edge has no host any more. Returns who served it."""
+        """Take the host from an edge. Returns the tunnels that served it."""
         endpoint = self._registry.find(edge.host) if edge.host is not None else None
         if endpoint is None or endpoint.edge != edge.id:
             return ()

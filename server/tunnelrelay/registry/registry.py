@@ -95,7 +95,7 @@ class Registry:
         return self._endpoints.get(host)
 
     def held_by(self, owner: str) -> int:
-        """How many names an owner has, those whose link was lost a moment ago too."""
+        """How many names an owner has, also those whose link was lost a moment ago."""
         return self._held.get(owner, 0)
 
     def connection_of(self, host: str) -> Connection | None:
@@ -104,7 +104,7 @@ class Registry:
         return endpoint.policy.connection if endpoint is not None and endpoint.policy is not None else None
 
     def connections(self) -> Iterator[Connection]:
-        """The OpenID connection of every endpoint that has one, those included whose agent is away for a moment."""
+        """The OpenID connection of every endpoint that has one, also while its agent is away for a moment."""
         for endpoint in self._endpoints.values():
             if endpoint.policy is not None and endpoint.policy.connection is not None:
                 yield endpoint.policy.connection
@@ -134,7 +134,7 @@ class Registry:
 
     @property
     def tunnel_count(self) -> int:
-        """Tunnels that are there."""
+        """How many tunnels are connected."""
         return len(self._tunnels)
 
     @property
@@ -151,7 +151,7 @@ class Registry:
     # Tunnels
 
     def tunnels(self) -> Iterator[Tunnel]:
-        """Every tunnel that is there, those included that serve nothing at the moment."""
+        """Every connected tunnel, also those that serve nothing at the moment."""
         return iter(self._tunnels.values())
 
     def tunnel(self, tunnel_id: str) -> Tunnel | None:

@@ -47,7 +47,7 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
 
 
 def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | None, fields: list[Field]) -> LoginEnd:
-    """The provider answered with an error: a page that says what happened, on whose side, and what to do.
+    """The page for a provider's error answer: what happened, whose fault it is, and what to do.
 
     Args:
         form: How to sign in with another account, where that is possible.

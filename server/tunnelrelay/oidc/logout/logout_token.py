@@ -71,7 +71,7 @@ def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str,
 
 
 def _check_parties(claims: dict[str, Any], issuer: str, client_id: str) -> None:
-    """Issuer and audience, exact. Only this client may be meant: a logout token is sent to each by itself."""
+    """Check issuer and audience. This client must be the only audience, as each client is sent a token of its own."""
     if claims.get("iss") != issuer:
         raise TokenInvalid("its `iss` is not the provider's issuer")
     if claims.get("aud") not in (client_id, [client_id]):

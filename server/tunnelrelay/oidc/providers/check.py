@@ -1,4 +1,4 @@
-"""The agent's check of a provider (`tunnelctl.agent.preflight`), made from the relay: behind the guard.
+"""Runs the agent's check of a provider (`tunnelctl.agent.preflight`) from the relay, behind the SSRF guard.
 
 A tenant chooses the address and sees what comes of it: what the guard refuses is told in one text for all reasons, as
 anything more would map the relay's own network.
@@ -19,7 +19,7 @@ REFUSED = (
 
 
 class ProviderCheck:
-    """See the module; what it is asked for stands in `services.provider_tests.AsksProvider`.
+    """Checks providers. It implements `services.provider_tests.AsksProvider`.
 
     Args:
         transport: Makes the calls; the guarded one outside tests.

@@ -150,7 +150,7 @@ class Rereads:
 
 
 class Known:
-    """What is known of one connection's provider.
+    """The cached documents of one connection's provider, and its limits on calls.
 
     Attributes:
         calls: Turns to call it.

@@ -74,7 +74,7 @@ class ProviderClient:
         return await self._known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
 
     async def redeem(self, connection: Connection, *, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """The tokens for a code. Raises ProviderError."""
+        """Exchange a code for tokens. Raises ProviderError."""
 
         async def ask(metadata: Metadata) -> Answer:
             asked = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
@@ -83,7 +83,7 @@ class ProviderClient:
         return read_tokens(await self._at_endpoint(connection, ask))
 
     async def refresh(self, connection: Connection, refresh_token: str) -> Answer:
-        """What the token endpoint says to a refresh token. Raises ProviderError."""
+        """Send a refresh token and return the token endpoint's answer. Raises ProviderError."""
 
         async def ask(metadata: Metadata) -> Answer:
             asked = refresh_request(connection, metadata, refresh_token)

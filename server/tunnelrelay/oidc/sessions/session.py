@@ -220,7 +220,7 @@ def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
 
 
 def with_tokens(grant: Grant, tokens: Tokens, *, now: float) -> Grant:
-    """The grant after tokens came of which nothing was checked: the ID token among them is not looked at.
+    """The grant with new access and refresh tokens. The new ID token, which was not checked, is not taken.
 
     A refresh token that is not replaced stays good (RFC 6749 section 6).
     """
@@ -239,7 +239,7 @@ def with_id_token(grant: Grant, id_token: str) -> Grant:
 
 
 def claims_in(id_token: str) -> dict[str, object]:
-    """What an ID token says that was checked before; {} without one."""
+    """The claims of an ID token that was checked before; {} without one."""
     payload = unb64url(id_token.split(".")[1]) if id_token.count(".") == 2 else None
     try:
         return {} if payload is None else parse_object(payload, max_bytes=len(payload))

@@ -43,7 +43,7 @@ KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
 
 
 def may_be_token(authorization: bytes) -> bool:
-    """Whether the value of an `Authorization` field has the outer form of a JWT: cheap, and true for few others."""
+    """Whether the value of an `Authorization` field looks like a JWT. Cheap; few other values look like one."""
     return authorization[:7].lower() == b"bearer " and authorization.count(b".") == 2
 
 

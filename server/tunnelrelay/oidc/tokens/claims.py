@@ -41,7 +41,7 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
 
 
 def claim_at(claims: Claims, path: str) -> object:
-    """The claim of this name, or where its dots lead into nested objects; None when there is none.
+    """The claim of this name, or the one that its dots lead to in nested objects; None when there is none.
 
     A claim of the whole name wins: names may hold dots themselves (`https://acme.example/groups`).
     """
