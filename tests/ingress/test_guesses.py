@@ -1,6 +1,7 @@
 """Passwords of endpoints that are guessed: who must wait, who need not, and what the owner reads of it."""
 
 import base64
+import re
 
 import pytest
 import pytest_asyncio
@@ -149,5 +150,5 @@ async def test_of_very_many_addresses_the_oldest_are_forgotten():
 async def test_a_short_password_is_refused_with_what_is_wrong(s: Scene, password: str):
     answer = await s.agent.bind("other", policy=PolicySpec(basic_auth=("bob:long-enough", f"ann:{password}")))
 
-    assert f"the password of ann has {len(password)} characters, it takes at least 8" in str(answer)
+    assert re.search(f"the password of ann has {len(password)} characters?, it takes at least 8", str(answer))
     assert password not in str(answer).replace("pair 2", "") or len(password) == 1
