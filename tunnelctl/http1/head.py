@@ -215,7 +215,7 @@ class RequestHead(_Fields):
         return self.is_chunked or bool(self.content_length)
 
     def respell_host(self, value: bytes) -> None:
-        """Put the Host field in another spelling, for everybody who reads it from here on."""
+        """Put the Host field in another spelling, for all later readers of this head."""
         self.host = value
         self.fields = [field if field[0].lower() != b"host" else (field[0], value) for field in self.fields]
 

@@ -1,6 +1,6 @@
 """The relay's own pages behind the visitors' door: an ASGI app, served by uvicorn over a socket pair.
 
-The app sits behind the same ingress, port and parser as everybody's; there is no listening socket that a local user
+The app sits behind the same ingress, port and parser as all endpoints; there is no listening socket that a local user
 could reach around the gate. What the app may trust about the request travels in `scope["tunnel"]`.
 """
 

@@ -109,7 +109,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol
 
     def arrive(self, transport: asyncio.BaseTransport) -> bool:
-        """A visitor or an agent has connected; over TLS, the handshake comes next, and `connection_made` after it.
+        """Note who has connected, and count the connection in. Over TLS the handshake and `connection_made` come next.
 
         Returns:
             Whether the connection may stay. If not, it is closed.
@@ -126,7 +126,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return may_stay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection can be read. Over TLS the visitor has arrived before (see `handshakes`)."""
+        """Begin to read. Over TLS, `arrive` was called before the handshake (see `handshakes`)."""
         if not self.is_secure and not self.arrive(transport):
             return
         self.transport = cast(asyncio.Transport, transport)
@@ -145,11 +145,11 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return self._ingress.buffer[: max(1, min(MAX_HEAD_READ, room))]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """The next bytes are in the buffer."""
+        """Take the bytes that were read into the buffer."""
         self.data_received(bytes(self._ingress.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the visitor."""
+        """Take bytes from the visitor: as part of a request, or of an upgraded connection."""
         exchange = self.exchange
         if self.is_lingering:
             return
@@ -230,7 +230,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._waits = True
 
     def take_turn(self) -> None:
-        """The request that waited for it begins."""
+        """Begin the request that waited for its turn."""
         self._waits = False
         if not self.is_lingering and not self.transport.is_closing():
             self._begin()
@@ -241,18 +241,18 @@ class VisitorConnection(asyncio.BufferedProtocol):
         exchange.begin()
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer what is no request, and close."""
+        """Answer bytes that are no request, and close."""
         self.exchange = exchange = Exchange(self, self._ingress)
         exchange.refuse_head(error)
 
     def _await_rest(self) -> None:
-        """A head is not whole yet."""
+        """Wait for the rest of a head, within a time limit."""
         if self.reader.kept:
             self._is_unread = not self._ingress.turns.read(self)  # a head may come byte by byte on each connection
             self.deadline = min(self.deadline, self._ingress.now() + HEAD_SECONDS)
 
     def next_request(self) -> None:
-        """The request is answered, and another one may come behind what is left of its body."""
+        """Go on to the next request, behind what is left of the body of the one that was answered."""
         exchange, reader = self.exchange, self.reader
         if reader.is_in_body:
             self._skip_body()
@@ -278,7 +278,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._keep_pace()
 
     def read_turn(self) -> None:
-        """It is this visitor's turn to be read for its next request."""
+        """Read the next request, as it is this visitor's turn."""
         self._is_unread = False
         self._keep_pace()
 
@@ -301,7 +301,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return self._forwarded
 
     def speaks_for(self, peer: Peer, *, is_secure: bool) -> None:
-        """A trusted proxy has said whose request this is, and whether it came to the proxy over TLS."""
+        """Note whose request a trusted proxy says this is, and whether it came to the proxy over TLS."""
         self.peer = peer
         self.is_told_secure = is_secure
         self.address = self._ingress.known.address_of(peer)
@@ -319,13 +319,13 @@ class VisitorConnection(asyncio.BufferedProtocol):
             exchange.read_body()
 
     def go_on(self) -> None:
-        """Some of a body was taken: read more of it, or take what is there of it in the next turn of the loop."""
+        """After some of a body was taken: read more of it, or take what is there of it in the next turn of the loop."""
         if self.reader.is_in_body and self.reader.kept:
             self._ingress.call_soon(self._work_off)
         self._keep_pace()
 
     def _skip_body(self) -> None:
-        """Answered before the whole request came: throw the rest away, then go on with the next."""
+        """Throw away the rest of a request that was answered before all of it came, then go on with the next."""
         self.reader.skip_body()
         self.deadline = self._ingress.now() + BODY_SECONDS  # for all of it, however it trickles
         self.resume_reading()
@@ -354,17 +354,17 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # The pace
 
     def hold_reading(self) -> None:
-        """What carries the request takes no more of it for now."""
+        """Stop reading, as what carries the request takes no more of it for now."""
         self.is_held_back = True
         self._keep_pace()
 
     def resume_reading(self) -> None:
-        """It takes more again."""
+        """Read again."""
         self.is_held_back = False
         self._keep_pace()
 
     def _keep_pace(self) -> None:
-        """Read, or do not: called whenever one of the reasons has changed."""
+        """Read or stop reading. Called whenever one of the reasons has changed."""
         is_held = self.is_held_back or self._is_unread or self._has_enough()
         if is_held != self._is_reading_held:
             self._is_reading_held = is_held
@@ -384,7 +384,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # Waiting
 
     def _due(self) -> float:
-        """Until when is waited for what comes next, now that the visitor has read everything."""
+        """The deadline of what comes next, now that the visitor has read everything."""
         exchange = self.exchange
         if self.is_lingering:
             seconds = LINGER_SECONDS
@@ -416,7 +416,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return not self._takes_body(exchange) or bool(self.reader.kept)
 
     def _judge_half_closed(self, bytes_out: int) -> None:
-        """A visitor that has left looks like one that has only finished sending, until it is written to.
+        """Close when nothing was written since the last look: a visitor that has left looks like one that only reads.
 
         So a half-closed connection lives for as long as something is written, which one that is gone answers with a
         reset.
@@ -447,14 +447,14 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # The end
 
     def drain(self) -> None:
-        """The relay stops: an idle connection closes now, a busy one after its response."""
+        """Close now when idle, else after the response, as the relay stops."""
         if self.exchange is None:
             self.close()
         else:
             self.exchange.head.keep_alive = False
 
     def end_requests(self, *, is_head_read: bool) -> None:
-        """The last request is answered. Only a visitor that may still send needs lingering."""
+        """Close behind the last answer; lingering is for visitors that may still send."""
         reader = self.reader
         is_clean = is_head_read and not reader.is_in_body and not reader.kept
         reader.take_rest()
@@ -492,7 +492,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def release(self) -> asyncio.Transport:
-        """The connection is another's from here on; nothing is read until that one says so."""
+        """Give the transport away; nothing is read until its new owner says so."""
         self._ingress.leave(self)
         self.exchange = None
         self.deadline = NO_DEADLINE

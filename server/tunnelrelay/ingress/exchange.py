@@ -217,7 +217,7 @@ class Exchange:
                 assert_never(routed)
 
     def _show_own(self, own: Own) -> None:
-        """A page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
+        """Show a page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
         endpoint = self._ingress.registry.find(own.host)
         policy = endpoint.policy if endpoint is not None else None
         if self.head.method not in COMMON_METHODS:
@@ -286,7 +286,7 @@ class Exchange:
         self.connection.resume_reading()
 
     def _choose(self, endpoint: Endpoint) -> Tunnel | None:
-        """One of several tunnels: the one an agent's probe asks for, the visitor's, or the idlest."""
+        """Choose one of several tunnels: the one an agent's probe asks for, the visitor's, or the idlest."""
         head = self.head
         if is_probe(head) and (proof := head.get(AGENT_FIELD)) and (tunnel := endpoint.named(proof)):
             return tunnel
@@ -327,7 +327,7 @@ class Exchange:
         return endpoint.can_take((*self.tried, tunnel))
 
     def forward_again(self) -> None:
-        """The tunnel took nothing of the request: try once more, on another one where there are several."""
+        """Try once more after a tunnel took nothing of the request, on another one where there are several."""
         self.carried = None
         endpoint, tunnel = self.endpoint, self.tunnel
         assert endpoint is not None
@@ -343,7 +343,7 @@ class Exchange:
             self._begin_task(self._hold())
 
     def release(self) -> asyncio.Transport:
-        """The agent's link takes the connection; nothing is read until the link says so."""
+        """Give the connection to the agent's link; nothing is read until the link says so."""
         self._task = None
         return self.connection.release()
 
@@ -398,7 +398,7 @@ class Exchange:
         carried.send(data, False)
 
     def _note_progress(self, size: int) -> None:
-        """Some of the body has come: enough of it, and there is as much time for the next."""
+        """Move the deadline when enough of the body has come since it was moved last."""
         now, moved, connection = self._ingress.now(), self._body_bytes + size, self.connection
         if moved >= BODY_BYTES or self.head.is_chunked or connection.deadline > now + BODY_SECONDS:
             self._body_bytes = 0
@@ -407,7 +407,7 @@ class Exchange:
             self._body_bytes = moved
 
     def _break_body(self, code: str) -> None:
-        """The body is read no further: where the next request would begin is not known."""
+        """Refuse the rest of the body and close: where the next request would begin is not known."""
         carried, self.carried = self.carried, None
         assert carried is not None
         carried.cancel()
@@ -419,7 +419,7 @@ class Exchange:
     # An upgraded connection
 
     def become_opaque(self) -> None:
-        """The protocols were switched: bytes pass as they are."""
+        """Pass bytes as they are from now on, as the protocols were switched."""
         connection = self.connection
         self.is_opaque = True
         connection.deadline = NO_DEADLINE
@@ -431,21 +431,21 @@ class Exchange:
             self.carried.end([])  # the visitor had ended its half before the switch
 
     def opaque_received(self, data: bytes) -> None:
-        """Bytes of the visitor's."""
+        """Pass on bytes of the visitor's."""
         if self.session is not None:
             self._ingress.gate.seen(self.session)
         assert self.carried is not None
         self.carried.send(data, False)
 
     def near_half_ended(self) -> None:
-        """The visitor's half is over."""
+        """Pass on that the visitor sends no more."""
         assert self.carried is not None
         self.carried.end([])
         if self._has_far_half_ended:
             self.response_done(keeps_alive=False)
 
     def far_half_ended(self) -> None:
-        """The agent's half is over. The visitor may go on, where one half of a connection can be closed."""
+        """End our half, as the agent sends no more. The visitor may go on, where one half can be closed."""
         carried, connection = self.carried, self.connection
         if carried is not None and not connection.can_close_one_half:
             carried.cancel()
@@ -458,7 +458,7 @@ class Exchange:
     # The answer goes out
 
     def answer_began(self) -> None:
-        """The final response head is there: from now on only a visitor that does not read is waited for."""
+        """Lift the deadline, as the final response head is there. Only a visitor that does not read has one now."""
         if not self.connection.is_paused:
             self.connection.deadline = NO_DEADLINE
 
@@ -517,7 +517,7 @@ class Exchange:
         return _CORS_LINES % origin if origin in policy.origins else b"Vary: Origin\r\n"
 
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
-        """The response has been written."""
+        """Record the request, of which the answer is written, and go on to the next one or close."""
         self.carried = None
         self._record(error)
         if self.is_opaque:
@@ -529,7 +529,7 @@ class Exchange:
             self.connection.next_request()
 
     def break_off(self, code: str) -> None:
-        """The response cannot be completed: close without the clean end that would make it look whole."""
+        """Close without the clean end that would make a response look whole which cannot be completed."""
         self.carried = None
         self._record(code)
         connection = self.connection
@@ -543,11 +543,11 @@ class Exchange:
     # It ends before its time
 
     def session_over(self) -> None:
-        """What let the request in is over: it ends here, at once. One that waits for a tunnel will be judged anew."""
+        """End the exchange, as what let it in is over. One that waits for a tunnel goes on, to be judged anew."""
         self._end_now("session_over", "bearer_invalid" if isinstance(self.session, Program) else "login_required")
 
     def endpoint_over(self) -> None:
-        """The edge it was asked of is gone: it ends here, at once, and so does an upgraded connection."""
+        """End the exchange, or an upgraded connection, as the edge that it was asked of is gone."""
         self._end_now("endpoint_not_found", "endpoint_not_found")
 
     def _end_now(self, code: str, unanswered: str) -> None:
@@ -568,7 +568,7 @@ class Exchange:
             self.fail(unanswered, closes=True)
 
     def time_out(self) -> None:
-        """The connection's deadline has passed."""
+        """Give more time to an upstream that reads slowly; else end the exchange, as its deadline has passed."""
         connection = self.connection
         if connection.is_held_back and self._has_moved():
             connection.deadline = self._ingress.now() + BODY_SECONDS  # the upstream reads, if slowly
@@ -592,7 +592,7 @@ class Exchange:
         return 0 < self._backlog < before
 
     def visitor_left(self) -> None:
-        """The visitor's connection is gone."""
+        """Cancel what is under way, and record the request, as the connection is gone."""
         if self._task is not None:
             self._task.cancel()
         carried, self.carried = self.carried, None
@@ -604,7 +604,7 @@ class Exchange:
     # Book-keeping
 
     def note_forged(self) -> None:
-        """The visitor sent fields that only the relay may set, named in `Ingress.forged`. They went no further."""
+        """Record that the visitor sent fields that only the relay may set (`Ingress.forged`). They went no further."""
         ingress = self._ingress
         names = b" ".join(ingress.forged[:MAX_FORGED]).decode("latin-1")
         ingress.forged.clear()
@@ -613,7 +613,7 @@ class Exchange:
         )
 
     def note_smuggling(self, reason: str) -> None:
-        """The request is refused because another server might read it differently."""
+        """Record that the request is refused because another server might read it differently."""
         self._ingress.audit.record(
             "smuggling.refused", reason=reason, host=self.host, peer=self.peer.host, request_id=self.request_id
         )
@@ -626,7 +626,7 @@ class Exchange:
         return is_granted
 
     def _record(self, error: str) -> None:
-        """It is over: count it, log it, and make room for others."""
+        """Count and log the request, which is over, and make room for others."""
         share, self._share = self._share, None
         if share is not None:
             give_back(share, self.connection.address)

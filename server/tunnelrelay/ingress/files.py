@@ -1,6 +1,6 @@
 """Open files: how many of those that the process may have are for visitors, and how many for agents' links.
 
-A process that has used up its files takes no connection from anybody and cannot open its database or its log, so both
+A process that has used up its files accepts no connection and cannot open its database or its log, so both
 together end well below.
 """
 

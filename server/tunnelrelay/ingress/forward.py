@@ -260,7 +260,7 @@ class Forward:
     # The inside
 
     def _is_written(self) -> bool:
-        """Whether the visitor has seen any of the response. A head that is still here is taken back."""
+        """Whether the visitor has got any of the response. A head that was not written yet is dropped."""
         if self._head:
             self._head = b""
             self._pieces = []

@@ -300,7 +300,7 @@ class Ingress:
         if policy is None or policy is exchange.policy:
             return False
         if not exchange.status and self.now() - exchange.started < LOOK_SECONDS:
-            return False  # let in by the rules of its time, and most likely over before anybody looks again
+            return False  # let in by the rules of its time, and most likely over before the next look
         if policy != exchange.policy and not self._still_passes(exchange, policy):
             exchange.session_over()
             return True

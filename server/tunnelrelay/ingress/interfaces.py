@@ -25,19 +25,19 @@ class Carried(Protocol):
     is_for_a_page: bool
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the request's body, or of an upgraded connection."""
+        """Send a piece of the request's body, or of an upgraded connection."""
 
     def end(self, trailers: list[Field]) -> None:
-        """The request is complete."""
+        """End the request."""
 
     def cancel(self) -> None:
-        """The visitor is gone."""
+        """End the exchange, as the visitor is gone."""
 
     def backlog(self) -> int:
         """Bytes of the request's body that the other end has not taken yet."""
 
     def drained(self) -> None:
-        """The visitor has taken what was written."""
+        """Send more, as the visitor has taken what was written."""
 
 
 class OpenConnection(Protocol):
@@ -68,7 +68,7 @@ class OpenConnection(Protocol):
         """The forwarding fields."""
 
     def speaks_for(self, peer: Peer, *, is_secure: bool) -> None:
-        """A trusted proxy has said whose request this is."""
+        """Note whose request a trusted proxy says this is."""
 
     def write(self, data: bytes) -> None:
         """Response bytes, framed already."""
@@ -83,13 +83,13 @@ class OpenConnection(Protocol):
         """Read again."""
 
     def go_on(self) -> None:
-        """Some of a body was taken: read more of it."""
+        """Read more of a body, of which some was taken."""
 
     def next_request(self) -> None:
-        """The exchange is over; another may follow on the connection."""
+        """Go on to the next request on the connection."""
 
     def end_requests(self, *, is_head_read: bool) -> None:
-        """The exchange is over, and the last one."""
+        """Close, as this exchange was the last one."""
 
     def linger(self) -> None:
         """Close so that the last answer arrives though the visitor still sends."""
@@ -101,7 +101,7 @@ class OpenConnection(Protocol):
         """Close now."""
 
     def release(self) -> asyncio.Transport:
-        """The connection is another's from here on."""
+        """Give the transport away."""
 
 
 class Answering(Protocol):
@@ -123,25 +123,25 @@ class Answering(Protocol):
         """Names this request in logs and on error pages."""
 
     def note_forged(self) -> None:
-        """The visitor sent fields that only the relay may set."""
+        """Record that the visitor sent fields that only the relay may set."""
 
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
         """Header lines for a browser that knew the name's former owner; nearly always none."""
 
     def answer_began(self) -> None:
-        """The final response head is there."""
+        """Note that the final response head is there."""
 
     def become_opaque(self) -> None:
-        """The protocols were switched."""
+        """Pass bytes as they are, as the protocols were switched."""
 
     def far_half_ended(self) -> None:
-        """The agent's half of an upgraded connection is over, and the visitor's is not."""
+        """End our half of an upgraded connection, as the agent sends no more."""
 
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
-        """The response has been written."""
+        """Record the request, of which the answer is written, and go on or close."""
 
     def break_off(self, code: str) -> None:
-        """The response cannot be completed."""
+        """Close without a clean end, as the response cannot be completed."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
@@ -150,7 +150,7 @@ class Answering(Protocol):
         """Whether another tunnel, which has not been tried for this request, can take it now."""
 
     def forward_again(self) -> None:
-        """The tunnel took nothing of the request: try once more."""
+        """Try once more, as the tunnel took nothing of the request."""
 
 
 class Connecting(Protocol):
@@ -159,7 +159,7 @@ class Connecting(Protocol):
     peer: Peer
 
     def release(self) -> asyncio.Transport:
-        """The connection was handed over; nothing is read until its new owner says so."""
+        """Give the transport away; nothing is read until its new owner says so."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
@@ -178,10 +178,10 @@ class UnderWay(Protocol):
     started: float
 
     def session_over(self) -> None:
-        """What let the request in is over."""
+        """End the exchange, as what let it in is over."""
 
     def endpoint_over(self) -> None:
-        """What it was asked of is gone."""
+        """End the exchange, as what it was asked of is gone."""
 
 
 class Visitor(Protocol):
@@ -209,7 +209,7 @@ class Visitor(Protocol):
         """Read what the visitor has sent, or will send."""
 
     def time_out(self) -> None:
-        """The deadline has passed."""
+        """End what has waited too long."""
 
     def drain(self) -> None:
-        """The relay stops."""
+        """Close when the connection is or becomes idle."""

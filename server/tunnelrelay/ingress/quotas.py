@@ -1,4 +1,4 @@
-"""Who holds how much of the public side: connections of the relay, and open requests of each endpoint, by address.
+"""Counts what each address holds of the public side: connections of the relay, and open requests at each endpoint.
 
 A request costs a look into a dict when it begins and one when it ends; for visitors on this machine not even that.
 """
@@ -7,7 +7,7 @@ from tunnelrelay.policy.limits import fair_share, give_back
 
 
 class VisitorQuotas:
-    """Counts by address; `""` is none and is not counted.
+    """The counts, by address. An empty address is not counted.
 
     Args:
         requests: How many requests one address may have open at one endpoint.
@@ -17,14 +17,14 @@ class VisitorQuotas:
         self._requests = requests
         self._connections: dict[str, int] = {}
 
-    def admits(self, address: str, everybodys: int, most: int) -> bool:
+    def admits(self, address: str, open_now: int, most: int) -> bool:
         """Whether an address may have one more connection.
 
         Args:
-            everybodys: Connections that are open.
+            open_now: Connections that are open, of all addresses.
             most: How many there may be.
         """
-        return not address or fair_share(self._connections.get(address, 0), everybodys, most)
+        return not address or fair_share(self._connections.get(address, 0), open_now, most)
 
     def enter(self, address: str) -> None:
         """One more connection."""

@@ -1,7 +1,7 @@
 """The cookie by which a visitor stays with one of several tunnels, on edges that want it.
 
-It says where a request had better go and nothing else: who has it is let in by the rules like anybody, and a value that
-names no tunnel of the endpoint is as good as none. The value is a keyed digest of the tunnel (`Tunnel.mark`). The
+It says where a request had better go and nothing else: the rules judge its sender like any visitor, and a value that
+names no tunnel of the endpoint counts as none. The value is a keyed digest of the tunnel (`Tunnel.mark`). The
 cookie belongs to the relay's family, so that neither the app nor a neighbour's page gets to see or set it over https.
 """
 
