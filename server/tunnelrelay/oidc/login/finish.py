@@ -61,7 +61,7 @@ USED_SECONDS = LOGIN_SECONDS + 300
 class _Arrival:
     """A hand-off that arrived with the cookie of the same login, so in the browser that began it."""
 
-    asking: VisitorRequest
+    request: VisitorRequest
     handoff: Handoff
     transaction: Transaction
 
@@ -94,90 +94,94 @@ class Finisher:
         self._jar = CookieJar(address.is_secure)
         self._under_way: dict[str, asyncio.Future[LoginEnd]] = {}
 
-    async def finish(self, asking: VisitorRequest, params: Params) -> LoginEnd:
+    async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
         """See `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
         # An old one too: a tab that was kept, or restored, still knows where its visitor wanted to go.
-        handoff = open_blob(self._ring, Handoff, asking.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
-        return await self.arrive(asking, handoff)
+        handoff = open_blob(self._ring, Handoff, request.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
+        return await self.arrive(request, handoff)
 
-    async def arrive(self, asking: VisitorRequest, handoff: Handoff | None) -> LoginEnd:
+    async def arrive(self, request: VisitorRequest, handoff: Handoff | None) -> LoginEnd:
         """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
         try:
             is_fresh = handoff is not None and self._clock() < handoff.expires_at
-            transaction = self._transaction_of(handoff, asking) if handoff and is_fresh else None
+            transaction = self._transaction_of(handoff, request) if handoff and is_fresh else None
             if not handoff or not transaction:
-                return await self._not_ours(asking, "not_begun_here", handoff.return_path if handoff else "/")
-            return await self._once(_Arrival(asking=asking, handoff=handoff, transaction=transaction))
+                return await self._not_ours(request, "not_begun_here", handoff.return_path if handoff else "/")
+            return await self._once(_Arrival(request=request, handoff=handoff, transaction=transaction))
         except StoreError as error:
-            log.warning("login failed, the store is away", host=asking.host, request_id=asking.request_id, error=error)
-            self._audit.record("login.error", reason="store_away", **asking.about())
-            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            log.warning(
+                "login failed, the store is away", host=request.host, request_id=request.request_id, error=error
+            )
+            self._audit.record("login.error", reason="store_away", **request.about())
+            return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
 
-    async def refuse(self, asking: VisitorRequest, code: str, path: str) -> LoginEnd:
+    async def refuse(self, request: VisitorRequest, code: str, path: str) -> LoginEnd:
         """Answer a callback that belongs to no login of this browser.
 
         Args:
             path: Where the visitor wanted to go.
         """
         try:
-            return await self._not_ours(asking, code, path)
+            return await self._not_ours(request, code, path)
         except StoreError:
-            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
 
-    async def is_signed_in(self, asking: VisitorRequest) -> bool:
+    async def is_signed_in(self, request: VisitorRequest) -> bool:
         """Whether the browser has a good session here. Raises StoreError when it cannot be read."""
-        cookie = self._jar.session_in(asking.cookie_values)
+        cookie = self._jar.session_in(request.cookie_values)
         if cookie is None:
             return False
-        return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock()) is not None
+        return await self._sessions.recall(cookie, request.host, request.connection, self._clock()) is not None
 
-    def refused(self, asking: VisitorRequest, params: Params) -> tuple[str, bool]:
+    def refused(self, request: VisitorRequest, params: Params) -> tuple[str, bool]:
         """Read the form of an error page: where its login led, and whether this browser began that login.
 
         A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
         """
         tokens = [value for name, value in params if name == "token"]
-        switch = open_blob(self._ring, Switch, asking.host, tokens[0], ANY_AGE) if len(tokens) == 1 else None
+        switch = open_blob(self._ring, Switch, request.host, tokens[0], ANY_AGE) if len(tokens) == 1 else None
         if switch is None:
             return "/", False
         is_fresh = self._clock() < switch.expires_at
-        return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, asking) is not None
+        return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, request) is not None
 
-    def _cookie_of(self, tx: str, binding: bytes, asking: VisitorRequest) -> Transaction | None:
+    def _cookie_of(self, tx: str, binding: bytes, request: VisitorRequest) -> Transaction | None:
         """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
-        cookie = cookies.one(asking.cookie_values, self._jar.transaction_name(tx))
+        cookie = cookies.one(request.cookie_values, self._jar.transaction_name(tx))
         if cookie is None:
             return None
-        transaction = open_blob(self._ring, Transaction, asking.host, cookie.decode("ascii"), self._clock())
+        transaction = open_blob(self._ring, Transaction, request.host, cookie.decode("ascii"), self._clock())
         if transaction is None or not hmac.compare_digest(sha256(transaction.browser_secret), binding):
             return None
         return transaction if transaction.tx == tx else None
 
-    def _transaction_of(self, handoff: Handoff, asking: VisitorRequest) -> Transaction | None:
+    def _transaction_of(self, handoff: Handoff, request: VisitorRequest) -> Transaction | None:
         """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
-        transaction = self._cookie_of(handoff.tx, handoff.binding, asking)
+        transaction = self._cookie_of(handoff.tx, handoff.binding, request)
         if transaction is None:
             return None
-        connection, host = asking.connection, asking.host
+        connection, host = request.connection, request.host
         expected = (handoff.tx, connection.id, connection.epoch, host, self._endpoints.generation_of(host))
         halves = (handoff, transaction)
         both = {(half.tx, half.connection_id, half.epoch, half.host, half.generation) for half in halves}
         return transaction if both == {expected} else None
 
-    async def _not_ours(self, asking: VisitorRequest, reason: str, path: str) -> LoginEnd:
+    async def _not_ours(self, request: VisitorRequest, reason: str, path: str) -> LoginEnd:
         """Answer a hand-off that this browser did not begin or has used. Visitors who are signed in go on to the path.
 
         It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
         lead another browser nowhere but to a page of this very host, as any link can.
         """
-        if await self.is_signed_in(asking):
-            return LoginEnd(redirect(return_url(self._address.url(asking.host), path)), "ok")
+        if await self.is_signed_in(request):
+            return LoginEnd(redirect(return_url(self._address.url(request.host), path)), "ok")
         log.info(
-            "login refused, not started in this browser or used before", host=asking.host, request_id=asking.request_id
+            "login refused, not started in this browser or used before",
+            host=request.host,
+            request_id=request.request_id,
         )
-        self._audit.record("login.error", reason=reason, **asking.about())
-        return LoginEnd(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
+        self._audit.record("login.error", reason=reason, **request.about())
+        return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
 
     async def _once(self, arrival: _Arrival) -> LoginEnd:
         """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
@@ -191,7 +195,7 @@ class Finisher:
             if first.done() and not first.cancelled():
                 return first.result()
             page = pages.start_again(
-                request_id=arrival.asking.request_id, host=arrival.asking.host, path=arrival.handoff.return_path
+                request_id=arrival.request.request_id, host=arrival.request.host, path=arrival.handoff.return_path
             )
             return LoginEnd(page, "failed")
         answer = self._under_way[tx] = asyncio.get_running_loop().create_future()
@@ -205,44 +209,46 @@ class Finisher:
 
     async def _consume(self, arrival: _Arrival) -> LoginEnd:
         """Mark the login as used, then exchange the code. A login that fails cannot be repeated."""
-        asking, handoff = arrival.asking, arrival.handoff
+        request, handoff = arrival.request, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
-            return await self._not_ours(asking, "used_before", handoff.return_path)
+            return await self._not_ours(request, "used_before", handoff.return_path)
         fields = [(b"Set-Cookie", self._jar.clear(self._jar.transaction_name(handoff.tx)))]
-        owner = self._endpoints.owner_of(asking.host)
+        owner = self._endpoints.owner_of(request.host)
         if handoff.error:
             return await self._declined(arrival, owner, fields)
         try:
             claims, grant = await self._identify(arrival)
-            metadata = await self._providers.metadata(asking.connection)
+            metadata = await self._providers.metadata(request.connection)
         except (SignInTooOld, SignInTooWeak) as error:
             return await self._step_up(arrival, error, fields)
         except ProviderError as error:
-            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
-            return provider_failed(error, asking, handoff.return_path, owner=owner, fields=fields)
+            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **request.about())
+            return provider_failed(error, request, handoff.return_path, owner=owner, fields=fields)
         return await self._admit(arrival, metadata, claims, grant, fields)
 
     async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> LoginEnd:
         """The provider answered with an error. Where it only means that this tab is too old, the login goes on."""
-        asking, handoff = arrival.asking, arrival.handoff
+        request, handoff = arrival.request, arrival.handoff
         if is_expired_tab(handoff.error, handoff.description):
-            if await self.is_signed_in(asking):
-                return LoginEnd(redirect(return_url(self._address.url(asking.host), handoff.return_path), fields), "ok")
+            if await self.is_signed_in(request):
+                return LoginEnd(
+                    redirect(return_url(self._address.url(request.host), handoff.return_path), fields), "ok"
+                )
             if not arrival.transaction.is_repeat:
                 wish = Wish(return_path=handoff.return_path, is_repeat=True)
-                return await self._starter.start(asking, wish, tuple(fields))
-        self._audit.record("login.error", reason="declined", owner=owner, **asking.about())
+                return await self._starter.start(request, wish, tuple(fields))
+        self._audit.record("login.error", reason="declined", owner=owner, **request.about())
         form = None
         if classify(handoff.error, handoff.description).is_the_persons:
             form, kept = await self._use_another(arrival)
             fields = fields if form is None else [(b"Set-Cookie", kept)]
-        return declined(handoff, owner, asking.request_id, form, fields)
+        return declined(handoff, owner, request.request_id, form, fields)
 
     async def _use_another(self, arrival: _Arrival) -> tuple[FormButton | None, bytes]:
         """The button "use another account", and the Set-Cookie value it needs; None while the provider is away."""
         try:
-            metadata = await self._providers.metadata(arrival.asking.connection)
+            metadata = await self._providers.metadata(arrival.request.connection)
         except ProviderError:
             return None, b""
         token, kept = self._switch(arrival)
@@ -255,7 +261,7 @@ class Finisher:
             ProviderError: The provider's answer identifies no person.
             SignInTooOld, SignInTooWeak: All is well, except for what the owner asks of every login.
         """
-        transaction, connection = arrival.transaction, arrival.asking.connection
+        transaction, connection = arrival.transaction, arrival.request.connection
         tokens = await self._providers.redeem(
             connection,
             code=arrival.handoff.code,
@@ -277,17 +283,17 @@ class Finisher:
 
         `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
         """
-        asking, path = arrival.asking, arrival.handoff.return_path
+        request, path = arrival.request, arrival.handoff.return_path
         is_old = isinstance(error, SignInTooOld)
         reason: Literal["too_old", "too_weak"] = "too_old" if is_old else "too_weak"
-        log.info("login too old or too weak", host=asking.host, request_id=asking.request_id, reason=error)
+        log.info("login too old or too weak", host=request.host, request_id=request.request_id, reason=error)
         if is_old and not arrival.transaction.is_repeat:
             return await self._starter.start(
-                asking, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
+                request, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
             )
-        self._audit.record("login.error", reason=reason, **asking.about())
+        self._audit.record("login.error", reason=reason, **request.about())
         page = pages.sign_in_again(
-            reason, request_id=asking.request_id, host=asking.host, path=path, fields=tuple(fields)
+            reason, request_id=request.request_id, host=request.host, path=path, fields=tuple(fields)
         )
         return LoginEnd(page, "failed")
 
@@ -295,21 +301,21 @@ class Finisher:
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
     ) -> LoginEnd:
         """Check the owner's rules. A person whom they admit gets a new session."""
-        asking, issuer = arrival.asking, metadata.issuer
-        connection, host = asking.connection, asking.host
+        request, issuer = arrival.request, metadata.issuer
+        connection, host = request.connection, request.host
         owner = self._endpoints.owner_of(host)
         identity = identity_of(claims, issuer=issuer)
         who = {"subject": identity.subject, "issuer": issuer, "owner": owner}
         refusal = connection.rules.admits(claims)
         if refusal is not True:
-            self._audit.record("login.denied", reason=refusal.reason, **who, **asking.about())
+            self._audit.record("login.denied", reason=refusal.reason, **who, **request.about())
             token, cookie_kept = self._switch(arrival)
             form = pages.use_another(token=token, provider=metadata.authorization_endpoint)
-            return not_admitted(identity, refusal, asking, owner, form, [(b"Set-Cookie", cookie_kept)])
-        await self._end_presented(asking)
+            return not_admitted(identity, refusal, request, owner, form, [(b"Set-Cookie", cookie_kept)])
+        await self._end_presented(request)
         kept = claims_to_keep(claims, connection)
         cookie = await self._sessions.create(host, connection, issuer=issuer, claims=kept, grant=grant)
-        self._audit.record("login.ok", **who, **asking.about())
+        self._audit.record("login.ok", **who, **request.about())
         location = return_url(self._address.url(host), arrival.handoff.return_path)
         fields.append((b"Set-Cookie", self._jar.set(self._jar.session, cookie)))
         return LoginEnd(redirect(location, fields), "ok", identity)
@@ -331,11 +337,11 @@ class Finisher:
         cookie = self._jar.set(self._jar.transaction_name(transaction.tx), blob, max_age=LOGIN_SECONDS)
         return seal_blob(self._ring, transaction.host, switch), cookie
 
-    async def _end_presented(self, asking: VisitorRequest) -> None:
+    async def _end_presented(self, request: VisitorRequest) -> None:
         """Ends the session the browser came with: the newest login wins, also when it is another person's."""
-        cookie = self._jar.session_in(asking.cookie_values)
+        cookie = self._jar.session_in(request.cookie_values)
         if cookie is None:
             return
-        session = await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
+        session = await self._sessions.recall(cookie, request.host, request.connection, self._clock())
         if session is not None:
             await self._sessions.end(session.id_digest, "replaced")

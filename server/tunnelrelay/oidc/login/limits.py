@@ -65,18 +65,18 @@ class LoginLimits:
         self._addresses = Buckets(BURST, PER_SECOND)
         self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
 
-    def refuse(self, asking: VisitorRequest) -> Reply | None:
+    def refuse(self, request: VisitorRequest) -> Reply | None:
         """The answer to a visitor who begins too many logins; None for all others."""
         now = self._monotonic()
-        address = address_key(asking.peer.host)
+        address = address_key(request.peer.host)
         # The address first: what one address is refused must take nothing from the others at this connection.
         wait, limit = self._addresses.wait(address, now) if address else 0, "login_address"
         if not wait:
-            wait, limit = self._connections.wait(asking.connection.share, now), "login_connection"
+            wait, limit = self._connections.wait(request.connection.share, now), "login_connection"
         if not wait:
             return None
         self._metrics.limited(limit)
-        self._audit.record("rate.limited", reason=limit, **asking.about())
+        self._audit.record("rate.limited", reason=limit, **request.about())
         return error_reply(
-            "too_many_requests", request_id=asking.request_id, host=asking.host, wants_html=True, retry_after=wait
+            "too_many_requests", request_id=request.request_id, host=request.host, wants_html=True, retry_after=wait
         )

@@ -99,32 +99,32 @@ class Login:
 
         Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
         """
-        asking = VisitorRequest(
+        request = VisitorRequest(
             host=host,
             connection=connection,
             cookie_values=head.get_all(b"cookie"),
             request_id=request_id,
             peer=peer,
         )
-        return await self._starter.start(asking, Wish(return_path=return_path(head.target)))
+        return await self._starter.start(request, Wish(return_path=return_path(head.target)))
 
-    async def start_asked(self, asking: VisitorRequest, initiation: Initiation) -> LoginEnd:
+    async def start_asked(self, request: VisitorRequest, initiation: Initiation) -> LoginEnd:
         """Begin a login that the provider started (Core section 4). A visitor who is signed in goes on to the app."""
         try:
-            if await self._finisher.is_signed_in(asking):
-                return LoginEnd(redirect(return_url(self._address.url(asking.host), initiation.return_path)), "ok")
+            if await self._finisher.is_signed_in(request):
+                return LoginEnd(redirect(return_url(self._address.url(request.host), initiation.return_path)), "ok")
         except StoreError as error:
-            log.warning("login not started, the store is away", host=asking.host, error=error)
-            return LoginEnd(pages.busy(request_id=asking.request_id, host=asking.host), "failed")
+            log.warning("login not started, the store is away", host=request.host, error=error)
+            return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
         wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
-        return await self._starter.start(asking, wish)
+        return await self._starter.start(request, wish)
 
-    async def switch(self, asking: VisitorRequest, params: Params) -> LoginEnd:
+    async def switch(self, request: VisitorRequest, params: Params) -> LoginEnd:
         """Begin a new login at which the provider asks which account to use."""
-        path, is_ours = self._finisher.refused(asking, params)
+        path, is_ours = self._finisher.refused(request, params)
         if not is_ours:
-            return LoginEnd(pages.start_again(request_id=asking.request_id, host=asking.host, path=path), "failed")
-        return await self._starter.start(asking, Wish(return_path=path, prompt="select_account"))
+            return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
+        return await self._starter.start(request, Wish(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
         """Pass the provider's answer on to the endpoint's host. Makes no calls and reads no cookies."""
@@ -140,14 +140,14 @@ class Login:
             blob = seal_blob(self._ring, answer.host, msgspec.structs.replace(answer, return_path="/"))
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
-    async def finish(self, asking: VisitorRequest, params: Params) -> LoginEnd:
+    async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
         """End a login at the endpoint's own host, with a session and a redirect, or with a page that says why not."""
-        return await self._finisher.finish(asking, params)
+        return await self._finisher.finish(request, params)
 
-    async def finish_here(self, asking: VisitorRequest, params: Params) -> LoginEnd:
+    async def finish_here(self, request: VisitorRequest, params: Params) -> LoginEnd:
         """Take the provider's answer at the endpoint's own callback: `callback` and `finish` without a redirect."""
-        arrived = ArrivedAt("host", asking.host)
+        arrived = ArrivedAt("host", request.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, Stray):
-            return await self._finisher.refuse(asking, answer.code, answer.return_path)
-        return await self._finisher.arrive(asking, answer)
+            return await self._finisher.refuse(request, answer.code, answer.return_path)
+        return await self._finisher.arrive(request, answer)

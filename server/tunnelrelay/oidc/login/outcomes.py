@@ -72,13 +72,13 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | N
 
 
 def not_admitted(
-    identity: Identity, refusal: Refusal, asking: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
+    identity: Identity, refusal: Refusal, request: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
 ) -> LoginEnd:
     """The page for a person whom no rule admits. It names the account, so that people notice a wrong one."""
     who = identity.email or identity.name or identity.subject
     page = pages.not_admitted(
-        request_id=asking.request_id,
-        host=asking.host,
+        request_id=request.request_id,
+        host=request.host,
         who=who,
         owner=owner,
         is_unverified=refusal.reason == "email_unverified",
@@ -89,14 +89,14 @@ def not_admitted(
 
 
 def provider_failed(
-    error: ProviderError, asking: VisitorRequest, path: str, *, owner: str = "", fields: list[Field] | None = None
+    error: ProviderError, request: VisitorRequest, path: str, *, owner: str = "", fields: list[Field] | None = None
 ) -> LoginEnd:
     """The provider could not be used. The visitor learns only which kind it was; our log has the rest.
 
     Args:
         path: Where the visitor wanted to go.
     """
-    host, request_id, more = asking.host, asking.request_id, tuple(fields or ())
+    host, request_id, more = request.host, request.request_id, tuple(fields or ())
     log.warning("login failed at the provider", host=host, request_id=request_id, reason=error.detail)
     match error.kind:
         case "unreachable":

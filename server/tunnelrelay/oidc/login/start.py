@@ -88,34 +88,34 @@ class Starter:
         self._shared_owners = shared_owners
         self._jar = CookieJar(address.is_secure)
 
-    async def start(self, asking: VisitorRequest, wish: Wish, fields: tuple[Field, ...] = ()) -> LoginEnd:
+    async def start(self, request: VisitorRequest, wish: Wish, fields: tuple[Field, ...] = ()) -> LoginEnd:
         """The redirect to the provider, or a page that says why there is none.
 
         Args:
             fields: More header fields for the answer.
         """
-        host, connection = asking.host, asking.connection
+        host, connection = request.host, request.connection
         owner = self._endpoints.owner_of(host)
-        if self._limits is not None and (refusal := self._limits.refuse(asking)) is not None:
+        if self._limits is not None and (refusal := self._limits.refuse(request)) is not None:
             return LoginEnd(refusal, "failed")
         try:
             metadata = await self._providers.metadata(connection)
             self._check_callback(connection, metadata, owner)
         except ProviderError as error:
-            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **asking.about())
-            return provider_failed(error, asking, wish.return_path, owner=owner, fields=list(fields))
+            self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **request.about())
+            return provider_failed(error, request, wish.return_path, owner=owner, fields=list(fields))
         now = self._clock()
-        transaction = self._transaction(asking, wish, now)
+        transaction = self._transaction(request, wish, now)
         cookie = self._jar.set(
             self._jar.transaction_name(transaction.tx),
             seal_blob(self._ring, host, transaction).encode("ascii"),
             max_age=LOGIN_SECONDS,
         )
-        self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **asking.about())
+        self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **request.about())
         # Anybody can cause one with every request; the access log has the exchange.
-        log.debug("login started", host=host, request_id=asking.request_id, peer=asking.peer.host)
+        log.debug("login started", host=host, request_id=request.request_id, peer=request.peer.host)
         location = self._authorization_url(connection, metadata, transaction, wish)
-        tidied = self._tidied(asking.cookie_values, host, now)
+        tidied = self._tidied(request.cookie_values, host, now)
         return LoginEnd(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
 
     def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
@@ -135,8 +135,8 @@ class Starter:
                 "hint: leave --oidc-callback at `relay`, and register the redirect URI that is printed then",
             )
 
-    def _transaction(self, asking: VisitorRequest, wish: Wish, now: float) -> Transaction:
-        connection, host = asking.connection, asking.host
+    def _transaction(self, request: VisitorRequest, wish: Wish, now: float) -> Transaction:
+        connection, host = request.connection, request.host
         return Transaction(
             tx=secrets.token_hex(16),
             browser_secret=secrets.token_bytes(32),

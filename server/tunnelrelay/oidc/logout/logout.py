@@ -73,16 +73,16 @@ class Logout:
         self._audit = audit
         self._jar = CookieJar(address.is_secure)
 
-    async def ask(self, asking: VisitorRequest) -> Reply:
+    async def ask(self, request: VisitorRequest) -> Reply:
         """Show the page with the sign-out button, or redirect to "signed out" when the visitor is not signed in."""
         try:
-            session = await self._session(asking)
+            session = await self._session(request)
         except StoreError:
-            return pages.busy(request_id=asking.request_id, host=asking.host)
+            return pages.busy(request_id=request.request_id, host=request.host)
         if session is None:
-            return self._signed_out(asking.host)
+            return self._signed_out(request.host)
         identity = session.identity
-        metadata = await self._metadata(asking.connection)
+        metadata = await self._metadata(request.connection)
         form = pages.sign_out(
             action=LOGOUT_PATH,
             token=self._token(session),
@@ -90,25 +90,27 @@ class Logout:
             leads_to=(metadata.end_session_endpoint,) if metadata is not None else (),
         )
         return pages.logout_confirmation(
-            host=asking.host, who=identity.email or identity.name or identity.subject, form=form
+            host=request.host, who=identity.email or identity.name or identity.subject, form=form
         )
 
-    async def submit(self, asking: VisitorRequest, form: Iterable[tuple[str, str]]) -> Reply:
+    async def submit(self, request: VisitorRequest, form: Iterable[tuple[str, str]]) -> Reply:
         """Sign out if the form is that of our page for this session. Works while the store is away."""
         fields = list(form)
         try:
-            session = await self._session(asking)
+            session = await self._session(request)
         except StoreError as error:
-            log.warning("logout failed, the store is away", host=asking.host, request_id=asking.request_id, error=error)
-            return pages.busy(request_id=asking.request_id, host=asking.host)
+            log.warning(
+                "logout failed, the store is away", host=request.host, request_id=request.request_id, error=error
+            )
+            return pages.busy(request_id=request.request_id, host=request.host)
         if session is None:
-            return self._signed_out(asking.host)
+            return self._signed_out(request.host)
         tokens = [value for name, value in fields if name == "token"]
         if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self._token(session).encode()):
-            log.warning("logout refused, wrong form token", host=asking.host)
-            return error_reply("form_refused", request_id=asking.request_id, host=asking.host, wants_html=True)
-        grant = await self._end(asking, session)
-        return await self._leave(asking, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
+            log.warning("logout refused, wrong form token", host=request.host)
+            return error_reply("form_refused", request_id=request.request_id, host=request.host, wants_html=True)
+        grant = await self._end(request, session)
+        return await self._leave(request, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
 
     def returned(self, params: Iterable[tuple[str, str]], connection_id: str, request_id: str) -> Reply:
         """Take the browser back from the provider's logout, and redirect it to the endpoint that the state names.
@@ -141,7 +143,7 @@ class Logout:
         there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
         return pages.logged_out(host=host, provider_sign_out=there)
 
-    async def _end(self, asking: VisitorRequest, session: VisitorSession) -> Grant:
+    async def _end(self, request: VisitorRequest, session: VisitorSession) -> Grant:
         """Ends the session, with or without the store. Returns what is kept of its login, empty if unknown."""
         grant = None
         try:
@@ -149,8 +151,8 @@ class Logout:
         except StoreError as error:
             log.warning(
                 "tokens of a session not read, the store is away",
-                host=asking.host,
-                request_id=asking.request_id,
+                host=request.host,
+                request_id=request.request_id,
                 error=error,
             )
         try:
@@ -158,33 +160,36 @@ class Logout:
         except StoreError as error:
             # It is over here, this browser has lost its cookie, and the deletion is written when the store is back.
             log.warning(
-                "logout not written yet, the store is away", host=asking.host, request_id=asking.request_id, error=error
+                "logout not written yet, the store is away",
+                host=request.host,
+                request_id=request.request_id,
+                error=error,
             )
         return grant or Grant()
 
     async def _leave(
-        self, asking: VisitorRequest, session: VisitorSession, grant: Grant, *, is_everywhere: bool
+        self, request: VisitorRequest, session: VisitorSession, grant: Grant, *, is_everywhere: bool
     ) -> Reply:
-        metadata = await self._metadata(asking.connection)
+        metadata = await self._metadata(request.connection)
         leads_on = is_everywhere and metadata is not None and bool(metadata.end_session_endpoint)
         self._audit.record(
             "logout.rp" if leads_on else "logout.local",
             subject=session.identity.subject,
             issuer=session.identity.issuer,
-            **asking.about(),
+            **request.about(),
         )
         if metadata is None:
-            return self._signed_out(asking.host)
+            return self._signed_out(request.host)
         if grant.refresh_token and metadata.revocation_endpoint:
-            self._spawn(self._give_back(asking.connection, metadata, grant.refresh_token))
+            self._spawn(self._give_back(request.connection, metadata, grant.refresh_token))
         if not leads_on:
-            return self._signed_out(asking.host)
-        return redirect(self._provider_logout(asking, metadata, grant), self._fields())
+            return self._signed_out(request.host)
+        return redirect(self._provider_logout(request, metadata, grant), self._fields())
 
-    def _provider_logout(self, asking: VisitorRequest, metadata: Metadata, grant: Grant) -> str:
+    def _provider_logout(self, request: VisitorRequest, metadata: Metadata, grant: Grant) -> str:
         """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
-        connection = asking.connection
-        state = Leaving(host=asking.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
+        connection = request.connection
+        state = Leaving(host=request.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
         parameters = {
             "client_id": connection.client_id,
             "post_logout_redirect_uri": self._address.logged_out_uri(connection.id),
@@ -209,11 +214,11 @@ class Logout:
         except ProviderError:
             return None
 
-    async def _session(self, asking: VisitorRequest) -> VisitorSession | None:
-        cookie = self._jar.session_in(asking.cookie_values)
+    async def _session(self, request: VisitorRequest) -> VisitorSession | None:
+        cookie = self._jar.session_in(request.cookie_values)
         if cookie is None:
             return None
-        return await self._sessions.recall(cookie, asking.host, asking.connection, self._clock())
+        return await self._sessions.recall(cookie, request.host, request.connection, self._clock())
 
     def _signed_out(self, host: str) -> Reply:
         return redirect(f"{self._address.url(host)}{SIGNED_OUT_PATH}", self._fields())
