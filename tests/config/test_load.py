@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.every import every
@@ -308,6 +308,9 @@ def test_spellings_of_a_public_url() -> None:
         assert load(public_url=text).public_url == PublicOrigin("https", "tun.example", 443)
 
 
+@example("tls_cert", "x" * 300)
+@example("data_dir", "x" * 300)
+@example("keys_file", "x" * 300)
 @given(st.sampled_from(sorted(SETTINGS)), st.text())
 def test_any_text_is_a_value_or_a_reported_mistake(name: str, text: str) -> None:
     if "\0" in text:

@@ -206,7 +206,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 def readable_file(text: str) -> Path:
     """A path at which a file lies that this process may read."""
     path = Path(text).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike `Path.is_file`, False for a name that is too long
         raise ValueError(f"there is no file `{path}`")
     if not os.access(path, os.R_OK):
         raise ValueError(f"`{path}` may not be read by this user")
@@ -233,7 +233,7 @@ def port(text: str) -> int:
 def directory(text: str) -> Path:
     """An absolute path; the directory may not exist yet."""
     path = Path(text).expanduser().absolute()
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError(f"`{path}` is not a directory")
     return path
 
@@ -241,7 +241,7 @@ def directory(text: str) -> Path:
 def new_file(text: str) -> Path:
     """An absolute path of a file, which may not exist yet."""
     path = Path(text).expanduser().absolute()
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ValueError(f"`{path}` is a directory")
     return path
 
