@@ -311,6 +311,8 @@ def test_spellings_of_a_public_url() -> None:
 @example("tls_cert", "x" * 300)
 @example("data_dir", "x" * 300)
 @example("keys_file", "x" * 300)
+@example("tls_cert", "~nobody-of-this-name/x")
+@example("data_dir", "~nobody-of-this-name/x")
 @given(st.sampled_from(sorted(SETTINGS)), st.text())
 def test_any_text_is_a_value_or_a_reported_mistake(name: str, text: str) -> None:
     if "\0" in text:
@@ -319,3 +321,13 @@ def test_any_text_is_a_value_or_a_reported_mistake(name: str, text: str) -> None
         load(env={variable_name(name): text})
     except ConfigError as error:
         assert error.problems  # noqa: PT017 (either outcome is fine, any other exception is not)
+
+
+def test_a_file_may_name_a_path_below_a_user_who_does_not_exist(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text('tls_cert = "~nobody-of-this-name/cert.pem"\n')
+
+    with pytest.raises(ConfigError) as caught:
+        load(file=file)
+
+    assert "there is no file" in str(caught.value)

@@ -340,7 +340,7 @@ def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
         )
         return None
     if known.is_path and raw.base is not None:
-        texts = [str(raw.base / Path(text).expanduser()) for text in texts]
+        texts = [str(raw.base / os.path.expanduser(text)) for text in texts]
     values = []
     for text in texts:
         try:

@@ -205,7 +205,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def readable_file(text: str) -> Path:
     """A path at which a file lies that this process may read."""
-    path = Path(text).expanduser()
+    path = _expanded(text)
     if not os.path.isfile(path):  # unlike `Path.is_file`, False for a name that is too long
         raise ValueError(f"there is no file `{path}`")
     if not os.access(path, os.R_OK):
@@ -232,7 +232,7 @@ def port(text: str) -> int:
 
 def directory(text: str) -> Path:
     """An absolute path; the directory may not exist yet."""
-    path = Path(text).expanduser().absolute()
+    path = _expanded(text).absolute()
     if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError(f"`{path}` is not a directory")
     return path
@@ -240,10 +240,18 @@ def directory(text: str) -> Path:
 
 def new_file(text: str) -> Path:
     """An absolute path of a file, which may not exist yet."""
-    path = Path(text).expanduser().absolute()
+    path = _expanded(text).absolute()
     if os.path.isdir(path):
         raise ValueError(f"`{path}` is a directory")
     return path
+
+
+def _expanded(text: str) -> Path:
+    """The path, with the home directory for a `~` at its beginning."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as problem:
+        raise ValueError(f"`{text}` begins with the home directory of a user who does not exist") from problem
 
 
 def is_localhost(host: str) -> bool:
