@@ -265,7 +265,7 @@ ROWS = (
     Row(
         "tunnelrelay token create --expires 5y --data-dir {d}/data",
         2,
-        "`5y` is no length of time",
+        "'5y' is not a duration",
         "90s, 15m, 1h or 7d",
     ),
     Row("tunnelrelay token create --description {long} --data-dir {d}/data", 1, "description", "--description"),
