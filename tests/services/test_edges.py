@@ -300,7 +300,8 @@ async def test_an_edge_whose_passwords_are_lost_is_not_opened_by_another_change(
 async def test_an_edge_whose_settings_are_damaged_refuses_everybody_and_cannot_be_changed(managed):
     made = await guarded(managed)
     row = await managed.store.edges.get(made.id)
-    text = row.settings.replace('"allow_emails"', '"alow_emails"')
+    text = row.settings.replace('"oidc":{', '"oidc":{"alow_emails":["ann@acme.com"],')
+    assert text != row.settings
     await managed.store.edges.replace(replace(row, settings=text, version=row.version + 1))
     await managed.sync.reload()
 
@@ -447,6 +448,18 @@ async def test_what_changed_is_told_with_who_before_and_after(managed):
     assert json.loads(event.details["before"]) == {"oidc.allow_domains": ["acme.com"]}
     assert json.loads(event.details["after"]) == {"oidc.allow_domains": ["acme.com", "beta.com"]}
     assert event.details["id"] == made.id
+
+
+async def test_a_change_from_a_default_to_never_is_told_with_both(managed):
+    made = await edge(managed)
+    await managed.services.edges.set_policy(ANN, made.id, login(), SECRET)
+    managed.events()
+
+    await managed.services.edges.set_policy(ANN, made.id, login(recheck_seconds=0))
+
+    (event,) = managed.events("edge.")
+    assert json.loads(event.details["before"]) == {"oidc.recheck_seconds": 900}
+    assert json.loads(event.details["after"]) == {"oidc.recheck_seconds": 0}
 
 
 async def test_a_change_too_long_for_the_log_is_still_whole_json(managed):

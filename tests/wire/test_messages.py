@@ -1,7 +1,18 @@
 import msgspec
 import pytest
 
-from tunnelctl.wire.messages import Bind, Hello, Message, OidcSpec, PolicySpec, Superseded, Unbind, Welcome
+from tunnelctl.wire.messages import (
+    Bind,
+    HeaderEdit,
+    Hello,
+    JwtSpec,
+    Message,
+    OidcSpec,
+    PolicySpec,
+    Superseded,
+    Unbind,
+    Welcome,
+)
 
 SECRET = "hunter2"
 
@@ -28,6 +39,29 @@ def test_an_unknown_restriction_is_refused_and_never_lost() -> None:
     text = b'{"type":"bind","tunnel":1,"name":"a","upstream":"u","policy":{"mutual_tls":["ca"]}}'
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(text, type=Message)
+
+
+def test_a_policy_leaves_out_what_is_as_by_default_so_that_older_relays_take_it() -> None:
+    oidc = OidcSpec(issuer="https://idp.example", client_id="web", client_secret=SECRET)
+    policy = PolicySpec(oidc=oidc, jwt=(JwtSpec(issuer="https://ci.example", audience="a"),))
+    assert msgspec.json.decode(msgspec.json.encode(policy)) == {
+        "oidc": {"issuer": "https://idp.example", "client_id": "web", "client_secret": SECRET},
+        "jwt": [{"issuer": "https://ci.example", "audience": "a"}],
+    }
+    assert msgspec.json.decode(msgspec.json.encode(policy), type=PolicySpec) == policy
+
+
+def test_the_defaults_of_a_policy_stay_as_they_are_for_peers_that_leave_them_out() -> None:
+    defaults = {"idle_seconds": 3600, "max_seconds": 28800, "recheck_seconds": 900, "on_recheck_error": "keep"}
+    defaults |= {"groups_claim": "groups", "email_verified": "claim", "callback": "relay", "allow_preflight": False}
+    oidc = msgspec.structs.asdict(OidcSpec(issuer="i", client_id="c", client_secret="s"))
+    assert {name: oidc[name] for name in defaults} == defaults
+    rest = {value for name, value in oidc.items() if name not in {*defaults, "issuer", "client_id", "client_secret"}}
+    assert rest <= {(), ""}
+    policy = msgspec.structs.asdict(PolicySpec())
+    assert {name for name, value in policy.items() if value is None} == {"oidc", "host_header"}
+    assert {value for value in policy.values() if value is not None} == {(), HeaderEdit()}
+    assert (HeaderEdit().add, HeaderEdit().remove, JwtSpec(issuer="i", audience="a").claims) == ((), (), ())
 
 
 def test_no_secret_shows_in_a_repr() -> None:

@@ -2,7 +2,9 @@
 
 Structs here are nouns only: who sends which, and when, is told in docs/reference/wire-protocol.md. Unknown fields are
 skipped, so that versions can meet, except inside a policy: a restriction the relay does not know must never be lost,
-so `PolicySpec` and what it holds refuse unknown fields.
+so `PolicySpec` and what it holds refuse unknown fields. They leave out what is as by default, so that a peer of an
+earlier release refuses a new setting only where it is used. So a default here never changes: a peer would read what is
+left out with its own.
 """
 
 import msgspec
@@ -48,7 +50,7 @@ class Welcome(msgspec.Struct, tag="welcome", frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
-class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who signs visitors in, and who of them is let in. Empty rules let in every user of the provider.
 
     What each setting does, and what it may be, is in `policy/fields.py`. Claims and parameters are (name, value) pairs.
@@ -80,7 +82,7 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"OidcSpec(issuer={self.issuer!r}, client_id={self.client_id!r})"
 
 
-class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An issuer whose JWTs programs may show instead of a login.
 
     Attributes:
@@ -92,7 +94,7 @@ class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     claims: tuple[tuple[str, str], ...] = ()
 
 
-class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Headers to add (name, value) and to remove (name)."""
 
     add: tuple[tuple[str, str], ...] = ()
@@ -108,7 +110,7 @@ MIN_PASSWORD = 8
 longer than anybody waits."""
 
 
-class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The rules an agent asks the relay to guard its endpoint with.
 
     Attributes:

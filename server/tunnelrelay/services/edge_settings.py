@@ -290,7 +290,7 @@ def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
         "oidc.has_secret": held.client_secret,
         "basic_auth.users": list(held.users),
     }
-    return {name: value for name, value in flat.items() if value not in (None, False, [], "")}
+    return {name: value for name, value in flat.items() if value is not False and value not in (None, [], "")}
 
 
 def _named_only(value: object) -> object:
@@ -298,7 +298,8 @@ def _named_only(value: object) -> object:
         case HeaderEdit():
             return {"add": [name for name, _ in value.add], "remove": list(value.remove)}
         case OidcSpec():
-            return msgspec.to_builtins(value) | {"request_params": [name for name, _ in value.request_params]}
+            fields = msgspec.to_builtins(msgspec.structs.asdict(value))  # also what the wire leaves out
+            return fields | {"request_params": [name for name, _ in value.request_params]}
         case _:
             return value
 
