@@ -55,6 +55,12 @@ def test_a_tunnel_with_an_address_and_rules_of_its_own(tunnels):
     assert sorted(one.policy.entries) == sorted(expected.entries)
 
 
+def test_the_audience_of_a_login_is_read_from_the_file(tunnels):
+    (one,) = tunnels(["addr: 80", "oidc: {issuer_url: 'https://acme.eu.auth0.com/', audience: 'https://api.acme.com'}"])
+
+    assert one.policy == typed(oidc="https://acme.eu.auth0.com/", oidc_audience="https://api.acme.com")
+
+
 def test_a_second_version_file_has_the_same_tunnels(tunnels):
     (one,) = tunnels(["addr: 8000", "edge: shop"], version=2)
     assert one.edge == "shop"

@@ -26,6 +26,7 @@ FULL: dict[str, dict[str, Any]] = {
         "groups_claim": "realm.roles",
         "email_verified": "text",
         "request_params": {"prompt": "login"},
+        "audience": "https://api.acme.example",
         "require_acr": ["mfa"],
         "callback": "host",
         "bearer": ["", "api"],

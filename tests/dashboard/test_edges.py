@@ -163,6 +163,23 @@ async def test_every_setting_with_a_label_has_its_field(house, admin, module):
     assert names <= set(re.findall(r'<(?:input|textarea|select) [^>]*name="([a-z_]+)"', page))
 
 
+async def test_the_audience_of_a_login_is_saved_shown_and_sent(house, admin):
+    edge = await made(house)
+
+    answer = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "audience": "https://api.acme.example"})
+    form = await admin.get(f"/edges/{edge}/oidc")
+    wrong = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "audience": "x" * 513})
+
+    assert answer.status_code == 303, text_of(answer.text)
+    assert 'value="https://api.acme.example"' in form.text
+    policy = house.managed.policy("shop.tun.example")
+    assert policy is not None
+    assert policy.connection is not None
+    assert policy.connection.request_params == (("audience", "https://api.acme.example"),)
+    assert wrong.status_code == 400
+    assert 'id="f-audience-said"' in wrong.text
+
+
 async def test_a_secret_that_is_left_empty_is_kept_and_for_another_client_asked_again(house, admin):
     """Row 141."""
     edge = await made(house)

@@ -50,6 +50,11 @@ def test_the_login_takes_tokens_for_its_client_and_for_what_else_was_named() -> 
     assert issuer.is_of_login
 
 
+def test_the_audience_that_a_login_asks_for_is_none_that_tokens_of_programs_may_have() -> None:
+    assert policy(oidc=oidc(audience="https://api.acme.com")).bearer is None
+    assert only_issuer(oidc=oidc(audience="https://api.acme.com", bearer=("",))).audiences == {"0oa1"}
+
+
 def test_an_extra_issuer_alone_guards_the_endpoint() -> None:
     guarded = policy(jwt=(jwt(),))
 

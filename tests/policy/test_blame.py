@@ -35,6 +35,7 @@ WRONG = {
     "oidc.on_recheck_error": lambda text: PolicySpec(oidc=oidc(on_recheck_error=text + "!")),
     "oidc.groups_claim": lambda text: PolicySpec(oidc=oidc(groups_claim=text + " ")),
     "oidc.request_params": lambda text: PolicySpec(oidc=oidc(request_params=((text + " ", "x"),))),
+    "oidc.audience": lambda text: PolicySpec(oidc=oidc(audience=text + "\n")),
     "oidc.require_acr": lambda text: PolicySpec(oidc=oidc(require_acr=(text + " ",))),
     "oidc.callback": lambda text: PolicySpec(oidc=oidc(callback=text + "!")),
     "oidc.bearer": lambda text: PolicySpec(oidc=oidc(bearer=(text + "\n",))),

@@ -52,6 +52,7 @@ def test_a_provider_that_the_relay_knows_needs_no_client():
         (PolicySpec(jwt=(CI, CI)), ["jwt.issuer"]),
         (PolicySpec(oidc=oidc(issuer="https://ci.example/"), jwt=(CI,)), ["jwt.issuer"]),
         (PolicySpec(oidc=oidc(request_params=(("prompt", "a"), ("prompt", "b")))), ["oidc.request_params"]),
+        (PolicySpec(oidc=oidc(audience="a", request_params=(("audience", "b"),))), ["oidc.audience"]),
         (
             PolicySpec(oidc=oidc(callback="host", request_params=(("response_mode", "form_post"),))),
             ["oidc.request_params"],

@@ -16,6 +16,14 @@ def test_what_is_asked_of_logins_is_in_the_connection():
     assert connection.bearer == {"0oa1", "api"}
 
 
+def test_the_audience_is_sent_with_the_parameters_and_is_as_good_as_one_of_them():
+    one = policy(oidc=oidc(audience="api", request_params=(("prompt", "login"),))).connection
+    other = policy(oidc=oidc(request_params=(("audience", "api"), ("prompt", "login")))).connection
+
+    assert one.request_params == (("prompt", "login"), ("audience", "api"))
+    assert one.epoch == other.epoch
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_PARAMS))
 def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
     """Row 58."""
@@ -33,6 +41,10 @@ def test_a_parameter_of_the_logins_own_is_never_the_owners(name: str):
         {"request_params": (("response_mode", "fragment"),)},
         {"request_params": (("a b", "c"),)},
         {"request_params": (("a", "c\r\nd"),)},
+        {"audience": " "},
+        {"audience": "a\r\nb"},
+        {"audience": "x" * 513},
+        {"audience": "api", "request_params": (("audience", "api"),)},
         {"require_acr": ("",)},
         {"groups_claim": ""},
         {"recheck_seconds": 9},
@@ -76,6 +88,7 @@ def test_logins_made_under_other_wishes_are_over_and_the_same_wishes_keep_them()
         for changes in (
             {},
             {"request_params": (("acr_values", "gold"),)},
+            {"audience": "gold"},
             {"require_acr": ("gold",)},
             {"groups_claim": "roles"},
             {"email_verified": "text"},

@@ -135,6 +135,7 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
             oidc_groups_claim="realm_access.roles",
             oidc_email_verified="text",
             oidc_request_param=("max_age=600", "acr_values=gold silver"),
+            oidc_audience="https://api.acme.com",
             oidc_require_acr=("gold",),
             oidc_callback="host",
             oidc_cross_site=("allow:https://a.example,https://b.example:8443",),
@@ -146,6 +147,7 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
     assert (policy.oidc.recheck_seconds, policy.oidc.on_recheck_error) == (0, "502")
     assert (policy.oidc.groups_claim, policy.oidc.email_verified) == ("realm_access.roles", "text")
     assert policy.oidc.request_params == (("max_age", "600"), ("acr_values", "gold silver"))
+    assert policy.oidc.audience == "https://api.acme.com"
     assert (policy.oidc.require_acr, policy.oidc.callback) == (("gold",), "host")
     assert policy.oidc.allow_origins == ("https://a.example", "https://b.example:8443")
     assert policy.oidc.allow_preflight
@@ -193,6 +195,7 @@ def test_what_the_relay_knows_of_a_provider_is_not_told_it_again():
         oidc_client_id="id",
         oidc_client_secret="secret",
         oidc_scope=("groups",),
+        oidc_audience="https://api.acme.com",
         oidc_groups_claim="roles",
         oidc_email_verified="text",
         oidc_callback="host",
@@ -203,6 +206,7 @@ def test_what_the_relay_knows_of_a_provider_is_not_told_it_again():
             "--oidc-client-id",
             "--oidc-client-secret",
             "--oidc-scope",
+            "--oidc-audience",
             "--oidc-groups-claim",
             "--oidc-email-verified",
             "--oidc-callback",

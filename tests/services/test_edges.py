@@ -207,6 +207,8 @@ async def test_a_login_without_a_client_secret_is_refused(managed):
         ("oidc.require_acr", login(require_acr=("two words",))),
         ("oidc.request_params", login(request_params=(("state", "x"),))),
         ("oidc.request_params", login(request_params=(("max_age", "x"),))),
+        ("oidc.audience", login(audience="a\nb")),
+        ("oidc.audience", login(audience="a", request_params=(("audience", "b"),))),
         ("oidc.allow_origins", login(allow_origins=("nothing",))),
         ("ip_restriction.allow", with_policy(cidr_allow=("10.0.0.1/8",))),
         ("ip_restriction.deny", with_policy(cidr_deny=("everybody",))),
@@ -460,6 +462,19 @@ async def test_a_change_from_a_default_to_never_is_told_with_both(managed):
     (event,) = managed.events("edge.")
     assert json.loads(event.details["before"]) == {"oidc.recheck_seconds": 900}
     assert json.loads(event.details["after"]) == {"oidc.recheck_seconds": 0}
+
+
+async def test_the_audience_of_an_edge_s_login_is_sent_and_told(managed):
+    made = await edge(managed)
+    await managed.services.edges.set_policy(ANN, made.id, login(), SECRET)
+    assert "audience" not in (await managed.store.edges.get(made.id)).settings
+    managed.events()
+
+    await managed.services.edges.set_policy(ANN, made.id, login(audience="https://api.acme.com"))
+
+    assert managed.policy("demo.tun.example").connection.request_params == (("audience", "https://api.acme.com"),)
+    (event,) = managed.events("edge.")
+    assert json.loads(event.details["after"]) == {"oidc.audience": "https://api.acme.com"}
 
 
 async def test_a_change_too_long_for_the_log_is_still_whole_json(managed):

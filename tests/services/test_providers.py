@@ -104,6 +104,7 @@ async def test_an_owner_s_own_client_never_shares_the_provider_s_id(managed):
         {"client_id": "mine"},
         {"client_secret": "mine"},
         {"scopes": ("offline_access",)},
+        {"audience": "https://mine"},
         {"groups_claim": "roles"},
         {"email_verified": "assumed"},
         {"callback": "host"},

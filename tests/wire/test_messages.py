@@ -49,6 +49,7 @@ def test_a_policy_leaves_out_what_is_as_by_default_so_that_older_relays_take_it(
         "jwt": [{"issuer": "https://ci.example", "audience": "a"}],
     }
     assert msgspec.json.decode(msgspec.json.encode(policy), type=PolicySpec) == policy
+    assert b'"audience":"api"' in msgspec.json.encode(msgspec.structs.replace(oidc, audience="api"))
 
 
 def test_the_defaults_of_a_policy_stay_as_they_are_for_peers_that_leave_them_out() -> None:

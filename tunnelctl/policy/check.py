@@ -109,6 +109,11 @@ def _params(spec: PolicySpec) -> Iterator[str]:
         yield "with the callback at the endpoint's own host, response_mode cannot be form_post"
 
 
+def _audience(spec: PolicySpec) -> Iterator[str]:
+    if spec.oidc is not None and spec.oidc.audience and "audience" in dict(spec.oidc.request_params):
+        yield "audience is a request parameter too; give one of the two"
+
+
 def _issuers(spec: PolicySpec) -> Iterator[str]:
     """One issuer, one set of rules: else a token refused by the stricter one would be let in by the other."""
     issuers = [jwt.issuer.rstrip("/") for jwt in spec.jwt]
@@ -148,6 +153,7 @@ def _token_claims(spec: PolicySpec) -> Iterator[str]:
 _RULES: tuple[tuple[str, Callable[[PolicySpec], Iterator[str]]], ...] = (
     ("basic_auth", _one_proof),
     ("oidc.request_params", _params),
+    ("oidc.audience", _audience),
     ("oidc.bearer", _programs),
     ("jwt.issuer", _issuers),
     ("jwt.claims", _token_claims),

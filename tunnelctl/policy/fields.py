@@ -7,7 +7,8 @@ struct in it (`wire/messages.py`), which has its type and its default too. Next:
 
 To add a setting: a row here, its field in `wire/messages.py`, and the relay's code that uses it (for a login's, in
 `policy/connections.py`). Then renew what is written from the table, with `--write` behind each:
-`python -m tests.docs.openapi`, `python -m tests.docs.policy_tables`, `python -m tests.docs.api_reference`.
+`python -m tests.docs.openapi`, `python -m tests.docs.policy_tables`, `python -m tests.docs.api_reference`,
+`python -m tests.docs.api_commands`.
 """
 
 from collections.abc import Callable, Mapping
@@ -282,6 +283,15 @@ FIELDS: tuple[PolicyField, ...] = (
         help="Add a parameter to the authorization request, such as acr_values, prompt or max_age.",
         more="Never one of the login's own. A `max_age` is also checked in the ID token.",
         module="oidc", api_name="request_params", api_is_object=True,
+    ),
+    PolicyField(
+        path="oidc.audience", check=values.audience, max_length=MAX_TOKEN_TEXT, is_of_provider=True,
+        flag="--oidc-audience", metavar="VALUE", section="Login", key="oidc.audience",
+        help="API to ask the provider's access token for, sent as audience; Auth0 wants one.",
+        more="ID tokens and programs' tokens are checked as without it.",
+        module="oidc", api_name="audience", api_length=MAX_TOKEN_TEXT,
+        label="API audience", card="More", hint="Sent as audience with each login, as Auth0 asks for.",
+        placeholder="https://api.example.com",
     ),
     PolicyField(
         path="oidc.require_acr", is_list=True, check=values.acr,

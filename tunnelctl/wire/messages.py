@@ -76,6 +76,7 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bearer: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     allow_preflight: bool = False
+    audience: str = ""
 
     def __repr__(self) -> str:
         """Never the secret (it would end up in logs and tracebacks)."""

@@ -99,7 +99,7 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes) -> Connection:
         on_recheck_error=spec.on_recheck_error,
         groups_claim=spec.groups_claim,
         email_verified=spec.email_verified,
-        request_params=spec.request_params,
+        request_params=_request_params(spec),
         required_acr=frozenset(spec.require_acr),
         max_age=None if max_age is None else int(max_age),
         callback=spec.callback,
@@ -153,10 +153,15 @@ def rules_of(spec: OidcSpec) -> Rules:
     )
 
 
+def _request_params(spec: OidcSpec) -> tuple[tuple[str, str], ...]:
+    """What is added to the authorization request. No check of a token looks at the audience in it."""
+    return (*spec.request_params, *((("audience", spec.audience),) if spec.audience else ()))
+
+
 def _canonical_options(spec: OidcSpec) -> list[str]:
     """What a login must be like, beyond who provides it: nothing for a connection without such options."""
     return [
-        *(f"param {len(name)} {name} {value}" for name, value in sorted(spec.request_params)),
+        *(f"param {len(name)} {name} {value}" for name, value in sorted(_request_params(spec))),
         *(f"acr {acr}" for acr in sorted(spec.require_acr)),
         *(f"groups {spec.groups_claim}" for _ in range(spec.groups_claim != "groups")),
         *(f"email {spec.email_verified}" for _ in range(spec.email_verified != "claim")),

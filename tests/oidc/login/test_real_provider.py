@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from tests.oidc.world import Browser, World, connection, location
+from tests.oidc.world import Browser, World, connection, location, sent_to
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.oidc.providers.fetch import Fetcher
 from tunnelrelay.oidc.providers.ssrf_guard import LOOPBACK, GuardedTransport, GuardRules
@@ -21,6 +21,7 @@ with warnings.catch_warnings():
     import oidc_provider_mock
 
 HOST = "app.localhost"
+API = "https://api.example.com"
 ALICE = {"email": "alice@example.com", "email_verified": True, "name": "Alice Adams", "groups": ["staff"]}
 
 
@@ -34,7 +35,9 @@ def issuer() -> Iterator[str]:
 @pytest.fixture
 async def world(issuer: str) -> Any:
     world = World(address=PublicAddress(scheme="http", domain="localhost", port=8080))
-    world.endpoints[HOST] = connection(issuer=issuer, rules=Rules(groups=frozenset({"staff"})))
+    world.endpoints[HOST] = connection(
+        issuer=issuer, rules=Rules(groups=frozenset({"staff"})), request_params=(("audience", API),)
+    )
     rules = GuardRules(allow_http=True, ports=None, networks=LOOPBACK)
     fetcher = Fetcher(GuardedTransport(rules))
     world.providers._fetcher = fetcher
@@ -55,6 +58,7 @@ async def test_alice_signs_in(world: World, issuer: str) -> None:
     assert await world.providers.check(world.endpoints[HOST]) == []
     browser = Browser(world)
     started = await browser.start(host=HOST)
+    assert sent_to(started)["audience"] == API
     handed = await browser.callback(await sign_in_at(location(started), "alice"))
     done = await browser.open_handoff(parse_qsl(urlsplit(location(handed)).query), HOST)
     assert location(done) == f"http://{HOST}:8080/x?y=1"

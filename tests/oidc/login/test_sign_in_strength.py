@@ -2,10 +2,27 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.oidc.world import APP, Browser, World, code_of, connection, location, sent_to, text_of
+from tests.oidc.world import (
+    APP,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    ISSUER,
+    Browser,
+    World,
+    code_of,
+    connection,
+    location,
+    sent_to,
+    text_of,
+)
+from tests.policy.making import KEY, typed
+from tunnelctl.policy.parse import build_policy
+from tunnelctl.wire.messages import Bind, Message
 from tunnelrelay.oidc.tokens.id_token import LEEWAY
+from tunnelrelay.policy.compile import compile_policy
 
 STRONG = frozenset({"urn:acme:mfa", "phrh"})
 
@@ -51,6 +68,39 @@ async def test_the_strength_that_is_required_is_asked_for() -> None:
 async def test_the_owners_own_words_for_the_strength_win() -> None:
     world = asking_for(required_acr=STRONG, request_params=(("acr_values", "gold"),))
     assert sent_to(await Browser(world).start())["acr_values"] == "gold"
+
+
+API = "https://api.acme.com"
+
+
+def asking_for_the_api(**flags: str) -> World:
+    """A world of an agent with `--oidc-audience`, whose rules have come over the wire."""
+    login = {"oidc": ISSUER, "oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET}
+    asked = build_policy(typed(**login, oidc_audience=API, **flags))
+    sent = msgspec.json.encode(Bind(tunnel=1, name="web", upstream="http://a", policy=asked))
+    bind = msgspec.json.decode(sent, type=Message)
+    assert isinstance(bind, Bind)
+    compiled = compile_policy(bind.policy, upstream=bind.upstream, owner="ann", key=KEY).connection
+    assert compiled is not None
+    return World(endpoints={APP: compiled})
+
+
+async def test_the_audience_of_the_flag_is_sent_to_the_provider() -> None:
+    world = asking_for_the_api()
+    browser = Browser(world)
+    assert sent_to(await browser.start("/x?audience=https://evil"))["audience"] == API
+    await browser.sign_in()
+    assert await world.signed_in(browser)
+    assert "audience" not in sent_to(await Browser(World()).start())
+
+
+@pytest.mark.parametrize("aud", [API, [API], [CLIENT_ID, API]])
+async def test_the_audience_is_none_that_an_id_token_may_have(aud: Any) -> None:
+    world = asking_for_the_api()
+    world.provider.claims |= {"aud": aud, "azp": None}
+    browser = Browser(world)
+    assert code_of(await browser.sign_in()) == "provider_error"
+    assert browser.session_cookie() is None
 
 
 # Strength
