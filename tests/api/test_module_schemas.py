@@ -32,6 +32,7 @@ POLICY = PolicySpec(
         bearer=("", "api"),
         allow_origins=("https://app.acme.example",),
         allow_preflight=True,
+        audience="https://api.acme.example",
     ),
     jwt=(JwtSpec(issuer="https://ci.example", audience="a", claims=(("ref", "main"),)),),
     cidr_allow=("10.0.0.0/8",),
