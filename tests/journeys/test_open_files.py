@@ -1,6 +1,7 @@
 """A relay and an agent that are started with few open files: what they raise, what the relay says, whom it refuses."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -60,8 +61,9 @@ def test_a_relay_takes_the_files_it_may_have_and_says_when_they_are_few(tmp_path
         assert limits_of(child) == [str(hard), str(hard)]
         visitors = int((hard - OWN_FILES) * VISITORS_SHARE)
         until(lambda: told(child) != "", "the warning", child=child)
-        assert f"visitors={visitors} open_files={hard}" in told(child)
-        assert "LimitNOFILE" in told(child)
+        record = json.loads(told(child))
+        assert (record["visitors"], record["open_files"]) == (visitors, hard)
+        assert "LimitNOFILE" in record["hint"]
 
 
 def test_an_agent_takes_the_files_it_may_have(tmp_path: Path) -> None:
