@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.ports import free_port
+from tests.support.ports import free_port, stop_listening
 from tests.support.world import Diary, WorldTunnel, world
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, open_upstream
@@ -38,11 +38,12 @@ def answering(first_bytes=b"", tls=None, host="127.0.0.1"):
         stopped.append((asyncio.get_running_loop(), event))
         started.set()
         await event.wait()
-        server.close()
+        stop_listening(server)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # what was accepted a moment ago is one, too
             for transport in transports:
                 transport.abort()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        server.close()
         for transport in transports:
             transport.abort()
         await asyncio.sleep(0)

@@ -172,6 +172,8 @@ def test_reading_never_fails_and_gives_only_bytes_we_write(values):
         pytest.param(b"tunnel", id="row-70-nameless-flag"),
         pytest.param(b'"tunnel"=x', id="row-70-quoted-name"),
         pytest.param(b"a,tunnel=x", id="row-70-comma"),
+        pytest.param(b"Tunnel-tx-1,x=1", id="row-70-comma-behind"),
+        pytest.param(b'tunnel" =x', id="row-70-quote-and-blank"),
         pytest.param(b"=", id="row-70-nothing"),
         pytest.param(b"a=" + b"x" * 8_200, id="row-70-oversized"),
     ],

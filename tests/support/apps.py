@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from tests.support.ports import stop_listening
 from tests.support.waiting import PATIENCE
 
 MAX_HEAD_BYTES = 256 * 1024
@@ -185,9 +186,7 @@ class App:
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stopped.wait()
-        for listener in server.sockets:
-            # Before `close`: asyncio never closes a connection that it accepts in the turn in which its server closes.
-            self._loop.remove_reader(listener.fileno())
+        stop_listening(server)
         own = asyncio.current_task()
         while others := asyncio.all_tasks() - {own}:  # conversations, and connections that are being accepted
             for task in self._tasks:

@@ -1,5 +1,6 @@
 """TCP ports for tests: never a fixed one."""
 
+import asyncio
 import random
 import socket
 from itertools import islice
@@ -34,3 +35,14 @@ def free_ports(count: int) -> list[int]:
 def free_port_near(wanted: int) -> int:
     """`wanted` itself when nobody has it, else any free port."""
     return wanted if is_free(wanted) else free_port()
+
+
+def stop_listening(server: asyncio.Server) -> None:
+    """Accept no more connections, ahead of `Server.close`.
+
+    asyncio never closes a connection that it accepts in the turn in which its server closes. After this call, wait for
+    the tasks that accept, and close then.
+    """
+    loop = server.get_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())

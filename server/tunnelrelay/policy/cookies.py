@@ -53,9 +53,7 @@ ours are taken out. Browsers send some 180 cookies to a site at most."""
 _VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _JUNK = bytes(b for b in range(256) if not _TOKEN.fullmatch(bytes((b,))))
-_OURS = re.compile(
-    rb'[_. \[]{2}Host-tunnel|(?:^|,)[^!-~]*[="]*tunnel(?:-[^=,]*|\[[^=]*|[^!-~]*)"?(?:=|$)', re.IGNORECASE
-)
+_OURS = re.compile(rb'[_. \[]{2}Host-tunnel|(?:^|,)[^!-~]*[="]*tunnel(?:-[^=]*|\[[^=]*|[^!#-~]*)(?:=|$)', re.IGNORECASE)
 """A pair that is ours, or that a lax parser behind us might take for ours: one that trims, that splits at commas, or
 PHP, which reads `.`, a blank and `[` as `_`, and `tunnel[x]` as an array called `tunnel`."""
 
