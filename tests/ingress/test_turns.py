@@ -316,6 +316,25 @@ async def test_a_request_that_waits_for_its_turn_survives_its_senders_half_close
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_request_that_waits_for_its_turn_is_answered_though_the_relay_drains(s: Scene, monkeypatch):
+    waiting: list = []
+    monkeypatch.setattr(s.relay.ingress.turns, "take", lambda visit: waiting.append(visit))
+    async with s.visitor() as visitor:
+        await visitor.send(GET)
+        visit = await s.visit(visitor)
+        await s.turns(lambda: waiting)
+        monkeypatch.setattr(s.relay.ingress, "is_draining", True)
+        visit.drain()
+        assert s.relay.ingress.is_busy
+        visit.take_turn()
+        (await s.agent.next()).answer()
+
+        response = await visitor.response()
+        assert response.status == 200
+        assert response.get("connection") == "close"
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_visitor_that_leaves_while_it_waits_is_not_served(s: Scene, monkeypatch):
     waiting: list = []
     monkeypatch.setattr(s.relay.ingress.turns, "take", lambda visit: waiting.append(visit))

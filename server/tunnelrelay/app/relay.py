@@ -221,7 +221,7 @@ class Relay:
         ingress.drain()
         deadline = time.monotonic() + self._config.drain_seconds
         # Looked at now and then: an event would cost every exchange something, for the sake of one stop.
-        while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110
+        while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110 (see above)
             await asyncio.sleep(0.05)
         acceptor.close()
         ingress.close()

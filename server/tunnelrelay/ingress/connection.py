@@ -97,9 +97,14 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._forwarded_for: tuple[bytes, str] | None = None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way, or waits for its turn."""
+        return self.exchange is not None or self._waits
+
+    @property
     def can_be_closed(self) -> bool:
         """No answer is lost by it: no request is under way or waits for its turn, and what was answered is sent."""
-        return self.exchange is None and not self._waits and not self.transport.get_write_buffer_size()
+        return not self.is_busy and not self.transport.get_write_buffer_size()
 
     @property
     def can_close_one_half(self) -> bool:
@@ -234,6 +239,8 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._waits = False
         if not self.is_lingering and not self.transport.is_closing():
             self._begin()
+            if self._ingress.is_draining:
+                self.drain()
             self._keep_pace()
 
     def _begin(self) -> None:
@@ -448,10 +455,10 @@ class VisitorConnection(asyncio.BufferedProtocol):
 
     def drain(self) -> None:
         """Close now when idle, else after the response, as the relay stops."""
-        if self.exchange is None:
-            self.close()
-        else:
+        if self.exchange is not None:
             self.exchange.head.keep_alive = False
+        elif not self._waits:
+            self.close()
 
     def end_requests(self, *, is_head_read: bool) -> None:
         """Close behind the last answer; lingering is for visitors that may still send."""

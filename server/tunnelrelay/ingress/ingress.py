@@ -244,8 +244,8 @@ class Ingress:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any request is under way."""
-        return any(visitor.exchange is not None for visitor in self.visitors)
+        """Whether any request is under way, or waits for its turn."""
+        return any(visitor.is_busy for visitor in self.visitors)
 
     def sweep(self) -> None:
         """End what has waited too long, and now and then what would not be let in any more."""

@@ -199,6 +199,10 @@ class Visitor(Protocol):
         """The request under way."""
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way, or waits for its turn."""
+
+    @property
     def can_be_closed(self) -> bool:
         """Whether no answer is lost by it."""
 

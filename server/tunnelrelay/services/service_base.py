@@ -62,7 +62,7 @@ class HasOwner(Protocol):
         """Whose it is."""
 
 
-O = TypeVar("O", bound=HasOwner)  # noqa: E741
+T = TypeVar("T", bound=HasOwner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class ServiceBase:
                 retry_after=wait,
             )
 
-    def visible(self, actor: Actor, thing: O | None, what: str) -> O:
+    def visible(self, actor: Actor, thing: T | None, what: str) -> T:
         """The thing, if there is one and the actor may know of it.
 
         Args:
