@@ -22,6 +22,7 @@ STEPS = {
     "the same again": (GUARDED, GUARDED, []),
     "another secret": (GUARDED, {"oidc": oidc(client_secret="t")}, ["connection.changed"]),
     "another rule": (GUARDED, {"oidc": oidc(allow_emails=("ann@acme.com",))}, ["rules.changed"]),
+    "preflights": (GUARDED, {"oidc": oidc(allow_preflight=True)}, ["rules.changed"]),
     "another network": (GUARDED, {**GUARDED, "cidr_allow": ("192.0.2.0/24",)}, ["rules.changed"]),
     "another password": (
         {"basic_auth": ("ann:long-enough",)},

@@ -30,8 +30,10 @@ async def test_a_preflight_reaches_the_app_as_nobody_or_not_at_all(tmp_path: Pat
         tunnel = await w.tunnel(app.port, subdomain="demo", policy=PolicySpec(oidc=login))
         answer = await tunnel.fetch("OPTIONS", "/echo?id=1", fields=[*PREFLIGHT, *CREDENTIALS])
         real = await tunnel.fetch("POST", "/echo?id=1", fields=[*PREFLIGHT, *CREDENTIALS], body=b"")
+        rules = {seen.exchange.method: seen.exempt for seen in w.relay.parts.traffic.recent()}
 
     assert real.status == 401
+    assert rules == {"OPTIONS": "CORS preflight" if allowed else "", "POST": ""}
     if not allowed:
         assert answer.status == 401
         assert app.seen("/echo") == []

@@ -248,6 +248,19 @@ async def sign_in(s: Scene, idp: Issuer) -> str:
     return f"tunnel={cookie.decode()}"
 
 
+async def test_row55_a_preflight_is_nobody_whatever_token_it_shows(both: Scene, ci: Issuer, idp: Issuer):
+    spec = policy(ci, idp)
+    assert spec.oidc is not None
+    await both.agent.bind(
+        "demo", policy=msgspec.structs.replace(spec, oidc=msgspec.structs.replace(spec.oidc, allow_preflight=True))
+    )
+    preflight = [("Origin", "https://shop.example"), ("Access-Control-Request-Method", "POST")]
+    for token in (good(ci), good(ci, exp=1)):
+        response = await both.fetch(get(*preflight, token=token, method="OPTIONS"), method="OPTIONS")
+        assert response.status == 200
+        assert {b"authorization", b"x-tunnel-user"}.isdisjoint(dict(both.agent.asked[-1].fields))
+
+
 async def test_row29_a_token_decides_alone_whatever_cookie_comes_with_it(both: Scene, ci: Issuer, idp: Issuer):
     alice = ("Cookie", f"app=1; {await sign_in(both, idp)}")
     assert (await asked_with(both, alice, token=""))[b"x-tunnel-email"] == b"alice@acme.com"

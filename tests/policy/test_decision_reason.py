@@ -66,15 +66,19 @@ def test_a_program_came_in_by_what_is_asked_of_its_issuers_tokens(issuer: str, s
         ({"cidr_allow": ("10.0.0.0/8",)}, "network"),
         ({"basic_auth": ("ann:correct-horse",)}, "basic auth"),
         ({"oidc": oidc()}, "no login needed"),
-        ({"oidc": oidc(allow_preflight=True)}, "CORS preflight"),
     ],
 )
 def test_whoever_came_in_without_a_name_came_in_by_what_guards_the_endpoint(spec: dict[str, object], said: str) -> None:
-    assert let_in_without_login(policy(**spec)) == said
+    assert let_in_without_login(policy(**spec), "") == said
+
+
+def test_what_exempted_a_request_from_the_login_is_the_reason() -> None:
+    assert let_in_without_login(policy(oidc=oidc(allow_preflight=True)), "CORS preflight") == "CORS preflight"
+    assert let_in_without_login(policy(oidc=oidc(allow_preflight=True)), "") == "no login needed"
 
 
 def test_an_endpoint_without_a_policy_yet_is_told_as_open_because_nothing_was_asked() -> None:
-    assert let_in_without_login(None) == "open to everybody"
+    assert let_in_without_login(None, "") == "open to everybody"
 
 
 def test_every_reason_for_keeping_somebody_out_is_an_error_of_the_table() -> None:

@@ -52,9 +52,15 @@ class Scene:
         self.traffic = Traffic(base, self.log, self.feed)
 
     def saw(
-        self, owner: str = "ann", tunnel: str = "tn_1", guard: Policy | None = None, by: object = None, **changed: Any
+        self,
+        owner: str = "ann",
+        tunnel: str = "tn_1",
+        guard: Policy | None = None,
+        by: object = None,
+        exempt: str = "",
+        **changed: Any,
     ) -> None:
-        self.log.add(Seen(exchange(**changed), owner, tunnel, guard, by))
+        self.log.add(Seen(exchange(**changed), owner, tunnel, guard, by, exempt))
 
     def only(self) -> tuple[str, str]:
         (row,) = self.traffic.recent(ADMIN)
@@ -163,6 +169,11 @@ def test_a_tunnels_share_is_its_part_of_what_those_beside_it_served(s: Scene) ->
 def test_whoever_needed_no_name_came_in_by_what_guards_the_endpoint(s: Scene) -> None:
     s.saw(guard=policy(basic_auth=("ann:correct-horse",)))
     assert s.only() == ("let in", "basic auth")
+
+
+def test_what_exempted_a_request_from_the_login_is_told(s: Scene) -> None:
+    s.saw(guard=policy(oidc=oidc(allow_preflight=True)), exempt="CORS preflight")
+    assert s.only() == ("let in", "CORS preflight")
 
 
 def test_whoever_was_kept_out_is_told_why(s: Scene) -> None:

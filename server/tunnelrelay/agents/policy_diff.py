@@ -35,7 +35,7 @@ def _rules(policy: Policy, key: bytes) -> str:
         policy.connection.rules_version if policy.connection is not None else "",
         policy.bearer.version if policy.bearer is not None else "",
         sorted(policy.origins),
-        policy.allows_preflight,
+        policy.exemptions,
     )
     return _digest(key, parts)
 

@@ -79,6 +79,7 @@ class Exchange:
         host: Canonical, "" before it is known.
         endpoint: None for the relay's own pages.
         session: Who sent it, as the gate found.
+        exempt: What exempted it from the login (`Exempt.rule`); "" for nothing.
         policy: The rules that let it in.
         tunnel: The last one that it was given to.
         tried: Tunnels that could not take it.
@@ -100,6 +101,7 @@ class Exchange:
         "carried",
         "connection",
         "endpoint",
+        "exempt",
         "head",
         "host",
         "is_opaque",
@@ -125,6 +127,7 @@ class Exchange:
         self.host = ""
         self.endpoint: Endpoint | None = None
         self.session: VisitorSession | Program | None = None
+        self.exempt = ""
         self.policy: Policy | None = None
         self.tunnel: Tunnel | None = None
         self.tried: tuple[Tunnel, ...] = ()
@@ -255,6 +258,7 @@ class Exchange:
 
     def _pass(self, endpoint: Endpoint, policy: Policy, passed: Passed) -> None:
         self.session = passed.session
+        self.exempt = passed.exempt
         self._forward(endpoint, policy, passed.identity, passed.spent)
 
     # It is carried
@@ -653,7 +657,7 @@ class Exchange:
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
             policy = self.policy or endpoint.policy
-            ingress.traffic.add(Seen(record, endpoint.owner, served_by, policy, self.session))
+            ingress.traffic.add(Seen(record, endpoint.owner, served_by, policy, self.session, self.exempt))
 
     def _to_record(self, seconds: float, error: str, source: str) -> ExchangeRecord:
         """The line for the access log."""

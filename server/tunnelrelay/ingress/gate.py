@@ -26,15 +26,13 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy import cookies
 from tunnelrelay.policy.bearer import judge_token
 from tunnelrelay.policy.classify import wants_html
+from tunnelrelay.policy.exemptions import Exempt
 from tunnelrelay.policy.rules import Bearer, Connection, Policy
 from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthorized, judge, network_allows
 
 NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
 """What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
-
-CREDENTIALS = frozenset({b"authorization", b"cookie"})
-"""What a preflight has no business with: browsers send none, and it must give no visitor an identity (row 55)."""
 
 
 class Passed(NamedTuple):
@@ -44,11 +42,13 @@ class Passed(NamedTuple):
         identity: Header lines that tell the upstream who it is; b"" without a login.
         session: What it was by.
         spent: Names of fields that were for the relay alone, lower-case.
+        exempt: What exempted it from the login (`Exempt.rule`); "" for nothing.
     """
 
     identity: bytes
     session: VisitorSession | Program | None = None
     spent: frozenset[bytes] = NOTHING
+    exempt: str = ""
 
 
 class StartsLogin(Protocol):
@@ -97,7 +97,8 @@ class Gate:
         now = self._clock()
         if policy.basic and self._guesses.must_wait(peer_ip, host):
             return None
-        if policy.bearer is not None:
+        is_exempt = policy.exemptions is not None and policy.exemptions.find(head) is not None
+        if policy.bearer is not None and not is_exempt:
             shown = head.get_all(b"authorization")
             if shown and (len(shown) > 1 or may_be_token(shown[0])):
                 return self._check_token(policy, policy.bearer, head, host, peer_ip, shown)
@@ -105,7 +106,7 @@ class Gate:
         if connection is not None:
             value = cookies.one(head.get_all(b"cookie"), self._cookie)
             found = self._sessions.find(value, host, connection, now) if value is not None else None
-            if found is None or found is UNKNOWN:
+            if found is UNKNOWN or (found is None and not is_exempt):
                 return None
             session = found
         return self._pass(policy, head, host, peer_ip, session, now)
@@ -132,7 +133,8 @@ class Gate:
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
         """Whether the request may pass, and what is answered if not."""
-        if policy.bearer is not None:
+        is_exempt = policy.exemptions is not None and policy.exemptions.find(head) is not None
+        if policy.bearer is not None and not is_exempt:
             decided = await self._decide_by_token(policy, policy.bearer, head, host, peer, request_id)
             if decided is not None:
                 return decided
@@ -142,10 +144,10 @@ class Gate:
         if connection is not None and value is not None:
             try:
                 session = await self._sessions.current(value, host, connection, self._clock())
-            except SessionsAway:
-                return self._error("relay_busy", head, host, request_id)
-            except ProviderAway:
-                return self._error("provider_unreachable", head, host, request_id)
+            except (SessionsAway, ProviderAway) as error:
+                if not is_exempt:
+                    code = "relay_busy" if isinstance(error, SessionsAway) else "provider_unreachable"
+                    return self._error(code, head, host, request_id)
         if policy.basic and head.get(b"authorization") is not None and self._guesses.must_wait(peer.host, host):
             return self._slow_down(policy, head, host, peer, request_id)
         passed = self._pass(policy, head, host, peer.host, session, self._clock())
@@ -191,8 +193,8 @@ class Gate:
             # Only now: requests that a neighbour's page makes a browser send keep no session awake.
             self._sessions.seen(session, now)
             return Passed(session.header_block(now), session)
-        if verdict is Allow.PREFLIGHT:
-            return Passed(b"", None, CREDENTIALS)
+        if isinstance(verdict, Exempt):
+            return Passed(b"", None, verdict.spent, verdict.rule)
         return Passed(b"", session) if verdict is Allow.OPEN else None
 
     async def _refuse(
@@ -215,7 +217,7 @@ class Gate:
                 return self._error(code, head, host, request_id)
             case Unauthorized(kind):
                 return self._unauthorized(policy, kind, head, host, request_id)
-            case Allow():
+            case Allow() | Exempt():
                 raise AssertionError("judged twice, and not alike")
 
     def _slow_down(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Reply:

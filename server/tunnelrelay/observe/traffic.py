@@ -99,6 +99,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         tunnel: Id of the tunnel that served it, "" for none.
         policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
         session: What it was let in by (a session or a program with an access token); None for nothing.
+        exempt: What exempted it from the login (`policy.exemptions.Exempt.rule`); "" for nothing.
         login: For the request that ends a login: `ok`, or the kind of rule that refused the visitor; else "".
     """
 
@@ -107,6 +108,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     tunnel: str
     policy: object
     session: object
+    exempt: str = ""
     login: str = ""
 
 

@@ -27,6 +27,7 @@ from tunnelrelay.policy.connections import (
     origin_problems,
 )
 from tunnelrelay.policy.edits import compile_edit, request_edit_problems, response_edit_problems
+from tunnelrelay.policy.exemptions import compile_exemptions
 from tunnelrelay.policy.named_provider import Resolve, knows_none, names_provider
 from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import DEFAULT_PORTS, own_address
@@ -90,7 +91,7 @@ def compile_policy(
         connection=connection,
         bearer=compile_bearer(spec, connection, owner=owner, key=key),
         origins=frozenset() if oidc is None else compile_origins(oidc),
-        allows_preflight=oidc is not None and oidc.allow_preflight,
+        exemptions=compile_exemptions(oidc),
         host_header=None if host is None else host.encode(),
         own=None if host is None else own_address(host, upstream),
         request_edit=compile_edit(spec.request_headers),

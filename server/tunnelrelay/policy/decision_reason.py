@@ -51,14 +51,18 @@ def let_in_program(policy: Policy, issuer: str) -> str:
     return ", ".join(_asked_of_programs(found)) if found is not None else "bearer token"
 
 
-def let_in_without_login(policy: Policy | None) -> str:
-    """Why a visitor came in of whom no login or token is known."""
+def let_in_without_login(policy: Policy | None, exempt: str) -> str:
+    """Why a visitor came in of whom no login or token is known.
+
+    Args:
+        exempt: What exempted the request from the login (`Exempt.rule`); "" for nothing.
+    """
     if policy is None or policy.is_open:
         return "open to everybody"
     if policy.basic:
         return "basic auth"
     if policy.connection is not None or policy.bearer is not None:
-        return "CORS preflight" if policy.allows_preflight else "no login needed"
+        return exempt or "no login needed"
     return "network"
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tunnelctl.policy.values import is_email
 from tunnelctl.secret import Secret
+from tunnelrelay.policy.exemptions import Exemptions
 from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import OwnAddress
 
@@ -183,7 +184,7 @@ class Policy:
         connection: Who signs visitors in; None for no login.
         bearer: Whose tokens are taken instead of a login; None for none.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
-        allows_preflight: CORS preflights pass without a login, and without an identity.
+        exemptions: Which requests pass without the login; None for none.
         host_header: Host to send to the upstream; None keeps the visitor's.
         own: The address an upstream that gets this Host takes for its own; None with `host_header` None. Not compared:
             tunnels that share an endpoint may have different ports.
@@ -202,7 +203,7 @@ class Policy:
     connection: Connection | None = None
     bearer: Bearer | None = None
     origins: frozenset[bytes] = frozenset()
-    allows_preflight: bool = False
+    exemptions: Exemptions | None = None
     host_header: bytes | None = None
     own: OwnAddress | None = field(default=None, compare=False)
     request_edit: Edit = Edit()

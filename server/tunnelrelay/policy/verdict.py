@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tunnelrelay.model import RequestKind
 from tunnelrelay.policy.classify import OWN_SITES, classify, starts_login
+from tunnelrelay.policy.exemptions import Exempt
 
 if TYPE_CHECKING:
     from tunnelctl.http1.head import RequestHead
@@ -32,8 +33,6 @@ class Allow(Enum):
     """No login was needed, and none was made."""
     NAMED = "named"
     """The person who signed in is named to the upstream."""
-    PREFLIGHT = "preflight"
-    """Let through without a login: nothing that could stand for a person goes along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Deny:
     code: str
 
 
-Verdict = Allow | SignIn | Unauthorized | Challenge | Deny
+Verdict = Allow | Exempt | SignIn | Unauthorized | Challenge | Deny
 
 
 def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool, origin: bytes) -> Verdict:
@@ -80,8 +79,9 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if policy.connection is None:
         # Only programs are let in, and this request came without a token (see bearer.py).
         return Unauthorized(classify(head)) if policy.bearer is not None else Allow.OPEN
-    if policy.allows_preflight and is_preflight(head):
-        return Allow.PREFLIGHT
+    exempt = policy.exemptions.find(head) if policy.exemptions is not None else None
+    if exempt is not None:
+        return exempt
     if not is_signed_in:
         return _ask_for_login(_visit_to_login(head, origin))
     if session_counts(head, origin, policy.origins):
@@ -116,20 +116,6 @@ def has_password(policy: Policy, head: RequestHead) -> bool:
         return False
     digest = hmac.digest(policy.basic_key, pair, "sha256")
     return sum(hmac.compare_digest(digest, good) for good in policy.basic) > 0
-
-
-def is_preflight(head: RequestHead) -> bool:
-    """Says whether a browser asks what a script may send (Fetch standard, "CORS-preflight request").
-
-    Other OPTIONS requests are not: an app that does something on OPTIONS must not be open because of this.
-    """
-    return (
-        head.method == b"OPTIONS"
-        and head.get(b"access-control-request-method") is not None
-        and head.get(b"origin") is not None
-        and not head.has_body
-        and not head.upgrade
-    )
 
 
 def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = frozenset()) -> bool:

@@ -284,7 +284,7 @@ def _rule(seen: Seen) -> str:
             return let_in_program(policy, program.identity.issuer)
     match _verdict(seen):
         case "let in":
-            return let_in_without_login(policy)
+            return let_in_without_login(policy, seen.exempt)
         case "kept out":
             return kept_out(seen.exchange.error)
         case "sent to sign in":
