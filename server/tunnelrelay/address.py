@@ -21,6 +21,9 @@ CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
 """The callback host's pages for providers: back from a login, back from a logout, and where logout tokens go."""
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
 """Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
+TCP = "tcp://"
+"""Begins the host of an endpoint that is a TCP port: `tcp://tun.example:20022`. No Host field can hold it, so that no
+request is routed there, and no name of a web app is ever taken for one."""
 _HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
 
 
@@ -123,7 +126,9 @@ class PublicAddress:
         return self.callback_uri("callback", "" if kind == "shared" else connection_id)
 
     def url(self, host: str) -> str:
-        """The address of a host, without a path."""
+        """The address of a host, without a path; of a TCP port, which is its own address, the same."""
+        if host.startswith(TCP):
+            return host
         return f"{self.scheme}://{host}{self.port_suffix}"
 
     def canonical_host(self, value: bytes) -> str | None:
@@ -145,10 +150,24 @@ class PublicAddress:
         """The host of a name under the domain."""
         return f"{label}.{self.domain}"
 
+    def parts_of(self, host: str) -> tuple[str, str, int]:
+        """Scheme, host name and port at which visitors reach an endpoint's host."""
+        port = tcp_port(host)
+        return (self.scheme, host, self.port) if port is None else ("tcp", self.domain, port)
+
+    def tcp_host(self, port: int) -> str:
+        """The host of the endpoint at a TCP port of this relay, as everything that goes by host has it."""
+        return f"{TCP}{self.domain}:{port}"
+
     def label_of(self, host: str) -> str | None:
         """The reverse of `host_for_label`; None for hosts that are not one label below the domain."""
         label = host.removesuffix(f".{self.domain}")
         return label if label != host and "." not in label else None
+
+
+def tcp_port(host: str) -> int | None:
+    """The port of an endpoint's host that is a TCP port (`PublicAddress.tcp_host`); None for a web app's host."""
+    return int(host.rpartition(":")[2]) if host.startswith(TCP) else None
 
 
 def callback_path(page: CallbackPage) -> str:

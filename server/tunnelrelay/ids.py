@@ -14,6 +14,7 @@ PREFIXES = {
     "api_key": "ak_",
     "credential": "tok_",
     "domain": "rd_",
+    "addr": "ra_",
     "edge": "edghts_",
     "route": "edghtsrt_",
     "backend": "bkdtg_",

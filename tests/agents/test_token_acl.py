@@ -107,3 +107,35 @@ def test_any_text_is_a_rule_or_has_a_problem_and_never_fails(text):
 
     assert isinstance(problem, str)
     assert text != EVERYTHING or problem == ""
+
+
+PORT = "tcp://tun.example:20022"
+
+
+@pytest.mark.parametrize(
+    "rule", ["*", "bind:*:20022", "bind:*:*", "bind:tun.example:20022", "bind:tun.example:200*", "bind:*.example:*"]
+)
+def test_a_rule_on_ports_admits_what_it_says(rule):
+    assert may_bind((rule,), PORT, PORT)
+    assert acl_problem(rule) == ""
+
+
+@pytest.mark.parametrize(
+    "rule", ["bind:*", "bind:tun.example", "bind:*.example", "bind:*:20023", "bind:other.example:20022", "bind:20022",
+             "bind:*:2002", "bind:*=20022", "bind::20022"]
+)  # fmt: skip
+def test_a_rule_on_something_else_admits_no_port(rule):
+    assert not may_bind((rule,), PORT, PORT)
+
+
+@pytest.mark.parametrize("rule", ["bind:*:*", "bind:tun.example:20022", "bind:pr-12.tun.example:443"])
+def test_a_rule_on_ports_admits_no_name(rule):
+    assert not may_bind((rule,), HOST, LABEL)
+    assert not may_bind((rule,), "", "", WEB)
+
+
+@pytest.mark.parametrize(
+    "rule", ["bind::20022", "bind:*:", "bind:*:http", "bind:*:200220", "bind:a b:1", "bind:[::1]:22"]
+)
+def test_what_is_no_rule_on_ports_is_said_to_be_none(rule):
+    assert acl_problem(rule)

@@ -13,6 +13,7 @@ import httpx
 from tests.support.apps import App
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, WorldTunnel, world
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.store.base import SessionRow
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
@@ -72,6 +73,10 @@ class Estate:
         return template
 
 
+PORTS = (PortRange(None, 20_000, 29_999),)
+"""Never listened at."""
+
+
 def _expiring(row: ApiKeyRow, at: float) -> ApiKeyRow:
     return replace(row, expires_at=at, version=row.version + 1)
 
@@ -79,7 +84,7 @@ def _expiring(row: ApiKeyRow, at: float) -> ApiKeyRow:
 @asynccontextmanager
 async def estate(data_dir: Path, app: App) -> AsyncIterator[Estate]:
     """A relay of strangers with all of it."""
-    async with world(data_dir, multi_tenant=True) as w:
+    async with world(data_dir, multi_tenant=True, tcp_ports=PORTS) as w:
         base = f"http://127.0.0.1:{w.port}/_tunnel/api"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=PATIENCE) as client:
             found = Estate(w, client)
@@ -111,6 +116,7 @@ async def _furnish(found: Estate, app: App) -> None:
     )
     group = await made("/backends/tunnel_group", labels={"app": "shop"})
     domain = await made("/reserved_domains", domain="kept.localhost")
+    addr = await made("/reserved_addrs", addr="20001")
     credential = await made("/credentials", description="a laptop")
     key = await made("/api_keys", description="a script")
     edge = await made("/edges/https", description="the shop", hostports=[f"shop.localhost:{found.w.port}"])
@@ -145,6 +151,7 @@ async def _furnish(found: Estate, app: App) -> None:
         "/edges/https/{id}": {"id": edge["id"]},
         "/backends/tunnel_group/{id}": {"id": group["id"]},
         "/reserved_domains/{id}": {"id": domain["id"]},
+        "/reserved_addrs/{id}": {"id": addr["id"]},
         "/endpoints/{id}": {"id": endpoint["id"]},
         "/tunnels/{id}": {"id": live["id"]},
         "/tunnel_sessions/{id}": {"id": live["tunnel_session"]["id"]},

@@ -17,7 +17,7 @@ from tunnelrelay.api.app import build_api, build_routes
 from tunnelrelay.api.schema import describe
 from tunnelrelay.app.wiring import Parts, RelayInputs
 from tunnelrelay.config.config import RelayConfig
-from tunnelrelay.config.values import ListenAddress
+from tunnelrelay.config.values import ListenAddress, PortRange
 from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.services.actor import Actor
@@ -72,6 +72,10 @@ class Office:
         return Program(self.app, await self.key(name, scopes or ("*",)), address=self.address)
 
 
+PORTS = (PortRange(None, 20_000, 29_999),)
+"""Never listened at."""
+
+
 @cache
 def _schema(address: PublicAddress) -> dict[str, Any]:
     """The schema, which is the same for all offices: no route asks anything of the services before it is called."""
@@ -83,7 +87,9 @@ async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Offic
     """An office with `admin`, `member` (of the owner `team`) and `outsider` (of the owner `other`)."""
     store, clock = MemoryStore(), Clock()
     inputs = RelayInputs(
-        config=RelayConfig(domain=address.domain, http=ListenAddress("127.0.0.1", 0), data_dir=data_dir),
+        config=RelayConfig(
+            domain=address.domain, http=ListenAddress("127.0.0.1", 0), data_dir=data_dir, tcp_ports=PORTS
+        ),
         address=address,
         store=store,
         metrics=Metrics(),

@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "update_tunnel_group_backend": {"labels": {"mine": "1"}},
     "create_reserved_domain": {"domain": "mine"},
     "update_reserved_domain": {"description": "mine"},
+    "create_reserved_addr": {"description": "mine"},
+    "update_reserved_addr": {"description": "mine"},
     "create_credential": {"description": "mine"},
     "update_credential": {"description": "mine", "acl": []},
     "create_api_key": {"description": "mine"},
@@ -99,8 +101,9 @@ def everything() -> tuple[Operation, ...]:
 async def state_of(place: Estate) -> list[Any]:
     """Everything that its owner can see."""
     key = place.owners_key
-    lists = ("edges/https", "backends/tunnel_group", "reserved_domains", "credentials", "tunnels", "users", "providers")
-    answers = [await place.ask(key, "GET", f"/{name}") for name in (*lists, "api_keys", "app/sessions")]
+    things = ("edges/https", "backends/tunnel_group", "reserved_domains", "reserved_addrs", "credentials", "tunnels")
+    lists = (*things, "users", "providers", "api_keys", "app/sessions")
+    answers = [await place.ask(key, "GET", f"/{name}") for name in lists]
     return [_still(answer.json()) for answer in answers]
 
 
@@ -256,6 +259,7 @@ async def test_no_list_shows_what_is_anothers(place, everything):
         ("POST", "/edges/https", {"hostports": ["shop.localhost"]}, "DOMAIN_TAKEN"),
         ("POST", "/edges/https", {"hostports": ["kept.localhost"]}, "DOMAIN_TAKEN"),
         ("POST", "/reserved_domains", {"domain": "kept"}, "DOMAIN_TAKEN"),
+        ("POST", "/reserved_addrs", {"addr": "20001"}, "DOMAIN_TAKEN"),
     ],
 )
 async def test_a_member_takes_nothing_and_becomes_nobody_else(place, method, path, body, code):

@@ -146,6 +146,7 @@ async def set_up(office: Office, key: str) -> dict[str, dict[str, str]]:
         "/backends/tunnel_group/{id}": group,
         "/edges/https/{id}": edge,
         "/reserved_domains/{id}": await made("/reserved_domains", domain="kept"),
+        "/reserved_addrs/{id}": await made("/reserved_addrs"),
         "/credentials/{id}": await made("/credentials"),
         "/api_keys/{id}": await made("/api_keys"),
         "/users/{id}": office.people["member"].id,

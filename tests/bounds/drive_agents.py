@@ -19,13 +19,19 @@ from tunnelctl.wire.frames import DATA, HEAD, frame
 from tunnelctl.wire.messages import AppState, Bind, Hello, Join, Refused
 from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
+from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.agents.session import AgentSession
+from tunnelrelay.agents.tcp_addresses import TcpAddresses
+from tunnelrelay.agents.tunnel_offers import NotHad
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.registry import Registry
+from tunnelrelay.registry.tunnel import Tunnel
 
 
 class FakeVisit:
@@ -336,3 +342,27 @@ def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
     drive_bucket(lambda: shares.read_settings("mallory", 1024), bound.limit)
     assert not shares.read_settings("ann", 1024)
     same_table(shares._settings, bound)
+
+
+@drives("tcp ports held, for certain")
+def drive_tcp_ports(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One owner binds for as long as it may; the next one still gets as many as are certain."""
+    registry = Registry(clock=lambda: 0.0, monotonic=lambda: 0.0)
+    ranges = (PortRange(None, 20_001, 20_000 + 4 * bound.limit),)
+    ports = TcpAddresses(
+        address=PublicAddress(scheme="https", domain="tun.example", port=443),
+        registry=registry,
+        ranges=ranges,
+        open=lambda host: True,
+    )
+
+    def take(owner: str) -> int:
+        count = 0
+        while not isinstance(found := ports.choose("tcp://", Token(id="", owner=owner, created_at=0.0)), NotHad):
+            assert isinstance(registry.claim(fake_tunnel(owner), found[0], Policy()), Tunnel)
+            count += 1
+        assert found.code == "too_many"
+        return count
+
+    assert bound.limit <= take("ann") <= 2 * bound.limit
+    assert take("bob") == bound.limit

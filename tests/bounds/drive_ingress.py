@@ -15,13 +15,18 @@ from tests.bounds.driving import address, drive_bucket, drives, host, measured, 
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
+from tests.support.ports import free_ports
+from tests.support.raw_http import connect
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import parse_request
+from tunnelctl.wire.messages import Bound
+from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.window import Budget
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.handshakes import TlsServer
+from tunnelrelay.ingress.tcp import TcpConnection
 from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.ingress.visitors import KnownVisitors, known_hosts
@@ -205,3 +210,22 @@ def drive_turns(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not any(turns.read(visit) for visit in visits * 2)  # type: ignore[arg-type]
         assert memory.taken / 1_000 <= bound.worst_bytes
     assert sum(map(len, turns._unread.values())) == 1_000
+
+
+@drives("what a visitor of a tcp port has sent and the agent has not taken")
+async def drive_tcp(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that grants no credit, and a visitor that sends as much as it may."""
+    (port,) = free_ports(1)
+    async with scene(tcp_ports=str(port)) as s:
+        assert isinstance(await s.agent.bind(host="tcp://"), Bound)
+        async with connect(port) as visitor:
+            asked = await s.agent.next()
+            asked.keeps = True
+            asked.head(200)
+            visitor.writer.write(bytes(32 << 20))
+            await asked.until(lambda: len(asked.body) == INITIAL_WINDOW)
+            (stream,) = s.relay_link.session.streams
+            (connection,) = (each for each in s.relay.ingress.visitors if isinstance(each, TcpConnection))
+            await s.turns(lambda: not connection.transport.is_reading())
+            assert bound.limit / 2 < stream.queued <= bound.limit
+            reset(visitor)

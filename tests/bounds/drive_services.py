@@ -13,6 +13,8 @@ from tests.support.managed import ANN, BOB, FakeProvider, Managed, actor
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
+from tunnelrelay.config.values import PortRange
+from tunnelrelay.services.addrs import Addrs
 from tunnelrelay.services.edges import NewEdge
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_tests import ProviderTests
@@ -152,6 +154,21 @@ async def drive_domains(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
             await office.domains.delete(ann, made.id)
 
     await refused_after(reserve, 6)
+
+
+@drives("tcp ports reserved, and those given up that are kept from others")
+async def drive_addrs(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other one is given up again, and counts all the same."""
+    office = Office()
+    addrs = Addrs(office.base, office.domains.names, office.registry, (PortRange(None, 20_000, 20_100),))
+    ann = await office.actor("ann")
+
+    async def reserve(number: int) -> None:
+        made = await addrs.create(ann, str(20_000 + number))
+        if number % 2:
+            await addrs.delete(ann, made.id)
+
+    await refused_after(reserve, bound.limit)
 
 
 @drives("tunnel groups")

@@ -88,6 +88,7 @@ BY_REASON = {
         tunnelctl.wire.scheduler: MAX_SMALL MAX_DIRECT MAX_DIRECT_BESIDE
         tunnelctl.wire.session: MAX_FRAMES_AT_ONCE MAX_PINNING
         tunnelrelay.agents.name_claims: MAX_AT_ONCE
+        tunnelrelay.agents.tcp_addresses: MAX_LOOKED_AT
         tunnelrelay.observe.audit_writer: MAX_BATCH
         tunnelrelay.dashboard.sse: MAX_REST_SECONDS
         tunnelrelay.dashboard.views.api_keys: MAX_USERS

@@ -27,6 +27,7 @@ TITLES = {
     "https_edge_route_modules": "Modules of routes",
     "tunnel_group_backends": "Tunnel groups",
     "reserved_domains": "Reserved domains",
+    "reserved_addrs": "Reserved tcp ports",
     "endpoints": "Endpoints",
     "tunnels": "Tunnels",
     "tunnel_sessions": "Tunnel sessions",

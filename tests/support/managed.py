@@ -16,6 +16,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.agents.quotas import OwnerQuotas
+from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.app.wiring import make_services
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
@@ -205,6 +206,7 @@ class Managed:
             mark_key=b"m" * 32,
             clock=self.clock,
             names=self.names,
+            tcp=TcpAddresses(address=address, registry=self.registry, ranges=(), open=lambda host: True),
             shares=OwnerQuotas(self.clock),
             audit=self.audit,
             metrics=Metrics(),

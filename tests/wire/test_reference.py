@@ -21,7 +21,7 @@ from tunnelctl.wire.events import (
     PongReceived,
     WasReset,
 )
-from tunnelctl.wire.frames import FIN, frame, pack_head, pack_open
+from tunnelctl.wire.frames import FIN, frame, pack_head, pack_open, unpack_open
 from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.messages import SUBPROTOCOL, Message, Unbind
 from tunnelctl.wire.session import Session
@@ -29,6 +29,7 @@ from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INITIAL_WINDOW, INTE
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/wire-protocol.md").read_text()
 GET = pack_open(1, frames.TYPE_EXCHANGE, frames.BODY_NONE, b"GET / HTTP/1.1\r\nHost: demo\r\n")
+TCP = pack_open(2, frames.TYPE_TCP, frames.BODY_NONE, b"Peer: 192.0.2.7:50122\r\n")
 POST = pack_open(1, frames.TYPE_EXCHANGE, frames.BODY_CHUNKED, b"POST /up HTTP/1.1\r\nHost: demo\r\n")
 
 
@@ -97,7 +98,7 @@ def written_by_the_agent(pair: Pair) -> dict[str, Callable[[], object]]:
 
 
 def test_what_is_written_is_what_the_reference_shows() -> None:
-    shown = set(EXAMPLES) - {"unknown"}
+    shown = set(EXAMPLES) - {"unknown", "open-tcp", "head-tcp"}
     pair = Pair()
     pair.relay.open(GET, fin=True)
     assert pair.relay.data_to_send(1 << 20) == EXAMPLES["open"]
@@ -115,6 +116,20 @@ def test_what_is_written_is_what_the_reference_shows() -> None:
         assert pair.agent.data_to_send(1 << 20) == EXAMPLES[name], name
         shown.remove(name)
     assert not shown
+
+
+def test_a_tcp_connection_is_written_and_read_as_the_reference_shows() -> None:
+    pair = two_streams()
+    pair.relay.open(TCP, fin=False)
+    opened = pair.relay.data_to_send(1 << 20)
+    pair.agent.receive_data(opened, 1.0)
+    [heard] = pair.agent.events()
+    assert isinstance(heard, Opened)
+    assert unpack_open(heard.payload) == (2, frames.TYPE_TCP, frames.BODY_NONE, b"Peer: 192.0.2.7:50122\r\n")
+    pair.agent.send_head(heard.stream, pack_head(200, b""))
+
+    assert opened == EXAMPLES["open-tcp"]
+    assert pair.agent.data_to_send(1 << 20) == EXAMPLES["head-tcp"]
 
 
 def test_what_the_reference_shows_is_read_by_the_agent() -> None:

@@ -23,6 +23,9 @@ from tunnelctl.policy.shared_issuers import SHARED_DOMAINS, narrows, shared_issu
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 
+OF_CONNECTIONS = frozenset({"cidr_allow", "cidr_deny"})
+"""What of a policy is about connections, not about requests."""
+
 
 def check_policy(
     spec: PolicySpec, *, min_recheck: int = MIN_LOCAL_RECHECK, allows_short_passwords: bool = False
@@ -46,6 +49,16 @@ def check_policy(
         found = (text for value in _values_in(spec, row) for text in check_field(row, value))
         problems += [Problem(row.path, text) for text in islice(found, MAX_PROBLEMS)]  # a refusal holds no more
     return problems + _check_together(spec)
+
+
+def tcp_problems(spec: PolicySpec) -> list[Problem]:
+    """Which of these rules cannot hold for a TCP port, where no request is looked at: all but those about networks."""
+    unset = PolicySpec()
+    return [
+        Problem(name, "not for tcp: only --cidr-allow and --cidr-deny hold there")
+        for name in PolicySpec.__struct_fields__
+        if name not in OF_CONNECTIONS and getattr(spec, name) != getattr(unset, name)
+    ]
 
 
 def check_field(row: PolicyField, value: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.agents.quotas import OwnerQuotas
+from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.connections import RefusesIssuer, calls_any
@@ -38,6 +39,7 @@ class AgentContext:
     mark_key: bytes = field(repr=False)
     clock: Callable[[], float]
     names: NameClaims
+    tcp: TcpAddresses
     shares: OwnerQuotas
     audit: Audit
     metrics: Metrics

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.policy.fields import MAX_SESSION
+from tunnelrelay.address import tcp_port
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
@@ -125,6 +126,17 @@ class NameClaims:
         endpoint = self._registry.find(row.host)
         if endpoint is not None and endpoint.tunnels and endpoint.owner == row.owner:
             await self._claim(row.host, row.owner)
+
+    async def cooling_ports(self, owner: str) -> set[str]:
+        """The tcp ports that an owner gave up and that are kept from others, as hosts.
+
+        Raises:
+            StoreError: The store is away.
+        """
+        if not self._cool_seconds:
+            return set()
+        names = await self._store.cooling_names(owner, self._clock() - self._cool_seconds)
+        return {name for name in names if tcp_port(name) is not None}
 
     def kept_until(self, row: NameRow) -> float:
         """Until when a name is kept from others if its owner does not come back. Unix time."""

@@ -10,6 +10,7 @@ from tunnelctl import __version__
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.link.link import HEARTBEAT, Link
+from tunnelctl.policy.check import tcp_problems
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import (
@@ -27,12 +28,14 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
+from tunnelrelay.address import TCP, tcp_port
 from tunnelrelay.agents.address_updates import News
 from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.host_names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
 from tunnelrelay.agents.policy_diff import changes
 from tunnelrelay.agents.quotas import MAX_OWNERS_NAMES
 from tunnelrelay.agents.redirect_uris import callback_problem
+from tunnelrelay.agents.tcp_addresses import ALWAYS
 from tunnelrelay.agents.tunnel_offers import (
     NotHad,
     bound_of,
@@ -245,16 +248,32 @@ class AgentSession:
     def _bind(self, bind: Bind) -> None:
         if not self._has_turn(bind):
             return
+        if bind.host is not None and bind.host.startswith(TCP):
+            self._bind_port(bind, bind.host)
+            return
         host = choose_host(bind, self._context.address)
         if isinstance(host, NameRefused):
             self._refuse(bind, "name_invalid", host.message, host.hint)
         elif refused := not_allowed(self.token, host, self._context.address):
             self._refuse_offer(bind, refused, host)
         else:
-            self._bind_at(bind, host)
+            self._bind_at(bind, (host,))
 
-    def _bind_at(self, bind: Bind, host: str) -> None:
-        """Bind a name. One known here needs no store, so that agents can come back while it is away."""
+    def _bind_port(self, bind: Bind, wish: str) -> None:
+        """Bind a tcp port, the one that is asked for or one that is free."""
+        hosts = self._context.tcp.choose(wish, self.token)
+        if isinstance(hosts, NotHad):
+            self._refuse_offer(bind, hosts, wish[:120])
+        elif problems := tcp_problems(bind.policy):
+            self._refuse_settings(bind, problems, "leave them out, or serve a web app: tunnel http")
+        else:
+            self._bind_at(bind, hosts)
+
+    def _bind_at(self, bind: Bind, hosts: Sequence[str]) -> None:
+        """Bind the first of these names that is to be had.
+
+        One known here needs no store, so that agents can come back while it is away.
+        """
         context = self._context
         policy = self._policy_or_refuse(bind)
         if policy is None:
@@ -265,12 +284,17 @@ class AgentSession:
         if problem := callback_problem(bind):
             self._refuse_settings(bind, [problem], "choose a name with --subdomain")
             return
-        endpoint = context.registry.find(host)
-        if endpoint is not None:
-            self._claim(bind, host, policy, endpoint.generation)
+        for host in hosts:
+            endpoint = context.registry.find(host)
+            if endpoint is not None and self._opens(host):
+                self._claim(bind, host, policy, endpoint.generation)
+                return
+        unknown = [host for host in hosts if context.registry.find(host) is None]
+        if not unknown:
+            self._refuse_busy(bind, hosts[0])
         elif self._may_ask(bind):
             self._asking[bind.tunnel] = bind
-            context.spawn(self._ask(bind, host, policy))
+            context.spawn(self._ask(bind, unknown, policy))
 
     def _policy_or_refuse(self, bind: Bind) -> Policy | None:
         if wait := self._context.shares.read_settings(self.owner, len(msgspec.json.encode(bind.policy))):
@@ -317,31 +341,78 @@ class AgentSession:
         self._context.metrics.limited(limit)
         self._context.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
-    async def _ask(self, bind: Bind, host: str, policy: Policy | None) -> None:
-        """Claim a name that is new here in the store, which decides between owners and relays."""
-        row, names = None, self._context.names
-        try:
-            row = await names.claim(host, self.owner)
-        except StoreError as error:
-            log.warning("bind postponed, the store is away", owner=self.owner, host=host, error=error)
-        is_ours = row is not None and row.owner == self.owner
+    async def _ask(self, bind: Bind, hosts: Sequence[str], policy: Policy | None) -> None:
+        """Claim the first of these names, new here, that the store gives: it decides between owners and relays."""
+        names = self._context.names
+        affordable = await self._affordable(hosts)
+        host, row, is_open = await self._first_of(bind, affordable) if affordable else (hosts[0], None, False)
         if self._asking.get(bind.tunnel) is not bind:
-            if is_ours:
+            if row is not None and row.owner == self.owner and is_open:
                 names.given_up(host, self.owner)  # unbound meanwhile, or the link is gone
             return
         del self._asking[bind.tunnel]
-        if row is None:
+        if not affordable:
+            self._note_limit("owner_names")
+            self._refuse(bind, "too_many", "this owner gave up as many tcp ports lately as are kept from others")
+        elif row is None:
             hint = "nothing to do: the agent tries again by itself; the relay's operator finds more in its log"
             self._refuse(bind, "try_later", f"the relay cannot look up {host} at the moment", hint)
-        elif is_ours:
+        elif row.owner != self.owner:
+            self._refuse_taken(bind, row)
+        elif not is_open:
+            self._refuse_busy(bind, host)
+        else:
             if names_provider(bind.policy):  # which may be this owner's to name no more
                 policy = self._policy_or_refuse(bind)
             if policy is None:
                 names.given_up(host, self.owner)
             else:
                 self._claim(bind, host, policy, row.generation)
-        else:
-            self._refuse_taken(bind, row)
+
+    async def _first_of(self, bind: Bind, hosts: Sequence[str]) -> tuple[str, NameRow | None, bool]:
+        """Ask the store for one name after the other, until one is to be had.
+
+        Returns:
+            The last name that was asked for, who has it (None while the store is away), and whether the relay listens
+            there: it does not where another program has the port.
+        """
+        host, row, is_open = hosts[0], None, False
+        for host in hosts:
+            row = await self._row_of(host)
+            is_ours = row is not None and row.owner == self.owner
+            is_wanted = self._asking.get(bind.tunnel) is bind
+            is_open = is_ours and (not is_wanted or self._opens(host))
+            if is_ours and not is_open:
+                self._context.names.given_up(host, self.owner)
+            if row is None or is_open or not is_wanted:
+                break
+        return host, row, is_open
+
+    async def _affordable(self, hosts: Sequence[str]) -> Sequence[str]:
+        """Those of these names that the owner may take: giving up ports without end must not keep all from others."""
+        if tcp_port(hosts[0]) is None:
+            return hosts
+        try:
+            cooling = await self._context.names.cooling_ports(self.owner)
+        except StoreError:
+            return hosts  # the claim finds out as well, and says so
+        return hosts if len(cooling) < ALWAYS else [host for host in hosts if host in cooling]
+
+    async def _row_of(self, host: str) -> NameRow | None:
+        """Claim a name in the store. Returns who has it then, None while the store is away."""
+        try:
+            return await self._context.names.claim(host, self.owner)
+        except StoreError as error:
+            log.warning("bind postponed, the store is away", owner=self.owner, host=host, error=error)
+            return None
+
+    def _opens(self, host: str) -> bool:
+        """Whether the relay listens where this name is served. It always does for web apps."""
+        return tcp_port(host) is None or self._context.tcp.open(host)
+
+    def _refuse_busy(self, bind: Bind, host: str) -> None:
+        hint = "nothing to do: the agent tries again by itself"
+        self._refuse(bind, "try_later", f"another program at the relay has the port of {host}", hint)
 
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
         context = self._context

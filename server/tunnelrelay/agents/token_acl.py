@@ -3,6 +3,7 @@
     *                        everything
     bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
     bind:pr-*                the same for the name under the relay's domain
+    bind:*:20022             a tcp port: host and port, either of which may be `*`, as in bind:tun.example:*
     bind:edge=edghts_2abc    a label, `*` standing for any part of its value; an edge that is joined by its name counts
                              as its label `edge`
 
@@ -12,19 +13,22 @@ No rules: everything the owner may. A rule that is none of these allows nothing.
 import re
 from collections.abc import Iterable
 
+from tunnelrelay.address import TCP
+
 EVERYTHING = "*"
 PREFIX = "bind:"
 MAX_RULE = 600
 """Characters: a label's name and value of 256 each fit."""
 _HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
+_PORT = re.compile(r"[0-9*]{1,5}")
 
 
 def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[str, str]] = ()) -> bool:
     """Whether a token with these rules may serve this.
 
     Args:
-        host: The whole name, canonical; "" for a tunnel that joins edges.
-        label: The same without the relay's domain.
+        host: The whole name, canonical, or `tcp://DOMAIN:PORT`; "" for a tunnel that joins edges.
+        label: The same without the relay's domain. A tcp port has none.
         labels: What a joining tunnel carries. Each of them must be allowed: any could lead it to an edge of its own.
     """
     rules = tuple(acl)
@@ -34,6 +38,8 @@ def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[s
     carried = tuple(labels)
     if carried:
         return all(any(_carries(target, name, value) for target in targets) for name, value in carried)
+    if host.startswith(TCP):
+        return any(_admits_port(target, host.removeprefix(TCP)) for target in targets)
     return bool(host) and any(_admits(target, host, label) for target in targets)
 
 
@@ -43,13 +49,16 @@ def acl_problem(rule: str) -> str:
         return ""
     target = rule.removeprefix(PREFIX)
     if not rule.startswith(PREFIX) or not target:
-        return f"{rule[:80]!r} is no rule: write bind:NAME, bind:HOST, bind:LABEL=VALUE or *"
+        return f"{rule[:80]!r} is no rule: write bind:NAME, bind:HOST, bind:HOST:PORT, bind:LABEL=VALUE or *"
     if len(rule) > MAX_RULE or not rule.isprintable():
         return f"{rule[:80]!r} is longer than {MAX_RULE} characters, or holds one that cannot be shown"
     name, is_label, value = target.partition("=")
     if is_label:
         return "" if name.strip() == name != "" and value.strip() == value != "" else f"{rule[:80]!r} has half a label"
-    if not _HOST.fullmatch(target.lower()) or ".." in target:
+    host, is_port, port = target.rpartition(":")
+    if is_port and not _PORT.fullmatch(port):
+        return f"{rule[:80]!r} names no port: write bind:HOST:PORT, either of which may be *"
+    if not _HOST.fullmatch((host if is_port else target).lower()) or ".." in target:
         return f"{rule[:80]!r} names no host: letters, digits, '-' and '.', and '*' for any part of a label"
     return ""
 
@@ -60,6 +69,13 @@ def _admits(target: str, host: str, label: str) -> bool:
         return False
     patterns, labels = target.lower().split("."), host.split(".") if "." in target else [label]
     return len(patterns) == len(labels) and all(map(_matches, patterns, labels))
+
+
+def _admits_port(target: str, address: str) -> bool:
+    """Whether a pattern `HOST:PORT` matches a tcp port. A host of `*` is every host; else as for a name."""
+    wanted, is_port, port = target.rpartition(":")
+    host, _, number = address.rpartition(":")
+    return bool(is_port) and _matches(port, number) and (wanted == "*" or _admits(wanted, host, host))
 
 
 def _carries(target: str, name: str, value: str) -> bool:

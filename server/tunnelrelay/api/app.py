@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api import (
+    addrs,
     api_keys,
     audit,
     backends,
@@ -37,6 +38,7 @@ RESOURCES = (
     edge_modules,
     backends,
     domains,
+    addrs,
     endpoints,
     tunnels,
     credentials,

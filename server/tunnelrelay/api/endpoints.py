@@ -63,7 +63,7 @@ class EndpointList(Shown):
 
 
 def _view(links: Links, view: EndpointView) -> Endpoint:
-    address = links.address
+    scheme, host, port = links.address.parts_of(view.host)
     tunnels = [Ref(id=id, uri=links.to("tunnels", id)) for id in view.tunnel_ids]
     since = shown_time(made_at(view.id))
     return Endpoint(
@@ -73,11 +73,11 @@ def _view(links: Links, view: EndpointView) -> Endpoint:
         updated_at=since,
         public_url=view.url,
         url=view.url,
-        proto=address.scheme,
-        scheme=address.scheme,
-        hostport=f"{view.host}:{address.port}",
-        host=view.host,
-        port=address.port,
+        proto=scheme,
+        scheme=scheme,
+        hostport=f"{host}:{port}",
+        host=host,
+        port=port,
         type="edge" if view.kind == "edge" else "ephemeral",
         region="",
         metadata="",

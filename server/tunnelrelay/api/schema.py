@@ -43,6 +43,7 @@ TAGS = {
     "https_edge_route_modules": "What guards an edge, and who serves it.",
     "tunnel_group_backends": "Tunnels that carry the same labels.",
     "reserved_domains": "Host names that are yours.",
+    "reserved_addrs": "Tcp ports that are yours.",
     "endpoints": "What answers at this moment: edges, and what agents serve.",
     "tunnels": "What agents serve at this moment.",
     "tunnel_sessions": "Agents that are connected.",

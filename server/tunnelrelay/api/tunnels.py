@@ -104,7 +104,7 @@ def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
         public_url="" if is_joined or not view.urls else view.urls[0],
         started_at=shown_time(view.started_at),
         metadata=view.metadata,
-        proto=links.address.scheme,
+        proto="tcp" if view.upstream.startswith("tcp:") else links.address.scheme,
         region="",
         tunnel_session=Ref(id=view.session_id, uri=links.to(SESSIONS, view.session_id)),
         endpoint=None if is_joined or not view.endpoint_ids else _ref(links, "endpoints", view.endpoint_ids[0]),

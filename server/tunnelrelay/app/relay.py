@@ -122,6 +122,7 @@ class Relay:
         for server in self._servers:
             server.close()
         if hasattr(self, "parts"):
+            self.parts.tcp_ports.close()
             await self._drain()
         for task in self._tasks:
             task.cancel()
@@ -206,6 +207,7 @@ class Relay:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.ingress.sweep()
+            self.parts.tcp_ports.look()
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + CERTIFICATE_SECONDS
                 self.registry.forget_stale()

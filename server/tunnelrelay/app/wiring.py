@@ -7,7 +7,7 @@ before `relay.py` starts it.
 
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +22,12 @@ from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.health_probes import HealthProbes
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.agents.quotas import MAX_LINKS, OwnerQuotas
+from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.agents.token_revocation import TokenRevocation
 from tunnelrelay.app.control_socket import ControlSocket, Done
 from tunnelrelay.config.config import KEYS_FILE_NAME, RelayConfig
 from tunnelrelay.config.doors import Does
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.dashboard.app import dashboard
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.ingress.asgi_bridge import AsgiBridge
@@ -34,6 +36,7 @@ from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
 from tunnelrelay.ingress.ingress import Ingress, IngressSettings
 from tunnelrelay.ingress.route import Router
+from tunnelrelay.ingress.tcp import TcpPorts
 from tunnelrelay.ingress.visitors import known_hosts
 from tunnelrelay.keys.rotation import RelayKeys
 from tunnelrelay.observe.access import AccessLog
@@ -57,6 +60,7 @@ from tunnelrelay.policy.rules import Connection
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.services import providers as provider_services
+from tunnelrelay.services.addrs import Addrs
 from tunnelrelay.services.admin_oidc import AdminOidc
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.audit_trail import AuditTrail
@@ -150,7 +154,13 @@ class Parts:
             owner_of=self.registry.owner_of,
         )
         self.feed = Feed()
-        self.registry.on_change = lambda owner: self.feed.publish(f"tunnels:{owner}")
+        self.tcp_ports = TcpPorts(
+            self.registry,
+            where=config.tcp_listen_host,
+            hold_seconds=config.hold_seconds,
+            most=visitors_at_once(),
+        )
+        self.registry.on_change = self._tunnels_changed
         self.audit_keeper = AuditWriter(
             self.audit, store, keep_days=config.audit_days, clock=clock, publish=self.feed.publish
         )
@@ -160,7 +170,7 @@ class Parts:
         self._make_login()
         self._make_agents()
         self._make_services()
-        self.ingress = self._ingress()
+        self.ingress = self.tcp_ports.ingress = self._ingress()
         self.sessions.on_session_end = self.ingress.session_ended
         self.control = ControlSocket(
             config.data_dir, self.acceptor.revoke, self.sessions.hear, self._about(), self._reread
@@ -190,6 +200,10 @@ class Parts:
             self.audit_keeper.run,
             lambda: self.keys.run(self.audit),
         )
+
+    def _tunnels_changed(self, owner: str) -> None:
+        self.feed.publish(f"tunnels:{owner}")
+        self.tcp_ports.look_soon()
 
     # Login and logout
 
@@ -256,6 +270,12 @@ class Parts:
             mark_key=ring.digest_key("balance"),
             clock=inputs.clock,
             names=self.names,
+            tcp=TcpAddresses(
+                address=inputs.address,
+                registry=self.registry,
+                ranges=inputs.config.tcp_ports,
+                open=self.tcp_ports.open,
+            ),
             shares=OwnerQuotas(time.monotonic, max_links=max_links),
             audit=self.audit,
             metrics=inputs.metrics,
@@ -315,6 +335,7 @@ class Parts:
             directory=self._directory,
             check=self.check,
             admin_oidc=admin_oidc,
+            tcp_ports=inputs.config.tcp_ports,
         )
 
     # The public side
@@ -433,6 +454,7 @@ class Parts:
 
     def _watch(self, metrics: Metrics) -> None:
         metrics.watch("open_visitors", lambda: self.ingress.visitor_count)
+        metrics.watch("open_tcp_connections", lambda: self.tcp_ports.connection_count)
         metrics.watch("open_links", lambda: self.acceptor.link_count)
         metrics.watch("open_streams", lambda: self.acceptor.stream_count)
         metrics.watch("open_endpoints", lambda: self.registry.served_count)
@@ -454,12 +476,14 @@ def make_services(
     directory: ProviderDirectory,
     check: AsksProvider,
     admin_oidc: AdminOidc | None,
+    tcp_ports: Sequence[PortRange] = (),
 ) -> tuple[Services, EdgeSync]:
     """The services behind the API and the dashboard, and what brings their changes to the running relay.
 
     Args:
         check: Looks at a provider for the person who sets it up.
         admin_oidc: Signs people in to the dashboard at the operator's own provider; None without one.
+        tcp_ports: That can be reserved.
 
     Returns:
         No edge is served before `EdgeSync.load`.
@@ -474,6 +498,7 @@ def make_services(
         edges=Edges(base, sync, views, domains, tests),
         backends=Backends(base, sync),
         domains=domains,
+        addrs=Addrs(base, names, registry, tcp_ports),
         credentials=Credentials(base, acceptor.revoke, acceptor.reread),
         api_keys=api_keys,
         users=Users(base),

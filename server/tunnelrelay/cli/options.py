@@ -23,7 +23,7 @@ CONFIG: Decorator = click.option(
     help="TOML file with settings of the same names, as in `tls_cert`. Variable: TUNNELRELAY_CONFIG.",
 )
 SETTING_SECTIONS = {
-    "Addresses": ("domain", "http", "https", "public_url", "trusted_proxy", "admin"),
+    "Addresses": ("domain", "http", "https", "public_url", "trusted_proxy", "tcp_ports", "admin"),
     "TLS": ("tls_cert", "tls_key", "endpoint_hsts_seconds"),
     "Data": ("data_dir", "database", "keys_file", "key_rotation_seconds", "audit_days"),
     "Owners and names": ("multi_tenant", "name_cooldown_seconds", "shared_callback_owner"),

@@ -20,7 +20,7 @@ from tunnelrelay.config.dashboard import DashboardSettings, dashboard_problems
 from tunnelrelay.config.database import DatabaseUrl, database_url, has_password
 from tunnelrelay.config.doors import Doors, Facts, plan_doors
 from tunnelrelay.config.sources import ConfigError, Raw, SettingProblem, flag_name, gather, variable_name
-from tunnelrelay.config.values import IPNetwork, ListenAddress, PublicOrigin, Setting, is_localhost, setting
+from tunnelrelay.config.values import IPNetwork, ListenAddress, PortRange, PublicOrigin, Setting, is_localhost, setting
 
 KEYS_FILE_NAME = "keys.json"
 """The key ring in the data directory."""
@@ -59,6 +59,15 @@ class RelayConfig(DashboardSettings):
         is_path=True,
     )
     tls_key: Path | None = setting(read.readable_file, "Private key (PEM) of `tls_cert`.", shape="FILE", is_path=True)
+    tcp_ports: tuple[PortRange, ...] = setting(
+        read.port_range,
+        "Ports that agents may be given for `tunnel tcp`, as in `20000-20100`; without any there is none. They are "
+        "opened where visitors connect, or at the host in front, as in `0.0.0.0:20000-20100`.",
+        shape="[HOST:]FROM-TO",
+        default=(),
+        is_list=True,
+        is_number=True,
+    )
     domain: str = setting(
         read.domain_name,
         "Endpoints live under this domain. `localhost` and names under it work on this machine without DNS.",
@@ -242,6 +251,12 @@ class RelayConfig(DashboardSettings):
                 has_proxy=bool(self.trusted_proxy),
             )
         )
+
+    def tcp_listen_host(self, port: int) -> str:
+        """Where to listen at one of `tcp_ports`: as it says, or where visitors connect."""
+        host = next((each.host for each in self.tcp_ports if port in each.ports), None)
+        public = self.https or self.http
+        return host if host is not None else public.host if public is not None else "127.0.0.1"
 
     @property
     def scheme(self) -> str:

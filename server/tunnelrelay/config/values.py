@@ -46,6 +46,27 @@ class ListenAddress(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class PortRange(NamedTuple):
+    """TCP ports that agents may be given.
+
+    Attributes:
+        host: Where to listen, as in `ListenAddress`; None for where the relay's visitors connect.
+        first, last: Both belong to the range.
+    """
+
+    host: str | None
+    first: int
+    last: int
+
+    @property
+    def ports(self) -> range:
+        """Every port of it."""
+        return range(self.first, self.last + 1)
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
 class PublicOrigin(NamedTuple):
     """What visitors type, when something in front of the relay makes it differ from the listener.
 
@@ -228,6 +249,18 @@ def port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
         raise ValueError(f"`{text}` is no port: it is a number from 1 to 65535")
     return int(text)
+
+
+def port_range(text: str) -> PortRange:
+    """Reads `20000-20100` or one port, either behind `HOST:` (`:` alone for every interface) where to listen."""
+    where, _, ports = text.rpartition(":") if ":" in text else (None, "", text)
+    if where is not None:
+        where = listen_address(f"{where}:0").host
+    first, _, last = ports.partition("-")
+    found = PortRange(where, port(first), port(last or first))
+    if found.first > found.last:
+        raise ValueError(f"`{text}`: the first port of a range is its lowest")
+    return found
 
 
 def directory(text: str) -> Path:

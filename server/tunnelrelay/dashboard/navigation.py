@@ -38,6 +38,7 @@ MAP = (
             NavigationEntry("Endpoints", "/endpoints", "endpoint"),
             NavigationEntry("Tunnels", "/tunnels", "tunnel"),
             NavigationEntry("Domains", "/domains", "domain"),
+            NavigationEntry("TCP ports", "/tcp-ports", "plug"),
         ),
     ),
     NavigationGroup(

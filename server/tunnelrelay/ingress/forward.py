@@ -23,7 +23,7 @@ MAX_JOINED = 4096
 """Bytes up to which copying pieces together is cheaper than writing them apart."""
 QUEUE_HIGH = 256 * 1024
 """Bytes of request body waiting for the agent's credit before the visitor is no longer read."""
-_CODES = {
+ERROR_OF = {
     Code.UPSTREAM_UNREACHABLE: "upstream_unreachable",
     Code.UPSTREAM_BROKEN: "upstream_broken",
     Code.UPSTREAM_TIMEOUT: "upstream_timeout",
@@ -245,13 +245,13 @@ class Forward:
         if code is Code.UPSTREAM_UNREACHABLE:
             self._ingress.registry.mark_unhealthy(self._tunnel, "upstream_unreachable")
         if self._is_written():
-            exchange.break_off(_CODES.get(code, "agent_lost"))
+            exchange.break_off(ERROR_OF.get(code, "agent_lost"))
         elif self._goes_again(code):
             exchange.forward_again()
         elif code is Code.REFUSED:
             exchange.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
         else:
-            exchange.fail(_CODES.get(code, "agent_lost"), detail=reason if code in _CODES else "")
+            exchange.fail(ERROR_OF.get(code, "agent_lost"), detail=reason if code in ERROR_OF else "")
 
     def on_writable(self) -> None:
         """The request's body has drained into the link."""

@@ -50,8 +50,9 @@ class Definition:
 DEFINITIONS = (
     Definition("tunnelrelay_exchanges", "counter", "Exchanges answered, by class of status.", "status"),
     Definition("tunnelrelay_exchange_seconds", "histogram", "From the request's head to the answer's last byte."),
-    Definition("tunnelrelay_received_bytes", "counter", "Request body bytes from visitors."),
-    Definition("tunnelrelay_sent_bytes", "counter", "Response body bytes to visitors."),
+    Definition("tunnelrelay_received_bytes", "counter", "Bytes from visitors: request bodies, and of tcp connections."),
+    Definition("tunnelrelay_sent_bytes", "counter", "Bytes to visitors: response bodies, and of tcp connections."),
+    Definition("tunnelrelay_tcp_connections", "counter", "Visitors' tcp connections, by how they ended.", "outcome"),
     Definition("tunnelrelay_errors", "counter", "Answers the relay wrote itself instead of the upstream.", "code"),
     Definition("tunnelrelay_refused_heads", "counter", "Requests refused before routing (bad, large, slow).", "code"),
     Definition("tunnelrelay_logins", "counter", "Visitors' logins, by how they ended.", "outcome"),
@@ -66,6 +67,7 @@ DEFINITIONS = (
     Definition("tunnelrelay_retried_requests", "counter", "Requests that went on to another tunnel of an endpoint."),
     Definition("tunnelrelay_dropped_log_records", "counter", "Log lines lost because they were not read fast enough."),
     Definition("tunnelrelay_open_visitors", "gauge", "Visitors' connections open now."),
+    Definition("tunnelrelay_open_tcp_connections", "gauge", "Visitors' connections to tcp ports, open now."),
     Definition("tunnelrelay_open_links", "gauge", "Agents' links open now."),
     Definition("tunnelrelay_open_streams", "gauge", "Streams open now on all links."),
     Definition("tunnelrelay_open_endpoints", "gauge", "Endpoints served now."),
@@ -109,7 +111,7 @@ class Metrics:
         self.sent_bytes = 0
         self.held_requests = 0
         self.retried_requests = 0
-        names = ("errors", "refused_heads", "logins", "limited", "agents")
+        names = ("errors", "refused_heads", "logins", "limited", "agents", "tcp_connections")
         self.counts: dict[str, dict[str, int]] = {name: {} for name in names}
         self._readers: dict[str, Callable[[], float]] = {}
 
@@ -118,6 +120,12 @@ class Metrics:
         self.status_counts[status // 100 if 100 <= status < 600 else 5] += 1
         self.bucket_counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
         self.seconds_sum += seconds
+        self.received_bytes += bytes_in
+        self.sent_bytes += bytes_out
+
+    def tcp(self, outcome: str, bytes_in: int, bytes_out: int) -> None:
+        """Counts a finished tcp connection: `ok`, `visitor_gone`, or a code of the errors table."""
+        self._count("tcp_connections", outcome)
         self.received_bytes += bytes_in
         self.sent_bytes += bytes_out
 

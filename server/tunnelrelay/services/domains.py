@@ -50,7 +50,7 @@ class Domains(Resource[DomainRow, DomainRow]):
     )
 
     def __init__(self, base: ServiceBase, names: NameClaims) -> None:
-        super().__init__(base, _Reserved(base, names), as_it_is)
+        super().__init__(base, ReservedRows(base, names, "http"), as_it_is)
         self.names = names
 
     async def create(
@@ -132,15 +132,26 @@ class Domains(Resource[DomainRow, DomainRow]):
         return address.host_for_label(label)
 
 
-class _Reserved(StoredRows[DomainRow]):
+class ReservedRows(StoredRows[DomainRow]):
     """A reservation that is dropped keeps its name from other owners for the relay's cool-down.
 
     The agent that serves it at the moment goes on, and keeps it as an agent's name.
+
+    Args:
+        proto: Only those of this; see `DomainRow`.
     """
 
-    def __init__(self, base: ServiceBase, names: NameClaims) -> None:
+    def __init__(self, base: ServiceBase, names: NameClaims, proto: str) -> None:
         super().__init__(base.store.domains, base.clock)
         self._names = names
+        self._proto = proto
+
+    async def get(self, row_id: str) -> DomainRow | None:
+        row = await super().get(row_id)
+        return row if row is not None and row.proto == self._proto else None
+
+    async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[DomainRow]:
+        return await super().page(owner=owner, before=before, limit=limit, proto=self._proto, **equal)
 
     async def drop(self, row: DomainRow) -> bool:
         await self._names.give_up_domain(row)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tunnelrelay.services.addrs import Addrs
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.audit_trail import AuditTrail
 from tunnelrelay.services.backends import Backends
@@ -23,6 +24,7 @@ class Services:
     edges: Edges
     backends: Backends
     domains: Domains
+    addrs: Addrs
     credentials: Credentials
     api_keys: ApiKeys
     users: Users

@@ -19,7 +19,7 @@ BOUNDS_OF: Mapping[str, str] = {
     "users": "made by administrators only",
     "api_keys": "200 a user; expired ones go after 30 days (`delete_spent`)",
     "sign_ins": "50 browsers and 5 codes a user; dropped when their time is over (`delete_spent`)",
-    "domains": "1,000 an owner",
+    "domains": "1,000 names and 16 tcp ports an owner",
     "backends": "1,000 an owner",
     "edges": "1,000 an owner, 4 MiB together",
     "providers": "made by administrators only",

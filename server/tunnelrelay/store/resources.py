@@ -89,15 +89,17 @@ class SignInRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRow(Row):
-    """A host name kept for an owner whether a tunnel serves it or not.
+    """A host name, or a tcp port, kept for an owner whether a tunnel serves it or not.
 
     Attributes:
-        host: Unique, canonical.
+        host: Unique, canonical; of a port `tcp://DOMAIN:PORT`.
+        proto: `http`, or `tcp` for a port.
     """
 
     host: str
     description: str = ""
     metadata: str = ""
+    proto: str = "http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,7 +173,12 @@ sign_ins = _resource(
     Column("agent", short_text(255), nullable=False, info=_FOR_PEOPLE),
 )
 
-domains = _resource("domains", Column("host", short_text(255), nullable=False, unique=True), *_words())
+domains = _resource(
+    "domains",
+    Column("host", short_text(255), nullable=False, unique=True),
+    *_words(),
+    Column("proto", short_text(8), nullable=False, server_default=text("'http'")),
+)
 
 backends = _resource("backends", Column("labels", JSON, nullable=False), *_words())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunnelrelay.store.base import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
 
 FILE_MODE = 0o600

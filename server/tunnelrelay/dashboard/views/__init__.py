@@ -7,6 +7,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.views import (
     account,
+    addrs,
     api_keys,
     audit,
     credentials,
@@ -37,6 +38,7 @@ AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
     tunnels.routes,
     account.routes,
     domains.routes,
+    addrs.routes,
     logins.routes,
     providers.routes,
     credentials.routes,

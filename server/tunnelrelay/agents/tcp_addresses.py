@@ -1,0 +1,107 @@
+"""Chooses the TCP ports that an agent may be given, out of the relay's range. Who opens them: `ingress/tcp.py`."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tunnelctl.bounds import DeclaredBound
+from tunnelrelay.address import TCP, PublicAddress
+from tunnelrelay.agents.token_acl import may_bind
+from tunnelrelay.agents.tunnel_offers import NotHad, not_allowed
+from tunnelrelay.config.values import PortRange
+from tunnelrelay.model import Token
+from tunnelrelay.policy.limits import fair_share
+from tunnelrelay.registry.registry import Registry
+
+ALWAYS = 16
+"""Ports that an owner may have while there are any; more only as long as half of those that are free stay free."""
+MAX_LOOKED_AT = 16
+"""Ports of a range that are tried for one bind: each may cost the store a transaction."""
+
+BOUNDS = (
+    DeclaredBound(
+        name="tcp ports held, for certain",
+        limit=ALWAYS,
+        unit="ports",
+        per="owner",
+        when_full="the bind is refused when fewer than half of the relay's ports are free then",
+        worst_bytes=0,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpAddresses:
+    """The relay's TCP ports, as agents ask for them.
+
+    Attributes:
+        ranges: The operator's; empty when there are none.
+        open: Listens at the port of a host; False when another program has it.
+    """
+
+    address: PublicAddress
+    registry: Registry
+    ranges: tuple[PortRange, ...]
+    open: Callable[[str], bool]
+
+    def choose(self, wish: str, token: Token) -> Sequence[str] | NotHad:
+        """The hosts to try for a bind, in order: the one that is asked for, or some that are free.
+
+        Args:
+            wish: `tcp://` for any port, `tcp://:PORT` or `tcp://DOMAIN:PORT` for one.
+        """
+        if not self.ranges:
+            hint = "the relay's operator starts it with --tcp-ports, for example --tcp-ports 20000-20100"
+            return NotHad("name_invalid", "this relay has no ports for tcp tunnels", hint)
+        port = self._asked(wish)
+        if isinstance(port, NotHad):
+            return port
+        if port is not None:
+            host = self.address.tcp_host(port)
+            refused = not_allowed(token, host, self.address) or self._over_share(token.owner, host)
+            return refused or (host,)
+        return self._over_share(token.owner) or self._free(token)
+
+    def _asked(self, wish: str) -> int | NotHad | None:
+        """The port that is asked for; None for any."""
+        host, colon, text = wish.removeprefix(TCP).rpartition(":")
+        if not host and not colon and not text:
+            return None
+        ranges = ", ".join(map(str, self.ranges))
+        hint = f"ask for one of {ranges}, or leave --remote-addr out"
+        if host.lower() not in ("", self.address.domain) or not text.isascii() or not text.isdigit():
+            return NotHad("name_invalid", f"{wish[:120]} is no port of {self.address.domain}", hint)
+        port = int(text[:6])
+        if not any(port in each.ports for each in self.ranges):
+            return NotHad("name_invalid", f"{port} is not one of this relay's tcp ports", hint)
+        return port
+
+    def _hosts(self) -> list[str]:
+        ports = dict.fromkeys(port for each in self.ranges for port in each.ports)
+        return [self.address.tcp_host(port) for port in ports]
+
+    def _over_share(self, owner: str, host: str = "") -> NotHad | None:
+        """Why the owner can have no further port, None when they can. One that they hold already is none."""
+        hosts = self._hosts()
+        holders = [self.registry.owner_of(each) for each in hosts]
+        mine = holders.count(owner)
+        if host and self.registry.owner_of(host) == owner:
+            return None
+        if fair_share(mine, len(holders) - holders.count(""), len(hosts), always=ALWAYS):
+            return None
+        text = "all tcp ports of this relay are taken" if "" not in holders else f"this owner holds {mine} tcp ports"
+        return NotHad("too_many", text, "stop a tunnel that is needed no more")
+
+    def _free(self, token: Token) -> Sequence[str] | NotHad:
+        """Ports that are free, or were this owner's a moment ago. In the same order at every call: an owner mostly
+        gets the port that they had before."""
+        hosts = [host for host in self._hosts() if self._is_free(host, token.owner)]
+        allowed = [host for host in hosts if may_bind(token.acl, host, host)]
+        if hosts and not allowed:
+            return not_allowed(token, hosts[0], self.address) or ()
+        allowed.sort(key=lambda host: hashlib.sha256(f"{token.owner}\n{host}".encode()).digest())
+        return allowed[:MAX_LOOKED_AT] or NotHad("too_many", "all tcp ports of this relay are taken", "try again later")
+
+    def _is_free(self, host: str, owner: str) -> bool:
+        endpoint = self.registry.find(host)
+        return endpoint is None or (endpoint.owner == owner and not endpoint.tunnels)

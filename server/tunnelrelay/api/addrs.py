@@ -1,0 +1,99 @@
+"""`/reserved_addrs`: tcp ports kept for an owner."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from tunnelrelay.api.auth_middleware import Call
+from tunnelrelay.api.links import Links
+from tunnelrelay.api.resource import ResourceRoutes, answer
+from tunnelrelay.api.values import Description, Given, Line, Metadata, NotOffered, Owner, Shown, Time
+from tunnelrelay.services.services import Services
+from tunnelrelay.store.resources import DomainRow
+
+PATH = "reserved_addrs"
+_Region = Annotated[str, NotOffered("regions"), Field(max_length=0)]
+
+
+class Addr(Shown):
+    """A reserved tcp port."""
+
+    id: str
+    uri: str
+    created_at: Time
+    description: str
+    metadata: str
+    addr: str
+    """Host and port, as in `tun.example:20022`."""
+    region: str
+    """Always empty: there are no regions."""
+    endpoint_configuration: None
+    owner: str
+
+
+class AddrList(Shown):
+    """A page of ports, the newest first."""
+
+    reserved_addrs: list[Addr]
+    uri: str
+    next_page_uri: str | None
+
+
+class NewAddr(Given):
+    """A port to reserve."""
+
+    addr: Line = ""
+    """A port of the relay, with its domain in front or without; empty for one that is free."""
+    description: Description = ""
+    metadata: Metadata = ""
+    owner: Owner | None = None
+    region: _Region = ""
+
+
+class AddrChange(Given):
+    """What is absent stays as it is."""
+
+    description: Description = ""
+    metadata: Metadata = ""
+
+
+def _view(links: Links, row: DomainRow) -> Addr:
+    _, host, port = links.address.parts_of(row.host)
+    return answer(Addr, row, uri=links.to(PATH, row.id), addr=f"{host}:{port}", region="", endpoint_configuration=None)
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this resource."""
+    addrs = services.addrs
+
+    async def create(call: Call, body: NewAddr) -> Addr:
+        texts = {"description": body.description, "metadata": body.metadata}
+        return _view(call.links, await addrs.create(call.actor, body.addr, owner=body.owner, **texts))
+
+    async def update(call: Call, id: str, body: AddrChange) -> DomainRow:
+        texts: dict[str, Any] = body.model_dump(exclude_unset=True, include={"description", "metadata"})
+        return await addrs.update(call.actor, id, **texts)
+
+    return ResourceRoutes(
+        path=PATH,
+        area="domains",
+        one="reserved_addr",
+        many="reserved_addrs",
+        shape=Addr,
+        page_shape=AddrList,
+        new=NewAddr,
+        change=AddrChange,
+        help={
+            "list": "Reserved tcp ports, the newest first.",
+            "create": "Reserves a port that no other owner holds.",
+            "get": "One reserved port.",
+            "update": "Changes what is given.",
+            "delete": "Gives a port up. Others can have it after the cool-down.",
+        },
+        service=addrs,
+        viewer=lambda call: partial(_view, call.links),
+        create=create,
+        update=update,
+    ).add_to(APIRouter(tags=["reserved_addrs"]))
