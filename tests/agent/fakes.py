@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent, Surroundings
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.outcome import Outcome
 from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.frames import TYPE_EXCHANGE, pack_open
+from tunnelctl.wire.frames import TYPE_EXCHANGE, TYPE_UPGRADE, pack_open
 from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, Unbind, Welcome
 
 
@@ -134,6 +135,8 @@ class Diary(Watcher):
     losses: "asyncio.Queue[tuple[str, float]]" = field(default_factory=asyncio.Queue)
     drains: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
     unreadies: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    removals: list[str] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     waits: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     apps: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     ends: "asyncio.Queue[tuple[str, str]]" = field(default_factory=asyncio.Queue)
@@ -158,6 +161,12 @@ class Diary(Watcher):
     def left(self, name: str, url: str) -> None:
         self.lefts.put_nowait(url)
 
+    def removed(self, name: str) -> None:
+        self.removals.append(name)
+
+    def agent_ended(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
     def unready(self, url: str, reason: str) -> None:
         self.unreadies.put_nowait(reason)
 
@@ -170,6 +179,53 @@ class Diary(Watcher):
 
     def draining(self, exchanges: int) -> None:
         self.drains.put_nowait(exchanges)
+
+
+class FakeUpstream:
+    """A local service that is never connected to. Its exchanges are ended by hand.
+
+    Attributes:
+        exchanges: Those that are open.
+    """
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self.exchanges: list[FakeExchange] = []
+        self.is_closed = False
+
+    async def watch(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    def serve(self, link: Any, stream: Any, opened: Any, fin: bool, on_done: Callable[[Any], None]) -> "FakeExchange":
+        exchange = FakeExchange(self, opened.head, opened.type == TYPE_UPGRADE, on_done)
+        self.exchanges.append(exchange)
+        return exchange
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeExchange:
+    """One that is over when `finish` or `abort` says so."""
+
+    def __init__(self, upstream: FakeUpstream, head: bytes, is_upgrade: bool, on_done: Callable[[Any], None]) -> None:
+        self._upstream = upstream
+        self.head = head
+        self._on_done = on_done
+        self.is_upgrade = is_upgrade
+        self.is_over = False
+        self.started = 0.0
+        self.seconds = 0.1
+        self.aborted_with: Code | None = None
+
+    def finish(self) -> None:
+        self.is_over = True
+        self._upstream.exchanges.remove(self)
+        self._on_done(self)
+
+    def abort(self, code: Code, reason: str) -> None:
+        self.aborted_with = code
+        self.finish()
 
 
 async def answers_at_once(*args: Any, **kwargs: Any) -> str:
@@ -191,15 +247,15 @@ def make_agent(
     port: int = 9,
     tunnel: TunnelConfig | None = None,
     tunnels: tuple[TunnelConfig, ...] | None = None,
+    upstream: FakeUpstream | None = None,
     **config: Any,
 ) -> Agent:
     if tunnels is None:
         tunnels = (tunnel or TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo"),)
-    return Agent(
-        AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=tunnels, **config),
-        diary,
-        Surroundings(dial=relay.dial, probe=probe, clock=clock, random=random, sleep=sleep),  # type: ignore[arg-type]
-    )
+    world = Surroundings(dial=relay.dial, probe=probe, clock=clock, random=random, sleep=sleep)  # type: ignore[arg-type]
+    if upstream is not None:
+        world = replace(world, open_upstream=lambda config, tell: upstream)  # type: ignore[arg-type,return-value]
+    return Agent(AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=tunnels, **config), diary, world)
 
 
 def unbound_numbers(link: FakeLink) -> list[int]:

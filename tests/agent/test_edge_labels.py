@@ -11,7 +11,7 @@ from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.edge_labels import parse_labels
 from tunnelctl.agent.outcome import Invalid, NameTaken, NotAllowed
 from tunnelctl.agent.ready import OTHER_AGENT
-from tunnelctl.agent.service import MAX_ADDRESSES
+from tunnelctl.agent.tunnel import MAX_ADDRESSES
 from tunnelctl.wire.messages import Bind, Join, Refused, Unbind
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.texts import MAX_LABELS

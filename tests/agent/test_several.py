@@ -1,4 +1,4 @@
-"""An agent with several tunnels, or none: each tunnel stands for itself, and the link stands while any is left."""
+"""An agent that is started with several tunnels, or none: each stands for itself."""
 
 import asyncio
 import contextlib

@@ -11,8 +11,9 @@ from tests.support.certificates import Authority
 from tests.support.ports import free_port, stop_listening
 from tests.support.world import Diary, WorldTunnel, world
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
-from tunnelctl.agent.agent import Agent, open_upstream
+from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.tunnel import open_upstream
 from tunnelctl.agent.upstream import SPEAKS_TLS
 from tunnelctl.cli.format_exchange import status_words
 

@@ -15,9 +15,10 @@ from tunnelctl.agent.outcome import Trouble, judge_refusal
 from tunnelctl.link.dial import dial
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import frame
+from tunnelctl.wire.limits import MAX_TUNNELS
 from tunnelctl.wire.messages import Bind, Bound, Hello, JwtSpec, OidcSpec, PolicySpec, Refused, Unbind, Welcome
 from tunnelrelay.agents.authtokens import create
-from tunnelrelay.agents.session import BURST_BINDS, MAX_REFUSAL, MAX_TUNNELS
+from tunnelrelay.agents.session import BURST_BINDS, MAX_REFUSAL
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import load_config
 from tunnelrelay.store.base import NameRow, StoreError

@@ -111,6 +111,9 @@ BY_REASON = {
         tunnelrelay.policy.cookies: MAX_DOUBTFUL
         tunnelrelay.store.base: MAX_COOLING
     """,
+    "declared by the module that enforces it": """
+        tunnelctl.wire.limits: MAX_TUNNELS
+    """,
     "the operator's own files, settings, keys and connections": """
         tunnelrelay.config.dashboard: MAX_TEXT
         tunnelrelay.config.database: MAX_URL

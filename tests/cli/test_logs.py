@@ -13,11 +13,11 @@ from tunnelctl.wire.errors import Code
 class Heard:
     """A log watcher, and the records it wrote without their times."""
 
-    def __init__(self, level="info", **kwargs):
+    def __init__(self, level="info"):
         self.lines = []
         self.now = 0.0
         self.log = Log(self.lines.append, as_json, level, now=lambda: 0.0)
-        self.watcher = LogWatcher(self.log, clock=lambda: self.now, **kwargs)
+        self.watcher = LogWatcher(self.log, clock=lambda: self.now)
 
     @property
     def records(self):
@@ -29,8 +29,10 @@ class Heard:
 
 
 def test_a_started_tunnel_is_logged_as_scripts_expect():
-    heard = Heard(let_in="anyone")
-    heard.watcher.started(Started(name="command_line", upstream="http://localhost:80", url="https://a.example"))
+    heard = Heard()
+    heard.watcher.started(
+        Started(name="command_line", upstream="http://localhost:80", url="https://a.example", let_in="anyone")
+    )
     assert heard.records == [
         {
             "lvl": "info", "msg": "started tunnel", "obj": "tunnels", "name": "command_line",
@@ -53,6 +55,16 @@ def test_a_tunnel_that_serves_edges_is_logged_with_its_labels_and_where_it_has_n
     assert (left["msg"], left["url"]) == ("stopped serving an edge", "https://a.example")
 
 
+def test_a_tunnel_that_is_removed_and_one_that_is_refused_are_logged_by_name():
+    heard = Heard()
+    heard.watcher.removed("one")
+    heard.watcher.ended("two", "another owner has it")
+    assert heard.records == [
+        {"lvl": "info", "msg": "stopped tunnel", "obj": "tunnels", "name": "one"},
+        {"lvl": "eror", "msg": "tunnel ended", "obj": "tunnels", "name": "two", "err": "another owner has it"},
+    ]
+
+
 def test_the_redirect_uri_to_register_goes_with_it():
     heard = Heard()
     heard.watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="https://idp/cb"))
@@ -68,8 +80,8 @@ def test_a_session_is_announced_in_the_words_that_are_parsed():
 
 def test_an_exchange_is_one_line_without_its_query():
     heard = Heard()
-    heard.watcher.exchange(exchange(target=b"/login?token=secret"))
-    heard.watcher.exchange(exchange(status=0, code=Code.UPSTREAM_UNREACHABLE, reason="connection refused"))
+    heard.watcher.exchange("n", exchange(target=b"/login?token=secret"))
+    heard.watcher.exchange("n", exchange(status=0, code=Code.UPSTREAM_UNREACHABLE, reason="connection refused"))
     assert "secret" not in heard.lines[0]
     assert heard.records[0] | {"seconds": 0.25} == {
         "lvl": "info", "msg": "exchange", "obj": "http", "peer": "192.0.2.9", "method": "GET", "path": "/login",
@@ -134,7 +146,7 @@ def test_what_is_shaped_like_a_secret_never_reaches_the_log(text):
     heard.watcher.lost(f"the relay said {text}", 0.1)
     heard.watcher.moving(text)
     heard.watcher.unready("https://a", text)
-    heard.watcher.exchange(exchange(status=0, code=Code.UPSTREAM_BROKEN, reason=text))
+    heard.watcher.exchange("n", exchange(status=0, code=Code.UPSTREAM_BROKEN, reason=text))
     error = ValueError(text)
     record = logging.LogRecord("websockets", logging.ERROR, "f", 1, "odd %s", (text,), (ValueError, error, None))
     LibraryHandler(heard.log).emit(record)
@@ -146,6 +158,6 @@ def test_what_is_shaped_like_a_secret_never_reaches_the_log(text):
 def test_a_path_that_holds_one_is_logged_without_it(path):
     """Row 158."""
     heard = Heard()
-    heard.watcher.exchange(exchange(target=path))
+    heard.watcher.exchange("n", exchange(target=path))
     assert heard.messages == ["exchange"]
     assert "canary" not in heard.lines[0]

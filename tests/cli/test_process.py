@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.raw_http import fetch
+from tests.support.waiting import turns
 from tests.support.world import world
 from tunnelctl.cli.exits import Exit
 
@@ -193,6 +194,84 @@ async def test_a_log_that_is_a_named_pipe_without_a_reader_any_more_ends_it_too(
     os.close(reader)
     assert await process.wait() == Exit.OUTPUT_CLOSED
     assert b"Traceback" not in await process.stderr.read()
+
+
+async def lines_of(process, *messages):
+    """Reads the JSON log on stdout up to the last of these messages, in any order. Returns their records."""
+    found = {}
+    while found.keys() != set(messages):
+        record = json.loads(await process.stdout.readline())
+        if record["msg"] in messages:
+            found[record["msg"]] = record
+    return found
+
+
+@contextlib.asynccontextmanager
+async def logging(environment, *arguments):
+    """The command as a process with a JSON log on stdout."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, "--log=stdout", "--log-format=json",
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_start_none_has_a_session_and_waits(environment, tmp_path):
+    async with world(tmp_path / "data") as w:
+        async with logging(environment, "start", "--none", f"--relay=http://127.0.0.1:{w.port}") as process:
+            said = await lines_of(process, "client session established", "tunnel session started")
+            assert {one["obj"] for one in said.values()} == {"tunnels.session"}
+            (session,) = w.relay.parts.acceptor.sessions
+            assert session.tunnels == {}
+            process.terminate()
+            out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")
+        assert [json.loads(line)["msg"] for line in out.splitlines()] == ["received stop request"]
+
+
+async def test_start_all_keeps_what_is_not_refused_says_why_the_other_ended_and_ends_with_the_last(
+    environment, tmp_path, app
+):
+    config = tmp_path / "tunnels.yml"
+    config.write_text(
+        f"version: 3\ntunnels:\n  bad: {{addr: {app.port}, subdomain: dashboard}}\n"
+        f"  good: {{addr: {app.port}, subdomain: good}}\n"
+    )
+    async with world(tmp_path / "data") as w:
+        relay = f"--relay=http://127.0.0.1:{w.port}"
+        async with logging(environment, "start", "--all", relay, f"--config={config}") as process:
+            said = await lines_of(process, "started tunnel", "tunnel ended")
+            assert (said["started tunnel"]["name"], said["started tunnel"]["let_in"]) == (
+                "good",
+                "anyone who has the address",
+            )
+            assert (said["tunnel ended"]["lvl"], said["tunnel ended"]["name"]) == ("eror", "bad")
+            assert "dashboard" in said["tunnel ended"]["err"]
+            assert (await fetch(w.port, "GET", "/status/200", host=f"good.localhost:{w.port}")).status == 200
+            await w.tunnel(app.port, subdomain="good")
+            assert await process.wait() == Exit.USAGE
+            err = (await process.stderr.read()).decode()
+        assert "error: bad: " in err
+        assert "error: good: good.localhost was taken over" in err
+
+
+async def test_a_killed_agent_leaves_nothing_behind(environment, tmp_path, app):
+    async with world(tmp_path / "data", hold_seconds=0.1) as w:
+        relay = f"--relay=http://127.0.0.1:{w.port}"
+        async with logging(environment, "http", str(app.port), relay, "--subdomain=demo") as process:
+            await lines_of(process, "started tunnel")
+            assert w.relay.registry.find("demo.localhost") is not None
+            process.kill()
+            await process.wait()
+            with pytest.raises(ProcessLookupError):
+                os.killpg(process.pid, 0)
+            await turns(lambda: not w.relay.parts.acceptor.sessions)
+        assert (await fetch(w.port, "GET", "/status/200", host=f"demo.localhost:{w.port}")).status in (404, 503)
 
 
 def ignores(pid, number):

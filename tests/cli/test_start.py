@@ -6,7 +6,6 @@ import pytest
 
 from tunnelctl.agent.outcome import Stopped
 from tunnelctl.cli.main import run
-from tunnelctl.cli.output_mode import who_may_visit
 
 FILE = """\
 version: 3
@@ -52,10 +51,10 @@ def test_all_tunnels_of_the_file_go_over_one_link(started):
     assert (shop.name, shop.labels, shop.weight, shop.upstream.url) == (
         "shop", (("edge", "edghts_1"),), 5, "http://localhost:80",
     )  # fmt: skip
-    assert who_may_visit(config.tunnels) == (
-        "app: people who log in at @work and are in the group ops. "
-        "shop: whom each edge's rules let in; they are kept at the relay"
-    )
+    assert [one.who_may_visit for one in config.tunnels] == [
+        "people who log in at @work and are in the group ops",
+        "whom each edge's rules let in; they are kept at the relay",
+    ]
 
 
 def test_those_that_are_named_are_started_and_no_others(started):
@@ -66,8 +65,10 @@ def test_those_that_are_named_are_started_and_no_others(started):
 @pytest.mark.parametrize(
     ("arguments", "file", "said"),
     [
-        ((), FILE, "name the tunnels to start, or give --all"),
-        (("shop", "--all"), FILE, "name the tunnels to start, or give --all"),
+        ((), FILE, "name the tunnels to start, or give --all or --none"),
+        (("shop", "--all"), FILE, "name the tunnels to start, or give --all or --none"),
+        (("--none", "--all"), FILE, "name the tunnels to start, or give --all or --none"),
+        (("--none", "shop"), FILE, "name the tunnels to start, or give --all or --none"),
         (("nope",), FILE, "no tunnel is called nope; there are app, shop"),
         (("--all",), "version: 3\n", "there are no tunnels in it"),
         (("--all", "--config=/no/such.yml"), FILE, "no such file"),
@@ -90,6 +91,12 @@ def test_row159_what_cannot_be_started_is_exit_code_2(started, arguments, file, 
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("file", [FILE, "version: 3\nagent: {connect_url: https://tun.example}\n"])
+def test_none_is_a_session_without_tunnels(started, file):
+    code, config = started("--none", file=file)
+    assert (code, config.tunnels, config.relay.url) == (0, (), "https://tun.example")
+
+
 BROKEN = {
     "address": FILE.replace("3000", "nowhere"),
     "protocol": FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"),
@@ -106,6 +113,12 @@ BROKEN = {
 def test_a_tunnel_that_cannot_be_started_keeps_no_other_from_starting(started, arguments, file):
     code, config = started(*arguments, file=file)
     assert (code, [one.name for one in config.tunnels]) == (0, ["shop"])
+
+
+@pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())
+def test_a_tunnel_that_cannot_be_started_does_not_keep_none_from_starting(started, file):
+    code, config = started("--none", file=file)
+    assert (code, config.tunnels) == (0, ())
 
 
 @pytest.mark.parametrize("file", BROKEN.values(), ids=BROKEN.keys())

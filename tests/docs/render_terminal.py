@@ -35,7 +35,6 @@ from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Watchers
 from tunnelctl.cli.screen import Screen
-from tunnelctl.policy.describe import describe
 from tunnelctl.policy.parse import build_policy
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
@@ -85,8 +84,8 @@ class Counted(Diary):
         super().__init__()
         self.is_complete = asyncio.Event()
 
-    def exchange(self, exchange: UpstreamExchange) -> None:
-        super().exchange(exchange)
+    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+        super().exchange(name, exchange)
         if len(self.exchanges) == len(VISITS):
             self.is_complete.set()
 
@@ -127,7 +126,7 @@ def _agent(ports: Ports) -> tuple[Screen, Counted, Agent]:
     )
     upstream, relay = UpstreamAddress("http", "localhost", ports.app), RelayAddress("http", "127.0.0.1", ports.relay)
     tunnel = TunnelConfig(upstream=upstream, subdomain="demo", policy=policy)
-    screen, diary = Screen(relay=relay.url, upstream=upstream.url, let_in=describe(policy)), Counted()
+    screen, diary = Screen(relay=relay.url, tunnels=(tunnel,)), Counted()
     return screen, diary, Agent(AgentConfig(relay=relay, tunnels=(tunnel,)), Watchers(screen, diary))
 
 

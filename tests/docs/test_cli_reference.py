@@ -152,18 +152,20 @@ def test_the_log_messages_are_the_codes():
     from tests.cli.fakes import exchange
     from tunnelctl.agent.watcher import Started, Waiting
 
-    heard = Heard("info", let_in="anyone")
+    heard = Heard("info")
     watcher = heard.watcher
     watcher.lost("x", 0.1)
     watcher.connected("r", "o")
-    watcher.started(Started(name="n", upstream="u", url="https://a", redirect_uri="r", labels=(("a", "b"),)))
-    watcher.waiting(Waiting(name="n", upstream="u", owner="o", labels=(("a", "b"),), edge="e", reason="x"))
+    labels = (("a", "b"),)
+    watcher.started(Started(name="n", upstream="u", url="https://a", let_in="anyone", redirect_uri="r", labels=labels))
+    watcher.waiting(Waiting(name="n", upstream="u", owner="o", labels=labels, edge="e", reason="x"))
     watcher.app("u", "x")
     watcher.app("u", "")
     watcher.ended("n", "x")
+    watcher.removed("n")
     watcher.left("n", "https://a")
     watcher.unready("https://a", "x")
-    watcher.exchange(exchange())
+    watcher.exchange("n", exchange())
     watcher.lost("y", 0.1)
     watcher.moving("x")
     watcher.draining(0)

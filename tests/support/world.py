@@ -68,7 +68,10 @@ class Diary(Watcher):
     def unready(self, url: str, reason: str) -> None:
         self.events.append(f"unready: {reason}")
 
-    def exchange(self, exchange: UpstreamExchange) -> None:
+    def removed(self, name: str) -> None:
+        self.events.append(f"removed: {name}")
+
+    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
         self.exchanges.append(exchange)
 
     def lost(self, reason: str, retry_in: float) -> None:
@@ -122,6 +125,16 @@ class WorldTunnel:
         return await self.running
 
 
+def tunnel_to(upstream: int, **what: Any) -> TunnelConfig:
+    """A tunnel to this port of this machine.
+
+    Args:
+        upstream: Port of the local service.
+        what: Fields of `TunnelConfig`.
+    """
+    return TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", upstream), **what)
+
+
 class World:
     """One relay, and what was started behind it."""
 
@@ -155,10 +168,11 @@ class World:
             policy: Who may pass; None lets everybody in.
             where: `subdomain` or `host`, `name`.
         """
-        offered = TunnelConfig(
-            upstream=UpstreamAddress("http", "127.0.0.1", upstream), policy=policy or PolicySpec(), **where
-        )
-        config = AgentConfig(relay=RelayAddress("http", "127.0.0.1", self.port), tunnels=(offered,), token=token)
+        return self.agent_with(tunnel_to(upstream, policy=policy or PolicySpec(), **where), token=token)
+
+    def agent_with(self, *tunnels: TunnelConfig, token: str = "") -> WorldTunnel:
+        """An agent that is started with these tunnels, not waited for."""
+        config = AgentConfig(relay=RelayAddress("http", "127.0.0.1", self.port), tunnels=tunnels, token=token)
         diary = Diary()
         agent = Agent(config, diary)
         tunnel = WorldTunnel(self, agent, diary, asyncio.create_task(agent.run()))

@@ -1,34 +1,55 @@
-"""The agent: dial a relay, offer tunnels, serve, and come back when the link is lost, for ever.
+"""The agent: one session with a relay, and tunnels that come and go on it.
 
-START HERE. `Agent.run` is one loop over links; what happens on one link is in `service`, how an exchange reaches the
-local service in `upstream`, what an end means in `outcome`, and how long to wait in `backoff`.
+START HERE. `Agent` dials the relay, offers its tunnels, serves them, and comes back when the link is lost, for ever.
+What happens on one link is in `service`, what a tunnel is in `tunnel`, how an exchange reaches the local service in
+`upstream`, what an end means in `outcome`, and how long to wait in `backoff`.
 
-Tasks: `run` owns the loop over links, the look-outs for the local services and the waiting for `stop`; the loop owns,
-in the background, the readiness probes of the link that serves and the draining of links whose relay went away. All end
-before `run` returns.
+    async with Agent(config, watcher) as agent:
+        await agent.online()
+        tunnel = await agent.add(TunnelConfig(...))
+        ...
+        agent.remove(tunnel.name)
+
+Tasks: `start` makes one that ends with the agent. It owns the loop over links and the waiting for `stop`; for each
+tunnel a look-out for its local service and the readiness probes; and in the background the draining of links whose
+relay went away, and of tunnels that have ended. All end before `run` returns.
 """
 
 import asyncio
 import random
 import secrets
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self
 
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.backoff import Backoff
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.outcome import GoingAway, LinkEnd, Outcome, Stopped, Trouble, judge_dial
+from tunnelctl.agent.errors import AgentEnded, DuplicateName, NotBound, NotConnected
+from tunnelctl.agent.outcome import (
+    AllEnded,
+    Failed,
+    GoingAway,
+    LinkEnd,
+    Outcome,
+    Stopped,
+    Trouble,
+    TunnelEnd,
+    judge_dial,
+)
 from tunnelctl.agent.ready import OTHER_AGENT, probe
-from tunnelctl.agent.service import Offer, Service
+from tunnelctl.agent.service import Service
+from tunnelctl.agent.status import SessionState, SessionStatus
+from tunnelctl.agent.tunnel import AgentTunnel, open_upstream
 from tunnelctl.agent.upstream import Upstream
-from tunnelctl.agent.watcher import Started, Waiting, Watcher
+from tunnelctl.agent.watcher import Started, Waiting, Watcher, Watchers
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
 from tunnelctl.link.proxy import Proxy
-from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.limits import MAX_TUNNELS
 
 PROBE_SECONDS = 5.0
 """For one probe of the public address."""
@@ -36,6 +57,10 @@ PROBE_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 """Seconds between the first probes; together six seconds, past any start-up. Then the address is reported as not
 answering and asked again every `PROBE_LATER`: the link stays, as visitors may get through where the probe does not."""
 PROBE_LATER = 15.0
+PROBES_AT_ONCE = 16
+"""Of one agent: 200 tunnels that come back are not 200 TLS handshakes in one moment."""
+MAX_NUMBER = 0xFFFF
+"""Of a tunnel within its link: what an OPEN frame has room for."""
 CLOSE_SECONDS = 1.0
 """For the far end to take notice that we close; after that it hears it from the kernel."""
 
@@ -78,6 +103,7 @@ class Surroundings:
 
     dial: Dial = dial
     probe: Probe = probe
+    open_upstream: Callable[[TunnelConfig, Callable[[str], None]], Upstream] = open_upstream
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -87,25 +113,50 @@ class Agent:
     """One agent process.
 
     Args:
-        config: What to offer, and where.
-        watcher: Who is told.
+        config: Where the relay is, and what to offer from the start.
+        watcher: Hears every event; more can be added to `watchers`.
         surroundings: The real world unless a test says otherwise.
 
     Attributes:
         instance: Id of this process, the same over all its links: by it the relay tells a reconnect from a rival.
+        status: The session with the relay.
+        watchers: Those that hear the agent's events. Add and discard as you like.
+        outcome: How the agent ended, None before that.
     """
 
-    def __init__(self, config: AgentConfig, watcher: Watcher, surroundings: Surroundings | None = None) -> None:
+    def __init__(
+        self, config: AgentConfig, watcher: Watcher | None = None, surroundings: Surroundings | None = None
+    ) -> None:
         self.instance = secrets.token_hex(16)
+        self.status = SessionStatus(config.relay.url)
+        self.watchers = Watchers(self.status, *([watcher] if watcher is not None else []))
+        self.outcome: Outcome | None = None
         self._config = config
-        self._watcher = watcher
         self._world = surroundings or Surroundings()
         self._backoff = Backoff(self._world.random)
         self._was_connected = False
+        self._by_name: dict[str, AgentTunnel] = {}
+        self._by_number: dict[int, AgentTunnel] = {}
+        self._last_number = 0
+        self._ends: dict[str, TunnelEnd] = {}
+        self._draining: set[AgentTunnel] = set()
+        self._first: frozenset[AgentTunnel] = frozenset()
         self._services: set[Service] = set()
+        self._current: Service | None = None
+        self._tasks: dict[AgentTunnel, tuple[asyncio.Task[None], ...]] = {}
+        self._probes = asyncio.Semaphore(PROBES_AT_ONCE)
         self._background: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[Outcome] | None = None
+        self._all_ended = asyncio.Event()
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
+
+    # Its life
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._first = frozenset([self._enter(config) for config in self._config.tunnels])
+        self._running = asyncio.create_task(self._run())
 
     def stop(self) -> None:
         """End: the first call lets exchanges in flight finish, the second does not wait for them."""
@@ -114,65 +165,231 @@ class Agent:
         self._stop.set()
 
     async def run(self) -> Outcome:
-        """Serve until told to stop, refused, or superseded. The relay being away is none of these."""
-        offers = {number: self._offer(number, config) for number, config in enumerate(self._config.tunnels, 1)}
-        watching = [asyncio.create_task(offer.upstream.watch()) for offer in offers.values()]
-        serving = asyncio.create_task(self._keep_serving(offers))
-        stopping = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                return serving.result()
-            await _end({serving})
-            await self._leave()
-            return Stopped()
-        finally:
-            await _end({serving, stopping, *watching})
-            await self._close(self._services)
-            for offer in offers.values():
-                offer.upstream.close()
+        """Serve until told to stop, or refused, or until every tunnel of the configuration has ended by itself.
 
-    def _offer(self, number: int, config: TunnelConfig) -> Offer:
-        """A tunnel, whose local service's coming and going is told to people and to the relay."""
+        The relay being away is none of these. An agent whose configuration has no tunnels stays until it is stopped.
+        """
+        self.start()
+        return await self._end_of_running()
+
+    async def wait_ended(self) -> Outcome:
+        """How the agent ended, once it has."""
+        return await asyncio.shield(self._end_of_running())
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop: with draining unless the block raised."""
+        self.stop()
+        if kind is not None:
+            self.stop()
+        await self._end_of_running()
+
+    async def online(self) -> None:
+        """Wait until the relay has taken this agent, and tunnels can be added.
+
+        Raises:
+            AgentEnded: It will not: the credential is refused, there is no relay, or the agent was stopped.
+        """
+        while self.status.state is not SessionState.ONLINE:
+            if self.outcome is not None:
+                raise AgentEnded(self.outcome)
+            self.status.changed.clear()
+            await self.status.changed.wait()
+
+    # Its tunnels
+
+    @property
+    def tunnels(self) -> Mapping[str, AgentTunnel]:
+        """Those that are offered now, by name, the oldest first. One that ends leaves."""
+        return MappingProxyType(self._by_name)
+
+    async def add(self, config: TunnelConfig) -> AgentTunnel:
+        """Offer one more tunnel. Returns it once the relay serves it: one round trip. The others notice nothing.
+
+        When it raises, or is cancelled, nothing is left of the tunnel and its name is free.
+
+        Raises:
+            DuplicateName: There is a tunnel of this name.
+            NotConnected: There is no session, or it was lost, or the relay did not answer in time.
+            NotBound: The relay does not take it; `end` says why.
+        """
+        if self.status.state is not SessionState.ONLINE:
+            raise NotConnected(self.status.reason or "there is no session with the relay yet")
+        if config.name in self._by_name:
+            raise DuplicateName(f"there is a tunnel called {config.name} already")
+        if len(self._by_name) >= MAX_TUNNELS:
+            raise NotBound(Failed(f"an agent has at most {MAX_TUNNELS} tunnels", "start another agent"))
+        tunnel = self._enter(config)
+        tunnel.settled = asyncio.get_running_loop().create_future()
+        if self._current is not None:
+            self._current.offer(tunnel)
+        try:
+            async with asyncio.timeout(self._config.greeting_seconds):
+                answer = await tunnel.settled
+        except TimeoutError:
+            self._withdraw(tunnel)
+            raise NotConnected("the relay did not answer in time") from None
+        except asyncio.CancelledError:
+            self._withdraw(tunnel)
+            raise
+        if answer is not None:
+            raise NotBound(answer)
+        return tunnel
+
+    def remove(self, name: str) -> AgentTunnel:
+        """End a tunnel: its name is given up at once, and the relay sends no more visitors.
+
+        Exchanges in flight may finish, for `drain_seconds` at most. What is still open then is broken off, upgraded
+        connections too. The returned tunnel's `closed` is set after that.
+
+        Raises:
+            KeyError: There is no tunnel of this name.
+        """
+        tunnel = self._by_name[name]
+        self._withdraw(tunnel)
+        self.watchers.removed(name)
+        return tunnel
+
+    def _withdraw(self, tunnel: AgentTunnel) -> None:
+        if tunnel.end is None:
+            for service in self._services:
+                service.withdraw(tunnel)
+            self._leave_table(tunnel, Stopped())
+            tunnel.settle(Failed("it was removed before the relay had answered"))
+
+    def _enter(self, config: TunnelConfig) -> AgentTunnel:
+        """A tunnel in the table. What becomes of its local service is told to people and to the relay."""
 
         def tell(problem: str) -> None:
-            self._watcher.app(config.upstream.url, problem)
+            self.watchers.app(config.upstream.url, problem)
             for service in self._services:
-                service.report(offer)
+                service.report(tunnel)
 
-        offer = Offer(number, config, open_upstream(config, tell))
-        return offer
+        tunnel = AgentTunnel(self._free_number(), config, self._world.open_upstream(config, tell), self.watchers)
+        self._by_name[config.name] = self._by_number[tunnel.number] = tunnel
+        self._tasks[tunnel] = asyncio.create_task(tunnel.upstream.watch()), asyncio.create_task(self._prove_all(tunnel))
+        return tunnel
+
+    def _free_number(self) -> int:
+        """A number that no tunnel has, and none had lately: the relay may still speak of one that is gone."""
+        self._last_number = self._last_number % MAX_NUMBER + 1
+        while self._last_number in self._by_number:
+            self._last_number = self._last_number % MAX_NUMBER + 1
+        return self._last_number
+
+    def _leave_table(self, tunnel: AgentTunnel, end: TunnelEnd | Stopped) -> None:
+        """Take a tunnel out; its exchanges drain in the background."""
+        del self._by_name[tunnel.name], self._by_number[tunnel.number]
+        tunnel.finish(end)
+        for task in self._tasks.pop(tunnel):
+            self._own(task).cancel()
+        self._draining.add(tunnel)
+        self._in_background(self._drain(tunnel))
+
+    async def _drain(self, tunnel: AgentTunnel) -> None:
+        try:
+            async with asyncio.timeout(self._config.drain_seconds):
+                await tunnel.idle.wait()
+        except TimeoutError:
+            pass
+        finally:
+            tunnel.close("the tunnel has ended")
+            self._draining.discard(tunnel)
+
+    def _note_end(self, tunnel: AgentTunnel, end: TunnelEnd | Trouble) -> None:
+        """The relay has ended a tunnel. So has the agent when it was the last that it was started with."""
+        self._leave_table(tunnel, Stopped() if isinstance(end, Trouble) else end)
+        if tunnel.is_being_added or isinstance(end, Trouble):
+            tunnel.settle(end)
+            return
+        if tunnel in self._first:
+            self._ends[tunnel.name] = end
+        is_last = bool(self._ends) and len(self._ends) == len(self._first) and not self._by_name
+        if not (is_last and tunnel in self._first and len(self._first) == 1):  # the outcome tells this one
+            self.watchers.ended(tunnel.name, end.message)
+        if is_last:
+            self._all_ended.set()
 
     # One link after the other
 
-    async def _keep_serving(self, offers: dict[int, Offer]) -> Outcome:
+    async def _run(self) -> Outcome:
+        serving = asyncio.create_task(self._keep_serving())
+        stopping = asyncio.create_task(self._stop.wait())
+        all_ended = asyncio.create_task(self._all_ended.wait())
+        outcome: Outcome = Stopped()
         try:
-            while True:
-                end = await self._use_one_link(offers)
-                match end:
-                    case GoingAway(reason):
-                        self._watcher.moving(reason)
-                    case Trouble(reason, wait):
-                        # What a busy relay asks for, and up to half as much again: not all agents at once.
-                        delay = self._backoff.next_delay(self._world.clock())
-                        delay = max(delay, wait * (1 + self._world.random() / 2))
-                        self._watcher.lost(reason, delay)
-                        await self._world.sleep(delay)
-                    case _:
-                        return end
+            await asyncio.wait({serving, stopping, all_ended}, return_when=asyncio.FIRST_COMPLETED)
+            if all_ended.done():
+                outcome = self._end_of_all()
+            elif serving.done():
+                outcome = serving.result()
+            else:
+                await _end({serving, *chain.from_iterable(self._tasks.values())})
+                await self._leave()
+            return outcome
         finally:
+            await _end({serving, stopping, all_ended, *chain.from_iterable(self._tasks.values())})
             await _end(self._background)
+            await self._close(self._services)
+            for tunnel in (*self._by_name.values(), *self._draining):
+                tunnel.fail(NotConnected("the agent has ended"))
+                tunnel.finish(tunnel.end or Stopped())
+                tunnel.close("the agent has ended")
+            self._by_name.clear()
+            self._by_number.clear()
+            self.outcome = outcome
+            self.watchers.agent_ended(outcome)
 
-    async def _use_one_link(self, offers: dict[int, Offer]) -> LinkEnd:
+    def _end_of_running(self) -> asyncio.Task[Outcome]:
+        assert self._running is not None, "the agent was not started"
+        return self._running
+
+    def _end_of_all(self) -> Outcome:
+        if len(self._first) == 1:
+            return next(iter(self._ends.values()))
+        return AllEnded(tuple((config.name, self._ends[config.name]) for config in self._config.tunnels))
+
+    async def _keep_serving(self) -> Outcome:
+        while True:
+            end = await self._use_one_link()
+            self._current = None
+            match end:
+                case GoingAway(reason):
+                    self.watchers.moving(reason)
+                case Trouble(reason, wait):
+                    # What a busy relay asks for, and up to half as much again: not all agents at once.
+                    delay = self._backoff.next_delay(self._world.clock())
+                    delay = max(delay, wait * (1 + self._world.random() / 2))
+                    self.watchers.lost(reason, delay)
+                    self._note_lost(reason)
+                    await self._world.sleep(delay)
+                case _:
+                    return end
+
+    def _note_lost(self, reason: str) -> None:
+        """There is no link. What was being added is not waited for any longer."""
+        for tunnel in tuple(self._by_name.values()):
+            tunnel.note_unbound()
+            if tunnel.is_being_added:
+                self._leave_table(tunnel, Stopped())
+                tunnel.fail(NotConnected(reason))
+
+    async def _use_one_link(self) -> LinkEnd:
         """From dialling until the link is of no more use to new visitors."""
-        self._watcher.connecting(self._config.relay.url)
-        service = Service(self.instance, offers, self._config.relay.url, self._watcher)
+        self.watchers.connecting(self._config.relay.url)
+        service = Service(self.instance, self._by_number, self._config.relay.url, self.watchers, self._note_end)
         self._services.add(service)
+        self._current = service
         end = await self._greet(service)
         is_steady = False
         if end is None:
             began = self._world.clock()
-            end = await self._serve(service, offers)
+            end = await service.over
             is_steady = self._backoff.note_link(self._world.clock() - began)
         if not isinstance(end, GoingAway):
             await self._close({service})
@@ -182,7 +399,7 @@ class Agent:
         return end if is_steady else Trouble(f"the relay goes away: {end.reason}")
 
     async def _greet(self, service: Service) -> LinkEnd | None:
-        """None when the relay has answered every offer, and there is something to serve or nothing was offered."""
+        """None when the relay has answered every offer."""
         config = self._config
         try:
             link = await self._world.dial(
@@ -203,74 +420,83 @@ class Agent:
             return service.over.result()
         return None if service.bound.done() else Trouble("the relay did not answer the greeting in time")
 
-    async def _serve(self, service: Service, offers: dict[int, Offer]) -> LinkEnd:
-        proving = [self._in_background(self._prove_all(offer, service.owner)) for offer in offers.values()]
-        try:
-            return await service.over
-        finally:
-            await _end(proving)
+    # Whether visitors reach it
 
-    async def _prove_all(self, offer: Offer, owner: str) -> None:
-        """Prove every address the tunnel serves, and every one that comes later: edges come and go, tunnels stay."""
+    async def _prove_all(self, tunnel: AgentTunnel) -> None:
+        """Prove every address the tunnel serves, and every one that comes later: edges come and go, tunnels stay.
+
+        All of them again on each link: what has answered through the one before says nothing about this one.
+        """
         proving: dict[str, asyncio.Task[None]] = {}
+        bindings = 0
         try:
-            while offer.end is None:
-                offer.moved.clear()
-                urls = offer.urls
-                for url in sorted(offer.told.difference(urls)):
-                    self._watcher.left(offer.config.name, url)
-                offer.told = frozenset(urls)
-                await _end([proving.pop(url) for url in tuple(proving) if url not in urls])
-                if offer.bound is not None and not urls:
-                    self._tell_waiting(offer, owner)
+            while True:
+                tunnel.moved.clear()
+                urls = tunnel.urls if tunnel.is_bound else ()
+                if tunnel.is_bound:
+                    for url in sorted(tunnel.told.difference(urls)):
+                        self.watchers.left(tunnel.name, url)
+                    tunnel.told = frozenset(urls)
+                is_same = tunnel.bindings == bindings
+                bindings = tunnel.bindings
+                await _end([proving.pop(url) for url in tuple(proving) if not (is_same and url in urls)])
+                if tunnel.is_bound and not urls:
+                    self._tell_waiting(tunnel)
                 for url in urls:
                     if url not in proving:
-                        proving[url] = asyncio.create_task(self._prove(offer, url))
-                await offer.moved.wait()
+                        proving[url] = asyncio.create_task(self._prove(tunnel, url))
+                await tunnel.moved.wait()
         finally:
             await _end(proving.values())
 
-    async def _prove(self, offer: Offer, url: str) -> None:
-        """Say that the tunnel has started once, and not before, its public address answers through it."""
-        config, waits = self._config, iter(PROBE_WAITS)
-        while reason := await self._world.probe(
-            config.relay,
-            url,
-            instance=self.instance,
-            ca_file=config.relay_ca,
-            timeout=PROBE_SECONDS,
-            proxy=config.proxy,
-        ):
-            if reason == OTHER_AGENT and offer.config.is_shared:
+    async def _prove(self, tunnel: AgentTunnel, url: str) -> None:
+        """Say that the tunnel has started once its public address answers through it, and not before."""
+        waits = iter(PROBE_WAITS)
+        while reason := await self._probe(url):
+            if reason == OTHER_AGENT and tunnel.config.is_shared:
                 break  # the address answers, and it was another tunnel's turn
             wait = next(waits, PROBE_LATER)
             if wait == PROBE_LATER:
-                self._watcher.unready(url, reason)
+                self.watchers.unready(url, reason)
             await self._world.sleep(wait)
-        self._tell_started(offer, url)
+        tunnel.ready.set()
+        self._tell_started(tunnel, url)
 
-    def _tell_waiting(self, offer: Offer, owner: str) -> None:
-        config = offer.config
-        self._watcher.waiting(
+    async def _probe(self, url: str) -> str:
+        """Ask once, when it is our turn. Empty, or why the address does not answer."""
+        async with self._probes:
+            return await self._world.probe(
+                self._config.relay,
+                url,
+                instance=self.instance,
+                ca_file=self._config.relay_ca,
+                timeout=PROBE_SECONDS,
+                proxy=self._config.proxy,
+            )
+
+    def _tell_waiting(self, tunnel: AgentTunnel) -> None:
+        config = tunnel.config
+        self.watchers.waiting(
             Waiting(
                 name=config.name,
                 upstream=config.upstream.url,
-                owner=owner,
+                owner=self.status.owner,
                 labels=config.labels,
                 edge=config.edge,
-                reason=config.why_no_address(owner),
+                reason=config.why_no_address(self.status.owner),
             )
         )
 
-    def _tell_started(self, offer: Offer, url: str) -> None:
-        assert offer.bound is not None
-        self._watcher.started(
+    def _tell_started(self, tunnel: AgentTunnel, url: str) -> None:
+        assert tunnel.bound is not None
+        self.watchers.started(
             Started(
-                name=offer.config.name,
-                upstream=offer.config.upstream.url,
+                name=tunnel.name,
+                upstream=tunnel.config.upstream.url,
                 url=url,
-                redirect_uri=offer.bound.redirect_uri,
-                labels=offer.config.labels,
+                let_in=tunnel.config.who_may_visit,
+                redirect_uri=tunnel.bound.redirect_uri,
+                labels=tunnel.config.labels,
             )
         )
 
@@ -285,7 +511,7 @@ class Agent:
         """Take no more visitors, let those that wait have their answers, give the names up, and go."""
         for service in self._services:
             service.drain()
-        self._watcher.draining(sum(service.in_flight for service in self._services))
+        self.watchers.draining(sum(tunnel.in_flight for tunnel in (*self._by_name.values(), *self._draining)))
         waits: set[asyncio.Task[Any]] = {
             asyncio.create_task(self._all_idle()),
             asyncio.create_task(self._stop_now.wait()),
@@ -296,8 +522,8 @@ class Agent:
             service.unbind()
 
     async def _all_idle(self) -> None:
-        for service in tuple(self._services):
-            await service.idle.wait()
+        for tunnel in (*self._by_name.values(), *self._draining):
+            await tunnel.idle.wait()
 
     async def _close(self, services: set[Service]) -> None:
         """Close these links and forget them."""
@@ -310,23 +536,12 @@ class Agent:
         self._services.difference_update(closing)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        return self._own(asyncio.create_task(work))
+
+    def _own(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> Upstream:
-    """The pool for a tunnel's local service; `tell` as its `on_change`."""
-    address = config.upstream
-    if address.scheme == "http":
-        return Upstream(address.host, address.port, on_change=tell)
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if not (config.verify_upstream if config.verify_upstream is not None else not is_loopback(address.host)):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return Upstream(address.host, address.port, tls=context, on_change=tell)
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -88,14 +88,16 @@ class AgentConfig:
     Attributes:
         relay: Where to dial.
         relay_from: The flag, variable or key that named it; "" when nothing did and it is the default.
-        tunnels: What to offer, at least one.
+        tunnels: What to offer from the start, each with a name of its own. When all of them have ended by themselves,
+            so has the agent; with none it stays.
         token: The authtoken; "" on a relay of this machine that asks for none.
         proxy: The way to the relay; None for the direct one.
         relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
         dial_seconds: For connecting and the handshake. Short: a SYN that was lost while a relay restarted must not
             hold up the next try.
-        greeting_seconds: From the handshake until the relay has taken every tunnel.
-        drain_seconds: How long exchanges in flight may take to finish when the agent is asked to stop.
+        greeting_seconds: From the handshake until the relay has taken every tunnel; for one that is added later too.
+        drain_seconds: How long exchanges in flight may take to finish when the agent is asked to stop, or their tunnel
+            has ended.
         retire_seconds: The same on a link whose relay said that it is going away.
     """
 

@@ -184,6 +184,12 @@ class UpstreamExchange:
         self._link.reset(self._stream, code, reason)
         self.over()
 
+    def abort(self, code: Code, reason: str) -> None:
+        """End the exchange from this side: the visitor's stream is reset, the service's connection is closed."""
+        if self._connection is not None:
+            self._connection.abandon()
+        self.fail(code, reason)
+
     def finish_if_done(self) -> None:
         """An upgraded connection ends when both halves have."""
         connection = self._connection

@@ -1,22 +1,20 @@
-"""One link in use: greet, bind, serve, end. The callbacks here are synchronous; who waits is `agent`.
+"""One link in use: greet, bind, serve, end. The callbacks here are synchronous; what waits is in `agent`.
 
     dialled -> Hello -> Welcome -> Bind or Join, one a tunnel -> Bound, all of them -> serving -> GOAWAY or close
 
-A tunnel that joined edges is told again with a Bound whenever it serves others than before.
+Tunnels come and go while it serves: a Bind or Join for one that is added, an Unbind for one that is removed. A tunnel
+that joined edges is told again with a Bound whenever it serves others than before.
 
-`over` tells how it ended, and `bound` when serving began. A refusal ends the link before it was ever bound.
+`over` tells how it ended, and `bound` when serving began. What ends a tunnel does not end the link.
 """
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tunnelctl import __version__
-from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.hostnames import misses
 from tunnelctl.agent.outcome import (
-    AllEnded,
     Failed,
     GoingAway,
     Invalid,
@@ -28,18 +26,17 @@ from tunnelctl.agent.outcome import (
     judge_superseded,
 )
 from tunnelctl.agent.ready import asks_for_upstream, is_ready_request, proof, ready_head
-from tunnelctl.agent.upstream import Upstream
+from tunnelctl.agent.tunnel import AgentTunnel
 from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
-from tunnelctl.wire.errors import Code
-from tunnelctl.wire.frames import TYPE_TCP, TYPE_UPGRADE, OpenHead, unpack_open
+from tunnelctl.wire.errors import Code, WireError
+from tunnelctl.wire.frames import TYPE_TCP, OpenHead, unpack_open
+from tunnelctl.wire.limits import MAX_TUNNELS, Bucket
 from tunnelctl.wire.messages import (
     PROTOCOL_VERSION,
     AppState,
-    Bind,
     Bound,
     Hello,
-    Join,
     Message,
     Refused,
     Superseded,
@@ -48,113 +45,51 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.stream import Stream
 
-MAX_ADDRESSES = 100
-"""Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
-
-
+BURST_BINDS, BINDS_PER_SECOND = MAX_TUNNELS, 2.0
+"""Offers on one link: all tunnels at once, and one in half a second from then on. A relay of any release ends a link
+that makes more. An offer beyond it waits for its turn."""
 AGAIN_SECONDS = 5.0
 """After which a tunnel that the relay cannot take for now is offered again, beside others on the same link."""
 MAX_REASON = 200
 """Characters of why a local service does not answer, as the relay is told: a message of at most 1 KB."""
 
-
-class Offer:
-    """A tunnel over all of its links.
-
-    Attributes:
-        number: Its number within each link.
-        config: What was asked for.
-        upstream: The local service; its pool outlives links.
-        bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
-        moved: Set when the addresses it serves have changed.
-        told: The addresses that were told about last.
-        end: Why it is over, None as long as it is offered.
-    """
-
-    __slots__ = ("bound", "config", "end", "moved", "number", "told", "upstream")
-
-    def __init__(self, number: int, config: TunnelConfig, upstream: Upstream) -> None:
-        self.number = number
-        self.config = config
-        self.upstream = upstream
-        self.bound: Bound | None = None
-        self.moved = asyncio.Event()
-        self.told: frozenset[str] = frozenset()
-        self.end: TunnelEnd | None = None
-
-    def claim(self) -> Bind | Join:
-        """The message that offers it."""
-        config = self.config
-        if config.is_joined:
-            return Join(
-                tunnel=self.number,
-                name=config.name,
-                upstream=config.upstream.url,
-                labels=config.labels,
-                edge=config.edge,
-                weight=config.weight,
-                metadata=config.metadata,
-            )
-        return Bind(
-            tunnel=self.number,
-            name=config.name,
-            upstream=config.upstream.url,
-            subdomain=config.subdomain if self.bound is None else None,
-            host=config.host if self.bound is None else self.bound.host,
-            policy=config.policy,
-            pooling=config.pooling,
-            weight=config.weight,
-            metadata=config.metadata,
-        )
-
-    def note(self, bound: Bound) -> None:
-        """The relay's answer, or later news."""
-        self.bound = bound
-        self.moved.set()
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The addresses that visitors come by, as the relay last said."""
-        if self.bound is None:
-            return ()
-        return self.bound.urls[:MAX_ADDRESSES] if self.config.is_joined else (self.bound.url,)
-
-    @property
-    def host(self) -> str:
-        """The public host, or what is known of it, for people."""
-        if self.bound is not None and self.bound.host:
-            return self.bound.host
-        return self.config.host or self.config.subdomain or self.config.name
+OnEnd = Callable[[AgentTunnel, TunnelEnd | Trouble], None]
+"""Told that the relay ended a tunnel, or will not have it. `Trouble` only for a tunnel that is being added."""
 
 
 class Service:
     """The user of one link (see `LinkUser`).
 
+    Args:
+        tunnels: The agent's, by number; they come and go.
+        on_end: Called when the relay ends a tunnel.
+
     Attributes:
         owner: Whose agent the relay takes this for; "" before it said so.
-        bound: Done when the relay has answered every offer, and there is something to serve or nothing was offered.
+        bound: Done when the relay has answered every offer that was made when it took this agent.
         over: How the link ended for us; GoingAway leaves it open for the exchanges that are in flight.
         closed: Done when the link is gone.
-        in_flight: Exchanges that a visitor waits for. Upgraded connections are not counted: they have no end to wait
-            for.
-        idle: Set while `in_flight` is 0.
     """
 
-    def __init__(self, instance: str, offers: Mapping[int, Offer], relay: str, watcher: Watcher) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(
+        self, instance: str, tunnels: Mapping[int, AgentTunnel], relay: str, watcher: Watcher, on_end: OnEnd
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._instance = instance
-        self._offers = offers
-        self._waiting = {number for number, offer in offers.items() if offer.end is None}
+        self._tunnels = tunnels
         self._relay = relay
         self._watcher = watcher
+        self._on_end = on_end
         self._link: Link | None = None
+        self._is_welcomed = False
+        self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
+        self._offered: set[int] = set()
+        self._unanswered: set[int] = set()
+        self._highest = 0
         self.owner = ""
-        self.bound: asyncio.Future[None] = loop.create_future()
-        self.over: asyncio.Future[LinkEnd] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self.in_flight = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self.bound: asyncio.Future[None] = self._loop.create_future()
+        self.over: asyncio.Future[LinkEnd] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def is_linked(self) -> bool:
@@ -170,24 +105,49 @@ class Service:
             )
         )
 
+    def offer(self, tunnel: AgentTunnel) -> None:
+        """Offer a tunnel to the relay: at once, or in a moment when too many were offered. Else the next link does."""
+        link, number = self._link, tunnel.number
+        if link is None or not link.is_open or not self._is_welcomed or self.over.done() or tunnel.end is not None:
+            return
+        if not self._binds.take(self._loop.time()):
+            self._loop.call_later(1 / BINDS_PER_SECOND, self.offer, tunnel)
+            return
+        tunnel.note_unbound()
+        try:
+            link.send(tunnel.claim())
+        except WireError as error:
+            self._on_end(tunnel, Invalid(f"its settings are too large for one message: {error.detail}"))
+            return
+        self._offered.add(number)
+        self._unanswered.add(number)
+        self._highest = max(self._highest, number)
+
+    def withdraw(self, tunnel: AgentTunnel) -> None:
+        """Give a tunnel's name up, for good."""
+        if tunnel.number in self._offered:
+            self._forget(tunnel)
+            if self._link is not None and self._link.is_open:
+                self._link.send(Unbind(tunnel=tunnel.number))
+            self._note_answered()
+
     def drain(self) -> None:
         """Take no more visitors. The names stay ours: the relay has visitors wait, or try again, until `unbind`."""
         if self._link is not None and self._link.is_open:
             self._link.go_away(Code.NO_ERROR, "the agent stops")
 
-    def report(self, offer: Offer) -> None:
+    def report(self, tunnel: AgentTunnel) -> None:
         """Tell the relay whether a tunnel's local service takes connections; an older relay skips the message."""
-        is_bound = offer.end is None and offer.number not in self._waiting
+        is_bound = tunnel.number in self._offered and tunnel.number not in self._unanswered
         if self._link is not None and self._link.is_open and is_bound:
-            state = AppState(tunnel=offer.number, reason=(offer.upstream.problem or "")[:MAX_REASON])
+            state = AppState(tunnel=tunnel.number, reason=(tunnel.upstream.problem or "")[:MAX_REASON])
             self._link.send(state, is_optional=True)
 
     def unbind(self) -> None:
         """Give every name up, for good."""
         if self._link is not None and self._link.is_open:
-            for number, offer in self._offers.items():
-                if number not in self._waiting and offer.end is None:
-                    self._link.send(Unbind(tunnel=number))
+            for number in sorted(self._offered):
+                self._link.send(Unbind(tunnel=number))
 
     def close(self) -> None:
         """End the link, exchanges and all."""
@@ -201,14 +161,10 @@ class Service:
         match message:
             case Welcome():
                 self._welcome(message)
-            case Bound(tunnel=number) if number in self._offers:
-                self._note_bound(self._offers[number], message)
-            case Refused(tunnel=number) if number in self._offers:
-                offer = self._offers[number]
-                self._refused(offer, judge_refusal(message, offer.config.names))
-            case Superseded(tunnel=number) if number in self._offers:
-                offer = self._offers[number]
-                self._end_one(offer, judge_superseded(message, offer.host))
+            case Bound() | Refused() | Superseded() if 0 < message.tunnel <= self._highest:
+                tunnel = self._tunnels.get(message.tunnel) if message.tunnel in self._offered else None
+                if tunnel is not None:  # else the message has crossed our Unbind
+                    self._note_answer(tunnel, message)
             case _:
                 self._break("a message that does not belong here")
 
@@ -216,13 +172,13 @@ class Service:
         """A visitor's request."""
         assert self._link is not None
         opened = unpack_open(payload)
-        offer = self._offers.get(opened.tunnel)
-        if offer is None or opened.type == TYPE_TCP:
+        tunnel = self._tunnels.get(opened.tunnel)
+        if tunnel is None or opened.type == TYPE_TCP:
             self._link.reset(stream, Code.REFUSED, "no such tunnel here")
         elif is_ready_request(opened.head):
-            self._answer_ready(self._link, stream, offer, opened)
+            self._answer_ready(self._link, stream, tunnel, opened)
         else:
-            self._serve(self._link, offer, stream, opened, fin)
+            tunnel.serve(self._link, stream, opened, fin)
 
     def on_pong(self, rtt: float) -> None:
         """The heartbeat came back."""
@@ -244,83 +200,61 @@ class Service:
     # The inside
 
     def _welcome(self, message: Welcome) -> None:
-        assert self._link is not None
         if message.protocol != PROTOCOL_VERSION:
             versions = f"{message.protocol} (release {message.version}), this agent {PROTOCOL_VERSION}"
             self._finish(Failed(f"the relay speaks protocol {versions}", "upgrade the older of the two"))
             return
         self.owner = message.owner
+        self._is_welcomed = True
         self._watcher.connected(self._relay, message.owner)
-        for number in sorted(self._waiting):
-            self._link.send(self._offers[number].claim())
+        for tunnel in sorted(self._tunnels.values(), key=lambda one: one.number):
+            self.offer(tunnel)
         self._note_answered()
 
-    def _note_bound(self, offer: Offer, message: Bound) -> None:
-        if offer.end is not None:
-            return
-        assert self._link is not None
-        config = offer.config
+    def _note_answer(self, tunnel: AgentTunnel, message: Bound | Refused | Superseded) -> None:
+        match message:
+            case Bound():
+                self._note_bound(tunnel, message)
+            case Refused():
+                self._note_refused(tunnel, judge_refusal(message, tunnel.config.names))
+            case Superseded():
+                self._forget(tunnel)
+                self._on_end(tunnel, judge_superseded(message, tunnel.host))
+        self._note_answered()
+
+    def _note_bound(self, tunnel: AgentTunnel, message: Bound) -> None:
+        config = tunnel.config
         if problem := misses(config.scheme, config.port, message.url):
-            self._link.send(Unbind(tunnel=offer.number))
-            self._end_one(offer, Invalid(f"--url: {problem}", "ask for the host alone, or for what the relay has"))
+            self.withdraw(tunnel)
+            end = Invalid(f"--url: {problem}", "ask for the host alone, or for what the relay has")
+            self._on_end(tunnel, end)
             return
-        is_news = offer.number in self._waiting
-        offer.note(message)
-        self._waiting.discard(offer.number)
-        if is_news and offer.upstream.problem:
-            self.report(offer)
-        self._note_answered()
+        is_news = tunnel.number in self._unanswered
+        self._unanswered.discard(tunnel.number)
+        tunnel.note_bound(message)
+        if is_news and tunnel.upstream.problem:
+            self.report(tunnel)
 
-    def _note_answered(self) -> None:
-        if not self._waiting and not self.bound.done():
-            self.bound.set_result(None)
-
-    def _refused(self, offer: Offer, end: TunnelEnd | Trouble) -> None:
-        if not isinstance(end, Trouble):
-            self._end_one(offer, end)
-        elif len(self._offers) == 1:
+    def _note_refused(self, tunnel: AgentTunnel, end: TunnelEnd | Trouble) -> None:
+        self._forget(tunnel)
+        if not isinstance(end, Trouble) or tunnel.is_being_added:
+            self._on_end(tunnel, end)
+        elif len(self._tunnels) == 1:
             self._finish(end)
         else:  # the others need not wait for what this one has to wait for
-            self._watcher.unready(offer.host, end.reason)
-            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._offer_again, offer)
-            self._waiting.discard(offer.number)
-            self._note_answered()
+            self._watcher.unready(tunnel.host, end.reason)
+            self._loop.call_later(AGAIN_SECONDS, self.offer, tunnel)
 
-    def _offer_again(self, offer: Offer) -> None:
-        if self._link is not None and self._link.is_open and offer.end is None and not self.over.done():
-            self._waiting.add(offer.number)
-            self._link.send(offer.claim())
+    def _forget(self, tunnel: AgentTunnel) -> None:
+        """The relay does not have this tunnel on this link, or will not."""
+        self._offered.discard(tunnel.number)
+        self._unanswered.discard(tunnel.number)
 
-    def _end_one(self, offer: Offer, end: TunnelEnd) -> None:
-        """A tunnel is over. So is the link when it was the last; else the others stay as they are."""
-        offer.end = end
-        offer.moved.set()
-        self._waiting.discard(offer.number)
-        if len(self._offers) == 1:
-            self._finish(end)
-            return
-        self._watcher.ended(offer.config.name, end.message)
-        ends = tuple((each.config.name, each.end) for each in self._offers.values() if each.end is not None)
-        if len(ends) == len(self._offers):
-            self._finish(AllEnded(ends))
-        else:
-            self._note_answered()
+    def _note_answered(self) -> None:
+        if self._is_welcomed and not self._unanswered and not self.bound.done():
+            self.bound.set_result(None)
 
-    def _serve(self, link: Link, offer: Offer, stream: Stream, opened: OpenHead, fin: bool) -> None:
-        self._watcher.began()
-        if opened.type != TYPE_UPGRADE:
-            self.in_flight += 1
-            self.idle.clear()
-        offer.upstream.serve(link, stream, opened, fin, self._on_done)
-
-    def _on_done(self, exchange: UpstreamExchange) -> None:
-        if not exchange.is_upgrade:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
-        self._watcher.exchange(exchange)
-
-    def _answer_ready(self, link: Link, stream: Stream, offer: Offer, opened: OpenHead) -> None:
+    def _answer_ready(self, link: Link, stream: Stream, tunnel: AgentTunnel, opened: OpenHead) -> None:
         body = proof(self._instance)
 
         def answer(is_there: bool) -> None:
@@ -329,7 +263,7 @@ class Service:
                 link.send_data(stream, body, fin=True)
 
         if asks_for_upstream(opened.head):
-            offer.upstream.try_out(answer)
+            tunnel.upstream.try_out(answer)
         else:
             answer(True)
 

@@ -83,7 +83,7 @@ class Upstream:
                 await self._try()
             await asyncio.sleep(AWAY_SECONDS if self.problem else CHECK_SECONDS)
 
-    def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: OnDone) -> None:
+    def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: OnDone) -> UpstreamExchange:
         """Carry one exchange; the stream's events are its from now on.
 
         Args:
@@ -98,6 +98,7 @@ class Upstream:
             exchange.begin(connection)
         else:
             self.connect(exchange)
+        return exchange
 
     def connect(self, exchange: UpstreamExchange) -> None:
         """Give the exchange a new connection, or reset it."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tunnelctl.agent.exchange import UpstreamExchange
+from tunnelctl.agent.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +16,13 @@ class Started:
         url: The address.
         redirect_uri: What to register at the OpenID provider, None without one.
         labels: (name, value) pairs of a tunnel that serves the edges that look for them.
+        let_in: Who may visit, in words.
     """
 
     name: str
     upstream: str
     url: str
+    let_in: str = ""
     redirect_uri: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -73,11 +76,14 @@ class Watcher:
     def ended(self, name: str, message: str) -> None:
         """The relay refused this tunnel, or another agent took it over; the agent's others go on."""
 
-    def began(self) -> None:
-        """An exchange began."""
+    def removed(self, name: str) -> None:
+        """The tunnel was removed from the agent; exchanges that it has in flight may still end."""
 
-    def exchange(self, exchange: UpstreamExchange) -> None:
-        """An exchange is over."""
+    def began(self, name: str) -> None:
+        """An exchange of this tunnel began."""
+
+    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+        """An exchange of this tunnel is over."""
 
     def lost(self, reason: str, retry_in: float) -> None:
         """There is no link; the next try comes in so many seconds."""
@@ -88,16 +94,40 @@ class Watcher:
     def draining(self, exchanges: int) -> None:
         """Asked to stop; this many exchanges are let finish first."""
 
+    def agent_ended(self, outcome: Outcome) -> None:
+        """The agent has ended; no event comes after this one."""
+
 
 EVENTS = tuple(name for name in vars(Watcher) if not name.startswith("_"))
 
 
 class Watchers(Watcher):
-    """Several watchers as one, told in order."""
+    """Several watchers as one, told in order. Watchers come and go while events are told."""
 
     def __init__(self, *watchers: Watcher) -> None:
+        self._watchers: tuple[Watcher, ...] = ()
+        for watcher in watchers:
+            self.add(watcher)
+
+    def add(self, watcher: Watcher) -> None:
+        """Tell this one too, after the others."""
+        self._watchers = (*self._watchers, watcher)
+        self._tell_these()
+
+    def discard(self, watcher: Watcher) -> None:
+        """Tell this one no more."""
+        self._watchers = tuple(one for one in self._watchers if one is not watcher)
+        self._tell_these()
+
+    def _tell_these(self) -> None:
         for event in EVENTS:
-            setattr(self, event, partial(_tell_all, [getattr(watcher, event) for watcher in watchers]))
+            listeners = [getattr(watcher, event) for watcher in self._watchers]
+            setattr(self, event, partial(_tell_all, [one for one in listeners if not _is_idle(one, event)]))
+
+
+def _is_idle(listener: Callable[..., None], event: str) -> bool:
+    """Whether a watcher has left this event as `Watcher` has it. Some events come with every exchange."""
+    return getattr(listener, "__func__", None) is vars(Watcher)[event]
 
 
 def _tell_all(listeners: list[Callable[..., None]], *args: object) -> None:

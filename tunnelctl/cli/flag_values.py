@@ -58,9 +58,11 @@ class StartFlags(LinkFlags):
 
     Attributes:
         names: Tunnels of the file; empty for all of them.
+        none: No tunnel at all.
     """
 
     names: tuple[str, ...] = ()
+    none: bool = False
 
 
 F = TypeVar("F", bound=LinkFlags)

@@ -64,13 +64,11 @@ class LogWatcher(Watcher):
     """Writes what the agent does into the log.
 
     Args:
-        let_in: Who may visit, in words; goes with the started tunnel.
         clock: Seconds, for not repeating.
     """
 
-    def __init__(self, log: Log, *, let_in: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
-        self._let_in = let_in
         self._clock = clock
         self._is_connected = False
         self._last_trouble = ("", 0.0)
@@ -95,8 +93,8 @@ class LogWatcher(Watcher):
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
         if tunnel.labels:
             fields["labels"] = _labels(tunnel.labels)
-        if self._let_in:
-            fields["let_in"] = self._let_in
+        if tunnel.let_in:
+            fields["let_in"] = tunnel.let_in
         if tunnel.redirect_uri:
             fields["redirect_uri"] = tunnel.redirect_uri
         self._log.record("info", "started tunnel", **fields)
@@ -122,6 +120,10 @@ class LogWatcher(Watcher):
         """Log that one tunnel of several ended."""
         self._log.record("eror", "tunnel ended", obj="tunnels", name=name, err=message)
 
+    def removed(self, name: str) -> None:
+        """Log that a tunnel was removed while the agent goes on."""
+        self._log.record("info", "stopped tunnel", obj="tunnels", name=name)
+
     def left(self, name: str, url: str) -> None:
         """Log that an address no longer leads here."""
         self._log.record("info", "stopped serving an edge", obj="tunnels", name=name, url=url)
@@ -130,7 +132,7 @@ class LogWatcher(Watcher):
         """Log why the public address does not answer yet."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
 
-    def exchange(self, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
         """Log one exchange, without its query, which may hold secrets."""
         fields: dict[str, Value] = {
             "obj": "http",

@@ -21,9 +21,6 @@ NGROK = Foreign(
         "edit": "open the file that `tunnel config check` names in an editor",
         "upgrade": "write `version: 3` in the file; `tunnel config check` says what else it needs",
     },
-    flags={
-        **{f"--{name.replace('_', '-')}": instead for name, instead in INSTEAD.items()},
-        "--none": "`tunnel start` starts at least one tunnel: name it, or give --all",
-    },
+    flags={f"--{name.replace('_', '-')}": instead for name, instead in INSTEAD.items()},
 )
 """The other program's names, as its reference has them."""

@@ -4,12 +4,12 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.watcher import Started, Watcher, Watchers
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
@@ -98,31 +98,23 @@ class Output:
         return self._mode.log == "stderr" and self._style == "json"
 
 
-def who_may_visit(tunnels: Sequence[TunnelConfig]) -> str:
-    """Who is let in, in words; of several tunnels each with its name."""
-    if len(tunnels) == 1:
-        return tunnels[0].who_may_visit
-    return ". ".join(f"{tunnel.name}: {tunnel.who_may_visit}" for tunnel in tunnels)
-
-
 @contextlib.contextmanager
 def opened(
     mode: OutputMode, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]
 ) -> Iterator[Output]:
     """The output for this mode; open while the body runs."""
-    let_in = who_may_visit(config.tunnels)
     output = Output(mode, style)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:
         if mode.log:
             output.log = stack.enter_context(_log(mode.log, style, level, output.lose_reader))
-            watchers.append(LogWatcher(output.log, let_in=let_in))
+            watchers.append(LogWatcher(output.log))
         output.warn(notices)
         if mode.prints_url:
             watchers.append(UrlPrinter(output.lose_reader))
             _note_lost_reader(output.log)
         if mode.screen:
-            watchers.append(stack.enter_context(_screen(config, let_in, notices)))
+            watchers.append(stack.enter_context(_screen(config, notices)))
         output.watcher = watchers[0] if len(watchers) == 1 else Watchers(*watchers)
         yield output
 
@@ -139,13 +131,13 @@ def _note_lost_reader(log: Log | None) -> None:
 
 
 @contextlib.contextmanager
-def _screen(config: AgentConfig, let_in: str, notices: tuple[str, ...]) -> Iterator[Watcher]:
+def _screen(config: AgentConfig, notices: tuple[str, ...]) -> Iterator[Watcher]:
     from rich.console import Console
 
     from tunnelctl.cli.screen import Screen, shown_live
 
     where = f"{config.relay.url} ({f'from {config.relay_from}' if config.relay_from else 'the default'})"
-    screen = Screen(relay=where, upstream=config.tunnels[0].upstream.url, let_in=let_in, notices=notices)
+    screen = Screen(relay=where, tunnels=config.tunnels, notices=notices)
     try:
         with shown_live(screen, Console()):
             yield screen

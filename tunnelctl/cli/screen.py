@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -19,13 +19,19 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnelctl import __version__
+from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.exchange import UpstreamExchange
+from tunnelctl.agent.metrics import Meter, read_meters
 from tunnelctl.agent.watcher import Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
-from tunnelctl.cli.stats import ExchangeCounter, Stats
 
 LABEL_WIDTH = 30
 CELL_WIDTH = 8
+MAX_ENDED = 300
+"""Tunnels that wait for an edge or have ended, whose reason is shown; more than an agent has at once."""
+MAX_SEEN = 100
+"""Addresses that the summary lists, the last ones."""
+COLUMNS = ("ttl", "opn", "rt1", "rt5", "p50", "p90")
 MAX_REQUESTS = 100
 """Requests remembered; a terminal shows as many of them as it has lines left."""
 REFRESHES_PER_SECOND = 4
@@ -36,15 +42,14 @@ class Screen(Watcher):
 
     Args:
         relay: The relay's address.
-        upstream: The local service.
-        let_in: Who may visit, in words.
+        tunnels: Those that the agent is started with.
         notices: Warnings, shown on top.
     """
 
-    def __init__(self, *, relay: str, upstream: str, let_in: str, notices: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, relay: str, tunnels: Sequence[TunnelConfig], notices: tuple[str, ...] = ()) -> None:
         self._relay = relay
-        self._upstream = upstream
-        self._let_in = let_in
+        self._upstream = tunnels[0].upstream.url if tunnels else ""
+        self._let_in = {tunnel.name: tunnel.who_may_visit for tunnel in tunnels}
         self._notices = notices
         self._status = Text("connecting", "yellow")
         self._owner = ""
@@ -54,7 +59,7 @@ class Screen(Watcher):
         self._silent: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         self._began = time.monotonic()
-        self._traffic = ExchangeCounter()
+        self._traffic = Meter()
         self._requests: deque[tuple[float, UpstreamExchange]] = deque(maxlen=MAX_REQUESTS)
 
     # Watcher
@@ -62,7 +67,7 @@ class Screen(Watcher):
     def connected(self, relay: str, owner: str) -> None:
         """The relay knows us; whether visitors come through is not proven yet."""
         self._owner = printable(owner.encode())
-        self._status = Text("checking the public address", "yellow")
+        self._status = Text("checking the public address", "yellow") if self._let_in else Text("online", "green")
 
     def latency(self, seconds: float) -> None:
         """Show the link's round trip."""
@@ -71,7 +76,10 @@ class Screen(Watcher):
     def started(self, tunnel: Started) -> None:
         """Show the tunnel as online: its public address has answered."""
         self._tunnels[tunnel.name, tunnel.url] = tunnel
+        self._let_in[tunnel.name] = tunnel.let_in
         self._seen.setdefault(tunnel.url, tunnel.upstream)
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
         self._waiting.pop(tunnel.name, None)
         self._status = Text("online", "green")
 
@@ -90,7 +98,15 @@ class Screen(Watcher):
 
     def ended(self, name: str, message: str) -> None:
         """Show, from now on, why the tunnel ended in place of its address."""
+        self.removed(name)
         self._waiting[name] = printable(f"{name} ended: {message}".encode())
+        if len(self._waiting) > MAX_ENDED:
+            del self._waiting[next(iter(self._waiting))]
+
+    def removed(self, name: str) -> None:
+        """Remove a tunnel with all of its addresses."""
+        self._waiting.pop(name, None)
+        self._let_in.pop(name, None)
         for key in [key for key in self._tunnels if key[0] == name]:
             del self._tunnels[key]
 
@@ -102,11 +118,11 @@ class Screen(Watcher):
         """Show that visitors do not come through although the link stands."""
         self._status = Text(f"public address does not answer ({printable(reason.encode())})", "red")
 
-    def began(self) -> None:
+    def began(self, name: str) -> None:
         """Count an open exchange."""
         self._traffic.began(time.monotonic())
 
-    def exchange(self, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
         """Add the exchange to the list of requests."""
         self._traffic.ended(exchange.seconds)
         self._requests.appendleft((time.time(), exchange))
@@ -129,8 +145,7 @@ class Screen(Watcher):
 
     def summary(self) -> list[str]:
         """Lines that stay on the terminal: each address that was served, how many requests, for how long."""
-        stats = self._traffic.stats(time.monotonic())
-        lasted = f"{count_of(stats.ttl, 'request')} in {_lasted(time.monotonic() - self._began)}"
+        lasted = f"{count_of(self._traffic.count, 'request')} in {_lasted(time.monotonic() - self._began)}"
         addresses = [f"{url} -> {upstream}" for url, upstream in self._seen.items()]
         return [*addresses[:-1], f"{addresses[-1] if addresses else 'no address was served'}: {lasted}"]
 
@@ -172,17 +187,18 @@ class Screen(Watcher):
         for upstream, reason in self._silent.items():
             table.add_row("Local service", Text(f"{upstream} does not answer ({reason})", "red"))
         if not self._tunnels and not self._waiting:
-            table.add_row("Forwarding", Text(f"... -> {self._upstream}"))
-        table.add_row("Who is let in", Text(self._let_in))
+            table.add_row("Forwarding", Text(f"... -> {self._upstream}" if self._upstream else "no tunnel yet"))
+        if self._let_in:
+            table.add_row("Who is let in", Text(joined_by_name(self._let_in)))
         for uri in sorted({tunnel.redirect_uri for tunnel in self._tunnels.values() if tunnel.redirect_uri}):
             table.add_row("Redirect URI to register", Text(uri))
         return table
 
     def _connections(self) -> RenderableType:
-        stats = self._traffic.stats(time.monotonic())
-        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in Stats._fields)
-        counts = [str(stats.ttl), str(stats.opn), f"{stats.rt1:.2f}", f"{stats.rt5:.2f}"]
-        cells = [*counts, _duration(stats.p50), _duration(stats.p90)]
+        now = read_meters(time.monotonic(), self._traffic)
+        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in COLUMNS)
+        counts = [str(now.count), str(now.gauge), f"{now.rate1:.2f}", f"{now.rate5:.2f}"]
+        cells = [*counts, _duration(now.p50), _duration(now.p90)]
         return Text(f"{head.rstrip()}\n{' ' * LABEL_WIDTH}{''.join(cell.ljust(CELL_WIDTH) for cell in cells)}".rstrip())
 
     def _request_rows(self, room: int) -> list[RenderableType]:
@@ -208,6 +224,13 @@ def _duration(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.1f}s"
     return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
+
+
+def joined_by_name(let_in: Mapping[str, str]) -> str:
+    """Who is let in, in words; of several tunnels each with its name."""
+    if len(let_in) == 1:
+        return next(iter(let_in.values()))
+    return ". ".join(f"{name}: {words}" for name, words in let_in.items())
 
 
 def count_of(count: int, noun: str) -> str:

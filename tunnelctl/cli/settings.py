@@ -117,7 +117,7 @@ class _Resolver:
         token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
         proxy = self._proxy(relay, file)
-        tunnels = (self._tunnel(flags),) if isinstance(flags, TunnelFlags) else self._tunnels(file, flags.names)
+        tunnels = self._asked_for(flags, file)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
         if not relay_text:
@@ -132,6 +132,11 @@ class _Resolver:
     def problems_of(self, tunnel: FileTunnel, path: Path) -> list[str]:
         """Why a tunnel of the file cannot be started."""
         return self._defined(tunnel, path)[1]
+
+    def _asked_for(self, flags: TunnelFlags | StartFlags, file: FileConfig) -> tuple[TunnelConfig, ...]:
+        if isinstance(flags, TunnelFlags):
+            return (self._tunnel(flags),)
+        return () if flags.none else self._tunnels(file, flags.names)
 
     def _proxy(self, relay: RelayAddress, file: FileConfig) -> Proxy | None:
         flag = self._flags.proxy_url

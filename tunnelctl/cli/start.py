@@ -1,4 +1,4 @@
-"""`tunnel start`: the tunnels of the configuration file, over one link, until it is stopped."""
+"""`tunnel start`: tunnels of the configuration file, or none yet, over one link, until it is stopped."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from tunnelctl.cli.serving import serve
 
 TUNNELS: tuple[Decorator, ...] = (
     click.option("--all", "everything", is_flag=True, help="Start all tunnels of the file."),
+    click.option("--none", is_flag=True, help="Start without tunnels, and stay connected."),
     click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
 )
 EXAMPLES = (
@@ -29,12 +30,12 @@ EXAMPLES = (
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
 def start(ctx: click.Context, /, **given: Any) -> None:
-    """Start the tunnels called NAME in the configuration file, or all of them.
+    """Start the tunnels called NAME in the configuration file, or all of them, or none.
 
-    Ends on Ctrl-C; then requests in flight finish first.
+    A tunnel that the relay refuses, or that is taken over, ends alone. Ends on Ctrl-C, when requests in flight have
+    finished, or with the last of its tunnels.
     """
-    if bool(given["names"]) == given["everything"]:
-        raise Failure(
-            Exit.USAGE, ["name the tunnels to start, or give --all"], "tunnel start --help lists what it takes"
-        )
+    if sum(map(bool, (given["names"], given["everything"], given["none"]))) != 1:
+        problem = "name the tunnels to start, or give --all or --none"
+        raise Failure(Exit.USAGE, [problem], "tunnel start --help lists what it takes")
     serve("tunnel start", flags_from(StartFlags, ctx), given, checks_providers=not given["no_oidc_check"])

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from tunnelctl.wire.frames import MAX_PAYLOAD
 
+MAX_TUNNELS = 256
+"""Tunnels on one link: an agent offers no more, a relay takes no more. Relays of the first release took 64."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

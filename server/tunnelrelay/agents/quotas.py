@@ -12,8 +12,8 @@ MAX_OWNERS_NAMES = 1024
 """Names an owner holds at once at this relay, those of edges and those whose link was lost a moment ago too; as many
 tunnels may join edges. What waits for the store at that moment is not counted yet, and may go beyond by
 `BURST_NEW_NAMES` once. Each takes 1.5 kB beside its settings."""
-BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 256, 2.0
-"""Binds of an owner that must ask the store, on all links together: a full link four times over, and then one in half a
+BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 512, 2.0
+"""Binds of an owner that must ask the store, on all links together: a full link twice over, and then one in half a
 second. An agent that comes back to a name this relay still remembers needs none."""
 BURST_SETTINGS, SETTINGS_PER_SECOND = 8 * 1024, 32.0
 """KiB of settings that the relay reads of an owner's binds at once, and in a second after; binds below 1 KiB are not

@@ -12,7 +12,7 @@ from tunnelctl.eventlog import EventLog
 from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.policy.check import tcp_problems
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.limits import Bucket
+from tunnelctl.wire.limits import MAX_TUNNELS, Bucket
 from tunnelctl.wire.messages import (
     PROTOCOL_VERSION,
     AppState,
@@ -57,14 +57,13 @@ from tunnelrelay.store.base import NameRow, StoreError
 log = EventLog("tunnelrelay.agents")
 
 HELLO_SECONDS = 10.0
-MAX_TUNNELS = 64
-"""Tunnels on one link: enough for any team's compose file, and a bound on what one credential can occupy. The texts of
-a tunnel (metadata, labels, name, address) take at most 60 kB (each character is one of four bytes): 4 MB a link."""
+MAX_TUNNEL_BYTES = 64_000
+"""The texts of a tunnel (metadata, labels, name, address) take at most 60 kB: each character is one of four bytes."""
 MAX_STREAMS = 1024
 """Requests open on one link. Each has a window of 64 KiB that the agent may fill before the visitor reads: 64 MiB."""
-BURST_BINDS, BINDS_PER_SECOND = 4 * MAX_TUNNELS, 2.0
-"""Every tunnel of a full link four times over at once, and one in half a second from then on: each may cost the store a
-transaction."""
+BURST_BINDS, BINDS_PER_SECOND = 2 * MAX_TUNNELS, 2.0
+"""Every tunnel of a full link twice over at once, and one in half a second from then on: each may cost the store a
+transaction. An agent offers half of it at most."""
 BURST_STATES, STATES_PER_SECOND = 2 * MAX_TUNNELS, 8.0
 """News of local services from one link: all of a full link twice over at once, then eight a second. Each costs a line
 of log and an event for the dashboard. More are ignored: what is believed wrongly then, the relay's own probes or the
@@ -83,7 +82,7 @@ BOUNDS = (
         unit="tunnels",
         per="link",
         when_full="the bind is refused",
-        worst_bytes=MAX_TUNNELS * 64_000,
+        worst_bytes=MAX_TUNNELS * MAX_TUNNEL_BYTES,
         holds=(
             "AgentSession.tunnels",
             "AgentSession._asking",

@@ -1,0 +1,248 @@
+"""One tunnel of an agent, over all links that the agent has in its time: what it is, what it serves, what it counts."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.errors import AddError
+from tunnelctl.agent.exchange import UpstreamExchange
+from tunnelctl.agent.metrics import Meter, MeterReading, read_meters
+from tunnelctl.agent.outcome import Stopped, Trouble, TunnelEnd
+from tunnelctl.agent.upstream import Upstream
+from tunnelctl.agent.watcher import Watcher
+from tunnelctl.link.link import Link
+from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.frames import TYPE_UPGRADE, OpenHead
+from tunnelctl.wire.messages import Bind, Bound, Join
+from tunnelctl.wire.stream import Stream
+
+MAX_ADDRESSES = 100
+"""Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
+
+
+class TunnelState(StrEnum):
+    """What a tunnel is doing.
+
+    Values:
+        BINDING: It is offered to the relay, or waits for a link on which it can be.
+        ONLINE: The relay sends it visitors.
+        WAITING: The relay has it, and no edge leads to it yet.
+        ENDED: It was refused, taken over or removed; see `AgentTunnel.end`.
+    """
+
+    BINDING = "binding"
+    ONLINE = "online"
+    WAITING = "waiting"
+    ENDED = "ended"
+
+
+class AgentTunnel:
+    """A tunnel, from `Agent.add` until it ends.
+
+    Attributes:
+        number: Its number within each link.
+        config: What was asked for.
+        upstream: The local service; its pool outlives links.
+        started_at: Unix time.
+        bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
+        is_bound: The relay has it, on the link that is now.
+        bindings: On how many links it was bound so far.
+        ready: Set while visitors reach it: one of its addresses has answered through this link.
+        end: Why it is over: `Stopped` when it was removed; None as long as it is offered.
+        closed: Done when it is over and its last exchange has ended.
+        moved: Set when the addresses it serves have changed.
+        told: The addresses that were told about last.
+        settled: Of one that is being added: done with the relay's answer, None when it is bound.
+        in_flight: Exchanges that a visitor waits for. Upgraded connections are not counted: they have no end to wait
+            for.
+        idle: Set while `in_flight` is 0.
+    """
+
+    __slots__ = (
+        "_exchanges", "_open", "_upgrades", "_watcher", "bindings", "bound", "closed", "config", "end", "idle",
+        "in_flight", "is_bound", "moved", "number", "ready", "settled", "started_at", "told", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, number: int, config: TunnelConfig, upstream: Upstream, watcher: Watcher) -> None:
+        self.number = number
+        self.config = config
+        self.upstream = upstream
+        self.started_at = time.time()
+        self.bound: Bound | None = None
+        self.is_bound = False
+        self.bindings = 0
+        self.ready = asyncio.Event()
+        self.end: TunnelEnd | Stopped | None = None
+        self.closed = asyncio.Event()
+        self.moved = asyncio.Event()
+        self.told: frozenset[str] = frozenset()
+        self.settled: asyncio.Future[TunnelEnd | Trouble | None] | None = None
+        self.in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._watcher = watcher
+        self._open: set[UpstreamExchange] = set()
+        self._exchanges = Meter()
+        self._upgrades = Meter()
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """The agent's own name for it."""
+        return self.config.name
+
+    @property
+    def state(self) -> TunnelState:
+        """What it is doing now."""
+        if self.end is not None:
+            return TunnelState.ENDED
+        if not self.is_bound:
+            return TunnelState.BINDING
+        return TunnelState.ONLINE if self.urls else TunnelState.WAITING
+
+    @property
+    def url(self) -> str:
+        """Its public address, the first of several; "" while there is none."""
+        return self.urls[0] if self.urls else ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses that visitors come by, as the relay last said."""
+        if self.bound is None:
+            return ()
+        return self.bound.urls[:MAX_ADDRESSES] if self.config.is_joined else (self.bound.url,)
+
+    @property
+    def host(self) -> str:
+        """The public host, or what is known of it, for people."""
+        if self.bound is not None and self.bound.host:
+            return self.bound.host
+        return self.config.host or self.config.subdomain or self.config.name
+
+    def connections(self, now: float) -> MeterReading:
+        """What visitors' streams came to: HTTP exchanges and upgraded connections.
+
+        Args:
+            now: As `time.monotonic` has it.
+        """
+        return read_meters(now, self._exchanges, self._upgrades)
+
+    def http_requests(self, now: float) -> MeterReading:
+        """The same of HTTP exchanges alone; an upgraded connection says nothing about how long the app takes."""
+        return read_meters(now, self._exchanges)
+
+    @property
+    def is_being_added(self) -> bool:
+        """Whether `Agent.add` waits for the relay's answer."""
+        return self.settled is not None and not self.settled.done()
+
+    # Before the relay
+
+    def claim(self) -> Bind | Join:
+        """The message that offers it."""
+        config = self.config
+        if config.is_joined:
+            return Join(
+                tunnel=self.number,
+                name=config.name,
+                upstream=config.upstream.url,
+                labels=config.labels,
+                edge=config.edge,
+                weight=config.weight,
+                metadata=config.metadata,
+            )
+        return Bind(
+            tunnel=self.number,
+            name=config.name,
+            upstream=config.upstream.url,
+            subdomain=config.subdomain if self.bound is None else None,
+            host=config.host if self.bound is None else self.bound.host,
+            policy=config.policy,
+            pooling=config.pooling,
+            weight=config.weight,
+            metadata=config.metadata,
+        )
+
+    def note_bound(self, bound: Bound) -> None:
+        """The relay's answer, or later news."""
+        if not self.is_bound:
+            self.is_bound = True
+            self.bindings += 1
+        self.bound = bound
+        self.moved.set()
+        self.settle(None)
+
+    def note_unbound(self) -> None:
+        """The relay has it no more: the link is lost, or another takes its place."""
+        self.is_bound = False
+        self.ready.clear()
+        self.moved.set()
+
+    def settle(self, answer: TunnelEnd | Trouble | None) -> None:
+        """Tell `Agent.add` what the relay answered, if it waits for this tunnel."""
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(answer)
+
+    def fail(self, error: AddError) -> None:
+        """Have `Agent.add` raise this, if it waits for this tunnel."""
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_exception(error)
+
+    # Visitors
+
+    def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool) -> None:
+        """Carry a visitor's exchange to the local service."""
+        self._watcher.began(self.config.name)
+        if opened.type == TYPE_UPGRADE:
+            meter = self._upgrades
+        else:
+            meter = self._exchanges
+            self.in_flight += 1
+            self.idle.clear()
+        exchange = self.upstream.serve(link, stream, opened, fin, self._on_done)
+        meter.began(exchange.started)
+        if not exchange.is_over:
+            self._open.add(exchange)
+
+    def _on_done(self, exchange: UpstreamExchange) -> None:
+        self._open.discard(exchange)
+        if exchange.is_upgrade:
+            self._upgrades.ended(exchange.seconds)
+        else:
+            self._exchanges.ended(exchange.seconds)
+            self.in_flight -= 1
+            if not self.in_flight:
+                self.idle.set()
+        self._watcher.exchange(self.config.name, exchange)
+
+    # The end
+
+    def finish(self, end: TunnelEnd | Stopped) -> None:
+        """It is over: no more visitors come. Those that are there stay until `close`."""
+        self.end = end
+        self.note_unbound()
+
+    def close(self, reason: str) -> None:
+        """Break off what is still open, and let the local service go."""
+        for exchange in tuple(self._open):
+            exchange.abort(Code.NO_ERROR, reason)
+        self.upstream.close()
+        self.closed.set()
+
+
+def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> Upstream:
+    """The pool for a tunnel's local service; `tell` as its `on_change`."""
+    address = config.upstream
+    if address.scheme == "http":
+        return Upstream(address.host, address.port, on_change=tell)
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if not (config.verify_upstream if config.verify_upstream is not None else not is_loopback(address.host)):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return Upstream(address.host, address.port, tls=context, on_change=tell)
