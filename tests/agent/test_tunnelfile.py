@@ -61,6 +61,12 @@ def test_the_audience_of_a_login_is_read_from_the_file(tunnels):
     assert one.policy == typed(oidc="https://acme.eu.auth0.com/", oidc_audience="https://api.acme.com")
 
 
+def test_the_public_paths_of_a_login_are_read_from_the_file(tunnels):
+    (one,) = tunnels(["addr: 80", "oidc: {issuer_url: '@work', public_paths: [/health, /webhooks/*]}"])
+
+    assert one.policy == typed(oidc="@work", public_path=("/health", "/webhooks/*"))
+
+
 def test_a_second_version_file_has_the_same_tunnels(tunnels):
     (one,) = tunnels(["addr: 8000", "edge: shop"], version=2)
     assert one.edge == "shop"

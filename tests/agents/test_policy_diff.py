@@ -22,6 +22,12 @@ STEPS = {
     "the same again": (GUARDED, GUARDED, []),
     "another secret": (GUARDED, {"oidc": oidc(client_secret="t")}, ["connection.changed"]),
     "another rule": (GUARDED, {"oidc": oidc(allow_emails=("ann@acme.com",))}, ["rules.changed"]),
+    "a public path": (GUARDED, {"oidc": oidc(public_paths=("/health",))}, ["rules.changed"]),
+    "the same public paths": (
+        {"oidc": oidc(public_paths=("/a", "/b"))},
+        {"oidc": oidc(public_paths=("/b", "/a", "/b"))},
+        [],
+    ),
     "preflights": (GUARDED, {"oidc": oidc(allow_preflight=True)}, ["rules.changed"]),
     "another network": (GUARDED, {**GUARDED, "cidr_allow": ("192.0.2.0/24",)}, ["rules.changed"]),
     "another password": (

@@ -21,6 +21,7 @@ FULL: dict[str, dict[str, Any]] = {
         "allow_domains": ["acme.example"],
         "allow_groups": ["staff"],
         "allow_claims": [{"name": "department", "value": "sales"}],
+        "public_paths": ["/health", "/webhooks/*"],
         "auth_check_interval": 0,
         "on_recheck_error": "login",
         "groups_claim": "realm.roles",

@@ -33,6 +33,7 @@ POLICY = PolicySpec(
         allow_origins=("https://app.acme.example",),
         allow_preflight=True,
         audience="https://api.acme.example",
+        public_paths=("/health",),
     ),
     jwt=(JwtSpec(issuer="https://ci.example", audience="a", claims=(("ref", "main"),)),),
     cidr_allow=("10.0.0.0/8",),

@@ -180,6 +180,26 @@ async def test_the_audience_of_a_login_is_saved_shown_and_sent(house, admin):
     assert 'id="f-audience-said"' in wrong.text
 
 
+async def test_public_paths_are_saved_shown_and_counted_and_a_wrong_one_is_marked(house, admin):
+    edge = await made(house)
+
+    answer = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "public_paths": "/health\n/webhooks/*"})
+    form = await admin.get(f"/edges/{edge}/oidc")
+    page = await admin.get(f"/edges/{edge}")
+    wrong = await admin.post(f"/edges/{edge}/oidc", {**OIDC, "public_paths": "/*"})
+
+    assert answer.status_code == 303, text_of(answer.text)
+    assert "\n/health\n/webhooks/*</textarea>" in form.text
+    assert "2 rules let visitors in · 2 public paths" in text_of(page.text)
+    policy = house.managed.policy("shop.tun.example")
+    assert policy is not None
+    assert policy.exemptions is not None
+    assert policy.exemptions.public_paths == (b"/health", b"/webhooks/*")
+    assert wrong.status_code == 400
+    assert 'id="f-public_paths-said"' in wrong.text
+    assert "would take the login off every path" in text_of(wrong.text)
+
+
 async def test_a_secret_that_is_left_empty_is_kept_and_for_another_client_asked_again(house, admin):
     """Row 141."""
     edge = await made(house)

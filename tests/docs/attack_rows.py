@@ -189,7 +189,6 @@ CHAPTERS: dict[str, dict[int, str]] = {
 """Chapter to number to what is tried."""
 
 OUT_OF_SCOPE: dict[int, str] = {
-    53: "There are no rules about paths yet, so none that could match too much.",
     162: "Releases come through pip alone; neither program updates itself or installs anything.",
 }
 """Number to why there is no test."""

@@ -32,6 +32,7 @@ WRONG = {
     "oidc.allow_emails": lambda text: PolicySpec(oidc=oidc(allow_emails=(text + "*",))),
     "oidc.allow_domains": lambda text: PolicySpec(oidc=oidc(allow_domains=(text + "*",))),
     "oidc.allow_claims": lambda text: PolicySpec(oidc=oidc(allow_claims=((text, ""),))),
+    "oidc.public_paths": lambda text: PolicySpec(oidc=oidc(public_paths=(text + "%",))),
     "oidc.on_recheck_error": lambda text: PolicySpec(oidc=oidc(on_recheck_error=text + "!")),
     "oidc.groups_claim": lambda text: PolicySpec(oidc=oidc(groups_claim=text + " ")),
     "oidc.request_params": lambda text: PolicySpec(oidc=oidc(request_params=((text + " ", "x"),))),

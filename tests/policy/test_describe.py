@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from tunnelctl.policy.describe import describe
@@ -24,6 +25,15 @@ def login(issuer="https://acme.okta.com", **rules):
         (
             login(allow_groups=("ops", "dev"), allow_claims=(("dept", "it"),)),
             "people who log in at https://acme.okta.com and are in the group ops or dev and have the claim dept=it",
+        ),
+        (
+            msgspec.structs.replace(
+                login(allow_groups=("ops",), bearer=("",), public_paths=("/health", "/webhooks/*")),
+                cidr_allow=("10.0.0.0/8",),
+            ),
+            "people who log in at https://acme.okta.com and are in the group ops; programs with a token of "
+            "https://acme.okta.com for id, by the same rules; without a login, anyone at /health or /webhooks/*, "
+            "from 10.0.0.0/8 only",
         ),
         (
             PolicySpec(jwt=(JwtSpec(issuer="https://ci", audience="a", claims=(("x", "1"), ("y", "2"), ("x", "3"))),)),

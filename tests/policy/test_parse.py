@@ -140,6 +140,7 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
             oidc_callback="host",
             oidc_cross_site=("allow:https://a.example,https://b.example:8443",),
             oidc_allow_cors_preflight=True,
+            public_path=("/health", "/webhooks/*"),
         )
     )
 
@@ -151,6 +152,7 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
     assert (policy.oidc.require_acr, policy.oidc.callback) == (("gold",), "host")
     assert policy.oidc.allow_origins == ("https://a.example", "https://b.example:8443")
     assert policy.oidc.allow_preflight
+    assert policy.oidc.public_paths == ("/health", "/webhooks/*")
 
 
 def test_what_cannot_be_asked_of_logins_is_said():
@@ -181,12 +183,36 @@ def test_a_provider_the_relay_knows_needs_no_client_and_takes_rules():
             oidc_max_session_duration="2h",
             oidc_require_acr=("mfa",),
             oidc_request_param=("max_age=60",),
+            public_path=("/health",),
         )
     )
     assert policy.oidc is not None
     assert (policy.oidc.issuer, policy.oidc.client_id, policy.oidc.client_secret) == ("@work", "", "")
     assert (policy.oidc.allow_groups, policy.oidc.idle_seconds, policy.oidc.max_seconds) == (("ops",), 300, 7200)
     assert (policy.oidc.require_acr, policy.oidc.request_params) == (("mfa",), (("max_age", "60"),))
+    assert policy.oidc.public_paths == ("/health",)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"basic_auth": ("ann:correct-horse",)},
+        {"jwt": (("--jwt-issuer", "https://ci.acme.example"), ("--jwt-audience", "a"))},
+    ],
+)
+def test_a_public_path_without_a_login_is_refused(others):
+    """It would be a rule that says nothing, or one that opens what a password guards."""
+    assert problems(public_path=("/health",), **others) == ["--public-path: needs --oidc ISSUER"]
+
+
+def test_each_public_path_that_cannot_be_one_is_said():
+    assert problems(**LOGIN, public_path=("/health", "/*", "health", "/a/../b")) == [
+        "--public-path: '/*' would take the login off every path",
+        "--public-path: 'health' is not a path like /health or /webhooks/*",
+        "--public-path: '/a/../b' could be read as another path: it takes letters, digits and -._~!$&'(),:=@, "
+        "and no segment that is empty or of dots",
+    ]
 
 
 def test_what_the_relay_knows_of_a_provider_is_not_told_it_again():

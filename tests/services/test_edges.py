@@ -202,6 +202,8 @@ async def test_a_login_without_a_client_secret_is_refused(managed):
         ("oidc.allow_domains", login(allow_domains=("*.acme.com",))),
         ("oidc.allow_groups", login(allow_groups=("",))),
         ("oidc.allow_claims", login(allow_claims=(("email", "a@b.c"),))),
+        ("oidc.public_paths", login(public_paths=("/*",))),
+        ("oidc.public_paths", login(public_paths=("/x",) * 33)),
         ("oidc.groups_claim", login(groups_claim="")),
         ("oidc.callback", login(callback="elsewhere")),
         ("oidc.require_acr", login(require_acr=("two words",))),
@@ -475,6 +477,19 @@ async def test_the_audience_of_an_edge_s_login_is_sent_and_told(managed):
     assert managed.policy("demo.tun.example").connection.request_params == (("audience", "https://api.acme.com"),)
     (event,) = managed.events("edge.")
     assert json.loads(event.details["after"]) == {"oidc.audience": "https://api.acme.com"}
+
+
+async def test_the_public_paths_of_an_edge_s_login_are_served_and_told(managed):
+    made = await edge(managed)
+    await managed.services.edges.set_policy(ANN, made.id, login(), SECRET)
+    assert managed.policy("demo.tun.example").exemptions is None
+    managed.events()
+
+    await managed.services.edges.set_policy(ANN, made.id, login(public_paths=("/health", "/webhooks/*")))
+
+    assert managed.policy("demo.tun.example").exemptions.public_paths == (b"/health", b"/webhooks/*")
+    (event,) = managed.events("edge.")
+    assert json.loads(event.details["after"]) == {"oidc.public_paths": ["/health", "/webhooks/*"]}
 
 
 async def test_a_change_too_long_for_the_log_is_still_whole_json(managed):

@@ -133,6 +133,15 @@ async def test_an_owner_asks_for_stronger_and_shorter_logins(managed):
     assert policy.connection.required_acr == {"gold"}
 
 
+async def test_which_paths_need_no_login_is_the_owner_s_to_say(managed):
+    await work(managed)
+
+    exemptions = bound(managed, public_paths=("/health",)).exemptions
+
+    assert exemptions is not None
+    assert exemptions.public_paths == (b"/health",)
+
+
 async def test_a_parameter_the_administrator_set_is_not_overridden(managed):
     settings = msgspec.structs.replace(WORK, request_params=(("max_age", "60"),))
     await managed.services.providers.create(ADMIN, "work", settings, SECRET)

@@ -41,6 +41,14 @@ def test_an_unknown_restriction_is_refused_and_never_lost() -> None:
         msgspec.json.decode(text, type=Message)
 
 
+def test_an_older_relay_refuses_a_path_without_a_login() -> None:
+    fields = [(name, object) for name in OidcSpec.__struct_fields__ if name != "public_paths"]
+    older = msgspec.defstruct("OidcSpec", fields, forbid_unknown_fields=True, kw_only=True)
+    oidc = OidcSpec(issuer="https://idp.example", client_id="web", client_secret=SECRET, public_paths=("/health",))
+    with pytest.raises(msgspec.ValidationError, match="unknown field `public_paths`"):
+        msgspec.json.decode(msgspec.json.encode(oidc), type=older)
+
+
 def test_a_policy_leaves_out_what_is_as_by_default_so_that_older_relays_take_it() -> None:
     oidc = OidcSpec(issuer="https://idp.example", client_id="web", client_secret=SECRET)
     policy = PolicySpec(oidc=oidc, jwt=(JwtSpec(issuer="https://ci.example", audience="a"),))

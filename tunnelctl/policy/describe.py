@@ -8,7 +8,7 @@ from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 def describe(policy: PolicySpec) -> str:
     """Who may visit, as one sentence without a full stop. Holds no secret."""
-    who = "; ".join([*_people(policy), *map(_programs, policy.jwt)])
+    who = "; ".join([*_people(policy), *map(_programs, policy.jwt), *_everyone(policy)])
     if policy.cidr_allow:
         who += f", from {one_of(policy.cidr_allow)} only"
     if policy.cidr_deny:
@@ -44,6 +44,11 @@ def _programs(jwt: JwtSpec) -> str:
     rules = [f"{name} {one_of(texts)}" for name, texts in values.items()]
     whose = f" that says {' and '.join(rules)}" if rules else ", whichever account it is for"
     return f"programs with a token of {jwt.issuer} for {jwt.audience}{whose}"
+
+
+def _everyone(policy: PolicySpec) -> list[str]:
+    paths = policy.oidc.public_paths if policy.oidc is not None else ()
+    return [f"without a login, anyone at {one_of(paths)}"] if paths else []
 
 
 def _signed_in(oidc: OidcSpec) -> str:

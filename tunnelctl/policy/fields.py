@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunnelctl.policy import values
+from tunnelctl.policy import public_paths, values
 from tunnelctl.policy.durations import format_duration
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
 
@@ -242,6 +242,18 @@ FIELDS: tuple[PolicyField, ...] = (
         module="oidc", api_name="allow_claims",
         label="Claims", card="Who may pass", hint="One name=value a line.",
         placeholder="department=platform", is_area=True,
+    ),
+    PolicyField(
+        path="oidc.public_paths", is_list=True, check=public_paths.problem,
+        max_length=public_paths.MAX_PUBLIC_PATH, max_count=public_paths.MAX_PUBLIC_PATHS,
+        flag="--public-path", metavar="PATH", section="Login", key="oidc.public_paths",
+        help="Path that is open without the login: /health, or /webhooks/* for all below it.",
+        more="Every other rule holds there too. Quote a `*`, else your shell may expand it. "
+        "[Which requests are meant](../concepts/login.md#public-paths).",
+        module="oidc", api_name="public_paths",
+        api_length=public_paths.MAX_PUBLIC_PATH, api_count=public_paths.MAX_PUBLIC_PATHS,
+        label="Public paths", card="Who may pass", hint="One a line. Everyone may open them without the login.",
+        placeholder="/webhooks/*", is_area=True,
     ),
     # How long a login holds.
     PolicyField(

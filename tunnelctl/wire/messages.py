@@ -77,6 +77,7 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_origins: tuple[str, ...] = ()
     allow_preflight: bool = False
     audience: str = ""
+    public_paths: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Never the secret (it would end up in logs and tracebacks)."""

@@ -80,12 +80,14 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
         # Only programs are let in, and this request came without a token (see bearer.py).
         return Unauthorized(classify(head)) if policy.bearer is not None else Allow.OPEN
     exempt = policy.exemptions.find(head) if policy.exemptions is not None else None
+    if exempt is not None and not exempt.yields_to_session:
+        return exempt
+    if is_signed_in and session_counts(head, origin, policy.origins):
+        return Allow.NAMED
     if exempt is not None:
         return exempt
     if not is_signed_in:
         return _ask_for_login(_visit_to_login(head, origin))
-    if session_counts(head, origin, policy.origins):
-        return Allow.NAMED
     visit = classify(head)
     # A visitor who is signed in is not sent to sign in: they would come back to the same answer.
     return _ask_for_login(RequestKind.OTHER if visit is RequestKind.NAVIGATION else visit)

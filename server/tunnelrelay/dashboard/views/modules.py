@@ -69,7 +69,13 @@ def _login(oidc: OidcSpec) -> str:
     rules = len(oidc.allow_emails) + len(oidc.allow_domains) + len(oidc.allow_groups) + len(oidc.allow_claims)
     who = f"{_counted(rules, 'rule')} let visitors in" if rules > 1 else "1 rule lets visitors in"
     where = oidc.issuer if is_named(oidc.issuer) else oidc.issuer.removeprefix("https://").removeprefix("http://")
-    return f"{where} · {who if rules else 'everybody with an account there'}"
+    return " · ".join(
+        [
+            where,
+            who if rules else "everybody with an account there",
+            *filter(None, [_counted(len(oidc.public_paths), "public path")]),
+        ]
+    )
 
 
 def _counted(count: int, noun: str, done: str = "") -> str:
