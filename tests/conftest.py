@@ -2,14 +2,17 @@
 
 import gc
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser, BrowserContext
 
 from tests.support.app_routes import sample_app
 from tests.support.apps import App
+from tests.support.browser import fresh_profile, launched
 from tests.support.idp import Provider, mock_provider
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.tools import in_ci
@@ -61,6 +64,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """A Chromium, one for each worker: tests ask it for fresh profiles, and run in the session's loop."""
+    async with launched() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A fresh profile in it."""
+    async with fresh_profile(chromium) as context:
+        yield context
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
 import tunnelctl
-from tests.support.browser import browsing
+from tests.support.browser import fresh_profile, launched
 from tests.support.dashboard import actor_for, browse_signed_in
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import Asked, ScriptedAgent
@@ -28,10 +28,10 @@ VISITS = 60
 AGENTS = ("laptop", "build-7")
 
 
-async def take(folder: Path) -> None:
+async def take(chromium: Browser, folder: Path) -> None:
     """Writes each picture of `NAMES` into a folder."""
     with tempfile.TemporaryDirectory() as data_dir:
-        async with world(Path(data_dir)) as w, browsing() as context:
+        async with world(Path(data_dir)) as w, fresh_profile(chromium) as context:
             page = await browse_signed_in(w, context)
             await page.set_viewport_size({"width": 1280, "height": 860})
             await page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -68,5 +68,10 @@ async def _open(w: World, page: Page, path: str) -> None:
         await page.get_by_text("50 %").first.wait_for()  # requests are counted in batches
 
 
+async def _take_for_docs() -> None:
+    async with launched() as chromium:
+        await take(chromium, DOCS_IMAGES)
+
+
 if __name__ == "__main__":
-    asyncio.run(take(DOCS_IMAGES))
+    asyncio.run(_take_for_docs())

@@ -3,13 +3,15 @@
 import pytest
 
 from tests.dashboard.pictures import DOCS_IMAGES, NAMES, take
+from tests.support.browser import launched
 from tests.support.tools import ARTIFACTS
 
 
 @pytest.mark.browser
 async def test_the_docs_pictures_of_the_dashboard_are_taken_and_shown() -> None:
     ARTIFACTS.mkdir(exist_ok=True)
-    await take(ARTIFACTS)
+    async with launched() as chromium:
+        await take(chromium, ARTIFACTS)
 
     guides = "".join(page.read_text() for page in (DOCS_IMAGES.parent / "guides").glob("*.md"))
     for name in NAMES:

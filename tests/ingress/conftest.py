@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext
 
 from tests.ingress.scene import HOST, Clock, Scene
+from tests.support.browser import fresh_profile, launched
 from tests.support.scripted_agent import scripted_agent
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import load_config
@@ -61,3 +63,16 @@ async def s(relay: tuple[Relay, KeptLog]) -> AsyncIterator[Scene]:
     async with scripted_agent(running.http[1], HOST.partition(".")[0]) as agent:
         agent.answers = lambda asked: None
         yield Scene(running, agent, log.kept)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """A Chromium in the loop of the module's relay."""
+    async with launched() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    async with fresh_profile(chromium) as context:
+        yield context

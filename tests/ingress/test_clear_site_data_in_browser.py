@@ -6,7 +6,6 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.ingress.scene import HOST, Scene
-from tests.support.browser import browsing
 from tests.support.scripted_agent import Asked
 from tests.support.waiting import PATIENCE
 
@@ -82,41 +81,40 @@ async def open_new(s: Scene, page: Page) -> None:
     assert await page.evaluate("localStorage.length") == 0
 
 
-async def test_a_planted_worker_answers_once_more_and_is_gone(s: Scene):
+async def test_a_planted_worker_answers_once_more_and_is_gone(s: Scene, context: BrowserContext):
     """Row 84. By the browser's own look for a newer worker, which no worker can answer."""
-    async with browsing() as context:
-        page = await plant(s, context)
-        new = Owner({"/": NEW})
-        change_hands(s, new)
-        await page.reload()
-        assert await page.title() == "owned"  # nobody but the worker was asked
-        await until_no_worker(page)
-        assert new.paths == ["/sw.js"]
-        await open_new(s, page)
+    page = await plant(s, context)
+    new = Owner({"/": NEW})
+    change_hands(s, new)
+    await page.reload()
+    assert await page.title() == "owned"  # nobody but the worker was asked
+    await until_no_worker(page)
+    assert new.paths == ["/sw.js"]
+    await open_new(s, page)
 
 
-async def test_a_planted_worker_is_gone_once_it_lets_a_page_through(s: Scene):
+async def test_a_planted_worker_is_gone_once_it_lets_a_page_through(s: Scene, context: BrowserContext):
     """Row 84."""
-    async with browsing() as context:
-        page = await plant(s, context)
-        new = Owner({"/": NEW, "/passed": NEW})
-        change_hands(s, new)
-        await page.goto(f"http://{HOST}:{s.port}/passed")
-        assert await page.evaluate("localStorage.length") == 0
-        assert new.paths == ["/passed"]
-        await open_new(s, page)
+    page = await plant(s, context)
+    new = Owner({"/": NEW, "/passed": NEW})
+    change_hands(s, new)
+    await page.goto(f"http://{HOST}:{s.port}/passed")
+    assert await page.evaluate("localStorage.length") == 0
+    assert new.paths == ["/passed"]
+    await open_new(s, page)
 
 
-async def test_a_first_visit_that_no_worker_answers_clears_storage_and_the_next_one_keeps_it(s: Scene):
+async def test_a_first_visit_that_no_worker_answers_clears_storage_and_the_next_one_keeps_it(
+    s: Scene, context: BrowserContext
+):
     """Row 84."""
-    async with browsing() as context:
-        s.agent.answers = Owner({"/": (b"text/html", b"<script>localStorage.setItem('theirs', '1')</script>")}).answer
-        page = await context.new_page()
-        await page.goto(f"http://{HOST}:{s.port}/")
-        assert await page.evaluate("localStorage.length") == 1
-        change_hands(s, Owner({"/": NEW}))
-        await page.reload()
-        assert await page.evaluate("localStorage.length") == 0
-        await page.evaluate("localStorage.setItem('ours', '1')")
-        await page.reload()
-        assert await page.evaluate("localStorage.length") == 1
+    s.agent.answers = Owner({"/": (b"text/html", b"<script>localStorage.setItem('theirs', '1')</script>")}).answer
+    page = await context.new_page()
+    await page.goto(f"http://{HOST}:{s.port}/")
+    assert await page.evaluate("localStorage.length") == 1
+    change_hands(s, Owner({"/": NEW}))
+    await page.reload()
+    assert await page.evaluate("localStorage.length") == 0
+    await page.evaluate("localStorage.setItem('ours', '1')")
+    await page.reload()
+    assert await page.evaluate("localStorage.length") == 1

@@ -5,34 +5,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from playwright.async_api import BrowserContext
 
 from tests.support.app_routes import SECRET
 from tests.support.apps import App
-from tests.support.browser import browsing, screenshot, sign_in
-from tests.support.idp import mock_provider
+from tests.support.browser import sign_in
+from tests.support.idp import Provider
 from tests.support.stack import Stack
 from tunnelrelay.model import Reply
 from tunnelrelay.pages import login as pages
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_wrong_account_is_refused_and_another_one_gets_in(stack: Stack, app: App) -> None:
-    with mock_provider() as idp:
-        tunnel = stack.tunnel(app.port, "--subdomain=demo", "--oidc-allow-email=bob@example.com", *idp.flags)
-        async with browsing() as context:
-            page = await context.new_page()
-            await page.goto(f"{tunnel.url}/?from=mail")
-            await sign_in(page, "alice")
-            await page.get_by_text("alice@example.com").wait_for()
-            await screenshot(page, "another-account-refused")
+async def test_the_wrong_account_is_refused_and_another_one_gets_in(
+    stack: Stack, app: App, mock_idp: Provider, context: BrowserContext
+) -> None:
+    tunnel = stack.tunnel(app.port, "--subdomain=demo", "--oidc-allow-email=bob@example.com", *mock_idp.flags)
+    page = await context.new_page()
+    await page.goto(f"{tunnel.url}/?from=mail")
+    await sign_in(page, "alice")
+    await page.get_by_text("alice@example.com").wait_for()
 
-            await page.get_by_role("button", name="Use another account").click()
-            await page.wait_for_url(f"{idp.issuer}/**")
-            assert "prompt=select_account" in page.url
-            await sign_in(page, "bob")
-            await page.wait_for_url(f"{tunnel.url}/?from=mail")
-            assert await page.text_content("#secret") == SECRET
+    await page.get_by_role("button", name="Use another account").click()
+    await page.wait_for_url(f"{mock_idp.issuer}/**")
+    assert "prompt=select_account" in page.url
+    await sign_in(page, "bob")
+    await page.wait_for_url(f"{tunnel.url}/?from=mail")
+    assert await page.text_content("#secret") == SECRET
 
 
 @asynccontextmanager
@@ -53,10 +53,10 @@ async def hosts(answers: dict[tuple[str, str], Reply]) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def test_the_button_leads_to_a_provider_behind_the_provider() -> None:
+async def test_the_button_leads_to_a_provider_behind_the_provider(context: BrowserContext) -> None:
     """It may send people on to another one at once, and browsers hold redirects after a form to the page's policy."""
     answers: dict[tuple[str, str], Reply] = {}
-    async with hosts(answers) as port, browsing() as context:
+    async with hosts(answers) as port:
         broker, behind = f"http://broker.localhost:{port}/authorize", f"http://behind.localhost:{port}/login"
         form = pages.use_another(token="t", provider=broker)
         answers[("app.localhost", "/")] = pages.not_admitted(request_id="r", host="app", who="alice", form=form)

@@ -7,11 +7,11 @@ import pytest
 from playwright.async_api import Page
 
 from tests.support.apps import Exchange
-from tests.support.browser import browsing, sign_in
+from tests.support.browser import sign_in
 from tests.support.neighbours import Neighbours, neighbours, shows_app
 from tests.support.stack_tls import DOMAIN
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SESSION = "__Host-tunnel"
 SPELLINGS = {
@@ -35,8 +35,8 @@ MANY = 200
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory) -> Iterator[Neighbours]:
-    with neighbours(tmp_path_factory.mktemp("town"), tls=True) as town:
+def town(tmp_path_factory, chromium) -> Iterator[Neighbours]:
+    with neighbours(tmp_path_factory.mktemp("town"), chromium, tls=True) as town:
         yield town
 
 
@@ -64,20 +64,19 @@ async def asks_to_sign_in(town: Neighbours, page: Page) -> None:
     assert urlsplit(page.url).netloc == urlsplit(town.idp.issuer).netloc, page.url
 
 
-async def test_a_session_that_a_sibling_plants_is_nobodys(town):
+async def test_a_session_that_a_sibling_plants_is_nobodys(town, context):
     """Rows 65, 66, 67, 73. Bob's session, valid at this very host, in every spelling that a browser lets through."""
     bobs = await session_of(town, "bob")
     plants(town, "/plant", [spelling % bobs for spelling in SPELLINGS.values()])
-    async with browsing() as context:
-        page = await context.new_page()
-        await page.goto(f"{town.rogue}/plant")
-        stored = await context.cookies(town.door.url)
-        assert len(stored) > len(SPELLINGS) // 2, stored
+    page = await context.new_page()
+    await page.goto(f"{town.rogue}/plant")
+    stored = await context.cookies(town.door.url)
+    assert len(stored) > len(SPELLINGS) // 2, stored
 
-        await asks_to_sign_in(town, page)
-        await sign_in(page, "alice")
-        await shows_app(page)
-        seen = await page.evaluate("fetch('/echo').then(a => a.json()).then(a => Object.fromEntries(a.fields))")
+    await asks_to_sign_in(town, page)
+    await sign_in(page, "alice")
+    await shows_app(page)
+    seen = await page.evaluate("fetch('/echo').then(a => a.json()).then(a => Object.fromEntries(a.fields))")
 
     assert seen["x-tunnel-email"] == "alice@example.com"
     assert bobs.decode() not in str([request.raw for request in town.app.requests])
@@ -113,14 +112,13 @@ async def test_a_browser_whose_cookies_no_head_can_hold_finds_a_way_out(town):
         await shows_app(page)
 
 
-async def test_what_an_app_sets_stays_at_its_own_host(town):
+async def test_what_an_app_sets_stays_at_its_own_host(town, context):
     """Row 70. Evil's app, through the relay: our names are dropped, and the shared domain is taken off."""
     lines = ["__Host-tunnel=x; Path=/; Secure", "tunnel=x; Path=/", f"mine=1; Domain={DOMAIN}; Path=/", "own=1; Path=/"]
     town.serve("/cookies", "ok", *(("Set-Cookie", line) for line in lines))
-    async with browsing() as context:
-        page = await context.new_page()
-        await page.goto(f"{town.trap.url}/cookies")
-        here = {cookie["name"] for cookie in await context.cookies(town.trap.url)}
-        there = {cookie["name"] for cookie in await context.cookies(town.door.url)}
+    page = await context.new_page()
+    await page.goto(f"{town.trap.url}/cookies")
+    here = {cookie["name"] for cookie in await context.cookies(town.trap.url)}
+    there = {cookie["name"] for cookie in await context.cookies(town.door.url)}
 
     assert (here, there) == ({"mine", "own"}, set())

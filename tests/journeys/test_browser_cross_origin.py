@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import BrowserContext, Page
 
 from tests.support.app_routes import sample_app
 from tests.support.apps import App, Exchange
-from tests.support.browser import browsing, sign_in
-from tests.support.idp import Provider, mock_provider
+from tests.support.browser import sign_in
+from tests.support.idp import Provider
 from tests.support.neighbours import serve, shows_app
 from tests.support.stack import Stack, Tunnel, stacked
 from tests.support.stack_tls import DOMAIN
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 READ = """async url => {
   try {
@@ -58,10 +58,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, mock_idp: Provider) -> Iterator[Place]:
     with (
         stacked(tmp_path / "data", f"--domain={DOMAIN}", "--hold-seconds=0") as stack,
-        mock_provider() as idp,
         sample_app() as app,
         sample_app() as shop,
     ):
@@ -69,9 +68,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
         serving = stack.tunnel(shop.port, "--subdomain=shop")
         elsewhere = f"http://127.0.0.1:{shop.port}"
         named = f"--oidc-cross-site=allow:{serving.url.rstrip('/')},{elsewhere}"
-        door = stack.tunnel(app.port, "--subdomain=app", named, *idp.flags)
+        door = stack.tunnel(app.port, "--subdomain=app", named, *mock_idp.flags)
         app.routes["/api/orders"] = orders
-        yield Place(stack, idp, app, door, serving, elsewhere)
+        yield Place(stack, mock_idp, app, door, serving, elsewhere)
 
 
 async def orders(exchange: Exchange) -> None:
@@ -81,30 +80,30 @@ async def orders(exchange: Exchange) -> None:
     await exchange.respond(200, "two orders", fields)
 
 
-async def test_a_page_of_a_named_origin_reads_that_a_login_is_needed(place: Place) -> None:
-    async with browsing() as context:
-        page = await context.new_page()
-        for base in (place.shop.url, place.elsewhere):
-            learnt = await place.reads(page, base)
-            assert (learnt["status"], learnt["tunnel-error"]) == (401, "login_required")
-            assert str(learnt["www-authenticate"]).startswith("OpenID ")
-            assert '"login_required"' in str(learnt["text"])
+async def test_a_page_of_a_named_origin_reads_that_a_login_is_needed(place: Place, context: BrowserContext) -> None:
+    page = await context.new_page()
+    for base in (place.shop.url, place.elsewhere):
+        learnt = await place.reads(page, base)
+        assert (learnt["status"], learnt["tunnel-error"]) == (401, "login_required")
+        assert str(learnt["www-authenticate"]).startswith("OpenID ")
+        assert '"login_required"' in str(learnt["text"])
 
-        # Another port of the same machine is another origin, and was not named.
-        assert await place.reads(page, f"http://localhost:{place.elsewhere.rpartition(':')[2]}") == FAILED
+    # Another port of the same machine is another origin, and was not named.
+    assert await place.reads(page, f"http://localhost:{place.elsewhere.rpartition(':')[2]}") == FAILED
     assert place.app.requests == []
 
 
-async def test_a_page_of_a_named_origin_reads_that_the_app_is_away_and_when_to_ask_again(place: Place) -> None:
-    async with browsing() as context:
-        page = await context.new_page()
-        await place.logged_in(page)
-        learnt = await place.reads(page, place.shop.url)
-        assert (learnt["status"], learnt["text"]) == (200, "two orders")
+async def test_a_page_of_a_named_origin_reads_that_the_app_is_away_and_when_to_ask_again(
+    place: Place, context: BrowserContext
+) -> None:
+    page = await context.new_page()
+    await place.logged_in(page)
+    learnt = await place.reads(page, place.shop.url)
+    assert (learnt["status"], learnt["text"]) == (200, "two orders")
 
-        place.door.child.kill()
-        learnt = await place.reads(page, place.shop.url)
-        assert (learnt["status"], learnt["tunnel-error"]) == (503, "endpoint_offline")
-        assert int(str(learnt["retry-after"])) > 0
-        assert '"endpoint_offline"' in str(learnt["text"])
-        assert await place.reads(page, f"http://rogue.{DOMAIN}:{place.elsewhere.rpartition(':')[2]}") == FAILED
+    place.door.child.kill()
+    learnt = await place.reads(page, place.shop.url)
+    assert (learnt["status"], learnt["tunnel-error"]) == (503, "endpoint_offline")
+    assert int(str(learnt["retry-after"])) > 0
+    assert '"endpoint_offline"' in str(learnt["text"])
+    assert await place.reads(page, f"http://rogue.{DOMAIN}:{place.elsewhere.rpartition(':')[2]}") == FAILED

@@ -14,7 +14,7 @@ from tests.support.apps import Exchange
 from tests.support.browser import sign_in
 from tests.support.neighbours import Neighbours, neighbours, serve, shows_app
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 ATTACKS = {
     "fetch": "fetch(app + '/echo', {credentials: 'include'}).then(a => a.text())",
@@ -53,9 +53,9 @@ function load(tag, attribute, url) {
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory) -> Iterator[Neighbours]:
+def town(tmp_path_factory, chromium) -> Iterator[Neighbours]:
     """One relay for all tests here; the app trusts every origin, as careless ones do."""
-    with neighbours(tmp_path_factory.mktemp("town")) as town:
+    with neighbours(tmp_path_factory.mktemp("town"), chromium) as town:
         town.serve("/", PAGE % town.door.url)
         serve(town.app, "/pixel", "1", ("Content-Type", "image/png"))
         town.app.routes["/cors"] = trusting

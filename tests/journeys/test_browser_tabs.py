@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.support.browser import browsing, sign_in
+from tests.support.browser import sign_in
 from tests.support.neighbours import Neighbours, neighbours, serve, shows_app
 from tests.support.stack import until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 TABS = 12
 """A browser that restores its windows."""
@@ -25,8 +25,8 @@ document.head.append(rules);
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory) -> Iterator[Neighbours]:
-    with neighbours(tmp_path_factory.mktemp("town")) as town:
+def town(tmp_path_factory, chromium) -> Iterator[Neighbours]:
+    with neighbours(tmp_path_factory.mktemp("town"), chromium) as town:
         yield town
 
 
@@ -44,36 +44,34 @@ def is_at_provider(town: Neighbours, page: Page) -> bool:
     return urlsplit(page.url).netloc == urlsplit(town.idp.issuer).netloc
 
 
-async def test_logins_begun_in_twelve_tabs_all_end_well_and_the_newest_counts_in_all(town):
-    async with browsing() as context:
-        tabs = [await context.new_page() for _ in range(TABS)]
-        await asyncio.gather(*(tab.goto(f"{town.door.url}/?tab={number}") for number, tab in enumerate(tabs)))
-        assert len([name for name in await names_of(context, town) if name.startswith(TRANSACTION)]) == TABS
-        for number, tab in reversed(list(enumerate(tabs))):
-            await sign_in(tab, "alice" if number else "bob")
-            await shows_app(tab)
-            assert tab.url == f"{town.door.url}/?tab={number}"
+async def test_logins_begun_in_twelve_tabs_all_end_well_and_the_newest_counts_in_all(town, context):
+    tabs = [await context.new_page() for _ in range(TABS)]
+    await asyncio.gather(*(tab.goto(f"{town.door.url}/?tab={number}") for number, tab in enumerate(tabs)))
+    assert len([name for name in await names_of(context, town) if name.startswith(TRANSACTION)]) == TABS
+    for number, tab in reversed(list(enumerate(tabs))):
+        await sign_in(tab, "alice" if number else "bob")
+        await shows_app(tab)
+        assert tab.url == f"{town.door.url}/?tab={number}"
 
-        assert await names_of(context, town) == ["tunnel"]
-        assert {await email_seen(tab) for tab in tabs} == {"bob@example.com"}
+    assert await names_of(context, town) == ["tunnel"]
+    assert {await email_seen(tab) for tab in tabs} == {"bob@example.com"}
 
 
-async def test_a_session_that_a_newer_login_replaced_is_over(town):
+async def test_a_session_that_a_newer_login_replaced_is_over(town, context):
     """Row 74. Whoever kept the older cookie has nothing."""
-    async with browsing() as context:
-        first, second = await context.new_page(), await context.new_page()
-        await first.goto(town.door.url)
-        await second.goto(town.door.url)
-        await sign_in(first, "alice")
-        await shows_app(first)
-        older = [cookie for cookie in await context.cookies(town.door.url) if cookie["name"] == "tunnel"]
-        await sign_in(second, "bob")
-        await shows_app(second)
-        await context.clear_cookies()
-        await context.add_cookies(older)
-        await first.goto(town.door.url)
+    first, second = await context.new_page(), await context.new_page()
+    await first.goto(town.door.url)
+    await second.goto(town.door.url)
+    await sign_in(first, "alice")
+    await shows_app(first)
+    older = [cookie for cookie in await context.cookies(town.door.url) if cookie["name"] == "tunnel"]
+    await sign_in(second, "bob")
+    await shows_app(second)
+    await context.clear_cookies()
+    await context.add_cookies(older)
+    await first.goto(town.door.url)
 
-        assert is_at_provider(town, first)
+    assert is_at_provider(town, first)
 
 
 async def test_the_back_button_after_a_login_leads_through_the_provider_to_the_app_again(town):
@@ -120,23 +118,22 @@ async def test_no_login_shows_inside_another_page(town, where):
 
 
 @pytest.mark.parametrize("kind", ["prefetch", "prerender"])
-async def test_a_page_that_the_browser_fetches_ahead_begins_no_login(town, kind):
+async def test_a_page_that_the_browser_fetches_ahead_begins_no_login(town, kind, context):
     """Row 56. On the app's own page, after the session has ended elsewhere; opening it for real then begins one."""
     serve(town.app, "/list", "<title>list</title>")
-    async with browsing(guarded=False) as context:
-        page = await context.new_page()
-        await town.log_in(page, "alice")
-        await page.goto(f"{town.door.url}/list")
-        await context.clear_cookies()
-        await page.evaluate(AHEAD % (kind, f"/ahead-{kind}"))
-        ahead = await asyncio.to_thread(exchange_of, town, f"/ahead-{kind}")
+    page = await context.new_page()
+    await town.log_in(page, "alice")
+    await page.goto(f"{town.door.url}/list")
+    await context.clear_cookies()
+    await page.evaluate(AHEAD % (kind, f"/ahead-{kind}"))
+    ahead = await asyncio.to_thread(exchange_of, town, f"/ahead-{kind}")
 
-        assert (ahead["status"], ahead["error"]) == (503, "prefetch_refused")
-        assert await names_of(context, town) == []
-        assert town.app.seen(f"/ahead-{kind}") == []
+    assert (ahead["status"], ahead["error"]) == (503, "prefetch_refused")
+    assert await names_of(context, town) == []
+    assert town.app.seen(f"/ahead-{kind}") == []
 
-        await page.evaluate(f"location.href = '/ahead-{kind}'")
-        await page.wait_for_url(f"{town.idp.issuer}/**")
+    await page.evaluate(f"location.href = '/ahead-{kind}'")
+    await page.wait_for_url(f"{town.idp.issuer}/**")
 
 
 def exchange_of(town: Neighbours, path: str) -> dict[str, object]:

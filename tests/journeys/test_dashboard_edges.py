@@ -1,43 +1,35 @@
 """All of it in a real browser: from the first link to an edge with a login that two tunnels serve, and its end."""
 
 import shlex
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support import processes
 from tests.support.app_routes import SECRET
 from tests.support.apps import App
-from tests.support.browser import browsing, screenshot, sign_in
-from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider, mock_provider
+from tests.support.browser import fresh_profile, sign_in
+from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.processes import Child
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 ONE, TWO, NONE = "You have 1 tunnel online", "You have 2 tunnels online", "No tunnel is online"
 
 
-@pytest.fixture
-def idp() -> Iterator[Provider]:
-    with mock_provider() as provider:
-        yield provider
-
-
-@pytest_asyncio.fixture
-async def page(stack: Stack) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(stack: Stack, context: BrowserContext) -> Page:
     """The administrator's browser, signed in by the link that the relay prints."""
     link = stack.admin_link()
-    async with browsing() as context:
-        await context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = await context.new_page()
-        await page.goto(link)
-        assert "code=" not in page.url
-        await page.get_by_role("button", name="Sign in").click()
-        await page.get_by_role("heading", level=1).wait_for()
-        yield page
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = await context.new_page()
+    await page.goto(link)
+    assert "code=" not in page.url
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("heading", level=1).wait_for()
+    return page
 
 
 def start(stack: Stack, app: App, command: str) -> Child:
@@ -90,11 +82,11 @@ async def copied(page: Page, what: str) -> str:
 
 
 async def test_from_the_first_link_to_an_edge_with_a_login_that_two_tunnels_serve(
-    page: Page, stack: Stack, app: App, idp: Provider
+    page: Page, stack: Stack, app: App, mock_idp: Provider, chromium: Browser
 ):
     await make_edge(page, "shop")
     await describe(page, "Storefront preview")
-    await set_up_login(page, idp)
+    await set_up_login(page, mock_idp)
     await page.evaluate("window.isTheSamePage = true")
 
     first = start(stack, app, await copied(page, "Copy the command"))
@@ -104,16 +96,15 @@ async def test_from_the_first_link_to_an_edge_with_a_login_that_two_tunnels_serv
     await expect(page.get_by_role("heading", name=TWO)).to_be_visible()
 
     url = await copied(page, "Copy the URL")
-    async with browsing() as fresh:
+    async with fresh_profile(chromium) as fresh:
         visitor = await fresh.new_page()
         await visitor.goto(url)
-        assert visitor.url.startswith(idp.issuer)
+        assert visitor.url.startswith(mock_idp.issuer)
         await sign_in(visitor, "alice")
         assert await visitor.text_content("#secret") == SECRET
         for _ in range(9):
             await visitor.reload()
         await expect(page.locator("#tunnels")).to_contain_text("50 %")
-        await screenshot(page, "dashboard-edge")
 
         admin = await page.context.new_page()
         await admin.goto(page.url)

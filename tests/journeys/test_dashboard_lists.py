@@ -2,23 +2,23 @@
 
 import re
 import shlex
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.journeys.test_dashboard_edges import copied
 from tests.support import processes
 from tests.support.apps import App
-from tests.support.browser import browsing, screenshot
-from tests.support.idp import CLIENT_ID, CLIENT_SECRET, mock_provider
+from tests.support.browser import fresh_profile
+from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.processes import Child
 from tests.support.stack import Stack, stacked
 from tests.support.tools import require_tool
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 ONCE = "This is the only time it is shown."
 
@@ -30,17 +30,16 @@ def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
         yield stack
 
 
-@pytest_asyncio.fixture
-async def page(stack: Stack) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(stack: Stack, context: BrowserContext) -> Page:
     """The administrator's browser, signed in by the link that the relay prints."""
     link = stack.admin_link()
-    async with browsing() as context:
-        await context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = await context.new_page()
-        await page.goto(link)
-        await page.get_by_role("button", name="Sign in").click()
-        await page.get_by_role("heading", level=1).wait_for()
-        yield page
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = await context.new_page()
+    await page.goto(link)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("heading", level=1).wait_for()
+    return page
 
 
 async def go(page: Page, area: str) -> None:
@@ -72,7 +71,6 @@ async def test_an_authtoken_is_shown_once_serves_what_it_may_and_is_cut_off_when
     await expect(page.get_by_text(ONCE)).to_be_visible()
     text = await copied(page, "Copy the authtoken")
     command = await copied(page, "Copy the command")
-    await screenshot(page, "dashboard-authtoken")
     await page.get_by_role("link", name="Done").click()
     await page.get_by_role("link", name="CI previews").click()
     await expect(page.get_by_role("heading", name="CI previews")).to_be_visible()
@@ -102,7 +100,6 @@ async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_de
     text = await copied(page, "Copy the API key")
     setting, command = await copied(page, "Copy the setting"), await copied(page, "Copy the command")
     curl = await copied(page, "Copy the curl command")
-    await screenshot(page, "dashboard-api-key")
 
     file = f"--config={tmp_path / 'tunnel.yml'}"
     assert run(setting, file).returncode == 0
@@ -121,52 +118,52 @@ async def test_an_api_key_is_shown_once_does_what_was_ticked_and_nothing_once_de
     assert run(command, file).returncode != 0
 
 
-async def test_a_provider_is_tried_out_registered_and_named_without_its_secret(page: Page, stack: Stack, app: App):
-    with mock_provider() as idp:
-        await go(page, "Providers")
-        await page.get_by_role("link", name="New provider").first.click()
-        await page.get_by_label("Name").fill("work")
-        await page.get_by_label("Issuer URL").fill("http://localhost:1")
-        await page.get_by_label("Client ID").fill(CLIENT_ID)
-        await page.get_by_label("Client secret").fill(CLIENT_SECRET)
-        await page.get_by_role("button", name="Test connection").click()
-        await expect(page.locator("#findings")).to_contain_text("No login will work")
-        await page.get_by_label("Issuer URL").fill(idp.issuer)
-        await page.get_by_role("button", name="Test connection").click()
-        await expect(page.locator("#findings .ok").first).to_be_visible()
-        await page.get_by_role("button", name="Register").click()
-        await expect(page.get_by_role("heading", name="@work")).to_be_visible()
-        assert await page.get_by_label("Client secret").input_value() == ""
-        assert await copied(page, "Copy the redirect URI") == f"http://localhost:{stack.port}/oauth2/callback"
-        command = f"tunnel http 80 --oidc=@work --relay http://localhost:{stack.port}"
-        assert await copied(page, "Copy the command") == command
-        await page.get_by_role("button", name="Test connection").click()
-        await expect(page.locator("#findings .ok").first).to_be_visible()
-        await screenshot(page, "dashboard-provider")
+async def test_a_provider_is_tried_out_registered_and_named_without_its_secret(
+    page: Page, stack: Stack, app: App, mock_idp: Provider, chromium: Browser
+):
+    await go(page, "Providers")
+    await page.get_by_role("link", name="New provider").first.click()
+    await page.get_by_label("Name").fill("work")
+    await page.get_by_label("Issuer URL").fill("http://localhost:1")
+    await page.get_by_label("Client ID").fill(CLIENT_ID)
+    await page.get_by_label("Client secret").fill(CLIENT_SECRET)
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#findings")).to_contain_text("No login will work")
+    await page.get_by_label("Issuer URL").fill(mock_idp.issuer)
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#findings .ok").first).to_be_visible()
+    await page.get_by_role("button", name="Register").click()
+    await expect(page.get_by_role("heading", name="@work")).to_be_visible()
+    assert await page.get_by_label("Client secret").input_value() == ""
+    assert await copied(page, "Copy the redirect URI") == f"http://localhost:{stack.port}/oauth2/callback"
+    command = f"tunnel http 80 --oidc=@work --relay http://localhost:{stack.port}"
+    assert await copied(page, "Copy the command") == command
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#findings .ok").first).to_be_visible()
 
-        tunnel = stack.tunnel(app.port, "--oidc=@work", "--oidc-allow-domain=example.com")
-        async with browsing() as fresh:
-            visitor = await fresh.new_page()
-            await visitor.goto(tunnel.url)
-            assert visitor.url.startswith(idp.issuer)
-            await visitor.get_by_role("button", name="alice", exact=True).click()
-            await visitor.locator("#secret").wait_for(state="attached")
+    tunnel = stack.tunnel(app.port, "--oidc=@work", "--oidc-allow-domain=example.com")
+    async with fresh_profile(chromium) as fresh:
+        visitor = await fresh.new_page()
+        await visitor.goto(tunnel.url)
+        assert visitor.url.startswith(mock_idp.issuer)
+        await visitor.get_by_role("button", name="alice", exact=True).click()
+        await visitor.locator("#secret").wait_for(state="attached")
 
-            await go(page, "Logins")
-            row = page.get_by_role("row").filter(has_text="alice@example.com")
-            await expect(row).to_contain_text(tunnel.host)
-            await row.get_by_role("button", name=re.compile("End")).click()
-            await expect(page.get_by_text("Nobody is signed in")).to_be_visible()
-            await visitor.reload()
-            assert visitor.url.startswith(idp.issuer)
+        await go(page, "Logins")
+        row = page.get_by_role("row").filter(has_text="alice@example.com")
+        await expect(row).to_contain_text(tunnel.host)
+        await row.get_by_role("button", name=re.compile("End")).click()
+        await expect(page.get_by_text("Nobody is signed in")).to_be_visible()
+        await visitor.reload()
+        assert visitor.url.startswith(mock_idp.issuer)
 
-        await go(page, "Audit log")
-        await page.locator("summary").filter(has_text="Provider registered").click()
-        await expect(page.get_by_text("An administrator registered a named provider.")).to_be_visible()
-        assert CLIENT_SECRET not in await page.content()
+    await go(page, "Audit log")
+    await page.locator("summary").filter(has_text="Provider registered").click()
+    await expect(page.get_by_text("An administrator registered a named provider.")).to_be_visible()
+    assert CLIENT_SECRET not in await page.content()
 
 
-async def test_a_member_comes_by_his_link_and_sees_only_what_is_his_owners(page: Page):
+async def test_a_member_comes_by_his_link_and_sees_only_what_is_his_owners(page: Page, chromium: Browser):
     """Row 138."""
     await go(page, "Domains")
     await page.get_by_role("link", name="Reserve a domain").first.click()
@@ -182,7 +179,7 @@ async def test_a_member_comes_by_his_link_and_sees_only_what_is_his_owners(page:
     await expect(page.get_by_text(ONCE)).to_be_visible()
     link = await copied(page, "Copy the link")
 
-    async with browsing() as fresh:
+    async with fresh_profile(chromium) as fresh:
         ann = await fresh.new_page()
         await ann.goto(link)
         await ann.get_by_role("button", name="Sign in").click()

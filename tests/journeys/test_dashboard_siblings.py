@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.app_routes import sample_app
 from tests.support.apps import App
-from tests.support.browser import browsing
+from tests.support.browser import fresh_profile
 from tests.support.neighbours import serve
 from tests.support.stack_tls import DOMAIN, SecureStack
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 COOKIE = "__Host-tunnel-dashboard"
 READS = {
@@ -100,9 +100,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         stack.stop()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(place: Town) -> AsyncIterator[Town]:
-    async with browsing() as context:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def town(place: Town, chromium: Browser) -> AsyncIterator[Town]:
+    async with fresh_profile(chromium) as context:
         await place.sign_in(context)
         yield place
 
@@ -163,15 +163,14 @@ async def test_the_cookies_it_plants_sign_nobody_in_or_out(town: Town):
     await is_signed_in_with_no_edges(town)
 
 
-async def test_a_stranger_with_planted_cookies_is_still_a_stranger(town: Town):
+async def test_a_stranger_with_planted_cookies_is_still_a_stranger(town: Town, context: BrowserContext):
     """Rows 143, 147."""
     value = next(cookie for cookie in await town.context.cookies(town.board) if cookie["name"] == COOKIE)["value"]
-    async with browsing() as context:
-        page = await context.new_page()
-        await page.goto(f"{town.evil}/prizes")
-        for where in (f"domain={DOMAIN}", f"domain=dashboard.{DOMAIN}"):
-            planted = f"{COOKIE}={value}; path=/; secure; {where}"
-            await page.evaluate("text => { document.cookie = text }", planted)
-        await page.goto(f"{town.board}/edges")
+    page = await context.new_page()
+    await page.goto(f"{town.evil}/prizes")
+    for where in (f"domain={DOMAIN}", f"domain=dashboard.{DOMAIN}"):
+        planted = f"{COOKIE}={value}; path=/; secure; {where}"
+        await page.evaluate("text => { document.cookie = text }", planted)
+    await page.goto(f"{town.board}/edges")
 
-        assert page.url.startswith(f"{town.board}/sign-in")
+    assert page.url.startswith(f"{town.board}/sign-in")

@@ -4,18 +4,18 @@ go. Everything runs in the test's own process but the browser."""
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests.policy.making import oidc
-from tests.support.browser import browsing, screenshot, sign_in
+from tests.support.browser import fresh_profile, launched, sign_in
 from tests.support.dashboard import browse_signed_in
-from tests.support.idp import CLIENT_ID, CLIENT_SECRET, mock_provider
+from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.waiting import PATIENCE
@@ -23,7 +23,7 @@ from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, PolicySpec
 from tunnelrelay.policy import cookies
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 WIDTHS = (375, 1280)
 
@@ -77,9 +77,16 @@ class Scene:
         return bool(await self.page.evaluate("window.isTheSame === true"))
 
 
-@asynccontextmanager
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with world(tmp_path) as w, browsing() as context:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """In the loop of the module's relay."""
+    async with launched() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def s(tmp_path: Path, chromium: Browser) -> AsyncIterator[Scene]:
+    async with world(tmp_path) as w, fresh_profile(chromium) as context:
         page = await browse_signed_in(w, context)
         noise: list[str] = []
         page.on("console", lambda message: noise.append(message.text))
@@ -93,215 +100,198 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
                 await agent.close()
 
 
-async def test_traffic_shows_requests_as_they_come_with_who_by_which_rule_and_which_tunnel(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",))))
-        await s.open("/traffic")
-        await expect(s.page.get_by_text("No requests yet")).to_be_visible()
-        await s.visit("demo", "/orders?token=s3cr3t", await s.signed_in("demo", "ann@acme.com"))
+async def test_traffic_shows_requests_as_they_come_with_who_by_which_rule_and_which_tunnel(s: Scene) -> None:
+    await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",))))
+    await s.open("/traffic")
+    await expect(s.page.get_by_text("No requests yet")).to_be_visible()
+    await s.visit("demo", "/orders?token=s3cr3t", await s.signed_in("demo", "ann@acme.com"))
 
-        row = s.page.get_by_role("row").filter(has_text="/orders")
-        await expect(row).to_contain_text("ann@acme.com")
-        await expect(row).to_contain_text("domain acme.com")
-        await expect(row).to_contain_text("test")
-        await s.visit("demo", "/secret")
-        refused = s.page.get_by_role("row").filter(has_text="/secret")
-        await expect(refused).to_contain_text("401")
-        await expect(refused).to_contain_text("not signed in")
-        assert "s3cr3t" not in await s.page.content()
-        assert await s.is_the_same()
-        assert s.noise == []
-
-
-async def test_a_paused_list_stands_still_and_goes_on_with_what_came(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo")
-        await s.visit("demo", "/before")
-        await s.open("/traffic")
-        await s.page.get_by_role("button", name="Pause").click()
-        async with s.page.expect_event("console", lambda message: message.text == "held"):
-            await s.page.evaluate(
-                "document.addEventListener('htmx:sseBeforeMessage', (e) => e.detail.data.includes('/while') "
-                "&& console.log('held'))"
-            )
-            await s.visit("demo", "/while")
-        await expect(s.page.get_by_role("row").filter(has_text="/while")).to_have_count(0)
-        await s.page.get_by_role("button", name="Resume").click()
-        await expect(s.page.get_by_role("row").filter(has_text="/while")).to_be_visible()
-        await expect(s.page.get_by_role("row").filter(has_text="/before")).to_be_visible()
+    row = s.page.get_by_role("row").filter(has_text="/orders")
+    await expect(row).to_contain_text("ann@acme.com")
+    await expect(row).to_contain_text("domain acme.com")
+    await expect(row).to_contain_text("test")
+    await s.visit("demo", "/secret")
+    refused = s.page.get_by_role("row").filter(has_text="/secret")
+    await expect(refused).to_contain_text("401")
+    await expect(refused).to_contain_text("not signed in")
+    assert "s3cr3t" not in await s.page.content()
+    assert await s.is_the_same()
+    assert s.noise == []
 
 
-async def test_requests_are_filtered_by_host_and_status_and_stay_so_while_more_come(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo")
-        await s.agent("other", PolicySpec(cidr_allow=("10.0.0.0/8",)))
-        await s.visit("demo", "/fine")
-        await s.visit("other", "/refused")
-        await s.open("/traffic")
-        await s.page.get_by_label("Status").select_option("4")
-        await s.page.wait_for_url("**/traffic?*status=4*")
-        await expect(s.page.get_by_role("row").filter(has_text="/refused")).to_be_visible()
-        await s.visit("demo", "/fine-too")
-        await s.visit("other", "/refused-too")
-        await expect(s.page.get_by_role("row").filter(has_text="/refused-too")).to_be_visible()
-        await expect(s.page.get_by_role("row").filter(has_text="/fine")).to_have_count(0)
+async def test_a_paused_list_stands_still_and_goes_on_with_what_came(s: Scene) -> None:
+    await s.agent("demo")
+    await s.visit("demo", "/before")
+    await s.open("/traffic")
+    await s.page.get_by_role("button", name="Pause").click()
+    async with s.page.expect_event("console", lambda message: message.text == "held"):
+        await s.page.evaluate(
+            "document.addEventListener('htmx:sseBeforeMessage', (e) => e.detail.data.includes('/while') "
+            "&& console.log('held'))"
+        )
+        await s.visit("demo", "/while")
+    await expect(s.page.get_by_role("row").filter(has_text="/while")).to_have_count(0)
+    await s.page.get_by_role("button", name="Resume").click()
+    await expect(s.page.get_by_role("row").filter(has_text="/while")).to_be_visible()
+    await expect(s.page.get_by_role("row").filter(has_text="/before")).to_be_visible()
 
 
-async def test_one_request_is_told_in_full_beside_the_list_and_by_keyboard(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo")
-        await s.visit("demo", "/orders")
-        await s.open("/traffic")
-        link = s.page.get_by_role("link", name="/orders")
-        await link.focus()
-        await s.page.keyboard.press("Enter")
-        drawer = s.page.get_by_role("dialog", name="Request")
-        await expect(drawer).to_contain_text("open to everybody")
-        await expect(drawer).to_contain_text("127.0.0.1")
-        await s.page.keyboard.press("Escape")
-        await expect(drawer).to_be_hidden()
-        assert await s.is_the_same()
-        assert s.noise == []
+async def test_requests_are_filtered_by_host_and_status_and_stay_so_while_more_come(s: Scene) -> None:
+    await s.agent("demo")
+    await s.agent("other", PolicySpec(cidr_allow=("10.0.0.0/8",)))
+    await s.visit("demo", "/fine")
+    await s.visit("other", "/refused")
+    await s.open("/traffic")
+    await s.page.get_by_label("Status").select_option("4")
+    await s.page.wait_for_url("**/traffic?*status=4*")
+    await expect(s.page.get_by_role("row").filter(has_text="/refused")).to_be_visible()
+    await s.visit("demo", "/fine-too")
+    await s.visit("other", "/refused-too")
+    await expect(s.page.get_by_role("row").filter(has_text="/refused-too")).to_be_visible()
+    await expect(s.page.get_by_role("row").filter(has_text="/fine")).to_have_count(0)
 
 
-async def test_hostile_paths_and_names_are_text_also_when_they_come_live(tmp_path: Path) -> None:
+async def test_one_request_is_told_in_full_beside_the_list_and_by_keyboard(s: Scene) -> None:
+    await s.agent("demo")
+    await s.visit("demo", "/orders")
+    await s.open("/traffic")
+    link = s.page.get_by_role("link", name="/orders")
+    await link.focus()
+    await s.page.keyboard.press("Enter")
+    drawer = s.page.get_by_role("dialog", name="Request")
+    await expect(drawer).to_contain_text("open to everybody")
+    await expect(drawer).to_contain_text("127.0.0.1")
+    await s.page.keyboard.press("Escape")
+    await expect(drawer).to_be_hidden()
+    assert await s.is_the_same()
+    assert s.noise == []
+
+
+async def test_hostile_paths_and_names_are_text_also_when_they_come_live(s: Scene) -> None:
     """Row 139."""
-    async with scene(tmp_path) as s:
-        agent = await s.agent("demo")
-        (tunnel,) = next(iter(s.w.relay.registry)).tunnels
-        tunnel.name = "<script>alert(1)</script>"
-        await s.open("/traffic")
-        await s.visit("demo", "/<img/src=x/onerror=alert(2)>")
-        row = s.page.get_by_role("row").filter(has_text="onerror=alert(2)")
-        await expect(row).to_contain_text("<script>alert(1)</script>")
-        await row.get_by_role("link").click()
-        await expect(s.page.get_by_role("dialog", name="Request")).to_contain_text("<script>alert(1)</script>")
-        assert await s.page.locator("main img, main script").count() == 0
-        assert s.noise == []
-        await agent.close()
+    agent = await s.agent("demo")
+    (tunnel,) = next(iter(s.w.relay.registry)).tunnels
+    tunnel.name = "<script>alert(1)</script>"
+    await s.open("/traffic")
+    await s.visit("demo", "/<img/src=x/onerror=alert(2)>")
+    row = s.page.get_by_role("row").filter(has_text="onerror=alert(2)")
+    await expect(row).to_contain_text("<script>alert(1)</script>")
+    await row.get_by_role("link").click()
+    await expect(s.page.get_by_role("dialog", name="Request")).to_contain_text("<script>alert(1)</script>")
+    assert await s.page.locator("main img, main script").count() == 0
+    assert s.noise == []
+    await agent.close()
 
 
 async def test_a_login_that_no_rule_admits_is_told_with_who_it_was_and_one_that_is_with_its_rule(
-    tmp_path: Path,
+    s: Scene, chromium: Browser, mock_idp: Provider
 ) -> None:
-    with mock_provider() as idp:
-        async with scene(tmp_path) as s:
-            login = oidc(
-                issuer=idp.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, allow_emails=("alice@example.com",)
-            )
-            await s.agent("demo", PolicySpec(oidc=login))
-            await s.open("/traffic")
-            assert s.page.context.browser is not None
-            for who in ("mallory", "alice"):
-                visitors = await s.page.context.browser.new_context()
-                page = await visitors.new_page()
-                await page.goto(f"http://demo.localhost:{s.w.port}/home")
-                await sign_in(page, who)
-                await page.wait_for_load_state()
-            refused = s.page.get_by_role("row").filter(has_text="mallory@elsewhere.test")
-            await expect(refused).to_contain_text("no rule names their e-mail address")
-            admitted = s.page.get_by_role("row").filter(has_text="/home").filter(has_text="alice@example.com")
-            await expect(admitted).to_contain_text("email alice@example.com")
-            sent = s.page.get_by_role("row").filter(has_text="sent to sign in")
-            await expect(sent).to_have_count(2)
+    login = oidc(
+        issuer=mock_idp.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, allow_emails=("alice@example.com",)
+    )
+    await s.agent("demo", PolicySpec(oidc=login))
+    await s.open("/traffic")
+    for who in ("mallory", "alice"):
+        async with fresh_profile(chromium) as visitors:
+            page = await visitors.new_page()
+            await page.goto(f"http://demo.localhost:{s.w.port}/home")
+            await sign_in(page, who)
+            await page.wait_for_load_state()
+    refused = s.page.get_by_role("row").filter(has_text="mallory@elsewhere.test")
+    await expect(refused).to_contain_text("no rule names their e-mail address")
+    admitted = s.page.get_by_role("row").filter(has_text="/home").filter(has_text="alice@example.com")
+    await expect(admitted).to_contain_text("email alice@example.com")
+    sent = s.page.get_by_role("row").filter(has_text="sent to sign in")
+    await expect(sent).to_have_count(2)
 
 
-async def test_the_overview_counts_what_comes_online_and_tells_who_was_kept_out(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.open("/")
-        online = s.page.get_by_role("link", name="Tunnels online")
-        await expect(online).to_contain_text("0")
-        agent = await s.agent("demo", PolicySpec(cidr_allow=("10.0.0.0/8",)))
-        await expect(online).to_contain_text("1")
-        await s.visit("demo")
-        kept_out = s.page.get_by_role("region", name="Kept out")
-        await expect(kept_out).to_contain_text("the visitor's network may not come in")
-        await expect(s.page.get_by_role("img", name="Requests per second over the last 10 minutes")).to_be_visible()
-        await agent.close()
-        await expect(online).to_contain_text("0")
-        assert await s.is_the_same()
-        assert s.noise == []
+async def test_the_overview_counts_what_comes_online_and_tells_who_was_kept_out(s: Scene) -> None:
+    await s.open("/")
+    online = s.page.get_by_role("link", name="Tunnels online")
+    await expect(online).to_contain_text("0")
+    agent = await s.agent("demo", PolicySpec(cidr_allow=("10.0.0.0/8",)))
+    await expect(online).to_contain_text("1")
+    await s.visit("demo")
+    kept_out = s.page.get_by_role("region", name="Kept out")
+    await expect(kept_out).to_contain_text("the visitor's network may not come in")
+    await expect(s.page.get_by_role("img", name="Requests per second over the last 10 minutes")).to_be_visible()
+    await agent.close()
+    await expect(online).to_contain_text("0")
+    assert await s.is_the_same()
+    assert s.noise == []
 
 
-async def test_pointing_at_a_chart_tells_that_moments_figures(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.open("/")
-        chart = s.page.get_by_role("img", name="Requests per second over the last 10 minutes")
-        told = re.compile(r"\d\d:\d\d:\d\d 0\.0 /s")
-        async with asyncio.timeout(PATIENCE):
-            for number in count():  # a chart that is drawn anew tells nothing until the pointer moves on it
-                await chart.locator("svg").hover(position={"x": 20 + number % 9, "y": 20})
-                if told.search(await chart.inner_text()):
-                    break
-        await s.page.mouse.move(0, 0)
-        await expect(chart).not_to_contain_text(told)
-        assert s.noise == []
+async def test_pointing_at_a_chart_tells_that_moments_figures(s: Scene) -> None:
+    await s.open("/")
+    chart = s.page.get_by_role("img", name="Requests per second over the last 10 minutes")
+    told = re.compile(r"\d\d:\d\d:\d\d 0\.0 /s")
+    async with asyncio.timeout(PATIENCE):
+        for number in count():  # a chart that is drawn anew tells nothing until the pointer moves on it
+            await chart.locator("svg").hover(position={"x": 20 + number % 9, "y": 20})
+            if told.search(await chart.inner_text()):
+                break
+    await s.page.mouse.move(0, 0)
+    await expect(chart).not_to_contain_text(told)
+    assert s.noise == []
 
 
-async def test_an_endpoint_says_at_once_that_its_tunnel_is_gone(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        agent = await s.agent("demo")
-        await s.open("/endpoints")
-        row = s.page.get_by_role("row").filter(has_text="demo.localhost")
-        await expect(row).to_contain_text("1 online")
-        await agent.vanish()
-        await expect(row).to_contain_text("Offline")
-        assert await s.is_the_same()
-        await row.get_by_role("link").click()
-        await expect(s.page.get_by_text("No tunnel is online")).to_be_visible()
+async def test_an_endpoint_says_at_once_that_its_tunnel_is_gone(s: Scene) -> None:
+    agent = await s.agent("demo")
+    await s.open("/endpoints")
+    row = s.page.get_by_role("row").filter(has_text="demo.localhost")
+    await expect(row).to_contain_text("1 online")
+    await agent.vanish()
+    await expect(row).to_contain_text("Offline")
+    assert await s.is_the_same()
+    await row.get_by_role("link").click()
+    await expect(s.page.get_by_text("No tunnel is online")).to_be_visible()
 
 
-async def test_a_tunnel_is_drained_after_a_question_and_gets_no_more_requests(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo")
-        await s.open("/tunnels")
-        await s.page.get_by_role("row").filter(has_text="demo.localhost").get_by_role("link", name="test").click()
-        await s.page.get_by_role("button", name="Drain").click()
-        (tunnel,) = next(iter(s.w.relay.registry)).tunnels
-        assert not tunnel.is_draining
-        await s.page.get_by_role("dialog", name="Drain this tunnel?").get_by_role("button", name="Drain").click()
-        await expect(s.page.get_by_text("takes no new requests")).to_be_visible()
-        await expect(s.page.get_by_text("Draining", exact=True)).to_be_visible()
-        assert tunnel.is_draining
+async def test_a_tunnel_is_drained_after_a_question_and_gets_no_more_requests(s: Scene) -> None:
+    await s.agent("demo")
+    await s.open("/tunnels")
+    await s.page.get_by_role("row").filter(has_text="demo.localhost").get_by_role("link", name="test").click()
+    await s.page.get_by_role("button", name="Drain").click()
+    (tunnel,) = next(iter(s.w.relay.registry)).tunnels
+    assert not tunnel.is_draining
+    await s.page.get_by_role("dialog", name="Drain this tunnel?").get_by_role("button", name="Drain").click()
+    await expect(s.page.get_by_text("takes no new requests")).to_be_visible()
+    await expect(s.page.get_by_text("Draining", exact=True)).to_be_visible()
+    assert tunnel.is_draining
 
 
-async def test_an_agent_is_stopped_after_a_question_and_its_row_goes_away(tmp_path: Path) -> None:
-    async with scene(tmp_path) as s:
-        agent = await s.agent("demo")
-        await s.open("/tunnels")
-        agents = s.page.get_by_role("region", name="Agents")
-        await agents.get_by_role("link", name="127.0.0.1").click()
-        await s.page.get_by_role("button", name="Stop").click()
-        await s.page.get_by_role("button", name="Stop the agent").click()
-        await expect(s.page.get_by_text("No agent is connected")).to_be_visible()
-        await agent.until(lambda: agent.closed)
+async def test_an_agent_is_stopped_after_a_question_and_its_row_goes_away(s: Scene) -> None:
+    agent = await s.agent("demo")
+    await s.open("/tunnels")
+    agents = s.page.get_by_role("region", name="Agents")
+    await agents.get_by_role("link", name="127.0.0.1").click()
+    await s.page.get_by_role("button", name="Stop").click()
+    await s.page.get_by_role("button", name="Stop the agent").click()
+    await expect(s.page.get_by_text("No agent is connected")).to_be_visible()
+    await agent.until(lambda: agent.closed)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_page_fits_a_phone_and_a_desk(tmp_path: Path, scheme: str) -> None:
-    async with scene(tmp_path) as s:
-        await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",), allow_groups=("admins", "staff"))))
-        await s.agent("a-name-as-long-as-people-give-to-their-branches-of-work")
-        for number in range(6):
-            await s.visit("demo", f"/{'very-long-' * 40}{number}")
-        (tunnel, *_) = s.w.relay.registry.tunnels()
-        endpoint = s.w.relay.registry.find("demo.localhost")
-        assert endpoint is not None
-        paths = {
-            "overview": "/",
-            "traffic": "/traffic",
-            "endpoints": "/endpoints",
-            "endpoint": f"/endpoints/{endpoint.id}",
-            "tunnels": "/tunnels",
-            "tunnel": f"/tunnels/{tunnel.id}",
-            "agent": f"/tunnels/agents/{tunnel.session}",
-        }
-        await s.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for name, path in paths.items():
-            for width in WIDTHS:
-                await s.page.set_viewport_size({"width": width, "height": 800})
-                await s.open(path)
-                await screenshot(s.page, f"dashboard-{name}-{width}-{scheme}")
-                beyond = await s.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-                assert beyond <= 0, f"{name} at {width}"
-        assert s.noise == []
+async def test_every_page_fits_a_phone_and_a_desk(s: Scene) -> None:
+    await s.agent("demo", PolicySpec(oidc=oidc(allow_domains=("acme.com",), allow_groups=("admins", "staff"))))
+    await s.agent("a-name-as-long-as-people-give-to-their-branches-of-work")
+    for number in range(6):
+        await s.visit("demo", f"/{'very-long-' * 40}{number}")
+    (tunnel, *_) = s.w.relay.registry.tunnels()
+    endpoint = s.w.relay.registry.find("demo.localhost")
+    assert endpoint is not None
+    paths = {
+        "overview": "/",
+        "traffic": "/traffic",
+        "endpoints": "/endpoints",
+        "endpoint": f"/endpoints/{endpoint.id}",
+        "tunnels": "/tunnels",
+        "tunnel": f"/tunnels/{tunnel.id}",
+        "agent": f"/tunnels/agents/{tunnel.session}",
+    }
+    for name, path in paths.items():
+        await s.open(path)
+        for width in WIDTHS:
+            await s.page.set_viewport_size({"width": width, "height": 800})
+            beyond = await s.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert beyond <= 0, f"{name} at {width}"
+    assert s.noise == []

@@ -10,25 +10,28 @@ import itertools
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, WebSocket
 from playwright.async_api import Error as PageError
-from playwright.async_api import Page, WebSocket
 
-from tests.support.browser import browsing, sign_in
+from tests.support.browser import fresh_profile, launched, sign_in
 from tests.support.certificates import Authority
 from tests.support.frameworks import ALL, GUIDE, Framework, Server, served, settings
-from tests.support.idp import mock_provider
+from tests.support.idp import Provider
 from tests.support.ports import free_port
 from tests.support.raw_http import connect
 from tests.support.stack import Stack
 from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
+IN_LOOP = pytest.mark.asyncio(loop_scope="module")
+"""Where the browser is."""
 
 BROKEN_SECONDS = 20.0
 """Wait for something that the guide says does not come."""
@@ -229,11 +232,21 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Publi
         yield found
 
 
-async def look(relay: PublicStack, framework: Framework, server: Server, expected: str, *flags: str) -> str:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(relays: dict[str, PublicStack]) -> AsyncIterator[Browser]:
+    """A Chromium that is told where the relays' names lead."""
+    leads = {name: port for relay in relays.values() for name, port in relay.leads.items()}
+    async with launched(leads=leads) as browser:
+        yield browser
+
+
+async def look(
+    chromium: Browser, relay: PublicStack, framework: Framework, server: Server, expected: str, *flags: str
+) -> str:
     """What does not work through a tunnel with these flags."""
     tunnel = relay.tunnel(f"localhost:{server.port}", *relay.agent_flags, *flags)
     try:
-        async with browsing(leads=relay.leads) as context:
+        async with fresh_profile(chromium) as context:
             return await Look(await context.new_page(), tunnel.url, framework, server).found(expected)
     finally:
         tunnel.child.stop()
@@ -242,35 +255,44 @@ async def look(relay: PublicStack, framework: Framework, server: Server, expecte
 FRAMEWORKS = [pytest.param(one, id=one.name, marks=[pytest.mark.long] if one.kit == "long" else []) for one in ALL]
 
 
+@IN_LOOP
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-async def test_as_it_comes_and_with_a_rewritten_host(relays: dict[str, PublicStack], framework: Framework) -> None:
+async def test_as_it_comes_and_with_a_rewritten_host(
+    relays: dict[str, PublicStack], chromium: Browser, mock_idp: Provider, framework: Framework
+) -> None:
     row = table()[framework.name]
     with served(framework, f"demo.{DOMAIN}", is_set=False) as server:
-        assert await look(relays[DOMAIN], framework, server, row.as_it_comes) == row.as_it_comes
-        assert await look(relays[DOMAIN], framework, server, row.with_rewrite, REWRITE) == row.with_rewrite
+        assert await look(chromium, relays[DOMAIN], framework, server, row.as_it_comes) == row.as_it_comes
+        assert await look(chromium, relays[DOMAIN], framework, server, row.with_rewrite, REWRITE) == row.with_rewrite
         if row.with_rewrite != "works":
             return  # the relay for logins has a name that the framework may be content with
-        with mock_provider() as idp:
-            login = [REWRITE, *idp.flags]
-            assert await look(relays[LOGIN_DOMAIN], framework, server, row.with_rewrite, *login) == row.with_rewrite
+        login = [REWRITE, *mock_idp.flags]
+        found = await look(chromium, relays[LOGIN_DOMAIN], framework, server, row.with_rewrite, *login)
+        assert found == row.with_rewrite
 
 
+@IN_LOOP
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-async def test_with_what_the_guide_says_to_set(relays: dict[str, PublicStack], framework: Framework) -> None:
+async def test_with_what_the_guide_says_to_set(
+    relays: dict[str, PublicStack], chromium: Browser, framework: Framework
+) -> None:
     row = table()[framework.name]
     if not settings(framework):
         assert row.with_setting == "–", "nothing to set"
         return
     with served(framework, f"demo.{DOMAIN}", is_set=True) as server:
-        assert await look(relays[DOMAIN], framework, server, row.with_setting) == row.with_setting
+        assert await look(chromium, relays[DOMAIN], framework, server, row.with_setting) == row.with_setting
 
 
+@IN_LOOP
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-async def test_a_login_in_front_changes_nothing(relays: dict[str, PublicStack], framework: Framework) -> None:
+async def test_a_login_in_front_changes_nothing(
+    relays: dict[str, PublicStack], chromium: Browser, mock_idp: Provider, framework: Framework
+) -> None:
     row = table()[framework.name]
     expected = row.with_setting if settings(framework) else row.as_it_comes
-    with mock_provider() as idp, served(framework, f"demo.{LOGIN_DOMAIN}", is_set=True) as server:
-        assert await look(relays[LOGIN_DOMAIN], framework, server, expected, *idp.flags) == expected
+    with served(framework, f"demo.{LOGIN_DOMAIN}", is_set=True) as server:
+        assert await look(chromium, relays[LOGIN_DOMAIN], framework, server, expected, *mock_idp.flags) == expected
 
 
 def test_the_table_has_every_framework_that_is_run() -> None:

@@ -4,7 +4,6 @@ What people meet first who run Keycloak: all of it in a network of its own, with
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,11 +13,10 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.support import idp, processes
-from tests.support.browser import browsing, sign_in
+from tests.support.browser import browsing, chromium_path, sign_in
 from tests.support.certificates import Authority
 from tests.support.netns import Network, network
 from tests.support.processes import Child
-from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.browser
 
@@ -159,8 +157,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with company(tmp_path) as place:
-        chromium = require_tool(os.environ.get("CHROMIUM", "chromium"))
-        monkeypatch.setenv("CHROMIUM", str(place.net.wrapper(tmp_path, chromium)))
+        monkeypatch.setenv("CHROMIUM", str(place.net.wrapper(tmp_path, chromium_path())))
         relay = place.start_relay()
         agent = place.publish()
 
@@ -169,7 +166,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         assert untrusted.returncode == 1
         assert "--issuer-ca" in "\n".join(untrusted.out)
         assert place.check(f"--issuer-ca={place.authority.ca_file}").returncode == 0
-        async with browsing(guarded=False) as context:
+        async with browsing(names=NAMES) as context:
             page = await opened(context, 0)
             assert "does not trust the certificate" in await page.inner_text("body")
             assert "issuer_ca" in await page.inner_text("body")
@@ -178,7 +175,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         place.start_relay(f"--issuer-ca={place.authority.ca_file}")
         agent.wait_for_record("started tunnel", after=before)
 
-        async with browsing(guarded=False) as context:
+        async with browsing(names=NAMES) as context:
             page = await opened(context, 1)
             assert page.url.startswith(f"{ISSUER}/interaction/")
             await sign_in(page, "alice")
@@ -187,7 +184,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         # The provider starts anew: other keys, the same names. The next login notices.
         place.provider.stop()
         place.start_provider()
-        async with browsing(guarded=False) as context:
+        async with browsing(names=NAMES) as context:
             tabs = [await opened(context, number) for number in range(TABS)]
             await sign_in(tabs[-1], "alice")
             await shows(tabs[-1], TABS - 1)

@@ -1,14 +1,14 @@
 """A real Chromium (Debian's), driven by Playwright."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import MappingProxyType
 
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.support.tools import ARTIFACTS, require_tool
+from tests.support.tools import require_tool
 from tests.support.waiting import PATIENCE
 
 FLAGS = [
@@ -23,38 +23,59 @@ FLAGS = [
 ]
 
 NOWHERE: Mapping[str, int] = MappingProxyType({})
+HERE = ("localhost localhost", "*.localhost localhost", "127.0.0.1 127.0.0.1")
+"""What this machine is called, and where that leads."""
 PAGE_MS = PATIENCE * 1000
 """For anything in a page."""
 expect.set_options(timeout=PAGE_MS)
 
 
-def chromium() -> str:
-    """Where Chromium is; the test is skipped (fails in CI) without it."""
-    return require_tool(os.environ.get("CHROMIUM", "chromium"))
+def chromium_path() -> str:
+    """Where Chromium is; the test is skipped (fails in CI) without it.
+
+    Debian's build without windows opens a page for a third of the CPU; the one with windows is the same engine.
+    """
+    found = [os.environ.get("CHROMIUM", ""), "chromium-headless-shell", "chromium"]
+    return require_tool(next((name for name in found if shutil.which(name)), found[1]))
 
 
 @asynccontextmanager
-async def browsing(*, guarded: bool = True, leads: Mapping[str, int] = NOWHERE) -> AsyncIterator[BrowserContext]:
-    """A fresh profile in a Chromium of its own, which takes any certificate.
+async def launched(*, leads: Mapping[str, int] = NOWHERE, names: Sequence[str] = ()) -> AsyncIterator[Browser]:
+    """A Chromium that finds nothing but this machine.
+
+    Tests share the one of the fixture `chromium` (tests/conftest.py): starting one takes a second of CPU.
 
     Args:
-        guarded: Nothing but this machine can be reached. Chromium neither prefetches nor prerenders then, so a test of
-            those goes without, and without pages that name other machines.
         leads: Public names with their ports, such as `*.tun.example:443`, and the ports of this machine they lead to.
+        names: More names that are looked up as usual.
     """
-    rules = ",".join(f"MAP {name} 127.0.0.1:{port}" for name, port in leads.items())
-    flags = [*FLAGS, f"--host-resolver-rules={rules}"] if rules else FLAGS
-    inside = ["localhost", "127.0.0.1", *(name.partition(":")[0].removeprefix("*") for name in leads)]
+    rules = [f"MAP {name} 127.0.0.1:{port}" for name, port in leads.items()]  # the first that fits counts
+    rules += [*(f"MAP {name}" for name in HERE), "MAP * ~NOTFOUND", *(f"EXCLUDE {name}" for name in names)]
+    flags = [*FLAGS, f"--host-resolver-rules={','.join(rules)}"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags, timeout=PAGE_MS)
+        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=flags, timeout=PAGE_MS)
         try:
-            context = await browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
-            context.set_default_timeout(PAGE_MS)
-            if guarded:
-                await context.route(lambda url: not any(name in url for name in inside), lambda r: r.abort())
-            yield context
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def fresh_profile(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A profile without cookies, storage or cache, which takes any certificate."""
+    context = await browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
+    try:
+        context.set_default_timeout(PAGE_MS)
+        yield context
+    finally:
+        await context.close()
+
+
+@asynccontextmanager
+async def browsing(*, names: Sequence[str] = ()) -> AsyncIterator[BrowserContext]:
+    """A fresh profile in a Chromium of its own, for programs and for tests that start it in a way of their own."""
+    async with launched(names=names) as browser, fresh_profile(browser) as context:
+        yield context
 
 
 async def sign_in(page: Page, user: str) -> None:
@@ -67,11 +88,3 @@ async def sign_in(page: Page, user: str) -> None:
     await page.get_by_placeholder("Password").fill(user)
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("button", name="Continue").click()
-
-
-async def screenshot(page: Page, name: str) -> Path:
-    """Saves what the person sees as `tests/artifacts/NAME.png`."""
-    ARTIFACTS.mkdir(exist_ok=True)
-    path = ARTIFACTS / f"{name}.png"
-    await page.screenshot(path=path)
-    return path

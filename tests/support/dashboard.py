@@ -107,14 +107,12 @@ async def signed_in(w: World, user: UserRow | None = None) -> AsyncIterator[Dash
 
 
 async def browse_signed_in(w: World, context: BrowserContext, user: UserRow | None = None, path: str = "/") -> Page:
-    """A page of a browser that has come by a sign-in link."""
+    """A page of a browser that has the cookie of somebody who signed in."""
+    async with signed_in(w, user) as client:
+        for cookie in client.http.cookies.jar:
+            await context.add_cookies([{"name": cookie.name, "value": cookie.value or "", "url": client.origin}])
     page = await context.new_page()
-    address = w.relay.address
-    origin = address.url(address.dashboard_host)
-    await page.goto(f"{origin}/sign-in#code={await code_of(w, user)}")
-    await page.get_by_role("button", name="Sign in").click()
-    await page.get_by_role("navigation", name="Main").first.wait_for(state="attached")
-    await page.goto(origin + path)
+    await page.goto(client.origin + path)
     return page
 
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.support.app_routes import SECRET, sample_app
 from tests.support.apps import App, Exchange
-from tests.support.browser import browsing, sign_in
+from tests.support.browser import fresh_profile, sign_in
 from tests.support.idp import Provider, mock_provider
 from tests.support.stack import Stack, Tunnel, stacked
 from tests.support.stack_tls import DOMAIN, SecureStack
@@ -34,6 +34,7 @@ class Neighbours:
     evil: App
     door: Tunnel
     trap: Tunnel
+    chromium: Browser
 
     @property
     def rogue(self) -> str:
@@ -47,7 +48,7 @@ class Neighbours:
     @asynccontextmanager
     async def signed_in(self, user: str = "alice") -> AsyncIterator[tuple[BrowserContext, Page]]:
         """A browser in which `user` is signed in at `app`, and the page that shows it."""
-        async with browsing() as context:
+        async with fresh_profile(self.chromium) as context:
             page = await context.new_page()
             await self.log_in(page, user)
             self.app.requests.clear()
@@ -78,11 +79,12 @@ def serve(app: App, path: str, body: str, *fields: tuple[str, str]) -> None:
 
 
 @contextmanager
-def neighbours(folder: Path, *, tls: bool = False) -> Iterator[Neighbours]:
+def neighbours(folder: Path, chromium: Browser, *, tls: bool = False) -> Iterator[Neighbours]:
     """Relay, provider and both endpoints.
 
     Args:
         folder: For the relay's data.
+        chromium: Where people sign in.
         tls: Over https, where cookies are bound to their host by name.
     """
     with ExitStack() as held:
@@ -96,4 +98,5 @@ def neighbours(folder: Path, *, tls: bool = False) -> Iterator[Neighbours]:
         idp = held.enter_context(mock_provider())
         app, evil = held.enter_context(sample_app()), held.enter_context(sample_app())
         door = stack.tunnel(app.port, "--subdomain=app", "--oidc-allow-domain=example.com", *flags, *idp.flags)
-        yield Neighbours(stack, idp, app, evil, door, stack.tunnel(evil.port, "--subdomain=evil", *flags))
+        trap = stack.tunnel(evil.port, "--subdomain=evil", *flags)
+        yield Neighbours(stack, idp, app, evil, door, trap, chromium)
