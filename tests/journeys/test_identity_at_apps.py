@@ -4,10 +4,9 @@ CGI, WSGI and Rack make a variable of each field name, and many names become one
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.support.app_servers import SERVERS, app_server, seen_by_app
 from tests.support.issuer import Issuer, issuer
@@ -16,6 +15,8 @@ from tests.support.spellings import believed_names, spellings
 from tests.support.world import WorldTunnel, world
 from tunnelctl.http1.fields import loose_name
 from tunnelctl.wire.messages import JwtSpec, PolicySpec
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FORGED = "boss@forged.example"
 SUBJECT = "repo:acme/app:ref:refs/heads/main"
@@ -45,11 +46,11 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield port
 
 
-@asynccontextmanager
-async def guarded(place: Path, port: int, ci: Issuer) -> AsyncIterator[WorldTunnel]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tunnel(tmp_path_factory: pytest.TempPathFactory, port: int, ci: Issuer) -> AsyncIterator[WorldTunnel]:
     """The app behind a relay that lets programs in by a token."""
     policy = PolicySpec(jwt=(JwtSpec(issuer=ci.url, audience=AUDIENCE),))
-    async with world(place / "data") as w:
+    async with world(tmp_path_factory.mktemp("data")) as w:
         yield await w.tunnel(port, subdomain="demo", policy=policy)
 
 
@@ -69,30 +70,27 @@ async def seen(tunnel: WorldTunnel, ci: Issuer, fields: list[tuple[str, str]], *
     return {loose_name(name.removeprefix("HTTP_").encode()).decode(): value for name, value in told.items()}
 
 
-async def test_row106_no_spelling_of_a_field_makes_an_app_believe_a_visitor(tmp_path: Path, port: int, ci: Issuer):
+async def test_row106_no_spelling_of_a_field_makes_an_app_believe_a_visitor(tunnel: WorldTunnel, port: int, ci: Issuer):
     names = spellings([*believed_names(), *OURS], each=2, seed=port)
-    async with guarded(tmp_path, port, ci) as tunnel:
-        for start in range(0, len(names), MANY):
-            told = await seen(tunnel, ci, [(name, FORGED) for name in names[start : start + MANY]])
+    for start in range(0, len(names), MANY):
+        told = await seen(tunnel, ci, [(name, FORGED) for name in names[start : start + MANY]])
 
-            assert told["x-custom"] == "arrives"
-            assert (told["x-tunnel-user"], told["ngrok-auth-user-id"]) == (SUBJECT, SUBJECT)
-            assert told["x-forwarded-for"] == "127.0.0.1"
-            assert "x-tunnel-email" not in told
+        assert told["x-custom"] == "arrives"
+        assert (told["x-tunnel-user"], told["ngrok-auth-user-id"]) == (SUBJECT, SUBJECT)
+        assert told["x-forwarded-for"] == "127.0.0.1"
+        assert "x-tunnel-email" not in told
 
 
-async def test_row106_nor_does_a_trailer(tmp_path: Path, port: int, ci: Issuer):
+async def test_row106_nor_does_a_trailer(tunnel: WorldTunnel, port: int, ci: Issuer):
     names = spellings(OURS, each=4, seed=port)[:MANY]
-    async with guarded(tmp_path, port, ci) as tunnel:
-        told = await seen(tunnel, ci, [], trailers="".join(f"{name}: {FORGED}\r\n" for name in names))
+    told = await seen(tunnel, ci, [], trailers="".join(f"{name}: {FORGED}\r\n" for name in names))
 
     assert told["x-tunnel-user"] == SUBJECT
 
 
-async def test_row107_no_spelling_in_connection_takes_the_relays_word_away(tmp_path: Path, port: int, ci: Issuer):
+async def test_row107_no_spelling_in_connection_takes_the_relays_word_away(tunnel: WorldTunnel, port: int, ci: Issuer):
     names = spellings(OURS, each=4, seed=port)
-    async with guarded(tmp_path, port, ci) as tunnel:
-        told = await seen(tunnel, ci, [("Connection", ", ".join(names))])
+    told = await seen(tunnel, ci, [("Connection", ", ".join(names))])
 
     assert (told["x-tunnel-user"], told["x-forwarded-for"]) == (SUBJECT, "127.0.0.1")
 
@@ -100,8 +98,7 @@ async def test_row107_no_spelling_in_connection_takes_the_relays_word_away(tmp_p
 @pytest.mark.parametrize(
     "name", ["Content_Length", "Content.Length", "Transfer_Encoding", "Transfer.Encoding", "Proxy"]
 )
-async def test_row108_framing_in_another_spelling_reaches_no_app(tmp_path: Path, port: int, ci: Issuer, name: str):
-    async with guarded(tmp_path, port, ci) as tunnel:
-        told = await seen(tunnel, ci, [(name, FORGED)])
+async def test_row108_framing_in_another_spelling_reaches_no_app(tunnel: WorldTunnel, ci: Issuer, name: str):
+    told = await seen(tunnel, ci, [(name, FORGED)])
 
     assert told["x-custom"] == "arrives"

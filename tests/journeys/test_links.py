@@ -76,13 +76,19 @@ def test_a_newer_agent_of_the_same_owner_supersedes_the_older_which_exits_5(stac
     assert older.child.wait() == 5
 
 
-@pytest.fixture
-def public(tmp_path):
+@contextmanager
+def public_relay(data):
     """A relay that demands tokens, and one token each of Ann's and Bob's."""
-    data = tmp_path / "data"
     tokens = {owner: new_token(data, owner) for owner in ("ann", "bob")}
     with stacked(data, *PUBLIC) as stack:
         yield stack, tokens
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    """For all tests that leave the tokens as they are."""
+    with public_relay(tmp_path_factory.mktemp("relay")) as found:
+        yield found
 
 
 def new_token(data, owner: str) -> str:
@@ -91,17 +97,17 @@ def new_token(data, owner: str) -> str:
     return child.out[0]
 
 
-async def test_a_revoked_token_ends_its_live_link_and_no_other(public, app):
-    stack, tokens = public
-    anns = stack.tunnel(app.port, "--subdomain=ann", f"--authtoken={tokens['ann']}")
-    bobs = stack.tunnel(app.port, "--subdomain=bob", f"--authtoken={tokens['bob']}")
-    assert await answers(stack, anns.host_and_port) == 200
+async def test_a_revoked_token_ends_its_live_link_and_no_other(tmp_path, app):
+    with public_relay(tmp_path) as (stack, tokens):
+        anns = stack.tunnel(app.port, "--subdomain=ann", f"--authtoken={tokens['ann']}")
+        bobs = stack.tunnel(app.port, "--subdomain=bob", f"--authtoken={tokens['bob']}")
+        assert await answers(stack, anns.host_and_port) == 200
 
-    revoked = stack.tokens("revoke", tokens["ann"])
+        revoked = stack.tokens("revoke", tokens["ann"])
 
-    assert revoked.returncode == 0, revoked.output
-    assert anns.child.wait() == 3
-    assert await answers(stack, bobs.host_and_port) == 200
+        assert revoked.returncode == 0, revoked.output
+        assert anns.child.wait() == 3
+        assert await answers(stack, bobs.host_and_port) == 200
 
 
 def test_tokens_are_listed_without_what_opens_the_door(public):

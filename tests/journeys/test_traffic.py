@@ -3,16 +3,16 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from websockets.asyncio.client import connect as websocket
 
-from tests.support.app_routes import blocks_of, digest_of
+from tests.support.app_routes import blocks_of, digest_of, sample_app
 from tests.support.apps import App
 from tests.support.ports import free_port
 from tests.support.raw_http import RawConnection, Response, connect, fetch, request_bytes
-from tests.support.stack import Stack, Tunnel, until
+from tests.support.stack import Stack, Tunnel, stacked, until
 from tests.support.waiting import PATIENCE
 
 MIB = 1024 * 1024
@@ -25,10 +25,23 @@ MAX_GROWTH_BYTES = 10 * MIB
 """What a transfer of any size may add to a process: a stream's window (at most 4 MiB), buffers, the allocator's slack.
 Measured: 1 to 6 MiB."""
 
-SIZES = [64 * MIB, pytest.param(GIB, marks=pytest.mark.long), pytest.param(10 * GIB, marks=pytest.mark.long)]
+SIZES = [32 * MIB, pytest.param(GIB, marks=pytest.mark.long), pytest.param(10 * GIB, marks=pytest.mark.long)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One relay for all tests here."""
+    with stacked(tmp_path_factory.mktemp("relay")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[App]:
+    with sample_app() as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
 def tunnel(stack: Stack, app: App) -> Tunnel:
     """An open tunnel to the sample app."""
     return stack.tunnel(app.port, "--subdomain=demo")
@@ -150,7 +163,7 @@ async def test_an_upload_arrives_whole_in_bounded_memory(stack, tunnel, size):
 
 
 async def test_a_stopped_reader_costs_its_own_window_and_nobody_elses_time(stack, tunnel):
-    size = 64 * MIB
+    size = 32 * MIB
     await download(stack, tunnel, f"/bytes/{8 * MIB}")
     before = resident(stack, tunnel)
     async with connect(stack.port) as stopped:
