@@ -1,7 +1,8 @@
 """Bounded dicts: `Memo` keeps results that were computed from peers' bytes, `Recent` the entries that were set last.
 
-A memo is bounded by count and by bytes. When it is full, everything is forgotten: a look-up that is known costs no more
-than one in a dict, which no cache that notes what was used last can do, and honest values are learnt again at once.
+A memo is bounded by count and by bytes. When it is full, all of it is dropped: a hit then costs no more than one in a
+dict,
+which no LRU cache can do, and honest values are learnt again at once.
 """
 
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class Recent(dict[K, V]):
         self._size = size
 
     def __setitem__(self, key: K, value: V) -> None:
-        self.pop(key, None)  # so that it is the last again
+        self.pop(key, None)  # so that it becomes the newest
         while len(self) >= self._size:
             del self[next(iter(self))]
         super().__setitem__(key, value)

@@ -1,4 +1,4 @@
-"""The known word that was probably meant, by how many keystrokes lie between. Nothing when none is near."""
+"""Finds the known word that was probably meant, by edit distance."""
 
 from collections.abc import Iterable
 
@@ -41,7 +41,7 @@ def _bare(word: str) -> str:
 
 
 def _allowed(one: str, other: str) -> int:
-    """How many keystrokes may lie between two words. Never so many that one shares nothing with the other."""
+    """How many keystrokes two words may differ by; fewer than would change a whole word."""
     longer, shorter = max(len(one), len(other)), min(len(one), len(other))
     steps = next((steps for letters, steps in _STEPS if longer <= letters), 3)
     return min(steps, shorter // 2)

@@ -1,4 +1,5 @@
-"""The limit of open files: each connection is one, and many systems give 1,024 at first, and more to those that ask."""
+"""Raises the limit of open files: each connection is one, and many systems allow 1,024 by default and more on
+request."""
 
 try:
     import resource

@@ -1,4 +1,4 @@
-"""Secrets that do not print: a type for those we hold, and a redactor for texts of others that may hold some.
+"""Keeps secrets out of output: a type that does not print, and a redactor for texts that may hold secrets.
 
 Both programs use both. The type is the first line, the redactor the last one: it knows secrets by their shape only.
 """
@@ -20,7 +20,7 @@ _FIELDS = "cookie|set-cookie|authorization|proxy-authorization|x-tunnel-assertio
 
 _SECRET_NAMES = frozenset(f"{_NAMES}|{_FIELDS}".split("|"))
 
-# No alternative may look at the same character from more than a few starts: strangers choose what is logged.
+# No alternative may scan a character from many starting points (quadratic time): strangers choose what is logged.
 _SECRETS = re.compile(
     r"t[act]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code
     r"|(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"  # a JWT or JWE: it begins with {" in base64url

@@ -1,4 +1,4 @@
-"""Secrets as people give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself. For both ends."""
+"""Reads secrets as people give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

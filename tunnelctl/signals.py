@@ -1,4 +1,4 @@
-"""Stop a program when it is asked to: the signals for that, for the agent and the relay alike."""
+"""Stops a program by signals, for the agent and the relay."""
 
 import asyncio
 import contextlib

@@ -23,7 +23,8 @@ NEEDED = (
 
 
 def main() -> None:
-    """Run the command line, or say what to install: the command comes with the agent, its libraries do not."""
+    """Run the command line. Without the relay's libraries, which the agent's package leaves out, say what to
+    install."""
     open_missing()
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:

@@ -1,7 +1,7 @@
-"""The relay's public face as its operator configured it: scheme, domain, port, and the hosts that are its own.
+"""The relay's public address as its operator configured it: scheme, domain, port, and the relay's own hosts.
 
-Printed URLs, cookie rules, redirect URIs and the check of a Host's port all come from here; nothing is ever built from
-what a request says about itself.
+Printed URLs, cookie rules, redirect URIs and the check of a Host's port all come from here; never from the Host field
+of a request.
 """
 
 import re
@@ -35,8 +35,9 @@ class PublicAddress:
         scheme: `http` or `https`, as visitors see it.
         domain: Lower-case, without a port.
         port: As visitors see it.
-        callback_url: Overrides the redirect URI, and where the other pages for providers are; "" for the default.
-        is_multi_tenant: Owners are strangers to each other: each connection has a callback of its own.
+        callback_url: Replaces the default redirect URI; the other pages for providers lie beside it. "" for the
+            default.
+        is_multi_tenant: Owners do not trust each other, so each connection gets its own callback.
     """
 
     scheme: str
@@ -47,12 +48,12 @@ class PublicAddress:
 
     @property
     def is_secure(self) -> bool:
-        """Visitors come over TLS."""
+        """Whether visitors come over TLS."""
         return self.scheme == "https"
 
     @property
     def is_local(self) -> bool:
-        """The domain is `localhost` or below it: no DNS, no TLS, loopback only."""
+        """Whether the domain is `localhost` or below it: no DNS, no TLS, loopback only."""
         return self.domain == "localhost" or self.domain.endswith(".localhost")
 
     def strict_transport(self, seconds: int) -> str:
@@ -91,36 +92,37 @@ class PublicAddress:
         return self.url("localhost" if self.is_local else self.idp_host)
 
     def callback_uri(self, page: CallbackPage, connection_id: str = "") -> str:
-        """What a provider is given for a page of the callback host; with an id, for that connection's own.
+        """The URI of a page on the callback host; with a connection's id, of that connection's own page.
 
-        `callback_url` says where visitors come back to; the other pages are beside it, as they are without it.
+        With `callback_url` set, the other pages lie beside it, as they do beside the default.
         """
         callback = self.callback_url or self.callback_base + callback_path("callback")
         uri = callback if page == "callback" else f"{callback.rpartition('/')[0]}/{page}"
         return f"{uri}/{connection_id}" if connection_id else uri
 
     def logged_out_uri(self, connection_id: str) -> str:
-        """Where a provider sends visitors after its own logout: each connection's own page between strangers."""
+        """The URI to which a provider sends visitors after its own logout; one for each connection with
+        `is_multi_tenant`."""
         return self.callback_uri("logged-out", connection_id if self.is_multi_tenant else "")
 
-    def callback_kind(self, wish: str) -> CallbackKind:
-        """Which callback a connection has, by its owner's wish (`relay`, `shared` or `host`).
+    def callback_kind(self, callback: str) -> CallbackKind:
+        """Which callback a connection uses, by its owner's setting (`relay`, `shared` or `host`).
 
-        With one for all, a hostile owner's provider can have the code of another one delivered into a login of its own
-        (the COAT attack). A path that is registered at one provider only cannot be reached from another.
+        With one callback for all, a hostile owner's provider can have another provider's code delivered into a login of
+        its own (the COAT attack). A path registered at one provider only cannot be reached from another.
         """
-        if wish == "host":
+        if callback == "host":
             return "host"
-        return "connection" if self.is_multi_tenant and wish != "shared" else "shared"
+        return "connection" if self.is_multi_tenant and callback != "shared" else "shared"
 
-    def redirect_uri(self, wish: str, connection_id: str, host: str) -> str:
-        """What an owner registers at the provider, and exactly what is sent there.
+    def redirect_uri(self, callback: str, connection_id: str, host: str) -> str:
+        """The redirect URI that an owner registers at the provider, exactly as logins send it.
 
         Args:
-            wish: The connection's `callback`.
+            callback: The connection's `callback`.
             host: The endpoint's.
         """
-        kind = self.callback_kind(wish)
+        kind = self.callback_kind(callback)
         if kind == "host":
             return self.url(host) + HOST_CALLBACK_PATH
         return self.callback_uri("callback", "" if kind == "shared" else connection_id)
@@ -171,12 +173,12 @@ def tcp_port(host: str) -> int | None:
 
 
 def callback_path(page: CallbackPage) -> str:
-    """Where a page for providers lies on the callback host; a connection's own is one step below."""
+    """The path of a page for providers on the callback host; with a connection's id, one segment below it."""
     return f"/oauth2/{page}"
 
 
 def host_label_problem(label: str) -> str | None:
-    """What is wrong with a name that is asked for, for people; None when it may be taken.
+    """Why a name cannot be used as a host label, for people; None when it can.
 
     One canonical form (letters, digits, hyphens; RFC 5890 section 2.3.1) keeps look-alikes and second spellings out.
     """

@@ -1,4 +1,4 @@
-"""The relay's nouns: values that every floor above may hold. Nothing here does anything."""
+"""Values that all parts of the relay share. No logic here."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a visitor proved to be. Identity is (issuer, subject); everything else may change or lie.
+    """A visitor's proven identity: (issuer, subject). All other fields may change, and are the provider's word.
 
     Attributes:
         email: Only when the provider says it is verified, else "".
@@ -62,7 +62,8 @@ class Token:
         last_used_at: Unix time or None.
         revoked_at: Unix time or None while it is good.
         expires_at: Unix time from which on it is no longer good; None for never.
-        acl: What it may bind, as `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for everything.
+        acl: What it may bind: rules as `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for
+            everything.
         user_id: Who made it in the dashboard or by the API; "" for an operator's command.
     """
 
@@ -79,7 +80,7 @@ class Token:
 
 
 class RequestKind(Enum):
-    """What kind of request a visitor sent, in the order they are told apart; `policy.classify` does it."""
+    """The kinds of requests, in the order in which `policy.classify` tests for them."""
 
     UPGRADE = "upgrade"
     """A websocket or other upgrade: its client follows no redirect."""
@@ -106,13 +107,14 @@ class PageRequest:
         host: Canonical host that was asked for.
         kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain;
             `dashboard` and `api`: those hosts.
+        request_kind: How the request was sent, as `policy.classify` tells.
         is_secure: The visitor came over TLS.
-        may_start_login: It is a browser, as far as that can be told.
+        may_start_login: The client is probably a browser.
     """
 
     host: str
     kind: Literal["endpoint", "idp", "domain", "dashboard", "api"]
-    visit: RequestKind
+    request_kind: RequestKind
     peer: Peer
     is_secure: bool
     request_id: str

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tunnelctl.agent.address import AddressInvalid, parse_relay, parse_upstream
 from tunnelctl.agent.hostnames import parse_public_url
 from tunnelctl.cli.api_client import base_of
-from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.texts import is_loopback
 
 
 @pytest.mark.parametrize(

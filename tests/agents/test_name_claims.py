@@ -15,7 +15,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.registry.tunnel import Tunnel
-from tunnelrelay.store.base import NameRow, SessionRow, StoreError, Whose
+from tunnelrelay.store.base import NameRow, SessionCriteria, SessionRow, StoreError
 
 HOST = "demo.tun.example"
 DAY = 86_400.0
@@ -69,8 +69,8 @@ class Node:
         self.taken: list[str] = []
         self.store = store
 
-    async def end_sessions(self, whose: Whose) -> int:
-        return len(await self.store.end_sessions(whose, self.clock[0]))
+    async def end_sessions(self, criteria: SessionCriteria) -> int:
+        return len(await self.store.end_sessions(criteria, self.clock[0]))
 
     async def serve(self, owner: str, host: str = HOST) -> Tunnel | None:
         """What a bind does with a name that is new here."""

@@ -50,11 +50,11 @@ def test_one_owners_binds_take_nothing_of_anothers():
     now = [0.0]
     held = OwnerQuotas(lambda: now[0])
 
-    assert not any(held.ask("mallory") for _ in range(BURST_NEW_NAMES))
-    assert held.ask("mallory") == 1
-    assert held.ask("ann") == 0
+    assert not any(held.take_claim("mallory") for _ in range(BURST_NEW_NAMES))
+    assert held.take_claim("mallory") == 1
+    assert held.take_claim("ann") == 0
     now[0] += 1 / NEW_NAMES_PER_SECOND
-    assert held.ask("mallory") == 0
+    assert held.take_claim("mallory") == 0
 
 
 async def opened(relay: Relay, owner: str) -> ScriptedAgent:
@@ -112,14 +112,14 @@ def test_small_settings_cost_an_owner_nothing_and_large_ones_come_back_with_time
     now = [0.0]
     held = OwnerQuotas(lambda: now[0])
 
-    assert not any(held.read_settings("mallory", 1023) for _ in range(100_000))
-    assert not any(held.read_settings("mallory", 32 * 1024) for _ in range(BURST_SETTINGS // 32))
-    wait = held.read_settings("mallory", 32 * 1024)
+    assert not any(held.take_settings("mallory", 1023) for _ in range(100_000))
+    assert not any(held.take_settings("mallory", 32 * 1024) for _ in range(BURST_SETTINGS // 32))
+    wait = held.take_settings("mallory", 32 * 1024)
     assert 0 < wait <= 2
-    assert held.read_settings("ann", 32 * 1024) == 0
-    assert held.read_settings("mallory", 1023) == 0
+    assert held.take_settings("ann", 32 * 1024) == 0
+    assert held.take_settings("mallory", 1023) == 0
     now[0] += wait
-    assert held.read_settings("mallory", 32 * 1024) == 0
+    assert held.take_settings("mallory", 32 * 1024) == 0
 
 
 def test_all_settings_an_owner_may_have_can_be_bound_again_at_once():

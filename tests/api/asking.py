@@ -18,15 +18,15 @@ def through_ingress(app: ASGIApp, address: PublicAddress = ADDRESS, peer: str = 
     """The app as the ingress calls it."""
 
     async def called(scope: Scope, receive: Receive, send: Send) -> None:
-        inside = PageRequest(
+        page_request = PageRequest(
             host=address.api_host,
             kind="api",
-            visit=RequestKind.OTHER,
+            request_kind=RequestKind.OTHER,
             peer=Peer(peer, 40000),
             is_secure=address.is_secure,
             request_id=REQUEST_ID,
         )
-        await app({**scope, "tunnel": inside}, receive, send)
+        await app({**scope, "tunnel": page_request}, receive, send)
 
     return called
 

@@ -9,7 +9,7 @@ import pytest
 from tests.api.asking import LOCAL, REQUEST_ID, Program
 from tests.api.office import Office, open_office
 from tests.support.tools import ROOT
-from tunnelrelay.api.values import seconds_of, shown_time
+from tunnelrelay.api.values import rfc3339, seconds_of
 from tunnelrelay.services.problems import Kind, ManageError
 
 
@@ -170,7 +170,7 @@ def test_anything_else_is_no_time(text):
 
 
 def test_times_are_shown_in_utc():
-    assert shown_time(1769860800.9) == "2026-01-31T12:00:00Z"
+    assert rfc3339(1769860800.9) == "2026-01-31T12:00:00Z"
 
 
 async def test_a_token_expires_when_it_was_told_to_and_may_be_told_otherwise(ann):

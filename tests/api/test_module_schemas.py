@@ -6,9 +6,9 @@ import pytest
 from tunnelctl.policy.fields import FIELDS
 from tunnelctl.policy.modules import MODULES
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
-from tunnelrelay.api.module_mapping import shown, taken
-from tunnelrelay.api.module_schemas import GIVEN, SHOWN
-from tunnelrelay.services.edge_settings import KEPT, EdgeSettings, Held, RouteSettings
+from tunnelrelay.api.module_mapping import view_of_module, with_module_body
+from tunnelrelay.api.module_schemas import BODIES, VIEWS
+from tunnelrelay.services.edge_settings import KEPT, EdgeSettings, RouteSettings, StoredSecrets
 
 POLICY = PolicySpec(
     oidc=OidcSpec(
@@ -43,7 +43,7 @@ POLICY = PolicySpec(
 )
 """Every setting but the password has another value than by default."""
 SETTINGS = EdgeSettings(policy=POLICY, route=RouteSettings(id="r", created_at=0.0), users=("ann",))
-HELD = Held(client_secret=True, users=("ann",))
+HELD = StoredSecrets(client_secret=True, users=("ann",))
 
 
 def test_the_settings_of_this_test_are_none_by_default():
@@ -60,23 +60,23 @@ def test_the_settings_of_this_test_are_none_by_default():
 def test_every_setting_of_a_module_has_a_field_in_its_models(module):
     names = {"issuers"} if module == "jwt" else {row.api_name for row in MODULES[module].rows}
 
-    assert names <= set(GIVEN[module].model_fields)
-    assert ({"users"} if module == "basic_auth" else names) <= set(SHOWN[module].model_fields)
+    assert names <= set(BODIES[module].model_fields)
+    assert ({"users"} if module == "basic_auth" else names) <= set(VIEWS[module].model_fields)
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "basic_auth"])
 @pytest.mark.parametrize("is_on", [True, False])
 def test_an_answer_that_is_sent_back_changes_nothing(module, is_on):
     kept = msgspec.structs.replace(SETTINGS, disabled=() if is_on else (module,))
-    answer = shown(kept, HELD, module)
+    answer = view_of_module(kept, HELD, module)
 
     assert answer is not None
     assert answer.enabled is is_on
-    assert taken(kept, module, GIVEN[module].model_validate(answer.model_dump())) == kept
+    assert with_module_body(kept, module, BODIES[module].model_validate(answer.model_dump())) == kept
 
 
 def test_no_answer_holds_a_header_value_or_a_password():
-    answers = [shown(SETTINGS, HELD, module) for module in MODULES]
+    answers = [view_of_module(SETTINGS, HELD, module) for module in MODULES]
 
     assert all(answers)
     assert KEPT not in repr(answers)

@@ -23,7 +23,7 @@ from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import load_config
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 
 EDGES = {"lone": 1, "edge": 2}
 """Names of the edges, and how many tunnels serve each."""
@@ -69,5 +69,5 @@ async def _set_up(data_dir: Path, issuer: str) -> None:
     async with Relay(load_config(flags=flags, env={})) as relay:
         edges = relay.parts.services.edges
         for name in EDGES:
-            edge = await edges.create(OPERATOR, NewEdge(host=f"{name}.localhost"))
+            edge = await edges.create(OPERATOR, EdgeDraft(host=f"{name}.localhost"))
             await edges.set_policy(OPERATOR, edge.id, with_login, EdgeSecrets(client_secret=SECRET))

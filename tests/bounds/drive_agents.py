@@ -25,7 +25,7 @@ from tunnelrelay.agents.accept import Acceptor
 from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.agents.tcp_addresses import TcpAddresses
-from tunnelrelay.agents.tunnel_offers import NotHad
+from tunnelrelay.agents.tunnel_offers import OfferRefused
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
@@ -132,26 +132,26 @@ async def drive_turned_away(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
 
 @drives("links")
 def drive_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares, opened = OwnerQuotas(lambda: 0.0), 0
+    quotas, opened = OwnerQuotas(lambda: 0.0), 0
     with measured() as memory:
         for number in range(2 * bound.limit):
-            opened += shares.open_link(owner(number), opened)
-        assert opened == bound.limit == sum(shares._links.values())
+            opened += quotas.open_link(owner(number), opened)
+        assert opened == bound.limit == sum(quotas._links.values())
         assert memory.taken <= bound.worst_bytes
 
 
 @drives("links of one owner")
 def drive_owners_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerQuotas(lambda: 0.0)
-    assert sum(shares.open_link("mallory", number) for number in range(2 * bound.limit)) == bound.limit
+    quotas = OwnerQuotas(lambda: 0.0)
+    assert sum(quotas.open_link("mallory", number) for number in range(2 * bound.limit)) == bound.limit
 
 
 @drives("binds of names that are new to the relay")
 def drive_new_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerQuotas(lambda: 0.0)
-    drive_bucket(lambda: shares.ask("mallory"), bound.limit)
-    assert not shares.ask("ann")
-    same_table(shares._asks, bound)
+    quotas = OwnerQuotas(lambda: 0.0)
+    drive_bucket(lambda: quotas.take_claim("mallory"), bound.limit)
+    assert not quotas.take_claim("ann")
+    same_table(quotas._claims, bound)
 
 
 class Said:
@@ -292,7 +292,7 @@ async def drive_states(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 @drives("news of local services on all links")
 async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
-    managed.agent_context.shares._monotonic = lambda: 0.0
+    managed.agent_context.quotas._monotonic = lambda: 0.0
     changes: list[str] = []
     links = [greeted(managed, "eve")[0] for _ in range(20)]
     anns, _ = greeted(managed)
@@ -305,7 +305,7 @@ async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
     anns.on_message(AppState(tunnel=1, reason="refused"))
     assert changes.count("eve") == bound.limit
     assert changes.count("ann") == 1
-    same_table(managed.agent_context.shares._news, bound)
+    same_table(managed.agent_context.quotas._app_reports, bound)
 
 
 @drives("names held, and tunnels that join edges")
@@ -338,10 +338,10 @@ async def drive_given_up(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
 
 @drives("settings read of binds")
 def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = OwnerQuotas(lambda: 0.0)
-    drive_bucket(lambda: shares.read_settings("mallory", 1024), bound.limit)
-    assert not shares.read_settings("ann", 1024)
-    same_table(shares._settings, bound)
+    quotas = OwnerQuotas(lambda: 0.0)
+    drive_bucket(lambda: quotas.take_settings("mallory", 1024), bound.limit)
+    assert not quotas.take_settings("ann", 1024)
+    same_table(quotas._settings, bound)
 
 
 @drives("tcp ports held, for certain")
@@ -358,7 +358,7 @@ def drive_tcp_ports(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
 
     def take(owner: str) -> int:
         count = 0
-        while not isinstance(found := ports.choose("tcp://", Token(id="", owner=owner, created_at=0.0)), NotHad):
+        while not isinstance(found := ports.choose("tcp://", Token(id="", owner=owner, created_at=0.0)), OfferRefused):
             assert isinstance(registry.claim(fake_tunnel(owner), found[0], Policy()), Tunnel)
             count += 1
         assert found.code == "too_many"

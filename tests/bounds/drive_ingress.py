@@ -164,7 +164,7 @@ def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> N
 class Waiting:
     """As much of a visitor as `Turns` looks at."""
 
-    address = asked_host = ""
+    address = last_host = ""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer

@@ -16,7 +16,7 @@ from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, 
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
-from tunnelrelay.observe.traffic import Seen, SeriesTable, TrafficLog
+from tunnelrelay.observe.traffic import FinishedExchange, SeriesTable, TrafficLog
 from tunnelrelay.oidc.tokens.identity import MAX_VALUE
 
 NOW = 1_800_000_000.0
@@ -41,8 +41,8 @@ def exchange(number: int) -> ExchangeRecord:
     )
 
 
-def seen(number: int, whose: str = "ann") -> Seen:
-    return Seen(exchange(number), whose, f"tn_{number:026d}", None, None)
+def seen(number: int, whose: str = "ann") -> FinishedExchange:
+    return FinishedExchange(exchange(number), whose, f"tn_{number:026d}", None, None)
 
 
 def never(delay: float, callback: object) -> None:
@@ -219,7 +219,7 @@ def drive_signed_in(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
                 name=f"{number:06d}" + "n" * 1000,
                 groups=tuple(f"{number:06d}-{group}" + "g" * 48 for group in range(64)),
             )
-            log.tell_who(f"r-{number}", who, "")
+            log.note_sign_in(f"r-{number}", who, "")
             assert len(log._signed_in) <= bound.limit
         assert memory.taken <= bound.worst_bytes
     assert "r-0" not in log._signed_in

@@ -15,7 +15,7 @@ from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.services.addrs import Addrs
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_tests import ProviderTests
 
@@ -182,7 +182,7 @@ async def drive_groups(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 async def drive_edges(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunnelrelay.services.edges.MAX_EDGES", 5)
     edges = Managed().services.edges
-    await refused_after(lambda number: edges.create(ANN, NewEdge(host=f"demo-{number}")), 5)
+    await refused_after(lambda number: edges.create(ANN, EdgeDraft(host=f"demo-{number}")), 5)
 
 
 @drives("settings of all edges, as JSON")
@@ -197,7 +197,7 @@ async def drive_edge_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPa
     with measured() as memory:
         while error is None:
             networks = tuple(f"{number + 1:x}::" for number in range(0, 2_000, 2))
-            edge = await edges.create(ANN, NewEdge(host=f"demo-{made}"))
+            edge = await edges.create(ANN, EdgeDraft(host=f"demo-{made}"))
             try:
                 await edges.set_policy(ANN, edge.id, with_policy(cidr_allow=networks))
                 made += 1

@@ -52,7 +52,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelctl.wire.session:Session._events": "what one call of receive_data or data_to_send made",
     "tunnelctl.wire.session:Session._partial": "one frame that is not here whole, or what one message left unread",
     "tunnelctl.wire.heartbeat:Heartbeat._sent": "max_unanswered_pings",
-    "tunnelrelay.agents.address_updates:News._timers": "one for each tunnel of a link",
+    "tunnelrelay.agents.address_updates:AddressUpdates._timers": "one for each tunnel of a link",
     "tunnelrelay.agents.health_probes:HealthProbes._waiting": "the tunnels that are there",
     "tunnelrelay.agents.name_claims:NameClaims._lost": "the names that were held when the store went away",
     "tunnelrelay.agents.name_claims:NameClaims._former": "the names that are being claimed: MAX_TUNNELS a link",

@@ -86,7 +86,7 @@ def test_it_prints_without_password_and_options() -> None:
 )
 def test_only_this_machine_is_spared_encryption(url: str, is_local: bool) -> None:
     assert DatabaseUrl(url).is_local is is_local
-    assert not DatabaseUrl(url).says_how_to_encrypt
+    assert not DatabaseUrl(url).has_sslmode
 
 
 def test_a_host_of_the_environment_is_no_more_trusted(monkeypatch: pytest.MonkeyPatch) -> None:

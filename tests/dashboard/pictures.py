@@ -19,7 +19,7 @@ from tests.support.scripted_agent import Asked, ScriptedAgent
 from tests.support.tools import ROOT
 from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, Join
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 
 DOCS_IMAGES = ROOT / "docs" / "images"
 NAMES = ("dashboard-edge", "dashboard-traffic")
@@ -49,7 +49,7 @@ async def take(chromium: Browser, folder: Path) -> None:
 async def _stage(w: World, agents: Sequence[ScriptedAgent]) -> str:
     """An edge that these serve, and visitors. Returns its id."""
     admin = actor_for((await w.relay.store.users.all(role="admin"))[0])
-    edge = await w.relay.parts.services.edges.create(admin, NewEdge(host="shop.localhost", description="The shop"))
+    edge = await w.relay.parts.services.edges.create(admin, EdgeDraft(host="shop.localhost", description="The shop"))
     for name, agent in zip(AGENTS, agents, strict=True):
         agent.answers = Asked.answer
         await agent.connect(w.port, version=tunnelctl.__version__, platform="linux x86_64")

@@ -73,5 +73,5 @@ async def test_signing_out_everywhere_ends_every_browser_of_ones_own_and_nobody_
     async with house.signed_in(user) as laptop, house.signed_in(user) as phone:
         answer = await laptop.post("/account/sign-out-everywhere")
 
-        assert answer.headers["location"] == "/sign-in?said=signed_out"
+        assert answer.headers["location"] == "/sign-in?flash=signed_out"
         assert [(await one.get("/account")).status_code for one in (laptop, phone, admin)] == [303, 303, 200]

@@ -58,7 +58,7 @@ async def test_a_mistake_is_told_at_its_field_and_makes_no_token(house, admin, w
     answer = await admin.post("/credentials/new", NEW | wrong)
 
     assert answer.status_code == 400
-    assert f'id="f-{field}-said"' in answer.text
+    assert f'id="f-{field}-note"' in answer.text
     assert 'value="CI"' in answer.text
     assert await house.managed.services.credentials.page(ADMIN) == []
 
@@ -86,7 +86,7 @@ async def test_a_token_is_revoked_at_once(house, admin):
 
     answer = await admin.post(f"/credentials/{token.id}/revoke")
 
-    assert answer.headers["location"] == "/credentials?said=revoked"
+    assert answer.headers["location"] == "/credentials?flash=revoked"
     assert (await house.managed.store.token(token.id)).revoked_at is not None
     assert (await admin.get(f"/credentials/{token.id}")).status_code == 404
     assert text not in (await admin.get("/credentials")).text

@@ -5,7 +5,7 @@ import pytest
 from tests.dashboard.test_edges import HOSTILE, Elements, text_of
 from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 
 
 async def reserved(house: InMemory, name: str = "shop", owner: str = "default", description: str = "") -> str:
@@ -30,7 +30,7 @@ async def test_a_domain_is_reserved_described_and_released(house, admin):
     assert "Spring release" in (await admin.get(where)).text
     answer = await admin.post(f"{where}/release")
 
-    assert answer.headers["location"] == "/domains?said=released"
+    assert answer.headers["location"] == "/domains?flash=released"
     assert (await admin.get(where)).status_code == 404
 
 
@@ -69,7 +69,7 @@ async def test_what_the_cool_down_means_is_said_before_a_name_is_released(house,
 
 
 async def test_a_domain_that_an_edge_uses_is_not_released_and_leads_to_the_edge(house, admin):
-    edge = await house.managed.services.edges.create(ADMIN, NewEdge(host="shop", description="Storefront"))
+    edge = await house.managed.services.edges.create(ADMIN, EdgeDraft(host="shop", description="Storefront"))
     (row,) = await house.managed.store.domains.all()
 
     assert f'href="/edges/{edge.id}"' in (await admin.get("/domains")).text

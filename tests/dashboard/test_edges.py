@@ -11,7 +11,7 @@ from tests.support.managed import ADMIN
 from tests.support.tunnels import fake_tunnel
 from tunnelctl.oidc.findings import Finding, error, ok
 from tunnelctl.policy import modules
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.provider_tests import FAILED_SECONDS
 
@@ -39,7 +39,7 @@ OIDC = {
 
 async def made(house: InMemory, name: str = "shop", owner: str = "default", description: str = "") -> str:
     """An edge's id."""
-    new = NewEdge(host=name, owner=owner, description=description)
+    new = EdgeDraft(host=name, owner=owner, description=description)
     return (await house.managed.services.edges.create(ADMIN, new)).id
 
 
@@ -177,7 +177,7 @@ async def test_the_audience_of_a_login_is_saved_shown_and_sent(house, admin):
     assert policy.connection is not None
     assert policy.connection.request_params == (("audience", "https://api.acme.example"),)
     assert wrong.status_code == 400
-    assert 'id="f-audience-said"' in wrong.text
+    assert 'id="f-audience-note"' in wrong.text
 
 
 async def test_public_paths_are_saved_shown_and_counted_and_a_wrong_one_is_marked(house, admin):
@@ -196,7 +196,7 @@ async def test_public_paths_are_saved_shown_and_counted_and_a_wrong_one_is_marke
     assert policy.exemptions is not None
     assert policy.exemptions.public_paths == (b"/health", b"/webhooks/*")
     assert wrong.status_code == 400
-    assert 'id="f-public_paths-said"' in wrong.text
+    assert 'id="f-public_paths-note"' in wrong.text
     assert "would take the login off every path" in text_of(wrong.text)
 
 
@@ -244,7 +244,7 @@ async def test_what_cannot_be_read_is_told_at_its_field(house, admin, field, val
     answer = await admin.post(f"/edges/{edge}/oidc", {**OIDC, field: value})
 
     assert answer.status_code == 400
-    assert f'id="f-{field}-said"' in answer.text
+    assert f'id="f-{field}-note"' in answer.text
     assert value in answer.text
 
 
@@ -357,7 +357,7 @@ async def test_an_edge_is_deleted_only_by_whoever_types_its_name(house, admin):
     assert "That is not shop.tun.example" in wrong.text
     right = await admin.post(f"/edges/{edge}/delete", {"typed": "shop.tun.example"})
 
-    assert right.headers["location"] == "/edges?said=deleted"
+    assert right.headers["location"] == "/edges?flash=deleted"
     assert await house.managed.store.edges.all() == []
 
 

@@ -18,7 +18,7 @@ from tests.support.dashboard import actor_for, browse_signed_in, code_of
 from tests.support.every import every
 from tests.support.world import World, world
 from tunnelrelay.services.actor import Actor
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -131,12 +131,12 @@ async def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> A
             page = await browse_signed_in(w, context, path="/edges")
             services = w.relay.parts.services
             admin = actor_for((await w.relay.store.users.all(role="admin"))[0])
-            edge = await services.edges.create(admin, NewEdge(host="shop", description=HOSTILE))
+            edge = await services.edges.create(admin, EdgeDraft(host="shop", description=HOSTILE))
             settings = ProviderSettings(issuer="https://login.acme.example", client_id="relay")
             work = await services.providers.create(
                 admin, "work", settings, "client-secret-of-work", description=HOSTILE
             )
-            await services.edges.create(admin, NewEdge(host="docs"))
+            await services.edges.create(admin, EdgeDraft(host="docs"))
             for name in ("shop-1", HOSTILE[:60]):
                 w.agent(app.port, edge="shop", name=name)
             others = await set_up(w, admin) | {"provider": f"/providers/{work.id}"}

@@ -76,7 +76,7 @@ async def test_one_login_is_ended_and_the_filter_stays(busy, admin):
 
     answer = await admin.post(f"/logins/{handle}/revoke", {"host": RED, "email": ""})
 
-    assert answer.headers["location"] == f"/logins?host={RED}&said=login_ended"
+    assert answer.headers["location"] == f"/logins?host={RED}&flash=login_ended"
     assert "1 signed in" in text_of((await admin.get(f"/logins?host={RED}")).text)
     assert busy.managed.sessions.heard == 1
 

@@ -9,7 +9,7 @@ from tests.support.managed import ADMIN
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.views import provider_form
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 
 SECRET = "s3cret-that-nobody-sees-again"
@@ -69,8 +69,8 @@ async def test_mistakes_are_told_at_their_fields_and_nothing_typed_is_lost_but_t
     params = await admin.post("/providers/new", NEW | {"request_params": "no-equals-sign"})
 
     assert (answer.status_code, params.status_code) == (400, 400)
-    assert 'id="f-name-said"' in answer.text
-    assert 'id="f-request_params-said"' in params.text
+    assert 'id="f-name-note"' in answer.text
+    assert 'id="f-request_params-note"' in params.text
     assert '<details class="more" open>' in params.text
     for page in (answer.text, params.text):
         assert "Company accounts" in page
@@ -95,7 +95,7 @@ async def test_a_secret_that_is_left_empty_is_kept_and_for_another_client_asked_
     other = await admin.post(where, NEW | {"client_secret": "", "issuer": "https://evil.example"})
 
     assert (kept.status_code, other.status_code) == (303, 400)
-    assert 'id="f-client_secret-said"' in other.text
+    assert 'id="f-client_secret-note"' in other.text
     assert await secret_of(house) == SECRET
 
 
@@ -139,7 +139,7 @@ async def test_the_secret_of_a_provider_is_tried_at_its_own_issuer_only(house, a
 async def test_a_provider_that_an_edge_names_is_not_deleted_and_leads_to_the_edge(house, admin):
     provider = await made(house)
     edges = house.managed.services.edges
-    edge = await edges.create(ADMIN, NewEdge(host="shop"))
+    edge = await edges.create(ADMIN, EdgeDraft(host="shop"))
     oidc = OidcSpec(issuer="@work", client_id="", client_secret="")
     await edges.set_policy(ADMIN, edge.id, lambda old: msgspec.structs.replace(old, policy=PolicySpec(oidc=oidc)))
 
@@ -149,7 +149,7 @@ async def test_a_provider_that_an_edge_names_is_not_deleted_and_leads_to_the_edg
     assert "Edges log in by @work: shop.tun.example." in text_of(answer.text)
     assert f'href="/edges/{edge.id}"' in answer.text
     await edges.delete(ADMIN, edge.id)
-    assert (await admin.post(f"/providers/{provider}/delete")).headers["location"] == "/providers?said=deleted"
+    assert (await admin.post(f"/providers/{provider}/delete")).headers["location"] == "/providers?flash=deleted"
 
 
 async def test_a_member_sees_what_he_may_name_without_a_form_or_the_other_owners(house, admin):

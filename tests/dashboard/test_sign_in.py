@@ -138,7 +138,7 @@ async def test_signing_out_ends_it_at_the_relay_too(house, admin):
 
     answer = await admin.post("/sign-out")
 
-    assert answer.headers["location"] == "/sign-in?said=signed_out"
+    assert answer.headers["location"] == "/sign-in?flash=signed_out"
     assert "Max-Age=0" in answer.headers["set-cookie"]
     admin.http.cookies.set(COOKIE, cookie, domain="dashboard.tun.example")
     assert (await admin.get("/edges")).status_code == 303

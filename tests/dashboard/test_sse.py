@@ -14,7 +14,7 @@ from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.dashboard import sse
 from tunnelrelay.observe.feed import MAX_OF_ONE
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.store.resources import UserRow
 
 HEADERS = {"Accept": "text/event-stream", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
@@ -64,7 +64,7 @@ async def first_admin(w: World) -> UserRow:
 
 async def make_edge(w: World) -> str:
     services = w.relay.parts.services
-    return (await services.edges.create(actor_for(await first_admin(w)), NewEdge(host="shop"))).id
+    return (await services.edges.create(actor_for(await first_admin(w)), EdgeDraft(host="shop"))).id
 
 
 async def test_tunnels_that_come_and_go_are_told(tmp_path: Path, app):

@@ -36,7 +36,7 @@ async def test_a_mistake_is_told_at_its_field_and_adds_nobody(house, admin, wron
     answer = await admin.post("/users/new", NEW | wrong)
 
     assert answer.status_code == 400
-    assert f'id="f-{field}-said"' in answer.text
+    assert f'id="f-{field}-note"' in answer.text
     assert len(await house.managed.store.users.all()) == 1
 
 
@@ -79,7 +79,7 @@ async def test_who_is_deleted_is_gone(house, admin):
     async with house.signed_in(user) as ann:
         answer = await admin.post(f"/users/{user.id}/delete")
 
-        assert answer.headers["location"] == "/users?said=deleted"
+        assert answer.headers["location"] == "/users?flash=deleted"
         assert (await ann.get("/edges")).status_code == 303
 
 

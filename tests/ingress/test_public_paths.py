@@ -22,7 +22,7 @@ from tunnelctl.policy.parse import build_policy
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.keys.keyring import sha256
-from tunnelrelay.observe.traffic import Seen
+from tunnelrelay.observe.traffic import FinishedExchange
 from tunnelrelay.oidc.sessions.session import Grant
 from tunnelrelay.services.edge_settings import EdgeSecrets
 from tunnelrelay.store.base import StoreError
@@ -76,7 +76,7 @@ def last(s: Scene) -> dict[bytes, bytes]:
 
 def rules(s: Scene) -> list[tuple[str, str]]:
     """What let this test's requests in without a login, oldest first, by path."""
-    kept: list[Seen] = [seen for seen in s.relay.parts.traffic.recent() if seen.exchange in s.log]
+    kept: list[FinishedExchange] = [seen for seen in s.relay.parts.traffic.recent() if seen.exchange in s.log]
     return [(seen.exchange.path, seen.exempt) for seen in reversed(kept)]
 
 

@@ -19,7 +19,7 @@ from tunnelrelay.ingress.ingress import LOOK_SECONDS
 from tunnelrelay.keys.keyring import sha256
 from tunnelrelay.oidc.sessions.session import Grant
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import Whose
+from tunnelrelay.store.base import SessionCriteria
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,7 +114,7 @@ async def test_row74_all_that_one_visitor_has_open_ends_and_nothing_of_another(s
         for visitor, kind in ((one, alice.stream), (two, alice.stream), (three, alice.websocket)):
             await kind(visitor)
         his = await bob.stream(other)
-        await s.relay.parts.sessions.end_where(Whose(host=HOST, subject="alice"))
+        await s.relay.parts.sessions.end_where(SessionCriteria(host=HOST, subject="alice"))
         for visitor in (one, two, three):
             await closed_without_clean_end(visitor)
         his.data(b"data: 2\n\n")
@@ -149,8 +149,8 @@ async def test_row74_what_another_relay_or_a_command_ended_is_closed_here(s: Sce
     """Row 74."""
     async with s.visitor() as visitor:
         await alice.stream(visitor)
-        await s.relay.store.end_sessions(Whose(key=alice.digest), time.time())
-        assert await s.relay.parts.sessions.hear() == 1
+        await s.relay.store.end_sessions(SessionCriteria(key=alice.digest), time.time())
+        assert await s.relay.parts.sessions.apply_revocations() == 1
         assert await closed_without_clean_end(visitor) == b""
 
 

@@ -6,12 +6,12 @@ from tests.ingress.scene import HOST, Scene
 from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay.observe.traffic import Seen
+from tunnelrelay.observe.traffic import FinishedExchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def kept(s: Scene) -> list[Seen]:
+def kept(s: Scene) -> list[FinishedExchange]:
     """What this test's visitors asked for, newest first."""
     return [seen for seen in s.relay.parts.traffic.recent() if seen.exchange in s.log]
 

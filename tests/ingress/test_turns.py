@@ -59,7 +59,7 @@ class Asker:
         self.loop = loop
         self.peer = SimpleNamespace(host=host)
         self.address = self.connected_address = host if address is None else address
-        self.asked_host = endpoint
+        self.last_host = endpoint
 
     def ask(self) -> bool:
         if self.loop.turns.take(self):
@@ -241,8 +241,8 @@ def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order
         done += begun
 
     assert sorted(map(id, done)) == sorted(map(id, asked))
-    for side in {(asker.peer.host, asker.asked_host) for asker in asked}:
-        of_side = [asker for asker in asked if (asker.peer.host, asker.asked_host) == side]
+    for side in {(asker.peer.host, asker.last_host) for asker in asked}:
+        of_side = [asker for asker in asked if (asker.peer.host, asker.last_host) == side]
         assert [asker for asker in done if asker in of_side] == of_side
     assert not loop.turns._waiting
 

@@ -19,7 +19,7 @@ from tests.support.dashboard import DashboardClient, actor_for, signed_in
 from tests.support.processes import Child
 from tests.support.tools import ROOT, require_tool
 from tests.support.world import World, world
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 
 TEMPLATES = ROOT / "server" / "tunnelrelay" / "dashboard" / "templates"
@@ -106,7 +106,7 @@ async def test_what_every_page_shows_works_when_it_is_pasted(relay: World, machi
         await machine.paste_all(await admin.get(f"/providers/{provider.id}"), 1)
         await machine.paste_all(await admin.get("/logins"), 1)
 
-        edge = await services.edges.create(actor, NewEdge(host="shop.localhost"))
+        edge = await services.edges.create(actor, EdgeDraft(host="shop.localhost"))
         await machine.paste_all(await admin.get(f"/edges/{edge.id}"), 2)
 
 

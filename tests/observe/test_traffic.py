@@ -18,7 +18,7 @@ from tunnelrelay.observe.traffic import (
     MAX_PENDING,
     MAX_SERIES,
     MAX_WORD,
-    Seen,
+    FinishedExchange,
     TrafficLog,
     _level,
 )
@@ -26,8 +26,8 @@ from tunnelrelay.observe.traffic import (
 NOW = 1763895622.1234
 
 
-def seen(owner: str = "ann", tunnel: str = "tn_1", **changed: object) -> Seen:
-    return Seen(exchange(**changed), owner, tunnel, None, None)
+def seen(owner: str = "ann", tunnel: str = "tn_1", **changed: object) -> FinishedExchange:
+    return FinishedExchange(exchange(**changed), owner, tunnel, None, None)
 
 
 def log(timer: Clock | None = None, feed: Feed | None = None) -> TrafficLog:
@@ -132,7 +132,7 @@ def test_queries_and_secrets_are_not_kept_and_long_paths_are_cut() -> None:
 def test_who_signed_in_by_a_request_is_kept_with_it_and_written_to_no_log() -> None:
     traffic = log()
     refused, fine = seen(request_id="r1", status=403, error="not_admitted"), seen(request_id="r2")
-    traffic.tell_who("r1", Identity(issuer="i", subject="mallory", email="mallory@evil.example"), "email")
+    traffic.note_sign_in("r1", Identity(issuer="i", subject="mallory", email="mallory@evil.example"), "email")
     traffic.add(refused)
     traffic.add(fine)
     kept = {each.exchange.request_id: each for each in traffic.recent()}
@@ -144,7 +144,7 @@ def test_who_signed_in_by_a_request_is_kept_with_it_and_written_to_no_log() -> N
 def test_those_who_signed_in_by_requests_that_never_ended_are_forgotten() -> None:
     traffic = log()
     for number in range(2 * MAX_PENDING):
-        traffic.tell_who(f"r{number}", Identity(issuer="i", subject="s"), "")
+        traffic.note_sign_in(f"r{number}", Identity(issuer="i", subject="s"), "")
     assert len(traffic._signed_in) == MAX_PENDING
 
 
@@ -178,7 +178,7 @@ def test_each_owner_of_a_batch_is_told_once() -> None:
             told.append(topic)
 
     traffic = log(feed=Heard())
-    traffic.tell_who("r2", Identity(issuer="i", subject="s"), "")
+    traffic.note_sign_in("r2", Identity(issuer="i", subject="s"), "")
     for number, owner in enumerate(("ann", "bob", "ann")):
         traffic.add(seen(owner, request_id=f"r{number}"))
     traffic.digest()

@@ -46,8 +46,10 @@ class Visitor:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             sent = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name != b"host"]
             visit = classify(head(method, fields=sent))
-            inside = PageRequest(host=host, kind=kind, visit=visit, peer=PEER, is_secure=True, request_id="r-1")
-            await self.app({**scope, "tunnel": inside}, receive, send)
+            page_request = PageRequest(
+                host=host, kind=kind, request_kind=visit, peer=PEER, is_secure=True, request_id="r-1"
+            )
+            await self.app({**scope, "tunnel": page_request}, receive, send)
 
         transport = httpx.ASGITransport(app)
         # A lying Host, which nothing may look at.

@@ -42,15 +42,17 @@ def pages(
     found: dict[str, Callable[[], Reply]] = {
         "state-invalid": lambda: login.state_invalid(**about, home="https://tun.example"),
         "start-again": lambda: login.start_again(**about),
-        "provider-error": lambda: login.provider_error(
-            **about, error=words or "server_error", description=quote, owner=owner
+        "provider-error": lambda: login.declined(
+            "provider_error", **about, error=words or "server_error", description=quote, owner=owner
         ),
         "not-admitted": lambda: login.not_admitted(
             **about, who=who, owner=owner, form=again(token="t0ken", provider=PROVIDER)
         ),
         "unverified": lambda: login.not_admitted(**about, who=who, is_unverified=True),
         "busy": lambda: login.busy(**about),
-        "denied": lambda: login.provider_error(**about, error="access_denied", description=quote, owner=owner),
+        "denied": lambda: login.declined(
+            "access_denied", **about, error="access_denied", description=quote, owner=owner
+        ),
         "unfinished": lambda: login.declined(
             "login_unfinished",
             "consent",

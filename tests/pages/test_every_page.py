@@ -91,7 +91,7 @@ def test_a_page_is_small(name):
 @pytest.mark.parametrize("error", ["server_error", "access_denied", HOSTILE])
 def test_a_providers_flood_of_words_is_cut_and_marked_as_its_own(error):
     """Row 45."""
-    page = login.provider_error(request_id="r", host=HOST, error=error, description=HOSTILE + "x" * 50_000)
+    page = login.declined("provider_error", request_id="r", host=HOST, error=error, description=HOSTILE + "x" * 50_000)
     assert "The sign-in service says" in PageRead(page).text
     assert "…" in PageRead(page).text
     assert len(page.body) < len(PAGES["provider-error"].body) + 3_000

@@ -14,10 +14,12 @@ SIGN_OUT = login.sign_out(action="/_tunnel/logout", token="t0ken")
 PAGES = {
     "state-invalid": login.state_invalid(request_id="r-17"),
     "start-again": login.start_again(**ABOUT),
-    "provider-error": login.provider_error(**ABOUT, error="server_error", description="try later", owner="alice"),
+    "provider-error": login.declined(
+        "provider_error", **ABOUT, error="server_error", description="try later", owner="alice"
+    ),
     "not-admitted": login.not_admitted(**ABOUT, who="bob@gmail.com", owner="alice@acme.com", form=AGAIN),
     "busy": login.busy(**ABOUT),
-    "denied": login.provider_error(**ABOUT, error="access_denied", owner="alice@acme.com"),
+    "denied": login.declined("access_denied", **ABOUT, error="access_denied", owner="alice@acme.com"),
     "unreachable": login.provider_unreachable(**ABOUT),
     "form": login.form_not_sent(**ABOUT, path="/orders?page=2"),
     "frame": login.open_outside_frame(**ABOUT, path="/widget"),
@@ -90,7 +92,7 @@ def test_a_bad_state_is_shown_nothing_and_led_nowhere():
 def test_the_providers_words_are_escaped_cut_and_never_a_link():
     """Row 45."""
     words = "<script>alert(1)</script> https://evil.example \r\nSet-Cookie: a=b " + "x" * 50_000
-    page = login.provider_error(**ABOUT, error="<b>", description=words)
+    page = login.declined("provider_error", **ABOUT, error="<b>", description=words)
     read = PageRead(page)
     assert not read.all("script")
     assert not read.all("b")
@@ -106,7 +108,10 @@ def test_a_visitor_the_provider_turned_away_is_told_whom_to_ask():
 
 @pytest.mark.parametrize("owner", ["", "default", "local"])
 def test_an_owner_without_a_name_is_not_shown_as_somebody_to_ask(owner):
-    assert "Published by" not in PageRead(login.provider_error(**ABOUT, error="access_denied", owner=owner)).text
+    assert (
+        "Published by"
+        not in PageRead(login.declined("access_denied", **ABOUT, error="access_denied", owner=owner)).text
+    )
 
 
 def test_somebody_without_access_sees_as_whom_they_are_signed_in_whom_to_ask_and_how_to_change():

@@ -29,7 +29,7 @@ from tunnelrelay.keys.assertion import SigningKeys
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Token
 from tunnelrelay.store import dump
-from tunnelrelay.store.base import AuditRow, StoreError, Whose
+from tunnelrelay.store.base import AuditRow, SessionCriteria, StoreError
 from tunnelrelay.store.dump import TABLES
 from tunnelrelay.store.opening import open_store
 from tunnelrelay.store.sql_store import SqlStore
@@ -102,7 +102,7 @@ async def fill(store: SqlStore) -> None:
         [AuditRow(at=float(number), kind="login.ok", details='{"a": "ü\\u0000"}') for number in range(5)]
     )
     await store.save_session(replace(SESSION, key=b"2" * 32, email="2@example.com"))
-    await store.end_sessions(Whose(email="2@example.com"), 7.5)
+    await store.end_sessions(SessionCriteria(email="2@example.com"), 7.5)
 
 
 @pytest.fixture

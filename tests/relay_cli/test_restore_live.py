@@ -12,7 +12,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.world import world
 from tunnelrelay.agents import authtokens
 from tunnelrelay.config.database import DatabaseUrl
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 
 HOSTS = {"kept.localhost", "later.localhost"}
 
@@ -27,7 +27,7 @@ async def test_a_running_relay_goes_by_what_was_restored(
     async with world(tmp_path / "data", multi_tenant=True, database=database) as w:
         store, edges = w.relay.store, w.relay.parts.services.edges
         anns, _ = await authtokens.create(store, "ann")
-        kept = await edges.create(ADMIN, NewEdge(host="kept", owner="ann"))
+        kept = await edges.create(ADMIN, EdgeDraft(host="kept", owner="ann"))
         backup = await asyncio.to_thread(run, "backup", str(tmp_path / "file"), *place)
         assert backup.exit_code == 0, backup.output
 
@@ -35,7 +35,7 @@ async def test_a_running_relay_goes_by_what_was_restored(
         ann = await w.tunnel(app.port, token=anns, subdomain="ann")
         bob = await w.tunnel(app.port, token=bobs, subdomain="bob")
         await edges.delete(ADMIN, kept.id)
-        await edges.create(ADMIN, NewEdge(host="later", owner="ann"))
+        await edges.create(ADMIN, EdgeDraft(host="later", owner="ann"))
         restored = await asyncio.to_thread(run, "restore", "--yes", str(tmp_path / "file"), *place)
         assert restored.exit_code == 0, restored.output
         assert "relays that run here were told" in restored.stderr

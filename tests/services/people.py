@@ -17,7 +17,7 @@ from tunnelrelay.services.logins import Logins
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.services.sign_ins import SignIns
 from tunnelrelay.services.users import Users
-from tunnelrelay.store.base import Whose
+from tunnelrelay.store.base import SessionCriteria
 from tunnelrelay.store.resources import UserRow
 
 COOL = 1000.0
@@ -65,7 +65,7 @@ class Office:
         self.sign_ins = SignIns(self.base, self.keys, monotonic=self.clock)
         self.credentials = Credentials(self.base, self._revoke, self._reread)
         self.domains = Domains(self.base, names)
-        self.logins = Logins(self.base, self._hear)
+        self.logins = Logins(self.base, self._apply_revocations)
         self.trail = AuditTrail(self.base)
 
     async def person(self, name: str, *, owner: str = "team", role: str = "member") -> UserRow:
@@ -95,12 +95,12 @@ class Office:
     async def _reread(self) -> None:
         self.rereads += 1
 
-    async def _hear(self) -> int:
+    async def _apply_revocations(self) -> int:
         self.heard += 1
         return 0
 
-    async def _end_sessions(self, whose: Whose) -> int:
-        return len(await self.store.end_sessions(whose, self.clock()))
+    async def _end_sessions(self, criteria: SessionCriteria) -> int:
+        return len(await self.store.end_sessions(criteria, self.clock()))
 
 
 def acting(user: UserRow, *scopes: str, via: str = "dashboard") -> Actor:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.managed import ANN, BOB, Managed
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
 
 
@@ -43,7 +43,7 @@ async def test_labels_that_cannot_be_are_refused(managed, labels):
 
 async def test_other_labels_change_who_serves_at_once(managed):
     group = await managed.services.backends.create(ANN, (("team", "red"),))
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
     await managed.services.edges.set_backend(ANN, made.id, group.id)
     red, blue = managed.join("ann", (("team", "red"),)), managed.join("ann", (("team", "blue"),), "a2")
     endpoint = managed.registry.find("demo.tun.example")
@@ -58,7 +58,7 @@ async def test_other_labels_change_who_serves_at_once(managed):
 async def test_a_stranger_s_tunnel_with_the_same_labels_serves_nothing(managed):
     """Rows 124, 138."""
     group = await managed.services.backends.create(ANN, (("team", "red"),))
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
     await managed.services.edges.set_backend(ANN, made.id, group.id)
 
     managed.join("bob", (("team", "red"), ("edge", made.id)))
@@ -68,7 +68,7 @@ async def test_a_stranger_s_tunnel_with_the_same_labels_serves_nothing(managed):
 
 async def test_a_group_in_use_is_not_deleted(managed):
     group = await managed.services.backends.create(ANN, (("team", "red"),))
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
     await managed.services.edges.set_backend(ANN, made.id, group.id)
 
     with pytest.raises(ManageError) as refused:
@@ -82,7 +82,7 @@ async def test_a_group_in_use_is_not_deleted(managed):
 
 async def test_an_edge_cannot_be_served_by_a_stranger_s_group(managed):
     group = await managed.services.backends.create(BOB, (("team", "red"),))
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
 
     with pytest.raises(ManageError) as foreign:
         await managed.services.edges.set_backend(ANN, made.id, group.id)

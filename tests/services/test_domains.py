@@ -10,7 +10,7 @@ from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.store.base import NameRow, Whose
+from tunnelrelay.store.base import NameRow, SessionCriteria
 from tunnelrelay.store.resources import EdgeRow
 
 HOST = "demo.tun.example"
@@ -121,10 +121,10 @@ async def test_a_released_name_cools_down(office: Office) -> None:
 
 
 async def test_what_a_former_owner_s_visitors_had_ends_when_the_name_changes_hands(office: Office) -> None:
-    ended: list[Whose] = []
+    ended: list[SessionCriteria] = []
 
-    async def end_sessions(whose: Whose) -> int:
-        ended.append(whose)
+    async def end_sessions(criteria: SessionCriteria) -> int:
+        ended.append(criteria)
         return 1
 
     office.domains.names._end_sessions = end_sessions
@@ -134,7 +134,7 @@ async def test_what_a_former_owner_s_visitors_had_ends_when_the_name_changes_han
 
     await office.domains.create(await office.actor("bob", owner="blue"), "demo")
 
-    assert ended == [Whose(host=HOST)]
+    assert ended == [SessionCriteria(host=HOST)]
 
 
 async def test_a_name_that_is_served_at_its_release_stays_its_agents(office: Office) -> None:

@@ -18,7 +18,7 @@ from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.services.edge_policy import EdgePolicies
 from tunnelrelay.services.edge_settings import EdgeSettings
-from tunnelrelay.services.edges import Change, NewEdge
+from tunnelrelay.services.edges import Change, EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.store.postgresql import PostgresqlStore
@@ -92,7 +92,7 @@ async def test_a_change_at_one_relay_acts_at_the_other_with_its_next_look(stores
 
 async def test_a_group_s_labels_act_at_the_other_relay(stores):
     here, there = two_relays(stores)
-    made = await here.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await here.services.edges.create(ANN, EdgeDraft(host="demo"))
     group = await here.services.backends.create(ANN, (("team", "red"),))
     await here.services.edges.set_backend(ANN, made.id, group.id)
     await there.sync.load()
@@ -107,7 +107,7 @@ async def test_a_group_s_labels_act_at_the_other_relay(stores):
 async def test_a_provider_s_change_acts_at_the_other_relay(stores):
     here, there = two_relays(stores)
     provider = await here.services.providers.create(ADMIN, "work", WORK, SECRET)
-    made = await here.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await here.services.edges.create(ANN, EdgeDraft(host="demo"))
     await here.services.edges.set_policy(ANN, made.id, by_name())
     await there.sync.load()
 
@@ -158,7 +158,7 @@ async def test_an_edge_that_did_not_change_is_not_put_anew(managed):
     await guarded(managed)
     before = managed.registry.find(HOST), managed.policy(HOST)
 
-    await managed.services.edges.create(ANN, NewEdge(host="other"))
+    await managed.services.edges.create(ANN, EdgeDraft(host="other"))
     await managed.sync.look()
     await managed.sync.reload()
 
@@ -218,7 +218,7 @@ async def test_a_reload_that_the_store_interrupts_is_made_up_for_by_the_next_loo
     """Until then everything stays in force, and after it a provider's change acts on every edge again."""
     managed = Managed(store=AwayStore())
     provider = await managed.services.providers.create(ADMIN, "work", WORK, SECRET)
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
     await managed.services.edges.set_policy(ANN, made.id, by_name())
     managed.store.is_away = True
     with pytest.raises(StoreError):
@@ -301,7 +301,7 @@ async def test_pages_that_follow_an_edge_hear_of_it_at_every_relay():
     here = Managed()
     there = Managed(store=here.store, ring=here.ring, clock=here.clock)
     await there.sync.load()
-    made = await here.services.edges.create(ANN, NewEdge(host="demo"))
+    made = await here.services.edges.create(ANN, EdgeDraft(host="demo"))
     following = [managed.feed.follow({f"edge:{made.id}", "edges:ann"}) for managed in (here, there)]
     for each in following:
         await anext(each)

@@ -14,7 +14,7 @@ from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.oidc.providers.ssrf_guard import GuardRules
 from tunnelrelay.policy.rules import CLOSED
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
-from tunnelrelay.services.edges import MAX_EDGES, EdgeView, NewEdge
+from tunnelrelay.services.edges import MAX_EDGES, EdgeDraft, EdgeView
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings
 
@@ -33,7 +33,7 @@ def login(**changes: Any):
 
 async def edge(managed: Managed, host: str = "demo", who=ANN) -> EdgeView:
     """An edge of somebody's."""
-    return await managed.services.edges.create(who, NewEdge(host=host))
+    return await managed.services.edges.create(who, EdgeDraft(host=host))
 
 
 async def guarded(managed: Managed, host: str = "demo", who=ANN) -> EdgeView:
@@ -82,7 +82,7 @@ async def test_a_host_of_another_owner_is_not_to_be_had(managed):
 
 async def test_two_edges_cannot_answer_at_one_host(managed):
     await edge(managed)
-    other = await managed.services.edges.create(ANN, NewEdge())
+    other = await managed.services.edges.create(ANN, EdgeDraft())
 
     with pytest.raises(ManageError) as refused:
         await edge(managed)
@@ -118,7 +118,7 @@ async def test_a_login_guards_the_next_request(managed):
     connection = managed.policy("demo.tun.example").connection
     assert connection.client_secret.reveal() == "hush-hush-client"
     assert made.redirect_uri == "https://idp.tun.example/oauth2/callback"
-    assert made.held.client_secret
+    assert made.stored_secrets.client_secret
 
 
 async def test_a_deleted_login_opens_the_edge_and_its_secret_is_gone(managed):
@@ -128,7 +128,7 @@ async def test_a_deleted_login_opens_the_edge_and_its_secret_is_gone(managed):
     opened = await managed.services.edges.set_policy(ANN, made.id, with_policy(oidc=None))
 
     assert managed.policy("demo.tun.example").is_open
-    assert not opened.held.client_secret
+    assert not opened.stored_secrets.client_secret
     assert (await managed.store.edges.get(made.id)).sealed == b""
 
 
@@ -256,7 +256,7 @@ async def test_passwords_are_sealed_and_only_their_users_are_told(managed):
         ANN, made.id, lambda old: old, EdgeSecrets(basic_auth=("visitor:open-sesame",))
     )
 
-    assert view.held.users == ("visitor",)
+    assert view.stored_secrets.users == ("visitor",)
     assert len(managed.policy("demo.tun.example").basic) == 1
     assert "open-sesame" not in repr(await managed.store.edges.get(made.id))
 
@@ -403,7 +403,7 @@ async def test_an_edge_is_served_by_its_own_label_or_by_its_group(managed):
 
 
 async def test_nobody_serves_an_edge_without_a_route_or_with_its_backend_off(managed):
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo", with_route=False))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo", with_route=False))
     managed.join("ann", (("edge", made.id),))
     endpoint = managed.registry.find("demo.tun.example")
     assert endpoint.tunnels == ()
@@ -419,7 +419,7 @@ async def test_nobody_serves_an_edge_without_a_route_or_with_its_backend_off(man
 
 
 async def test_modules_hang_on_the_route(managed):
-    made = await managed.services.edges.create(ANN, NewEdge(host="demo", with_route=False))
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo", with_route=False))
 
     with pytest.raises(ManageError) as refused:
         await managed.services.edges.set_policy(ANN, made.id, login(), SECRET)
@@ -434,7 +434,7 @@ async def test_a_deleted_route_takes_modules_and_secrets_along(managed):
         ANN, made.id, lambda old: msgspec.structs.replace(old, route=None, policy=PolicySpec())
     )
 
-    assert not view.held.client_secret
+    assert not view.stored_secrets.client_secret
     assert managed.registry.find("demo.tun.example").tunnels == ()
 
 
@@ -611,7 +611,7 @@ async def test_a_key_needs_the_scope(managed):
 
 
 async def test_an_administrator_sets_edges_up_for_others(managed):
-    made = await managed.services.edges.create(ADMIN, NewEdge(host="demo", owner="ann"))
+    made = await managed.services.edges.create(ADMIN, EdgeDraft(host="demo", owner="ann"))
 
     assert (await managed.services.edges.get(ANN, made.id)).row.owner == "ann"
     assert (await managed.services.domains.page(ANN))[0].owner == "ann"
@@ -625,7 +625,7 @@ async def test_no_change_can_make_passwords_forgotten(managed):
 
     kept = await managed.services.edges.set_policy(ANN, made.id, lambda old: EdgeSettings(route=old.route))
 
-    assert kept.held.users == ("visitor",)
+    assert kept.stored_secrets.users == ("visitor",)
     assert len(managed.policy("demo.tun.example").basic) == 1
 
 

@@ -18,7 +18,7 @@ from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.services.edge_settings import EdgeSecrets
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
 
 ME = actor("me", "local")
@@ -36,7 +36,7 @@ async def w(tmp_path):
 
 async def new_edge(w: World, host: str = "demo"):
     """An edge through the running relay's services."""
-    return await w.relay.parts.services.edges.create(ME, NewEdge(host=host))
+    return await w.relay.parts.services.edges.create(ME, EdgeDraft(host=host))
 
 
 def basic(pair: str) -> list[tuple[str, str]]:

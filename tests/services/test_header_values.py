@@ -9,7 +9,7 @@ from tests.support.managed import ADMIN, ANN, Managed
 from tunnelctl.wire.messages import HeaderEdit
 from tunnelrelay.policy.rules import CLOSED
 from tunnelrelay.services.edge_settings import KEPT, EdgeSettings
-from tunnelrelay.services.edges import Change, NewEdge
+from tunnelrelay.services.edges import Change, EdgeDraft
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.store.resources import EdgeRow
 
@@ -27,7 +27,7 @@ def adds(part: str, *fields: tuple[str, str]) -> Change:
 
 
 async def edge_with(managed: Managed, *fields: tuple[str, str], part: str = "request_headers") -> EdgeRow:
-    edge = await managed.services.edges.create(ANN, NewEdge(host="demo"))
+    edge = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
     await managed.services.edges.set_policy(ANN, edge.id, adds(part, *fields))
     managed.join("ann", (("edge", edge.id),))
     return await stored(managed, edge.id)
@@ -50,7 +50,7 @@ async def test_a_value_is_sealed_and_in_force(part):
     assert edit.add == f"X-Api-Key: {VALUE}\r\n".encode()
     assert VALUE not in row.settings
     assert VALUE.encode() not in row.sealed
-    assert view.held.valued[part] == {"X-Api-Key"}
+    assert view.stored_secrets.valued[part] == {"X-Api-Key"}
     assert VALUE not in f"{row!r} {view!r} {policy!r} {edit!r}"
 
 

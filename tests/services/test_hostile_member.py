@@ -38,7 +38,6 @@ BY_ID: dict[str, Try] = {
     "domains.delete": lambda o, who, ids: o.domains.delete(who, ids["domain"]),
     "logins.get": lambda o, who, ids: o.logins.get(who, ids["login"]),
     "logins.revoke": lambda o, who, ids: o.logins.revoke(who, ids["login"]),
-    "logins.delete": lambda o, who, ids: o.logins.delete(who, ids["login"]),
     "logins.revoke_all": lambda o, who, ids: o.logins.revoke_all(who, ids["host"]),
     "sign_ins.invite": lambda o, who, ids: o.sign_ins.invite(who, ids["user"]),
     "sign_ins.revoke": lambda o, who, ids: o.sign_ins.revoke(who, ids["sign_in"]),

@@ -7,7 +7,7 @@ import pytest
 from tests.services.people import OPERATOR, Office
 from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.store.base import SessionHolder, SessionRow, Whose
+from tunnelrelay.store.base import SessionCriteria, SessionHolder, SessionRow
 from tunnelrelay.store.resources import EdgeRow
 
 RED, BLUE = "red.tun.example", "blue.tun.example"
@@ -138,14 +138,14 @@ async def test_row146_a_page_asks_the_store_once_however_many_names_its_reader_h
     ann = await office.actor("ann", owner="red")
     for number in range(30):
         await office.domains.create(ann, f"red-{number}")
-    asked: list[Whose | None] = []
+    asked: list[SessionCriteria | None] = []
     answer = office.store.sessions
 
     async def counting(
-        whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+        criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
-        asked.append(whose)
-        return await answer(whose, limit=limit, after=after)
+        asked.append(criteria)
+        return await answer(criteria, limit=limit, after=after)
 
     monkeypatch.setattr(office.store, "sessions", counting)
     found = await office.logins.page(ann)

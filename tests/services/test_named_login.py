@@ -13,7 +13,7 @@ from tests.support.scripted_agent import ScriptedAgent
 from tests.support.visitor import Visitor, page_url
 from tests.support.world import World, world
 from tunnelctl.wire.messages import PolicySpec, Refused
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.store.base import NameRow
 
@@ -33,7 +33,7 @@ async def register(w: World, idp: Provider, **more):
 async def edge(w: World, who, host: str, upstream: int, **rules) -> str:
     """An edge of somebody's that names the provider, with an agent that serves it. Returns its address."""
     services = w.relay.parts.services
-    made = await services.edges.create(who, NewEdge(host=host))
+    made = await services.edges.create(who, EdgeDraft(host=host))
     await services.edges.set_policy(who, made.id, by_name(**rules))
     _, token = await services.credentials.create(who)
     await w.tunnel(upstream, token=token, edge=host)

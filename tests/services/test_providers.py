@@ -12,7 +12,7 @@ from tunnelctl.wire.messages import OidcSpec, PolicySpec
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.rules import CLOSED, Policy
 from tunnelrelay.services.edge_settings import EdgeSecrets
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings
 
@@ -42,7 +42,7 @@ async def work(managed: Managed, **more: Any):
 
 async def edge(managed: Managed, who=ANN, host: str = "demo", **changes: Any):
     """An edge whose login names the provider."""
-    made = await managed.services.edges.create(who, NewEdge(host=host))
+    made = await managed.services.edges.create(who, EdgeDraft(host=host))
     return await managed.services.edges.set_policy(who, made.id, by_name(**changes))
 
 
@@ -67,7 +67,7 @@ async def test_an_edge_that_names_a_provider_has_its_login(managed):
     assert (connection.issuer, connection.client_id, connection.scopes[-1]) == (WORK.issuer, "0oa1", "groups")
     assert connection.client_secret.reveal() == SECRET
     assert connection.rules.domains == {"acme.com"}
-    assert not made.held.client_secret
+    assert not made.stored_secrets.client_secret
     assert SECRET not in repr(made)
 
 
@@ -86,7 +86,7 @@ async def test_every_owner_that_names_it_has_the_same_redirect_uri_and_a_share_o
 async def test_an_owner_s_own_client_never_shares_the_provider_s_id(managed):
     await work(managed)
     await edge(managed)
-    own = await managed.services.edges.create(BOB, NewEdge(host="own"))
+    own = await managed.services.edges.create(BOB, EdgeDraft(host="own"))
     spec = OidcSpec(issuer=WORK.issuer, client_id=WORK.client_id, client_secret="")
     await managed.services.edges.set_policy(
         BOB,

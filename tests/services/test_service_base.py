@@ -63,7 +63,7 @@ def test_only_administrators_name_an_owner_and_only_one_that_can_be(managed, wan
 
 
 def test_a_store_that_is_away_is_told_without_its_own_words(managed):
-    with pytest.raises(ManageError) as refused, managed.base.asking():
+    with pytest.raises(ManageError) as refused, managed.base.store_calls():
         raise StoreError("database is locked: /var/lib/secret-path")
 
     assert refused.value.kind is Kind.AWAY

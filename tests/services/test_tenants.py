@@ -8,7 +8,7 @@ import pytest
 from tests.policy.making import oidc
 from tests.support.managed import ADMIN, ANN, BOB, Managed
 from tests.support.tunnels import fake_tunnel
-from tunnelrelay.services.edges import Edges, NewEdge
+from tunnelrelay.services.edges import EdgeDraft, Edges
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.providers import Providers
@@ -22,7 +22,7 @@ class Theirs:
 
     async def set_up(self, managed: Managed) -> None:
         services = managed.services
-        self.edge = (await services.edges.create(BOB, NewEdge(host="theirs", description="b"))).id
+        self.edge = (await services.edges.create(BOB, EdgeDraft(host="theirs", description="b"))).id
         self.backend = (await services.backends.create(BOB, (("a", "b"),))).id
         self.provider = (await services.providers.create(ADMIN, "theirs", WORK, "hush", owners=("bob",))).id
         tunnel = managed.join("bob", (("edge", self.edge),))
@@ -150,12 +150,12 @@ async def test_a_member_sets_nothing_up_for_others(managed):
     services = managed.services
 
     for call in (
-        lambda: services.edges.create(ANN, NewEdge(host="demo", owner="bob")),
+        lambda: services.edges.create(ANN, EdgeDraft(host="demo", owner="bob")),
         lambda: services.backends.create(ANN, (("a", "b"),), owner="bob"),
         lambda: services.domains.create(ANN, "demo", owner="bob"),
     ):
         assert (await refusal(call))[0] is Kind.FORBIDDEN
-    assert (await refusal(lambda: services.edges.create(ADMIN, NewEdge(owner="no such owner"))))[0] is Kind.INVALID
+    assert (await refusal(lambda: services.edges.create(ADMIN, EdgeDraft(owner="no such owner"))))[0] is Kind.INVALID
     assert "owner" not in inspect.signature(services.edges.update).parameters
     assert "owner" not in inspect.signature(services.backends.update).parameters
 
@@ -164,7 +164,7 @@ async def test_an_edge_named_after_a_stranger_s_host_is_not_to_be_had(managed):
     """Row 138."""
     await Theirs().set_up(managed)
 
-    kind, *_ = await refusal(lambda: managed.services.edges.create(ANN, NewEdge(host="theirs")))
+    kind, *_ = await refusal(lambda: managed.services.edges.create(ANN, EdgeDraft(host="theirs")))
 
     assert kind is Kind.CONFLICT
 

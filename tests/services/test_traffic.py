@@ -16,7 +16,7 @@ from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.audit import NO_AUDIT
 from tunnelrelay.observe.feed import MAX_OF_ONE, Feed
-from tunnelrelay.observe.traffic import Seen, TrafficLog
+from tunnelrelay.observe.traffic import FinishedExchange, TrafficLog
 from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.policy.rules import Policy, Rules
 from tunnelrelay.services.actor import Actor
@@ -60,7 +60,7 @@ class Scene:
         exempt: str = "",
         **changed: Any,
     ) -> None:
-        self.log.add(Seen(exchange(**changed), owner, tunnel, guard, by, exempt))
+        self.log.add(FinishedExchange(exchange(**changed), owner, tunnel, guard, by, exempt))
 
     def only(self) -> tuple[str, str]:
         (row,) = self.traffic.recent(ADMIN)
@@ -187,14 +187,14 @@ def test_whoever_is_sent_to_the_provider_is_neither_in_nor_out(s: Scene) -> None
 
 
 def test_whoever_signed_in_and_met_no_rule_is_told_with_the_kind_of_rule(s: Scene) -> None:
-    s.log.tell_who("r9", Identity(issuer=ISSUER, subject="m", email="mallory@evil.example"), "group")
+    s.log.note_sign_in("r9", Identity(issuer=ISSUER, subject="m", email="mallory@evil.example"), "group")
     s.saw(request_id="r9", tunnel="", guard=policy(oidc=oidc()), status=403, error="not_admitted", source="ingress")
     assert s.only() == ("kept out", "no rule names any of their groups")
     assert s.traffic.get(ADMIN, "r9").email == "mallory@evil.example"
 
 
 def test_whoever_signed_in_came_in(s: Scene) -> None:
-    s.log.tell_who("r9", Identity(issuer=ISSUER, subject="a"), "")
+    s.log.note_sign_in("r9", Identity(issuer=ISSUER, subject="a"), "")
     s.saw(request_id="r9", tunnel="", guard=policy(oidc=oidc()), status=303)
     assert s.only() == ("let in", "signed in")
 

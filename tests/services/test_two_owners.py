@@ -10,7 +10,7 @@ from tests.support.managed import ADMIN, ANN, BOB, COOL_SECONDS, FakeClock, Mana
 from tunnelrelay.observe.audit import KINDS, AuditEvent
 from tunnelrelay.observe.audit_writer import row_of
 from tunnelrelay.services.actor import Actor
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.store.base import AuditRow, SessionRow
@@ -126,18 +126,18 @@ async def _refused(work: Any) -> str:
 async def test_no_refusal_names_the_owner_who_is_in_the_way():
     managed = Managed()
     services = managed.services
-    await services.edges.create(THEIRS, NewEdge(host="edge"))
+    await services.edges.create(THEIRS, EdgeDraft(host="edge"))
     await services.domains.create(THEIRS, "kept")
     given_up = await services.domains.create(THEIRS, "cooling")
     await services.domains.delete(THEIRS, given_up.id)
     provider = await services.providers.create(ADMIN, "work", WORK, "hush", owners=(FORMER,))
-    mine = await services.edges.create(ANN, NewEdge(host="mine"))
+    mine = await services.edges.create(ANN, EdgeDraft(host="mine"))
 
     told = [
         await _refused(services.domains.create(ANN, "edge")),
         await _refused(services.domains.create(ANN, "kept")),
         await _refused(services.domains.create(ANN, "cooling")),
-        await _refused(services.edges.create(ANN, NewEdge(host="kept"))),
+        await _refused(services.edges.create(ANN, EdgeDraft(host="kept"))),
         await _refused(services.edges.update(ANN, mine.id, host="edge")),
         await _refused(services.providers.get(BOB, provider.row.id)),
     ]

@@ -13,11 +13,11 @@ from tunnelrelay.store.base import (
     PURGED_AT_ONCE,
     AuditRow,
     NameRow,
+    SessionCriteria,
     SessionHolder,
     SessionRow,
     Store,
     StoreError,
-    Whose,
 )
 from tunnelrelay.store.resources import ApiKeyRow, DomainRow, EdgeRow, SignInRow
 
@@ -115,7 +115,7 @@ async def test_activity_only_moves_a_session_forward(store: Store) -> None:
 
 async def test_activity_never_brings_an_ended_session_back(store: Store) -> None:
     await store.save_session(SESSION)
-    await store.end_sessions(Whose(key=SESSION.key), 140.0)
+    await store.end_sessions(SessionCriteria(key=SESSION.key), 140.0)
     await store.touch_session(SESSION.key, 150.0)
     assert not await store.replace_session(replace(SESSION, version=2))
     assert await store.load_session(SESSION.key) is None
@@ -157,13 +157,13 @@ async def test_which_connections_a_clients_sessions_are_of_is_told_once_for_each
     ]
     for row in rows:
         await store.save_session(row)
-    of_app = Whose(issuer="https://op.example", client_id="app")
+    of_app = SessionCriteria(issuer="https://op.example", client_id="app")
     assert await store.load_session(SESSION.key) == rows[0]
     assert await store.connections(of_app, limit=10) == ["another", "conn"]
     assert await store.connections(of_app, limit=1) == ["another"]
     assert await store.connections(replace(of_app, subject="sub-1"), limit=10) == ["conn"]
     assert await store.connections(replace(of_app, connection_id="other-op"), limit=10) == []
-    assert await store.connections(Whose(), limit=10) == []
+    assert await store.connections(SessionCriteria(), limit=10) == []
 
 
 async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(store: Store) -> None:
@@ -175,11 +175,11 @@ async def test_sessions_are_ended_by_whom_they_belong_to_and_nobody_elses_are(st
     for row in (SESSION, *others.values()):
         await store.save_session(row)
 
-    assert await store.end_sessions(Whose(connection_id="conn", sid=b"s" * 32), 150.0) == [others["sid"].key]
-    assert await store.end_sessions(Whose(connection_id="conn", subject="sub-1"), 160.0) == [SESSION.key]
+    assert await store.end_sessions(SessionCriteria(connection_id="conn", sid=b"s" * 32), 150.0) == [others["sid"].key]
+    assert await store.end_sessions(SessionCriteria(connection_id="conn", subject="sub-1"), 160.0) == [SESSION.key]
 
     assert await store.sessions() == [signed_in(others["subject"]), signed_in(others["connection"])]
-    assert await store.sessions(Whose(connection_id="other")) == [signed_in(others["connection"])]
+    assert await store.sessions(SessionCriteria(connection_id="other")) == [signed_in(others["connection"])]
     assert await store.ended_since(150.0) == [others["sid"].key, SESSION.key]
     assert await store.ended_since(155.0) == [SESSION.key]
 
@@ -189,9 +189,11 @@ async def test_everybody_who_is_signed_in_is_ended_and_told_of_without_what_is_s
     others = [replace(SESSION, key=bytes([number]) * 32, host="other.localhost") for number in range(2)]
     for row in (SESSION, over, *others):
         await store.save_session(row)
-    assert await store.revoke_sessions(Whose(host="demo.localhost", live_at=150.0), 150.0) == [signed_in(SESSION)]
-    assert await store.sessions(Whose(live_at=150.0)) == [signed_in(row) for row in others]
-    told = await store.revoke_sessions(Whose(live_at=150.0), 150.0)
+    assert await store.revoke_sessions(SessionCriteria(host="demo.localhost", live_at=150.0), 150.0) == [
+        signed_in(SESSION)
+    ]
+    assert await store.sessions(SessionCriteria(live_at=150.0)) == [signed_in(row) for row in others]
+    told = await store.revoke_sessions(SessionCriteria(live_at=150.0), 150.0)
     assert sorted(row.key for row in told) == [row.key for row in others]
     assert sorted(await store.ended_since(150.0)) == sorted(row.key for row in (SESSION, *others))
     assert await store.sessions() == [signed_in(over)]
@@ -201,7 +203,7 @@ async def test_of_more_sessions_than_may_be_kept_those_used_longest_ago_are_ende
     rows = [replace(SESSION, key=bytes([number]) * 32, last_seen=100.0 + number) for number in range(4)]
     for row in (*rows, replace(SESSION, subject="sub-2")):
         await store.save_session(row)
-    person = Whose(connection_id="conn", subject="sub-1")
+    person = SessionCriteria(connection_id="conn", subject="sub-1")
     assert await store.end_oldest(person, 4, 150.0) == []
     assert sorted(await store.end_oldest(person, 2, 150.0)) == [rows[0].key, rows[1].key]
     assert sorted(await store.ended_since(150.0)) == [rows[0].key, rows[1].key]
@@ -213,7 +215,7 @@ async def test_the_sessions_of_several_hosts_are_found_with_one_question(store: 
     rows = [replace(SESSION, key=bytes([number]) * 32, host=f"{number}.localhost") for number in range(3)]
     for row in rows:
         await store.save_session(row)
-    two = Whose(hosts=frozenset({"0.localhost", "2.localhost", "none.localhost"}))
+    two = SessionCriteria(hosts=frozenset({"0.localhost", "2.localhost", "none.localhost"}))
     assert {found.key for found in await store.sessions(two)} == {rows[0].key, rows[2].key}
     assert await store.sessions(replace(two, host="1.localhost")) == []
     assert await store.sessions(replace(two, live_at=SESSION.expires_at)) == []
@@ -221,11 +223,11 @@ async def test_the_sessions_of_several_hosts_are_found_with_one_question(store: 
 
 async def test_nobody_in_particular_is_never_everybody(store: Store) -> None:
     await store.save_session(SESSION)
-    assert await store.sessions(Whose(hosts=frozenset())) == []
-    assert await store.sessions(Whose()) == []
-    assert await store.end_sessions(Whose(), 150.0) == []
-    assert await store.end_oldest(Whose(), 0, 150.0) == []
-    assert await store.revoke_sessions(Whose(), 150.0) == []
+    assert await store.sessions(SessionCriteria(hosts=frozenset())) == []
+    assert await store.sessions(SessionCriteria()) == []
+    assert await store.end_sessions(SessionCriteria(), 150.0) == []
+    assert await store.end_oldest(SessionCriteria(), 0, 150.0) == []
+    assert await store.revoke_sessions(SessionCriteria(), 150.0) == []
     assert await store.load_session(SESSION.key) == SESSION
 
 
@@ -347,10 +349,10 @@ async def test_an_owners_sessions_are_those_at_its_names_domains_and_edges(store
     for number, host in enumerate(hosts):
         await store.save_session(replace(SESSION, key=bytes([number]) * 32, host=host, last_seen=100.0 - number))
 
-    assert [one.host for one in await store.sessions(Whose(owner="ann"))] == list(hosts[:3])
-    assert [one.host for one in await store.sessions(Whose(owner="bob"))] == ["bobs.localhost"]
-    assert await store.sessions(Whose(owner="eve")) == []
-    assert len(await store.end_sessions(Whose(owner="bob"), 1.0)) == 1
+    assert [one.host for one in await store.sessions(SessionCriteria(owner="ann"))] == list(hosts[:3])
+    assert [one.host for one in await store.sessions(SessionCriteria(owner="bob"))] == ["bobs.localhost"]
+    assert await store.sessions(SessionCriteria(owner="eve")) == []
+    assert len(await store.end_sessions(SessionCriteria(owner="bob"), 1.0)) == 1
 
 
 async def test_sessions_are_found_by_the_beginning_of_their_key_and_read_on_behind_one(store: Store) -> None:
@@ -358,8 +360,8 @@ async def test_sessions_are_found_by_the_beginning_of_their_key_and_read_on_behi
     for row in (*rows, replace(SESSION, key=b"\x06" * 32, last_seen=8)):
         await store.save_session(row)
 
-    assert await store.sessions(Whose(handle=bytes([5, 2]))) == [signed_in(rows[2])]
-    assert len(await store.sessions(Whose(handle=bytes([5])))) == 3
+    assert await store.sessions(SessionCriteria(handle=bytes([5, 2]))) == [signed_in(rows[2])]
+    assert len(await store.sessions(SessionCriteria(handle=bytes([5])))) == 3
     behind = await store.sessions(after=signed_in(rows[0]))
     assert [(one.last_seen, one.key[:2]) for one in behind] == [(9, b"\x05\x01"), (8, b"\x06\x06"), (7, b"\x05\x02")]
 

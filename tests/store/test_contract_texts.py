@@ -8,7 +8,7 @@ from sqlalchemy import String
 from tests.store.test_contract import DIGEST, SESSION, TOKEN
 from tunnelctl.policy.fields import MAX_CLIENT_ID, MAX_ISSUER
 from tunnelrelay.oidc.tokens.id_token import MAX_SUBJECT
-from tunnelrelay.store.base import AuditRow, Store, UnstorableError, Whose
+from tunnelrelay.store.base import AuditRow, SessionCriteria, Store, UnstorableError
 from tunnelrelay.store.resources import SignInRow, UserRow
 from tunnelrelay.store.schema import sessions
 
@@ -31,7 +31,7 @@ async def test_strange_text_comes_back_unchanged(store: Store) -> None:
     row = replace(SESSION, subject="'; DROP TABLE sessions; --\x01\x7f", email="ü\u202e%_\\\U0001f600@example.com")
     await store.save_session(row)
     assert await store.load_session(SESSION.key) == row
-    assert len(await store.sessions(Whose(subject=row.subject, email=row.email))) == 1
+    assert len(await store.sessions(SessionCriteria(subject=row.subject, email=row.email))) == 1
 
 
 @pytest.mark.parametrize("text", [*NO_TEXT, "x" * 256])
@@ -69,9 +69,9 @@ async def test_what_no_store_can_hold_is_found_nowhere(store: Store, text: str) 
     await store.save_session(SESSION)
     await store.add_token(TOKEN, DIGEST)
     await store.users.add(USER)
-    assert await store.sessions(Whose(email=text)) == []
-    assert await store.end_sessions(Whose(issuer=text), 1.0) == []
-    assert await store.connections(Whose(client_id=text), limit=1) == []
+    assert await store.sessions(SessionCriteria(email=text)) == []
+    assert await store.end_sessions(SessionCriteria(issuer=text), 1.0) == []
+    assert await store.connections(SessionCriteria(client_id=text), limit=1) == []
     assert await store.token(text) is None
     assert await store.revoke_token(text, 1.0) is None
     assert await store.tokens(text) == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tunnelrelay.store.base import Whose
+from tunnelrelay.store.base import SessionCriteria
 from tunnelrelay.store.store import SqliteStore
 
 Ask = Callable[[SqliteStore], Awaitable[Any]]
@@ -15,8 +15,8 @@ ASKED: dict[str, tuple[Ask, str]] = {
     "a page of good tokens": (lambda s: s.token_page(owner="ann", before="t", limit=100), "ix_tokens_live"),
     "a page of events": (lambda s: s.audit(owner="ann", limit=100), "ix_audit_owner"),
     "names in their cool-down": (lambda s: s.cooling_names("ann", 1.0), "ix_names_owner"),
-    "a login by its handle": (lambda s: s.sessions(Whose(handle=b"k" * 8)), "sqlite_autoindex_sessions_1"),
-    "an owner's logins": (lambda s: s.sessions(Whose(owner="ann", live_at=1.0), limit=100), "ix_names_owner"),
+    "a login by its handle": (lambda s: s.sessions(SessionCriteria(handle=b"k" * 8)), "sqlite_autoindex_sessions_1"),
+    "an owner's logins": (lambda s: s.sessions(SessionCriteria(owner="ann", live_at=1.0), limit=100), "ix_names_owner"),
     "domains": (lambda s: s.domains.page(owner="ann", limit=100), "ix_domains_owner"),
     "edges": (lambda s: s.edges.page(owner="ann", limit=100), "ix_edges_owner"),
     "tunnel groups": (lambda s: s.backends.page(owner="ann", limit=100), "ix_backends_owner"),

@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE
 from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store import engine as engines
 from tunnelrelay.store import postgresql
-from tunnelrelay.store.base import StoreError, Whose
+from tunnelrelay.store.base import SessionCriteria, StoreError
 from tunnelrelay.store.postgresql import PostgresqlStore
 from tunnelrelay.store.resources import DomainRow
 
@@ -116,7 +116,7 @@ async def test_every_session_that_ends_is_told_of_however_many_begin_meanwhile(p
         await pair[number % 2].save_session(replace(SESSION, key=number.to_bytes(32)))
 
     async def end() -> list[bytes]:
-        return await pair[1].end_sessions(Whose(subject=SESSION.subject), 150.0)
+        return await pair[1].end_sessions(SessionCriteria(subject=SESSION.subject), 150.0)
 
     answers = await asyncio.gather(*(begin(number) if number % 3 else end() for number in range(60)))
     ended = [key for answer in answers if answer for key in answer]

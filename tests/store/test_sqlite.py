@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, event
 from tunnelrelay.model import Token
 from tunnelrelay.store import store as opening
 from tunnelrelay.store import upgrade as upgrading
-from tunnelrelay.store.base import KEEP_REVOKED, NameRow, SessionRow, StoreError, StoreTooNewError, Whose
+from tunnelrelay.store.base import KEEP_REVOKED, NameRow, SessionCriteria, SessionRow, StoreError, StoreTooNewError
 from tunnelrelay.store.resources import ProviderRow
 from tunnelrelay.store.schema import metadata
 from tunnelrelay.store.store import SqliteStore
@@ -231,7 +231,7 @@ async def test_more_sessions_than_a_statement_takes_variables_are_ended_together
         "connect",
         lambda connection, _: connection.driver_connection._conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20),
     )
-    ended = await store.end_sessions(Whose(connection_id="conn", subject="sub-1"), 150.0)
+    ended = await store.end_sessions(SessionCriteria(connection_id="conn", subject="sub-1"), 150.0)
     assert len(ended) == 40
     assert sorted(await store.ended_since(150.0)) == sorted(ended)
     await store.close()
@@ -258,7 +258,7 @@ async def test_deleted_and_replaced_secrets_are_not_left_in_the_file(
     store = await SqliteStore.open(path)
     await store.revoke_token("tok_gone", 400.0)
     assert await store.delete_spent(400.0 + KEEP_REVOKED) == 1
-    assert await store.end_sessions(Whose(host=SESSION.host), 150.0) == [SESSION.key]
+    assert await store.end_sessions(SessionCriteria(host=SESSION.host), 150.0) == [SESSION.key]
     assert await store.providers.replace(replace(provider, sealed=new, version=2))
     await store.close()
 

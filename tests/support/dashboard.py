@@ -145,7 +145,7 @@ class InMemory:
         host = self.managed.base.address.dashboard_host
         peer = Peer("203.0.113.9", 50_000)
         kind = classify(head)
-        asked = PageRequest(host=host, kind="dashboard", visit=kind, peer=peer, is_secure=True, request_id="r-1")
+        asked = PageRequest(host=host, kind="dashboard", request_kind=kind, peer=peer, is_secure=True, request_id="r-1")
         await self.app({**scope, "tunnel": asked}, receive, send)
 
     @asynccontextmanager

@@ -32,7 +32,7 @@ from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.provider_directory import ProviderDirectory
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.services.services import Services
-from tunnelrelay.store.base import Store, Whose
+from tunnelrelay.store.base import SessionCriteria, Store
 
 COOL_SECONDS = 1000.0
 ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)
@@ -108,7 +108,7 @@ class FakeSessions:
     def __init__(self) -> None:
         self.heard = 0
 
-    async def hear(self) -> int:
+    async def apply_revocations(self) -> int:
         self.heard += 1
         return 0
 
@@ -207,13 +207,13 @@ class Managed:
             clock=self.clock,
             names=self.names,
             tcp=TcpAddresses(address=address, registry=self.registry, ranges=(), open=lambda host: True),
-            shares=OwnerQuotas(self.clock),
+            quotas=OwnerQuotas(self.clock),
             audit=self.audit,
             metrics=Metrics(),
             spawn=spawn,
-            warm=lambda connection: None,
+            prefetch=lambda connection: None,
             resolve=self.directory.resolve,
         )
 
-    async def _end_sessions(self, whose: Whose) -> int:
-        return len(await self.store.end_sessions(whose, self.clock()))
+    async def _end_sessions(self, criteria: SessionCriteria) -> int:
+        return len(await self.store.end_sessions(criteria, self.clock()))

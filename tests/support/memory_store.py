@@ -17,10 +17,10 @@ from tunnelrelay.store.base import (
     PURGED_AT_ONCE,
     AuditRow,
     NameRow,
+    SessionCriteria,
     SessionHolder,
     SessionRow,
     StoreError,
-    Whose,
 )
 from tunnelrelay.store.resources import (
     COLLECTIONS,
@@ -173,26 +173,26 @@ class MemoryStore:
         return self._sessions.get(key)
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+        self, criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
         """See `Store.sessions`."""
-        found = _by_age([row for row in self._sessions.values() if whose is None or self._is_meant(row, whose)])
+        found = _by_age([row for row in self._sessions.values() if criteria is None or self._is_meant(row, criteria)])
         if after is not None:
             found = [row for row in found if (-row.last_seen, row.key) > (-after.last_seen, after.key)]
         return [_signed_in(row) for row in found[:limit]]
 
-    def _is_meant(self, row: SessionRow, whose: Whose) -> bool:
-        if whose.owner is not None:
-            name, owner = self._names.get(row.host), whose.owner
+    def _is_meant(self, row: SessionRow, criteria: SessionCriteria) -> bool:
+        if criteria.owner is not None:
+            name, owner = self._names.get(row.host), criteria.owner
             hosts = {one.host for one in self.domains.rows() if one.owner == owner}
             hosts |= {one.host or "" for one in self.edges.rows() if one.owner == owner}
             if row.host not in hosts and (name is None or name.owner != owner):
                 return False
-        return _is_meant(row, whose)
+        return _is_meant(row, criteria)
 
-    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
+    async def connections(self, criteria: SessionCriteria, *, limit: int) -> list[str]:
         """See `Store.connections`."""
-        return sorted({row.connection_id for row in self._sessions.values() if self._is_meant(row, whose)})[:limit]
+        return sorted({row.connection_id for row in self._sessions.values() if self._is_meant(row, criteria)})[:limit]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
@@ -200,19 +200,19 @@ class MemoryStore:
         if row is not None and row.last_seen < last_seen:
             self._sessions[key] = replace(row, last_seen=last_seen)
 
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+    async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
-        return self._end([row.key for row in self._sessions.values() if self._is_meant(row, whose)], at)
+        return self._end([row.key for row in self._sessions.values() if self._is_meant(row, criteria)], at)
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
+    async def revoke_sessions(self, criteria: SessionCriteria, at: float) -> list[SessionHolder]:
         """See `Store.revoke_sessions`."""
-        found = [row for row in self._sessions.values() if self._is_meant(row, whose)]
+        found = [row for row in self._sessions.values() if self._is_meant(row, criteria)]
         self._end([row.key for row in found], at)
         return [_signed_in(row) for row in found]
 
-    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
+    async def end_oldest(self, criteria: SessionCriteria, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
-        found = [row for row in self._sessions.values() if self._is_meant(row, whose)]
+        found = [row for row in self._sessions.values() if self._is_meant(row, criteria)]
         return self._end([row.key for row in _by_age(found)[keep:]], at)
 
     async def ended_since(self, at: float) -> list[bytes]:
@@ -387,8 +387,8 @@ def _by_age(rows: list[SessionRow]) -> list[SessionRow]:
     return sorted(rows, key=lambda row: (-row.last_seen, row.key))
 
 
-def _is_meant(row: SessionRow, whose: Whose) -> bool:
-    given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
+def _is_meant(row: SessionRow, criteria: SessionCriteria) -> bool:
+    given = {name: value for name in SessionCriteria.__slots__ if (value := getattr(criteria, name)) is not None}
     is_live = row.expires_at > given.pop("live_at", -inf) if given else False
     is_there = row.host in given.pop("hosts", (row.host,)) and row.key.startswith(given.pop("handle", b""))
     given.pop("owner", None)

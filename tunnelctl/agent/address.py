@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.texts import is_loopback
 
 DEFAULT_RELAY = "http://127.0.0.1:8080"
 DEFAULT_PORTS = {"http": 80, "https": 443}

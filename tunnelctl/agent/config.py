@@ -27,7 +27,7 @@ class TunnelConfig:
         labels: (name, value) pairs: join the edges that look for them, whose rules lie at the relay, instead of
             claiming an address.
         edge: Id, host or name of one edge to join instead.
-        pooling: Share the address with other agents of the same owner that say so too.
+        pooling: Share the address with other agents of the same owner that have it too.
         weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
         metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on

@@ -3,8 +3,7 @@
 A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
 version 2 file, which ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a key that
 is known: then it is an error too. What is known and cannot be served (`proto: tcp`, a value of the wrong kind) is a
-problem of its tunnel alone.
-Saving is in `configsave`.
+problem of its tunnel alone. Saving is in `configsave`.
 """
 
 import os

@@ -139,7 +139,6 @@ class UpstreamExchange:
     # From the connection
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
-        """See `ResponseSink.head_received`."""
         if head.status >= 200 or head.status == 101:
             self.status = head.status
             self.is_tunnelled = head.status == 101 and self.is_upgrade
@@ -154,14 +153,12 @@ class UpstreamExchange:
                 self._end_our_half(self._connection)  # the visitor had ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
-        """See `ResponseSink.body`."""
         stream = self._stream
         self._link.send_data(stream, data, fin)
         if stream.queued > QUEUE_HIGH and self._connection is not None:
             self._connection.transport.pause_reading()
 
     def end_received(self, trailers: list[Field]) -> None:
-        """See `ResponseSink.end_received`."""
         self._link.end(self._stream, to_lines(trailers))
 
     def hold_credit(self) -> None:

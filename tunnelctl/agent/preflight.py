@@ -29,7 +29,7 @@ from tunnelctl.oidc.judge_keys import judge_keys
 from tunnelctl.oidc.judge_metadata import judge_metadata, judge_token_issuer
 from tunnelctl.oidc.metadata import Metadata, discovery_url
 from tunnelctl.oidc.ports import PortRule
-from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.texts import is_loopback
 
 CALL_SECONDS = 8.0
 """For one call, everything included; as long as the relay waits."""

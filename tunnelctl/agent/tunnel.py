@@ -14,11 +14,11 @@ from tunnelctl.agent.outcome import Stopped, Trouble, TunnelEnd
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Watcher
 from tunnelctl.link.link import Link
-from tunnelctl.policy.values import is_loopback
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_UPGRADE, OpenHead
 from tunnelctl.wire.messages import Bind, Bound, Join
 from tunnelctl.wire.stream import Stream
+from tunnelctl.wire.texts import is_loopback
 
 MAX_ADDRESSES = 100
 """Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""

@@ -29,7 +29,7 @@ class ByEnvironment(httpx.AsyncBaseTransport):
         self._ways: dict[Proxy | None, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`; what goes wrong at a proxy is told with the proxy's address."""
+        """Send the request directly or through the proxy for its address. A proxy's failure names the proxy."""
         try:
             proxy = choose_proxy(str(request.url), os.environ)
         except ProxyInvalid as error:

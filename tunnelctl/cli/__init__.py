@@ -1,1 +1,2 @@
-"""What people type: commands, the live screen, log formats, exit codes. Start reading at `main`, then `http`."""
+"""The agent's command line: commands, the live screen, log formats, exit codes. Start reading at `main`, then
+`http`."""

@@ -1,6 +1,7 @@
-"""`tunnel api`: everything an administrator does in the dashboard, as commands. Answers on stdout, talk on stderr.
+"""`tunnel api`: everything an administrator does in the dashboard, as commands. Answers go to stdout, messages to
+stderr.
 
-`api_schema` makes the commands from the API's schema, `api_fields` makes what they send, `api_client` sends it.
+`api_schema` makes the commands from the API's schema, `api_fields` the requests' fields; `api_client` sends requests.
 """
 
 import json
@@ -54,7 +55,7 @@ _HINTS = {
 
 
 class Folder(click.Group):
-    """A name of `tunnel api` with commands or further names below it, which are made when they are looked up.
+    """A command group of `tunnel api`. Its commands and groups are made when they are looked up.
 
     Args:
         path: The names that lead here.
@@ -114,7 +115,7 @@ def command_of(operation: Operation) -> click.Command:
 
 
 class _Command(click.Command):
-    """Takes the fields of a module as ngrok's command of this name spells them too: `--module.issuer`."""
+    """A command that also takes the fields of a module in ngrok's spelling: `--module.issuer`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [re.sub(r"^--module\.", "--", arg) for arg in args])

@@ -1,4 +1,4 @@
-"""Which API `tunnel api` asks, and with which key: flags over variables over the file, else what the relay says."""
+"""The API's address and key for `tunnel api`: flags over variables over the file, else from the relay's information."""
 
 import os
 import sys
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from tunnelctl.link.proxy import Proxy
 
 ACCESS: tuple[Decorator, ...] = (
-    option("--api-key", "Key for the relay's API: env:NAME, file:PATH, -, or itself.", "KEY", is_secret=True, env=True),
+    option(
+        "--api-key", "Key for the relay's API: env:NAME, file:PATH, -, or the key.", "KEY", is_secret=True, env=True
+    ),
     option("--api-url", "Address of the API [default: as the relay says].", "URL", env=True),
     *RELAY,
     config_option,
@@ -52,12 +54,12 @@ class ApiAccess:
 
 
 def keep_access(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Remember what stands before the group's name."""
+    """Remember the options given before the group's name."""
     ctx.meta[__name__] = (given, typed_parameters(ctx))
 
 
 def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
-    """What was typed behind the command's name, else before it, else what the environment says."""
+    """The options given after the command's name, else before it, else the environment."""
     before, typed_before = ctx.meta.get(__name__, ({}, frozenset()))
     typed = typed_parameters(ctx)
     chosen = {name: given[name] if name in typed else before.get(name) or given[name] for name in _NAMES}
@@ -65,10 +67,10 @@ def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
 
 
 def open_api(access: ApiAccess) -> "Api":
-    """A client of the API at the address that was given or found, with the key.
+    """A client of the API at the given or found address, with the key.
 
     Raises:
-        Failure: There is no key, an address cannot be used, or the relay tells of no API.
+        Failure: There is no key, an address is invalid, or the relay has no API.
     """
     from tunnelctl.cli.api_client import Api, ApiAddressInvalid, ApiAway, base_of, find_base
 

@@ -1,4 +1,4 @@
-"""Calls of the relay's API: where it is, one call, and a list with all of its pages.
+"""Calls the relay's API: finds its address, makes calls, and follows the pages of lists.
 
 Bounded in time and size, without cookies and redirects: the key goes to the API and nowhere else.
 """
@@ -18,7 +18,7 @@ from tunnelctl.agent.address import RelayAddress, bracketed, malformed
 from tunnelctl.agent.wayout import for_httpx
 from tunnelctl.link.dial import tls_context
 from tunnelctl.link.proxy import Proxy
-from tunnelctl.policy.values import is_loopback
+from tunnelctl.wire.texts import is_loopback
 
 INFO_PATH = "/_tunnel/info"
 LOCAL_PATH = "/_tunnel/api"
@@ -29,7 +29,7 @@ MAX_ANSWER = 32 * 1024 * 1024
 
 
 class ApiAway(Exception):
-    """The API did not answer, or something else did. The message is for people."""
+    """The API did not answer, or another server did. The message is for people."""
 
 
 class ApiAddressInvalid(ValueError):
@@ -37,12 +37,12 @@ class ApiAddressInvalid(ValueError):
 
 
 class ApiRefused(Exception):
-    """The API said no.
+    """The API answered with an error.
 
     Attributes:
         status: Of the answer.
         code: Short, stable, for programs; "" when the answer had none.
-        request_id: By which the relay's log knows it; "" likewise.
+        request_id: The request's id in the relay's log; "" when the answer had none.
     """
 
     def __init__(self, status: int, message: str, code: str = "", request_id: str = "") -> None:
@@ -94,8 +94,8 @@ class Api:
         """The JSON of the answer, None when it has no content.
 
         Raises:
-            ApiRefused: It said no.
-            ApiAway: It did not answer, or what answered is no API of ours.
+            ApiRefused: It answered with an error.
+            ApiAway: It did not answer, or another server did.
         """
         url = f"{self._base}{call.path}"
         status, answer = _ask(self._client, call.method, url, call.query, call.body, self._proxy)
@@ -110,7 +110,7 @@ class Api:
     def call_all(self, call: ApiCall) -> Any:
         """Like `call`, for a list: follow its pages to the end and return them as one.
 
-        Only the query is taken from where an answer says that it goes on: the key is sent to no other host.
+        Only the query of a next page's URL is used, so that the key is sent to no other host.
         """
         whole = page = self.call(call)
         seen: set[str] = set()
@@ -127,10 +127,10 @@ class Api:
 
 
 def base_of(url: str) -> str:
-    """The API's base address, without a slash at its end, that an address as people write it means.
+    """The API's base address, without a trailing slash, for an address as people type it.
 
     Raises:
-        ApiAddressInvalid: It is none, or plain http would carry the key over a network.
+        ApiAddressInvalid: It is no address, or plain http would send the key over a network.
     """
     try:
         parts = urlsplit(url.strip())
@@ -153,7 +153,7 @@ def find_base(
     proxy: Proxy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> str:
-    """The base address of a relay's API, as the relay says.
+    """The base address of a relay's API, from the relay's public information.
 
     Raises:
         ApiAway: The relay does not answer, or has no API.
@@ -167,7 +167,7 @@ def find_base(
     if not isinstance(url, str):
         raise ApiAway(f"what answers at {relay.url} is no relay with an API")
     if relay.is_loopback and is_loopback(urlsplit(url).hostname or ""):
-        return f"{relay.url}{LOCAL_PATH}"  # by the address that just answered, whatever port it has outside
+        return f"{relay.url}{LOCAL_PATH}"  # use the address that just answered, as the public port may differ
     try:
         return base_of(url)
     except ApiAddressInvalid as error:
@@ -215,7 +215,7 @@ def _ask(
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Why there was no answer. Holds nothing of the request, which has a key."""
+    """Why there was no answer. Repeats nothing of the request, which has a key."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -231,12 +231,12 @@ def _reason(error: httpx.HTTPError) -> str:
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> ApiRefused:
-    """The problem that an answer tells (RFC 9457), as much of it as there is."""
+    """The problem in an error answer (RFC 9457), as far as it is there."""
 
-    def said(source: object, name: str) -> str:
+    def text_of(source: object, name: str) -> str:
         value = source.get(name) if isinstance(source, dict) else None
         return value if isinstance(value, str) else ""
 
-    message = said(answer, "detail") or said(answer, "title") or said(answer, "msg") or f"HTTP {status}"
-    code = said(answer, "type").rpartition(":")[2] or said(answer, "error_code")
-    return ApiRefused(status, message, code, said(answer.get("details"), "operation_id"))
+    message = text_of(answer, "detail") or text_of(answer, "title") or text_of(answer, "msg") or f"HTTP {status}"
+    code = text_of(answer, "type").rpartition(":")[2] or text_of(answer, "error_code")
+    return ApiRefused(status, message, code, text_of(answer.get("details"), "operation_id"))

@@ -1,4 +1,4 @@
-"""From the flags of a `tunnel api` command to the JSON or the query it sends. Pure, but for secrets that are read."""
+"""Makes the JSON or query of a `tunnel api` command from its flags. Pure, except for reading secrets."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,7 @@ class Field:
     Attributes:
         name: As in the API; dots lead into objects: `oidc.client_id`.
         kind: See `Kind`.
-        words: What it is, for the help.
+        words: Its help text.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Field:
 
     @property
     def parameter(self) -> str:
-        """What click calls it: an identifier that no option of our own has."""
+        """Its name in click: an identifier that none of our own options has."""
         return "field_" + self.name.replace(".", "__")
 
     @property
@@ -91,7 +91,7 @@ def _value(field: Field, value: Any, read: ReadSecret) -> Any:
             return _object(field, _without_single_empty(value))
         case "claims":
             pairs = [_pair(field, one) for one in _without_single_empty(value)]
-            return [{"name": name, "value": said} for name, said in pairs]
+            return [{"name": name, "value": text} for name, text in pairs]
         case "objects":
             return [parse_object(field.flag, one) for one in _without_single_empty(value)]
         case "secret":

@@ -1,7 +1,7 @@
-"""The commands of `tunnel api`, made from the API's own schema, which is packaged as `openapi.json`.
+"""Makes the commands of `tunnel api` from the API's schema, which is packaged as `openapi.json`.
 
-Group, verb, path, fields, help and what is secret come from the schema; here stand only the names of ngrok's commands
-that its resources do not have. `python -m tests.docs.openapi --write` writes the file, and a test holds it to the
+Groups, verbs, paths, fields, help and secrecy come from the schema. Only the names of ngrok's commands that differ from
+its resources are defined here. `python -m tests.docs.openapi --write` writes the file, and a test holds it to the
 relay's schema. It is read when a command of `tunnel api` is looked for, not before.
 """
 
@@ -43,11 +43,11 @@ class Operation:
     """One command.
 
     Attributes:
-        group: What is typed before the verb, subgroups after blanks: `edges https`.
-        verb: What is typed.
+        group: The command group, subgroups after blanks: `edges https`.
+        verb: The command's name.
         method: Of the request.
         path: In the API; what stands in braces is typed as an argument.
-        words: What it does.
+        words: Its help text.
         body: Fields of the JSON that is sent.
         query: Fields of the query.
     """
@@ -67,17 +67,17 @@ class Operation:
 
     @property
     def is_paged(self) -> bool:
-        """Whether the list it gives can go on in further answers."""
+        """Whether its list has pages."""
         return any(field.name == "before_id" for field in self.query)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiGroup:
-    """Commands about one kind of thing.
+    """A group of commands for one resource.
 
     Attributes:
-        name: What is typed, subgroups after blanks: `edges https`.
-        words: What it is, in one line.
+        name: As it is typed, subgroups after blanks: `edges https`.
+        words: Its help text, in one line.
     """
 
     name: str
@@ -104,36 +104,36 @@ class ApiSchema:
         found: dict[str, list[Operation]] = {}
         words: dict[str, str] = {}
         for path, methods in document["paths"].items():
-            for method, told in methods.items():
-                if told.get("deprecated"):
+            for method, described in methods.items():
+                if described.get("deprecated"):
                     continue
-                tag = told["tags"][0]
+                tag = described["tags"][0]
                 name = _group_name(tag, path)
-                found.setdefault(name, []).append(self._operation(name, method.upper(), path, told))
+                found.setdefault(name, []).append(self._operation(name, method.upper(), path, described))
                 if tag != MODULES:
                     words[name] = tags[tag]
-                elif body := self._body(told):  # what a module is, its object says
+                elif body := self._body(described):  # the schema of its object describes the module
                     words[name] = _line(self._resolve(body)["description"])
         self.groups = tuple(ApiGroup(name, words[name], tuple(operations)) for name, operations in found.items())
 
-    def _operation(self, group: str, method: str, path: str, told: Schema) -> Operation:
-        body = self._body(told)
+    def _operation(self, group: str, method: str, path: str, described: Schema) -> Operation:
+        body = self._body(described)
         return Operation(
             group=group,
-            verb=VERBS.get(told["operationId"], told["operationId"].partition("_")[0]),
+            verb=VERBS.get(described["operationId"], described["operationId"].partition("_")[0]),
             method=method,
             path=path,
-            words=_line(told["description"]),
+            words=_line(described["description"]),
             body=tuple(self._fields(body)) if body else (),
             query=tuple(
                 self._field(each["name"], each["schema"] | {"description": each.get("description", "")})
-                for each in told.get("parameters", ())
+                for each in described.get("parameters", ())
                 if each["in"] == "query"
             ),
         )
 
-    def _body(self, told: Schema) -> Schema | None:
-        content: Schema = told.get("requestBody", {}).get("content", {})
+    def _body(self, described: Schema) -> Schema | None:
+        content: Schema = described.get("requestBody", {}).get("content", {})
         schema: Schema | None = content["application/json"]["schema"] if content else None
         return schema
 
@@ -153,7 +153,7 @@ class ApiSchema:
         if choices := [choice for choice in whole.get("enum", ()) if choice]:
             words.append(f"One of: {', '.join(choices)}.")
         if kind in ("secret", "secrets"):
-            words.append("Give it as env:NAME, file:PATH, - or itself.")
+            words.append("Give it as env:NAME, file:PATH, - or the value itself.")
         if kind == "nullable":
             words.append("Empty for null.")
         return Field(name, kind, " ".join(filter(None, words)))
@@ -201,7 +201,7 @@ def _group_name(tag: str, path: str) -> str:
 
 
 def _is_offered(part: Schema) -> bool:
-    """Whether a field is more than a place that ngrok's clients leave empty."""
+    """Whether a field gets a flag; not when it only exists for ngrok's clients and must be empty."""
     return (
         part.get("type") != "null"
         and 0 not in (part.get("maxItems"), part.get("maxLength"))

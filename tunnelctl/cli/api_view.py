@@ -1,4 +1,4 @@
-"""An answer of the API as people read it: lists as a table, one thing as names and values. Pure.
+"""Formats answers of the API for people: lists as a table, one thing as names and values. Pure.
 
 `tunnel api` prints JSON, for programs, unless `--output table` is given. A table leaves out columns that are empty in
 every row, and cuts long cells.
@@ -53,7 +53,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in one line, without characters that a terminal would obey; "" for an empty one."""
+    """A value in one line, without control characters; "" for an empty one."""
     match value:
         case None:
             return ""

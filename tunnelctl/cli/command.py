@@ -14,11 +14,11 @@ _TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"0", "f", "false"})
 
 
 class Command(click.Command):
-    """A command with more options than one list can show.
+    """A command whose help lists its options in sections.
 
     Args:
-        sections: Title to the options below it, in order. Options declared otherwise come before them.
-        examples: Command lines, each with what it does, shown before the options.
+        sections: Titles to the options below them, in order. Other options come before them.
+        examples: Command lines with descriptions, shown before the options.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Command(click.Command):
         self.params += [param for params in self.sections.values() for param in params]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The description, then the examples: the first screen is what most people see."""
+        """Write the description and the examples first, as most people read only the first screen."""
         super().format_help_text(ctx, formatter)
         write_examples(formatter, "Examples", self.examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """A list for each section; one alone where there are none."""
+        """Write a list of options for each section, or one list without sections."""
         placed = {id(param) for params in self.sections.values() for param in params}
         rest = [one for one in self.get_params(ctx) if id(one) not in placed and isinstance(one, click.Option)]
         own, last = (rest[:-1], rest[-1:]) if self.sections else (rest, [])
@@ -51,7 +51,7 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Switches as click takes them."""
+        """Parse, with `--switch=true` and `--switch=false` allowed."""
         return super().parse_args(ctx, self.with_plain_switches(args))
 
     def with_plain_switches(self, args: Sequence[str]) -> list[str]:

@@ -96,7 +96,7 @@ def _secret(what: str, text: str) -> str:
 
 
 def _save(key: SavedKey, value: str, config_path: Path | None) -> Path:
-    """Where the value was saved."""
+    """Save the value. Returns the file's path."""
     path = config_path or default_path(os.environ)
     try:
         save_secret(path, key, value)
@@ -134,7 +134,7 @@ def check(config_path: Path | None) -> None:
 
 
 def _relay_line(found: FileConfig) -> str:
-    """Which relay the agent connects to, and who says so."""
+    """The relay that the agent connects to, and the source of its address."""
     variable = os.environ.get("TUNNELCTL_RELAY", "")
     for url, origin in ((variable, "TUNNELCTL_RELAY"), (found.connect_url, "connect_url")):
         if url:

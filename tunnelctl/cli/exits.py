@@ -1,4 +1,4 @@
-"""Exit codes, and the one shape of error of both programs: what happened, and what to do.
+"""Exit codes, and the common form of errors of both programs: what happened, and what to do.
 
     error: --https 0.0.0.0:443: another program listens there already (nginx, process 812)
     hint: stop it, or give another address with --https
@@ -25,7 +25,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Exit(IntEnum):
-    """Exit codes of both programs that mean an error; 0 is that it was asked to stop, or did its work."""
+    """Exit codes of both programs for errors. 0: it did its work, or was asked to stop."""
 
     FAILED = 1
     """It could not be done."""
@@ -47,7 +47,7 @@ class Mistake:
     """One problem of several, with a hint of its own.
 
     Attributes:
-        hint: "" when the hint of the whole error is enough.
+        hint: "" to use the hint of the whole error.
     """
 
     text: str
@@ -72,7 +72,7 @@ class Failure(click.ClickException):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click reads it where it runs a command by itself
-        """See `code`."""
+        """The process's exit code, as click reads it."""
         return self.code
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -106,7 +106,7 @@ def has_colour() -> bool:
 
 
 def plain(text: str) -> str:
-    """The text with control characters escaped: some of it comes from the peer, and a terminal would obey them."""
+    """The text with control characters escaped, as some of it comes from the peer."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
@@ -120,7 +120,7 @@ def _is_terminal(stream: IO[Any]) -> bool:
 
 
 def _folded(text: str, columns: int, indent: int) -> str:
-    """The text in lines of a terminal. What stands in backticks is to be copied, so no line breaks inside."""
+    """The text folded to the terminal's width, without line breaks inside backticks, whose text is to be copied."""
     if columns < MIN_WIDTH:
         return text
     parts = text.split("`")

@@ -1,4 +1,4 @@
-"""The flags of a command that serves, as values that nothing has checked yet. What they make is in `settings`."""
+"""The unchecked values of the flags of `tunnel http`, `tunnel tunnel` and `tunnel start`. `settings` checks them."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ class LinkFlags:
         proxy_url: May hold a password: form of a secret, see `secret_source`.
         authtoken: Form of a secret too.
         typed: Names of the parameters that stood on the command line itself.
-        emptied: Those of them that were given the empty value, as `--oidc=$UNSET` is: a restriction may be meant.
+        emptied: Those of them with an empty value, as from `--oidc=$UNSET`: perhaps a lost restriction.
     """
 
     config_path: Path | None = None
@@ -80,7 +80,7 @@ def flags_from(kind: type[F], context: click.Context, **own: Any) -> F:
 
 
 def flags_of(tunnel: FileTunnel) -> TunnelFlags:
-    """The flags that would say the same as the file."""
+    """The flags with the same meaning as a tunnel of the file."""
     same = {one.name: getattr(tunnel, one.name) for one in fields(tunnel) if one.name not in ("addr", "problems")}
     return TunnelFlags(address=tunnel.addr, **same)
 

@@ -31,23 +31,23 @@ def with_options(*options: Decorator) -> Decorator:
 RELAY: tuple[Decorator, ...] = (
     option("--relay", "Relay to connect to [default: http://127.0.0.1:8080].", "URL", env=True),
     option("--relay-ca", "PEM file of the authorities to trust for the relay.", "FILE", env=True),
-    option("--proxy-url", "HTTP proxy on the way to the relay [default: as HTTPS_PROXY says].", "URL", env=True),
+    option("--proxy-url", "HTTP proxy on the way to the relay [default: from HTTPS_PROXY].", "URL", env=True),
 )
 CONNECTION: tuple[Decorator, ...] = (
     *RELAY,
     option(
-        "--authtoken", "Credential for the relay: env:NAME, file:PATH, -, or itself.", "T", is_secret=True, env=True
+        "--authtoken", "Credential for the relay: env:NAME, file:PATH, -, or the token.", "T", is_secret=True, env=True
     ),
     config_option,
 )
 TUNNEL: tuple[Decorator, ...] = (
     option("--name", "Name of the tunnel in the log [default: command_line].", "NAME"),
-    option("--metadata", "Words of your own about it, for the relay's API.", "TEXT"),
+    option("--metadata", "Text about the tunnel, for the relay's API.", "TEXT"),
     click.option(
         "--weight",
         type=click.IntRange(1, 100),
         metavar="1-100",
-        help="Its part of the requests, beside other tunnels of the same address [default: 1].",
+        help="Its share of the requests, relative to other tunnels of the same address [default: 1].",
     ),
 )
 UPSTREAM: Decorator = click.option(
@@ -69,7 +69,7 @@ LOGGING: tuple[Decorator, ...] = (
         type=click.Choice(list(LEVELS)),
         envvar="TUNNELCTL_LOG_LEVEL",
         show_envvar=True,
-        help="The lightest records to write [default: info].",
+        help="The lowest level to write [default: info].",
     ),
 )
 

@@ -16,11 +16,13 @@ ADDRESS: tuple[Decorator, ...] = (
     option("--domain", "Whole host name instead.", "HOST"),
     option("--url", "Whole public address instead.", "URL"),
     option("--edge", "Join this edge, by id, host or name: its address and rules are kept at the relay.", "NAME"),
-    click.option("--pooling-enabled", is_flag=True, help="Share the address with your other tunnels that say so too."),
+    click.option(
+        "--pooling-enabled", is_flag=True, help="Share the address with your other tunnels that have this flag."
+    ),
     *TUNNEL,
 )
 CHECK: Decorator = click.option(
-    "--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."
+    "--no-oidc-check", is_flag=True, help="Skip the check of the provider before the start."
 )
 SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Relay": CONNECTION,

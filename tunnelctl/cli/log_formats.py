@@ -1,4 +1,4 @@
-"""Log records as text: logfmt, JSON, and a form for terminals. Tools look for the keys `t`, `lvl` and `msg`."""
+"""Formats log records: logfmt, JSON, and a form for terminals. Tools look for the keys `t`, `lvl` and `msg`."""
 
 import json
 import time

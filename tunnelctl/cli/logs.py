@@ -1,4 +1,4 @@
-"""The agent's log: what happens, one record a line, in the words that programs which drive `ngrok` look for."""
+"""The agent's log: one record a line, with the messages that programs which drive `ngrok` look for."""
 
 import logging
 import time
@@ -18,12 +18,12 @@ REPEAT_SECONDS = 30.0
 
 
 class Log:
-    """Makes records and hands their lines on.
+    """Makes records and writes them as lines.
 
     Args:
         write: Takes one line.
         render: One of the forms in `records`.
-        level: The lightest level that is written, as the flag takes it.
+        level: The lowest level that is written, as the flag takes it.
         now: Unix time.
         fd: Where the lines end up, -1 for no file.
     """
@@ -52,7 +52,7 @@ class Log:
             self._write(self._render(self._now(), level, redact(message), texts))
 
     def exchange(self, fields: dict[str, Value]) -> None:
-        """Write the record of an exchange: a line for each, so that only one that looks odd is redacted."""
+        """Write the record of an exchange. As there is one for each, only suspicious lines pass the redactor."""
         path = str(fields["path"])
         if "err" in fields or any(mark in path for mark in SECRET_MARKS):
             self.record("info", "exchange", **fields)

@@ -80,14 +80,10 @@ def version() -> None:
     click.echo(f"tunnel version {__version__}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit the process with its code.
-
-    Args:
-        arguments: Without the program's name; None means the process's own.
-    """
+def main() -> None:
+    """Run the command and exit the process with its code."""
     open_missing()
-    sys.exit(run(arguments))
+    sys.exit(run())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

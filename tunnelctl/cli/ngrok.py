@@ -1,6 +1,6 @@
-"""What people type because ngrok has it and `tunnel` has not: it is refused by its name, with the nearest way to do it.
+"""Commands and flags of ngrok that `tunnel` lacks; they are refused with a hint at the nearest way to do it.
 
-Flags that mean no harm are taken instead; see `flags.FAMILIAR`.
+Harmless flags are accepted and ignored instead; see `flags.FAMILIAR`.
 """
 
 from tunnelctl.agent.unsupported import INSTEAD

@@ -51,16 +51,16 @@ def oidc() -> None:
     default="",
     metavar="ID",
     envvar=BY_PATH["oidc.client_id"].variable,
-    help="Ask about this client too.",
+    help="Check this client too.",
 )
 @click.option(
     "--client-secret",
     default="",
     metavar="SECRET",
     envvar=BY_PATH["oidc.client_secret"].variable,
-    help="And about its secret: env:NAME, file:PATH, -, or itself.",
+    help="Check its secret too: env:NAME, file:PATH, -, or the secret.",
 )
-@click.option("--redirect-uri", default="", metavar="URI", help="And about this redirect URI.")
+@click.option("--redirect-uri", default="", metavar="URI", help="Redirect URI to check with the provider.")
 @click.option(
     "--relay",
     default="",
@@ -118,12 +118,12 @@ def check(
             "leave one of them out",
         )
     secret = "" if for_tokens else _secret(client_id, client_secret, is_typed="client_secret" in typed)
-    told = _ask_relay(relay, relay_ca) if relay else None
-    uri = redirect_uri or (_redirect_uri(relay, told) if told is not None and client_id and not for_tokens else "")
+    info = _ask_relay(relay, relay_ca) if relay else None
+    uri = redirect_uri or (_redirect_uri(relay, info) if info is not None and client_id and not for_tokens else "")
     from tunnelctl.agent.preflight import Client, run_check
 
     client = Client(id=client_id, secret=secret, redirect_uri=uri) if client_id and not for_tokens else None
-    ports = port_rule_in(told) if told is not None else None
+    ports = port_rule_in(info) if info is not None else None
     findings = run_check(issuer, client, for_tokens=for_tokens, ports=ports, ca_file=_authorities(issuer_ca))
     if as_json:
         click.echo(as_document(issuer, findings))
@@ -136,7 +136,7 @@ def check(
 
 
 def _hint(client: "Client | None", findings: "Sequence[Finding]", *, for_tokens: bool) -> str:
-    """A hint at the flags that check more, or at the issuer that was probably meant; "" for none."""
+    """A hint at flags that check more, or at the issuer that was probably meant; "" for none."""
     errors = {finding.topic for finding in findings if finding.level == "error"}
     if errors and errors <= ABOUT_LOGINS and not for_tokens:
         return "if only programs' tokens come from there (--jwt-issuer), ask with --for-tokens"
@@ -209,11 +209,11 @@ def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
         return None
 
 
-def _redirect_uri(relay: str, told: "Mapping[str, Any]") -> str:
+def _redirect_uri(relay: str, info: "Mapping[str, Any]") -> str:
     from tunnelctl.agent.preflight import RelaySilent, redirect_uri_in
 
     try:
-        return redirect_uri_in(told)
+        return redirect_uri_in(info)
     except RelaySilent as error:
         _warn_of(relay, f"does not tell its redirect URI: {error}")
         return ""
@@ -224,7 +224,7 @@ def _warn_of(relay: str, what: str) -> None:
 
 
 def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
-    """One line for each finding, errors last, where they are seen; what it means and what to do below it."""
+    """Print a line for each finding, errors last where they are seen, with its meaning and what to do below it."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
@@ -245,8 +245,8 @@ def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
 
 def _summary(findings: "Sequence[Finding]", purpose: str) -> str:
     counts = [(sum(one.level == level for one in findings), level) for level in ("error", "warning")]
-    told = [f"{count} {level}{'s' if count > 1 else ''}" for count, level in counts if count]
-    return " and ".join(told) if told else f"Nothing stands in the way of {purpose}, as far as can be seen from here."
+    info = [f"{count} {level}{'s' if count > 1 else ''}" for count, level in counts if count]
+    return " and ".join(info) if info else f"Nothing stands in the way of {purpose}, as far as can be seen from here."
 
 
 def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec]" = ()) -> tuple[str, ...]:
@@ -258,25 +258,25 @@ def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec
     from tunnelctl.agent.preflight import run_checks
 
     of_logins, of_tokens = run_checks([one.issuer for one in logins], [one.issuer for one in tokens])
-    told = [
+    info = [
         (f"--oidc {one.issuer}", finding)
         for one in logins
         for finding in of_logins[one.issuer]
         if _matters(finding, one)
     ]
-    told += [
+    info += [
         (f"--jwt-issuer {issuer}", finding)
         for issuer, findings in of_tokens.items()
         for finding in findings
         if finding.level == "error"
     ]
-    told = list(dict.fromkeys(told))
-    mistakes = [(flag, one) for flag, one in told if one.is_a_mistake]
+    info = list(dict.fromkeys(info))
+    mistakes = [(flag, one) for flag, one in info if one.is_a_mistake]
     if mistakes:
         rest = "`tunnel oidc check` tells more; --no-oidc-check starts all the same"
         hint = "; ".join([*dict.fromkeys(one.fix for _, one in mistakes if one.fix), rest])
         raise Failure(Exit.USAGE, [f"{flag}: {one.found}" for flag, one in mistakes], hint)
-    return tuple(f"{flag}: {one.found}{f' ({one.fix})' if one.fix else ''}" for flag, one in told if one.level != "ok")
+    return tuple(f"{flag}: {one.found}{f' ({one.fix})' if one.fix else ''}" for flag, one in info if one.level != "ok")
 
 
 def _matters(finding: "Finding", login: "OidcSpec") -> bool:

@@ -1,4 +1,4 @@
-"""Where the agent's output goes: the live screen, a log, or just the address. `choose_output_mode` decides."""
+"""Chooses and opens the agent's output: the live screen, a log, or just the address."""
 
 import contextlib
 import logging
@@ -60,7 +60,7 @@ class Output:
 
     Attributes:
         watcher: Takes the agent's events.
-        has_lost_reader: Nothing reads the log, or nothing took the address: the program is of no more use.
+        has_lost_reader: The log or the printed address has no reader any more, so the program stops.
     """
 
     def __init__(self, mode: OutputMode, style: Style) -> None:
@@ -78,7 +78,7 @@ class Output:
             stop()
 
     def lose_reader(self) -> None:
-        """Stop the agent, as other programs end when nothing reads them. From any thread."""
+        """Stop the agent, as its output has no reader. May be called from any thread."""
         if not self.has_lost_reader:
             self.has_lost_reader = True
             self._stop()
@@ -195,7 +195,6 @@ class UrlPrinter(Watcher):
         self._lose_reader = lose_reader
 
     def started(self, tunnel: Started) -> None:
-        """See `Watcher`."""
         if tunnel.url in self._printed:
             return
         self._printed.add(tunnel.url)
@@ -203,5 +202,5 @@ class UrlPrinter(Watcher):
             print(tunnel.url, flush=True)
         except BrokenPipeError:
             self._lose_reader()
-        except OSError:  # a full disk, a terminal that is gone: the tunnel goes on
+        except OSError:  # a full disk or a closed terminal does not stop the tunnel
             pass

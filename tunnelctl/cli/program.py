@@ -1,4 +1,4 @@
-"""Runs one of the two programs from its command line to its exit code: every error comes out in the same shape."""
+"""Runs one of the two programs from command line to exit code, with all errors in the same form."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ TRACEBACK_VARIABLE = "TUNNEL_TRACEBACK"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """What people type because another program has it, and what to do instead.
+    """Commands and flags of another program, with what to do instead.
 
     Attributes:
         owner: The other program.
@@ -45,7 +45,7 @@ def run_program(
     try:
         return _run(command, name, arguments, foreign)
     except BrokenPipeError:
-        # The reader of our output went away. Python would complain once more when it flushes at exit.
+        # Our output has no reader any more. Without this Python would report it again when it flushes at exit.
         sys.stdout = sys.stderr = None
         return Exit.OUTPUT_CLOSED
 
@@ -60,7 +60,7 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
         click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
-        return _told(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
+        return _system_text(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
     except (click.Abort, KeyboardInterrupt):
         return 0  # asked to stop before there was anything to stop
     except BrokenPipeError:
@@ -70,15 +70,15 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
             raise error.__context__ from None
         raise
     except OSError as error:
-        return _told(system_failure(error))
-    except Exception as error:  # the last boundary: a fault of ours is told in the same shape too
+        return _system_text(system_failure(error))
+    except Exception as error:  # the last boundary: our own bugs are reported in the same form
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        return _told(_fault(name, error))
+        return _system_text(_fault(name, error))
 
 
 def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOTHING_FOREIGN) -> Failure:
-    """Click's errors about a command line, with what was probably meant."""
+    """Click's error about a command line, with the word that was probably meant."""
     context = getattr(error, "ctx", None)
     helping = f"{context.command_path if context else name} --help lists what it takes"
     match error:
@@ -99,7 +99,7 @@ def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOT
 
 
 def system_failure(error: OSError) -> Failure:
-    """What the system refused, in its words, with the file's name."""
+    """The error for an OSError: the system's message with the file's name."""
     words = error.strerror or str(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
     hints = {
@@ -113,7 +113,7 @@ def system_failure(error: OSError) -> Failure:
     return Failure(Exit.FAILED, [f"{where}{words[:1].lower()}{words[1:]}"], hint)
 
 
-def _told(failure: Failure) -> int:
+def _system_text(failure: Failure) -> int:
     failure.show()
     return failure.code
 
@@ -136,7 +136,7 @@ def _flags(command: click.Command) -> list[str]:
 
 
 def _elsewhere(context: click.Context, flag: str) -> str:
-    """Of which command the flag is, when it stands before a command's name."""
+    """The command that has the flag, when it was given before a command's name."""
     if not isinstance(context.command, click.Group):
         return ""
     for name, command in _below(context, context.command):

@@ -13,7 +13,7 @@ from tunnelctl.cli.serving import serve
 TUNNELS: tuple[Decorator, ...] = (
     click.option("--all", "everything", is_flag=True, help="Start all tunnels of the file."),
     click.option("--none", is_flag=True, help="Start without tunnels, and stay connected."),
-    click.option("--no-oidc-check", is_flag=True, help="Start even if no login can work, as seen from here."),
+    click.option("--no-oidc-check", is_flag=True, help="Skip the check of the provider before the start."),
 )
 EXAMPLES = (
     ("tunnel start --all", "Start every tunnel of the file that `tunnel config check` names."),

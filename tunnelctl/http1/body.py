@@ -1,7 +1,7 @@
 """Message bodies taken out of their framing (RFC 9112 sections 6 and 7), and put into chunks.
 
-A decoder is fed whatever arrives and gives the body's pieces; what lies behind the body's end is its `rest`. All are
-stricter than the RFC asks where leniency has been a smuggling hole: sizes are plain hexadecimal of bounded length,
+A decoder takes bytes in any chunks and returns the body's pieces; bytes behind the body's end are its `rest`. They are
+stricter than the RFC where leniency has led to request smuggling: sizes are plain hexadecimal of bounded length,
 every line ends with CR LF, and quoted chunk extensions are refused.
 """
 
@@ -119,7 +119,6 @@ class LengthDecoder:
         self.trailers: list[Field] = []
 
     def feed(self, data: bytes, max_lines: int = NO_LIMIT) -> list[Piece]:
-        """See `Decoder.feed`."""
         size = len(data)
         if size < self.remaining:
             self.remaining -= size
@@ -130,11 +129,9 @@ class LengthDecoder:
         return [body] if body else []
 
     def is_too_fine(self, now: float) -> bool:
-        """See `Decoder.is_too_fine`."""
         return False
 
     def eof(self) -> bool:
-        """See `Decoder.eof`."""
         return self.is_done
 
 
@@ -149,15 +146,12 @@ class CloseDecoder:
         self.trailers: list[Field] = []
 
     def feed(self, data: bytes, max_lines: int = NO_LIMIT) -> list[Piece]:
-        """See `Decoder.feed`."""
         return [data] if data else []
 
     def is_too_fine(self, now: float) -> bool:
-        """See `Decoder.is_too_fine`."""
         return False
 
     def eof(self) -> bool:
-        """See `Decoder.eof`."""
         self.is_done = True
         return True
 
@@ -194,7 +188,6 @@ class ChunkedDecoder:
         self._sample_began: float | None = None
 
     def feed(self, data: bytes, max_lines: int = NO_LIMIT) -> list[Piece]:
-        """See `Decoder.feed`."""
         self._framed += len(data)
         if self._kept:
             data = self._kept + data
@@ -235,7 +228,6 @@ class ChunkedDecoder:
         return pieces
 
     def is_too_fine(self, now: float) -> bool:
-        """See `Decoder.is_too_fine`."""
         if self._sample_began is None:
             self._sample_began = now
         if self._framed < SAMPLE_BYTES:
@@ -247,7 +239,6 @@ class ChunkedDecoder:
         return is_fast and is_fine
 
     def eof(self) -> bool:
-        """See `Decoder.eof`."""
         return self.is_done
 
     def _next_line(self, data: bytes, position: int) -> int:

@@ -84,7 +84,7 @@ class ResponseReader:
 
     @property
     def is_reusable(self) -> bool:
-        """See the class."""
+        """Whether the last response is complete without doubt, and the upstream takes another request."""
         return self.is_idle and self._keep_alive and not self._kept
 
     def start(self, method: bytes, sink: ResponseSink) -> None:

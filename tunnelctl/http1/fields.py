@@ -47,7 +47,7 @@ _LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r
 
 
 def loose_name(name: bytes) -> bytes:
-    """A field name as the loosest reader behind us compares it: without case, and with one byte for all punctuation.
+    """A field name in the form of the loosest reader behind us: in lower case, with one byte for all punctuation.
 
     CGI, WSGI and Rack make a variable of it: `-` becomes `_` in all, `.` in PHP, and in lighttpd every byte that is no
     letter or digit, so that `X-Tunnel.User` and `X-Tunnel-User` are one variable there.

@@ -1,4 +1,4 @@
-"""Message heads: llhttp finds the pieces, then a gate refuses what llhttp lets through.
+"""Parses message heads: llhttp splits them, then this module refuses what llhttp tolerates.
 
 llhttp (through httptools) is fast and widely tested, but tolerant: it takes a request line without a version, several
 Host fields, a `#` in the target, or Transfer-Encoding on HTTP/1.0. Each of those is a way to make two parsers disagree,
@@ -126,7 +126,7 @@ class _Fields:
         Args:
             name: Lower-case field name.
         """
-        size = len(name)  # asked first, as it is cheaper than a copy in lower case
+        size = len(name)  # tested first, as it is cheaper than a lower-case copy
         for key, value in self.fields:
             if len(key) == size and key.lower() == name:
                 return value
@@ -227,7 +227,7 @@ class RequestHead(_Fields):
     def _note_host(self, value: bytes) -> None:
         if self._has_host:
             raise HttpError("bad_request", "two Host fields")
-        self._has_host = True  # also when it is empty: an empty one before ours must not hide a second
+        self._has_host = True  # also an empty value, so that a second Host is always refused
         self.host = value
 
     def _note_upgrade(self, value: bytes) -> None:
@@ -354,7 +354,7 @@ def _check_version(line: bytes) -> int:
 
 
 def _read_method(block: bytes) -> bytes:
-    """The method, whatever it is called; one that says what becomes of the connection only in its own spelling."""
+    """The method: any token; methods with special framing only in their exact spelling."""
     method = block[: block.find(b" ")]
     if method in COMMON_METHODS:
         return method
@@ -377,7 +377,7 @@ def _check_request(head: RequestHead, line: bytes) -> None:
         raise HttpError("target_too_long", f"target of {len(target)} bytes, at most {MAX_TARGET}")
     if len(head.fields) > MAX_FIELDS:
         raise HttpError("head_too_large", f"{len(head.fields)} fields, at most {MAX_FIELDS}")
-    # llhttp forgives extra spaces between the parts; the line must be what its parts say.
+    # llhttp allows extra spaces between the parts; the line must equal its parts joined by one.
     if line[len(head.method) + 1 : -_VERSION_BYTES] != target:
         raise HttpError("bad_request", "request line")
     if target.translate(None, _TARGET_BYTES) or not _is_target(head):
@@ -391,7 +391,7 @@ def _check_request(head: RequestHead, line: bytes) -> None:
 def _is_target(head: RequestHead) -> bool:
     target = head.target
     if b"%" in target and _BAD_ESCAPE.search(head.path):
-        return False  # each server decodes it in its own way; in a query, people do write a bare `%`
+        return False  # servers decode a bad escape differently; in queries a bare `%` is common and allowed
     if target.startswith(b"/"):
         return True
     if target == b"*":

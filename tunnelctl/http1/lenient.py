@@ -1,9 +1,10 @@
 """Reads what the owner's own app sends when it is not quite HTTP/1.1, and puts it into the strict form.
 
 Old and home-made servers end lines with a bare LF, fold them, repeat a Content-Length. nginx, Caddy and HAProxy pass
-such answers on, so we do too. The rule: what at least two of them read, in the same way, is brought into the one strict
-form that `head` and `body` take; everything else is refused. An answer that had to be mended is the last one on its
-connection, so that no doubt about where it ended can reach the next. `docs/reference/http.md` has the table.
+such answers on, so we do too. The rule: what at least two of them read in the same way is rewritten to the strict form
+of `head` and `body`; all else is
+refused. A repaired answer is the last one on its connection, so that a wrong end of it cannot affect the next.
+`docs/reference/http.md` has the table.
 
 Only the agent uses this, for the app it was told to publish. Visitors and agents are held to the strict form.
 """
@@ -44,7 +45,7 @@ def skip_blanks(data: bytes) -> bytes:
     """Returns `data` without empty lines in front: b"", or the beginning of a status line.
 
     Raises:
-        HttpError: It cannot become one, however much still comes.
+        HttpError: It cannot become one, whatever bytes follow.
     """
     rest = data.lstrip(b"\r\n")
     if len(data) - len(rest) > MAX_BLANK_BYTES:
@@ -63,7 +64,7 @@ def head_end(data: bytes) -> int:
 
 
 def check_part(part: bytes) -> None:
-    """Look at a head that is not whole yet: it is refused as soon as it can never be read, not when time is up.
+    """Check an incomplete head, so that one that can never be read is refused now and not by the time-out.
 
     Raises:
         HttpError: It is too long, or holds a CR without LF.
@@ -81,7 +82,7 @@ def read_response(block: bytes) -> tuple[ResponseHead, bool]:
         The head, and whether it had to be mended.
 
     Raises:
-        HttpError: It cannot be read, or only in more than one way.
+        HttpError: It cannot be read, or is ambiguous.
     """
     try:
         return parse_response(block), False
@@ -96,7 +97,7 @@ def mend_head(block: bytes) -> bytes:
     """Returns a response head in the strict form, which may still be refused for what it says.
 
     Raises:
-        HttpError: It is not read alike by most servers.
+        HttpError: Most servers do not read it alike.
     """
     lines = [line.rstrip(b"\r") for line in block.split(b"\n")]
     if any(b"\r" in line for line in lines):
@@ -197,7 +198,7 @@ def _mend_lengths(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 
 def _protocol(data: bytes) -> str:
-    """What the app speaks instead of HTTP/1, as far as its first bytes say."""
+    """The protocol that the app speaks instead of HTTP/1, by its first bytes."""
     if data[0] in b"\x15\x16" and data[1:2] in (b"", b"\x03"):
         return "it begins like TLS; if the app speaks https, give its address as https://…"
     if data[:1] == b"\x00" and data[3:4] in (b"", b"\x04"):

@@ -1,11 +1,11 @@
 """Reads requests from a visitor's byte stream, Sans-I/O: one at a time, and none before it is asked for.
 
 The mirror of `connection.ResponseReader`. The caller feeds what arrives and takes, in this order, a head (`has_head`,
-`take_head`), the pieces of its body (`take_body` until `is_in_body` is False) and the next head. What lies behind is
-kept until then: a pipelined request waits for the answer to the one before it. Bytes that cannot be HTTP raise
+`take_head`), the pieces of its body (`take_body` until `is_in_body` is False) and the next head. Bytes behind are kept
+until then: a pipelined request waits for the answer to the one before it. Bytes that cannot be HTTP raise
 `HttpError`, and nothing may be read of the connection after that.
 
-The caller sees to it that no more is fed than may be kept: `MAX_AHEAD` while a request is under way,
+The caller must not feed more than may be kept: `MAX_AHEAD` while a request is under way,
 `MAX_REQUEST_HEAD` while a head is awaited.
 """
 
@@ -142,7 +142,7 @@ class RequestReader:
         return head, block
 
     def _check_part(self, part: bytes) -> None:
-        """Refuse a head now that can never be whole, not after the time-out."""
+        """Refuse an incomplete head that can never be valid now, not after the time-out."""
         if len(part) >= MAX_REQUEST_HEAD:
             self.refused = part[:MAX_REQUEST_HEAD]
             code = "head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long"
@@ -154,7 +154,7 @@ class RequestReader:
     # Bodies
 
     def check_body(self) -> None:
-        """Look at what has come of the body without taking it, so that it can be refused together with its head.
+        """Check what has come of the body without taking it, so that it can be refused together with its head.
 
         Raises:
             HttpError: `bad_request`: its framing is broken.
@@ -198,7 +198,7 @@ class RequestReader:
     # The end
 
     def take_rest(self) -> bytes:
-        """Take everything that is kept: it is no HTTP any more, or is not wanted."""
+        """Take all kept bytes, which are no HTTP any more or are not needed."""
         kept, self.kept = self.kept, b""
         self._head_end = self._searched = 0
         return kept

@@ -14,10 +14,11 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tunnelctl.link.link import HEARTBEAT, MAX_RECEIVED, Link, LinkUser
-from tunnelctl.link.proxy import Proxy, ProxyFailed, connect, is_this_machine
+from tunnelctl.link.proxy import Proxy, ProxyFailed, connect
 from tunnelctl.link.tcp import is_no_tls, reason
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
+from tunnelctl.wire.texts import is_loopback
 
 CONNECT_PATH = "/_tunnel/connect"
 ASK_WHERE = "is --relay the address of a tunnelrelay?"
@@ -121,7 +122,7 @@ def _other(url: str, scheme: str) -> str:
     """The hint to try the same address with or without TLS."""
     rest = url.partition("://")[2]
     host = urlsplit(url).hostname or ""
-    if scheme == "http" and not is_this_machine(host):
+    if scheme == "http" and not is_loopback(host):
         return "ask the relay's operator for the port of its https listener"
     return f"use --relay {scheme}://{rest}"
 
@@ -165,8 +166,8 @@ class _Dialing(asyncio.Protocol):
     """The connection until the handshake is over; then the link takes it.
 
     Attributes:
-        may_be_tls: To this plain request the far end has answered as a TLS port may: with nothing, an alert, or a page
-            about HTTPS, as nginx does.
+        may_be_tls: The answer to this plain request looks like that of a TLS port: nothing, an alert, or a page about
+            HTTPS (nginx).
     """
 
     def __init__(self, websocket: tuple[ClientProtocol, bytes], link: Link) -> None:
@@ -177,7 +178,7 @@ class _Dialing(asyncio.Protocol):
         self.done: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -229,7 +230,7 @@ def _refusal(error: Exception) -> DialFailed:
 
 
 def _not_a_relay(response: Response) -> str:
-    """What an answer shows that no relay gives."""
+    """Why this answer is not a relay's."""
     status = response.status_code
     if 300 <= status < 400:
         to = "".join(response.headers.get_all("Location")[:1])[:200]

@@ -136,7 +136,7 @@ class LinkUser(Protocol):
 
 
 class Link(asyncio.Protocol):
-    """See the module. Made by `dial` or `accept`, which then call `take_over`.
+    """A websocket connection that carries one session. Made by `dial` or `accept`, which then call `take_over`.
 
     Attributes:
         peer: Address of the far end as text, for people.
@@ -355,7 +355,7 @@ class Link(asyncio.Protocol):
         if self._is_behind or self.session.is_behind or self._frames or self._unread:
             self._set_behind(self.is_open and bool(self.session.is_behind or self._frames or self._unread))
         if ws.state is not State.OPEN and self.is_open and not self._is_behind:
-            # Closed by the peer, or no websocket any more (then `ws` has said so in its close frame).
+            # Closed by the peer, or invalid frames (then `ws` has written a close frame).
             if ws.parser_exc is not None:
                 self._ending = self._ending or (Code.PROTOCOL, str(ws.parser_exc))
             self._shut()
@@ -466,7 +466,7 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush_next_turn)
 
     def _flush_next_turn(self) -> None:
-        """One more look at the sockets first: what arrives meanwhile leaves in the same message."""
+        """Flush after the next look at the sockets, so that what arrives meanwhile leaves in the same message."""
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -479,7 +479,7 @@ class Link(asyncio.Protocol):
             return
         self._ws.send_binary(data)
         self._write_out()
-        self._dispatch()  # taking bytes out of the session makes room: its users are told now, not when next we hear
+        self._dispatch()  # taking bytes out of the session makes room: dispatch `Writable` now, not at the next read
         if self.session.has_data_to_send:
             self._schedule()
 

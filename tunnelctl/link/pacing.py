@@ -1,4 +1,4 @@
-"""How many websocket frames of a peer one turn of the event loop reads, and how many a link takes that carry nothing.
+"""Limits how many websocket frames of a peer are read in one turn of the event loop, and how many empty ones in all.
 
 A frame costs some microseconds however small it is, and one read of the socket can hold tens of thousands of them.
 `FramePacer` finds where frames begin, so that `Link` reads only so many in a turn and lets other connections have

@@ -1,4 +1,4 @@
-"""The agent's way out through a proxy: which one the environment names for an address, and the tunnel through it.
+"""Connects the agent through a proxy: finds the proxy that the environment names for an address, and opens the tunnel.
 
 Only `http://` and `https://` proxies, by CONNECT (RFC 9110 section 9.3.6). Which variables count, and what NO_PROXY
 means, is as curl has it, with networks (`10.0.0.0/8`) beside names and addresses.
@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.tcp import reason
+from tunnelctl.wire.texts import is_loopback
 
 MAX_ANSWER = 16 * 1024
 """Bytes of a proxy's answer to CONNECT, per attempt: its head, and whatever page a refusal has."""
@@ -92,11 +93,11 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def choose_proxy(url: str, environ: Mapping[str, str], given: str = "", origin: str = "--proxy-url") -> Proxy | None:
-    """The proxy for calls to an address: the one that was given, else the environment's; None for the direct way.
+    """The proxy for calls to an address: the given one, else the environment's; None for a direct connection.
 
     Args:
         given: From a flag or the configuration file, "" for none. It holds for every address, this machine too.
-        origin: Where it stood, for the error.
+        origin: The flag or key of `given`, for the error.
 
     Raises:
         ProxyInvalid: The text names no proxy that can be used; says where it stands.
@@ -120,20 +121,12 @@ def proxy_variable(url: str, environ: Mapping[str, str]) -> str:
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     host = parts.hostname or ""
     excluded = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if is_this_machine(host) or is_excluded(host, parts.port or DEFAULT_PORTS.get(scheme, 0), excluded):
+    if is_loopback(host) or is_excluded(host, parts.port or DEFAULT_PORTS.get(scheme, 0), excluded):
         return ""
     names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
     if "REQUEST_METHOD" in environ:
-        names.remove("HTTP_PROXY") if "HTTP_PROXY" in names else None  # of a CGI program it is a visitor's header
+        names.remove("HTTP_PROXY") if "HTTP_PROXY" in names else None  # from a visitor in CGI
     return next((name for name in names if environ.get(name)), "")
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether the host is a loopback address, or a name that stands for one."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_excluded(host: str, port: int, no_proxy: str) -> bool:
@@ -200,32 +193,32 @@ async def connect(
 
 async def _tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
     loop = asyncio.get_running_loop()
-    asking = _Asking(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    request = _ConnectRequest(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     is_tls = proxy.scheme == "https"
     try:
         await loop.create_connection(
-            lambda: asking,
+            lambda: request,
             proxy.host,
             proxy.port,
             ssl=ssl.create_default_context() if is_tls else None,
             server_hostname=proxy.host if is_tls else None,
         )
-        await asking.done
+        await request.done
     except ProxyFailed:
-        asking.abort()
+        request.abort()
         raise
     except OSError as error:
-        asking.abort()
+        request.abort()
         hint = "check HTTPS_PROXY, ALL_PROXY or --proxy-url"
         raise ProxyFailed(f"no connection to the proxy {proxy.url}: {reason(error)}", hint=hint) from error
     except BaseException:
-        asking.abort()
+        request.abort()
         raise
-    assert asking.transport is not None
-    return asking.transport
+    assert request.transport is not None
+    return request.transport
 
 
-class _Asking(asyncio.Protocol):
+class _ConnectRequest(asyncio.Protocol):
     """The connection to a proxy until it has answered CONNECT."""
 
     def __init__(self, proxy: Proxy, target: str) -> None:

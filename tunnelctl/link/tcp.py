@@ -1,4 +1,4 @@
-"""TCP as a link wants it: small frames leave at once, and no long queue stands in the kernel. And why it failed."""
+"""TCP options of a link: small frames leave at once, and the kernel's queue stays short; and reasons of failures."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def tune(transport: asyncio.Transport) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
-    except OSError:  # not on this platform; the fair queue above it still works, only less sharply
+    except OSError:  # not on this platform; sending is still fair, with more delay
         log.debug("TCP_NOTSENT_LOWAT not available")
 
 
@@ -37,7 +37,7 @@ def reason(error: OSError) -> str:
         return f"the name cannot be resolved ({(error.strerror or str(error)).lower()})"
     if error.errno:
         return os.strerror(error.errno).lower()
-    # Of a name with several addresses asyncio gives one text for all of them, without a number of its own.
+    # For a name with several addresses asyncio raises one error for all of them, without an errno.
     numbers = dict.fromkeys(int(number) for number in _ERRNO.findall(str(error)))
     if numbers:
         return ", ".join(os.strerror(number).lower() for number in numbers)
@@ -48,8 +48,8 @@ def reason(error: OSError) -> str:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = error.verify_message.rstrip(".")
-        return _CERTIFICATES.get(error.verify_code, "its certificate is not good: {}").format(said)
+        text = error.verify_message.rstrip(".")
+        return _CERTIFICATES.get(error.verify_code, "its certificate is not good: {}").format(text)
     name = error.reason or ""
     if name in _NO_TLS:
         return "what listens there does not speak TLS"

@@ -1,11 +1,11 @@
-"""The address of a provider's login page, with our parameters in it. Pure."""
+"""Builds the URL of a provider's login page with our parameters. Pure."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 
-def authorization_url(endpoint: str, ours: Mapping[str, str]) -> str:
+def authorization_url(endpoint: str, params: Mapping[str, str]) -> str:
     """The provider's login page with our parameters, which win over those its own address may carry already."""
     url = urlsplit(endpoint)
-    theirs = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name not in ours]
-    return urlunsplit(url._replace(query=urlencode([*theirs, *ours.items()])))
+    own_params = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name not in params]
+    return urlunsplit(url._replace(query=urlencode([*own_params, *params.items()])))

@@ -1,4 +1,4 @@
-"""Base64url, written in one way only."""
+"""Canonical base64url."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 

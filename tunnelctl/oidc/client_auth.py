@@ -1,4 +1,4 @@
-"""How a client shows its secret at the token endpoint (RFC 6749 section 2.3.1). Pure."""
+"""Client authentication at the token endpoint (RFC 6749 section 2.3.1). Pure."""
 
 from base64 import b64encode
 from collections.abc import Mapping

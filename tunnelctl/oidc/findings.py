@@ -1,4 +1,4 @@
-"""What a check of a provider has to say: findings, and the answers they are drawn from. Pure values."""
+"""The findings of a provider check, and the answers that they are drawn from. Pure values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def is_a_mistake(self) -> bool:
-        """Whether it is an error wherever one stands, so that nothing is gained by trying."""
+        """Whether it is an error from every network, so that a login cannot work."""
         return self.level == "error" and self.topic not in DEPENDS_ON_THE_PLACE
 
 
@@ -66,7 +66,7 @@ class Answered:
 
     @property
     def redirect(self) -> str:
-        """Where it leads, absolute; "" when it leads nowhere that is an address."""
+        """The absolute URL of its redirect; "" without a valid one."""
         if not 300 <= self.status < 400 or "location" not in self.headers:
             return ""
         try:
@@ -104,5 +104,5 @@ def warning(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
 
 
 def error(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
-    """A finding that no login survives."""
+    """A finding that makes every login fail."""
     return Finding(topic=topic, level="error", found=found, why=why, fix=fix)

@@ -1,4 +1,4 @@
-"""What an answer says before its content counts: is there one, is it JSON, how old does it look. Pure."""
+"""Judges an answer before its content: is there one, is it JSON, how slow is it, how wrong its clock. Pure."""
 
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,11 +17,11 @@ WELL_KNOWN = "/.well-known/openid-configuration"
 
 
 def read_document(answer: Answer, what: str, *, fix: str) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """The JSON object an answer is, or what it is instead.
+    """The JSON object in an answer, or a finding that it is something else.
 
     Args:
-        what: As a sentence calls it: "discovery document".
-        fix: What to do when something else is in its place.
+        what: Its name in sentences: "discovery document".
+        fix: What to do when it is something else.
     """
     if isinstance(answer, Unanswered):
         return None, [_unanswered(answer, what)]
@@ -70,10 +70,10 @@ def judge_pace(answer: Answer, now: float) -> list[Finding]:
             warning("latency", f"it took {answer.seconds:.1f} s to answer", why="visitors wait for it at every login")
         )
     try:
-        told = parsedate_to_datetime(answer.headers["date"]).timestamp()
+        date = parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError, OverflowError):
         return findings
-    skew = told - now
+    skew = date - now
     if abs(skew) > MAX_SKEW:
         findings.append(
             warning(

@@ -1,8 +1,8 @@
-"""What a provider's answers say about a client: whether it knows the id, the redirect URI and the secret. Pure.
+"""Judges by a provider's answers whether it knows a client's id, redirect URI and secret. Pure.
 
 The authorization endpoint is asked as a login would ask, but with `prompt=none`: a provider that knows the client sends
-the browser back at once, saying that no user is signed in. The token endpoint is given a code that cannot be right: it
-must first say whether it takes the credentials.
+the browser back at once, saying that no user is signed in. The token endpoint gets an invalid code: it must check the
+credentials first.
 """
 
 import re
@@ -73,8 +73,8 @@ def judge_token_answer(answer: Answer, method: str) -> list[Finding]:
     """
     if isinstance(answer, Unanswered):
         return [warning("secret", f"its token endpoint could not be reached: {answer.detail or answer.topic}")]
-    said = _json(answer).get("error")
-    match said:
+    error_code = _json(answer).get("error")
+    match error_code:
         case "invalid_grant":
             return [ok("secret", "it takes the client id and the secret")]
         case "invalid_client":
@@ -90,11 +90,11 @@ def judge_token_answer(answer: Answer, method: str) -> list[Finding]:
             return [
                 error(
                     "secret",
-                    f"the client may not use the authorization code flow (`{said}`)",
+                    f"the client may not use the authorization code flow (`{error_code}`)",
                     fix="allow it the grant type Authorization Code at the provider",
                 )
             ]
-    words = f" (`{said}`)" if isinstance(said, str) and _WORD.fullmatch(said) else ""
+    words = f" (`{error_code}`)" if isinstance(error_code, str) and _WORD.fullmatch(error_code) else ""
     return [
         warning(
             "secret",
@@ -106,7 +106,7 @@ def judge_token_answer(answer: Answer, method: str) -> list[Finding]:
 def _sent_back(target: str, metadata: Metadata, state: str) -> list[Finding]:
     """The browser would be sent to the redirect URI: the provider knows it, and the client."""
     given = dict(parse_qsl(urlsplit(target).query or urlsplit(target).fragment))
-    said = given.get("error", "")
+    error_code = given.get("error", "")
     findings = []
     if given.get("state") != state:
         findings.append(
@@ -123,22 +123,22 @@ def _sent_back(target: str, metadata: Metadata, state: str) -> list[Finding]:
                 fix="update the provider, or switch the promise off",
             )
         )
-    if not said or said in _NOBODY_SIGNED_IN:
+    if not error_code or error_code in _NOBODY_SIGNED_IN:
         return [ok("client", "it knows the client id and the redirect URI"), *findings]
-    word = said if _WORD.fullmatch(said) else "an error"
+    word = error_code if _WORD.fullmatch(error_code) else "an error"
     hints = {
         "invalid_scope": f"allow the client the scopes {', '.join(SCOPES)}",
         "unauthorized_client": "allow the client the authorization code flow (response type `code`)",
         "unsupported_response_type": "allow the client the authorization code flow (response type `code`)",
         "access_denied": "the provider may want a user to be signed in first; try a login in a browser",
     }
-    level = warning if said in ("access_denied", "server_error", "temporarily_unavailable") else error
+    level = warning if error_code in ("access_denied", "server_error", "temporarily_unavailable") else error
     detail = _plain(given.get("error_description", ""))
     return [
         level(
             "client",
             f"it sends every login back with `{word}`{': ' + detail if detail else ''}",
-            fix=hints.get(said, ""),
+            fix=hints.get(error_code, ""),
         ),
         *findings,
     ]
@@ -157,16 +157,16 @@ def _sent_on(target: str) -> Finding:
 
 def _shown(answer: Answered, redirect_uri: str) -> Finding:
     """A page instead of a redirect: mostly one that says why there is none."""
-    said = _json(answer)
+    answered = _json(answer)
     text = (
-        f"{said.get('error', '')} {said.get('error_description', '')}"
-        if said
+        f"{answered.get('error', '')} {answered.get('error_description', '')}"
+        if answered
         else answer.body.decode("utf-8", "replace")
     )
-    # A page may repeat what it was asked: the parameter's name and value are no complaint.
+    # A page may repeat the request: the parameter's name and value are no complaint.
     text = text.replace(redirect_uri, "").replace("redirect_uri=", "")
     kind = next((kind for kind, words in _PAGE_WORDS if re.search(words, text, re.IGNORECASE)), "")
-    detail = _plain(str(said.get("error_description", "")))
+    detail = _plain(str(answered.get("error_description", "")))
     if answer.status >= 400:
         return _unknown(kind, f"its login page answers {answer.status}{': ' + detail if detail else ''}")
     if kind:

@@ -1,4 +1,4 @@
-"""What can be said of an issuer by its spelling alone, and where else to look when nothing is there. Pure.
+"""Judges an issuer by its spelling, and suggests others when there is no provider. Pure.
 
 The shapes of well-known providers' issuers are from their public documentation; none of it decides what the relay
 accepts, it only makes better hints.
@@ -81,17 +81,17 @@ def candidates(issuer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in found if one.rstrip("/") != issuer.rstrip("/")))[:MAX_CANDIDATES]
 
 
-def path_hint(issuer: str, there: tuple[str, ...]) -> str:
+def path_hint(issuer: str, found: tuple[str, ...]) -> str:
     """What the issuer should have been, as far as one can tell.
 
     Args:
-        there: Those of `candidates` where a provider calls itself just so.
+        found: Those of `candidates` where a provider calls itself just so.
     """
-    for one in there:
+    for one in found:
         if one.endswith("/realms/master"):
             return f"this is Keycloak, whose issuers name a realm: {one.removesuffix('master')}REALM"
-    if there:
-        return f"there is a provider at {there[0]}: is it the one?"
+    if found:
+        return f"there is a provider at {found[0]}: is it the one?"
     host = urlsplit(issuer).hostname or ""
     if _OKTA.search(host):
         return "at Okta it is https://NAME.okta.com, or with a custom authorization server its Issuer URI"
@@ -105,11 +105,11 @@ def path_hint(issuer: str, there: tuple[str, ...]) -> str:
     )
 
 
-def mismatch_hint(configured: str, told: str) -> str:
+def mismatch_hint(configured: str, found_issuer: str) -> str:
     """What to do about a provider that calls itself something else."""
-    if told.startswith("https://sts.windows.net/"):
-        tenant = told.removeprefix("https://sts.windows.net/").strip("/")
+    if found_issuer.startswith("https://sts.windows.net/"):
+        tenant = found_issuer.removeprefix("https://sts.windows.net/").strip("/")
         return f"these are Entra's v1.0 tokens; use https://login.microsoftonline.com/{tenant}/v2.0"
-    if "{tenantid}" in told.lower():
+    if "{tenantid}" in found_issuer.lower():
         return "use the id of your own tenant: https://login.microsoftonline.com/TENANT-ID/v2.0"
-    return f"if that is your provider, use --oidc {told}"
+    return f"if that is your provider, use --oidc {found_issuer}"

@@ -1,4 +1,4 @@
-"""What a provider's published keys mean for logins. Pure; which keys are fit is `keys.py`'s to say."""
+"""Judges a provider's published keys. Pure; `keys.py` decides which keys are fit."""
 
 from collections import Counter
 from collections.abc import Mapping

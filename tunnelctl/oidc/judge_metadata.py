@@ -1,4 +1,4 @@
-"""What a discovery document means for logins and for programs' tokens, in words for the provider's owner. Pure.
+"""Judges a discovery document, for logins and programs' tokens; findings are for the provider's owner. Pure.
 
 The relay's own rules (`metadata.py`) have the last word: what they refuse is always an error here.
 """
@@ -47,19 +47,19 @@ def _ruled(findings: list[Finding], read: Callable[[], Metadata]) -> tuple[Metad
 
 
 def _issuer(document: Mapping[str, Any], issuer: str) -> list[Finding]:
-    told = document.get("issuer")
-    if told == issuer:
+    document_issuer = document.get("issuer")
+    if document_issuer == issuer:
         return [ok("issuer", f"it calls itself {issuer}, as asked")]
-    if not isinstance(told, str):
+    if not isinstance(document_issuer, str):
         return [error("issuer_mismatch", "its discovery document names no issuer", fix="is this an OpenID provider?")]
-    if told.removesuffix("/") == issuer.removesuffix("/"):
-        return [ok("issuer", f"it calls itself {told}: one slash more or less, which is forgiven")]
+    if document_issuer.removesuffix("/") == issuer.removesuffix("/"):
+        return [ok("issuer", f"it calls itself {document_issuer}: one slash more or less, which is forgiven")]
     return [
         error(
             "issuer_mismatch",
-            f"it calls itself {told[:200]}, not {issuer[:200]}",
+            f"it calls itself {document_issuer[:200]}, not {issuer[:200]}",
             why="its tokens will carry that name, and tokens of another issuer are refused",
-            fix=mismatch_hint(issuer, told[:200]),
+            fix=mismatch_hint(issuer, document_issuer[:200]),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""At which ports a relay calls OpenID providers, in the same words for the relay, the agent and the dashboard. Pure."""
+"""The rule at which ports a relay calls OpenID providers, for relay, agent and dashboard. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ class PortRule:
     takes_issuers: bool = False
 
     def to_info(self) -> dict[str, Any]:
-        """As a relay tells it to everybody; `port_rule_in` reads it."""
+        """The rule for the relay's public information; `port_rule_in` reads it."""
         return {"ports": None if self.ports is None else sorted(self.ports), "issuers_own": self.takes_issuers}
 
     def refusal(self, url: str, issuer: str = "") -> str:
@@ -60,10 +60,10 @@ def place(url: str) -> tuple[str, int] | None:
 
 def port_rule_in(document: Any) -> PortRule:
     """The rule that a relay tells in its information; any port where it tells none."""
-    told = document.get("issuer_ports")
-    if not isinstance(told, dict):
+    rule = document.get("issuer_ports")
+    if not isinstance(rule, dict):
         return PortRule()
-    ports = told.get("ports")
+    ports = rule.get("ports")
     if not isinstance(ports, list) or not all(isinstance(port, int) for port in ports):
         return PortRule()
-    return PortRule(frozenset(ports), told.get("issuers_own") is True)
+    return PortRule(frozenset(ports), rule.get("issuers_own") is True)

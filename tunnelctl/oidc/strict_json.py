@@ -1,4 +1,4 @@
-"""JSON from strangers: one reading or none.
+"""Parses JSON from strangers strictly: documents that readers could take differently are refused.
 
 Python's parser is generous where two readers of a document may differ (the last of two equal keys wins, `NaN` is a
 number, half a surrogate pair is text) or where a small document costs much (deep nesting). Tokens and metadata that use

@@ -118,7 +118,7 @@ def _params(spec: PolicySpec) -> Iterator[str]:
     if len({name for name, _ in params}) != len(params):
         yield "a request parameter is given twice"
     if spec.oidc is not None and spec.oidc.callback == "host" and ("response_mode", "form_post") in params:
-        # A form that another site sends comes without the login's cookie, and no hop in between brings it along.
+        # A form posted by another site comes without the login's cookie (SameSite=Lax), and here no redirect adds it.
         yield "with the callback at the endpoint's own host, response_mode cannot be form_post"
 
 
@@ -145,7 +145,7 @@ def _programs(spec: PolicySpec) -> Iterator[str]:
     if oidc is None or shared is None:
         return
     domains = {domain.strip().lower().removeprefix("@") for domain in oidc.allow_domains}
-    # Of claim rules one match is enough here: each by itself must be narrow.
+    # One matching claim rule lets in, so each rule by itself must be narrow.
     by_claims = bool(oidc.allow_claims) and all(narrows((rule,), shared) for rule in oidc.allow_claims)
     by_email = bool(oidc.allow_emails or domains) and not domains & SHARED_DOMAINS
     if not (by_claims or by_email or (shared.groups and oidc.allow_groups)):

@@ -1,4 +1,4 @@
-"""Who is let in, in words: for the person who opens a tunnel, and for those who look at it at the relay. Pure."""
+"""Describes in words who is let in, for the agent and the relay's dashboard. Pure."""
 
 from collections.abc import Iterable
 

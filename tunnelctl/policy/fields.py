@@ -1,4 +1,4 @@
-"""THE table of the settings of a policy: one row for each, with everything that both ends know about it.
+"""The table of the settings of a policy: one row for each, with everything that both ends know about it.
 
 From it come the flags of `tunnel http` and their help, the keys of the agent's file, the fields of the API's modules,
 the dashboard's forms, the checks of both ends, and the reference. The value itself is a field of `PolicySpec` or of a

@@ -14,9 +14,10 @@ from tunnelctl.policy.check import check_policy
 from tunnelctl.policy.durations import parse_duration
 from tunnelctl.policy.fields import FIELDS, Kind, PolicyField, of_part
 from tunnelctl.policy.named import is_named
-from tunnelctl.policy.values import is_loopback, issuer
+from tunnelctl.policy.values import issuer
 from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem, joined
+from tunnelctl.wire.texts import is_loopback
 
 MISSING = "missing"
 """Stands in a spec for a needed value that was not given, so that one mistake is not reported twice. The spec is never

@@ -1,4 +1,4 @@
-"""Issuers that sign tokens for the whole world, and the claims that tell one customer from all others.
+"""Issuers that sign tokens for anyone with an account, and the claims that identify one customer.
 
 Everyone with an account there gets such tokens for any audience they like: GitHub signs for every repository, Google
 for every service account. A signature and an audience then keep no one out; a rule about one of these claims does.

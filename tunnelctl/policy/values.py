@@ -1,4 +1,4 @@
-"""What single values of a policy's settings may be: one check for each form. Pure.
+"""Checks of single values of a policy's settings, one for each form. Pure.
 
 A check takes a value as the wire has it and returns what is wrong with it, "" for nothing. It never repeats a secret,
 and repeats of a long text only the beginning. Which setting uses which check is in `fields.py`.
@@ -241,14 +241,6 @@ def header(pair: tuple[str, str]) -> str:
     except UnicodeEncodeError:
         return f"{name}: the value is not text"
     return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or IP literal means this machine. Names are judged by RFC 6761, not by asking a resolver."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def anything(value: object) -> str:

@@ -186,7 +186,7 @@ def unpack_window(payload: bytes) -> int:
 
 
 def _code(number: int) -> Code:
-    """A code of a later version counts as INTERNAL: something went wrong that we have no word for."""
+    """A code, where unknown ones of later versions count as INTERNAL."""
     try:
         return Code(number)
     except ValueError:

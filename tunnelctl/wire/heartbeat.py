@@ -1,4 +1,4 @@
-"""PINGs that are under way, and the round trip they measure. A PONG counts only for the oldest open PING."""
+"""Tracks unanswered PINGs and measures the round trip. A PONG must answer the oldest open PING."""
 
 from collections import deque
 from struct import Struct

@@ -145,7 +145,7 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
         subdomain: Label under the relay's domain; None lets the relay choose.
         host: Whole host name instead; at most one of the two.
         upstream: The local service as a URL, for people and for `host_header: rewrite`.
-        pooling: Share the address with other agents of the same owner that say so too.
+        pooling: Share the address with other agents of the same owner that have it too.
         weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
         metadata: The owner's own words about it, for the relay's API.
     """

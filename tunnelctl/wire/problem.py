@@ -36,7 +36,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def first_ones(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """As many of them, and as much of their texts, as one refusal holds."""
+    """The first problems, with texts cut, as many as one refusal can hold."""
     return tuple(Problem(problem.field, _ascii(problem.text)[:MAX_TEXT]) for problem in problems[:MAX_PROBLEMS])
 
 

@@ -1,4 +1,4 @@
-"""What goes next: frames that are ready, in the order they were made, then round robin over streams with a queue.
+"""Decides which frames go next: ready ones in the order they were made, then round robin over streams with a queue.
 
 Frames of the link, and small ones of streams that have nothing queued, are ready at once: what controls the link, and
 small exchanges, pass the bulk by, and a RESET never overtakes its OPEN. A stream is in the ring exactly while it has

@@ -7,8 +7,8 @@ The user looks at `events()` after `receive_data` and after `data_to_send`. Both
 the table in `stream`; `scheduler` decides which frame goes next, `window` how much credit the peer gets.
 
 Small frames go into an output list at once, in the order of the calls; larger ones, and those that must wait for
-credit, are queued on their stream, where `scheduler` takes turns. So what controls the link, and small exchanges, pass
-the bulk by, and a RESET never overtakes its OPEN.
+credit, are queued on their stream, where `scheduler` takes turns. So control frames and small exchanges overtake bulk
+data, and a RESET never overtakes its OPEN.
 """
 
 from typing import Final
@@ -516,7 +516,7 @@ class Session:
         if first & KIND_MASK == OPEN:
             self._read_open(number, payload, first == OPEN_FIN)
         elif first in _STREAM_FRAMES:
-            # Frames cross each other: a stream that is gone, but was opened, has been reset or has ended.
+            # Frames may cross: a frame for a stream that was opened and is gone is ignored.
             if not 0 < number <= self._last_id:
                 raise WireError(Code.PROTOCOL, f"stream {number} was never opened")
         elif first not in _LINK_FRAMES:

@@ -42,7 +42,7 @@ class Stream:
 
     Attributes for users (read only, except `owner`):
         id: Number of the stream on its link.
-        owner: Whatever the user wants to find again when an event comes.
+        owner: The user's object for the stream; events carry the stream.
         queued: Bytes taken by `Session.send_data` (and heads, trailers) and not yet handed to `data_to_send`, apart
             from small frames that were made ready at once (at most `scheduler.MAX_DIRECT` on the whole link).
         is_closed: True when both halves have ended or the stream was reset.

@@ -1,5 +1,6 @@
-"""Limits and forms of what owners write: one for agents, the relay, its API and its dashboard."""
+"""Limits and forms of names and texts that owners write, shared by agents, relay, API and dashboard."""
 
+import ipaddress
 import re
 
 MAX_LABELS = 16
@@ -32,3 +33,11 @@ def label_problem(name: str, value: str) -> str:
     if max(len(name), len(value)) > MAX_LABEL:
         return f"its name or its value is longer than {MAX_LABEL} characters"
     return "" if (name + value).isprintable() else "it holds a character that cannot be shown"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or IP literal means this machine. Names are judged by RFC 6761, not by asking a resolver."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -31,14 +31,14 @@ class Budget:
         return True
 
     def give(self, n: int) -> None:
-        """Bring n drawn bytes back. After `close` there is nothing to bring."""
+        """Return n drawn bytes. No effect after `close`."""
         n = min(n, self.used)
         self.used -= n
         if self._parent is not None:
             self._parent.give(n)
 
     def close(self) -> None:
-        """Bring everything back; nothing can be drawn any more."""
+        """Return all drawn bytes to the parent budget; nothing can be drawn any more."""
         self._size = 0
         self.give(self.used)
 
@@ -59,7 +59,7 @@ def earned(stream: Stream, now: float, rtt: float | None, budget: Budget, max_wi
 
 
 def release(stream: Stream, budget: Budget) -> None:
-    """Bring back what the stream's window grew by. Calling it again does nothing."""
+    """Return the bytes that the stream's window grew by. Safe to call again."""
     grown = stream.window - INITIAL_WINDOW
     if grown:
         stream.window -= grown

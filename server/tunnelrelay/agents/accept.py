@@ -89,8 +89,8 @@ BOUNDS = (
 )
 
 
-class Visited(Protocol):
-    """What the acceptor needs of a visitor's connection."""
+class ConnectRequest(Protocol):
+    """A request for a link, as the acceptor sees it."""
 
     peer: Peer
 
@@ -147,28 +147,28 @@ class Acceptor:
         """Streams open on them."""
         return sum(session.link.stream_count for session in self._sessions)
 
-    async def accept(self, visit: Visited, head: RequestHead, block: bytes, ahead: bytes) -> None:
-        """Shake hands, or answer with a refusal.
+    async def accept(self, exchange: ConnectRequest, head: RequestHead, block: bytes, ahead: bytes) -> None:
+        """Do the websocket handshake, or answer with a refusal.
 
         Args:
             head: The request's head.
-            block: The same as it arrived.
-            ahead: Bytes that came behind it.
+            block: The head's bytes.
+            ahead: Bytes that arrived after the head.
         """
         if len(self._sessions) >= self._max_links:
-            self._turn_away(visit, "relay_links", "", "the relay has as many links as it may have")
+            self._turn_away(exchange, "relay_links", "", "the relay has as many links as it may have")
             return
         token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
         if self._needs_tokens:
-            found = await self._authenticated(visit, head)
+            found = await self._authenticated(exchange, head)
             if found is None:
                 return
             token = found
-        self._open(visit, block, ahead, token)
+        self._open(exchange, block, ahead, token)
 
     async def revoke(self, token_id: str) -> int:
         """End every link that came with this token. Returns how many there were."""
-        # A handshake may be waiting for the store with a token that was good when it asked.
+        # A handshake may be waiting for the store with a token that was valid when its look-up began.
         self._revoked[token_id] = None
         found = [session for session in self._sessions if session.token.id == token_id]
         for session in found:
@@ -179,7 +179,7 @@ class Acceptor:
     async def reread(self) -> None:
         """Read the tokens of open links again, and end links whose tokens were revoked or changed.
 
-        With another ACL the agent has to come back: what it serves was taken under the old one.
+        A link whose token has another ACL now is ended too: the agent reconnects and binds under the new one.
 
         Raises:
             StoreError: It cannot be read.
@@ -212,18 +212,18 @@ class Acceptor:
         for session in list(self._sessions):
             session.link.close(Code.NO_ERROR, "the relay stops")
 
-    def _open(self, visit: Visited, head: bytes, ahead: bytes, token: Token) -> None:
-        if not self._context.shares.open_link(token.owner, len(self._sessions)):
-            self._context.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=visit.peer.host)
+    def _open(self, exchange: ConnectRequest, head: bytes, ahead: bytes, token: Token) -> None:
+        if not self._context.quotas.open_link(token.owner, len(self._sessions)):
+            self._context.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=exchange.peer.host)
             detail = "this owner has as many links as one owner may have now"
-            self._turn_away(visit, "owner_links", token.owner, detail)
+            self._turn_away(exchange, "owner_links", token.owner, detail)
             return
         ws, answer = accept(head)
         if not is_accepted(ws):
-            self._context.shares.close_link(token.owner)
-            visit.fail("bad_request", closes=True)
+            self._context.quotas.close_link(token.owner)
+            exchange.fail("bad_request", closes=True)
             return
-        transport = visit.release()
+        transport = exchange.release()
         session = AgentSession(self._context, token=token, on_closed=self._left)
         limits = Limits(max_streams=MAX_STREAMS)
         link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
@@ -234,41 +234,41 @@ class Acceptor:
         link.take_over(transport, ws, ahead)
         transport.resume_reading()
 
-    def _turn_away(self, visit: Visited, limit: str, owner: str, detail: str) -> None:
-        """Refuse because all places are taken. `Retry-After` spreads the tries of waiting agents."""
+    def _turn_away(self, exchange: ConnectRequest, limit: str, owner: str, detail: str) -> None:
+        """Refuse as the limit of links is reached. `Retry-After` spreads the retries of waiting agents."""
         self._metrics.limited(limit)
         wait = self._turned_away.next(f"{limit} {owner}", asyncio.get_running_loop().time())
-        visit.fail("relay_busy", detail=detail, closes=True, retry_after=wait)
+        exchange.fail("relay_busy", detail=detail, closes=True, retry_after=wait)
 
     def _left(self, session: AgentSession) -> None:
-        self._context.shares.close_link(self._sessions.pop(session))
+        self._context.quotas.close_link(self._sessions.pop(session))
 
-    async def _authenticated(self, visit: Visited, head: RequestHead) -> Token | None:
+    async def _authenticated(self, exchange: ConnectRequest, head: RequestHead) -> Token | None:
         """The token of an agent that may connect; None when it was refused and answered."""
-        address, audit = address_key(visit.peer.host), self._context.audit
+        address, audit = address_key(exchange.peer.host), self._context.audit
         monotonic = asyncio.get_running_loop().time
         if address and self._wrong.is_empty(address, monotonic()):
             self._metrics.limited("agent_tokens")
-            audit.record("rate.limited", reason="agent_tokens", peer=visit.peer.host)
-            visit.fail("too_many_requests", closes=True)
+            audit.record("rate.limited", reason="agent_tokens", peer=exchange.peer.host)
+            exchange.fail("too_many_requests", closes=True)
             return None
         try:
             token = await self._token(head)
         except StoreError:
-            visit.fail("relay_busy", closes=True)
+            exchange.fail("relay_busy", closes=True)
             return None
         if token is not None and not has_expired(token, self._clock()):
             return token
         self._wrong.wait(address, monotonic())
         self._metrics.agent("refused")
-        if token is not None and token.expires_at is not None:  # to its holder alone: others cannot show it
-            audit.record("token.refused", reason="expired", owner=token.owner, peer=visit.peer.host)
+        if token is not None and token.expires_at is not None:  # only the holder of the token can see this
+            audit.record("token.refused", reason="expired", owner=token.owner, peer=exchange.peer.host)
             ended = datetime.fromtimestamp(token.expires_at, UTC)
-            visit.fail("token_expired", detail=f"on {ended:%Y-%m-%d at %H:%M} UTC", closes=True)
+            exchange.fail("token_expired", detail=f"on {ended:%Y-%m-%d at %H:%M} UTC", closes=True)
             return None
         given = head.get(b"authorization") is not None
-        audit.record("token.refused", reason="unknown" if given else "missing", peer=visit.peer.host)
-        visit.fail("token_refused" if given else "token_required", closes=True)
+        audit.record("token.refused", reason="unknown" if given else "missing", peer=exchange.peer.host)
+        exchange.fail("token_refused" if given else "token_required", closes=True)
         return None
 
     async def _token(self, head: RequestHead) -> Token | None:

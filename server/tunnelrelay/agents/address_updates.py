@@ -1,6 +1,6 @@
 """Tells an agent which edges its tunnels serve, with changes gathered for a moment.
 
-A user who changes edges without end must not fill the memory with what an agent that does not read is to be told.
+Gathering bounds the memory: a user may change edges without end while an agent does not read its link.
 """
 
 import asyncio
@@ -8,26 +8,26 @@ from collections.abc import Callable
 
 from tunnelrelay.registry.tunnel import Tunnel
 
-NEWS_SECONDS = 0.5
-"""How long news are gathered: nobody waits for them, and an agent cannot do much with more."""
+GATHER_SECONDS = 0.5
+"""How long changes are gathered before the agent gets them in one message. No visitor waits for it."""
 
 
-class News:
+class AddressUpdates:
     """The updates of one agent's link that have not been sent yet.
 
     Args:
-        tell: Tells the agent what a tunnel serves now.
+        send: Sends the agent what a tunnel serves now.
     """
 
-    def __init__(self, tell: Callable[[Tunnel], None]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[Tunnel], None]) -> None:
+        self._send = send
         self._timers: dict[Tunnel, asyncio.TimerHandle] = {}
 
-    def soon(self, tunnel: Tunnel) -> None:
+    def schedule(self, tunnel: Tunnel) -> None:
         """Send a tunnel's new addresses soon."""
         if tunnel not in self._timers:
             loop = asyncio.get_running_loop()
-            self._timers[tunnel] = loop.call_later(NEWS_SECONDS, self._now, tunnel)
+            self._timers[tunnel] = loop.call_later(GATHER_SECONDS, self._send_now, tunnel)
 
     def forget(self, tunnel: Tunnel) -> None:
         """Drop updates of a tunnel that is gone."""
@@ -35,6 +35,6 @@ class News:
         if timer is not None:
             timer.cancel()
 
-    def _now(self, tunnel: Tunnel) -> None:
+    def _send_now(self, tunnel: Tunnel) -> None:
         del self._timers[tunnel]
-        self._tell(tunnel)
+        self._send(tunnel)

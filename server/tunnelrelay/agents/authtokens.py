@@ -1,6 +1,6 @@
-"""Agents' tokens: making, storing as a digest, and looking up.
+"""Makes agents' tokens, stores them as digests, and looks them up.
 
-API keys and one-time codes are made of the same digits, with prefixes of their own.
+API keys and one-time codes have the same form, with other prefixes.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ LENGTH = len(PREFIX) + DIGITS
 """Of a whole token, as of a whole key or code: their prefixes are as long."""
 
 DEFAULT_OWNER = "default"
-"""Whose a token is when nothing else is said."""
+"""The owner of tokens that are made without naming one."""
 
 MAX_OWNER_LENGTH = 64
 """Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
@@ -38,17 +38,17 @@ _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _OWNER_CHARS = frozenset(string.ascii_letters + string.digits + "._@+-")
 
 
-def mint(owner: str, at: float, **wishes: Any) -> tuple[str, Token]:
+def mint(owner: str, at: float, **fields: Any) -> tuple[str, Token]:
     """A new token: the text to show once, and the record to keep.
 
     Args:
-        wishes: More fields of `Token`.
+        fields: More fields of `Token`.
     """
-    return new_secret(PREFIX), Token(id=new_id("credential", at), owner=owner, created_at=at, **wishes)
+    return new_secret(PREFIX), Token(id=new_id("credential", at), owner=owner, created_at=at, **fields)
 
 
 def new_secret(prefix: str) -> str:
-    """A text that cannot be guessed, with a prefix that says what it opens."""
+    """A random secret with a prefix that names its kind."""
     number = int.from_bytes(secrets.token_bytes(SECRET_BYTES))
     digits = []
     for _ in range(DIGITS):
@@ -60,8 +60,8 @@ def new_secret(prefix: str) -> str:
 def digest(text: str) -> bytes:
     """The digest of a token, which the store keeps in its place.
 
-    Look-up by digest leaks nothing through its timing: whoever measures learns about SHA-256 of what they sent, and
-    cannot steer that towards the digest of a token they do not have.
+    The timing of a look-up by digest tells an attacker only about SHA-256 of what they sent, which they cannot steer
+    towards the digest of an unknown token.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -86,12 +86,12 @@ def owner_problem(owner: str) -> str:
 
 
 def has_expired(token: Token, now: float) -> bool:
-    """Whether its time is over."""
+    """Whether the token has expired."""
     return token.expires_at is not None and token.expires_at <= now
 
 
 async def find(store: TokenStore, text: str) -> Token | None:
-    """The token that was shown, if it was not revoked; also one whose time is over.
+    """The token with this text, if it was not revoked; also an expired one.
 
     Raises:
         StoreError: It cannot be read.
@@ -99,13 +99,13 @@ async def find(store: TokenStore, text: str) -> Token | None:
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 
 
-async def create(store: TokenStore, owner: str, **wishes: Any) -> tuple[str, Token]:
-    """Makes and keeps a token. Returns its text, which exists nowhere else, and its record.
+async def create(store: TokenStore, owner: str, **fields: Any) -> tuple[str, Token]:
+    """Make and store a token. Returns its text, which is stored nowhere, and its record.
 
     Args:
-        wishes: More fields of `Token`.
+        fields: More fields of `Token`.
     """
-    text, token = mint(owner, time.time(), **wishes)
+    text, token = mint(owner, time.time(), **fields)
     await store.add_token(token, digest(text))
     return text, token
 

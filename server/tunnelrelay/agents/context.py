@@ -1,4 +1,4 @@
-"""What every agent session shares."""
+"""The parts of the relay that every agent session uses, as one record."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ class AgentContext:
     """The parts of the relay that every agent session uses.
 
     Attributes:
-        edges: Whom tunnels with labels join.
+        edges: The edges that tunnels with labels join.
         policy_key: Key of the digests that name a configuration.
         mark_key: Key of the digests that name a tunnel in a visitor's cookie.
         clock: Unix time.
         spawn: Runs what waits for the store, until the relay stops.
-        warm: Told of every OpenID connection bound, so that the first login does not wait for discovery.
+        prefetch: Called with every OpenID connection bound; reads its provider's metadata before the first login.
         resolve: Knows the named providers.
         refuses_issuer: Knows which providers this relay calls.
     """
@@ -40,10 +40,10 @@ class AgentContext:
     clock: Callable[[], float]
     names: NameClaims
     tcp: TcpAddresses
-    shares: OwnerQuotas
+    quotas: OwnerQuotas
     audit: Audit
     metrics: Metrics
     spawn: Callable[[Coroutine[Any, Any, None]], None]
-    warm: Callable[[Connection], None]
+    prefetch: Callable[[Connection], None]
     resolve: Resolve = knows_none
     refuses_issuer: RefusesIssuer = calls_any

@@ -1,8 +1,8 @@
 """Probes tunnels over the data path: whether their local service takes connections, where others can take over.
 
 A probe is a stream like a visitor's request, with a field that no visitor can send (`x-tunnel-` is stripped): the agent
-tries to connect to its service and answers 200 or 503. A tunnel that is alone is not asked while all is well: nobody
-could take its requests. What requests find out themselves counts at once, see `Forward.on_reset`.
+tries to connect to its service and answers 200 or 503. A healthy tunnel that serves alone is not probed, as no other
+tunnel could take its requests. A request that fails marks its tunnel at once, without a probe: see `Forward.on_reset`.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class _Probe:
         self._tunnel.link.reset(self._stream, Code.CANCELLED)
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """Take the answer. An agent that does not know this field answers 200, as before."""
+        """Take the answer. An agent of an earlier release, which does not know this field, answers 200."""
         self._over()
         match payload[0] << 8 | payload[1]:
             case 200:

@@ -30,7 +30,7 @@ class NameRefused:
 
 
 def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
-    """The host for a bind: the one asked for if it may be served here, else a random one."""
+    """The host for a bind: the requested one, or a random one if none was requested."""
     if bind.subdomain is not None and bind.host is not None:
         return NameRefused("a subdomain and a whole host were asked for at once", "give one of the two")
     if bind.subdomain is not None:
@@ -50,7 +50,7 @@ def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
 
 
 def random_label() -> str:
-    """A name of random letters and digits that `is_random` knows again."""
+    """A random name that `is_random` recognises."""
     while True:
         label = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
         if is_random(label):
@@ -58,7 +58,7 @@ def random_label() -> str:
 
 
 def is_random(label: str) -> bool:
-    """Whether this is a generated name: it is kept from others for longer, and forgotten after that."""
+    """Whether this is a generated name. It stays reserved for longer after use, and is then deleted."""
     return _RANDOM.fullmatch(label) is not None
 
 

@@ -1,7 +1,7 @@
-"""Claims names in the store: who may have one, who still holds it, and the clean-up after a former owner.
+"""Claims names in the store, refreshes the claims, and ends a former owner's sessions.
 
-Only a name that is new to this relay waits for the store. Names that are served here go on whatever becomes of it; once
-it is back, it is asked whether they are still ours. Next: `registry/registry.py`, which knows who serves what.
+Only a name that is new to this relay waits for the store. Names that are served already go on while the store is away;
+once it is back, their owners are compared with it. Next: `registry/registry.py`, which knows who serves what.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tunnelrelay.address import tcp_port
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
-from tunnelrelay.store.base import NameRow, NameStore, StoreError, Whose
+from tunnelrelay.store.base import NameRow, NameStore, SessionCriteria, StoreError
 from tunnelrelay.store.resources import DomainRow
 
 log = EventLog("tunnelrelay.agents")
@@ -55,7 +55,7 @@ class NameClaims:
 
     Args:
         cool_seconds: How long a name that was given up is kept from other owners.
-        end_sessions: Ends the sessions meant, on every relay; says how many there were.
+        end_sessions: Ends the sessions that match, on every relay, and returns their number.
         clock: Unix time.
         pauses: See `CLAIM_PAUSES`.
     """
@@ -66,7 +66,7 @@ class NameClaims:
         registry: Registry,
         *,
         cool_seconds: float,
-        end_sessions: Callable[[Whose], Awaitable[int]],
+        end_sessions: Callable[[SessionCriteria], Awaitable[int]],
         audit: Audit,
         clock: Callable[[], float],
         pauses: Sequence[float] = CLAIM_PAUSES,
@@ -88,7 +88,7 @@ class NameClaims:
     async def claim(self, host: str, owner: str) -> NameRow:
         """Claim a name. Returns who has it then.
 
-        When it has changed hands, every session of the former owner's visitors has ended before this returns.
+        When the name has changed hands, the sessions of the former owner's visitors have ended before this returns.
 
         Raises:
             StoreError: The store is away, not only for a moment.
@@ -102,8 +102,8 @@ class NameClaims:
         return await self._claim(host, owner)
 
     async def reserve(self, row: DomainRow) -> NameRow | None:
-        """Claims a name for a reservation and keeps that, both or neither. Returns who has the name then; None when it
-        is reserved already.
+        """Claim a name and keep its reservation, both or neither. Returns the name's row; None when it is reserved
+        already.
 
         Raises:
             StoreError: The store is away.
@@ -116,7 +116,7 @@ class NameClaims:
         return await self._claimed(row.host, row.owner, claimed)
 
     async def give_up_domain(self, row: DomainRow) -> None:
-        """Drops a reservation: its name's cool-down begins, unless the owner's agent serves it at this moment.
+        """Delete a reservation. Its name's cool-down begins unless the owner's agent serves it now.
 
         Raises:
             StoreError: The store is away.
@@ -139,7 +139,7 @@ class NameClaims:
         return {name for name in names if tcp_port(name) is not None}
 
     def kept_until(self, row: NameRow) -> float:
-        """Until when a name is kept from others if its owner does not come back. Unix time."""
+        """Unix time until which other owners cannot have the name, if its owner does not come back."""
         return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + self._cool(row.host)
 
     def lost(self, host: str) -> None:
@@ -155,7 +155,7 @@ class NameClaims:
             self._changed.set()
 
     async def run(self) -> None:
-        """Tell the store what changed, and now and then what is served, until cancelled."""
+        """Write changes to the store, and refresh the names that are served every so often, until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time() + TOUCH_SECONDS
         while True:
@@ -172,7 +172,7 @@ class NameClaims:
                 due = loop.time() + TOUCH_SECONDS
 
     async def flush(self) -> bool:
-        """Write what changed. False when the store did not take it; then it stays due."""
+        """Write changes to the store. False when it is away; then they are written later."""
         try:
             while self._given_up:
                 host = next(iter(self._given_up))
@@ -189,9 +189,9 @@ class NameClaims:
         return True
 
     async def refresh(self) -> bool:
-        """Tell the store what is served here, and hear whether it still is ours. False when the store is away."""
+        """Refresh the served names in the store, and check whose they are. False when the store is away."""
         now = self._clock()
-        # An edge's name is reserved in the store, tunnels or none: serving it does not make it held.
+        # An edge's name is reserved in the store; serving it needs no refresh.
         hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels and not endpoint.edge]
         try:
             for some in _chunks(hosts):
@@ -215,7 +215,7 @@ class NameClaims:
             log.debug("expired random host names deleted", count=count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
-        """Look whether names served here were given to other owners, by another relay or while the store was away."""
+        """Find served names that other relays gave to other owners while the store was away, and stop serving them."""
         endpoint = self._registry.find(host)
         if endpoint is None or not endpoint.tunnels or endpoint.edge:
             return
@@ -236,7 +236,7 @@ class NameClaims:
         return await self._claimed(host, owner, claimed)
 
     async def _claimed(self, host: str, owner: str, claimed: Callable[[], Awaitable[Named]]) -> Named:
-        """Claim a name in the store, and end what a former owner left there."""
+        """Claim a name in the store, and end the sessions of a former owner's visitors."""
         async with self._turn(host):
             await self._write_given_up(host)
             before = await self._store.name(host)
@@ -249,7 +249,7 @@ class NameClaims:
 
     async def _end_former(self, row: NameRow) -> None:
         """End the sessions of a former owner's visitors. When that fails, the next claim tries again."""
-        ended = await self._end_sessions(Whose(host=row.host))
+        ended = await self._end_sessions(SessionCriteria(host=row.host))
         former = self._former.pop(row.host)
         self._audit.record(
             "name.changed_hands",
@@ -272,11 +272,12 @@ class NameClaims:
             del self._given_up[host]
 
     def _turn(self, host: str) -> asyncio.Lock:
-        """A name that is given up and claimed again must reach the store in this order; no other name waits for it."""
+        """The lock of one name, so that its release and next claim reach the store in this order."""
         return self._turns.setdefault(host, asyncio.Lock())
 
     def _cool(self, host: str) -> float:
-        """Of a generated name that its visitors believe to be like no other: as long as any session can live."""
+        """The cool-down of a generated name, in seconds: as long as a session can live, as visitors take such a name
+        for unique."""
         return self._cool_seconds + (MAX_SESSION if _is_random(host) else 0.0)
 
 

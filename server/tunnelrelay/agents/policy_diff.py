@@ -1,4 +1,4 @@
-"""The audit events for what an owner changed about an endpoint between two claims of its name, by digests."""
+"""Audit events for the changes of an endpoint's policy between two claims of its name, as digests."""
 
 import hmac
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ NONE = "none"
 
 
 def changes(former: Policy, policy: Policy, key: bytes) -> Iterator[tuple[str, dict[str, str]]]:
-    """The kinds of event that the step from one policy to the next is worth, each with the old and the new digest.
+    """The kinds of event for the change from one policy to the next, each with the old and the new digest.
 
     Args:
-        key: Key of the digests: rules name people, who must not be found by trying names.
+        key: Key of the digests. Rules name people, so an unkeyed digest could be matched by trying names.
     """
     for kind, of in (("connection.changed", _provider), ("rules.changed", _rules)):
         old, new = of(former, key), of(policy, key)
@@ -27,7 +27,7 @@ def _provider(policy: Policy, key: bytes) -> str:
 
 
 def _rules(policy: Policy, key: bytes) -> str:
-    """Everything that says who may visit, apart from where people sign in."""
+    """The rules on who may visit, without the provider."""
     parts = (
         policy.cidr_allow,
         policy.cidr_deny,

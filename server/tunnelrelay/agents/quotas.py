@@ -1,4 +1,4 @@
-"""What one owner may hold of a relay: links, names, and the store's time. All tokens of one owner count together."""
+"""Limits of one owner: links, names, claims in the store, and messages. All tokens of an owner count together."""
 
 from collections.abc import Callable
 
@@ -21,8 +21,8 @@ counted. A KiB costs up to 0.6 ms (a list of IPv6 networks), so that without thi
 over and over, on 256 links, takes the whole loop. All of an owner's settings (`MAX_OWNERS_RULES`) may come twice at
 once, as after a restart of the relay; then they take 2 % of it."""
 
-BURST_NEWS, NEWS_PER_SECOND = 1_024, 32.0
-"""News of local services, on all links of an owner together: four of each of 256 agents at once, and 32 in a second
+BURST_APP_REPORTS, APP_REPORTS_PER_SECOND = 1_024, 32.0
+"""Reports about local services, on all links of an owner: four of each of 256 agents at once, and 32 in a second
 after. Each costs some 50 us, so that an owner whose agents send nothing else takes 0.2 % of the loop."""
 
 BOUNDS = (
@@ -58,7 +58,7 @@ BOUNDS = (
         per="owner",
         when_full="the bind is refused until later",
         worst_bytes=KEY_BYTES,
-        holds=("OwnerQuotas._asks",),
+        holds=("OwnerQuotas._claims",),
     ),
     DeclaredBound(
         name="settings read of binds",
@@ -71,12 +71,12 @@ BOUNDS = (
     ),
     DeclaredBound(
         name="news of local services on all links",
-        limit=BURST_NEWS,
+        limit=BURST_APP_REPORTS,
         unit="at once, 32 a second after",
         per="owner",
         when_full="further news are ignored",
         worst_bytes=KEY_BYTES,
-        holds=("OwnerQuotas._news",),
+        holds=("OwnerQuotas._app_reports",),
     ),
 )
 
@@ -93,35 +93,35 @@ class OwnerQuotas:
         self._monotonic = monotonic
         self._max_links = max_links
         self._links: dict[str, int] = {}
-        self._asks = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
+        self._claims = Buckets(BURST_NEW_NAMES, NEW_NAMES_PER_SECOND)
         self._settings = Buckets(BURST_SETTINGS, SETTINGS_PER_SECOND)
-        self._news = Buckets(BURST_NEWS, NEWS_PER_SECOND)
+        self._app_reports = Buckets(BURST_APP_REPORTS, APP_REPORTS_PER_SECOND)
 
-    def open_link(self, owner: str, everybodys: int) -> bool:
+    def open_link(self, owner: str, open_links: int) -> bool:
         """Count one more link. False when the owner has too many; then it is not counted.
 
         Args:
-            everybodys: Links that are open.
+            open_links: Links of all owners that are open.
         """
-        mine = self._links.get(owner, 0)
-        if mine >= MAX_OWNERS_LINKS or not fair_share(mine, everybodys, self._max_links):
+        held = self._links.get(owner, 0)
+        if held >= MAX_OWNERS_LINKS or not fair_share(held, open_links, self._max_links):
             return False
-        self._links[owner] = mine + 1
+        self._links[owner] = held + 1
         return True
 
     def close_link(self, owner: str) -> None:
         """Count one link less."""
         give_back(self._links, owner)
 
-    def ask(self, owner: str) -> int:
+    def take_claim(self, owner: str) -> int:
         """Take one claim in the store from the owner's budget. Returns 0, or the seconds to wait when none is left."""
-        return self._asks.wait(owner, self._monotonic())
+        return self._claims.wait(owner, self._monotonic())
 
-    def read_settings(self, owner: str, size: int) -> int:
-        """Counts settings of `size` bytes. Returns 0, or in how many seconds to try again when they are too much."""
+    def take_settings(self, owner: str, size: int) -> int:
+        """Take `size` bytes of settings from the owner's budget. Returns 0, or seconds to wait when it is short."""
         kib = size // 1024
         return self._settings.wait(owner, self._monotonic(), kib) if kib else 0
 
-    def hear(self, owner: str) -> bool:
-        """Counts one message about a local service; False when it is one too many."""
-        return not self._news.wait(owner, self._monotonic())
+    def take_app_report(self, owner: str) -> bool:
+        """Take one message about a local service from the owner's budget. False when none is left."""
+        return not self._app_reports.wait(owner, self._monotonic())

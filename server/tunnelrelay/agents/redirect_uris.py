@@ -1,4 +1,4 @@
-"""The redirect URI of an endpoint's login, shown by the agent so that its owner can register it."""
+"""The redirect URI of an endpoint's login, which the agent shows for registration at the provider."""
 
 from tunnelctl.wire.messages import Bind
 from tunnelctl.wire.problem import Problem

@@ -1,4 +1,4 @@
-"""One agent's link, seen from the relay: it says hello, binds tunnels, and loses them with the link."""
+"""The relay's side of one agent's link: hello, binds, and the removal of its tunnels when the link closes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.problem import Problem
 from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
 from tunnelrelay.address import TCP, tcp_port
-from tunnelrelay.agents.address_updates import News
+from tunnelrelay.agents.address_updates import AddressUpdates
 from tunnelrelay.agents.context import AgentContext
 from tunnelrelay.agents.host_names import OTHER_NAME, NameRefused, choose_host, why_refused, why_taken
 from tunnelrelay.agents.policy_diff import changes
@@ -37,7 +37,7 @@ from tunnelrelay.agents.quotas import MAX_OWNERS_NAMES
 from tunnelrelay.agents.redirect_uris import callback_problem
 from tunnelrelay.agents.tcp_addresses import ALWAYS
 from tunnelrelay.agents.tunnel_offers import (
-    NotHad,
+    OfferRefused,
     bound_of,
     labels_of,
     make_tunnel,
@@ -65,9 +65,9 @@ BURST_BINDS, BINDS_PER_SECOND = 2 * MAX_TUNNELS, 2.0
 """Every tunnel of a full link twice over at once, and one in half a second from then on: each may cost the store a
 transaction. An agent offers half of it at most."""
 BURST_STATES, STATES_PER_SECOND = 2 * MAX_TUNNELS, 8.0
-"""News of local services from one link: all of a full link twice over at once, then eight a second. Each costs a line
-of log and an event for the dashboard. More are ignored: what is believed wrongly then, the relay's own probes or the
-next visitor put right."""
+"""Reports about local services from one link: two for each tunnel of a full link, then eight per second. Each costs
+a log line and an event for the dashboard. More are ignored: the relay's own probes or the next visitor correct a wrong
+state."""
 STOPPED = "stopped from the relay's dashboard or API"
 MAX_REFUSAL, MAX_HINT = 6_000, 1_000
 """Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped; the problems
@@ -120,11 +120,11 @@ class AgentSession:
 
     Attributes:
         id: In the relay's API.
-        owner: Whose agent it is.
-        token: What it came with; its id is "" on a relay that asks for none.
+        owner: The agent's owner.
+        token: The agent's token; its id is "" on a relay that asks for none.
         started_at: Unix time.
         version, platform: The agent's, for people; "" before it said hello.
-        tunnels: What it serves, by the numbers it chose.
+        tunnels: The tunnels it serves, by the numbers that the agent chose.
     """
 
     def __init__(self, context: AgentContext, *, token: Token, on_closed: Callable[["AgentSession"], None]) -> None:
@@ -139,7 +139,7 @@ class AgentSession:
         self._on_closed = on_closed
         self._agent = ""
         self._asking: dict[int, Bind] = {}
-        self._news = News(self._tell)
+        self._address_updates = AddressUpdates(self._tell)
         self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
         self._states = Bucket(BURST_STATES, STATES_PER_SECOND)
         self.link: Link
@@ -163,7 +163,7 @@ class AgentSession:
         """Ends the link.
 
         Args:
-            is_restart: The agent may come back at once; else it hears that it is not to.
+            is_restart: The agent may come back at once; else it is told to stop.
         """
         self.link.close(Code.NO_ERROR if is_restart else Code.STOPPED, STOPPED)
 
@@ -173,7 +173,7 @@ class AgentSession:
         """Never called: the wire session refuses streams that agents open."""
 
     def on_message(self, message: Message) -> None:
-        """A control message from the agent."""
+        """Handle a control message of the agent."""
         match message:
             case Hello():
                 self._hello(message)
@@ -261,7 +261,7 @@ class AgentSession:
     def _bind_port(self, bind: Bind, wish: str) -> None:
         """Bind a tcp port, the one that is asked for or one that is free."""
         hosts = self._context.tcp.choose(wish, self.token)
-        if isinstance(hosts, NotHad):
+        if isinstance(hosts, OfferRefused):
             self._refuse_offer(bind, hosts, wish[:120])
         elif problems := tcp_problems(bind.policy):
             self._refuse_settings(bind, problems, "leave them out, or serve a web app: tunnel http")
@@ -296,7 +296,7 @@ class AgentSession:
             context.spawn(self._ask(bind, unknown, policy))
 
     def _policy_or_refuse(self, bind: Bind) -> Policy | None:
-        if wait := self._context.shares.read_settings(self.owner, len(msgspec.json.encode(bind.policy))):
+        if wait := self._context.quotas.take_settings(self.owner, len(msgspec.json.encode(bind.policy))):
             message = f"this owner has sent too many settings lately; these can be read in {wait} s"
             self._refuse_for_now(bind, "owner_settings", message)
             return None
@@ -307,7 +307,7 @@ class AgentSession:
             return None
 
     def _policy(self, bind: Bind) -> Policy:
-        """What guards the endpoint, by the providers there are now. Raises `PolicyInvalid`."""
+        """Compile the endpoint's policy with the named providers as they are now. Raises `PolicyInvalid`."""
         context = self._context
         return compile_policy(
             bind.policy,
@@ -325,7 +325,7 @@ class AgentSession:
         if context.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
             self._refuse(bind, "too_many", f"at most {MAX_OWNERS_NAMES} names at once for one owner")
-        elif wait := context.shares.ask(self.owner):
+        elif wait := context.quotas.take_claim(self.owner):
             message = f"this owner has bound too many new names lately; one more in {wait} s"
             self._refuse_for_now(bind, "owner_binds", message)
         else:
@@ -341,7 +341,7 @@ class AgentSession:
         self._context.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
     async def _ask(self, bind: Bind, hosts: Sequence[str], policy: Policy | None) -> None:
-        """Claim the first of these names, new here, that the store gives: it decides between owners and relays."""
+        """Claim names that this relay does not serve yet in the store, in order, until it gives one to the owner."""
         names = self._context.names
         affordable = await self._affordable(hosts)
         host, row, is_open = await self._first_of(bind, affordable) if affordable else (hosts[0], None, False)
@@ -361,7 +361,7 @@ class AgentSession:
         elif not is_open:
             self._refuse_busy(bind, host)
         else:
-            if names_provider(bind.policy):  # which may be this owner's to name no more
+            if names_provider(bind.policy):  # which may no longer allow this owner to use the provider
                 policy = self._policy_or_refuse(bind)
             if policy is None:
                 names.given_up(host, self.owner)
@@ -416,7 +416,7 @@ class AgentSession:
     def _claim(self, bind: Bind, host: str, policy: Policy, generation: int) -> None:
         context = self._context
         known = context.registry.find(host)
-        # What another owner's rules were there is not told to this one, not even by a digest.
+        # The former owner's rules are not revealed to this owner, not even as a digest.
         former = known.policy if known is not None and known.owner == self.owner else None
         tunnel = context.registry.claim(self._tunnel(bind), host, policy, generation)
         if isinstance(tunnel, Taken):
@@ -426,14 +426,14 @@ class AgentSession:
         if names_provider(bind.policy):
             tunnel.recompile = lambda: self._policy(bind)
         for connection in policy.providers():
-            context.warm(connection)
+            context.prefetch(connection)
         context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
         for kind, details in changes(former, policy, context.policy_key) if former is not None else ():
             context.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
         self._tell(tunnel)
 
     def _tunnel(self, offer: Bind | Join) -> Tunnel:
-        """What the agent offers, as the registry keeps it."""
+        """The registry's tunnel for the agent's offer."""
         return make_tunnel(
             offer,
             now=self._context.clock(),
@@ -450,12 +450,12 @@ class AgentSession:
     # Edges
 
     def _join(self, join: Join) -> None:
-        """Serve the owner's edges that these labels lead to, those included that come later."""
+        """Serve the owner's edges that these labels match, now and later."""
         if not self._has_turn(join):
             return
         context = self._context
         labels = labels_of(join, self.token, context.edges)
-        if isinstance(labels, NotHad):
+        if isinstance(labels, OfferRefused):
             self._refuse_offer(join, labels)
         elif context.edges.joined_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
@@ -463,7 +463,7 @@ class AgentSession:
         else:
             tunnel = self._tunnel(join)
             tunnel.labels = labels
-            tunnel.moved = lambda hosts: self._news.soon(tunnel)
+            tunnel.moved = lambda hosts: self._address_updates.schedule(tunnel)
             self.tunnels[join.tunnel] = tunnel
             hosts = context.edges.join(tunnel)
             for host in hosts or ("",):
@@ -476,11 +476,11 @@ class AgentSession:
             self.link.send(bound_of(tunnel, self._context.address, self._context.registry))
 
     def _note_app(self, state: AppState) -> None:
-        """The agent says whether a tunnel's local service takes connections: sooner than a visitor would find out."""
+        """Record whether a tunnel's local service takes connections, as the agent reports."""
         tunnel = self.tunnels.get(state.tunnel)
         if tunnel is None or not self._states.take(asyncio.get_running_loop().time()):
             return
-        if not self._context.shares.hear(self.owner):
+        if not self._context.quotas.take_app_report(self.owner):
             return
         if state.reason:
             self._context.registry.mark_unhealthy(tunnel, "upstream_unreachable")
@@ -497,7 +497,7 @@ class AgentSession:
         reason = "unbound" if on_purpose else "link_lost"
         if tunnel.labels:
             hosts = tunnel.hosts
-            self._news.forget(tunnel)
+            self._address_updates.forget(tunnel)
             if context.edges.leave(tunnel):
                 for host in hosts or ("",):
                     context.audit.record(
@@ -512,18 +512,19 @@ class AgentSession:
         context.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
-        """Another agent of the same owner took the name; the registry has forgotten this claim already."""
+        """Tell the agent that another agent of the same owner took the name. The registry has dropped this claim
+        already."""
         self.tunnels.pop(number, None)
         if self.link.is_open:
             self.link.send(Superseded(tunnel=number, by=by, at=at))
 
     def _lose(self, offer: Bind | Join, message: str, hint: str) -> None:
-        """Drop a name that was given to an edge, or to another owner while the store was away."""
+        """Stop serving a name that now belongs to an edge, or to another owner; tell the agent."""
         self.tunnels.pop(offer.tunnel, None)
         if self.link.is_open:
             self._refuse(offer, "name_taken", message, hint or OTHER_NAME)
 
-    def _refuse_offer(self, offer: Bind | Join, refused: NotHad, host: str = "") -> None:
+    def _refuse_offer(self, offer: Bind | Join, refused: OfferRefused, host: str = "") -> None:
         self._context.audit.record(
             "name.refused", reason=refused.code, host=host, owner=self.owner, peer=self.link.peer
         )
@@ -545,9 +546,9 @@ class AgentSession:
         self._refuse(bind, "name_taken", message, hint)
 
     def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:
-        self._send_refusal(offer, NotHad(code, message, hint))
+        self._send_refusal(offer, OfferRefused(code, message, hint))
 
-    def _send_refusal(self, offer: Bind | Join, no: NotHad) -> None:
+    def _send_refusal(self, offer: Bind | Join, no: OfferRefused) -> None:
         log.debug("bind refused", owner=self.owner, peer=self.link.peer, code=no.code)
         message, hint = shortened(no.message, MAX_REFUSAL), shortened(no.hint, MAX_HINT)
         self.link.send(Refused(tunnel=offer.tunnel, code=no.code, message=message, hint=hint, problems=no.problems))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import TCP, PublicAddress
 from tunnelrelay.agents.token_acl import may_bind
-from tunnelrelay.agents.tunnel_offers import NotHad, not_allowed
+from tunnelrelay.agents.tunnel_offers import OfferRefused, not_allowed
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Token
 from tunnelrelay.policy.limits import fair_share
@@ -44,7 +44,7 @@ class TcpAddresses:
     ranges: tuple[PortRange, ...]
     open: Callable[[str], bool]
 
-    def choose(self, wish: str, token: Token) -> Sequence[str] | NotHad:
+    def choose(self, wish: str, token: Token) -> Sequence[str] | OfferRefused:
         """The hosts to try for a bind, in order: the one that is asked for, or some that are free.
 
         Args:
@@ -52,9 +52,9 @@ class TcpAddresses:
         """
         if not self.ranges:
             hint = "the relay's operator starts it with --tcp-ports, for example --tcp-ports 20000-20100"
-            return NotHad("name_invalid", "this relay has no ports for tcp tunnels", hint)
+            return OfferRefused("name_invalid", "this relay has no ports for tcp tunnels", hint)
         port = self._asked(wish)
-        if isinstance(port, NotHad):
+        if isinstance(port, OfferRefused):
             return port
         if port is not None:
             host = self.address.tcp_host(port)
@@ -62,7 +62,7 @@ class TcpAddresses:
             return refused or (host,)
         return self._over_share(token.owner) or self._free(token)
 
-    def _asked(self, wish: str) -> int | NotHad | None:
+    def _asked(self, wish: str) -> int | OfferRefused | None:
         """The port that is asked for; None for any."""
         host, colon, text = wish.removeprefix(TCP).rpartition(":")
         if not host and not colon and not text:
@@ -70,17 +70,17 @@ class TcpAddresses:
         ranges = ", ".join(map(str, self.ranges))
         hint = f"ask for one of {ranges}, or leave --remote-addr out"
         if host.lower() not in ("", self.address.domain) or not text.isascii() or not text.isdigit():
-            return NotHad("name_invalid", f"{wish[:120]} is no port of {self.address.domain}", hint)
+            return OfferRefused("name_invalid", f"{wish[:120]} is no port of {self.address.domain}", hint)
         port = int(text[:6])
         if not any(port in each.ports for each in self.ranges):
-            return NotHad("name_invalid", f"{port} is not one of this relay's tcp ports", hint)
+            return OfferRefused("name_invalid", f"{port} is not one of this relay's tcp ports", hint)
         return port
 
     def _hosts(self) -> list[str]:
         ports = dict.fromkeys(port for each in self.ranges for port in each.ports)
         return [self.address.tcp_host(port) for port in ports]
 
-    def _over_share(self, owner: str, host: str = "") -> NotHad | None:
+    def _over_share(self, owner: str, host: str = "") -> OfferRefused | None:
         """Why the owner can have no further port, None when they can. One that they hold already is none."""
         hosts = self._hosts()
         holders = [self.registry.owner_of(each) for each in hosts]
@@ -90,9 +90,9 @@ class TcpAddresses:
         if fair_share(mine, len(holders) - holders.count(""), len(hosts), always=ALWAYS):
             return None
         text = "all tcp ports of this relay are taken" if "" not in holders else f"this owner holds {mine} tcp ports"
-        return NotHad("too_many", text, "stop a tunnel that is needed no more")
+        return OfferRefused("too_many", text, "stop a tunnel that is needed no more")
 
-    def _free(self, token: Token) -> Sequence[str] | NotHad:
+    def _free(self, token: Token) -> Sequence[str] | OfferRefused:
         """Ports that are free, or were this owner's a moment ago. In the same order at every call: an owner mostly
         gets the port that they had before."""
         hosts = [host for host in self._hosts() if self._is_free(host, token.owner)]
@@ -100,7 +100,9 @@ class TcpAddresses:
         if hosts and not allowed:
             return not_allowed(token, hosts[0], self.address) or ()
         allowed.sort(key=lambda host: hashlib.sha256(f"{token.owner}\n{host}".encode()).digest())
-        return allowed[:MAX_LOOKED_AT] or NotHad("too_many", "all tcp ports of this relay are taken", "try again later")
+        return allowed[:MAX_LOOKED_AT] or OfferRefused(
+            "too_many", "all tcp ports of this relay are taken", "try again later"
+        )
 
     def _is_free(self, host: str, owner: str) -> bool:
         endpoint = self.registry.find(host)

@@ -1,4 +1,4 @@
-"""A token's rules on what it may bind, such as `bind:pr-*`. They narrow what its owner may bind. Pure.
+"""Checks a token's ACL: rules such as `bind:pr-*` on what it may bind. Pure.
 
     *                        everything
     bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
@@ -7,7 +7,7 @@
     bind:edge=edghts_2abc    a label, `*` standing for any part of its value; an edge that is joined by its name counts
                              as its label `edge`
 
-No rules: everything the owner may. A rule that is none of these allows nothing.
+Without rules a token may bind everything its owner may. A rule in any other form allows nothing.
 """
 
 import re
@@ -24,12 +24,12 @@ _PORT = re.compile(r"[0-9*]{1,5}")
 
 
 def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[str, str]] = ()) -> bool:
-    """Whether a token with these rules may serve this.
+    """Whether a token with these rules may serve a host or carry these labels.
 
     Args:
         host: The whole name, canonical, or `tcp://DOMAIN:PORT`; "" for a tunnel that joins edges.
-        label: The same without the relay's domain. A tcp port has none.
-        labels: What a joining tunnel carries. Each of them must be allowed: any could lead it to an edge of its own.
+        label: The host without the relay's domain. A tcp port has none.
+        labels: Labels of a joining tunnel. Each must be allowed, as each could match an edge alone.
     """
     rules = tuple(acl)
     if not rules or EVERYTHING in rules:
@@ -87,7 +87,7 @@ def _carries(target: str, name: str, value: str) -> bool:
 def _matches(pattern: str, text: str) -> bool:
     """Whether the whole text matches the pattern, in which `*` matches anything.
 
-    By hand: owners write the patterns and choose the texts, and a regular expression of many stars takes for ever.
+    Not a regular expression: owners choose both pattern and text, and one with many stars takes exponential time.
     """
     first, *rest = pattern.split("*")
     if not rest:
@@ -96,7 +96,7 @@ def _matches(pattern: str, text: str) -> bool:
     at, end = len(first), len(text) - len(last)
     if at > end or not text.startswith(first) or not text.endswith(last):
         return False
-    for part in middle:  # each at its first place: that leaves the most for those that follow
+    for part in middle:  # the first place of each leaves the most for the rest
         found = text.find(part, at, end)
         if found < 0:
             return False

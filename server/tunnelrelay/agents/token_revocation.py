@@ -1,5 +1,5 @@
-"""Hears of authtokens that a command, or another relay, has revoked or changed in the store, or whose time is over, and
-ends what they had opened."""
+"""Polls the store for authtokens that commands or other relays revoked or changed, and for expired ones, and ends their
+links."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class AgentLinks(Protocol):
         """Reads the tokens of open links again and applies what changed. Raises StoreError."""
 
     def expire(self) -> None:
-        """Ends every link that came with a token whose time is over."""
+        """End every link whose token has expired."""
 
 
 class TokenFeed(TokenStore, RevisionStore, Protocol):
@@ -48,7 +48,7 @@ class TokenRevocation:
         self._rereads = 0
         self._looked_at = clock()
         self._known: frozenset[str] = frozenset()
-        self._is_deaf = False
+        self._is_failing = False
 
     async def run(self) -> None:
         """Poll every other second until cancelled."""
@@ -57,25 +57,25 @@ class TokenRevocation:
             await self.look()
 
     async def look(self) -> None:
-        """Ends the links of tokens that were revoked since the last look, or whose time is over."""
+        """End the links of tokens that expired, or were revoked since the last call."""
         now = self._clock()
         self._links.expire()
         try:
             found = frozenset(await self._store.revoked_tokens(self._looked_at - OVERLAP_SECONDS))
-            await self._hear_of_changes()
+            await self._note_changes()
         except StoreError as error:
-            if not self._is_deaf:
+            if not self._is_failing:
                 log.warning("polling token revocations failed, retrying", error=error)
-            self._is_deaf = True
+            self._is_failing = True
             return
-        self._is_deaf = False
+        self._is_failing = False
         for token_id in found - self._known:
             await self._links.revoke(token_id)
         self._known = found
         self._looked_at = now
 
-    async def _hear_of_changes(self) -> None:
-        """After a change twice: a handshake may have been under way with what the token said before."""
+    async def _note_changes(self) -> None:
+        """Read changed tokens on two rounds, as a handshake under way in the first may have read the old token."""
         revision = (await self._store.revisions())["tokens"]
         if revision != self._revision:
             self._revision, self._rereads = revision, 2

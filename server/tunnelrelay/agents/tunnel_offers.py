@@ -21,8 +21,8 @@ MAX_UPSTREAM = 256
 
 
 @dataclass(frozen=True, slots=True)
-class NotHad:
-    """The offer cannot be taken: a code of `Refused`, a message and a hint for people, and what is wrong by setting."""
+class OfferRefused:
+    """Why an offer is refused: a code of `Refused`, message and hint for people, and the problems by setting."""
 
     code: str
     message: str
@@ -30,11 +30,11 @@ class NotHad:
     problems: tuple[Problem, ...] = ()
 
 
-def policy_invalid(problems: Sequence[Problem], hint: str = "") -> NotHad:
+def policy_invalid(problems: Sequence[Problem], hint: str = "") -> OfferRefused:
     """The refusal of an offer because of its settings."""
-    told, more = first_ones(problems), len(problems) - MAX_PROBLEMS
-    message = joined(told) + (f"; and {more} more" if more > 0 else "")
-    return NotHad("policy_invalid", message, hint, told)
+    reported, more = first_ones(problems), len(problems) - MAX_PROBLEMS
+    message = joined(reported) + (f"; and {more} more" if more > 0 else "")
+    return OfferRefused("policy_invalid", message, hint, reported)
 
 
 def weight_problem(offer: Bind | Join) -> Problem | None:
@@ -44,15 +44,15 @@ def weight_problem(offer: Bind | Join) -> Problem | None:
     return Problem("weight", f"{offer.weight} is not between 1 and {MAX_WEIGHT}")
 
 
-def not_allowed(token: Token, host: str, address: PublicAddress) -> NotHad | None:
+def not_allowed(token: Token, host: str, address: PublicAddress) -> OfferRefused | None:
     """Why a token may not bind this host, None when it may."""
     if may_bind(token.acl, host, host.removesuffix(f".{address.domain}")):
         return None
-    return NotHad("not_allowed", f"this authtoken may not serve {host}", _allowed(token))
+    return OfferRefused("not_allowed", f"this authtoken may not serve {host}", _allowed(token))
 
 
-def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | NotHad:
-    """The labels that a joining tunnel carries. An edge that is named stands for its own label."""
+def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | OfferRefused:
+    """The labels of a joining tunnel; for a named edge, the edge's own label."""
     labels = join.labels
     is_label = not any(label_problem(*label) for label in labels)
     if bool(labels) == bool(join.edge) or len(labels) > MAX_LABELS or not is_label:
@@ -64,10 +64,10 @@ def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | NotHad:
         edge = edges.by_name(token.owner, join.edge)
         if edge is None:
             hint = "the dashboard lists the edges, and so does: tunnel api edges https list"
-            return NotHad("edge_unknown", f"there is no edge {join.edge[:80]!r} of this owner", hint)
+            return OfferRefused("edge_unknown", f"there is no edge {join.edge[:80]!r} of this owner", hint)
         labels = ((EDGE_LABEL, edge.id),)
     if not may_bind(token.acl, "", "", labels):
-        return NotHad("not_allowed", "this authtoken may not carry these labels", _allowed(token))
+        return OfferRefused("not_allowed", "this authtoken may not carry these labels", _allowed(token))
     return labels
 
 
@@ -84,7 +84,7 @@ def make_tunnel(
     end: Callable[[str, str], None],
     lose: Callable[[str, str], None],
 ) -> Tunnel:
-    """What an agent offers, as the registry keeps it.
+    """The registry's tunnel for an agent's offer.
 
     Args:
         now: Unix time.
@@ -128,7 +128,7 @@ def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Boun
 
 
 def mark_of(key: bytes, agent: str, number: int) -> bytes:
-    """What stands for a tunnel in a visitor's cookie: the same when its agent comes back, and no instance id."""
+    """The value that names a tunnel in visitors' cookies: a keyed digest, the same when the agent reconnects."""
     return hmac.digest(key, f"{agent}\n{number}".encode(), "sha256")[:12].hex().encode()
 
 

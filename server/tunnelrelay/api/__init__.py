@@ -1,5 +1,5 @@
-"""The REST API: what the service layer (`services`) offers, over HTTP, in ngrok's words where ngrok has the thing.
+"""The REST API: the service layer (`services`) over HTTP, compatible with ngrok's API where ngrok has the resource.
 
 Every request passes `auth_middleware` (API key, origin, strict JSON), then one handler of a resource's module, then
-`services`, which alone decides who may do what. `problem` writes error responses. Start reading at `app`.
+`services`, which decides what the user may do. `problem` writes error responses. Start reading at `app`.
 """

@@ -9,7 +9,7 @@ from pydantic import Field
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.resource import ResourceRoutes, answer
-from tunnelrelay.api.values import Description, Given, Line, Metadata, NotOffered, Owner, Shown, Time
+from tunnelrelay.api.values import Description, Line, Metadata, NotOffered, Owner, RequestBody, ResponseBody, Time
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import DomainRow
 
@@ -17,7 +17,7 @@ PATH = "reserved_addrs"
 _Region = Annotated[str, NotOffered("regions"), Field(max_length=0)]
 
 
-class Addr(Shown):
+class Addr(ResponseBody):
     """A reserved tcp port."""
 
     id: str
@@ -33,7 +33,7 @@ class Addr(Shown):
     owner: str
 
 
-class AddrList(Shown):
+class AddrList(ResponseBody):
     """A page of ports, the newest first."""
 
     reserved_addrs: list[Addr]
@@ -41,7 +41,7 @@ class AddrList(Shown):
     next_page_uri: str | None
 
 
-class NewAddr(Given):
+class NewAddr(RequestBody):
     """A port to reserve."""
 
     addr: Line = ""
@@ -52,7 +52,7 @@ class NewAddr(Given):
     region: _Region = ""
 
 
-class AddrChange(Given):
+class AddrChange(RequestBody):
     """What is absent stays as it is."""
 
     description: Description = ""

@@ -1,4 +1,4 @@
-"""`/api_keys`: what programs show to this API."""
+"""`/api_keys`: the keys by which programs use this API."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -9,7 +9,16 @@ from pydantic import AfterValidator, Field
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.resource import ResourceRoutes, answer
-from tunnelrelay.api.values import Description, Given, GivenTime, Metadata, Reference, Shown, Time, maybe_seconds
+from tunnelrelay.api.values import (
+    Description,
+    Metadata,
+    Reference,
+    RequestBody,
+    RequestTime,
+    ResponseBody,
+    Time,
+    maybe_seconds,
+)
 from tunnelrelay.services.actor import EVERYTHING, SCOPES
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import ApiKeyRow
@@ -29,7 +38,7 @@ Scopes = Annotated[
 ]
 
 
-class ApiKey(Shown):
+class ApiKey(ResponseBody):
     """A program's key."""
 
     id: str
@@ -46,7 +55,7 @@ class ApiKey(Shown):
     last_used_at: Time | None
 
 
-class ApiKeyList(Shown):
+class ApiKeyList(ResponseBody):
     """A page of keys, the newest first."""
 
     keys: list[ApiKey]
@@ -54,7 +63,7 @@ class ApiKeyList(Shown):
     next_page_uri: str | None
 
 
-class NewApiKey(Given):
+class NewApiKey(RequestBody):
     """A key to make."""
 
     description: Description = ""
@@ -63,12 +72,12 @@ class NewApiKey(Given):
     """The user it is to speak for; administrators may name another than themselves."""
     scopes: Scopes = [EVERYTHING]
     """What it may do, as `edges:read`; `*` for everything that its user may."""
-    expires_at: GivenTime | None = None
+    expires_at: RequestTime | None = None
     """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 
-class ApiKeyChange(Given):
-    """What is absent stays as it is. What a key may do never changes: make another."""
+class ApiKeyChange(RequestBody):
+    """A change of a key. Absent fields stay as they are. A key's scopes never change."""
 
     description: Description = ""
     metadata: Metadata = ""

@@ -1,4 +1,4 @@
-"""The API as one ASGI app: a door, the routes of every resource, and the schema that describes them."""
+"""The API as one ASGI app: authentication, the routes of every resource, and the OpenAPI schema."""
 
 from typing import Any
 
@@ -53,10 +53,10 @@ RESOURCES = (
 
 
 def build_api(services: Services, address: PublicAddress, schema: dict[str, Any] | None = None) -> ASGIApp:
-    """The app to be called for requests of the host kind `api`, whose scope has what the ingress found out.
+    """The ASGI app for requests of the host kind `api`; their scope must hold a `PageRequest`.
 
     Args:
-        schema: What `describe` returned for this address before, which takes most of the time; None calls it.
+        schema: The result of an earlier `describe` for this address, which takes most of the time; None calls it.
     """
     app = build_routes(services, address)
     schema = schema or describe(app, address)
@@ -65,7 +65,7 @@ def build_api(services: Services, address: PublicAddress, schema: dict[str, Any]
 
 
 def build_routes(services: Services, address: PublicAddress) -> FastAPI:
-    """What is behind the door."""
+    """The FastAPI app with every route, without authentication."""
     app = FastAPI(
         openapi_url=None,
         docs_url=None,

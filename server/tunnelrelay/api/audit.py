@@ -1,4 +1,4 @@
-"""`/audit`: what happened. ngrok's API has no such resource."""
+"""`/audit`: the audit log. ngrok's API has no such resource."""
 
 import json
 from typing import Annotated
@@ -8,16 +8,16 @@ from pydantic import Field
 
 from tunnelrelay.api.values import (
     Calling,
-    GivenTime,
     Host,
     Owner,
     Page,
-    Shown,
+    RequestTime,
+    ResponseBody,
     Time,
     cut,
     needs,
+    rfc3339,
     seconds_of,
-    shown_time,
 )
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.base import AuditRow
@@ -25,8 +25,8 @@ from tunnelrelay.store.base import AuditRow
 PATH = "audit"
 
 
-class AuditEvent(Shown):
-    """Something that happened; docs/reference/audit.md says what the words mean."""
+class AuditEvent(ResponseBody):
+    """An audit event; docs/reference/audit.md describes its kinds."""
 
     id: str
     at: Time
@@ -47,7 +47,7 @@ class AuditEvent(Shown):
     """Further texts; `before` and `after` are JSON of what was changed."""
 
 
-class AuditEventList(Shown):
+class AuditEventList(ResponseBody):
     """A page of events, the newest first."""
 
     audit_events: list[AuditEvent]
@@ -56,11 +56,11 @@ class AuditEventList(Shown):
 
 
 class AuditQuery(Page):
-    """Which of them."""
+    """Filters of the list of audit events."""
 
     before_id: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = None
     """The list goes on behind this event."""
-    since: GivenTime | None = None
+    since: RequestTime | None = None
     """Only what happened then and later."""
     host: Host | None = None
     """Only about this host."""
@@ -73,7 +73,7 @@ class AuditQuery(Page):
 def _view(row: AuditRow) -> AuditEvent:
     return AuditEvent(
         id=str(row.id),
-        at=shown_time(row.at),
+        at=rfc3339(row.at),
         kind=row.kind,
         owner=row.owner,
         host=row.host,
@@ -94,7 +94,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get(f"/{PATH}", **needs("audit:read"))
     async def list_audit_events(call: Calling, page: Annotated[AuditQuery, Query()]) -> AuditEventList:
-        """Events, the newest first; a member sees those about what is his owner's."""
+        """Events, the newest first; a member sees those about what the member's owner owns."""
         rows = await services.audit.page(
             call.actor,
             since=0.0 if page.since is None else seconds_of(page.since),

@@ -1,7 +1,7 @@
-"""The API's door: whoever comes in has shown a key, comes from no other site's page, and speaks strict JSON.
+"""Authenticates API requests: a key, no other site's page as origin, and strict JSON.
 
-Everything behind it can rely on that, also routes that are added later. Nothing but the schema is answered without a
-key, not even that a path is unknown.
+All routes can rely on that, also routes that are added later. Without a key only the schema is answered; an unknown
+path gets the same 401 as a known one.
 """
 
 import time
@@ -20,7 +20,7 @@ from tunnelrelay.model import PageRequest
 from tunnelrelay.policy.limits import Buckets, address_key
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import ManageError
-from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 SCHEMA_PATH = "/openapi.json"
 MAX_BODY = 64 * 1024
@@ -41,15 +41,15 @@ make a page of them."""
 
 
 class Authenticates(Protocol):
-    """The part of `services.api_keys` that the door needs."""
+    """The part of `services.api_keys` that the middleware needs."""
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
-        """Who shows this key; None when it is not good."""
+        """The actor of this key; None when the key is not good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What handlers know of a request besides its parameters."""
+    """What handlers get of a request besides its parameters."""
 
     actor: Actor
     links: Links
@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AuthRefusal(Exception):
-    """The answer to somebody the door does not let in."""
+    """The refusal of a request, as an error code."""
 
     code: str
     detail: str
@@ -65,10 +65,10 @@ class AuthRefusal(Exception):
 
 
 class AuthMiddleware:
-    """See the module. An ASGI app around the one that has the routes.
+    """Admits API requests that carry a good key; answers all others. An ASGI app around the one that has the routes.
 
     Args:
-        schema: Answers at `SCHEMA_PATH`, for anybody.
+        schema: Answers at `SCHEMA_PATH`, also without a key.
         monotonic: Seconds.
     """
 
@@ -91,30 +91,31 @@ class AuthMiddleware:
         self._wrong = Buckets(WRONG_KEYS_BURST, WRONG_KEYS_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        inside = inside_of(scope)
+        """Pass an admitted request to its app; answer any other."""
+        page_request = page_request_of(scope)
         guarded = _with_fields(send)
         try:
-            app, within, receiving = await self._admit(scope, receive, inside)
+            app, within, receiving = await self._admit(scope, receive, page_request)
         except AuthRefusal as no:
             headers = dict(no.headers or {})
-            await problem(no.code, no.detail, inside.request_id, headers=headers)(scope, receive, guarded)
+            await problem(no.code, no.detail, page_request.request_id, headers=headers)(scope, receive, guarded)
         except ManageError as error:
-            # Nobody can tell whose key it is: the store is away.
-            answer = problem(error.code, error.message, inside.request_id)
+            # The key cannot be looked up, as the store is away.
+            answer = problem(error.code, error.message, page_request.request_id)
             await answer(scope, receive, guarded)
         else:
             await app(within, receiving, guarded)
 
-    async def _admit(self, scope: Scope, receive: Receive, inside: PageRequest) -> tuple[ASGIApp, Scope, Receive]:
-        """Which app answers, and the request as that app gets it. The body is read after the key was found good."""
+    async def _admit(self, scope: Scope, receive: Receive, page_request: PageRequest) -> tuple[ASGIApp, Scope, Receive]:
+        """Choose the app that answers, and make the scope and body it gets. The body is read after the key was
+        checked."""
         self._refuse_other_sites(scope)
         prefix, path = self._split(scope["path"])
         links = Links(self._bases[prefix], self._address)
         within: Scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
         if path == SCHEMA_PATH:
             return self._schema, within, receive
-        actor = await self._authenticate(scope, inside)
+        actor = await self._authenticate(scope, page_request)
         _refuse_doubles(scope)
         within["tunnel.call"] = Call(actor=actor, links=links)
         return self._app, within, await _strict_body(scope, receive)
@@ -125,23 +126,23 @@ class AuthMiddleware:
         return "", path
 
     def _refuse_other_sites(self, scope: Scope) -> None:
-        """Keys are not sent by browsers on their own, so that no page can use one it does not have: the second wall."""
+        """Refuse requests from other sites' pages. Defence in depth: browsers never add API keys by themselves."""
         origins = field_values(scope, b"origin")
         sites = field_values(scope, b"sec-fetch-site")
         if any(origin != self._origin for origin in origins) or any(site not in SAFE_SITES for site in sites):
             raise AuthRefusal("cross_site", "Another site's page may not use the API.")
 
-    async def _authenticate(self, scope: Scope, inside: PageRequest) -> Actor:
+    async def _authenticate(self, scope: Scope, page_request: PageRequest) -> Actor:
         values = field_values(scope, b"authorization")
         if not values:
             raise _unknown("key_missing", "Send an API key: Authorization: Bearer ta_…")
-        whose = address_key(inside.peer.host)
+        whose = address_key(page_request.peer.host)
         if whose and self._wrong.is_empty(whose, self._monotonic()):
             raise AuthRefusal(
                 "too_many_wrong_keys", "Too many wrong API keys came from this address.", {"Retry-After": "10"}
             )
         text = _bearer(values)
-        actor = await self._keys.authenticate(text, inside.peer.host, inside.request_id) if text else None
+        actor = await self._keys.authenticate(text, page_request.peer.host, page_request.request_id) if text else None
         if actor is not None:
             return actor
         if whose:
@@ -152,14 +153,14 @@ class AuthMiddleware:
 
 
 def _refuse_doubles(scope: Scope) -> None:
-    """Of two values for one parameter one would be ignored, and which one depends on the reader."""
+    """Refuse a query parameter that occurs twice: readers differ in which value they take."""
     names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
     if len(set(names)) != len(names):
         raise AuthRefusal("request_invalid", "A parameter of the query stands there twice.")
 
 
 def _bearer(values: list[bytes]) -> str:
-    """The key that was shown; "" unless it was shown once, in the one form there is."""
+    """The API key in `Authorization: Bearer`; "" unless there is exactly one such field."""
     scheme, _, text = values[0].partition(b" ")
     if len(values) != 1 or scheme.lower() != b"bearer" or len(text) > 256:
         return ""
@@ -171,7 +172,7 @@ def _unknown(code: str, detail: str) -> AuthRefusal:
 
 
 async def _strict_body(scope: Scope, receive: Receive) -> Receive:
-    """The body, read whole and found to be strict JSON, to be read once more by the app."""
+    """Read the whole body, check that it is strict JSON, and return a `receive` from which the app reads it again."""
     body = bytearray()
     more = True
     while more:
@@ -194,7 +195,8 @@ async def _strict_body(scope: Scope, receive: Receive) -> Receive:
 
 
 def _check_type(scope: Scope) -> None:
-    """A form of another site's page can send text/plain and the like without asking first, but not this."""
+    """Refuse bodies that are not declared as JSON. Another site's page can send text/plain without a preflight, not
+    JSON."""
     types = field_values(scope, b"content-type")
     kind = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
     if kind != b"application/json":

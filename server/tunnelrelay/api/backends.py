@@ -9,7 +9,7 @@ from pydantic import Field
 from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.resource import ResourceRoutes, answer
-from tunnelrelay.api.values import Description, Given, Metadata, Owner, Ref, Shown, Time
+from tunnelrelay.api.values import Description, Metadata, Owner, Ref, RequestBody, ResponseBody, Time
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import BackendRow
 
@@ -18,7 +18,7 @@ _LabelText = Annotated[str, Field(pattern=rf"^[^\x00-\x1f\x7f]{{1,{MAX_LABEL}}}$
 Labels = Annotated[dict[_LabelText, _LabelText], Field(max_length=MAX_LABELS)]
 
 
-class TunnelGroup(Shown):
+class TunnelGroup(ResponseBody):
     """A group of tunnels: those of its owner that carry all of its labels."""
 
     id: str
@@ -32,7 +32,7 @@ class TunnelGroup(Shown):
     owner: str
 
 
-class TunnelGroupList(Shown):
+class TunnelGroupList(ResponseBody):
     """A page of groups, the newest first."""
 
     backends: list[TunnelGroup]
@@ -40,7 +40,7 @@ class TunnelGroupList(Shown):
     next_page_uri: str | None
 
 
-class NewTunnelGroup(Given):
+class NewTunnelGroup(RequestBody):
     """A group to make."""
 
     labels: Annotated[Labels, Field(min_length=1)]
@@ -50,8 +50,8 @@ class NewTunnelGroup(Given):
     owner: Owner | None = None
 
 
-class TunnelGroupChange(Given):
-    """What is absent stays as it is; so do labels when there are none in the object."""
+class TunnelGroupChange(RequestBody):
+    """A change of a group. Absent fields stay as they are, and so do labels given as an empty object."""
 
     labels: Labels = {}
     """Labels that its tunnels carry; those given are all there are."""

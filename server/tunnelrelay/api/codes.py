@@ -1,4 +1,4 @@
-"""Every way the API says no: code, status, and ngrok's number where the two mean the same thing."""
+"""The API's error codes, each with HTTP status and ngrok's number where the two mean the same."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ErrorCode:
     number: int | None = None
 
     def error_code(self, code: str) -> str:
-        """What programs written for ngrok compare."""
+        """The error code that programs written for ngrok compare."""
         return f"ERR_NGROK_{self.number}" if self.number is not None else f"ERR_TUNNEL_{code.upper()}"
 
 

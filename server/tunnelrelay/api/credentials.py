@@ -13,12 +13,12 @@ from tunnelrelay.api.values import (
     MAX_LIST,
     Description,
     Filled,
-    Given,
-    GivenTime,
     Metadata,
     Owner,
     Reference,
-    Shown,
+    RequestBody,
+    RequestTime,
+    ResponseBody,
     Time,
     maybe_seconds,
 )
@@ -29,7 +29,7 @@ PATH = "credentials"
 Acl = Annotated[list[Filled], Field(max_length=MAX_LIST)]
 
 
-class Credential(Shown):
+class Credential(ResponseBody):
     """An agent's token."""
 
     id: str
@@ -49,7 +49,7 @@ class Credential(Shown):
     last_used_at: Time | None
 
 
-class CredentialList(Shown):
+class CredentialList(ResponseBody):
     """A page of tokens, the newest first."""
 
     credentials: list[Credential]
@@ -57,7 +57,7 @@ class CredentialList(Shown):
     next_page_uri: str | None
 
 
-class NewCredential(Given):
+class NewCredential(RequestBody):
     """A token to make."""
 
     description: Description = ""
@@ -68,18 +68,18 @@ class NewCredential(Given):
     """The user whose owner it is for; administrators may name another than themselves."""
     owner: Owner | None = None
     """Whose tunnels its agents open; administrators may name another than their own."""
-    expires_at: GivenTime | None = None
+    expires_at: RequestTime | None = None
     """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 
-class CredentialChange(Given):
-    """What is absent stays as it is."""
+class CredentialChange(RequestBody):
+    """A change of a token. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
     acl: Acl = []
     """What it may bind; empty for everything."""
-    expires_at: GivenTime | None = None
+    expires_at: RequestTime | None = None
     """When it ends, as 2026-01-31T12:00:00Z; null for never."""
 
 

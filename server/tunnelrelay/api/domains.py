@@ -9,7 +9,7 @@ from pydantic import Field
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.resource import ResourceRoutes, answer
-from tunnelrelay.api.values import Description, Given, Host, Metadata, NotOffered, Owner, Shown, Time
+from tunnelrelay.api.values import Description, Host, Metadata, NotOffered, Owner, RequestBody, ResponseBody, Time
 from tunnelrelay.services.services import Services
 from tunnelrelay.store.resources import DomainRow
 
@@ -19,7 +19,7 @@ _Certificate = Annotated[None, NotOffered("certificates by the API; the operator
 _Resolves = Annotated[list[dict[str, str]], NotOffered("regions"), Field(max_length=0)]
 
 
-class Domain(Shown):
+class Domain(ResponseBody):
     """A reserved host name."""
 
     id: str
@@ -40,7 +40,7 @@ class Domain(Shown):
     owner: str
 
 
-class DomainList(Shown):
+class DomainList(ResponseBody):
     """A page of domains, the newest first."""
 
     reserved_domains: list[Domain]
@@ -48,7 +48,7 @@ class DomainList(Shown):
     next_page_uri: str | None
 
 
-class NewDomain(Given):
+class NewDomain(RequestBody):
     """A name to reserve."""
 
     domain: Host | Literal[""] = ""
@@ -62,8 +62,8 @@ class NewDomain(Given):
     resolves_to: _Resolves = []
 
 
-class DomainChange(Given):
-    """What is absent stays as it is."""
+class DomainChange(RequestBody):
+    """A change of a reserved name. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""

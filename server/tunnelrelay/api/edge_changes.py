@@ -1,11 +1,11 @@
-"""How requests change an edge's one route: which one is meant, its modules, its tunnel group."""
+"""Changes of an edge's one route by API requests: its modules and its tunnel group."""
 
 import msgspec
 
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.api.auth_middleware import Call
-from tunnelrelay.api.module_mapping import secrets_of, taken
-from tunnelrelay.api.module_schemas import Backend, GivenModule
+from tunnelrelay.api.module_mapping import secrets_of, with_module_body
+from tunnelrelay.api.module_schemas import Backend, ModuleBody
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
@@ -26,9 +26,9 @@ async def route_view(services: Services, call: Call, edge_id: str, route_id: str
 
 
 def on_route(route_id: str, change: Change) -> Change:
-    """A change of the settings as they are when it is made, which only has a meaning while this is the edge's route.
+    """A change of the edge's current settings that fails when the edge has another route by then.
 
-    Two programs can so change different modules at the same time. Raises `ManageError` MISSING.
+    Two programs can thus change different modules at the same time. The change raises `ManageError` MISSING.
     """
 
     def changed(settings: EdgeSettings) -> EdgeSettings:
@@ -39,21 +39,21 @@ def on_route(route_id: str, change: Change) -> Change:
     return changed
 
 
-def take_modules(settings: EdgeSettings, modules: dict[str, GivenModule], host_header: str | None) -> EdgeSettings:
-    """The settings with these modules in place of those there were.
+def take_modules(settings: EdgeSettings, modules: dict[str, ModuleBody], host_header: str | None) -> EdgeSettings:
+    """The settings with these modules in place of the former ones.
 
     Args:
         host_header: "" for the visitor's; None leaves it.
     """
     for name, module in modules.items():
-        settings = taken(settings, name, module)
+        settings = with_module_body(settings, name, module)
     if host_header is not None:
         policy = msgspec.structs.replace(settings.policy, host_header=host_header or None)
         settings = msgspec.structs.replace(settings, policy=policy)
     return settings
 
 
-def secrets_with(modules: dict[str, GivenModule]) -> EdgeSecrets:
+def secrets_with(modules: dict[str, ModuleBody]) -> EdgeSecrets:
     """All secrets that come with modules."""
     together = EdgeSecrets()
     for name, module in modules.items():
@@ -67,12 +67,12 @@ def without_route(settings: EdgeSettings) -> EdgeSettings:
 
 
 def with_backend(settings: EdgeSettings, backend: Backend) -> EdgeSettings:
-    """The settings with the backend module's own; which group it is stands beside them."""
+    """The settings with those of the backend module. The group's id is a column of its own."""
     return msgspec.structs.replace(settings, backend_enabled=backend.enabled, sticky=backend.sticky)
 
 
 async def check_group(services: Services, call: Call, edge_id: str, backend: Backend) -> None:
-    """Looks before anything is written whether the edge can be served by this tunnel group.
+    """Check that the edge can be served by this tunnel group, before anything is written.
 
     Raises:
         ManageError: INVALID when there is no such one of the edge's owner.
@@ -93,9 +93,9 @@ def _no_group() -> ManageError:
 
 
 async def set_backend(services: Services, call: Call, view: EdgeView, backend: Backend) -> EdgeView:
-    """Has an edge served by what the module says.
+    """Set who serves an edge.
 
-    The group first: an edge that is to be served again is not served by the group it had before.
+    The group is written first, so that an edge that is enabled again is never served by its former group.
     """
     if (backend.backend_id or "") != view.row.backend_id:
         view = await services.edges.set_backend(call.actor, view.row.id, backend.backend_id)

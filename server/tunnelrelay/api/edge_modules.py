@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter
 
 from tunnelctl.policy.modules import MODULES
-from tunnelrelay.api import edge_shapes, edges
+from tunnelrelay.api import edge_schemas, edges
 from tunnelrelay.api.edge_changes import on_route, route_view, secrets_with, set_backend, take_modules
 from tunnelrelay.api.edge_routes import ROUTES
-from tunnelrelay.api.edge_shapes import backend_of
-from tunnelrelay.api.module_mapping import secrets_without, shown
-from tunnelrelay.api.module_schemas import GIVEN, SHOWN, Backend, GivenModule, ShownBackend, ShownModule
+from tunnelrelay.api.edge_schemas import backend_of
+from tunnelrelay.api.module_mapping import secrets_without, view_of_module
+from tunnelrelay.api.module_schemas import BODIES, VIEWS, Backend, BackendView, ModuleBody, ModuleView
 from tunnelrelay.api.values import Calling, Id, needs
 from tunnelrelay.services.edge_settings import without_module
 from tunnelrelay.services.problems import Kind, ManageError, missing
@@ -23,15 +23,15 @@ def routes(services: Services) -> APIRouter:
     for name in MODULES:
         _add(router, services, name)
     _add_backend(router, services)
-    for name, what in edge_shapes.FOREIGN.items():
+    for name, what in edge_schemas.FOREIGN.items():
         router.put(f"{ROUTES}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
     for name, what in edges.FOREIGN.items():
-        router.put(f"/{edge_shapes.PATH}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
+        router.put(f"/{edge_schemas.PATH}/{{id}}/{name}", include_in_schema=False)(_refusal(what))
     return router
 
 
 def _refusal(what: str) -> Callable[[], Awaitable[None]]:
-    """Answers who sets a module of ngrok's that there is none of: with the reason, not as if the path were wrong."""
+    """A route that refuses a module of ngrok's that does not exist here, with the reason instead of a 404."""
 
     async def refuse() -> None:
         raise ManageError(Kind.INVALID, "not_supported", f"This relay does not have {what}.")
@@ -41,18 +41,18 @@ def _refusal(what: str) -> Callable[[], Awaitable[None]]:
 
 def _add(router: APIRouter, services: Services, name: str) -> None:
     path = f"{ROUTES}/{{id}}/{name}"
-    title, shape = name.replace("_", " "), SHOWN[name]
+    title, shape = name.replace("_", " "), VIEWS[name]
 
-    async def replace(call: Calling, edge_id: Id, id: Id, body: GivenModule) -> ShownModule:
+    async def replace(call: Calling, edge_id: Id, id: Id, body: ModuleBody) -> ModuleView:
         modules = {name: body}
         change = on_route(id, lambda settings: take_modules(settings, modules, None))
         changed = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(modules))
-        # One that says nothing is the same as none: it is shown as it was given.
-        return shown(changed.settings, changed.held, name) or shape.model_validate(body.model_dump())
+        # An empty module is stored as none; the response repeats the request.
+        return view_of_module(changed.settings, changed.stored_secrets, name) or shape.model_validate(body.model_dump())
 
-    async def get(call: Calling, edge_id: Id, id: Id) -> ShownModule:
+    async def get(call: Calling, edge_id: Id, id: Id) -> ModuleView:
         view = await route_view(services, call, edge_id, id)
-        found = shown(view.settings, view.held, name)
+        found = view_of_module(view.settings, view.stored_secrets, name)
         if found is None:
             raise missing(f"{title} module")
         return found
@@ -61,7 +61,7 @@ def _add(router: APIRouter, services: Services, name: str) -> None:
         change = on_route(id, lambda settings: without_module(settings, name))
         await services.edges.set_policy(call.actor, edge_id, change, secrets_without(name))
 
-    replace.__annotations__["body"] = GIVEN[name]
+    replace.__annotations__["body"] = BODIES[name]
     router.add_api_route(
         path,
         replace,
@@ -95,13 +95,13 @@ def _add_backend(router: APIRouter, services: Services) -> None:
     path = f"{ROUTES}/{{id}}/backend"
 
     @router.put(path, **needs("edges:write"))
-    async def replace_https_edge_route_backend(call: Calling, edge_id: Id, id: Id, body: Backend) -> ShownBackend:
-        """Says who serves the edge, from the next request on."""
+    async def replace_https_edge_route_backend(call: Calling, edge_id: Id, id: Id, body: Backend) -> BackendView:
+        """Sets who serves the edge, from the next request on."""
         view = await route_view(services, call, edge_id, id)
         return backend_of(call.links, await set_backend(services, call, view, body))
 
     @router.get(path, **needs("edges:read"))
-    async def get_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> ShownBackend:
+    async def get_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> BackendView:
         """Who serves the edge."""
         return backend_of(call.links, await route_view(services, call, edge_id, id))
 

@@ -1,4 +1,4 @@
-"""`/edges/https/{edge_id}/routes`: an edge's one route, which its modules hang on."""
+"""`/edges/https/{edge_id}/routes`: an edge's one route, which holds its modules."""
 
 import time
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from tunnelrelay.api.edge_changes import (
     take_modules,
     without_route,
 )
-from tunnelrelay.api.edge_shapes import FOREIGN, PATH, EdgeRoute, route_of
+from tunnelrelay.api.edge_schemas import FOREIGN, PATH, EdgeRoute, route_of
 from tunnelrelay.api.module_mapping import secrets_without
-from tunnelrelay.api.module_schemas import GIVEN, Backend, GivenModule, with_fields
-from tunnelrelay.api.values import Calling, Description, Given, Id, Line, Metadata, NotOffered, needs
+from tunnelrelay.api.module_schemas import BODIES, Backend, ModuleBody, with_fields
+from tunnelrelay.api.values import Calling, Description, Id, Line, Metadata, NotOffered, RequestBody, needs
 from tunnelrelay.ids import new_id
 from tunnelrelay.services.edge_settings import EdgeSettings, RouteSettings
 from tunnelrelay.services.edge_views import EdgeView
@@ -49,14 +49,14 @@ MaybeMatch = Annotated[str, _only("/", ""), Field(json_schema_extra={"enum": ["/
 
 
 with_modules = with_fields(
-    {name: (model | None, None) for name, model in GIVEN.items()}
+    {name: (model | None, None) for name, model in BODIES.items()}
     | {name: (Annotated[None, NotOffered(what)], None) for name, what in FOREIGN.items()}
 )
 """Gives a model of a request all modules, and those of ngrok's that must stay null."""
 
 
-class Modules(Given):
-    """What a route may be given at once; what is absent or null stays as it is."""
+class Modules(RequestBody):
+    """The modules of a route in one request; absent or null ones stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
@@ -64,9 +64,9 @@ class Modules(Given):
     host_header: Line | None = None
     """The Host that the app is sent; empty for the visitor's."""
 
-    def modules(self) -> dict[str, GivenModule]:
-        """Those that are given, by name."""
-        given = {name: getattr(self, name) for name in GIVEN}
+    def modules(self) -> dict[str, ModuleBody]:
+        """The modules in the request, by name."""
+        given = {name: getattr(self, name) for name in BODIES}
         return {name: module for name, module in given.items() if module is not None}
 
 
@@ -82,7 +82,7 @@ class NewRoute(Modules):
 
 @with_modules
 class RouteChange(Modules):
-    """What is absent, null or an empty match stays as it is."""
+    """A change of the route. What is absent, null or an empty match stays as it is."""
 
     match_type: MaybeMatchType = ""
     """How `match` is meant."""
@@ -104,8 +104,8 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
         def made(settings: EdgeSettings) -> EdgeSettings:
             if settings.route is not None:
-                told = "This edge has its one route already."
-                raise ManageError(Kind.CONFLICT, "route_exists", told, "Change that one.")
+                message = "This edge has its one route already."
+                raise ManageError(Kind.CONFLICT, "route_exists", message, "Change that one.")
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
         return await _changed(services, call, edge_id, body, made)
@@ -137,7 +137,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
 
 async def _changed(services: Services, call: Call, edge_id: str, body: Modules, change: Change) -> EdgeRoute:
-    """Writes the route and its modules, then who serves it: the rules are in force before any visitor is served."""
+    """Write the route and its modules first, then who serves it, so that no visitor is served before the rules hold."""
     if body.backend is not None:
         await check_group(services, call, edge_id, body.backend)
     view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()))

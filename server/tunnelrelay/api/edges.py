@@ -9,16 +9,26 @@ from pydantic import Field
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.edge_changes import secrets_with, take_modules, with_backend
 from tunnelrelay.api.edge_routes import Modules, with_modules
-from tunnelrelay.api.edge_shapes import PATH, Edge, edge_of
+from tunnelrelay.api.edge_schemas import PATH, Edge, edge_of
 from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.module_mapping import login_of
-from tunnelrelay.api.module_schemas import GIVEN, GivenModule
+from tunnelrelay.api.module_schemas import BODIES, ModuleBody
 from tunnelrelay.api.resource import ResourceRoutes
-from tunnelrelay.api.values import Calling, Description, Given, Id, Metadata, NotOffered, Owner, Shown, needs
+from tunnelrelay.api.values import (
+    Calling,
+    Description,
+    Id,
+    Metadata,
+    NotOffered,
+    Owner,
+    RequestBody,
+    ResponseBody,
+    needs,
+)
 from tunnelrelay.services.edge_settings import EdgeSettings
 from tunnelrelay.services.edge_views import EdgeView
-from tunnelrelay.services.edges import NewEdge
+from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import invalid
 from tunnelrelay.services.services import Services
 
@@ -35,7 +45,7 @@ _MutualTls = Annotated[None, NotOffered(FOREIGN["mutual_tls"])]
 _Termination = Annotated[None, NotOffered(FOREIGN["tls_termination"])]
 
 
-class EdgeList(Shown):
+class EdgeList(ResponseBody):
     """A page of edges, the newest first."""
 
     https_edges: list[Edge]
@@ -44,8 +54,8 @@ class EdgeList(Shown):
 
 
 @with_modules
-class GivenEdge(Modules):
-    """An edge to make, with its route if any module, a Host or a backend is given. What is refused leaves nothing."""
+class NewEdge(Modules):
+    """An edge to make, with its route if any module, a Host or a backend is given. A refused request makes nothing."""
 
     hostports: HostPorts | None = None
     """Where it answers: one host, with the relay's public port or none. It is reserved if it is free."""
@@ -55,8 +65,8 @@ class GivenEdge(Modules):
     """Whose it is to be; administrators may name another than their own."""
 
 
-class EdgeChange(Given):
-    """What is absent stays as it is."""
+class EdgeChange(RequestBody):
+    """A change of an edge. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
@@ -71,7 +81,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["https_edges"])
     edges = services.edges
 
-    async def create(call: Call, body: GivenEdge) -> Edge:
+    async def create(call: Call, body: NewEdge) -> Edge:
         modules = body.modules()
         has_route = bool(modules) or body.backend is not None or body.host_header is not None
 
@@ -79,7 +89,7 @@ def routes(services: Services) -> APIRouter:
             settings = take_modules(settings, modules, body.host_header)
             return settings if body.backend is None else with_backend(settings, body.backend)
 
-        new = NewEdge(
+        new = EdgeDraft(
             description=body.description,
             metadata=body.metadata,
             host=_host(call.links, body.hostports or []) or None,
@@ -104,7 +114,7 @@ def routes(services: Services) -> APIRouter:
         many="https_edges",
         shape=Edge,
         page_shape=EdgeList,
-        new=GivenEdge,
+        new=NewEdge,
         change=EdgeChange,
         help={
             "list": "Edges, the newest first.",
@@ -121,17 +131,17 @@ def routes(services: Services) -> APIRouter:
         update=update,
     ).add_to(router)
 
-    async def test_https_edge_oidc(call: Calling, id: Id, body: GivenModule) -> Check:
+    async def test_https_edge_oidc(call: Calling, id: Id, body: ModuleBody) -> Check:
         """Asks a provider what a login would ask it, before the module is set, and says what would go wrong."""
         return check_of(await edges.test_provider(call.actor, login_of(body), id))
 
-    test_https_edge_oidc.__annotations__["body"] = GIVEN["oidc"]
+    test_https_edge_oidc.__annotations__["body"] = BODIES["oidc"]
     router.post(f"/{PATH}/{{id}}/test_oidc", **needs("edges:write"))(test_https_edge_oidc)
     return router
 
 
 def _host(links: Links, hostports: list[str]) -> str:
-    """The host that is meant; "" for none."""
+    """The host in a list of at most one host and port; "" for none."""
     host, _, port = (hostports[0] if hostports else "").partition(":")
     if port and int(port) != links.address.port:
         raise invalid({"hostports": f"visitors reach this relay at port {links.address.port}"})

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
+from tunnelrelay.api.values import Calling, Id, Page, Ref, ResponseBody, Time, cut, needs, newest, rfc3339
 from tunnelrelay.ids import made_at
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.tunnels import EndpointView
@@ -13,7 +13,7 @@ from tunnelrelay.services.tunnels import EndpointView
 PATH = "endpoints"
 
 
-class Endpoint(Shown):
+class Endpoint(ResponseBody):
     """A public address."""
 
     id: str
@@ -54,7 +54,7 @@ class Endpoint(Shown):
     """People sign in there."""
 
 
-class EndpointList(Shown):
+class EndpointList(ResponseBody):
     """A page of endpoints, the newest first."""
 
     endpoints: list[Endpoint]
@@ -65,7 +65,7 @@ class EndpointList(Shown):
 def _view(links: Links, view: EndpointView) -> Endpoint:
     scheme, host, port = links.address.parts_of(view.host)
     tunnels = [Ref(id=id, uri=links.to("tunnels", id)) for id in view.tunnel_ids]
-    since = shown_time(made_at(view.id))
+    since = rfc3339(made_at(view.id))
     return Endpoint(
         id=view.id,
         uri=links.to(PATH, view.id),

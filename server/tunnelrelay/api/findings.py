@@ -1,16 +1,16 @@
-"""What the check of an OpenID provider found, as an answer."""
+"""The schema of a provider check: its findings."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from tunnelctl.oidc import findings
-from tunnelrelay.api.values import Shown
+from tunnelrelay.api.values import ResponseBody
 
 Level = Literal["ok", "warning", "error"]
 
 
-class Finding(Shown):
-    """One thing that was found."""
+class Finding(ResponseBody):
+    """One finding of the check."""
 
     topic: str
     """What it is about; never renamed."""
@@ -21,8 +21,8 @@ class Finding(Shown):
     fix: str
 
 
-class Check(Shown):
-    """Whether people could log in."""
+class Check(ResponseBody):
+    """The result of a provider check: whether people could log in, and the findings."""
 
     ok: bool
     """Nothing was found that keeps every login from working."""
@@ -30,6 +30,6 @@ class Check(Shown):
 
 
 def check_of(found: Sequence[findings.Finding]) -> Check:
-    """The answer."""
+    """The schema for these findings."""
     shown = [Finding(topic=one.topic, level=one.level, found=one.found, why=one.why, fix=one.fix) for one in found]
     return Check(ok=all(one.level != "error" for one in shown), findings=shown)

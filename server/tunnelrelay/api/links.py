@@ -1,4 +1,4 @@
-"""Addresses that answers carry: always the relay's public ones, whatever a request says about its host."""
+"""The URLs in answers: always under the relay's public address, never under the request's Host."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -21,14 +21,14 @@ class Links:
         return "/".join((self.base, path, *(quote(part, safe="") for part in ids)))
 
     def next_page(self, path: str, query: dict[str, object]) -> str:
-        """Where a list goes on."""
+        """The URL of a list's next page."""
         return f"{self.base}/{path}?{urlencode(query)}"
 
 
 def base_urls(address: PublicAddress) -> dict[str, str]:
-    """The API's base address by the prefix of the paths that were asked for; the first one is the public one.
+    """The API's base address for each prefix of requested paths; the first is the public one.
 
-    Who comes by the prefix of a local relay is led on there, since he may be unable to resolve the other name.
+    A client of a local relay that came by its prefix gets links with that prefix: it may not resolve the other name.
     """
     bases = {"": address.url(address.api_host)}
     if address.is_local:

@@ -1,4 +1,4 @@
-"""From a module of the API to an edge's settings, and back; row by row of the table of settings."""
+"""Converts modules of the API to an edge's settings and back, by the rows of the table of settings."""
 
 from typing import Any
 
@@ -7,75 +7,79 @@ import msgspec
 from tunnelctl.policy.fields import STRUCTS, PolicyField, default_of, of_part, value_of
 from tunnelctl.policy.modules import MODULES, PolicyModule
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
-from tunnelrelay.api.module_schemas import SHOWN, GivenModule, ShownModule
-from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings, Held, with_module
+from tunnelrelay.api.module_schemas import VIEWS, ModuleBody, ModuleView
+from tunnelrelay.services.edge_settings import KEPT, EdgeSecrets, EdgeSettings, StoredSecrets, with_module
 from tunnelrelay.services.problems import invalid
 
 _NOTHING = PolicySpec()
 
 
-def has(settings: EdgeSettings, held: Held, module: str) -> bool:
-    """Whether there is such a module, on or off."""
+def has_module(settings: EdgeSettings, stored_secrets: StoredSecrets, module: str) -> bool:
+    """Whether the edge has this module, enabled or not."""
     parts = MODULES[module].parts
     is_set = any(getattr(settings.policy, part) != getattr(_NOTHING, part) for part in parts)
-    return is_set or (module in settings.disabled and module != "oidc") or (module == "basic_auth" and bool(held.users))
+    return (
+        is_set
+        or (module in settings.disabled and module != "oidc")
+        or (module == "basic_auth" and bool(stored_secrets.users))
+    )
 
 
-def taken(settings: EdgeSettings, module: str, given: GivenModule) -> EdgeSettings:
-    """The settings with it, in place of what was there."""
-    parts = _parts(MODULES[module], given)
+def with_module_body(settings: EdgeSettings, module: str, body: ModuleBody) -> EdgeSettings:
+    """The settings with this module in place of the former one."""
+    parts = _parts(MODULES[module], body)
     if module == "ip_restriction" and not any(parts.values()):
         raise invalid({module: "list at least one network in allow or deny"})
-    return with_module(settings, module, parts, is_on=given.enabled)
+    return with_module(settings, module, parts, is_on=body.enabled)
 
 
-def login_of(given: GivenModule) -> OidcSpec:
-    """The login that an OpenID module asks for, with its client secret."""
-    login: OidcSpec = _parts(MODULES["oidc"], given)["oidc"]
-    return msgspec.structs.replace(login, client_secret=secrets_of("oidc", given).client_secret or "")
+def login_of(body: ModuleBody) -> OidcSpec:
+    """The login settings of an OpenID module, with its client secret."""
+    login: OidcSpec = _parts(MODULES["oidc"], body)["oidc"]
+    return msgspec.structs.replace(login, client_secret=secrets_of("oidc", body).client_secret or "")
 
 
-def secrets_of(module: str, given: GivenModule) -> EdgeSecrets:
+def secrets_of(module: str, body: ModuleBody) -> EdgeSecrets:
     """The secrets that come with a module; what is None in it keeps what there is."""
     for row in MODULES[module].rows:
         if row.kind == "secret":
-            return EdgeSecrets(client_secret=getattr(given, row.api_name))
+            return EdgeSecrets(client_secret=getattr(body, row.api_name))
         if row.kind == "password":
-            return EdgeSecrets(basic_auth=tuple(getattr(given, row.api_name)))
+            return EdgeSecrets(basic_auth=tuple(getattr(body, row.api_name)))
     return EdgeSecrets()
 
 
 def secrets_without(module: str) -> EdgeSecrets:
-    """What drops a module's secrets with it; a client secret goes by itself."""
+    """The secrets to set when a module is deleted. A client secret is dropped with its login anyway."""
     return EdgeSecrets(basic_auth=()) if module == "basic_auth" else EdgeSecrets()
 
 
-def shown(settings: EdgeSettings, held: Held, module: str) -> ShownModule | None:
-    """The module, or None when there is none."""
-    if not has(settings, held, module):
+def view_of_module(settings: EdgeSettings, stored_secrets: StoredSecrets, module: str) -> ModuleView | None:
+    """The module as responses show it; None when the edge has none."""
+    if not has_module(settings, stored_secrets, module):
         return None
-    fields = _fields(settings, held, MODULES[module])
-    return SHOWN[module].model_validate({"enabled": module not in settings.disabled, **fields})
+    fields = _fields(settings, stored_secrets, MODULES[module])
+    return VIEWS[module].model_validate({"enabled": module not in settings.disabled, **fields})
 
 
 # Into settings
 
 
-def _parts(module: PolicyModule, given: GivenModule) -> dict[str, Any]:
+def _parts(module: PolicyModule, body: ModuleBody) -> dict[str, Any]:
     """The parts of a policy that a module is, without secrets."""
     if module.name == "jwt":
-        issuers: list[GivenModule] = given.issuers  # type: ignore[attr-defined]
+        issuers: list[ModuleBody] = body.issuers  # type: ignore[attr-defined]
         return {"jwt": tuple(JwtSpec(**_members(module.rows, issuer)) for issuer in issuers)}
-    return {part: _part(part, given) for part in module.parts}
+    return {part: _part(part, body) for part in module.parts}
 
 
-def _part(part: str, given: GivenModule) -> Any:
-    members = _members(of_part(part), given)
+def _part(part: str, body: ModuleBody) -> Any:
+    members = _members(of_part(part), body)
     return STRUCTS[part](**members) if part in STRUCTS else members[part]
 
 
-def _members(rows: tuple[PolicyField, ...], given: GivenModule) -> dict[str, Any]:
-    return {row.name: _to_wire(row, getattr(given, row.api_name)) for row in rows}
+def _members(rows: tuple[PolicyField, ...], body: ModuleBody) -> dict[str, Any]:
+    return {row.name: _to_wire(row, getattr(body, row.api_name)) for row in rows}
 
 
 def _to_wire(row: PolicyField, value: Any) -> Any:
@@ -97,20 +101,20 @@ def _to_wire(row: PolicyField, value: Any) -> Any:
 # Out of settings
 
 
-def _fields(settings: EdgeSettings, held: Held, module: PolicyModule) -> dict[str, Any]:
+def _fields(settings: EdgeSettings, stored_secrets: StoredSecrets, module: PolicyModule) -> dict[str, Any]:
     """The module's fields in an answer, but `enabled`."""
     match module.name:
         case "jwt":
             return {"issuers": [_of_struct(module.rows, issuer) for issuer in settings.policy.jwt]}
         case "basic_auth":
-            return {"users": list(held.users)}
+            return {"users": list(stored_secrets.users)}
         case "oidc":
             return {"cookie_prefix": "", **_of_rows(module.rows, settings.policy)}
         case "ip_restriction":
             return {**_of_rows(module.rows, settings.policy), "ip_policies": []}
         case "request_headers" | "response_headers":
             fields = _of_rows(module.rows, settings.policy)
-            return {**fields, "has_value": {name: name in held.valued[module.name] for name in fields["add"]}}
+            return {**fields, "has_value": {name: name in stored_secrets.valued[module.name] for name in fields["add"]}}
         case _:
             return _of_rows(module.rows, settings.policy)
 

@@ -1,7 +1,7 @@
-"""The modules of a route, as requests give them and as answers show them: made from the table of settings.
+"""The schemas of a route's modules, for requests and responses, made from the table of settings.
 
 A module's fields are the rows of `tunnelctl.policy.fields` that name it, of a type by their kind and with the row's
-help as description. Only what a module has beside them stands here. Next: `module_mapping.py`.
+help as description. Fields beyond the table stand here. Next: `module_mapping.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from tunnelrelay.api.values import (
     MAX_LIST,
     PRINTABLE,
     Filled,
-    Given,
     Line,
     NotOffered,
     ParamName,
     Ref,
     Reference,
+    RequestBody,
+    ResponseBody,
     Seconds,
-    Shown,
 )
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
@@ -59,27 +59,27 @@ Fields = dict[str, Any]
 """Names of a model's fields, each with its type and its default, as `create_model` takes them."""
 
 
-class GivenModule(Given):
-    """A module that is to take the place of the one there is."""
+class ModuleBody(RequestBody):
+    """A module in a request; it replaces the former one."""
 
     enabled: bool = True
     """Whether it is in force."""
 
 
-class ShownModule(Shown):
-    """A module, without its secrets."""
+class ModuleView(ResponseBody):
+    """A module in a response, without its secrets."""
 
     enabled: bool
 
 
-class Claim(Given):
+class Claim(RequestBody):
     """One claim and a value it may have."""
 
     name: Filled
     value: Filled
 
 
-class ShownClaim(Shown):
+class ClaimView(ResponseBody):
     """One claim and a value it may have."""
 
     name: str
@@ -90,11 +90,11 @@ class JwtClaim(Claim):
     """A claim and a value it may have; each name that is given must match one of its values."""
 
 
-class ShownJwtClaim(ShownClaim):
+class JwtClaimView(ClaimView):
     """A claim and a value it may have."""
 
 
-class Backend(Given):
+class Backend(RequestBody):
     """Who serves."""
 
     enabled: bool = True
@@ -105,7 +105,7 @@ class Backend(Given):
     """A visitor stays with the tunnel that served him first, by a cookie."""
 
 
-class ShownBackend(Shown):
+class BackendView(ResponseBody):
     """Who serves."""
 
     enabled: bool
@@ -114,7 +114,7 @@ class ShownBackend(Shown):
     sticky: bool
 
 
-def given_field(row: PolicyField) -> tuple[Any, Any]:
+def request_field(row: PolicyField) -> tuple[Any, Any]:
     """The type and the default of a setting in a request; `...` where it must be given."""
     default = default_of(row)
     text = Annotated[str, Field(max_length=row.api_length, pattern=PRINTABLE)]
@@ -152,7 +152,7 @@ def _list_of(item: Any) -> Any:
 
 
 def _description(row: PolicyField) -> str:
-    """The row's help, with what a request must know beside it. Headers have one model for both directions."""
+    """The row's help and what a request must know. Request and response headers share one model."""
     match row.kind:
         case "secret":
             return f"{row.help} Kept when it is not given and issuer and client id stay the same. Never shown."
@@ -171,7 +171,7 @@ def _description(row: PolicyField) -> str:
             return row.help
 
 
-def shown_type(row: PolicyField) -> Any:
+def response_type(row: PolicyField) -> Any:
     """The type of a setting in an answer."""
     match row.kind:
         case "secret":
@@ -185,7 +185,7 @@ def shown_type(row: PolicyField) -> Any:
         case "header":
             return dict[str, None]
         case "pair":
-            return dict[str, str] if row.api_is_object else _list_of(ShownJwtClaim if row.part == "jwt" else ShownClaim)
+            return dict[str, str] if row.api_is_object else _list_of(JwtClaimView if row.part == "jwt" else ClaimView)
         case _:
             return list[str] if row.is_list else str
 
@@ -203,30 +203,30 @@ def _model(name: str, base: type[M], about: str, fields: Fields) -> type[M]:
     return create_model(name, __base__=base, __doc__=about, __cls_kwargs__=no_docstrings, **fields)
 
 
-def _module_models() -> tuple[dict[str, type[GivenModule]], dict[str, type[ShownModule]]]:
+def _module_models() -> tuple[dict[str, type[ModuleBody]], dict[str, type[ModuleView]]]:
     """The models of every module, by its name."""
-    given: dict[str, type[GivenModule]] = {}
-    shown: dict[str, type[ShownModule]] = {}
+    bodies: dict[str, type[ModuleBody]] = {}
+    views: dict[str, type[ModuleView]] = {}
     titles: dict[str, str] = {}
     for name, module in MODULES.items():
         title = _TITLES.get(name) or name.title().replace("_", "")
         same = titles.setdefault(title, name)
         about = _HEADERS if title == "Headers" else module.purpose
-        given[name] = given.get(same) or _model(
-            _GIVEN_TITLES.get(name, title), GivenModule, about, _given_fields(module)
+        bodies[name] = bodies.get(same) or _model(
+            _BODY_TITLES.get(name, title), ModuleBody, about, _request_fields(module)
         )
-        shown[name] = shown.get(same) or _model(f"Shown{title}", ShownModule, about, _shown_fields(module))
-    return given, shown
+        views[name] = views.get(same) or _model(f"{title}View", ModuleView, about, _response_fields(module))
+    return bodies, views
 
 
 _TITLES = {"request_headers": "Headers", "response_headers": "Headers"}
 """Names of the models of modules that are alike; those of others follow from the module's name."""
 _HEADERS = "Header fields to add and to remove, on their way to the app or back."
-_GIVEN_TITLES = {"oidc": "OidcModule"}
+_BODY_TITLES = {"oidc": "OidcModule"}
 
 
-def _given_fields(module: PolicyModule) -> Fields:
-    fields: Fields = {row.api_name: given_field(row) for row in module.rows}
+def _request_fields(module: PolicyModule) -> Fields:
+    fields: Fields = {row.api_name: request_field(row) for row in module.rows}
     match module.name:
         case "oidc":
             return {"cookie_prefix": (CookiePrefix, ""), **fields}
@@ -236,7 +236,7 @@ def _given_fields(module: PolicyModule) -> Fields:
             has_value = Field(description="As answers have it, so that they can be sent back. It changes nothing.")
             return {**fields, "has_value": (Annotated[_HasValue, has_value], {})}
         case "jwt":
-            issuer = _model("JwtIssuer", Given, _ISSUER, fields)
+            issuer = _model("JwtIssuer", RequestBody, _ISSUER, fields)
             return {
                 "issuers": (
                     Annotated[
@@ -249,8 +249,8 @@ def _given_fields(module: PolicyModule) -> Fields:
             return fields
 
 
-def _shown_fields(module: PolicyModule) -> Fields:
-    fields: Fields = {row.api_name: (shown_type(row), ...) for row in module.rows}
+def _response_fields(module: PolicyModule) -> Fields:
+    fields: Fields = {row.api_name: (response_type(row), ...) for row in module.rows}
     match module.name:
         case "oidc":
             return {"cookie_prefix": (str, ...), **fields}
@@ -260,7 +260,7 @@ def _shown_fields(module: PolicyModule) -> Fields:
             has_value = Field(description="For each name whether it has a value that is not empty.")
             return {**fields, "has_value": (Annotated[dict[str, bool], has_value], ...)}
         case "jwt":
-            issuer = _model("ShownJwtIssuer", Shown, _ISSUER, fields)
+            issuer = _model("JwtIssuerView", ResponseBody, _ISSUER, fields)
             return {"issuers": (_list_of(issuer), ...)}
         case "basic_auth":
             return {"users": (Annotated[list[str], Field(description="Their user names.")], ...)}
@@ -270,7 +270,7 @@ def _shown_fields(module: PolicyModule) -> Fields:
 
 _ISSUER = "An issuer whose tokens programs may show."
 _ISSUERS = """Issuers whose tokens open: `{"issuer": …, "audience": …, "claims": […]}`."""
-GIVEN, SHOWN = _module_models()
+BODIES, VIEWS = _module_models()
 """Each module's form in a request, and in an answer."""
 
 

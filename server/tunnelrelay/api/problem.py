@@ -1,4 +1,4 @@
-"""What goes wrong, as programs read it: RFC 9457 with ngrok's members beside it."""
+"""Error responses: RFC 9457 problems with ngrok's members beside them."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tunnelrelay.api.codes import CODES
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.web.request_parsing import inside_of
+from tunnelrelay.web.request_parsing import page_request_of
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELDS = 32
@@ -21,7 +21,7 @@ MAX_FIELDS = 32
 
 
 class Problem(BaseModel):
-    """The body of every answer that says no."""
+    """The body of every error response."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,10 +46,10 @@ def problem(
     fields: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """The answer for a code of the table.
+    """The error response for a code of the table.
 
     Args:
-        detail: For people; never anything that was sent.
+        detail: For people; never repeats what was sent.
     """
     row = CODES[code]
     known = dict(list((fields or {}).items())[:MAX_FIELDS])
@@ -72,14 +72,14 @@ def problem(
 
 
 async def of_manage(request: Request, error: ManageError) -> Response:
-    """What the service layer refused."""
+    """The error response for a refusal of the service layer."""
     detail = f"{error.message} {error.hint}".strip()
     headers = {"Retry-After": str(error.retry_after)} if error.kind in (Kind.AWAY, Kind.BUSY) else None
     return problem(error.code, detail, _id_of(request), fields=error.fields, headers=headers)
 
 
 async def of_validation(request: Request, error: RequestValidationError) -> Response:
-    """What the schema does not allow. An id that cannot be one is nobody's: 404, as for any other unknown id."""
+    """The error response for a request that the schema does not allow. A malformed id gets 404, as any unknown id."""
     problems = error.errors()
     if any(found["loc"][:1] == ("path",) for found in problems):
         return problem("not_found", "There is no such thing.", _id_of(request))
@@ -90,9 +90,9 @@ async def of_validation(request: Request, error: RequestValidationError) -> Resp
 
 
 async def of_http(request: Request, error: HTTPException) -> Response:
-    """Unknown paths and methods."""
+    """The error response for unknown paths and methods."""
     if error.status_code == 405:
-        # Starlette tells the methods of the first route that fits only.
+        # Starlette lists the methods of the first matching route only.
         allowed = request.app.state.methods_at(request.scope["path"])
         headers = {"Allow": ", ".join(allowed)} if allowed else dict(error.headers or {})
         return problem("method_not_allowed", "This method is not for this path.", _id_of(request), headers=headers)
@@ -102,16 +102,17 @@ async def of_http(request: Request, error: HTTPException) -> Response:
 
 
 async def of_failure(request: Request, _error: Exception) -> Response:
-    """Our fault: the caller gets the request's id, the log the rest."""
+    """The 500 for an unexpected error: it has the request's id, the log has the rest."""
     return problem("internal_error", "The relay failed; its log says why.", _id_of(request))
 
 
 def _id_of(request: Request) -> str:
-    return inside_of(request.scope).request_id
+    return page_request_of(request.scope).request_id
 
 
 def _name(loc: Sequence[Any]) -> str:
-    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; what cannot be a field's name is the sender's, not ours."""
+    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; parts that are no field names come from the sender and are
+    left out."""
     parts = [str(part) if _FIELD.fullmatch(str(part)) else "…" for part in loc if part not in ("body", "query")]
     return ".".join(parts) or "body"
 

@@ -12,17 +12,17 @@ from tunnelctl.wire.texts import NAME_PATTERN
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.findings import Check, check_of
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.module_schemas import Secret, given_field, with_fields
+from tunnelrelay.api.module_schemas import Secret, request_field, with_fields
 from tunnelrelay.api.resource import ResourceRoutes, answer
 from tunnelrelay.api.values import (
     Calling,
     Description,
     Filled,
-    Given,
     Id,
     Metadata,
     Owner,
-    Shown,
+    RequestBody,
+    ResponseBody,
     Time,
     needs,
 )
@@ -36,7 +36,7 @@ Owners = Annotated[list[Owner], Field(max_length=1000)]
 CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared"]}, pattern="^(relay|shared)$")]
 
 
-class Provider(Shown):
+class Provider(ResponseBody):
     """A named provider, without its client secret."""
 
     id: str
@@ -62,7 +62,7 @@ class Provider(Shown):
     """Who may name it; empty for everybody. A member sees himself at most."""
 
 
-class ProviderList(Shown):
+class ProviderList(ResponseBody):
     """A page of providers, the newest first."""
 
     providers: list[Provider]
@@ -74,8 +74,8 @@ _FROM_TABLE = ("scopes", "groups_claim", "email_verified", "request_params")
 """Fields that are those of an OpenID module."""
 
 
-@with_fields({name: given_field(BY_PATH[f"oidc.{name}"]) for name in _FROM_TABLE})
-class _Settings(Given):
+@with_fields({name: request_field(BY_PATH[f"oidc.{name}"]) for name in _FROM_TABLE})
+class _Settings(RequestBody):
     description: Description = ""
     metadata: Metadata = ""
     client_secret: Secret = ""
@@ -98,7 +98,7 @@ class NewProvider(_Settings):
 
 
 class ProviderChange(_Settings):
-    """What is absent stays as it is. A secret is kept for the same issuer and client id only."""
+    """A change of a provider. Absent fields stay as they are, a secret only with the same client."""
 
     issuer: Filled = "-"
     """Issuer URL."""
@@ -124,7 +124,7 @@ def _view(links: Links, view: ProviderView) -> Provider:
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """What of a body belongs into a provider's settings, as they have it."""
+    """The fields of a body that belong to a provider's settings, in their form."""
     found = {name: value for name, value in given.items() if name in _OF_SETTINGS}
     if "scopes" in found:
         found["scopes"] = tuple(found["scopes"])

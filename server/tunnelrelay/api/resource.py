@@ -1,6 +1,5 @@
-"""The five routes of a resource that is set up: list, create, get, update, delete.
-
-A resource gives its models, its words, and what of a body its service takes.
+"""The five routes of a resource: list, create, get, update, delete. Each resource gives its models, its texts, and the
+calls of its service.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,74 +9,74 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 from fastapi import APIRouter, Query
 
 from tunnelrelay.api.auth_middleware import Call
-from tunnelrelay.api.values import Calling, Given, HasId, Id, Page, Shown, cut, maybe_time, needs
+from tunnelrelay.api.values import Calling, HasId, Id, Page, RequestBody, ResponseBody, cut, maybe_rfc3339, needs
 from tunnelrelay.services.actor import Actor
 
 V = TypeVar("V", bound=HasId)
-S = TypeVar("S", bound=Shown)
+S = TypeVar("S", bound=ResponseBody)
 
 
 class ResourceService(Protocol[V]):
-    """What the routes need of a service besides making and changing."""
+    """The methods of a service that the routes call for lists, reads and deletes."""
 
     async def page(self, actor: Actor, *, before: str | None = None, limit: int = 100) -> list[V]:
-        """Things the actor may see, the newest first."""
+        """The rows that the actor may see, the newest first."""
 
     async def get(self, actor: Actor, row_id: str, /) -> V:
-        """One thing."""
+        """One row by its id."""
 
     async def delete(self, actor: Actor, row_id: str, /) -> None:
-        """Drops a thing."""
+        """Delete a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRoutes(Generic[V]):
-    """See the module.
+    """The five routes of one resource, and the texts that describe them.
 
     Attributes:
-        path: Of the list; a thing's is this one with its id.
+        path: Of the list; a row's path is this one with its id.
         area: The area of the scopes.
         one, many: As the names of the operations call a thing and a list.
-        shape, page_shape: Models of the answers.
+        shape, page_shape: Models of the responses.
         new, change: Models of the bodies.
         help: What each route does, by `list`, `create`, `get`, `update` and `delete`.
-        viewer: Makes the function that turns the service's views into answers of this request.
-        create: Makes what a body asks for. Returns the answer.
-        update: Changes what a body asks for.
+        viewer: Makes the function that turns the service's views into responses for one request.
+        create: Creates the row of a body. Returns the response.
+        update: Applies a body to a row.
     """
 
     path: str
     area: str
     one: str
     many: str
-    shape: type[Shown]
-    page_shape: type[Shown]
-    new: type[Given]
-    change: type[Given]
+    shape: type[ResponseBody]
+    page_shape: type[ResponseBody]
+    new: type[RequestBody]
+    change: type[RequestBody]
     help: Mapping[str, str]
     service: ResourceService[V]
-    viewer: Callable[[Call], Callable[[V], Shown]]
-    create: Callable[[Call, Any], Awaitable[Shown]]
+    viewer: Callable[[Call], Callable[[V], ResponseBody]]
+    create: Callable[[Call, Any], Awaitable[ResponseBody]]
     update: Callable[[Call, str, Any], Awaitable[V]]
 
     def add_to(self, router: APIRouter) -> APIRouter:
         """Adds the routes and returns the router."""
         service, rows_field = self.service, next(iter(self.page_shape.model_fields))
 
-        async def list_all(call: Calling, page: Annotated[Page, Query()]) -> Shown:
+        async def list_all(call: Calling, page: Annotated[Page, Query()]) -> ResponseBody:
             rows = await service.page(call.actor, before=page.before_id, limit=page.one_more)
             found = cut(call, self.path, page, rows, lambda row: row.id)
             view = self.viewer(call)
             rest: dict[str, Any] = {"uri": found.uri, "next_page_uri": found.next_page_uri}
             return self.page_shape(**{rows_field: [view(row) for row in found.rows]}, **rest)
 
-        async def create(call: Calling, body: Given) -> Shown:
+        async def create(call: Calling, body: RequestBody) -> ResponseBody:
             return await self.create(call, body)
 
-        async def get(call: Calling, id: Id) -> Shown:
+        async def get(call: Calling, id: Id) -> ResponseBody:
             return self.viewer(call)(await service.get(call.actor, id))
 
-        async def update(call: Calling, id: Id, body: Given) -> Shown:
+        async def update(call: Calling, id: Id, body: RequestBody) -> ResponseBody:
             return self.viewer(call)(await self.update(call, id, body))
 
         async def delete(call: Calling, id: Id) -> None:
@@ -107,7 +106,7 @@ class ResourceRoutes(Generic[V]):
 
 
 def answer(shape: type[S], source: object, **more: object) -> S:
-    """A model whose fields are attributes of `source`, with `more` where they are not or differ.
+    """A model filled from the attributes of `source`; `more` adds or replaces fields.
 
     Unix times (`…_at`) become RFC 3339, tuples lists.
     """
@@ -115,6 +114,6 @@ def answer(shape: type[S], source: object, **more: object) -> S:
     for name in shape.model_fields.keys() - more.keys():
         value = getattr(source, name)
         if name.endswith("_at"):
-            value = maybe_time(value)
+            value = maybe_rfc3339(value)
         values[name] = list(value) if isinstance(value, tuple) else value
     return shape(**values, **more)

@@ -1,4 +1,4 @@
-"""The API's OpenAPI document: FastAPI's, with our problems in place of its validation errors."""
+"""The API's OpenAPI document: FastAPI's, with our error responses in place of its validation errors."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ from tunnelctl import __version__
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.api.links import base_urls
 from tunnelrelay.api.problem import MEDIA_TYPE, Problem, problem
-from tunnelrelay.web.request_parsing import inside_of
+from tunnelrelay.web.request_parsing import page_request_of
 
 PROBLEMS = {
     "400": "The request makes no sense.",
@@ -63,8 +63,7 @@ CACHE_CONTROL = "public, max-age=3600"
 class SchemaPage:
     """An ASGI app that answers with the schema, written and packed once.
 
-    Anybody may ask for it as often as they like: making JSON of the document for each request took 7 to 11 ms of the
-    relay's one loop.
+    It needs no key, so it must be cheap: writing the JSON for each request took 7 to 11 ms of the relay's one loop.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -78,10 +77,10 @@ class SchemaPage:
         self._unchanged = Response(status_code=304, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer GET and HEAD with the schema, gzipped where accepted."""
         if scope["method"] not in ("GET", "HEAD"):
             detail, allowed = "This method is not for this path.", {"Allow": "GET, HEAD"}
-            answer = problem("method_not_allowed", detail, inside_of(scope).request_id, headers=allowed)
+            answer = problem("method_not_allowed", detail, page_request_of(scope).request_id, headers=allowed)
         else:
             answer = self._answer(Headers(scope=scope))
         await answer(scope, receive, send)
@@ -95,7 +94,7 @@ class SchemaPage:
 
 
 def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
-    """The document. Its servers are the relay's public addresses, whoever asks under whatever name."""
+    """The OpenAPI document. Its servers are the relay's public addresses, whatever the request's Host."""
     document: dict[str, Any] = get_openapi(
         title="tunnelrelay",
         version=__version__,
@@ -119,7 +118,7 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
     for name, schema in schemas.items():
         _close(schema)
         if name.endswith("Change"):
-            # What is absent stays as it is: there is no default.
+            # Absent fields stay as they are, so there are no defaults.
             for field in schema["properties"].values():
                 field.pop("default", None)
     for operations in document["paths"].values():
@@ -134,7 +133,7 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
 
 
 def methods_at(document: dict[str, Any]) -> Callable[[str], list[str]]:
-    """A function that tells with which methods a path may be asked."""
+    """A function that returns the methods a path allows."""
     known = [
         (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), [method.upper() for method in operations])
         for path, operations in document["paths"].items()
@@ -147,7 +146,7 @@ def methods_at(document: dict[str, Any]) -> Callable[[str], list[str]]:
 
 
 def _close(schema: Any) -> None:
-    """Says of every map whose names have a form that it has no others; pydantic leaves it open."""
+    """Forbid other names in every map whose names have a pattern; pydantic leaves that open."""
     if isinstance(schema, dict):
         if "patternProperties" in schema:
             schema["additionalProperties"] = False
@@ -159,7 +158,7 @@ def _close(schema: Any) -> None:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema: what stands in an address is a text, and may be absent, but never null."""
+    """A parameter's schema without null: a parameter in a URL is a text or absent."""
     kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

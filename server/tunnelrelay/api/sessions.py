@@ -6,14 +6,14 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import PRINTABLE, Calling, Host, Id, Page, Shown, Time, cut, needs, shown_time
+from tunnelrelay.api.values import PRINTABLE, Calling, Host, Id, Page, ResponseBody, Time, cut, needs, rfc3339
 from tunnelrelay.services.logins import LoginView
 from tunnelrelay.services.services import Services
 
 PATH = "app/sessions"
 
 
-class ApplicationSession(Shown):
+class ApplicationSession(ResponseBody):
     """One visitor's login at one endpoint."""
 
     id: str
@@ -35,7 +35,7 @@ class ApplicationSession(Shown):
     issuer: str
 
 
-class ApplicationSessionList(Shown):
+class ApplicationSessionList(ResponseBody):
     """A page of logins, the most recently used first."""
 
     application_sessions: list[ApplicationSession]
@@ -44,7 +44,7 @@ class ApplicationSessionList(Shown):
 
 
 class SessionQuery(Page):
-    """Which of them."""
+    """Filters of the list of logins."""
 
     host: Host | None = None
     """Only at this host."""
@@ -59,9 +59,9 @@ def _view(links: Links, row: LoginView) -> ApplicationSession:
         public_url=links.address.url(row.host),
         browser_session=None,
         application_user=None,
-        created_at=shown_time(row.created_at),
-        last_active=shown_time(row.last_seen_at),
-        expires_at=shown_time(row.expires_at),
+        created_at=rfc3339(row.created_at),
+        last_active=rfc3339(row.last_seen_at),
+        expires_at=rfc3339(row.expires_at),
         endpoint=None,
         edge=None,
         route=None,
@@ -81,7 +81,7 @@ def routes(services: Services) -> APIRouter:
     async def list_application_sessions(
         call: Calling, page: Annotated[SessionQuery, Query()]
     ) -> ApplicationSessionList:
-        """Logins that are not over; a member sees those at his own endpoints."""
+        """Logins that are not over; a member sees those at the member's own endpoints."""
         rows = await logins.page(
             call.actor, host=page.host, email=page.email, before=page.before_id, limit=page.one_more
         )

@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tunnelrelay.api.values import Calling, Host, Shown, Time, digits, needs, shown_time
+from tunnelrelay.api.values import Calling, Host, ResponseBody, Time, digits, needs, rfc3339
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.traffic import TrafficRow
 
 Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 
 
-class Request(Shown):
-    """One request that is over."""
+class Request(ResponseBody):
+    """A finished request."""
 
     id: str
     at: Time
@@ -42,7 +42,7 @@ class Request(Shown):
     upgrade: str
 
 
-class RequestList(Shown):
+class RequestList(ResponseBody):
     """The last requests of this relay, the newest first."""
 
     requests: list[Request]
@@ -52,7 +52,7 @@ class RequestList(Shown):
 
 
 class TrafficQuery(BaseModel):
-    """Which of them."""
+    """Filters of the list of requests."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
@@ -69,7 +69,7 @@ class TrafficQuery(BaseModel):
 def _view(row: TrafficRow) -> Request:
     return Request(
         id=row.id,
-        at=shown_time(row.at),
+        at=rfc3339(row.at),
         owner=row.owner,
         method=row.method,
         host=row.host,
@@ -96,7 +96,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/traffic", **needs("traffic:read"))
     async def list_traffic(call: Calling, query: Annotated[TrafficQuery, Query()]) -> RequestList:
-        """The last requests that this relay has answered; a member sees those for his own endpoints."""
+        """The last requests that this relay has answered; a member sees those for the member's own endpoints."""
         rows = services.traffic.recent(
             call.actor, host=query.host, status=query.status, verdict=query.verdict, limit=query.limit
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.values import Calling, Id, Page, Ref, Shown, Time, cut, needs, newest, shown_time
+from tunnelrelay.api.values import Calling, Id, Page, Ref, ResponseBody, Time, cut, needs, newest, rfc3339
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.tunnels import SessionView, TunnelView
@@ -14,7 +14,7 @@ PATH = "tunnels"
 SESSIONS = "tunnel_sessions"
 
 
-class Tunnel(Shown):
+class Tunnel(ResponseBody):
     """One agent's offer to serve."""
 
     id: str
@@ -52,7 +52,7 @@ class Tunnel(Shown):
     """Why its local service is not well; empty when it is."""
 
 
-class TunnelList(Shown):
+class TunnelList(ResponseBody):
     """A page of tunnels, the newest first."""
 
     tunnels: list[Tunnel]
@@ -60,7 +60,7 @@ class TunnelList(Shown):
     next_page_uri: str | None
 
 
-class TunnelSession(Shown):
+class TunnelSession(ResponseBody):
     """One agent's link to this relay."""
 
     id: str
@@ -77,7 +77,7 @@ class TunnelSession(Shown):
     tunnels: list[Ref]
 
 
-class TunnelSessionList(Shown):
+class TunnelSessionList(ResponseBody):
     """A page of sessions, the newest first."""
 
     tunnel_sessions: list[TunnelSession]
@@ -85,8 +85,8 @@ class TunnelSessionList(Shown):
     next_page_uri: str | None
 
 
-class Done(Shown):
-    """Nothing more is to be said: an empty object, as ngrok's Python package cannot take an answer without one."""
+class Done(ResponseBody):
+    """An empty object, as ngrok's Python package cannot take a response without a body."""
 
 
 def _refs(links: Links, path: str, ids: tuple[str, ...]) -> list[Ref]:
@@ -102,7 +102,7 @@ def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
     return Tunnel(
         id=view.id,
         public_url="" if is_joined or not view.urls else view.urls[0],
-        started_at=shown_time(view.started_at),
+        started_at=rfc3339(view.started_at),
         metadata=view.metadata,
         proto="tcp" if view.upstream.startswith("tcp:") else links.address.scheme,
         region="",
@@ -137,7 +137,7 @@ def _session(links: Links, view: SessionView) -> TunnelSession:
         metadata="",
         os=view.platform,
         region="",
-        started_at=shown_time(view.started_at),
+        started_at=rfc3339(view.started_at),
         transport="tunnel/v1",
         owner=view.owner,
         tunnels=_refs(links, PATH, view.tunnel_ids),
@@ -203,7 +203,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{SESSIONS}/{{id}}/update", tags=["tunnel_sessions"], deprecated=True, **needs("edges:read"))
     async def update_tunnel_session(call: Calling, id: Id) -> Done:
-        """Always refused: agents are updated by who installed them."""
+        """Always refused: the relay cannot update agents."""
         tunnels.session(call.actor, id)
         raise ManageError(
             Kind.INVALID, "not_supported", "This relay does not update agents.", "Update it where it is installed."

@@ -9,7 +9,7 @@ from pydantic import Field
 from tunnelrelay.api.auth_middleware import Call
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.resource import ResourceRoutes, answer
-from tunnelrelay.api.values import PRINTABLE, Calling, Given, Id, Owner, Shown, Time, needs
+from tunnelrelay.api.values import PRINTABLE, Calling, Id, Owner, RequestBody, ResponseBody, Time, needs
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.sign_ins import sign_in_link
 from tunnelrelay.store.resources import UserRow
@@ -20,7 +20,7 @@ Email = Annotated[str, Field(max_length=254, pattern=PRINTABLE)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE)]
 
 
-class User(Shown):
+class User(ResponseBody):
     """A user who may sign in."""
 
     id: str
@@ -38,7 +38,7 @@ class User(Shown):
     last_seen_at: Time | None
 
 
-class UserList(Shown):
+class UserList(ResponseBody):
     """A page of users, the newest first."""
 
     users: list[User]
@@ -46,15 +46,15 @@ class UserList(Shown):
     next_page_uri: str | None
 
 
-class Me(Shown):
-    """Who a key speaks for, and what it may do."""
+class Me(ResponseBody):
+    """The user of a key, and what the key may do."""
 
     user: User
     api_key_id: str
     scopes: list[str]
 
 
-class NewUser(Given):
+class NewUser(RequestBody):
     """A user to add."""
 
     name: Name
@@ -67,8 +67,8 @@ class NewUser(Given):
     """E-mail address."""
 
 
-class UserChange(Given):
-    """What is absent stays as it is."""
+class UserChange(RequestBody):
+    """A change of a user. Absent fields stay as they are."""
 
     name: Name = "-"
     """For people."""
@@ -81,8 +81,8 @@ class UserChange(Given):
     """Whether they are locked out."""
 
 
-class Invitation(Shown):
-    """A way in for a user, once."""
+class Invitation(ResponseBody):
+    """A link that signs a user in once."""
 
     url: str
     """To be opened in a browser within the hour; it signs in as this user."""
@@ -99,7 +99,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/me", **needs(""))
     async def get_me(call: Calling) -> Me:
-        """Whom the key belongs to; any key may ask."""
+        """The user that the key belongs to; any key may ask."""
         row = await users.me(call.actor)
         return Me(user=_view(call.links, row), api_key_id=call.actor.api_key_id, scopes=sorted(call.actor.scopes))
 
@@ -133,7 +133,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{PATH}/{{id}}/invitations", status_code=201, **needs("*"))
     async def create_invitation(call: Calling, id: Id) -> Invitation:
-        """A link that signs this user in to the dashboard, once; administrators, or the user himself."""
+        """A link that signs this user in to the dashboard, once; for administrators, or the user of the key."""
         code = await services.sign_ins.invite(call.actor, id)
         return Invitation(url=sign_in_link(call.links.address, code))
 

@@ -1,4 +1,4 @@
-"""The values that many resources share: bounded texts, ids, times, references, and the way a list is asked for."""
+"""Types that many resources share: bounded texts, ids, times, references, and the query of a list."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -56,19 +56,19 @@ T = TypeVar("T")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-class Given(BaseModel):
-    """What a request's body may hold: nothing that is not named, and nothing of another type."""
+class RequestBody(BaseModel):
+    """Base of request bodies: unknown fields and values of other types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
-class Shown(BaseModel):
-    """What an answer holds."""
+class ResponseBody(BaseModel):
+    """Base of response bodies."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Ref(Shown):
+class Ref(ResponseBody):
     """Another resource."""
 
     id: str
@@ -83,7 +83,7 @@ def seconds_of(text: str) -> float:
     """
     if not _RFC3339.fullmatch(text):
         raise ValueError("should be a time as 2026-01-31T12:00:00Z")
-    # A leap second has no place in Unix time: it is the second before it.
+    # Unix time has no leap seconds: take the second before.
     whole = re.sub(r"(T\d\d:\d\d):60", r"\1:59", text.upper())
     try:
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", whole)).timestamp()
@@ -96,14 +96,14 @@ def maybe_seconds(text: str | None) -> float | None:
     return None if text is None else seconds_of(text)
 
 
-def shown_time(at: float) -> str:
+def rfc3339(at: float) -> str:
     """Unix time -> RFC 3339 in UTC, whole seconds."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def maybe_time(at: float | None) -> str | None:
-    """The same, None for never."""
-    return None if at is None else shown_time(at)
+def maybe_rfc3339(at: float | None) -> str | None:
+    """As `rfc3339`; None for never."""
+    return None if at is None else rfc3339(at)
 
 
 def _checked_time(text: str) -> str:
@@ -111,7 +111,7 @@ def _checked_time(text: str) -> str:
     return text
 
 
-GivenTime = Annotated[
+RequestTime = Annotated[
     str, Field(max_length=40, json_schema_extra={"format": "date-time"}), AfterValidator(_checked_time)
 ]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -119,7 +119,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 @dataclass(frozen=True, slots=True)
 class NotOffered:
-    """Marks a field of ngrok's that must stay null or empty here: a wish that was ignored would be an open door.
+    """Marks a field of ngrok's that must be null or empty here: ignoring a restriction would leave the endpoint open.
 
     Attributes:
         what: What this relay does not have.
@@ -128,11 +128,11 @@ class NotOffered:
     what: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The field's own type, behind a check that tells what is missing."""
+        """The field's own type, behind a check whose error names what is missing."""
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As the schema tells it."""
+        """The field's JSON schema."""
         return {**handler(schema), "description": f"This relay does not have {self.what}."}
 
     def _check(self, value: Any) -> Any:
@@ -142,7 +142,7 @@ class NotOffered:
 
 
 def needs(scope: str) -> dict[str, Any]:
-    """What a route says about the scope it takes, for the schema; `services` is who asks for it."""
+    """The schema's note on the scope a route needs. `services` checks it."""
     return {"openapi_extra": {"x-scope": scope}}
 
 
@@ -154,7 +154,8 @@ def digits(value: Any) -> Any:
 
 
 class Page(BaseModel):
-    """How a list is asked for. What is not named here or by the list is refused: a filter must never be ignored."""
+    """The query of a list. Parameters that neither this nor the list names are refused: a filter must never be
+    ignored."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
@@ -165,12 +166,12 @@ class Page(BaseModel):
 
     @property
     def one_more(self) -> int:
-        """How many rows to ask for, so as to know whether there are more."""
+        """The number of rows to fetch: one more than the page, to know whether another page follows."""
         return self.limit + 1
 
 
 class Cut(NamedTuple, Generic[T]):
-    """One page of a list, with what an answer says about it."""
+    """One page of a list, with the URLs for its response."""
 
     rows: list[T]
     uri: str
@@ -178,17 +179,17 @@ class Cut(NamedTuple, Generic[T]):
 
 
 def cut(call: Call, path: str, page: Page, rows: list[T], id_of: Callable[[T], str]) -> Cut[T]:
-    """The page that was asked for, of rows that may be one more."""
+    """Cut fetched rows, one more than the page at most, to the page."""
     kept = rows[: page.limit]
     more = None
     if len(rows) > page.limit:
-        asked = page.model_dump(exclude_none=True)
-        more = call.links.next_page(path, {**asked, "before_id": id_of(kept[-1])})
+        query = page.model_dump(exclude_none=True)
+        more = call.links.next_page(path, {**query, "before_id": id_of(kept[-1])})
     return Cut(kept, call.links.to(path), more)
 
 
 class HasId(Protocol):
-    """Anything with an id."""
+    """A value with an id."""
 
     @property
     def id(self) -> str:
@@ -199,7 +200,7 @@ H = TypeVar("H", bound=HasId)
 
 
 def newest(things: Iterable[H], page: Page) -> list[H]:
-    """The page, and one more, of things that are all in memory."""
+    """The page's rows and one more, of rows that are all in memory."""
     older = (thing for thing in things if page.before_id is None or thing.id < page.before_id)
     return sorted(older, key=lambda thing: thing.id, reverse=True)[: page.one_more]
 

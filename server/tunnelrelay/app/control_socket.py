@@ -1,7 +1,7 @@
-"""The socket over which commands tell running relays what they changed. It is in the data directory, mode 0600.
+"""The Unix socket over which commands tell running relays what they changed. In the data directory, mode 0600.
 
-One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. The store is written first, and
-relays look there every other second, so that nothing depends on their being told: it is only sooner. Relays that share
+One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. Commands write the store first,
+and relays poll it every other second: the socket only makes a change apply sooner. Relays that share
 a data directory have a socket each.
 """
 
@@ -42,7 +42,7 @@ OnRestored = Callable[[], Awaitable[None]]
 
 
 class ControlError(Exception):
-    """A relay is there and did not do as asked, or the socket cannot be made.
+    """A running relay did not carry out the order, or the socket cannot be made.
 
     Attributes:
         hint: What to do about it.
@@ -59,8 +59,8 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     Attributes:
         revoked: Id of a token: links that came with it must end.
         sessions_ended: Visitors' sessions were ended.
-        restored: All of it, and the key files, may have become something else.
-        asks: Nothing was: where the dashboard is, is all that is wanted.
+        restored: Store and key files were replaced by a backup.
+        asks: Nothing was changed; the command only asks for the dashboard's address.
     """
 
     revoked: str = ""
@@ -74,9 +74,9 @@ class Done(msgspec.Struct, frozen=True):
 
     Attributes:
         links: How many it closed.
-        sessions: How many ended that it had not heard of.
+        sessions: How many ended sessions it learned of by this order.
         dashboard: Its address, for commands that ask.
-        owner: Whose things an administrator of this relay sets up.
+        owner: The owner of what an administrator of this relay sets up.
     """
 
     links: int = 0
@@ -89,7 +89,7 @@ class ControlSocket:
     """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`.
 
     Args:
-        about: What is told to commands that ask.
+        about: The answer to commands that ask.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class ControlSocket:
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
 
     async def stop(self) -> None:
-        """Stops listening and removes the socket, unless another relay has put its own in its place."""
+        """Stop listening and remove the socket, unless another relay has replaced it by its own."""
         if self._server is None:
             return
         self._server.close()
@@ -150,7 +150,7 @@ class ControlSocket:
                     await writer.drain()
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError, msgspec.MsgspecError):
             return  # the command sees the connection close without an answer
-        except Exception:  # the boundary of one request: whatever ending links runs into, the next is served
+        except Exception:  # the boundary of one request: after any error the next request is served
             log.exception("control request failed")
         finally:
             self._open -= 1
@@ -166,19 +166,19 @@ class ControlSocket:
 
 
 def tell(data_dir: Path, order: Order, timeout: float = TIMEOUT_SECONDS) -> Done | None:
-    """Tells every relay that uses this data directory.
+    """Send an order to every relay that uses this data directory.
 
     Returns:
-        What they did, taken together; None when none is running here.
+        The sum of their replies; None when no relay runs here.
 
     Raises:
-        ControlError: One is there and did not answer. The others were told.
+        ControlError: A relay did not answer. The order was sent to the others.
     """
     done: list[Done] = []
     problems: list[ControlError] = []
     for path in (data_dir / FILE_NAME, *sorted(data_dir.glob(OTHER_FILES))):
         try:
-            answer = _tell_one(path, order, timeout)
+            answer = _send_to(path, order, timeout)
         except ControlError as problem:
             problems.append(problem)
         else:
@@ -191,7 +191,7 @@ def tell(data_dir: Path, order: Order, timeout: float = TIMEOUT_SECONDS) -> Done
     return msgspec.structs.replace(done[0], links=links, sessions=sessions)
 
 
-def _tell_one(path: Path, order: Order, timeout: float) -> Done | None:
+def _send_to(path: Path, order: Order, timeout: float) -> Done | None:
     try:
         with _connected(path, timeout) as connection:
             if connection is None:

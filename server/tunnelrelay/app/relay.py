@@ -48,8 +48,8 @@ class Relay:
     Attributes:
         address: The public face; known once started, as the port may be the system's choice.
         http, https, admin: Addresses it truly listens on, None for those that are off.
-        misgivings: What browsers will hold against its certificate, each with what to do.
-        parts: What it consists of, once started.
+        misgivings: Problems that browsers will have with its certificate, each with what to do.
+        parts: Its parts, once started.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Relay:
         """Listen and serve.
 
         Raises:
-            StartError: Something it needs cannot be had; whatever was started is stopped again.
+            StartError: A file, address or store it needs is not available; what was started is stopped again.
         """
         try:
             await self._start()
@@ -117,7 +117,7 @@ class Relay:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, let what runs finish for `drain_seconds`, then close everything."""
+        """Stop listening, let exchanges finish for `drain_seconds`, then close everything."""
         self._is_draining = True
         for server in self._servers:
             server.close()
@@ -222,7 +222,7 @@ class Relay:
         acceptor.go_away("the relay stops")
         ingress.drain()
         deadline = time.monotonic() + self._config.drain_seconds
-        # Looked at now and then: an event would cost every exchange something, for the sake of one stop.
+        # Polled, as an event would cost every exchange for the sake of one stop.
         while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110 (see above)
             await asyncio.sleep(0.05)
         acceptor.close()
@@ -250,7 +250,7 @@ class Relay:
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a task that the relay needs all the time, and start it again when it fails.
 
-    A relay that polls no revocations, for example, would let everybody stay.
+    A relay whose polling of revocations had stopped, for example, would keep revoked sessions.
     """
     while True:
         try:

@@ -1,6 +1,6 @@
 """The text that a relay shows on a terminal: its address, who may connect, and what to type next. Pure.
 
-In a pipe, under systemd and in JSON the log says the same, in records.
+In a pipe, under systemd and in JSON the log has the same facts as records.
 """
 
 import shlex
@@ -41,7 +41,7 @@ class StartFacts:
 
 
 def start_screen(facts: StartFacts, *, has_colour: bool = False) -> str:
-    """The screen, with its line ends. What is to be copied stands whole on a line of its own."""
+    """The screen, with line ends. Each command or link to copy is on a line of its own."""
     bold, yellow, end = ("\x1b[1m", "\x1b[33m", "\x1b[0m") if has_colour else ("", "", "")
     lines = [f"{bold}tunnelrelay {tunnelctl.__version__}{end}, ready (Ctrl+C to stop)", ""]
     lines += [f"{label:<{LABEL_WIDTH}}{plain(text)}".rstrip() for label, text in _rows(facts)]
@@ -53,7 +53,7 @@ def start_screen(facts: StartFacts, *, has_colour: bool = False) -> str:
 
 
 def relay_url(facts: StartFacts) -> str:
-    """What agents are given as --relay."""
+    """The value of the agents' --relay."""
     if facts.config.is_local and facts.https is None and facts.http is not None:
         return f"http://{facts.http}"
     return facts.address.url(facts.address.domain)

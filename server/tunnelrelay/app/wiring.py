@@ -74,7 +74,7 @@ from tunnelrelay.services.edge_views import EdgeViews
 from tunnelrelay.services.edges import Edges
 from tunnelrelay.services.logins import Logins
 from tunnelrelay.services.provider_directory import ProviderDirectory
-from tunnelrelay.services.provider_tests import AsksProvider, ProviderTests
+from tunnelrelay.services.provider_tests import ChecksProvider, ProviderTests
 from tunnelrelay.services.purge import Purge
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.services.services import Services
@@ -119,7 +119,7 @@ class RelayInputs:
         return self.guard_rules.port_rule if self.transport is None else PortRule()
 
     def refuses_issuer(self, issuer: str) -> str:
-        """Why providers with this issuer are not called, for the person who set it; "" when they are."""
+        """Why the relay does not call this issuer, for the person who set it; "" when it does."""
         return self.guard_rules.issuer_fault(issuer) if self.transport is None else ""
 
     def provider_transport(self) -> httpx.AsyncBaseTransport:
@@ -173,7 +173,7 @@ class Parts:
         self.ingress = self.tcp_ports.ingress = self._ingress()
         self.sessions.on_session_end = self.ingress.session_ended
         self.control = ControlSocket(
-            config.data_dir, self.acceptor.revoke, self.sessions.hear, self._about(), self._reread
+            config.data_dir, self.acceptor.revoke, self.sessions.apply_revocations, self._about(), self._reread
         )
         self._watch(inputs.metrics)
 
@@ -260,7 +260,7 @@ class Parts:
             clock=inputs.clock,
         )
         prefetch = Prefetch(self.providers, is_bound=self._is_bound, spawn=inputs.spawn)
-        self.edges.warm = prefetch.add
+        self.edges.prefetch = prefetch.add
         max_links = links_at_once(MAX_LINKS)
         context = AgentContext(
             address=inputs.address,
@@ -276,11 +276,11 @@ class Parts:
                 ranges=inputs.config.tcp_ports,
                 open=self.tcp_ports.open,
             ),
-            shares=OwnerQuotas(time.monotonic, max_links=max_links),
+            quotas=OwnerQuotas(time.monotonic, max_links=max_links),
             audit=self.audit,
             metrics=inputs.metrics,
             spawn=inputs.spawn,
-            warm=prefetch.add,
+            prefetch=prefetch.add,
             resolve=self._directory.resolve,
             refuses_issuer=inputs.refuses_issuer,
         )
@@ -427,12 +427,12 @@ class Parts:
             ),
             api=LazyApp(self._api),
             count_login=inputs.metrics.login,
-            tell_who=self.traffic.tell_who,
+            note_sign_in=self.traffic.note_sign_in,
         )
 
     def _api(self) -> ASGIApp:
         from tunnelrelay.api.app import (
-            build_api,  # loaded at the first call: it takes memory that most relays never need
+            build_api,  # loaded at the first call, to save memory on relays without API calls
         )
 
         return build_api(self.services, self._inputs.address)
@@ -474,19 +474,18 @@ def make_services(
     feed: Feed,
     traffic: TrafficLog,
     directory: ProviderDirectory,
-    check: AsksProvider,
+    check: ChecksProvider,
     admin_oidc: AdminOidc | None,
     tcp_ports: Sequence[PortRange] = (),
 ) -> tuple[Services, EdgeSync]:
-    """The services behind the API and the dashboard, and what brings their changes to the running relay.
+    """Make the services behind the API and the dashboard, and the `EdgeSync` that applies their changes.
 
     Args:
-        check: Looks at a provider for the person who sets it up.
+        check: Checks a provider for the person who sets it up.
         admin_oidc: Signs people in to the dashboard at the operator's own provider; None without one.
         tcp_ports: That can be reserved.
 
-    Returns:
-        No edge is served before `EdgeSync.load`.
+    No edge is served before `EdgeSync.load`.
     """
     policies = EdgePolicies(base, directory.resolve)
     sync = EdgeSync(base, table=edges, registry=registry, directory=directory, policies=policies)
@@ -504,7 +503,7 @@ def make_services(
         users=Users(base),
         providers=provider_services.Providers(base, sync, tests),
         sign_ins=SignIns(base, api_keys, oidc=admin_oidc),
-        logins=Logins(base, sessions.hear),
+        logins=Logins(base, sessions.apply_revocations),
         tunnels=Tunnels(base=base, registry=registry, table=edges, acceptor=acceptor),
         traffic=Traffic(base, traffic, feed),
         audit=AuditTrail(base),

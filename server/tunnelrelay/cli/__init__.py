@@ -1,1 +1,1 @@
-"""What operators type: a module for each group of commands, the flags of all in `main`. Start reading there."""
+"""The operator's commands: a module for each group, and all their flags in `main`. Start reading there."""

@@ -1,7 +1,7 @@
 """What the `tunnelrelay admin` commands do: make an administrator, a new link or an API key, and list them.
 
-Everything is written to the store, with and without a running relay. A relay that runs here is only asked what its
-dashboard's address is: flags it was started with are known to it alone.
+Everything is written to the store, with and without a running relay. A running relay is only asked for its
+dashboard's address, which may depend on flags it was started with.
 """
 
 import json
@@ -37,11 +37,11 @@ ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Where people sign in, and whose things an administrator sets up if nothing else is said.
+    """Where people sign in, and the owner of what an administrator sets up by default.
 
     Attributes:
         url: Its address, without a path.
-        is_guessed: Only the configuration says so: a relay may be started with other flags.
+        is_guessed: Taken from the configuration; a relay may be started with other flags.
     """
 
     url: str
@@ -51,7 +51,7 @@ class Dashboard:
 
 @dataclass(frozen=True, slots=True)
 class _Services:
-    """Those of the service layer that these commands need."""
+    """The services that these commands need."""
 
     users: Users
     api_keys: ApiKeys
@@ -64,10 +64,10 @@ def create(
     """Makes an administrator, or finds a user by name, and prints a link that signs them in once.
 
     Args:
-        config: What a relay here would run with.
-        is_link: Only a new link, for a user who is there.
+        config: The configuration of a relay on this machine.
+        is_link: Make a new link for an existing user only.
     """
-    there = _dashboard(place, config)
+    dashboard = _dashboard(place, config)
 
     async def action(store: Store) -> tuple[UserRow, str]:
         async def done(services: _Services) -> tuple[UserRow, str]:
@@ -84,24 +84,24 @@ def create(
                     [f"there is a user called {name} already"],
                     "give --link for a new link, or another --name",
                 )
-            user = known or await services.users.create(ACTOR, name, owner or there.owner, ADMIN, email)
+            user = known or await services.users.create(ACTOR, name, owner or dashboard.owner, ADMIN, email)
             return user, await services.sign_ins.invite(None, user.id)
 
         return await _managing(store, done)
 
     user, code = with_store(place, action, may_make=True)
-    link = f"{there.url}{SIGN_IN_PATH}#code={code}"
+    link = f"{dashboard.url}{SIGN_IN_PATH}#code={code}"
     if as_json:
         click.echo(json.dumps({**_record(user), "link": link}, indent=2))
         return
     click.echo(f"{user.role} {user.name} of owner {user.owner}; this link signs in once, within an hour:", err=True)
     click.echo(link)
-    if there.is_guessed:
+    if dashboard.is_guessed:
         click.echo("hint: no relay runs here; at another address than this one, the link is as good", err=True)
 
 
 def make_key(place: Place, name: str, scopes: Sequence[str], description: str, expires: str, *, as_json: bool) -> None:
-    """Makes an API key for a user; the key alone goes to stdout, so that a script can catch it.
+    """Make an API key for a user; only the key goes to stdout, for scripts.
 
     Args:
         scopes: Of `services.actor.SCOPES`; none for everything.
@@ -151,7 +151,7 @@ def show(place: Place, *, as_json: bool) -> None:
 
 
 async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Result]]) -> Result:
-    """What `action` does with the services on this store; its events are kept."""
+    """Run `action` with the services on this store, and store its audit events."""
     audit = Audit(clock=time.time, node=COMMAND)
     base = ServiceBase(
         store=store,
@@ -174,7 +174,7 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
 
 
 def _dashboard(place: Place, config: RelayConfig) -> Dashboard:
-    """As the relay that runs here says, or as one would be that is started as configured."""
+    """The dashboard of the relay that runs here, else of one started with this configuration."""
     try:
         done = control_socket.tell(place.data_dir, control_socket.Order(asks=True))
     except control_socket.ControlError:

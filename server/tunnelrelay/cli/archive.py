@@ -1,6 +1,6 @@
-"""The file of a backup: a gzipped tar of rows in pieces, the key files, and last of all a manifest of both.
+"""The file of a backup: a gzipped tar of pieces of rows, the key files, and at its end a manifest of both.
 
-It is written and read from front to back, so that a pipe will do and no database is ever in memory as a whole.
+It is written and read from front to back, so that a pipe will do and no database is in memory as a whole.
 
     tables/tokens/00001.jsonl   rows, about `PIECE` bytes of them
     keys/keys.json              the key ring; keys/assertion.json the signing keys
@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 
 
 class ArchiveError(Exception):
-    """The file is no backup, is damaged, or is not whole."""
+    """The file is no backup, is damaged, or is incomplete."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveWriter:
-    """Writes a backup, as a context. Nothing of it counts without `finish`."""
+    """Writes a backup, as a context manager. Without `finish` the file is no valid backup."""
 
     def __init__(self, file: io.RawIOBase) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`__exit__` closes it)
@@ -68,26 +68,26 @@ class ArchiveWriter:
         self._tar.close()
 
     def begin(self, table: Table) -> None:
-        """What follows are rows of this table."""
+        """Begin a table; `row` adds to it."""
         self._rows[table.name] = 0
         self._number = 0
 
     def row(self, table: Table, line: bytes) -> None:
-        """One row, as `dump.Snapshot` tells it."""
+        """Add one row, as `dump.Snapshot` gives it."""
         self._rows[table.name] += 1
         self._piece += line
         if len(self._piece) >= PIECE:
             self.end(table)
 
     def end(self, table: Table) -> None:
-        """Writes the rows that wait."""
+        """Write the rows that are buffered."""
         if self._piece:
             self._number += 1
             self.member(f"tables/{table.name}/{self._number:05}.jsonl", bytes(self._piece))
             self._piece.clear()
 
     def member(self, name: str, content: bytes) -> None:
-        """One more file of the archive."""
+        """Add a file to the archive."""
         self._sha256[name] = hashlib.sha256(content).hexdigest()
         self._add(name, content)
 
@@ -105,13 +105,13 @@ class ArchiveWriter:
 
 
 class Archive:
-    """A backup that was read once from front to back and found whole.
+    """A backup that was read once from front to back and found complete.
 
     Args:
         file: Can be read from its start more than once.
 
     Raises:
-        ArchiveError: It is no whole backup.
+        ArchiveError: It is no complete backup.
 
     Attributes:
         keys: The contents of its key files, by their names.
@@ -131,7 +131,7 @@ class Archive:
                 yield from ((table, row) for row in _rows(table, name, content))
 
     def _looked_through(self) -> Manifest:
-        """The manifest, once everything it says is true."""
+        """Read the whole archive and return its manifest. Raises ArchiveError where they do not agree."""
         sha256: dict[str, str] = {}
         counts = dict.fromkeys((table.name for table in TABLES), 0)
         manifest = None

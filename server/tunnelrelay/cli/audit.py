@@ -1,6 +1,6 @@
-"""`tunnelrelay audit …`: what happened to logins, sessions, names and keys. `main` holds the flags.
+"""`tunnelrelay audit …`: lists audit events. `main` holds the flags.
 
-Reads the store directly and works with and without a running relay, whose latest second of events may be missing.
+Reads the store directly, with or without a running relay, whose latest second of events may be missing.
 """
 
 import json
@@ -19,7 +19,7 @@ from tunnelrelay.store.base import AuditRow
 
 
 def show(place: Place, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
-    """Lists events, oldest first, so that the latest stands above the prompt."""
+    """List events, oldest first, so that the latest is just above the prompt."""
     if kind is not None and kind not in KINDS:
         raise Failure(Exit.USAGE, [f"there is no kind of event called `{kind}`"], _hint(kind))
     start = time.time() - seconds(since) if since else 0.0
@@ -52,7 +52,7 @@ def _record(row: AuditRow) -> dict[str, object]:
 
 
 def _line(row: AuditRow) -> str:
-    """Time and kind, then what is known as key=value. Strangers' text was made printable when it was recorded."""
+    """Time and kind, then the fields as key=value. Strangers' text was made printable when it was recorded."""
     names = ("reason", "host", "owner", "subject", "peer", "connection", "request_id", "node")
     known = {name: getattr(row, name) for name in names} | _details(row)
     words = [f"{printable(name)}={quoted(value)}" for name, value in known.items() if value]

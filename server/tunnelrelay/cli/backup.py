@@ -1,7 +1,7 @@
 """`tunnelrelay backup` and `restore`: everything a relay keeps, in one file, and back. `main` holds the flags.
 
-Both work while relays run. A restore checks everything before it touches anything; then the rows change in one
-transaction, the key files after them, and relays are told. It is also the way from one database to another.
+Both work while relays run. A restore checks the whole file first; then it replaces the rows in one transaction, then
+the key files, and tells relays. It is also the way from one database to another.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ SUFFIX = ".before-restore"
 
 
 def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None:
-    """Writes the file, whole or not at all."""
+    """Write the file, completely or not at all."""
     target = None if file == STREAM else Path(file)
     if target is None and sys.stdout.isatty():
         raise Failure(
@@ -66,14 +66,14 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
         ) from problem
     except OSError as problem:
         raise _file_failure(f"{file} cannot be written", problem) from problem
-    click.echo(f"backed up {_told(manifest)} of {place} to {file}", err=True)
+    click.echo(f"backed up {_counts(manifest)} of {place} to {file}", err=True)
     if not any(name.startswith("keys/") for name in manifest.sha256):
         click.echo(f"warning: without keys: there are none in {keys_file}", err=True)
     click.echo("hint: keep it where only you can read it: the relay's keys are in it", err=True)
 
 
 def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
-    """Puts what is in the file in the place of what the relay keeps."""
+    """Replace the relay's store and keys by those in the file."""
     if file == STREAM and not is_sure:
         raise Failure(
             Exit.USAGE,
@@ -94,19 +94,19 @@ def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
 
 
 class _Sink(io.RawIOBase):
-    """Where a backup is written. What goes wrong there is not taken for the store's doing."""
+    """The file a backup is written to. Its errors are told apart from the store's."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
 
     def write(self, data: Any) -> int:
-        """As files do."""
+        """Write bytes, as files do."""
         with _writing():
             return self._file.write(data)
 
     def settle(self) -> None:
-        """What a buffer holds back fails here, and not when it is too late to say so."""
+        """Flush buffers now, so that a full disk fails the command."""
         with _writing():
             self._file.flush()
 
@@ -128,7 +128,7 @@ async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
                 async for line in moment.lines(table):
                     writer.row(table, line)
                 writer.end(table)
-        # Later than the rows: a key that sealed one of them is in the files, one that is newer does no harm.
+        # Read after the rows, so that every key that sealed one of them is there; a newer key does no harm.
         for name, path, _ in _key_files(keys_file):
             if path.exists():
                 writer.member(f"keys/{name}", _read(path))
@@ -140,7 +140,7 @@ async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
 
 @contextlib.contextmanager
 def _draft(target: Path, is_forced: bool) -> Iterator[IO[bytes]]:
-    """A file beside the target that takes its place when all went well. Raises FileExistsError without `is_forced`."""
+    """A temporary file beside the target that replaces it on success. Raises FileExistsError without `is_forced`."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
@@ -179,7 +179,7 @@ def _restore(place: Place, keys_file: Path, archive: Archive, *, is_sure: bool) 
     for path, content in files.items():
         _put(path, content)
     live = _tell(place)
-    click.echo(f"restored {_told(manifest)} of {manifest.at} into {place}; {live}", err=True)
+    click.echo(f"restored {_counts(manifest)} of {manifest.at} into {place}; {live}", err=True)
     if files:
         click.echo(f"hint: the keys are the backup's; those there were lie beside as *{SUFFIX}", err=True)
         click.echo("hint: restart relays that ran with other keys, once it suits", err=True)
@@ -192,7 +192,7 @@ async def _replace(store: SqlStore, archive: Archive) -> None:
 
 
 def _new_keys(keys_file: Path, archive: Archive) -> dict[Path, bytes]:
-    """What the key files will hold. Raises SecretFileError for what is none, or when those there cannot be replaced."""
+    """The new contents of the key files. Raises SecretFileError for invalid keys, or when files cannot be replaced."""
     found = {}
     for name, path, parse in _key_files(keys_file):
         content = archive.keys.get(name)
@@ -207,7 +207,7 @@ def _new_keys(keys_file: Path, archive: Archive) -> dict[Path, bytes]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Replaces a key file, whole or not at all; the former one stays beside it."""
+    """Replace a key file, completely or not at all; the former one stays beside it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path):
@@ -228,7 +228,7 @@ def _ask(place: Place, manifest: Manifest) -> None:
         raise Failure(
             Exit.USAGE, ["this replaces everything the relay keeps, and there is no terminal to ask"], "give --yes"
         )
-    click.echo(f"This replaces everything in {place} by the backup of {manifest.at}: {_told(manifest)}.", err=True)
+    click.echo(f"This replaces everything in {place} by the backup of {manifest.at}: {_counts(manifest)}.", err=True)
     if not click.confirm("Go on?", err=True):
         raise Failure(Exit.FAILED, ["nothing was changed: the answer was no"], "answer y, or give --yes")
 
@@ -258,7 +258,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
 
 
 def _key_files(keys_file: Path) -> tuple[tuple[str, Path, Callable[[bytes], object]], ...]:
-    """What each is called in a backup, wherever it lies, where it lies, and what says whether it can be read."""
+    """For each key file: its name in a backup, its path, and its parser."""
     return (
         (KEYS_FILE_NAME, keys_file, KeyRing.parse),
         (SIGNING_FILE, keys_file.with_name(SIGNING_FILE), SigningKeys.parse),
@@ -277,6 +277,6 @@ def _file_failure(what: str, problem: OSError) -> Failure:
     return Failure(Exit.FAILED, [f"{what}: {problem.strerror or problem}"], hint)
 
 
-def _told(manifest: Manifest) -> str:
+def _counts(manifest: Manifest) -> str:
     total = sum(manifest.rows.values())
     return f"{total} row{'s'[: total != 1]} in {sum(map(bool, manifest.rows.values()))} tables"

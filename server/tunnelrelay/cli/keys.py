@@ -1,4 +1,4 @@
-"""`tunnelrelay keys …`: which keys there are, make new ones, take one away. `main` holds the flags.
+"""`tunnelrelay keys …`: lists, rotates and drops keys. `main` holds the flags.
 
 Changes the files under their lock; relays that use them read them again within seconds.
 """
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def show(_place: Place, keys_file: Path, *, as_json: bool) -> None:
-    """Lists the keys of both files, without what is secret."""
+    """List the keys of both files, without their secrets."""
     ring, signing = _guarded(keys_file, lambda: (KeyRing.file(keys_file).load(), _signing(keys_file).load()))
     records = [*_ring_records(ring, time.time()), *_signing_records(signing, time.time())]
     if as_json:
@@ -39,7 +39,7 @@ def show(_place: Place, keys_file: Path, *, as_json: bool) -> None:
 
 def rotate(place: Place, keys_file: Path, *, as_json: bool) -> None:
     """Makes a new sealing key and a new signing key."""
-    demand_store(place)  # no key is changed without the event that tells it
+    demand_store(place)  # no key is changed if its audit event cannot be stored
     now = time.time()
     made = _guarded(keys_file, lambda: _rotated(keys_file, now))
     _keep_events(place, "keys.rotated", made)
@@ -51,7 +51,7 @@ def rotate(place: Place, keys_file: Path, *, as_json: bool) -> None:
 
 
 def drop(place: Place, keys_file: Path, kid: str, *, as_json: bool) -> None:
-    """Takes one key away, before its time."""
+    """Drop one key before it is due."""
     demand_store(place)
     dropped = _guarded(keys_file, lambda: _dropped(keys_file, kid))
     _keep_events(place, "keys.dropped", [dropped])
@@ -74,7 +74,7 @@ def _rotated(keys_file: Path, now: float) -> list[Record]:
 
 
 def _dropped(keys_file: Path, kid: str) -> Record:
-    """From the file that has it; a name in neither is told by the ring."""
+    """Drop the key from the file that has it; for an unknown name the ring raises KeyRefused."""
     if kid in signing_kids(_signing(keys_file).load()):
         _signing(keys_file).change(lambda keys: keys.without(kid))
         return {"kid": kid, "use": "sign"}
@@ -83,7 +83,7 @@ def _dropped(keys_file: Path, kid: str) -> Record:
 
 
 def _guarded(keys_file: Path, action: Callable[[], Result]) -> Result:
-    """What `action` returns; a file that root has written anew would lock its user's relay out."""
+    """Run `action` as the files' user only: a file rewritten by root would lock that user's relay out."""
     check_user(keys_file)
     if not keys_file.exists():
         raise Failure(

@@ -1,4 +1,4 @@
-"""What an operator types: `tunnelrelay serve`, `token …` and so on. What the commands do is imported when needed.
+"""The command line of `tunnelrelay`: `serve`, `token …` and so on. The code of a command is imported when it runs.
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done or asked to stop, 1 failed, 2 usage or configuration.
 """
@@ -72,7 +72,9 @@ def token() -> None:
 @click.option(
     "--acl", metavar="RULE", multiple=True, help="What it may bind, as in bind:pr-*. May be given several times."
 )
-@click.option("--expires", metavar="TIME", default="", help="How long it is good, as in 12h or 30d; for ever without.")
+@click.option(
+    "--expires", metavar="TIME", default="", help="How long it is valid, as in 12h or 30d [default: for ever]."
+)
 def token_create(owner: str, description: str, acl: tuple[str, ...], expires: str, **where: Any) -> None:
     """Make a token and print it: the only time it is shown.
 
@@ -84,9 +86,9 @@ def token_create(owner: str, description: str, acl: tuple[str, ...], expires: st
 
 
 @token.command("list", sections=STORED)
-@click.option("--owner", metavar="NAME", default=None, help="Only this owner's.")
+@click.option("--owner", metavar="NAME", default=None, help="Only tokens of this owner.")
 def token_list(owner: str | None, **where: Any) -> None:
-    """List tokens, without what opens the door."""
+    """List tokens, without their secrets."""
     from tunnelrelay.cli.tokens import show
 
     run(show, where, owner)
@@ -114,9 +116,9 @@ def admin() -> None:
 
 @admin.command("create", sections=STORED)
 @click.option("--name", metavar="NAME", default="admin", show_default=True, help="What the administrator is called.")
-@click.option("--owner", metavar="OWNER", default=None, help="Whose things they set up; by default the relay's own.")
+@click.option("--owner", metavar="OWNER", default=None, help="Owner of what they set up; by default the relay's own.")
 @click.option("--email", metavar="EMAIL", default="", help="Their e-mail address, for people.")
-@click.option("--link", "is_link", is_flag=True, help="Only a new link, for a user who is there already.")
+@click.option("--link", "is_link", is_flag=True, help="Only make a new link, for an existing user.")
 def admin_create(name: str, owner: str | None, email: str, is_link: bool, **where: Any) -> None:
     """Make an administrator, and print a link that signs them in once, within an hour."""
     from tunnelrelay.cli.admin import create
@@ -135,7 +137,9 @@ def admin_create(name: str, owner: str | None, email: str, is_link: bool, **wher
     help="What it may do, as in edges:write. May be given several times; everything without.",
 )
 @click.option("--description", metavar="TEXT", default="", help="What it is for, for people.")
-@click.option("--expires", metavar="TIME", default="", help="How long it is good, as in 12h or 30d; for ever without.")
+@click.option(
+    "--expires", metavar="TIME", default="", help="How long it is valid, as in 12h or 30d [default: for ever]."
+)
 def admin_key(name: str, scopes: tuple[str, ...], description: str, expires: str, **where: Any) -> None:
     """Make a key for the API and print it: the only time it is shown."""
     from tunnelrelay.cli.admin import make_key
@@ -161,9 +165,14 @@ def session() -> None:
 
 @session.command("list", sections=STORED)
 @click.option("--host", metavar="HOST", default=None, help="Only at this endpoint.")
-@click.option("--user", metavar="USER", default=None, help="Only this e-mail address, or id at the provider.")
+@click.option(
+    "--user",
+    metavar="USER",
+    default=None,
+    help="Only of this e-mail address, or id at the provider.",
+)
 def session_list(host: str | None, user: str | None, **where: Any) -> None:
-    """List sessions, the most recently used first. An id opens nothing: it only names a session here."""
+    """List sessions, the most recently used first. The ids name sessions here and are no credentials."""
     from tunnelrelay.cli.sessions import show
 
     run(show, where, host, user)
@@ -172,8 +181,13 @@ def session_list(host: str | None, user: str | None, **where: Any) -> None:
 @session.command("revoke", sections=WITH_KEYS)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--host", metavar="HOST", default=None, help="All sessions at this endpoint.")
-@click.option("--user", metavar="USER", default=None, help="All of this e-mail address, or id at the provider.")
-@click.option("--all", "is_all", is_flag=True, help="All sessions there are.")
+@click.option(
+    "--user",
+    metavar="USER",
+    default=None,
+    help="All sessions of this e-mail address, or id at the provider.",
+)
+@click.option("--all", "is_all", is_flag=True, help="All sessions.")
 def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_all: bool, **where: Any) -> None:
     """End sessions, by their id, or all of a host, of a user, or of a user at a host.
 
@@ -194,7 +208,7 @@ def name() -> None:
 @name.command("list", sections=STORED)
 @click.option("--owner", metavar="NAME", default=None, help="Only those this owner holds, or held last.")
 def name_list(owner: str | None, **where: Any) -> None:
-    """List every name that anybody ever held, and its generation: how often it has changed hands, and one."""
+    """List every name that had a holder, with its generation: 1 plus the number of changes of owner."""
     from tunnelrelay.cli.names import show
 
     run(show, where, owner)
@@ -203,7 +217,7 @@ def name_list(owner: str | None, **where: Any) -> None:
 @name.command("release", sections=STORED)
 @click.argument("name", metavar="NAME")
 def name_release(name: str, **where: Any) -> None:
-    """Free a name that no tunnel serves, though it still cools down: the next owner who asks gets it."""
+    """End the cool-down of a name that no tunnel serves: the next owner who asks for it gets it."""
     from tunnelrelay.cli.names import release
 
     run(release, where, name)
@@ -215,14 +229,21 @@ def audit() -> None:
 
 
 @audit.command("list", sections=STORED)
-@click.option("--since", metavar="TIME", default="", help="Only of this last stretch of time, as in 15m, 1h or 7d.")
-@click.option("--host", metavar="HOST", default=None, help="Only this endpoint's.")
+@click.option("--since", metavar="TIME", default="", help="Only events of the last 15m, 1h, 7d and the like.")
+@click.option("--host", metavar="HOST", default=None, help="Only events of this endpoint.")
 @click.option("--kind", metavar="KIND", default=None, help="Only this kind of event.")
-@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Most events to list.",
+)
 def audit_list(since: str, host: str | None, kind: str | None, limit: int, **where: Any) -> None:
     """List events, oldest first.
 
-    People appear as digests: events of one person belong together, without a name.
+    People appear as digests, by which events of one person can be matched without a name.
     """
     from tunnelrelay.cli.audit import show
 
@@ -249,7 +270,7 @@ def keys_list(**where: Any) -> None:
 def keys_rotate(**where: Any) -> None:
     """Make a new sealing key and a new signing key.
 
-    The one seals a minute later, the other signs a day later: by then every relay, and every app, knows it.
+    The sealing key is used a minute later, the signing key a day later, when every relay and every app knows it.
     """
     from tunnelrelay.cli.keys import rotate
 
@@ -259,7 +280,7 @@ def keys_rotate(**where: Any) -> None:
 @keys.command("drop", context_settings={"ignore_unknown_options": True}, sections=WITH_KEYS)
 @click.argument("kid", metavar="ID")
 def keys_drop(kid: str, **where: Any) -> None:
-    """Take a key away before its time: nothing it sealed or signed is good any more. Never the newest."""
+    """Drop a key early: nothing that it sealed or signed is valid any more. The newest cannot be dropped."""
     from tunnelrelay.cli.keys import drop
 
     run(drop, where, keys_file(where), kid)
@@ -277,11 +298,11 @@ def backup(file: str, force: bool, **where: Any) -> None:
 
 @cli.command(sections=ARCHIVED)
 @click.argument("file", metavar="FILE|-")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def restore(file: str, yes: bool, **where: Any) -> None:
-    """Put a backup in the place of everything the relay keeps, whichever database either is of.
+    """Replace everything the relay keeps by a backup, also of another kind of database.
 
-    Nothing is touched before all of it was found good. Relays may run meanwhile, and go by it at once.
+    Nothing is changed before the whole backup was checked. Relays may run meanwhile, and use the new data at once.
     """
     from tunnelrelay.cli.backup import restore
 

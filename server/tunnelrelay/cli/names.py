@@ -1,4 +1,4 @@
-"""What the `tunnelrelay name` commands do: who holds or held which host name, and freeing one for anybody."""
+"""The `tunnelrelay name` commands: list who holds or held host names, and free one."""
 
 import json
 import time
@@ -24,7 +24,7 @@ def show(place: Place, owner: str | None, *, as_json: bool) -> None:
 
 
 def release(place: Place, name: str, *, as_json: bool) -> None:
-    """Frees a name that no tunnel serves: the next owner who asks gets it."""
+    """End the cool-down of a name that no tunnel serves: the next owner who asks gets it."""
     row = with_store(place, lambda store: _release_in(store, name))
     if as_json:
         click.echo(json.dumps(_record(row), indent=2))

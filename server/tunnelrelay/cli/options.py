@@ -1,4 +1,4 @@
-"""Options that several commands have in common, and how a command of the data directory is run."""
+"""Options that several commands share, and how a command runs on the data directory."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SETTING_SECTIONS = {
     "TLS": ("tls_cert", "tls_key", "endpoint_hsts_seconds"),
     "Data": ("data_dir", "database", "keys_file", "key_rotation_seconds", "audit_days"),
     "Owners and names": ("multi_tenant", "name_cooldown_seconds", "shared_callback_owner"),
-    "Visitors' logins": ("callback_url", "issuer_network"),
+    "Visitors' logins": ("callback_url", "issuer_network", "issuer_port", "issuer_ca"),
     "Limits and times": ("visitor_requests", "hold_seconds", "drain_seconds", "idle_seconds"),
     "Log": ("log_format", "log_level"),
 }
@@ -35,7 +35,7 @@ SETTING_SECTIONS = {
 
 
 def setting_sections() -> dict[str, tuple[Decorator, ...]]:
-    """An option for each setting. Click reads none of them: all mistakes are told together, whatever their source."""
+    """An option for each setting. Click does not convert them, so that all mistakes are reported together."""
     placed = {name for names in SETTING_SECTIONS.values() for name in names}
     rest = [name for name in SETTINGS if name not in placed]
     named = {
@@ -82,14 +82,14 @@ ARCHIVED = {"Where the relay keeps its data": (_KEYS, *_DATA)}
 
 
 def keys_file(where: dict[str, Any]) -> Path:
-    """Where the key ring lies, by flags, environment and configuration."""
+    """The path of the key ring, by flags, environment and configuration."""
     flags = {name: where[name] for name in ("data_dir", "keys_file")}
     file: Path = loaded(load_keys_file, where["config_file"], flags)
     return file
 
 
 def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    """Do a command at the place its options name.
+    """Run a command on the store that its options name.
 
     Raises:
         Failure: It cannot be done.
@@ -102,7 +102,7 @@ def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> No
 
 
 def loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:
-    """What `load` finds.
+    """The configuration that `load` returns.
 
     Raises:
         Failure: With every mistake of the configuration, whatever its source.

@@ -1,6 +1,6 @@
-"""What the `tunnelrelay session` commands do: who is signed in where, and ending that.
+"""The `tunnelrelay session` commands: list and end visitors' sessions.
 
-The store is changed first; relays that run here are told, and would hear of it by themselves two seconds later.
+The store is changed first; then relays that run here are told, which would otherwise find it within two seconds.
 """
 
 import json
@@ -21,7 +21,7 @@ from tunnelrelay.keys.key_files import SecretFileError
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.text import printable
-from tunnelrelay.store.base import AuditRow, SessionHolder, Store, Whose
+from tunnelrelay.store.base import AuditRow, SessionCriteria, SessionHolder, Store
 
 MAX_LISTED = 100_000
 """Sessions that are listed, without what is sealed in them: about 1 kB each."""
@@ -38,15 +38,15 @@ def show(place: Place, host: str | None, user: str | None, *, as_json: bool) -> 
     elif found:
         _print_table(found)
     else:
-        _say_nobody(host, user)
+        _say_none_found(host, user)
 
 
 def revoke(
     place: Place, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None, *, as_json: bool
 ) -> None:
-    """Ends sessions in the store, then has running relays close what they had open. No id, host or user: all.
+    """End sessions in the store, then make running relays close their connections. Without id, host or user: all.
 
-    No login is no failure: an operator who takes a person's accounts away wants just that.
+    Finding no session is no failure: that is what an operator wants who removes a person's access.
 
     Raises:
         Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
@@ -55,7 +55,7 @@ def revoke(
     if as_json:
         click.echo(json.dumps([_record(row) for row in ended], indent=2))
     if not ended:
-        _say_nobody(host, user)
+        _say_none_found(host, user)
         return
     try:
         done = control_socket.tell(place.data_dir, control_socket.Order(sessions_ended=True))
@@ -69,18 +69,18 @@ def revoke(
     click.echo(f"ended {len(ended)} session{'s'[: len(ended) != 1]}; {live}", err=True)
 
 
-def _say_nobody(host: str | None, user: str | None) -> None:
+def _say_none_found(host: str | None, user: str | None) -> None:
     click.echo("nobody is signed in" if host is user is None else "nobody like that is signed in", err=True)
 
 
-def _meant(host: str | None, user: str | None, now: float) -> list[Whose]:
-    """Those that have not run out, of a host, and of a user by e-mail address or by the provider's id."""
-    live = Whose(host=host, live_at=now)
+def _criteria(host: str | None, user: str | None, now: float) -> list[SessionCriteria]:
+    """Criteria for live sessions of a host, and of a user by e-mail address or by the provider's id."""
+    live = SessionCriteria(host=host, live_at=now)
     return [live] if user is None else [replace(live, email=user.lower()), replace(live, subject=user)]
 
 
 async def _found(store: Store, host: str | None, user: str | None) -> list[SessionHolder]:
-    lists = [await store.sessions(whose, limit=MAX_LISTED) for whose in _meant(host, user, time.time())]
+    lists = [await store.sessions(criteria, limit=MAX_LISTED) for criteria in _criteria(host, user, time.time())]
     return _newest_first({row.key: row for rows in lists for row in rows}.values())
 
 
@@ -91,13 +91,13 @@ def _newest_first(rows: Iterable[SessionHolder]) -> list[SessionHolder]:
 async def _revoke_in(
     store: Store, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None
 ) -> list[SessionHolder]:
-    """All of them by their condition, however many there are: none that began meanwhile, or was not listed, is left."""
+    """End all that match in one statement, so that sessions which began meanwhile end too."""
     now = time.time()
-    meant = _meant(host, user, now)
+    criteria_list = _criteria(host, user, now)
     if ids:
         rows = await _found(store, None, None)
-        meant = [Whose(key=_named(rows, name).key) for name in ids]
-    ended = _newest_first([row for whose in meant for row in await store.revoke_sessions(whose, now)])
+        criteria_list = [SessionCriteria(key=_named(rows, name).key) for name in ids]
+    ended = _newest_first([row for criteria in criteria_list for row in await store.revoke_sessions(criteria, now)])
     await store.add_audit(_events(ended, now, keys_file))
     return ended
 
@@ -105,8 +105,8 @@ async def _revoke_in(
 def _events(ended: Sequence[SessionHolder], now: float, keys_file: Path) -> list[AuditRow]:
     """One event for each session, with the digest that relays write of its person.
 
-    Relays that share a database may keep the key of that digest where this command cannot read it. Then one event for
-    each host tells how many: a digest by another key would pass for another person's.
+    If this command cannot read the key of that digest (relays that share a database may keep it elsewhere), one event
+    for each host gives the number: a digest by another key would look like another person's.
     """
     event = partial(AuditRow, at=now, kind="session.revoke", node=COMMAND)
     try:
@@ -126,13 +126,13 @@ def _events(ended: Sequence[SessionHolder], now: float, keys_file: Path) -> list
 
 
 def _named(rows: list[SessionHolder], name: str) -> SessionHolder:
-    meant = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
-    if len(meant) != 1:
-        many = "means more than one session" if meant else "is no session's id"
+    criteria_list = [row for row in rows if row.key.hex().startswith(name.lower())] if len(name) >= MIN_PREFIX else []
+    if len(criteria_list) != 1:
+        many = "means more than one session" if criteria_list else "is no session's id"
         raise Failure(
             Exit.FAILED, [f"`{name[:64]}` {many}; nothing was ended"], "`tunnelrelay session list` lists them"
         )
-    return meant[0]
+    return criteria_list[0]
 
 
 def _record(row: SessionHolder) -> dict[str, str | None]:

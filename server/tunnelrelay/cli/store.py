@@ -1,4 +1,4 @@
-"""How a command that needs no running relay opens its store, and what it says when that cannot be done."""
+"""Opens the store for commands that need no running relay, and reports why it cannot be opened."""
 
 import asyncio
 import os
@@ -26,10 +26,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a relay keeps what it keeps.
+    """Where a relay keeps its store and keys.
 
     Attributes:
-        data_dir: The control sockets of relays that run here, and their keys.
+        data_dir: Has the control sockets of relays that run here, and their keys.
         database: None for the file in `data_dir`.
     """
 
@@ -37,7 +37,7 @@ class Place:
     database: DatabaseUrl | None = None
 
     def __str__(self) -> str:
-        """Where the rows are, for messages."""
+        """The place of the rows, for messages."""
         return str(self.data_dir if self.database is None else self.database)
 
 
@@ -48,12 +48,12 @@ def with_store(
     may_make: bool = False,
     is_patient: bool = False,
 ) -> Result:
-    """What `action` returns from the store of this place.
+    """Open the store, run `action` on it, and return its result.
 
     Args:
-        may_make: Make directory and store if they are not there. Only for what sets a relay up: to all else, that they
-            are missing says that the place was mistyped.
-        is_patient: For what looks at every row: statements may take minutes.
+        may_make: Make directory and store if they are missing. Only for commands that set a relay up: for all others a
+            missing store means a mistyped path.
+        is_patient: Allow statements that take minutes, for commands that read every row.
 
     Raises:
         Failure: There is no store, or it cannot be used.
@@ -67,19 +67,19 @@ def with_store(
             _demand_file(place)
         return asyncio.run(_opened(place, action, may_make=may_make, is_patient=is_patient))
     except OSError as problem:
-        told = of_data_dir(place.data_dir, problem)
-        raise Failure(Exit.FAILED, [str(told)], told.hint) from problem
+        described = of_data_dir(place.data_dir, problem)
+        raise Failure(Exit.FAILED, [str(described)], described.hint) from problem
     except StoreError as problem:
         raise Failure(Exit.FAILED, [str(problem)], problem.hint or _hint(place)) from problem
 
 
 def demand_store(place: Place) -> None:
-    """Raises Failure when no relay ever kept anything here, or nothing can be kept now."""
+    """Raise Failure when there is no store here, or it cannot be used."""
     with_store(place, lambda store: store.ping())
 
 
 def _demand_file(place: Place) -> None:
-    """Raises Failure when no relay ever kept anything in this directory. Of a database, opening it tells."""
+    """Raise Failure when this directory has no store. A database is checked when it is opened."""
     if place.database is None and not (place.data_dir / FILE_NAME).exists():
         raise Failure(
             Exit.FAILED,
@@ -111,11 +111,11 @@ async def _opened(
 
 
 def check_user(path: Path) -> None:
-    """Files that root leaves beside another user's database would lock that user's relay out."""
+    """Raise Failure for root on another user's files: what root leaves beside them would lock that user's relay out."""
     try:
         owner = path.stat().st_uid
     except OSError:
-        return  # not there yet, or not to be seen: opening it tells
+        return  # missing, or not readable: opening it reports that
     if owner == os.geteuid():
         return
     try:

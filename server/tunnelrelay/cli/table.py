@@ -1,4 +1,4 @@
-"""How the commands that list something show it to people."""
+"""Prints tables for the commands that list something."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What the `tunnelrelay token` commands do: open the store, change it, tell a running relay, print."""
+"""The `tunnelrelay token` commands: change the store, tell running relays, print."""
 
 import json
 import time
@@ -22,15 +22,15 @@ from tunnelrelay.store.base import AuditRow, Store
 
 
 def create(place: Place, owner: str, description: str, acl: Sequence[str], expires: str, *, as_json: bool) -> None:
-    """Makes a token; the token alone goes to stdout, so that a script can catch it.
+    """Make a token; only the token goes to stdout, for scripts.
 
     Args:
         expires: How long it is good, as in 30d; "" for ever.
     """
     if problem := authtokens.owner_problem(owner):
         raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"], "give another name with --owner")
-    wishes = _wishes(description, acl, expires)
-    text, token = with_store(place, lambda store: _create_in(store, owner, wishes), may_make=True)
+    fields = _token_fields(description, acl, expires)
+    text, token = with_store(place, lambda store: _create_in(store, owner, fields), may_make=True)
     if as_json:
         click.echo(json.dumps({"token": text, **_record(token)}))
         return
@@ -51,7 +51,7 @@ def show(place: Place, owner: str | None, *, as_json: bool) -> None:
 
 
 def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bool) -> None:
-    """Revokes in the store first, then has a running relay end what those tokens opened."""
+    """Revoke tokens in the store, then make running relays end their links."""
     found, unknown = with_store(place, lambda store: _revoke_in(store, names, owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
@@ -68,8 +68,8 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
         raise Failure(Exit.FAILED, [f"owner {owner} has no good token"], "`tunnelrelay token list` lists them")
 
 
-def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
-    """More fields of the token. Raises Failure for what cannot be."""
+def _token_fields(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
+    """More fields of the token. Raises Failure for invalid values."""
     try:
         check_texts(description=description)
     except ManageError as error:
@@ -84,14 +84,14 @@ def _wishes(description: str, acl: Sequence[str], expires: str) -> dict[str, Any
     }
 
 
-async def _create_in(store: Store, owner: str, wishes: dict[str, Any]) -> tuple[str, Token]:
-    text, token = await authtokens.create(store, owner, **wishes)
+async def _create_in(store: Store, owner: str, fields: dict[str, Any]) -> tuple[str, Token]:
+    text, token = await authtokens.create(store, owner, **fields)
     await store.add_audit([_event("token.created", token, token.created_at)])
     return text, token
 
 
 async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> tuple[list[Token], list[str]]:
-    """The tokens revoked, and the names that mean none."""
+    """The revoked tokens, and the given names that match none."""
     if owner is not None:
         names = [token.id for token in await store.tokens(owner) if token.revoked_at is None]
     found, unknown = [], []
@@ -107,7 +107,7 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
 
 
 def _tell(place: Place, token: Token) -> str:
-    """Has a running relay end the token's links, and reports. Returns what went wrong, or ""."""
+    """Make running relays end the token's links, and print how many. Returns what went wrong, or ""."""
     try:
         done = control_socket.tell(place.data_dir, control_socket.Order(revoked=token.id))
     except control_socket.ControlError as problem:

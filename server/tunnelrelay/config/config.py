@@ -38,7 +38,7 @@ class RelayConfig(DashboardSettings):
 
     Attributes:
         given: Names of the settings that were set; the rest are defaults. A busy default admin port is only a warning.
-        warnings: What is allowed and yet worth a word at the start.
+        warnings: Allowed settings that the operator should be warned about at the start.
     """
 
     http: ListenAddress | None = setting(
@@ -221,7 +221,7 @@ class RelayConfig(DashboardSettings):
 
     @property
     def is_local(self) -> bool:
-        """True when only this machine can reach the relay and every name is its own: then no token is asked for."""
+        """True when only this machine can reach the relay and resolve its names; then agents need no token."""
         listeners = [address for address in (self.http, self.https) if address is not None]
         return is_localhost(self.domain) and all(address.is_loopback for address in listeners)
 
@@ -230,7 +230,7 @@ class RelayConfig(DashboardSettings):
         """How long a name is kept from other owners after it was given up."""
         if self.name_cooldown_seconds is not None:
             return self.name_cooldown_seconds
-        # Browsers keep what a name's former owner planted there; strangers must not inherit its visitors.
+        # Browsers keep data of a name's former owner, who must not be followed by a stranger soon.
         return 30 * 86_400.0 if self.multi_tenant else 0.0
 
     @property
@@ -264,7 +264,7 @@ class RelayConfig(DashboardSettings):
         return self.doors.plan.scheme
 
     def public_port(self, listening: int) -> int:
-        """Port of every public address, given the one the public listener truly has (it may have asked for 0)."""
+        """Port of every public address, given the public listener's actual port (the setting may be 0)."""
         return listening if self.public_url is None else self.public_url.port
 
     def public_address(self, *, http: int | None, https: int | None) -> PublicAddress:
@@ -291,7 +291,7 @@ def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Pa
     """The configuration from all sources.
 
     Raises:
-        ConfigError: With every mistake, each with where it was made.
+        ConfigError: With every mistake and its origin.
     """
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
     values = {name: _value(name, item, problems) for name, item in raw.items()}
@@ -308,12 +308,12 @@ def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Pa
 
 
 def load_data_dir(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
-    """Only where the data lies: token commands need nothing else, and must work beside a relay set up by flags."""
+    """Load only the data directory. Token commands need nothing else, and must work beside a relay set up by flags."""
     return _path("data_dir", flags, env, file) or default_data_dir(env)
 
 
 def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
-    """Only where the key ring lies, for the commands that change it."""
+    """Load only the path of the key ring, for the commands that change it."""
     default = load_data_dir(flags=flags, env=env, file=file) / KEYS_FILE_NAME
     return _path("keys_file", flags, env, file) or default
 
@@ -321,7 +321,7 @@ def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file:
 def load_database(
     *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None
 ) -> DatabaseUrl | None:
-    """Only which database it is; None for the file in the data directory."""
+    """Load only the database setting; None for the file in the data directory."""
     found = _alone("database", flags, env, file)
     return found if isinstance(found, DatabaseUrl) else None
 
@@ -368,7 +368,7 @@ def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
 
 
 def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[SettingProblem]:
-    """Mistakes that no single setting shows."""
+    """Mistakes in combinations of settings."""
     where = {name: origins.get(name, f"{flag_name(name)} (default)") for name in SETTINGS}
     return [
         *_tls_problems(config, where),

@@ -1,6 +1,6 @@
-"""Settings of the dashboard: by which OpenID provider people sign in there, and which of its claims says what they are.
+"""Settings of the dashboard: the OpenID provider for sign-ins, and the claims that give users their role.
 
-A part of `config.RelayConfig`, which see for how settings work.
+Part of `config.RelayConfig`, which describes how settings work.
 """
 
 # ruff: noqa: RUF009 (`setting` returns a dataclass field, which is what the rule asks for)
@@ -20,7 +20,7 @@ MAX_TEXT = 1024
 
 
 def issuer(text: str) -> str:
-    """Reads an issuer: the address that is the provider's name."""
+    """Read an issuer: the URL that identifies the provider."""
     if problem := values.issuer(text):
         raise ValueError(problem)
     return text
@@ -34,7 +34,7 @@ def plain(text: str) -> str:
 
 
 def secret(text: str) -> Secret:
-    """Reads `env:NAME`, `file:PATH`, or the secret itself. What is wrong is told without it."""
+    """Read `env:NAME`, `file:PATH`, or the secret itself. Errors do not repeat it."""
     text = read_source(text, os.environ)
     if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
         raise ValueError(f"a client secret has 1 to {MAX_TEXT} printable characters")
@@ -89,7 +89,7 @@ def dashboard_problems(
     """The problems between settings of the dashboard.
 
     Args:
-        where: Where each setting was given.
+        where: The origin of each setting, for messages.
         is_local: The relay's names work on this machine only.
     """
     needs = ("dashboard_oidc_client_id", "dashboard_oidc_client_secret")

@@ -1,4 +1,4 @@
-"""How the setting `database` is read: where a PostgreSQL database is, with or without a password."""
+"""Reads the setting `database`: the URL of a PostgreSQL database, with or without a password."""
 
 import ipaddress
 import os
@@ -16,19 +16,19 @@ class DatabaseUrl:
 
     Attributes:
         has_password: Whether a password stands in it.
-        says_how_to_encrypt: Whether it, or the environment, says `sslmode`; if not, a database elsewhere must show a
+        has_sslmode: Whether it, or the environment, sets `sslmode`; if not, a database on another machine must show a
             certificate that this machine trusts.
-        is_local: Nobody is between: a socket, or an address of this machine.
+        is_local: A Unix socket, or an address of this machine.
     """
 
-    __slots__ = ("_shown", "_url", "has_password", "is_local", "says_how_to_encrypt")
+    __slots__ = ("_shown", "_url", "has_password", "has_sslmode", "is_local")
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         query = parse_qs(parts.query)
         self._url = url
         self.has_password = parts.password is not None or not _SECRETS.isdisjoint(query)
-        self.says_how_to_encrypt = "sslmode" in query or "PGSSLMODE" in os.environ
+        self.has_sslmode = "sslmode" in query or "PGSSLMODE" in os.environ
         where = parts.netloc.rpartition("@")[2] or ",".join(query.get("host", [])) or os.environ.get("PGHOST", "")
         hosts = [_host(place) for place in where.split(",")]
         is_told_elsewhere = "service" in query or "PGSERVICE" in os.environ
@@ -59,7 +59,7 @@ class DatabaseUrl:
 
 def database_url(text: str) -> DatabaseUrl | None:
     """Reads `postgresql://user@host/name`, `file:PATH` or `env:NAME` of such a text, or `sqlite` for the relay's own
-    file. What is wrong with a URL is told without it."""
+    file. Errors do not repeat the URL."""
     if text == "sqlite":
         return None
     text = read_source(text, os.environ)
@@ -74,7 +74,7 @@ def database_url(text: str) -> DatabaseUrl | None:
 
 
 def has_password(text: str) -> bool:
-    """Whether a password stands in this very text."""
+    """Whether the text holds a password, and does not only name a source of one."""
     try:
         return text.startswith(SCHEMES) and DatabaseUrl(text).has_password
     except ValueError:

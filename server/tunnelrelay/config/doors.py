@@ -1,6 +1,6 @@
 """The table of what each listener does, by the settings `http`, `https` and `public_url`.
 
-`plan_doors` looks a relay up in `TABLE` and adds what its addresses, its domain and its proxies make of the row.
+`plan_doors` finds a relay's row in `TABLE` and adds the notes that apply to its addresses, domain and proxies.
 `config.py` reports the problems and warnings, `app/wiring.py` gives the rest to the ingress. The table in
 docs/reference/configuration.md is the same, and a test walks all combinations with real listeners.
 """
@@ -29,7 +29,7 @@ class Facts:
     """The facts that choose a row of the table.
 
     Attributes:
-        is_http_given: Somebody set `http`; the default shows no wish.
+        is_http_given: The operator set `http`.
         has_proxy: There are trusted proxies.
     """
 
@@ -77,7 +77,7 @@ class Plan:
     Attributes:
         scheme: Of every public address.
         plain, secure: What the listeners do; None for one that is off.
-        notes: What is looked at besides, in order; after a refusal nothing more is.
+        notes: Checked in order; a refusal ends the check.
     """
 
     scheme: str
@@ -167,7 +167,7 @@ class Doors:
     Attributes:
         plan: Its row of the table.
         refusal: Why it does not start; None when it does.
-        warnings: What is odd about it.
+        warnings: Notes that apply and do not refuse.
     """
 
     plan: Plan
@@ -176,15 +176,15 @@ class Doors:
 
 
 def plan_doors(facts: Facts) -> Doors:
-    """Return what the listeners do, with the problems and warnings about it."""
+    """Return what the listeners do, and the refusal and warnings that apply."""
     plan = TABLE[facts.row]
     warnings = []
     for note in plan.notes:
         if note.applies(facts):
-            said = Note(note.setting, note.when, note.applies, *_filled(note, facts), is_refusal=note.is_refusal)
+            filled = Note(note.setting, note.when, note.applies, *_filled(note, facts), is_refusal=note.is_refusal)
             if note.is_refusal:
-                return Doors(plan, said, ())
-            warnings.append(said.text)
+                return Doors(plan, filled, ())
+            warnings.append(filled.text)
     return Doors(plan, None, tuple(warnings))
 
 

@@ -1,6 +1,6 @@
-"""Where settings come from: flags over `TUNNELRELAY_*` variables over the TOML file. Finds values, judges none.
+"""Finds the values of settings: flags over `TUNNELRELAY_*` variables over the TOML file. Does not check them.
 
-Whatever cannot be a setting is an error, never skipped: a misspelt key that restricts access must not open the relay.
+Unknown names are errors, never skipped: a misspelt key that restricts access must not open the relay.
 """
 
 import re
@@ -61,10 +61,10 @@ class Raw:
 def gather(
     settings: Mapping[str, Setting], *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None
 ) -> tuple[dict[str, Raw], list[SettingProblem]]:
-    """The strongest value of each setting that was given at all, and what was wrong with the sources.
+    """The value of each setting that was given, by precedence, and the mistakes in the sources.
 
     Args:
-        settings: Those that there are, by name.
+        settings: All settings, by name.
         flags: Setting name to what click parsed; None and () mean not given.
         env: The process's environment; other programs' variables are skipped.
         file: The TOML file, or None.

@@ -1,6 +1,6 @@
-"""How one setting is read: from text (or a TOML value) to the value the relay uses. Pure, apart from looking at files.
+"""Readers of single settings: from text (or a TOML value) to the value the relay uses. Pure, apart from reading files.
 
-Every reader raises ValueError with words for people. Next: `sources.py`, then `config.py`.
+Every reader raises ValueError with a message for people. Next: `sources.py`, then `config.py`.
 """
 
 import ipaddress
@@ -68,7 +68,7 @@ class PortRange(NamedTuple):
 
 
 class PublicOrigin(NamedTuple):
-    """What visitors type, when something in front of the relay makes it differ from the listener.
+    """The public origin, where a proxy in front of the relay makes it differ from the listener.
 
     Attributes:
         port: As written, or the scheme's own.
@@ -81,18 +81,19 @@ class PublicOrigin(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is known about a setting besides its default: documentation, `--help` and readers are made of it.
+    """A setting's description; the documentation, `--help` and readers are made from it.
 
     Attributes:
         read: From text or TOML value to the value used.
         doc: One sentence for people.
         unit: "" for what has none.
-        shape: What a value looks like, for `--help` and the docs.
+        shape: The form of a value, for `--help` and the docs.
         is_list: May be given several times, comma separated, or as a TOML array.
         is_number: Whole numbers: in a TOML array they may stand without quotes.
         is_path: Relative to the configuration file when it stands in one.
-        has_secret: Whether a text has a secret in it: then a flag may not say it, as everybody on the machine can read
-            command lines.
+        has_secret: Whether a text holds a secret; then a flag may not give it, as all users of the machine can read
+            command
+            lines.
     """
 
     read: Callable[[str], Any]
@@ -158,7 +159,7 @@ def public_url(text: str) -> PublicOrigin:
 
 
 def callback_url(text: str) -> str:
-    """Reads the whole redirect URI. Plain http is for the literal `localhost` only, as providers have it."""
+    """Read the whole redirect URI. Plain http is allowed for the literal `localhost` only, as at providers."""
     parts = urlsplit(text)
     is_plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` drops line ends; we send `text`
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text or not parts.path or not is_plain:
@@ -171,7 +172,7 @@ def callback_url(text: str) -> str:
 
 
 def network(text: str) -> IPNetwork:
-    """Reads `10.0.0.0/8` or a single address. Host bits are an error: they say that a slip was made."""
+    """Read `10.0.0.0/8` or a single address. Host bits are an error, as they hint at a mistake."""
     try:
         return ipaddress.ip_network(text)
     except ValueError as problem:

@@ -8,17 +8,17 @@ from starlette.types import ASGIApp
 from tunnelrelay.dashboard import assets, render
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.guard import Guard
-from tunnelrelay.dashboard.request_input import KEY, Asked
+from tunnelrelay.dashboard.request_input import KEY, UserRequest
 from tunnelrelay.dashboard.sign_in import SignInPages
 from tunnelrelay.dashboard.views import AREAS
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.web.request_parsing import inside_of
+from tunnelrelay.web.request_parsing import page_request_of
 
 _TITLES = {
     400: "That does not work",
     403: "You may not do this",
     404: "There is nothing here",
-    409: "Something is in the way",
+    409: "Conflict: already in use, or changed meanwhile",
     429: "Too often",
     503: "Not at the moment",
 }
@@ -66,14 +66,14 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 async def _broken(request: Request, _error: Exception) -> Response:
     """Answer an unexpected error with the request id; the log has the rest."""
-    name = inside_of(request.scope).request_id
+    name = page_request_of(request.scope).request_id
     return _problem(request, 500, "Something broke", f"The relay's log has more about it, under {name}.")
 
 
 def _problem(request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
-    asked = request.scope.get(KEY)
-    if not isinstance(asked, Asked):
+    user_request = request.scope.get(KEY)
+    if not isinstance(user_request, UserRequest):
         return PlainTextResponse(message, status)
-    if asked.by_htmx:
-        return HTMLResponse(render.written("problem_part.html", message=message, hint=hint), status)
-    return asked.page("problem.html", status=status, title=title, message=message, hint=hint)
+    if user_request.by_htmx:
+        return HTMLResponse(render.render_template("problem_part.html", message=message, hint=hint), status)
+    return user_request.page("problem.html", status=status, title=title, message=message, hint=hint)

@@ -89,7 +89,7 @@ def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
         words=f"Requests per second over the last 10 minutes: now {rate(minute.rate)}, at most {rate(most)}.",
         lines=(_line("Requests", "main", rates, top, filled=True),),
         width=len(points) - 1,
-        values=_told({"Requests": rates}),
+        values=_points_json({"Requests": rates}),
         began_at=points[0].at,
     )
 
@@ -114,7 +114,7 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
             _line("Failed", "bad", failed, top, filled=True),
         ),
         width=len(points) - 1,
-        values=_told({"Failed": failed, "Refused": refused}),
+        values=_points_json({"Failed": failed, "Refused": refused}),
         began_at=points[0].at,
     )
 
@@ -136,12 +136,12 @@ def _times(points: Sequence[Figures], minute: Figures) -> Chart:
             _line("p50", "main", [point.p50 for point in points], top, filled=True),
         ),
         width=len(points) - 1,
-        values=_told({"p50": [point.p50 for point in points], "p95": [point.p95 for point in points]}),
+        values=_points_json({"p50": [point.p50 for point in points], "p95": [point.p95 for point in points]}),
         began_at=points[0].at,
     )
 
 
-def _told(values: Mapping[str, Sequence[float | None]]) -> str:
+def _points_json(values: Mapping[str, Sequence[float | None]]) -> str:
     """The points as JSON, no more exact than the chart."""
     short = {label: [None if x is None else float(f"{x:.3g}") for x in line] for label, line in values.items()}
     return json.dumps(short, separators=(",", ":"))

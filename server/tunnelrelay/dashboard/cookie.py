@@ -26,11 +26,11 @@ def read(values: Sequence[bytes], *, is_secure: bool) -> bytes | None:
     return cookies.one(values, name_of(is_secure=is_secure))
 
 
-def written(value: str, *, is_secure: bool) -> bytes:
+def set_cookie(value: str, *, is_secure: bool) -> bytes:
     """The Set-Cookie value that signs a browser in."""
     return CookieJar(is_secure).set(name_of(is_secure=is_secure), value.encode("ascii"), max_age=KEEP_SECONDS)
 
 
-def cleared(*, is_secure: bool) -> bytes:
+def clear_cookie(*, is_secure: bool) -> bytes:
     """The Set-Cookie value that deletes the cookie."""
     return CookieJar(is_secure).clear(name_of(is_secure=is_secure))

@@ -8,7 +8,7 @@ from tunnelrelay.dashboard import cookie
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.services.actor import Actor
-from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,19 @@ async def current_user(deps: Deps, scope: Mapping[str, Any]) -> CurrentUser | No
     Raises:
         ManageError: AWAY. The store cannot be read; refuse the request.
     """
-    inside = inside_of(scope)
+    page_request = page_request_of(scope)
     cookies = field_values(scope, b"cookie")
     is_secure = deps.address.is_secure
     sign_ins = deps.services.sign_ins
-    ours = cookie.read(cookies, is_secure=is_secure)
-    if ours is not None:
-        actor = await sign_ins.actor_of(ours.decode("ascii"), peer=inside.peer.host, request_id=inside.request_id)
+    own_cookie = cookie.read(cookies, is_secure=is_secure)
+    if own_cookie is not None:
+        actor = await sign_ins.actor_of(
+            own_cookie.decode("ascii"), peer=page_request.peer.host, request_id=page_request.request_id
+        )
         if actor is not None:
-            return CurrentUser(actor, ours)
-    theirs = CookieJar(is_secure).session_in(cookies)
-    if sign_ins.oidc is None or theirs is None:
+            return CurrentUser(actor, own_cookie)
+    login_cookie = CookieJar(is_secure).session_in(cookies)
+    if sign_ins.oidc is None or login_cookie is None:
         return None
-    actor = await sign_ins.oidc.actor_of(cookies, peer=inside.peer.host, request_id=inside.request_id)
-    return None if actor is None else CurrentUser(actor, theirs)
+    actor = await sign_ins.oidc.actor_of(cookies, peer=page_request.peer.host, request_id=page_request.request_id)
+    return None if actor is None else CurrentUser(actor, login_cookie)

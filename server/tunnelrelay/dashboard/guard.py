@@ -13,11 +13,11 @@ from tunnelrelay.dashboard import csrf, navigation
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.current_user import current_user
 from tunnelrelay.dashboard.form import Form, read_form
-from tunnelrelay.dashboard.request_input import KEY, Asked
+from tunnelrelay.dashboard.request_input import KEY, UserRequest
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, sign_in_address
 from tunnelrelay.model import RequestKind
 from tunnelrelay.services.problems import ManageError
-from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
 """Paths that need no sign-in; one that ends in a slash stands for all below it."""
@@ -40,7 +40,7 @@ _OWN_SITES: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 
 
 class Guard:
-    """The ASGI app before the app.
+    """ASGI middleware that admits requests to the dashboard's pages.
 
     Args:
         paths: Every path that exists, for the navigation.
@@ -49,10 +49,10 @@ class Guard:
     def __init__(self, app: ASGIApp, deps: Deps, paths: frozenset[str]) -> None:
         self._app = app
         self._deps = deps
-        self._areas = {admin: navigation.shown(paths, is_admin=admin) for admin in (False, True)}
+        self._areas = {admin: navigation.visible_groups(paths, is_admin=admin) for admin in (False, True)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See `ASGIApp`."""
+        """Pass an admitted request to the app; answer any other."""
         request = Request(scope, receive)
         try:
             refusal = self._refusal(request) or await self._let_in(request)
@@ -71,12 +71,12 @@ class Guard:
         if request.method == "POST":
             is_ours = csrf.is_own_origin(self._deps.origin, field_values(scope, b"origin"), site)
             return None if is_ours else _forged()
-        if site in _OWN_SITES or inside_of(scope).visit in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
+        if site in _OWN_SITES or page_request_of(scope).request_kind in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             return None
         return PlainTextResponse("this is for pages of the dashboard only", 403)
 
     async def _let_in(self, request: Request) -> Response | None:
-        """Put an `Asked` into the scope; return the refusal of a request without a sign-in or CSRF token."""
+        """Put a `UserRequest` into the scope; return the refusal of a request without a sign-in or CSRF token."""
         path: str = request.scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
             return None
@@ -90,8 +90,8 @@ class Guard:
             shown = [value.decode("latin-1") for value in field_values(request.scope, csrf.HEADER)]
             if form is None or not csrf.is_token(token, shown or form.texts(csrf.FIELD)):
                 return _forged()
-        request.scope[KEY] = Asked(
-            request=request,
+        request.scope[KEY] = UserRequest(
+            raw=request,
             deps=self._deps,
             actor=signed_in.actor,
             session=signed_in.session,
@@ -103,12 +103,12 @@ class Guard:
 
     def _signed_out(self, request: Request) -> Response:
         """Redirect people to the sign-in page; answer scripts with 401."""
-        if inside_of(request.scope).visit in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
+        if page_request_of(request.scope).request_kind in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             where = sign_in_address(request.scope)
             return Response(status_code=303, headers={"Location": where, "Cache-Control": "no-store"})
-        if inside_of(request.scope).visit is RequestKind.FORM:
-            return Response(status_code=303, headers={"Location": f"{SIGN_IN}?said=over", "Cache-Control": "no-store"})
-        headers = {"HX-Redirect": f"{SIGN_IN}?said=over"} if field_values(request.scope, b"hx-request") else {}
+        if page_request_of(request.scope).request_kind is RequestKind.FORM:
+            return Response(status_code=303, headers={"Location": f"{SIGN_IN}?flash=over", "Cache-Control": "no-store"})
+        headers = {"HX-Redirect": f"{SIGN_IN}?flash=over"} if field_values(request.scope, b"hx-request") else {}
         return PlainTextResponse("signed out", 401, headers)
 
 

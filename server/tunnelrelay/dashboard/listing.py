@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 
 PAGE = 50
 """Rows of one page."""
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=ListItem)
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """See the module.
+    """One page of a list.
 
     Attributes:
         older: Where the next page is; "" on the last.
@@ -36,20 +36,22 @@ class Listing(Generic[T]):
     newest: str
 
 
-async def listing(asked: Asked, fetch: Callable[[str | None, int], Awaitable[list[T]]], **filters: str) -> Listing[T]:
+async def listing(
+    request: UserRequest, fetch: Callable[[str | None, int], Awaitable[list[T]]], **filters: str
+) -> Listing[T]:
     """The page that the address asks for.
 
     Args:
         fetch: Gives rows behind an id (None: the newest), at most so many.
         filters: What the next page's address says too; "" for what was not asked for.
     """
-    before = asked.query("before")
+    before = request.query("before")
     rows = await fetch(before or None, PAGE + 1)
-    older = address(asked.path, **filters, before=str(rows[PAGE - 1].id)) if len(rows) > PAGE else ""
-    return Listing(rows[:PAGE], older, address(asked.path, **filters) if before else "")
+    older = address(request.path, **filters, before=str(rows[PAGE - 1].id)) if len(rows) > PAGE else ""
+    return Listing(rows[:PAGE], older, address(request.path, **filters) if before else "")
 
 
 def address(path: str, **query: str) -> str:
     """Return a path with a query of the parameters that are not empty."""
-    said = urlencode({name: text for name, text in query.items() if text})
-    return f"{path}?{said}" if said else path
+    encoded = urlencode({name: text for name, text in query.items() if text})
+    return f"{path}?{encoded}" if encoded else path

@@ -57,12 +57,12 @@ MAP = (
 )
 
 
-def shown(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...]:
+def visible_groups(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...]:
     """Return the navigation with the areas that exist and that the user may see."""
-    there = set(paths)
+    existing = set(paths)
     groups = (
         NavigationGroup(
-            group.title, tuple(e for e in group.entries if e.path in there and (is_admin or not e.for_admins))
+            group.title, tuple(e for e in group.entries if e.path in existing and (is_admin or not e.for_admins))
         )
         for group in MAP
     )

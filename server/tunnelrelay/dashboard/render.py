@@ -13,7 +13,7 @@ from tunnelrelay.dashboard.form_words import form_words
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def written(template: str, **context: Any) -> str:
+def render_template(template: str, **context: Any) -> str:
     """Render a template of this package to HTML."""
     return _environment().get_template(template).render(**context)
 

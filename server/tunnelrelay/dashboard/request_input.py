@@ -17,21 +17,22 @@ from tunnelrelay.services.actor import Actor
 from tunnelrelay.web.request_parsing import field_values, query_params
 
 KEY = "dashboard"
-"""Where in the scope the guard puts an `Asked`. Without the guard there is none, and a handler fails."""
+"""Key of the ASGI scope under which the guard puts the `UserRequest`. Handlers fail on a request without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One request of a user who is signed in, allowed and checked.
+class UserRequest:
+    """A request of a signed-in user that passed the guard. Templates have it as `request`.
 
     Attributes:
         session: The cookie's value.
         token: The CSRF token of this session's forms.
         form: What a POST has sent; empty for a GET.
         areas: What the navigation shows.
+        raw: Starlette's request.
     """
 
-    request: Request
+    raw: Request
     deps: Deps
     actor: Actor
     session: bytes = field(repr=False)
@@ -42,13 +43,13 @@ class Asked:
     @property
     def path(self) -> str:
         """The request's path."""
-        path: str = self.request.scope["path"]
+        path: str = self.raw.scope["path"]
         return path
 
     @property
     def by_htmx(self) -> bool:
-        """Whether htmx asks, for a piece of the page only."""
-        return field_values(self.request.scope, b"hx-request") == [b"true"]
+        """Whether htmx sent the request; it wants a piece of the page only."""
+        return field_values(self.raw.scope, b"hx-request") == [b"true"]
 
     @property
     def relay_url(self) -> str:
@@ -56,60 +57,60 @@ class Asked:
         address = self.deps.address
         return address.url(address.domain)
 
-    def named(self, name: str) -> str:
+    def path_param(self, name: str) -> str:
         """A part of the path, by its name in the route."""
-        value: str = self.request.path_params[name]
+        value: str = self.raw.path_params[name]
         return value
 
     def query(self, name: str) -> str:
         """Return a parameter of the query; "" without one, or with two."""
-        values = [value for found, value in query_params(self.request.scope) if found == name]
+        values = [value for found, value in query_params(self.raw.scope) if found == name]
         return values[0].strip() if len(values) == 1 else ""
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """Return a whole page."""
-        shown = {"said": flash_text(self.query("said")), **context}
-        return HTMLResponse(self.written(template, **shown), status)
+        shown = {"flash": flash_text(self.query("flash")), **context}
+        return HTMLResponse(self.render(template, **shown), status)
 
     def part(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """Return a piece of a page, for htmx."""
-        return HTMLResponse(self.written(template, **context), status)
+        return HTMLResponse(self.render(template, **context), status)
 
-    def written(self, template: str, **context: Any) -> str:
-        """Render a template with `asked` and `now` (Unix time), which every template may use."""
-        return render.written(template, asked=self, now=self.deps.clock(), **context)
+    def render(self, template: str, **context: Any) -> str:
+        """Render a template with `request` and `now` (Unix time), which every template may use."""
+        return render.render_template(template, request=self, now=self.deps.clock(), **context)
 
-    def go(self, path: str, *, said: str = "") -> Response:
+    def redirect(self, path: str, *, flash: str = "") -> Response:
         """Redirect to a page after an action.
 
         Args:
             path: On this host.
-            said: A key of `TEXTS` in flash.py, shown there once.
+            flash: A key of `TEXTS` in flash.py, shown there once.
         """
-        where = f"{path}{'&' if '?' in path else '?'}said={said}" if said else path
+        where = f"{path}{'&' if '?' in path else '?'}flash={flash}" if flash else path
         if self.by_htmx:
             return Response(status_code=204, headers={"HX-Redirect": where})
         return Response(status_code=303, headers={"Location": where})
 
 
-Handler = Callable[[Asked], Awaitable[Response]]
+Handler = Callable[[UserRequest], Awaitable[Response]]
 
 
-def shows(path: str, handler: Handler) -> Route:
+def page_route(path: str, handler: Handler) -> Route:
     """Route a page by GET. Its handler changes nothing."""
     return Route(path, _behind_the_guard(handler), methods=["GET"])
 
 
-def does(path: str, handler: Handler) -> Route:
+def action_route(path: str, handler: Handler) -> Route:
     """Route a change by POST."""
     return Route(path, _behind_the_guard(handler), methods=["POST"])
 
 
 def _behind_the_guard(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        asked = request.scope[KEY]
-        assert isinstance(asked, Asked)
+        user_request = request.scope[KEY]
+        assert isinstance(user_request, UserRequest)
         # The guard has not seen the route's parameters yet.
-        return await handler(replace(asked, request=request))
+        return await handler(replace(user_request, raw=request))
 
     return answer

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.dashboard.listing import ListItem, listing
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.services import Services
@@ -43,7 +43,7 @@ async def _nothing(*_: object) -> Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcePages(Generic[V, M]):
-    """See the module.
+    """The pages of one resource.
 
     Attributes:
         path: Of the list.
@@ -64,81 +64,81 @@ class ResourcePages(Generic[V, M]):
     folder: str
     service: Callable[[Services], ListedService[V]]
     texts: Callable[[V | None], dict[str, str]]
-    create: Callable[[Asked], Awaitable[M]]
-    made: Callable[[Asked, M], Awaitable[Response]]
-    update: Callable[[Asked], Awaitable[object]]
+    create: Callable[[UserRequest], Awaitable[M]]
+    made: Callable[[UserRequest, M], Awaitable[Response]]
+    update: Callable[[UserRequest], Awaitable[object]]
     removal: str = "delete"
     removed: str = "deleted"
     taken: str = "name"
     by_owner: bool = True
     admin_only: bool = False
-    list_context: Callable[[Asked, list[V]], Awaitable[Context]] = _nothing
-    new_context: Callable[[Asked], Awaitable[Context]] = _nothing
-    one_context: Callable[[Asked, V], Awaitable[Context]] = _nothing
+    list_context: Callable[[UserRequest, list[V]], Awaitable[Context]] = _nothing
+    new_context: Callable[[UserRequest], Awaitable[Context]] = _nothing
+    one_context: Callable[[UserRequest, V], Awaitable[Context]] = _nothing
 
     def routes(self) -> list[Route]:
         """The routes of the pages."""
         one = f"{self.path}/{{id}}"
         return [
-            shows(self.path, self._list),
-            shows(f"{self.path}/new", self.new_page),
-            does(f"{self.path}/new", self._create),
-            shows(one, self.one_page),
-            does(one, self.save),
-            does(f"{one}/{self.removal}", self._remove),
+            page_route(self.path, self._list),
+            page_route(f"{self.path}/new", self.new_page),
+            action_route(f"{self.path}/new", self._create),
+            page_route(one, self.one_page),
+            action_route(one, self.save),
+            action_route(f"{one}/{self.removal}", self._remove),
         ]
 
-    async def new_page(self, asked: Asked, error: ManageError | None = None) -> Response:
+    async def new_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
         """The form for a new thing, again with what was wrong."""
         if self.admin_only:
-            for_admins(asked)
-        return self._page(asked, "new", None, error, **await self.new_context(asked))
+            for_admins(request)
+        return self._page(request, "new", None, error, **await self.new_context(request))
 
-    async def one_page(self, asked: Asked, error: ManageError | None = None) -> Response:
+    async def one_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
         """One thing's page, again with what was wrong; an id that is not theirs raises MISSING whatever was wrong."""
-        row = await self._service(asked).get(asked.actor, asked.named("id"))
+        row = await self._service(request).get(request.actor, request.path_param("id"))
         if error is not None and error.kind is Kind.FORBIDDEN:
             raise error
-        return self._page(asked, "one", row, error, **await self.one_context(asked, row))
+        return self._page(request, "one", row, error, **await self.one_context(request, row))
 
-    async def save(self, asked: Asked) -> Response:
+    async def save(self, request: UserRequest) -> Response:
         """Changes a thing as its form says."""
         try:
-            await self.update(asked)
+            await self.update(request)
         except ManageError as error:
-            return await self.one_page(asked, error)
-        return asked.go(f"{self.path}/{asked.named('id')}", said="kept")
+            return await self.one_page(request, error)
+        return request.redirect(f"{self.path}/{request.path_param('id')}", flash="kept")
 
-    async def _list(self, asked: Asked) -> Response:
-        service, owner = self._service(asked), asked.query("owner") if self.by_owner else ""
+    async def _list(self, request: UserRequest) -> Response:
+        service, owner = self._service(request), request.query("owner") if self.by_owner else ""
         page = await listing(
-            asked,
-            lambda before, limit: service.page(asked.actor, before=before, limit=limit, owner=owner or None),
+            request,
+            lambda before, limit: service.page(request.actor, before=before, limit=limit, owner=owner or None),
             owner=owner,
         )
-        more = await self.list_context(asked, page.rows)
-        return asked.page(f"{self.folder}/list.html", page=page, owner=owner, path=self.path, **more)
+        more = await self.list_context(request, page.rows)
+        return request.page(f"{self.folder}/list.html", page=page, owner=owner, path=self.path, **more)
 
-    async def _create(self, asked: Asked) -> Response:
+    async def _create(self, request: UserRequest) -> Response:
         try:
-            made = await self.create(asked)
+            made = await self.create(request)
         except ManageError as error:
-            return await self.new_page(asked, error)
-        return await self.made(asked, made)
+            return await self.new_page(request, error)
+        return await self.made(request, made)
 
-    async def _remove(self, asked: Asked) -> Response:
+    async def _remove(self, request: UserRequest) -> Response:
         try:
-            await self._service(asked).delete(asked.actor, asked.named("id"))
+            await self._service(request).delete(request.actor, request.path_param("id"))
         except ManageError as error:
             if error.kind is not Kind.CONFLICT:
                 raise
-            return await self.one_page(asked, error)
-        return asked.go(self.path, said=self.removed)
+            return await self.one_page(request, error)
+        return request.redirect(self.path, flash=self.removed)
 
-    def _page(self, asked: Asked, name: str, row: V | None, error: ManageError | None, **more: Any) -> Response:
+    def _page(self, request: UserRequest, name: str, row: V | None, error: ManageError | None, **more: Any) -> Response:
         texts = self.texts(row)
-        typed = {field: asked.form.text(field) for field in texts if field in asked.form}
-        return asked.page(
+        typed = {field: request.form.text(field) for field in texts if field in request.form}
+        return request.page(
             f"{self.folder}/{name}.html",
             status=error.kind.value if error else 200,
             path=self.path,
@@ -155,11 +155,11 @@ class ResourcePages(Generic[V, M]):
             return {}
         return error.fields or ({self.taken: error.message} if error.code in ("name_taken", "domain_taken") else {})
 
-    def _service(self, asked: Asked) -> ListedService[V]:
-        return self.service(asked.deps.services)
+    def _service(self, request: UserRequest) -> ListedService[V]:
+        return self.service(request.deps.services)
 
 
-def for_admins(asked: Asked) -> None:
+def for_admins(request: UserRequest) -> None:
     """Raise `ManageError` FORBIDDEN for users who are not administrators."""
-    if not asked.actor.is_admin:
+    if not request.actor.is_admin:
         raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")

@@ -17,11 +17,11 @@ from tunnelrelay.dashboard import cookie, render
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.flash import flash_text
 from tunnelrelay.dashboard.form import Form, read_form
-from tunnelrelay.dashboard.request_input import Asked, does
+from tunnelrelay.dashboard.request_input import UserRequest, action_route
 from tunnelrelay.dashboard.sign_in_redirects import SIGN_IN, own_path
 from tunnelrelay.oidc.login.cookies import CookieJar
 from tunnelrelay.services.problems import ManageError
-from tunnelrelay.web.request_parsing import field_values, inside_of, query_params
+from tunnelrelay.web.request_parsing import field_values, page_request_of, query_params
 
 SIGN_OUT = "/sign-out"
 LOGIN = "/_tunnel/login"
@@ -39,51 +39,51 @@ class SignInPages:
     def routes(self) -> list[Route]:
         """The routes of these pages."""
         return [
-            Route(SIGN_IN, self._show, methods=["GET"]),
-            Route(SIGN_IN, self._take, methods=["POST"]),
-            does(SIGN_OUT, self._leave),
+            Route(SIGN_IN, self._form, methods=["GET"]),
+            Route(SIGN_IN, self._sign_in, methods=["POST"]),
+            action_route(SIGN_OUT, self._sign_out),
         ]
 
-    async def _show(self, request: Request) -> Response:
-        asked_for = dict(query_params(request.scope))
-        return self._page(asked_for.get("next", "/"), said=flash_text(asked_for.get("said", "")))
+    async def _form(self, request: Request) -> Response:
+        params = dict(query_params(request.scope))
+        return self._page(params.get("next", "/"), flash=flash_text(params.get("flash", "")))
 
-    async def _take(self, request: Request) -> Response:
-        inside = inside_of(request.scope)
+    async def _sign_in(self, request: Request) -> Response:
+        page_request = page_request_of(request.scope)
         form = await read_form(request) or Form()
         agent = b" ".join(field_values(request.scope, b"user-agent")).decode("latin-1")
         try:
             signed_in = await self.deps.services.sign_ins.redeem(
-                form.text("secret"), peer=inside.peer.host, agent=agent, request_id=inside.request_id
+                form.text("secret"), peer=page_request.peer.host, agent=agent, request_id=page_request.request_id
             )
         except ManageError as error:
             return self._page(form.text("next"), problem=error, status=error.kind.value)
         answer = Response(status_code=303, headers={"Location": own_path(form.text("next"))})
-        return self._with_cookie(answer, cookie.written(signed_in.cookie, is_secure=self.deps.address.is_secure))
+        return self._with_cookie(answer, cookie.set_cookie(signed_in.cookie, is_secure=self.deps.address.is_secure))
 
-    async def _leave(self, asked: Asked) -> Response:
+    async def _sign_out(self, request: UserRequest) -> Response:
         """End the sign-in. One by the OpenID provider continues on its logout page, which asks once more."""
         sign_ins = self.deps.services.sign_ins
-        await sign_ins.sign_out(asked.session.decode("ascii"))
-        theirs = CookieJar(self.deps.address.is_secure).session_in(field_values(asked.request.scope, b"cookie"))
-        # Who has come both ways would be in again with the next click, and was told to be out.
-        where = LOGOUT if sign_ins.oidc is not None and theirs is not None else f"{SIGN_IN}?said=signed_out"
+        await sign_ins.sign_out(request.session.decode("ascii"))
+        login_cookie = CookieJar(self.deps.address.is_secure).session_in(field_values(request.raw.scope, b"cookie"))
+        # A user with both kinds of sign-in would still be signed in by the other one.
+        where = LOGOUT if sign_ins.oidc is not None and login_cookie is not None else f"{SIGN_IN}?flash=signed_out"
         answer = Response(status_code=303, headers={"Location": where})
-        # What this host has kept in the browser goes too; cookies are not named, for that would empty the siblings.
+        # Clear this host's data in the browser too. Not "cookies": browsers would clear those of sibling hosts.
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'
-        return self._with_cookie(answer, cookie.cleared(is_secure=self.deps.address.is_secure))
+        return self._with_cookie(answer, cookie.clear_cookie(is_secure=self.deps.address.is_secure))
 
     def _page(
-        self, wanted: str, *, said: str = "", problem: ManageError | None = None, status: int = 200
+        self, target: str, *, flash: str = "", problem: ManageError | None = None, status: int = 200
     ) -> HTMLResponse:
-        where = own_path(wanted)
+        where = own_path(target)
         deps = self.deps
-        # As if the provider had started it: the one way to say where a login leads.
+        # A third-party initiated login, as only that has a parameter for the return path.
         login = {"iss": deps.issuer, "target_link_uri": deps.origin + where}
-        html = render.written(
+        html = render.render_template(
             "sign_in.html",
             next=where,
-            said=said,
+            flash=flash,
             problem=problem,
             provider=deps.provider,
             login=f"{LOGIN}?{urlencode(login)}",

@@ -20,5 +20,5 @@ def own_path(text: str) -> str:
 def sign_in_address(scope: Mapping[str, Any]) -> str:
     """Return the address of the sign-in page that leads back to the requested page."""
     query = scope["query_string"].decode("latin-1")
-    wanted = own_path(scope["path"] + (f"?{query}" if query else ""))
-    return SIGN_IN if wanted == "/" else f"{SIGN_IN}?next={quote(wanted, safe='/')}"
+    target = own_path(scope["path"] + (f"?{query}" if query else ""))
+    return SIGN_IN if target == "/" else f"{SIGN_IN}?next={quote(target, safe='/')}"

@@ -1,7 +1,7 @@
 """Event streams that keep pieces of a page up to date: each is sent again when it has changed.
 
 A page says `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the stream's
-handler returns `stream(asked, topics, {"tunnels": render})`, where `render` writes the piece's HTML as it is now.
+handler returns `stream(request, topics, {"tunnels": render})`, where `render` writes the piece's HTML as it is now.
 
 The user is looked up again all the time: a stream ends within `LOOK_SECONDS` of their signing out. It runs in the
 response's own task, which the server cancels when the browser goes or the relay stops. Not sse-starlette: it would save
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from starlette.responses import Response, StreamingResponse
 
 from tunnelrelay.dashboard.current_user import current_user
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.traffic import Changes
 
@@ -37,7 +37,7 @@ _HEADERS = {"X-Accel-Buffering": "no"}
 Render = Callable[[], Awaitable[str]]
 
 
-def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) -> Response:
+def stream(request: UserRequest, topics: Iterable[str], pieces: Mapping[str, Render]) -> Response:
     """Return the response to an `EventSource`.
 
     Args:
@@ -45,8 +45,8 @@ def stream(asked: Asked, topics: Iterable[str], pieces: Mapping[str, Render]) ->
         pieces: A function that writes each piece, by the name of its event. A `ManageError` ends the stream: its
             subject is gone, or no longer the user's.
     """
-    changes = asked.deps.services.traffic.follow(asked.actor, *topics)
-    return StreamingResponse(_events(asked, changes, pieces), media_type="text/event-stream", headers=_HEADERS)
+    changes = request.deps.services.traffic.follow(request.actor, *topics)
+    return StreamingResponse(_events(request, changes, pieces), media_type="text/event-stream", headers=_HEADERS)
 
 
 def event(name: str, data: str) -> str:
@@ -55,19 +55,19 @@ def event(name: str, data: str) -> str:
     return f"event: {name}\n{lines}\n"
 
 
-async def _events(asked: Asked, changes: Changes, pieces: Mapping[str, Render]) -> AsyncIterator[str]:
+async def _events(request: UserRequest, changes: Changes, pieces: Mapping[str, Render]) -> AsyncIterator[str]:
     now = asyncio.get_running_loop().time
-    shown: dict[str, str] = {}
+    sent: dict[str, str] = {}
     spoke_at = rests_until = now()
     try:
-        while await _is_signed_in(asked):
+        while await _is_signed_in(request):
             took = 0.0
             for name, render in pieces.items() if now() >= rests_until else ():
                 began = now()
                 written = await render()
                 took += now() - began
-                if shown.get(name) != (said := _TIMES.sub(r"\1", written)):
-                    shown[name] = said
+                if sent.get(name) != (html := _TIMES.sub(r"\1", written)):
+                    sent[name] = html
                     spoke_at = now()
                     yield event(name, written)
             if now() - spoke_at >= PING_SECONDS:
@@ -93,7 +93,7 @@ async def _change_or_look(changes: Changes, seconds: float) -> None:
         return
 
 
-async def _is_signed_in(asked: Asked) -> bool:
+async def _is_signed_in(request: UserRequest) -> bool:
     """Whether the same user is signed in with the same role; with a lesser role the page must be loaded again."""
-    now = await current_user(asked.deps, asked.request.scope)
-    return now is not None and now.actor == asked.actor
+    now = await current_user(request.deps, request.raw.scope)
+    return now is not None and now.actor == request.actor

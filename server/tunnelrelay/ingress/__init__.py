@@ -1,1 +1,1 @@
-"""The public side. One request and its answer is `exchange`: START HERE."""
+"""The public side: visitors' connections and requests. Start reading at `exchange`, one request and its answer."""

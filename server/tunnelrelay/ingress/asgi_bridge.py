@@ -1,7 +1,7 @@
-"""The relay's own pages behind the visitors' door: an ASGI app, served by uvicorn over a socket pair.
+"""Passes requests for the relay's own pages to an ASGI app, served by uvicorn over a socket pair.
 
-The app sits behind the same ingress, port and parser as all endpoints; there is no listening socket that a local user
-could reach around the gate. What the app may trust about the request travels in `scope["tunnel"]`.
+The app is behind the same ingress, port and parser as all endpoints; it has no listening socket that a local user could
+reach around the gate. What the app may trust about a request is the `PageRequest` in `scope["tunnel"]`.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class AsgiBridge:
         scope = PageRequest(
             host=own.host,
             kind=own.kind,
-            visit=classify(exchange.head),
+            request_kind=classify(exchange.head),
             peer=exchange.peer,
             is_secure=exchange.connection.is_secure,
             request_id=exchange.request_id,
@@ -89,13 +89,13 @@ class AsgiBridge:
         return carried
 
     def drain(self) -> None:
-        """The relay stops. Event streams end now: they would never by themselves, and browsers begin them anew."""
+        """End event streams now, as the relay stops: they never end by themselves, and browsers open them again."""
         self._is_draining = True
         for exchange in list(self._event_streams):
             exchange.finish()
 
     async def close(self) -> None:
-        """Returns once the app does nothing more, which is cancelled if need be: it uses what the relay closes next."""
+        """Return once the app has finished, or was cancelled: it uses parts that the relay closes next."""
         for seconds in CLOSE_SECONDS:
             if tasks := self._state.tasks.copy():
                 _, late = await asyncio.wait(tasks, timeout=seconds)
@@ -103,17 +103,17 @@ class AsgiBridge:
                     task.cancel()
 
     def stream_began(self, exchange: "AsgiExchange") -> None:
-        """A page's event stream: it ends with its visitor, or with the relay."""
+        """Note an event stream, which ends with its visitor or with the relay."""
         self._event_streams.add(exchange)
         if self._is_draining:
             asyncio.get_running_loop().call_soon(exchange.finish)
 
     def is_streaming(self, exchange: "AsgiExchange") -> bool:
-        """Whether its event stream goes on."""
+        """Whether this exchange is an open event stream."""
         return exchange in self._event_streams
 
     def stream_ended(self, exchange: "AsgiExchange") -> None:
-        """It is over."""
+        """Forget an event stream that has ended."""
         self._event_streams.discard(exchange)
 
     def _server(self, scope: PageRequest) -> HttpToolsProtocol:
@@ -144,8 +144,7 @@ class AsgiExchange(asyncio.Protocol):
         self.is_for_a_page = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def start(self) -> None:
         """Write the request's head."""
@@ -179,17 +178,17 @@ class AsgiExchange(asyncio.Protocol):
         self._transport.abort()
 
     def finish(self) -> None:
-        """End the response here, whole as far as it goes."""
+        """End the response here with a clean end."""
         if self._bridge.is_streaming(self):
             self._reader = ResponseReader()
             self._done()
 
     def backlog(self) -> int:
-        """Nothing waits: pages read their small bodies at once."""
+        """0, as pages read their small bodies at once."""
         return 0
 
     def drained(self) -> None:
-        """The visitor has taken what was written: the app may go on."""
+        """Let the app send more, as the visitor has taken what was written."""
         if self._is_held:
             self._is_held = False
             self._transport.resume_reading()
@@ -203,7 +202,7 @@ class AsgiExchange(asyncio.Protocol):
         except HttpError:
             self._break()
         if self._connection.is_paused and not self._is_held and not self._transport.is_closing():
-            # A stream that is not read must not pile up here: the app waits with it.
+            # Pause the app while the visitor does not read, so that nothing piles up here.
             self._is_held = True
             self._transport.pause_reading()
 
@@ -213,7 +212,6 @@ class AsgiExchange(asyncio.Protocol):
             self._break()
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
-        """See `ResponseSink.head_received`."""
         exchange = self._exchange
         if head.status < 200:
             if head.status == 100 and exchange.head.minor:
@@ -236,7 +234,6 @@ class AsgiExchange(asyncio.Protocol):
             self._bridge.stream_began(self)
 
     def body(self, data: bytes | memoryview, fin: bool) -> None:
-        """See `ResponseSink.body`."""
         framing = self._framing
         assert framing is not None
         if data and framing.mode != NONE:
@@ -246,7 +243,6 @@ class AsgiExchange(asyncio.Protocol):
             self._done()
 
     def end_received(self, trailers: list[Field]) -> None:
-        """See `ResponseSink.end_received`."""
         self._done()
 
     def _done(self) -> None:

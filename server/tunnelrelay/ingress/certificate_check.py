@@ -1,6 +1,6 @@
-"""What is wrong with a certificate and its key, in words for the operator, before OpenSSL says it in its own.
+"""Checks a certificate and its key, with clearer messages for the operator than OpenSSL's.
 
-`check_files` refuses what cannot be served at all; `misgivings` tells what visitors' browsers will refuse.
+`check_files` refuses files that cannot be served at all; `misgivings` lists what visitors' browsers will refuse.
 """
 
 import datetime
@@ -30,7 +30,7 @@ class CertificateError(Exception):
 
 
 def check_files(cert: Path, key: Path) -> list[x509.Certificate]:
-    """The chain, the server's own certificate first, once it is known that the key belongs to it.
+    """The chain, the server's own certificate first, after checking that the key belongs to it.
 
     Raises:
         CertificateError: They cannot be read, are something else, or do not belong together.
@@ -56,7 +56,7 @@ def check_files(cert: Path, key: Path) -> list[x509.Certificate]:
 
 
 def misgivings(chain: Sequence[x509.Certificate], domain: str, now: datetime.datetime) -> list[tuple[str, str]]:
-    """What browsers will hold against the certificate, each with what to do.
+    """Why browsers will refuse the certificate, each reason with what to do.
 
     Args:
         domain: Tunnels' hosts are one label below it; "" when that is not known.
@@ -66,8 +66,10 @@ def misgivings(chain: Sequence[x509.Certificate], domain: str, now: datetime.dat
     names = _names(own)
     missing = [name for name in (f"*.{domain}", domain) if domain and not _covers(names, name)]
     if missing:
-        told = ", ".join(names[:5]) or "no host"
-        what = f"the certificate is for {told}, and not for {' and '.join(missing)}: browsers refuse such addresses"
+        names_text = ", ".join(names[:5]) or "no host"
+        what = (
+            f"the certificate is for {names_text}, and not for {' and '.join(missing)}: browsers refuse such addresses"
+        )
         found.append((what, f"get one for {domain} and *.{domain}"))
     if now >= own.not_valid_after_utc:
         what = f"the certificate expired on {own.not_valid_after_utc:%Y-%m-%d}: browsers refuse every address"
@@ -120,7 +122,7 @@ def _spelled(key: PublicKeyTypes) -> bytes:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """The hosts it is for. Browsers have not looked at the common name since 2017."""
+    """The hosts in its subjectAltName. Browsers have ignored the common name since 2017."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):

@@ -35,7 +35,7 @@ _SCRIPT = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script\b", re.I
 
 
 class ClearSiteData:
-    """See the module.
+    """Makes the `Clear-Site-Data` and cookie lines of a browser's first answer after a change of owner.
 
     Args:
         key: Secret; the same on every relay of one store.
@@ -49,7 +49,7 @@ class ClearSiteData:
         self._values = Memo(self._sign, max_bytes=MAX_HOST)
 
     def lines(self, host: str, generation: int, request: RequestHead, response: ResponseHead | None = None) -> bytes:
-        """Header lines to put before an answer's own; b"" for a browser that was told already, or would not heed it.
+        """Header lines to put before an answer's own; b"" for a browser that got them before, or would ignore them.
 
         Args:
             generation: Of the name, above 1.
@@ -60,8 +60,8 @@ class ClearSiteData:
         value = self._values[host, generation]
         sent = request.get_all(b"cookie")
         if cookies.one(sent, self._name) != value:
-            told = b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n"
-            return _CLEAR + told % (self._name, value, COOKIE_SECONDS, self._secure) + self._ended(sent)
+            set_cookie = b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n"
+            return _CLEAR + set_cookie % (self._name, value, COOKIE_SECONDS, self._secure) + self._ended(sent)
         return _CLEAR if response is not None and _has_no_such_worker(request, response) else b""
 
     def _sign(self, name: tuple[str, int]) -> bytes:
@@ -71,11 +71,12 @@ class ClearSiteData:
         return b"%d-%b" % (generation, digest[:16].hex().encode())
 
     def _ended(self, sent: list[bytes]) -> bytes:
-        """Ends the cookies a browser sent along. This comes before what the app sets: the app has the last word."""
+        """Lines that delete the cookies which the browser sent. They precede the app's own Set-Cookie lines, which
+        win."""
         names = dict.fromkeys(pair.partition(b"=")[0].strip(b" \t") for value in sent for pair in value.split(b";"))
-        theirs = [name for name in names if _TOKEN.fullmatch(name) and not cookies.is_ours(name)]
+        app_cookies = [name for name in names if _TOKEN.fullmatch(name) and not cookies.is_ours(name)]
         return b"".join(
-            b"Set-Cookie: %b=; Path=/; Max-Age=0%b\r\n" % (name, self._secure) for name in theirs[:MAX_ENDED]
+            b"Set-Cookie: %b=; Path=/; Max-Age=0%b\r\n" % (name, self._secure) for name in app_cookies[:MAX_ENDED]
         )
 
 
@@ -86,7 +87,8 @@ def before(head: bytes, lines: bytes) -> bytes:
 
 
 def _is_heeded(request: RequestHead) -> bool:
-    """A page is opened, or a worker's script is looked for. Not POST: another site's forms come without our cookie."""
+    """Whether browsers heed `Clear-Site-Data` here: a page is opened, or a worker's script fetched. Not POST: another
+    site's forms come without our cookie."""
     if request.method != b"GET":
         return False
     kind = request.get(b"sec-fetch-dest")
@@ -96,9 +98,9 @@ def _is_heeded(request: RequestHead) -> bool:
 
 
 def _has_no_such_worker(request: RequestHead, response: ResponseHead) -> bool:
-    """The browser looks for a newer version of a service worker that the app does not have: it is the former owner's.
+    """Whether the browser looks for an update of a service worker that the app does not have: the former owner's.
 
-    The cookie says that this browser was told, but the worker that was there may have set it.
+    Then the cookie is not believed, as that worker may have set it.
     """
     if request.get(b"service-worker") != b"script":
         return False

@@ -1,7 +1,7 @@
-"""One visitor's connection: its socket, whose turn it is to read, how long is waited, and how it closes.
+"""One visitor's connection: reading and writing the socket, deadlines, and how it closes.
 
-Bytes go to a `RequestReader`; for each request that it finds the connection makes an `Exchange` (see `exchange`, which
-is where to read on). One exchange is under way at a time: what comes behind it stays unread, or kept in the reader.
+Bytes go to a `RequestReader`; for each request that it finds the connection makes an `Exchange` (module `exchange`).
+One exchange is under way at a time: bytes behind it stay unread, or kept in the reader.
 """
 
 import asyncio
@@ -51,18 +51,20 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class VisitorConnection(asyncio.BufferedProtocol):
-    """See the module. Bytes are read into a buffer that all connections share, so that each read has a bound.
+    """A visitor's TCP or TLS connection.
+
+    Bytes are read into a buffer that all connections share, so that each read has a bound.
 
     Attributes:
         connected_peer: The far end of the TCP connection.
-        connected_address: Whom limits count it as; "" for not at all.
+        connected_address: The key under which limits count it; "" for not at all.
         peer: The visitor, behind trusted proxies, as the last request says.
-        address: Whom limits count that visitor as; "" for not at all.
-        is_told_secure: A trusted proxy says that the visitor came to it over TLS.
+        address: The key under which limits count that visitor; "" for not at all.
+        is_secure_at_proxy: A trusted proxy says that the visitor came to it over TLS.
         sni: Server name of the TLS handshake, None without one.
-        asked_host: The endpoint that the last request asked, "" for none.
+        last_host: The endpoint that the last request asked, "" for none.
         exchange: The request under way, or answered with some of its body still to come; None between requests.
-        is_held_back: What carries the request takes no more of it for now.
+        is_held_back: The tunnel or app takes no more of the request for now.
         is_paused: The visitor does not read as fast as we write.
         is_lingering: The last answer is written; what still comes is thrown away.
         saw_eof: The visitor sends no more.
@@ -70,9 +72,28 @@ class VisitorConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_forwarded", "_forwarded_for", "_ingress", "_is_reading_held", "_is_unread", "_waits", "address",
-        "asked_host", "connected_address", "connected_peer", "deadline", "exchange", "is_held_back", "is_lingering",
-        "is_paused", "is_secure", "is_told_secure", "peer", "reader", "saw_eof", "sni", "transport",
+        "_forwarded",
+        "_forwarded_for",
+        "_ingress",
+        "_is_reading_held",
+        "_is_unread",
+        "_waits",
+        "address",
+        "connected_address",
+        "connected_peer",
+        "deadline",
+        "exchange",
+        "is_held_back",
+        "is_lingering",
+        "is_paused",
+        "is_secure",
+        "is_secure_at_proxy",
+        "last_host",
+        "peer",
+        "reader",
+        "saw_eof",
+        "sni",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, ingress: Ingress, *, is_secure: bool) -> None:
@@ -80,8 +101,8 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.is_secure = is_secure
         self.transport = cast(asyncio.Transport, None)
         self.connected_peer = self.peer = Peer("", 0)
-        self.connected_address = self.address = self.asked_host = ""
-        self.is_told_secure = False
+        self.connected_address = self.address = self.last_host = ""
+        self.is_secure_at_proxy = False
         self.sni: str | None = None
         self.reader = RequestReader()
         self.exchange: Exchange | None = None
@@ -103,7 +124,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
 
     @property
     def can_be_closed(self) -> bool:
-        """No answer is lost by it: no request is under way or waits for its turn, and what was answered is sent."""
+        """Whether closing loses no answer: no request is under way or waits, and all answers are sent."""
         return not self.is_busy and not self.transport.get_write_buffer_size()
 
     @property
@@ -119,7 +140,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         Returns:
             Whether the connection may stay. If not, it is closed.
         """
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.connected_peer = self.peer = Peer(name[0].removeprefix("::ffff:"), name[1])
@@ -142,7 +163,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._await_request()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go: no more are read than may be kept."""
+        """The buffer for the next bytes, as large as what may still be kept."""
         exchange, reader = self.exchange, self.reader
         if self.is_lingering or (exchange is not None and (exchange.is_opaque or self._takes_body(exchange))):
             return self._ingress.buffer
@@ -182,7 +203,8 @@ class VisitorConnection(asyncio.BufferedProtocol):
         if self.is_secure or not self._may_be_whole(exchange):
             return False
         if exchange is not None and exchange.carried is not None and exchange.carried.is_for_a_page:
-            # Browsers never close one half: the page was left. A user may have so many streams, and goes to the next.
+            # Browsers never close one half: the page was closed. Free its event stream, as a user may have only so
+            # many.
             return False
         self._ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
@@ -265,7 +287,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._skip_body()
             return
         endpoint = exchange.endpoint if exchange is not None else None
-        self.asked_host = endpoint.host if endpoint is not None else ""
+        self.last_host = endpoint.host if endpoint is not None else ""
         self.exchange = None
         if not reader.kept:
             if self.saw_eof:
@@ -300,23 +322,23 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._keep_pace()
 
     def forwarded_block(self, host: bytes) -> bytes:
-        """The forwarding fields; the same for every request of a connection, as a rule."""
+        """The forwarding header lines, mostly the same for all requests of a connection."""
         key = (host, self.peer.host)
         if self._forwarded_for != key:
             self._forwarded_for = key
             self._forwarded = self._ingress.forwarded_block(self.peer, host)
         return self._forwarded
 
-    def speaks_for(self, peer: Peer, *, is_secure: bool) -> None:
-        """Note whose request a trusted proxy says this is, and whether it came to the proxy over TLS."""
+    def note_visitor(self, peer: Peer, *, is_secure: bool) -> None:
+        """Note the visitor that a trusted proxy names, and whether the visitor came to the proxy over TLS."""
         self.peer = peer
-        self.is_told_secure = is_secure
+        self.is_secure_at_proxy = is_secure
         self.address = self._ingress.known.address_of(peer)
 
     # Bodies
 
     def _takes_body(self, exchange: Exchange) -> bool:
-        """Whether bytes of a body go on at once: somewhere, or away."""
+        """Whether bytes of a body are passed on or thrown away at once, and not kept."""
         return self.reader.is_in_body and (exchange.carried is not None or self.reader.is_skipping)
 
     def _read_body(self, exchange: Exchange) -> None:
@@ -334,7 +356,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     def _skip_body(self) -> None:
         """Throw away the rest of a request that was answered before all of it came, then go on with the next."""
         self.reader.skip_body()
-        self.deadline = self._ingress.now() + BODY_SECONDS  # for all of it, however it trickles
+        self.deadline = self._ingress.now() + BODY_SECONDS  # one limit for the whole rest of the body
         self.resume_reading()
         if self.reader.kept and self.exchange is not None:
             self._read_unwanted(self.exchange)
@@ -361,7 +383,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # The pace
 
     def hold_reading(self) -> None:
-        """Stop reading, as what carries the request takes no more of it for now."""
+        """Stop reading, as the tunnel or app takes no more of the request for now."""
         self.is_held_back = True
         self._keep_pace()
 
@@ -378,7 +400,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self.transport.pause_reading() if is_held else self.transport.resume_reading()
 
     def _has_enough(self) -> bool:
-        """Whether what was read must be worked off before more is read."""
+        """Whether bytes that were read must be processed before more are read."""
         kept, exchange = len(self.reader.kept), self.exchange
         if not kept or self.is_lingering:
             return False
@@ -416,16 +438,16 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self.close()
 
     def _may_be_whole(self, exchange: Exchange | None) -> bool:
-        """Whether the visitor that sends no more has sent a whole request that is not answered yet."""
+        """Whether a visitor that has ended its half has sent a whole request that is not answered yet."""
         if exchange is None:
             return self._waits
-        # A body that waits for its exchange to begin, or for its turn, may be here whole.
+        # The whole body may be here already, waiting for its exchange to begin, or for its turn.
         return not self._takes_body(exchange) or bool(self.reader.kept)
 
     def _judge_half_closed(self, bytes_out: int) -> None:
-        """Close when nothing was written since the last look: a visitor that has left looks like one that only reads.
+        """Close when nothing was written since the last check: a visitor that has left looks like one that only reads.
 
-        So a half-closed connection lives for as long as something is written, which one that is gone answers with a
+        A half-closed connection thus lives as long as something is written; a visitor that is gone answers with a
         reset.
         """
         exchange = self.exchange
@@ -503,5 +525,5 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._ingress.leave(self)
         self.exchange = None
         self.deadline = NO_DEADLINE
-        self.transport.pause_reading()  # a loop that reads goes on with the protocol it began with
+        self.transport.pause_reading()  # else the loop would go on delivering to the old protocol
         return self.transport

@@ -27,7 +27,7 @@ from tunnelrelay.ingress.responses import code_of, reply_head
 from tunnelrelay.ingress.route import Accept, Forwarded, Own, Routed, Unwanted, is_probe
 from tunnelrelay.model import Reply
 from tunnelrelay.observe.access import ExchangeRecord
-from tunnelrelay.observe.traffic import Seen
+from tunnelrelay.observe.traffic import FinishedExchange
 from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.pages.errors import ERRORS
@@ -68,7 +68,7 @@ _CORS_LINES = (
 
 
 class Exchange:
-    """See the module.
+    """One request of a visitor and its answer.
 
     Attributes:
         number: Counts the requests of this process; the request's id is made of it when it is asked for.
@@ -78,14 +78,14 @@ class Exchange:
         head: Empty when it was refused before it was read.
         host: Canonical, "" before it is known.
         endpoint: None for the relay's own pages.
-        session: Who sent it, as the gate found.
-        exempt: What exempted it from the login (`Exempt.rule`); "" for nothing.
+        session: The login or token that let it in, as the gate found.
+        exempt: The rule that exempted it from the login (`Exempt.rule`); "" for none.
         policy: The rules that let it in.
-        tunnel: The last one that it was given to.
+        tunnel: The last tunnel that it was given to.
         tried: Tunnels that could not take it.
         tries: How often it waited for a tunnel.
         status: Sent so far, 0 while nothing was.
-        carried: What carries it, once it is on its way.
+        carried: The `Forward` or `AsgiExchange` that carries it, once it is on its way.
         is_opaque: The protocols were switched: bytes pass as they are.
     """
 
@@ -141,7 +141,7 @@ class Exchange:
         self._backlog = NO_BACKLOG
         self._body_bytes = 0  # of the request's body since the deadline was moved
         self._has_far_half_ended = False
-        self._share: dict[str, int] | None = None  # where it is counted as its visitor's address's
+        self._share: dict[str, int] | None = None  # the endpoint at which it counts for its visitor's address
         self._task: asyncio.Task[None] | None = None
         connection.deadline = self.started + ANSWER_SECONDS
 
@@ -165,9 +165,11 @@ class Exchange:
             return
         head = self.head
         if ingress.known.has_proxies:
-            self.peer, is_told_secure = ingress.known.behind_proxies(connection.connected_peer, head)
-            connection.speaks_for(self.peer, is_secure=is_told_secure)
-        routed = ingress.route(head, sni=connection.sni, is_secure=connection.is_secure or connection.is_told_secure)
+            self.peer, is_secure_at_proxy = ingress.known.behind_proxies(connection.connected_peer, head)
+            connection.note_visitor(self.peer, is_secure=is_secure_at_proxy)
+        routed = ingress.route(
+            head, sni=connection.sni, is_secure=connection.is_secure or connection.is_secure_at_proxy
+        )
         if type(routed) is Forwarded:
             self.host = routed.host
             if not connection.address or self._take_share(routed.endpoint.open_by):
@@ -179,7 +181,7 @@ class Exchange:
             self._handle(routed, block)
 
     def refuse_head(self, error: HttpError) -> None:
-        """Answer a head that is no request, or not a whole one, and close: where the next would begin is not known."""
+        """Refuse a malformed or incomplete head, and close, as the start of the next request is unknown."""
         self._ingress.metrics.refused_head(error.code)
         if error.code == "bad_request":
             self.note_smuggling(error.detail)
@@ -192,7 +194,7 @@ class Exchange:
             self.fail(error.code, closes=True)
 
     def _refuse_oversized(self) -> None:
-        """Answer by what was read of a head that is too large."""
+        """Refuse a head that is too large, by the part of it that was read."""
         ingress, sni = self._ingress, self.connection.sni
         host = ingress.address.canonical_host(self.head.host) or ""
         self.host = host if sni in (None, host) else ""
@@ -220,7 +222,7 @@ class Exchange:
                 assert_never(routed)
 
     def _show_own(self, own: Own) -> None:
-        """Show a page of the relay's own; on an endpoint's host its rules about networks hold for these too."""
+        """Show a page of the relay's own. On an endpoint's host, the endpoint's rules about networks apply."""
         endpoint = self._ingress.registry.find(own.host)
         policy = endpoint.policy if endpoint is not None else None
         if self.head.method not in COMMON_METHODS:
@@ -355,7 +357,7 @@ class Exchange:
         self._task = asyncio.get_running_loop().create_task(self._guard(work))
 
     async def _guard(self, work: Coroutine[object, object, None]) -> None:
-        """The one boundary of an exchange's task: its fault is a 500 for this request and nothing more."""
+        """Catch every error of the exchange's task: this request gets a 500, others go on."""
         try:
             await work
         except Exception:
@@ -368,7 +370,7 @@ class Exchange:
     # Its body
 
     def read_body(self) -> None:
-        """Give on what the connection has read of the body."""
+        """Pass on what the connection has read of the body."""
         carried, connection = self.carried, self.connection
         assert carried is not None
         reader = connection.reader
@@ -396,7 +398,7 @@ class Exchange:
         connection.go_on()
 
     def _send_on(self, carried: Carried, pieces: list[Piece]) -> None:
-        """Give a body's pieces on as one: each would cost both ends of the link as much as all of them."""
+        """Pass on a body's pieces as one: each piece would cost both ends of the link as much as all of them."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.bytes_in += len(data)
         carried.send(data, False)
@@ -411,7 +413,7 @@ class Exchange:
             self._body_bytes = moved
 
     def _break_body(self, code: str) -> None:
-        """Refuse the rest of the body and close: where the next request would begin is not known."""
+        """Refuse the rest of the body and close, as the start of the next request is unknown."""
         carried, self.carried = self.carried, None
         assert carried is not None
         carried.cancel()
@@ -482,7 +484,7 @@ class Exchange:
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
         """Answer the request with an answer of the relay's own."""
         head, connection = self.head, self.connection
-        # A visitor that waits for our 100 sends its body never, or at once: it is not known where the next head begins.
+        # A visitor that waits for our 100 may send its body or not, so the start of the next head is unknown.
         closes = closes or not head.keep_alive or head.expects_continue or connection.saw_eof
         body = b"" if head.method == b"HEAD" else reply.body
         self.status = reply.status
@@ -494,7 +496,7 @@ class Exchange:
         self.response_done(keeps_alive=not closes, error=error)
 
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
-        """Header lines for a browser that knew the name's former owner; nearly always none."""
+        """`Clear-Site-Data` lines for a browser that may hold data of the name's former owner; mostly b""."""
         ingress = self._ingress
         generation = ingress.registry.generation_of(self.host)
         return ingress.clear_site_data.lines(self.host, generation, self.head, response) if generation > 1 else b""
@@ -504,7 +506,7 @@ class Exchange:
         ingress, connection = self._ingress, self.connection
         return (
             ingress.own_hsts
-            if connection.is_secure or connection.is_told_secure or not ingress.settings.redirects
+            if connection.is_secure or connection.is_secure_at_proxy or not ingress.settings.redirects
             else b""
         )
 
@@ -541,13 +543,13 @@ class Exchange:
             self.is_opaque = False
             connection.close()
         else:
-            # Where the close ends a body (HTTP/1.0), nothing but a reset says that it is not whole.
+            # Where a close ends the body (HTTP/1.0), only a reset shows that it is incomplete.
             connection.cut(is_reset=not self.head.minor)
 
     # It ends before its time
 
     def session_over(self) -> None:
-        """End the exchange, as what let it in is over. One that waits for a tunnel goes on, to be judged anew."""
+        """End the exchange, as its session is over. One that waits for a tunnel goes on, and is judged again."""
         self._end_now("session_over", "bearer_invalid" if isinstance(self.session, Program) else "login_required")
 
     def endpoint_over(self) -> None:
@@ -555,17 +557,17 @@ class Exchange:
         self._end_now("endpoint_not_found", "endpoint_not_found")
 
     def _end_now(self, code: str, unanswered: str) -> None:
-        """End what is on its way.
+        """End the exchange now.
 
         Args:
-            code: For the log, of a response that has begun.
-            unanswered: Answered where no response has begun.
+            code: For the log, when a response has begun.
+            unanswered: The error to answer with when none has.
         """
         carried = self.carried
         if carried is None:
             return
         carried.cancel()
-        self.is_opaque = False  # an upgraded connection is cut, too: what is in its buffers is not wanted any more
+        self.is_opaque = False  # an upgraded connection is cut too, with what is in its buffers
         if carried.has_answered:
             self.break_off(code)
         else:
@@ -623,7 +625,7 @@ class Exchange:
         )
 
     def _take_share(self, held: dict[str, int]) -> bool:
-        """Count the request as its visitor's address's; False when that one has too many open there already."""
+        """Count the request for its visitor's address; False when that has too many open at this endpoint already."""
         is_granted = self._ingress.quotas.take(held, self.connection.address)
         if is_granted:
             self._share = held
@@ -657,7 +659,7 @@ class Exchange:
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
             policy = self.policy or endpoint.policy
-            ingress.traffic.add(Seen(record, endpoint.owner, served_by, policy, self.session, self.exempt))
+            ingress.traffic.add(FinishedExchange(record, endpoint.owner, served_by, policy, self.session, self.exempt))
 
     def _to_record(self, seconds: float, error: str, source: str) -> ExchangeRecord:
         """The line for the access log."""

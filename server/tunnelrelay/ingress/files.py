@@ -1,7 +1,7 @@
-"""Open files: how many of those that the process may have are for visitors, and how many for agents' links.
+"""Divides the process's limit of open files between visitors' connections and agents' links.
 
-A process that has used up its files accepts no connection and cannot open its database or its log, so both
-together end well below.
+A process without free files accepts no connection and cannot open its database or log, so both shares together stay
+well below the limit.
 """
 
 try:
@@ -24,12 +24,12 @@ FEW_VISITORS = 5_000
 
 
 def visitors_at_once() -> int:
-    """Returns how many connections visitors may have, by the limit of open files as it is now and by `MAX_VISITORS`."""
+    """How many connections visitors may have, by the current limit of open files and by `MAX_VISITORS`."""
     return _part(VISITORS_SHARE, MAX_VISITORS)
 
 
 def links_at_once(most: int) -> int:
-    """Returns how many links agents may have, by the limit of open files as it is now and by `most`."""
+    """How many links agents may have, by the current limit of open files and by `most`."""
     return _part(LINKS_SHARE, most)
 
 

@@ -36,7 +36,7 @@ class Forward:
     """One exchange on one stream. `Exchange` feeds it; the link tells it what comes back.
 
     Attributes:
-        has_answered: A byte of the response has gone to the visitor.
+        has_answered: A byte of the response was written to the visitor.
     """
 
     is_for_a_page = False
@@ -78,7 +78,7 @@ class Forward:
         self.has_answered = False
 
     def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes, spent: frozenset[bytes]) -> None:
-        """Open the stream with the request's head as the upstream shall see it.
+        """Open the stream with the request's head in the form for the upstream.
 
         Args:
             forwarded, identity, spent: As `request_block` takes them.
@@ -120,11 +120,11 @@ class Forward:
             self._connection.hold_reading()
 
     def end(self, trailers: list[Field]) -> None:
-        """The request is complete. What a visitor may not say as a header it may not say as a trailer either."""
+        """End the request. Trailers are stripped like header fields."""
         self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
-            told = request_trailers(self._exchange.head, trailers, policy=self._policy) if trailers else trailers
-            self._tunnel.link.end(self._stream, to_lines(told))
+            sent = request_trailers(self._exchange.head, trailers, policy=self._policy) if trailers else trailers
+            self._tunnel.link.end(self._stream, to_lines(sent))
 
     def backlog(self) -> int:
         """Bytes of the request's body that wait for the agent."""
@@ -137,7 +137,7 @@ class Forward:
             self._tunnel.link.reset(self._stream, Code.CANCELLED)
 
     def drained(self) -> None:
-        """The visitor has taken what was written: the agent may send as much again."""
+        """Give the agent credit for what the visitor has taken."""
         owed, self._owed = self._owed, 0
         if owed:
             self._tunnel.link.consumed(self._stream, owed)
@@ -164,7 +164,7 @@ class Forward:
             exchange.answer_began()
             self._head = final(head, request, framing, self._policy, *self._ingress.hosts[exchange.host])
             if self._ingress.endpoint_hsts and framing.mode != OPAQUE:
-                # Behind the app's own, which then counts (RFC 6797 section 8.1: the first one does).
+                # After the app's own field, which wins (RFC 6797 section 8.1: the first one counts).
                 self._head = self._head[:-2] + self._ingress.endpoint_hsts + b"\r\n"
             endpoint = exchange.endpoint
             if endpoint is not None and framing.mode != OPAQUE:
@@ -260,7 +260,7 @@ class Forward:
     # The inside
 
     def _is_written(self) -> bool:
-        """Whether the visitor has got any of the response. A head that was not written yet is dropped."""
+        """Whether any of the response was written to the visitor. A head that was not written yet is dropped."""
         if self._head:
             self._head = b""
             self._pieces = []
@@ -298,12 +298,12 @@ class Forward:
             self._connection.write(text)
 
     def _goes_again(self, code: Code) -> bool:
-        """Whether the request is tried once more, since nothing of it can have had an effect."""
+        """Whether the request is tried on another tunnel, as it cannot have had an effect."""
         if code is Code.HEARTBEAT:
             return self._may_repeat()
         if self._has_sent:
             return False
-        # The agent says that nothing reached the app, which makes any method safe to send elsewhere.
+        # The agent reports that nothing reached the app, so any method may be sent elsewhere.
         return code is Code.REFUSED or (code is Code.UPSTREAM_UNREACHABLE and self._exchange.can_go_elsewhere())
 
     def _may_repeat(self) -> bool:
@@ -312,7 +312,7 @@ class Forward:
         return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
 
     def _done(self) -> None:
-        # However slowly the visitor reads: nothing more comes, and a window that has grown is to be given back.
+        # Also for a slow visitor: nothing more comes, and a window that has grown must be returned.
         self.drained()
         if not self._stream.is_closed:
             if self._framing is not None and self._framing.mode == OPAQUE:
@@ -324,7 +324,7 @@ class Forward:
         self._exchange.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
 
     def _refuse(self, error: HttpError) -> None:
-        """The agent's response cannot be passed on: this exchange ends, and so does the visitor's connection."""
+        """End the exchange and the visitor's connection, as the agent's response cannot be passed on."""
         log.warning("bad response", host=self._exchange.host, agent=self._tunnel.agent, detail=error.detail)
         self._is_over = True
         self._tunnel.errors += 1

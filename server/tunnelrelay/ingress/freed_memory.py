@@ -1,7 +1,7 @@
-"""Gives memory back to the system after many visitors have left.
+"""Returns memory to the system after many visitors have left.
 
-The C library keeps freed memory that lies between memory in use, some 3 KB of each connection that is closed. A relay
-that once had thousands of them would stay as large as it was then.
+The C library keeps freed memory that lies between memory in use, some 3 KB for each closed connection. Without this a
+relay that once had thousands of connections would stay that large.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ REST_SECONDS = 1.0
 
 
 class FreedMemory:
-    """See the module.
+    """Calls `malloc_trim` after half of the visitors have left.
 
     Args:
         call_later: The loop's.
@@ -31,7 +31,7 @@ class FreedMemory:
         self._most = 0
 
     def came(self, connections: int) -> None:
-        """A visitor has come.
+        """Count a new visitor.
 
         Args:
             connections: How many there are now.
@@ -40,7 +40,7 @@ class FreedMemory:
             self._most = connections
 
     def left(self, connections: int) -> None:
-        """A visitor has left; when the last one of half of them does, memory is given back soon."""
+        """Count a visitor that left. Once half of the most there were have left, memory is returned soon."""
         if self._most >= MANY and connections * 2 <= self._most:
             self._most = connections
             self._call_later(REST_SECONDS, self._give_back)

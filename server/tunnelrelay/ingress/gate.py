@@ -1,8 +1,8 @@
-"""Who is this, and may they pass? Joins the look-up of sessions and tokens (oidc) with the verdict (policy).
+"""Decides whether a request may pass: looks up its session or token (oidc) and applies the rules (policy).
 
-`check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a token
-that is new, a login that starts, a refusal) goes through `decide`. A request with a token of an accepted issuer is
-judged by that token alone, whatever cookies come with it.
+`check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a new
+token, the start of a login, a refusal) goes through `decide`. A request with a token of an accepted issuer is judged by
+that token alone, whatever cookies it has.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,9 @@ class Passed(NamedTuple):
 
     Attributes:
         identity: Header lines that tell the upstream who it is; b"" without a login.
-        session: What it was by.
-        spent: Names of fields that were for the relay alone, lower-case.
-        exempt: What exempted it from the login (`Exempt.rule`); "" for nothing.
+        session: The login or token that let it in.
+        spent: Lower-case names of fields that were for the relay only and are not passed on.
+        exempt: The rule that exempted it from the login (`Exempt.rule`); "" for none.
     """
 
     identity: bytes
@@ -61,7 +61,7 @@ class StartsLogin(Protocol):
 
 
 class Gate:
-    """See the module.
+    """Decides whether a request may pass to an endpoint.
 
     Args:
         clock: Unix time.
@@ -92,7 +92,7 @@ class Gate:
         self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
 
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
-        """Whether the request may pass, as far as memory knows. None means: ask `decide`."""
+        """The verdict as far as it is in memory; None when only `decide` can tell."""
         session: VisitorSession | None = None
         now = self._clock()
         if policy.basic and self._guesses.must_wait(peer_ip, host):
@@ -121,7 +121,8 @@ class Gate:
             self._sessions.seen(session, self._clock())
 
     def look_after(self, session: VisitorSession | Program, policy: Policy) -> bool:
-        """Judges what let an exchange in that is under way. False when it would not let in a new one: it must end.
+        """Whether the session or token of a running exchange would still let in a new one; if not, the exchange must
+        end.
 
         Args:
             policy: The endpoint's, as it is now.
@@ -132,7 +133,7 @@ class Gate:
         return connection is not None and self._sessions.look_after(session, connection, self._clock())
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
-        """Whether the request may pass, and what is answered if not."""
+        """The verdict, with the answer if the request may not pass."""
         is_exempt = policy.exemptions is not None and policy.exemptions.find(head) is not None
         if policy.bearer is not None and not is_exempt:
             decided = await self._decide_by_token(policy, policy.bearer, head, host, peer, request_id)
@@ -168,7 +169,7 @@ class Gate:
     async def _decide_by_token(
         self, policy: Policy, bearer: Bearer, head: RequestHead, host: str, peer: Peer, request_id: str
     ) -> Passed | Reply | None:
-        """What becomes of a request by the token it shows; None when it shows none that is judged here."""
+        """The verdict by the request's access token; None when it has none that this endpoint judges."""
         shown = head.get_all(b"authorization")
         if not shown or not network_allows(policy, peer.host):
             return None
@@ -190,7 +191,7 @@ class Gate:
         origin = self._hosts[host].origin
         verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
         if verdict is Allow.NAMED and session is not None:
-            # Only now: requests that a neighbour's page makes a browser send keep no session awake.
+            # Only now: requests caused by a sibling host's page must not keep a session alive.
             self._sessions.seen(session, now)
             return Passed(session.header_block(now), session)
         if isinstance(verdict, Exempt):

@@ -1,7 +1,7 @@
-"""Wrong passwords of visitors: how many an address may show at one endpoint before it is told to wait.
+"""Limits wrong passwords of visitors, by address and endpoint.
 
-Counted for each address and endpoint, so that guesses keep no person at another address out, nor at another
-endpoint. While an address must wait its right password is refused too: else the limit would not slow a guesser down.
+Guesses thus lock out no person at another address or endpoint. While an address must wait, the right password is
+refused too: otherwise the limit would not slow a guesser down.
 """
 
 import time
@@ -28,7 +28,7 @@ BOUNDS = (
 
 
 class Guesses:
-    """See the module.
+    """Counts wrong passwords by address and endpoint.
 
     Args:
         monotonic: Seconds.
@@ -48,16 +48,16 @@ class Guesses:
         return bool(whose) and self._wrong.is_empty(whose, self._monotonic())
 
     def seconds(self, peer: str, host: str) -> int:
-        """In how many seconds an address that must wait may try again."""
+        """Seconds until an address that must wait may try again."""
         return self._wrong.wait(_whose(peer, host), self._monotonic())
 
     def wrong(self, peer: str, host: str) -> None:
-        """Counts a wrong password."""
+        """Count a wrong password."""
         if whose := _whose(peer, host):
             self._wrong.wait(whose, self._monotonic())
 
 
 def _whose(peer: str, host: str) -> str:
-    """Whose guesses are counted together; "" for who is not limited."""
+    """The key of a limit: address and endpoint; "" for addresses that are not limited."""
     address = address_key(peer)
     return f"{address} {host}" if address else ""

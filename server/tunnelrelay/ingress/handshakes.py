@@ -1,7 +1,7 @@
-"""TLS handshakes: a visitor's connection counts from the moment it is accepted, and not only once TLS is agreed on.
+"""Accepts TLS connections and counts them before their handshake.
 
-The loop's own TLS server tells of a connection when its handshake is over. One that sends nothing would until then, for
-10 s, have no address, no share and no limit, and still cost a file and memory.
+The loop's own TLS server reports a connection only after its handshake. Until then, for up to 10 s, a silent connection
+would cost a file and memory without counting towards its address's limits.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ BOUNDS = (
 
 
 class Handshake(asyncio.Transport):
-    """Stands for the transport of a connection that has none yet. It can be closed, and says who is there."""
+    """A transport for a connection during its handshake: it has the peer's address and can be closed."""
 
     def __init__(self, sock: socket.socket) -> None:
         name = None
@@ -49,11 +49,11 @@ class Handshake(asyncio.Transport):
         self._cancel: Callable[[], object] = sock.close
 
     def begun(self, task: "asyncio.Task[object]") -> None:
-        """The handshake is this task from now on."""
+        """Note the task that runs the handshake."""
         self._cancel = task.cancel
 
     def get_write_buffer_size(self) -> int:
-        """Nothing was written."""
+        """0, as nothing was written."""
         return 0
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class TlsServer:
                         sock, _ = await self._loop.sock_accept(self._sock)
                         try:
                             self._begin(sock)
-                        except Exception:  # one visitor's fault must not keep the others out
+                        except Exception:  # an error of one visitor must not stop accepting others
                             log.exception("connection not accepted")
                             sock.close()
                 except ConnectionError:

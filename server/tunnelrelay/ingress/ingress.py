@@ -1,4 +1,4 @@
-"""What all visitors share: the router, the gate, the record of connections, and where numbers and lines go."""
+"""What all visitors' connections share: router, gate, the set of connections, metrics and access log."""
 
 import asyncio
 import secrets
@@ -69,7 +69,7 @@ class AcceptsAgents(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressSettings:
-    """What the operator has set.
+    """The operator's settings for visitors.
 
     Attributes:
         hold_seconds: How long a request waits for a tunnel that is away.
@@ -77,8 +77,8 @@ class IngressSettings:
         visitor_requests: How many requests one address may have open at one endpoint.
         max_visitors: How many connections visitors may have.
         trusted: Networks of the proxies that are believed.
-        redirects: Plain http leads to https; what comes over it came without TLS.
-        endpoint_hsts_seconds: For how long browsers open endpoints over https only; 0 for what the apps say.
+        redirects: Plain http redirects to https, so that no proxy with TLS is in front of it.
+        endpoint_hsts_seconds: HSTS max-age on endpoints; 0 leaves the apps' own field.
     """
 
     hold_seconds: float
@@ -91,7 +91,7 @@ class IngressSettings:
 
 
 class Ingress:
-    """See the module.
+    """Everything that the visitors' connections of one relay share.
 
     Attributes:
         own_hsts, endpoint_hsts: Ready HSTS lines for the relay's own answers and the apps', b"" for none.
@@ -151,7 +151,7 @@ class Ingress:
     # For connections and exchanges
 
     def enter(self, visitor: Visitor) -> bool:
-        """Count a connection in; False when its address has too many, or nothing makes room for it."""
+        """Count a new connection. False when its address has too many, or all places are taken."""
         if not self._has_room(visitor):
             self.limited("visitor_connections", "", visitor.peer)
             return False
@@ -160,7 +160,7 @@ class Ingress:
         return True
 
     def leave(self, visitor: Visitor) -> None:
-        """Count it out."""
+        """Count a closed connection."""
         if visitor in self.visitors:
             del self.visitors[visitor]
             self._freed.left(len(self.visitors))
@@ -178,7 +178,7 @@ class Ingress:
         return True
 
     def _close_an_idle_one(self) -> bool:
-        """Make room for a new connection, as nginx does: the visitor opens another one for its next request."""
+        """Close an idle connection to make room, as nginx does: its visitor opens another one for the next request."""
         for visitor in list(islice(self.visitors, MAX_LOOKED_AT)):
             if visitor.can_be_closed:
                 self.leave(visitor)
@@ -197,26 +197,26 @@ class Ingress:
             )
 
     def session_ended(self, id_digest: bytes) -> None:
-        """Close what was opened under a session that is over: one look for all that end in this turn of the loop."""
+        """Close connections opened under an ended session; one search for all that end in this turn of the loop."""
         if not self._over:
             self.call_soon(self._close_over)
         self._over.add(id_digest)
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
-        """See `Router.route`."""
+        """Decide where a request goes; arguments as for `Router.route`."""
         return self._router.route(head, sni=sni, is_secure=is_secure)
 
     def accept(self, exchange: Connecting, head: RequestHead, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
-        """An agent asks for a link."""
+        """Pass an agent's request for a link to the acceptor."""
         return self._acceptor.accept(exchange, head, block, ahead)
 
     def next_number(self) -> int:
-        """One more request."""
+        """The number of the next request."""
         self._requests += 1
         return self._requests
 
     def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
-        """The forwarding fields that tell the upstream who asks, and under which address."""
+        """The `X-Forwarded-*` lines for the upstream: the visitor's address, scheme and host."""
         scheme = self.address.scheme.encode()
         lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
         return lines % (peer.host.encode(), scheme, host)
@@ -226,7 +226,7 @@ class Ingress:
         return f"{self._prefix}-{number:x}"
 
     def limited(self, limit: str, host: str, peer: Peer) -> None:
-        """A visitor was refused for taking more than a fair share."""
+        """Count and record the refusal of a visitor by a limit."""
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=host, peer=peer.host)
 
@@ -248,7 +248,7 @@ class Ingress:
         return any(visitor.is_busy for visitor in self.visitors)
 
     def sweep(self) -> None:
-        """End what has waited too long, and now and then what would not be let in any more."""
+        """End what is past its deadline, and every so often exchanges that would not be let in any more."""
         now = self.now()
         for visitor in [visitor for visitor in self.visitors if visitor.deadline < now]:
             visitor.time_out()
@@ -270,7 +270,7 @@ class Ingress:
             visitor.transport.abort()
 
     def _look_after_exchanges(self) -> None:
-        """End those that would not be let in now: a session ran out, or its owner changed who is, or by whom."""
+        """End exchanges that would not be let in now: a session expired, or the owner changed rules or provider."""
         judged: dict[int, bool] = {}
         for visitor in list(self.visitors):
             exchange = visitor.exchange
@@ -300,7 +300,7 @@ class Ingress:
         if policy is None or policy is exchange.policy:
             return False
         if not exchange.status and self.now() - exchange.started < LOOK_SECONDS:
-            return False  # let in by the rules of its time, and most likely over before the next look
+            return False  # let in by the former rules, and most likely over before the next check
         if policy != exchange.policy and not self._still_passes(exchange, policy):
             exchange.session_over()
             return True

@@ -1,4 +1,4 @@
-"""The interfaces inside the ingress: what its parts see of each other, so that none imports what imports it."""
+"""The interfaces between the ingress's parts, which avoid circular imports."""
 
 import asyncio
 from typing import Protocol
@@ -14,7 +14,7 @@ from tunnelrelay.registry.endpoint import Endpoint
 
 
 class Carried(Protocol):
-    """An exchange on its way: over a tunnel, or to the relay's own pages.
+    """The carrier of an exchange: a tunnel's stream, or the bridge to the relay's own pages.
 
     Attributes:
         has_answered: A byte of the response has gone to the visitor.
@@ -50,7 +50,7 @@ class OpenConnection(Protocol):
     address: str
     sni: str | None
     is_secure: bool
-    is_told_secure: bool
+    is_secure_at_proxy: bool
     is_held_back: bool
     is_paused: bool
     saw_eof: bool
@@ -67,8 +67,8 @@ class OpenConnection(Protocol):
     def forwarded_block(self, host: bytes) -> bytes:
         """The forwarding fields."""
 
-    def speaks_for(self, peer: Peer, *, is_secure: bool) -> None:
-        """Note whose request a trusted proxy says this is."""
+    def note_visitor(self, peer: Peer, *, is_secure: bool) -> None:
+        """Note the visitor that a trusted proxy names."""
 
     def write(self, data: bytes) -> None:
         """Response bytes, framed already."""
@@ -83,7 +83,7 @@ class OpenConnection(Protocol):
         """Read again."""
 
     def go_on(self) -> None:
-        """Read more of a body, of which some was taken."""
+        """Read more of a body, as some of it was taken."""
 
     def next_request(self) -> None:
         """Go on to the next request on the connection."""
@@ -126,7 +126,7 @@ class Answering(Protocol):
         """Record that the visitor sent fields that only the relay may set."""
 
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
-        """Header lines for a browser that knew the name's former owner; nearly always none."""
+        """`Clear-Site-Data` lines for a browser that may hold data of the name's former owner; mostly b""."""
 
     def answer_began(self) -> None:
         """Note that the final response head is there."""
@@ -166,7 +166,7 @@ class Connecting(Protocol):
 
 
 class UnderWay(Protocol):
-    """An exchange, seen from the ingress, which ends those that would not be let in any more."""
+    """An exchange, seen from the ingress, which ends those that may not go on."""
 
     peer: Peer
     head: RequestHead
@@ -178,10 +178,10 @@ class UnderWay(Protocol):
     started: float
 
     def session_over(self) -> None:
-        """End the exchange, as what let it in is over."""
+        """End the exchange, as its session is over."""
 
     def endpoint_over(self) -> None:
-        """End the exchange, as what it was asked of is gone."""
+        """End the exchange, as its edge is gone."""
 
 
 class Visitor(Protocol):
@@ -191,7 +191,7 @@ class Visitor(Protocol):
     connected_address: str
     address: str
     peer: Peer
-    asked_host: str
+    last_host: str
     deadline: float
 
     @property

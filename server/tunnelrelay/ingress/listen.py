@@ -1,4 +1,4 @@
-"""Listening sockets: plain and TLS, with certificate files that are read again when they change."""
+"""Listening sockets, plain and TLS. Changed certificate files are read again."""
 
 import asyncio
 import datetime
@@ -25,7 +25,7 @@ class Certificate:
         domain: What it should be for; "" leaves that to the caller.
 
     Attributes:
-        misgivings: What browsers will hold against it, each with what to do.
+        misgivings: Why browsers will refuse it, each reason with what to do.
 
     Raises:
         CertificateError: The files cannot be used (at the start; later ones are logged and the old ones kept).
@@ -47,7 +47,8 @@ class Certificate:
         if stamp is None or stamp == self._seen:
             return
         try:
-            # Tried apart first: a context that took the certificate and not the key would refuse every handshake.
+            # Tried in another context first: one that took the certificate and not the key would refuse every
+            # handshake.
             self.misgivings = self._checked()
             _load(_server_context(), self._cert, self._key)
             _load(self.context, self._cert, self._key)
@@ -77,22 +78,22 @@ def bind(host: str, port: int) -> socket.socket:
     """A bound socket; `host` "" means every interface, IPv4 and IPv6.
 
     Raises:
-        OSError: The address cannot be had.
+        OSError: The address is in use or not of this machine.
     """
     if not host:
         sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
     else:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Accepted connections inherit it: a visitor that vanished from a silent stream is noticed some time.
+    # Accepted connections inherit keep-alive, so that a visitor that vanished from a silent stream is noticed.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # And this, which uvloop sets by itself and asyncio's own loop does not (40 ms of Nagle against delayed ACK).
+    # uvloop sets it by itself, asyncio's own loop does not (40 ms of Nagle against delayed ACK).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 class Server(Protocol):
-    """What accepts visitors."""
+    """A server that accepts visitors."""
 
     def close(self) -> None:
         """Accept no more."""
@@ -126,5 +127,5 @@ def _server_context() -> ssl.SSLContext:
 
 
 def _remember_name(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-    """The router compares it with the Host of every request on the connection."""
+    """Keep the server name of the handshake: the router compares it with each request's Host."""
     tls.server_name_asked = name  # type: ignore[attr-defined]  # Python keeps no server-side record of it

@@ -1,8 +1,8 @@
-"""Answers requests whose heads are too large to be read, by what was read of them.
+"""Answers requests whose heads are too large, by the part that was read.
 
-In a browser it is mostly cookies, and then every request to the host is one of these: also the one that would clear
-them. So that one is known by its request line and by the fields before the limit, which come before the cookies in
-every browser that was looked at.
+In a browser cookies are mostly the cause, and then every request to the host is too large, also the one that would
+clear them. That request is recognised by its request line and the fields before the limit, which come before the
+cookies in every browser that was tested.
 """
 
 from tunnelctl.http1.errors import HttpError
@@ -29,7 +29,7 @@ def glimpse(part: bytes) -> RequestHead | None:
 
 
 def reply(head: RequestHead, *, host: str, origin: bytes, request_id: str) -> Reply:
-    """The page that says so, or the one that clears the cookies.
+    """The error page, or the answer that clears the cookies.
 
     Args:
         host: Canonical; "" when it is none of ours, or not that of the connection.
@@ -48,5 +48,5 @@ def _asks_to_clear(head: RequestHead, origin: bytes) -> bool:
     """
     if head.method != b"POST" or head.target != CLEAR_COOKIES_PATH.encode() or head.get_all(b"origin") != [origin]:
         return False
-    said = {name: head.get(name) for name in _BY_A_CLICK}
-    return said[b"sec-fetch-site"] is None or said == _BY_A_CLICK
+    fetch_metadata = {name: head.get(name) for name in _BY_A_CLICK}
+    return fetch_metadata[b"sec-fetch-site"] is None or fetch_metadata == _BY_A_CLICK

@@ -1,9 +1,9 @@
-"""What trusted proxies say of a request: where it comes from, and whether it came to them over TLS. Pure.
+"""Reads what trusted proxies say of a request: the visitor's address, and whether it came over TLS. Pure.
 
 `X-Forwarded-For` is read in the forms that proxies write (`192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]:4711`, quoted),
 `Forwarded` as RFC 7239 has it. Where both are there, the first one counts: a proxy that writes only that one passes a
-visitor's `Forwarded` on. The visitor is the last hop that is no trusted proxy; what stands before it is the visitor's
-own word and is not read.
+visitor's `Forwarded` on. The visitor is the last hop that is no trusted proxy; entries before it were written by the
+visitor and are ignored.
 """
 
 import ipaddress
@@ -29,12 +29,12 @@ _PAIR = re.compile(rb'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way of a request, as proxies tell it.
+    """The hops of a request, as proxies report them.
 
     Attributes:
-        field: Which field tells it; "" for none.
-        hops: What each hop said about the one before it, the last proxy's word last.
-        is_secure: Every one of them says that it was spoken to over TLS.
+        field: The field that reports them; "" for none.
+        hops: What each hop reported of the one before it; the last proxy's entry is last.
+        is_secure: Every hop reports TLS.
         shown: The field's value as far as a log should have it.
     """
 
@@ -57,7 +57,7 @@ class Route:
 
 
 def read_route(head: RequestHead) -> Route:
-    """Returns what the head's fields say; every value is a stranger's until its sender is known to be trusted."""
+    """The hops in the head's fields. Believe none of it unless its sender is a trusted proxy."""
     values = head.get_all(b"x-forwarded-for")
     protocols = [
         part.strip(b" \t").lower() for value in head.get_all(b"x-forwarded-proto") for part in value.split(b",")

@@ -1,6 +1,6 @@
-"""Counts what each address holds of the public side: connections of the relay, and open requests at each endpoint.
+"""Counts connections and open requests by address.
 
-A request costs a look into a dict when it begins and one when it ends; for visitors on this machine not even that.
+A request costs one dict look-up when it begins and one when it ends; visitors on this machine are not counted.
 """
 
 from tunnelrelay.policy.limits import fair_share, give_back
@@ -27,12 +27,12 @@ class VisitorQuotas:
         return not address or fair_share(self._connections.get(address, 0), open_now, most)
 
     def enter(self, address: str) -> None:
-        """One more connection."""
+        """Count a new connection."""
         if address:
             self._connections[address] = self._connections.get(address, 0) + 1
 
     def leave(self, address: str) -> None:
-        """One connection less."""
+        """Count a closed connection."""
         if address:
             give_back(self._connections, address)
 
@@ -41,7 +41,7 @@ class VisitorQuotas:
         return self._connections.get(address, 0)
 
     def take(self, held: dict[str, int], address: str) -> bool:
-        """One more open request, counted in its endpoint's `held`; False when it is one too many, and not counted."""
+        """Count an open request in its endpoint's `held`. False when that is one too many; then it is not counted."""
         count = held.get(address, 0)
         if count >= self._requests:
             return False

@@ -1,8 +1,9 @@
-"""Writes one response to a visitor, framed by us: whatever sent it, it cannot desynchronise the connection.
+"""Writes one response to a visitor with framing of our own, so that no agent can desynchronise the connection.
 
-An agent is untrusted. Its status, fields and body come as separate things; here they become one HTTP/1.1 response with
-the framing that follows from the request and from what was promised, and a promise that is not kept ends the
-connection without a clean end (RFC 9112 section 8).
+Agents are untrusted. Status, fields and body arrive separately; here they become one HTTP/1.1 response, framed by the
+request and the declared length. A body that breaks its declared length ends the connection without a clean end (RFC
+9112
+section 8).
 """
 
 from collections.abc import Sequence
@@ -146,7 +147,7 @@ def reply_head(reply: Reply, request: RequestHead, *, closes: bool) -> bytes:
 
 
 def code_of(reply: Reply) -> str:
-    """The error an answer of the relay's own stands for, "" for none."""
+    """The error code of an answer of the relay's own, "" for none."""
     return next((value.decode() for name, value in reply.fields if name == b"Tunnel-Error"), "")
 
 

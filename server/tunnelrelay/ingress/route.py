@@ -1,4 +1,4 @@
-"""Where a request goes, decided from its head alone: to an endpoint, to the relay's own pages, or nowhere."""
+"""Decides from a request's head where it goes: to an endpoint, to the relay's own pages, or nowhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Kind = Literal["endpoint", "idp", "domain", "dashboard", "api"]
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """To the tunnels that serve this endpoint."""
+    """Forward to the tunnels that serve this endpoint."""
 
     host: str
     endpoint: Endpoint
@@ -39,7 +39,7 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """To the relay's own web app. `kind` says which part of it."""
+    """Pass to the relay's own web app; `kind` is the part of it."""
 
     host: str
     kind: Kind
@@ -47,12 +47,12 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """An agent that wants a link."""
+    """Accept an agent's request for a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """Nowhere: answered with this error."""
+    """Answer with this error."""
 
     code: str
     host: str = ""
@@ -66,7 +66,7 @@ class Router:
     """Routes requests of one relay.
 
     Args:
-        is_token_free: No token is asked of agents (loopback and `localhost` only).
+        is_token_free: Agents need no token (loopback and `localhost` only).
         redirects: Plain http leads to https.
         issuer_ports: At which ports OpenID providers are called, as `tunnelctl.oidc.ports` writes it.
     """
@@ -141,15 +141,15 @@ class Router:
         return Unwanted("endpoint_not_found", host)
 
     def _matched_before_hosts(self, head: RequestHead, is_secure: bool) -> Routed | None:
-        """What agents and scripts ask for, under whatever name they reach the relay."""
+        """Paths of agents and scripts that are answered under any Host."""
         path = head.path
         if path == CONNECT_PATH:
             is_here = _is_loopback_name(head.host)
             if head.get(b"origin") is not None or (self._is_token_free and not is_here):
-                # A web page, or a rebound name: else any site could publish from a developer's machine.
+                # Refuse web pages and rebound names, so that no site can publish from a developer's machine.
                 return Unwanted("connect_refused", closes=True)
             if self._redirects and not is_secure and not is_here:
-                # Its token is on the wire in the clear already: refused, so that no client goes on like that.
+                # Its token was sent in the clear already. Refuse, so that the client gets fixed.
                 return Unwanted("connect_refused", closes=True)
             return Accept()
         if path.startswith(API_PATH) and self._address.is_local and _is_loopback_name(head.host):
@@ -182,7 +182,8 @@ class Router:
         )
 
     def _read_host(self, value: bytes) -> tuple[str, bytes] | None:
-        """`canonical_host`, and the value in its one spelling, with the port if there was one, as the app is told."""
+        """The canonical host, and the Host field's value in the spelling that the app gets, with a port if it had
+        one."""
         host = self._address.canonical_host(value)
         port = b":%d" % self._address.port if b":" in value else b""
         return (host, host.encode() + port) if host is not None else None
@@ -195,7 +196,7 @@ class Router:
         if not (host == self._address.domain or host.endswith("." + self._address.domain)):
             return Unwanted("endpoint_not_found", host)
         if head.method not in (b"GET", b"HEAD"):
-            # What it carries was on the wire in the clear: a redirect would let its sender go on like that unawares.
+            # Its content was sent in the clear; a redirect would hide that from its sender.
             return Unwanted("https_required", host, closes=True)
         where = self._address.url(host).encode() + origin_form(head.target)
         return Reply(308, ((b"Location", where), (b"Cache-Control", b"no-store")))
@@ -209,7 +210,8 @@ MAX_HOST = 300
 
 
 def is_probe(head: RequestHead) -> bool:
-    """The agent's own probe, which no policy guards: byte for byte what the agent answers itself, and nothing else."""
+    """Whether this is an agent's own probe, which passes without a policy: exactly the request that agents answer
+    themselves."""
     return head.target == READY_PATH and head.method == b"GET" and not head.has_body and not head.upgrade
 
 

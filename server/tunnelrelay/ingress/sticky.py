@@ -1,7 +1,7 @@
-"""The cookie by which a visitor stays with one of several tunnels, on edges that want it.
+"""The cookie by which a visitor stays with one of several tunnels, on edges that ask for it.
 
-It says where a request had better go and nothing else: the rules judge its sender like any visitor, and a value that
-names no tunnel of the endpoint counts as none. The value is a keyed digest of the tunnel (`Tunnel.mark`). The
+It only prefers a tunnel: the rules apply as for any visitor, and a value that names no tunnel of the endpoint is
+ignored. The value is a keyed digest of the tunnel (`Tunnel.mark`). The
 cookie belongs to the relay's family, so that neither the app nor a neighbour's page gets to see or set it over https.
 """
 
@@ -11,7 +11,7 @@ from tunnelrelay.registry.tunnel import Tunnel
 
 
 class Sticky:
-    """See the module.
+    """Reads and writes the cookie that names a visitor's tunnel.
 
     Args:
         is_secure: Visitors come over https.
@@ -22,11 +22,11 @@ class Sticky:
         self._attributes = b"; Path=/; HttpOnly; SameSite=Lax" + (b"; Secure" if is_secure else b"")
 
     def mark(self, head: RequestHead) -> bytes:
-        """What the visitor's cookie says; b"" without one."""
+        """The tunnel's mark in the visitor's cookie; b"" without one."""
         return cookies.one(head.get_all(b"cookie"), self._name) or b""
 
     def lines(self, head: RequestHead, tunnel: Tunnel) -> bytes:
-        """The header line that makes the visitor stay with this tunnel; none when the browser knows."""
+        """The Set-Cookie line for this tunnel; b"" when the browser has it."""
         if self.mark(head) == tunnel.mark:
             return b""
         return b"Set-Cookie: %b=%b%b\r\n" % (self._name, tunnel.mark, self._attributes)

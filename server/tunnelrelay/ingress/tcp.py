@@ -27,7 +27,7 @@ from tunnelrelay.ingress.ingress import MAX_READ, NO_DEADLINE, Ingress
 from tunnelrelay.ingress.listen import bind
 from tunnelrelay.model import Peer
 from tunnelrelay.observe.access import ExchangeRecord
-from tunnelrelay.observe.traffic import Seen
+from tunnelrelay.observe.traffic import FinishedExchange
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.policy.limits import fair_share, give_back
 from tunnelrelay.policy.rules import Policy
@@ -80,7 +80,7 @@ class TcpConnection:
         self._ports = ports
         self.pipe = Pipe(ingress.buffer, self)
         self.transport = self.pipe.transport
-        self.host = self.asked_host = host
+        self.host = self.last_host = host
         self.peer = Peer("", 0)
         self.connected_address = self.address = ""
         self.deadline = NO_DEADLINE
@@ -286,7 +286,7 @@ class TcpConnection:
         ingress.access.add(record)
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
-            ingress.traffic.add(Seen(record, endpoint.owner, served_by, self._policy, None))
+            ingress.traffic.add(FinishedExchange(record, endpoint.owner, served_by, self._policy, None))
 
 
 @dataclass(slots=True)

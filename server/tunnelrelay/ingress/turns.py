@@ -1,4 +1,4 @@
-"""Fair turns between visitors: how many requests are read and begun in one turn of the loop, and whose come first.
+"""Fair turns between visitors: limits how many requests are read and begun in one turn of the loop, and orders them.
 
 Each request that is begun costs the loop some 200 us until it is answered. While all come from one side, as many are
 begun as have arrived, which is cheapest. As soon as two sides ask at once, each begins a few in a turn, and the rest
@@ -62,7 +62,7 @@ Side = tuple[str, str]
 
 
 class Turns:
-    """See the module.
+    """Queues requests and reads of visitors, and gives turns.
 
     Args:
         call_soon, call_later, now: The loop's.
@@ -89,7 +89,7 @@ class Turns:
         self._is_read_due = False
 
     def take(self, visitor: Visitor) -> bool:
-        """Whether the visitor's request may begin now; if not, `take_turn` is called when it may."""
+        """Whether the visitor's request may begin now. If not, its `take_turn` is called later."""
         side = _side(visitor)
         if side != self._latest:
             self._latest = side
@@ -102,7 +102,7 @@ class Turns:
         return False
 
     def read(self, visitor: Visitor) -> bool:
-        """Whether the visitor may be read now for its next request; if not, `read_turn` is called when it may."""
+        """Whether the visitor may be read now for its next request. If not, its `read_turn` is called later."""
         if not self._shares_until or self._connections(visitor.connected_address) <= MAX_READ_AT_ONCE:
             return True
         self._unread.setdefault(visitor.connected_address, {})[visitor] = None
@@ -110,7 +110,7 @@ class Turns:
         return False
 
     def leave(self, visitor: Visitor) -> None:
-        """The visitor that waits for its turn is gone: it takes none, and is forgotten."""
+        """Remove a waiting visitor that is gone."""
         _forget(self._waiting, _side(visitor), visitor)
         _forget(self._unread, visitor.connected_address, visitor)
 
@@ -132,7 +132,7 @@ class Turns:
             self._call_soon(self._begin_turn)
 
     def _begin_turn(self) -> None:
-        """A new turn: those that wait go first, one side after the other."""
+        """Begin a new turn with the waiting requests, one side after the other."""
         self._is_due = False
         self._begun.clear()
         for side in list(self._waiting):
@@ -145,7 +145,7 @@ class Turns:
             _forget(self._waiting, side, visitor)
             _give_turn(visitor, visitor.take_turn)
         if line:
-            self._waiting[side] = self._waiting.pop(side)  # behind the others, should its address have too many sides
+            self._waiting[side] = self._waiting.pop(side)  # at the end of the line, if its address has too many sides
 
     def _read_some(self) -> None:
         """Read a few connections of each address that has more than are read at once."""
@@ -172,12 +172,12 @@ def _forget(lines: dict[Any, dict[Visitor, None]], key: Any, visitor: Visitor) -
 
 
 def _side(visitor: Visitor) -> Side:
-    return visitor.peer.host, visitor.asked_host
+    return visitor.peer.host, visitor.last_host
 
 
 def _give_turn(visitor: Visitor, turn: Callable[[], None]) -> None:
-    """One visitor's fault must not keep the others from their turn."""
+    """Call the visitor's turn; log its errors, so that the others get theirs."""
     try:
         turn()
     except Exception:
-        log.exception("request failed", host=visitor.asked_host)
+        log.exception("request failed", host=visitor.last_host)

@@ -1,4 +1,4 @@
-"""What is remembered of visitors and of the hosts they ask, so that it is worked out once and not for each request."""
+"""Caches of visitors' addresses and of hosts, so that they are worked out once and not for each request."""
 
 import ipaddress
 from collections.abc import Callable
@@ -61,7 +61,7 @@ KnownHosts = Memo[str, HostName]
 
 
 def known_hosts(address: PublicAddress) -> KnownHosts:
-    """A memory of hosts under this public address, empty yet."""
+    """An empty cache of hosts under this public address."""
     return Memo(lambda host: HostName(host.encode(), address.url(host).encode()), max_bytes=MAX_NAME)
 
 
@@ -89,7 +89,7 @@ class KnownVisitors:
         return len(self._addresses)
 
     def address_of(self, peer: Peer) -> str:
-        """Whom limits count a connection as; "" for not at all: this machine, and proxies that stand for many."""
+        """The key under which limits count a connection; "" for not at all: this machine, and trusted proxies."""
         return self._addresses[peer.host]
 
     def behind_proxies(self, peer: Peer, head: RequestHead) -> tuple[Peer, bool]:

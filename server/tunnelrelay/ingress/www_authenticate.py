@@ -1,4 +1,4 @@
-"""What a 401 asks for: `WWW-Authenticate` (RFC 9110 section 11.6.1, RFC 6750 section 3)."""
+"""Writes the `WWW-Authenticate` of a 401 (RFC 9110 section 11.6.1, RFC 6750 section 3)."""
 
 import re
 
@@ -10,12 +10,12 @@ _UNSPEAKABLE = re.compile(r'[^\x20-\x7e]|["\\]')
 
 
 def challenges(policy: Policy, host: str) -> tuple[Field, ...]:
-    """One for each way in: a token, a login."""
+    """A challenge for each way to authenticate: a token, a login."""
     schemes = [b"Bearer"] * (policy.bearer is not None) + [b"OpenID"] * (policy.connection is not None)
     return tuple((b"WWW-Authenticate", b'%b realm="%b"' % (scheme, host.encode())) for scheme in schemes)
 
 
 def token_challenge(host: str, reason: str) -> Field:
-    """Says which check a token failed, so that its sender can mend it; the reason holds nothing out of the token."""
+    """The challenge that names the check which a token failed; the reason repeats nothing of the token."""
     text = f'Bearer realm="{host}", error="invalid_token", error_description="{_UNSPEAKABLE.sub("", reason)}"'
     return b"WWW-Authenticate", text.encode("ascii")

@@ -1,7 +1,7 @@
 """The signed assertion an app receives with every request of a signed-in visitor, and the keys to check it with.
 
-A short-lived JWT (ES256) whose audience is the endpoint's own address: a local app can tell what came through the
-relay, for whom, from everything else that reaches its port, without trusting header names.
+A short-lived JWT (ES256) whose audience is the endpoint's own address. By it a local app can tell requests that came
+through the relay from all others that reach its port, without trusting header names.
 
 A key is published a day before it signs and a day after it has ceased to, so that an app which keeps the published keys
 for hours never meets one it does not know: `rotation.py` does it.
@@ -52,7 +52,7 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> ECKey:
-        """The key to sign with. Raises ValueError when it is none."""
+        """The private key. Raises ValueError when the JWK holds none."""
         return ECKey.import_key({name: getattr(self, name) for name in _PARTS})
 
     @property
@@ -70,7 +70,7 @@ _PARTS = ("kty", "crv", "x", "y", "d")
 
 
 class SigningKeys(msgspec.Struct, frozen=True):
-    """All keys of one relay, at least one, in the order in which they sign. Also how they lie in the file."""
+    """All signing keys of one relay, at least one, in the order in which they sign; also the form of the file."""
 
     keys: tuple[SigningKey, ...]
 
@@ -97,7 +97,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
 
     @classmethod
     def file(cls, path: Path) -> "KeyFile[SigningKeys]":
-        """The file they are kept in. A single key that a relay from before rotation left beside it is taken over."""
+        """The keys' file. The single key file of a release before rotation is taken over."""
         old = path.with_name(OLD_FILE_NAME)
         return KeyFile(
             path,
@@ -179,7 +179,7 @@ class AssertionSigner:
         return cls(SigningKeys.file(path).load_or_create(), issuer=issuer)
 
     def adopt(self, keys: SigningKeys) -> None:
-        """Takes over another reading of the file."""
+        """Use the keys of a newer reading of the file."""
         self.keys = keys
         self._opened = {item.kid: self._opened.get(item.kid) or item.key for item in keys.keys}
 

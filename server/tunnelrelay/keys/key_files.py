@@ -1,4 +1,4 @@
-"""Files that hold keys: readable by their owner only, written whole or not at all, changed by one process at a time."""
+"""Files that hold keys: readable by their owner only, replaced atomically, changed by one process at a time."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ class SecretFileError(Exception):
     """A file of secrets cannot be used; the text says why.
 
     Attributes:
-        message: What is wrong. As text an error is its message and its hint: that is how the log has it.
+        message: What is wrong. `str` of the error is message and hint, for the log.
         hint: What to do about it.
     """
 
@@ -67,7 +67,7 @@ class KeyFile(Generic[_Keys]):
     def load_or_create(self) -> _Keys:
         """The keys in the file, which is made when missing."""
         if not self.path.exists():
-            with contextlib.suppress(FileExistsError):  # another relay was faster: its keys are the ones
+            with contextlib.suppress(FileExistsError):  # another relay has made the file meanwhile: use its keys
                 write_private_file(self.path, self._make().dump())
                 self._made()
         return self.load()
@@ -88,7 +88,7 @@ class KeyFile(Generic[_Keys]):
         return keys
 
     def reload(self) -> _Keys | None:
-        """The keys when the file has changed since it was read last, else None. A file that went away did not change.
+        """The keys when the file has changed since it was read last, else None, also for a missing file.
 
         Raises:
             SecretFileError: As `load`, once for each change.
@@ -100,7 +100,7 @@ class KeyFile(Generic[_Keys]):
         return self.load()
 
     def change(self, step: Callable[[_Keys], _Keys]) -> tuple[_Keys, _Keys]:
-        """Replaces the keys in the file by what `step` makes of them, while no other process does the same.
+        """Replace the keys in the file by `step` of them, under the file's lock.
 
         Returns:
             The keys before and after. Nothing is written when they are alike.
@@ -140,7 +140,7 @@ def read_private_file(path: Path) -> bytes:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Writes a new secret file, whole or not at all, mode 0600.
+    """Write a new secret file atomically, mode 0600.
 
     The content goes to a file of its own first and is linked into place, so that two starting relays cannot see half a
     key, and a link planted at `path` is not followed.
@@ -153,7 +153,7 @@ def write_private_file(path: Path, content: bytes) -> None:
 
 
 def replace_private_file(path: Path, content: bytes) -> None:
-    """Puts new content in the place of a secret file, whole or not at all, mode 0600."""
+    """Replace the content of a secret file atomically, mode 0600."""
     with _draft(path, content) as draft:
         draft.replace(path)
 
@@ -175,7 +175,7 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the file's lock: a file of its own, for the keys' file itself is replaced by another one."""
+    """Hold the lock of a keys' file: a lock file beside it, as the file itself is replaced at each change."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + LOCK_SECONDS

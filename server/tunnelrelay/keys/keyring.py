@@ -1,7 +1,7 @@
-"""Sealed blobs and keyed digests: what leaves the relay and must come back unread and unchanged.
+"""Sealed blobs and keyed digests, for values that leave the relay and must come back unread and unchanged.
 
-A blob has one purpose and one audience (mostly a host): sealed for one, it opens for no other. Expiry and one-time use
-are the business of what lies inside (`oidc/login/sealed_state.py`).
+A blob is sealed for one purpose and one audience (mostly a host) and opens for no other. Expiry and one-time use are up
+to the content (`oidc/login/sealed_state.py`).
 
     v1.<kid>.<base64url(nonce || ciphertext || tag)>        AES-256-GCM, AAD = purpose || 0 || audience
 
@@ -46,7 +46,7 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One key to seal and open with.
 
     Attributes:
-        kid: Names the key inside blobs; letters and digits.
+        kid: Name of the key, as blobs carry it; letters and digits.
         created: Unix time from which it seals, until a newer one does.
     """
 
@@ -141,10 +141,10 @@ class KeyRing:
         return f"{VERSION}.{kid}.{b64url(nonce + sealed)}"
 
     def open(self, purpose: str, audience: str, blob: str, max_bytes: int) -> bytes | None:
-        """What was sealed, or None when anything at all is wrong: callers must not tell the faults apart.
+        """The sealed content; None when anything is wrong: callers must not tell the errors apart.
 
         Args:
-            max_bytes: Longest blob looked at.
+            max_bytes: Longer blobs are refused.
         """
         if len(blob) > max_bytes or not blob.isascii():
             return None
@@ -193,7 +193,7 @@ class KeyRing:
         return self._with((*self.masters, _new_master(now + SETTLE_SECONDS)))
 
     def without(self, kid: str) -> "KeyRing":
-        """The ring without a master. What that master sealed can no longer be opened.
+        """The ring without a master. Blobs that it sealed can no longer be opened.
 
         Raises:
             KeyRefused: It is the newest, or there is none of this name.
@@ -206,7 +206,7 @@ class KeyRing:
         return self._with(kept)
 
     def without_aged(self, now: float) -> "KeyRing":
-        """The ring without the masters that can have sealed nothing which is still good."""
+        """The ring without masters so old that nothing they sealed is still valid."""
         kept = [self.masters[-1]]
         for master, successor in zip(self.masters[-2::-1], self.masters[:0:-1], strict=True):
             if successor.created + KEEP_SECONDS <= now:
@@ -215,7 +215,7 @@ class KeyRing:
         return self._with(tuple(kept))
 
     def adopt(self, other: "KeyRing") -> None:
-        """Takes over the masters of another reading of the same ring.
+        """Use the masters of a newer reading of the same ring.
 
         Raises:
             SecretFileError: It is another ring: digests, which live long, would no longer fit.

@@ -1,4 +1,4 @@
-"""Rotates the relay's keys: makes the next in time, drops the oldest, and takes over what other processes changed.
+"""Rotates the relay's keys: makes the next one in time, drops the oldest, and reads changes of other processes.
 
     keys.json        ----+60 s----> seals ---------- next one seals ----30 days----> dropped
                      opens from the start to the end
@@ -59,7 +59,7 @@ class RotatedKeys(Generic[_Keys]):
     Attributes:
         use: What the keys are for, in audit events: `seal` or `sign`.
         live: The keys in use now.
-        adopt: Puts others in use.
+        adopt: Makes other keys the ones in use.
         kids: The names of some keys.
     """
 
@@ -100,7 +100,7 @@ class RelayKeys:
         self._next_try = {"seal": 0.0, "sign": 0.0}
 
     async def run(self, audit: Audit) -> None:
-        """Look after the keys until cancelled."""
+        """Rotate and re-read the keys until cancelled."""
         while True:
             await self.step(audit)
             await asyncio.sleep(POLL_EVERY)
@@ -139,7 +139,7 @@ class RelayKeys:
 
 
 def is_untended(keys: _Keys, now: float, every: float) -> bool:
-    """Whether `tended` would change them. Makes no key, so it cannot fail where there are too many already."""
+    """Whether `tended` would change the keys. It makes no key, so it cannot fail when there are too many."""
     return (every > 0 and keys.is_due(now, every)) or keys.without_aged(now).dump() != keys.dump()
 
 

@@ -1,1 +1,1 @@
-"""What the relay tells its operator: start in access.py (one line per exchange), then metrics.py and admin.py."""
+"""Logs, metrics, audit events and traffic figures. Start with access.py (one line per exchange), then metrics.py."""

@@ -1,6 +1,7 @@
-"""One line per exchange. The hot path pays for a list append; formatting and writing happen in batches.
+"""The access log: one line per exchange. The hot path only appends to a list; lines are formatted and written in
+batches.
 
-Not here: everything else worth a log line (`logs.py`). Queries, headers, bodies and credentials never come in.
+All other log lines are in `logs.py`. Queries, headers, bodies and credentials are never recorded.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ MAX_PATH = 2048
 
 
 class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """What is remembered of one exchange.
+    """The record of one exchange.
 
     Attributes:
         at: Unix time of the request's last head byte.
@@ -57,7 +58,7 @@ class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True)
 
 
 class CallLater(Protocol):
-    """What the log needs of an event loop."""
+    """The event loop's method that the log uses."""
 
     def __call__(self, delay: float, callback: Callable[[], object], /) -> object:
         """Calls back once after `delay` seconds."""
@@ -112,7 +113,7 @@ class AccessLog:
         self._records: list[ExchangeRecord] = []
 
     def add(self, exchange: ExchangeRecord) -> None:
-        """Takes one record; the cost to the caller is a list append."""
+        """Take one record. Hot path: costs a list append."""
         if not self._is_on:
             return
         records = self._records
@@ -124,7 +125,7 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what there is. Called by the timer, by a full batch and once more when the relay stops."""
+        """Write all pending records. Called by the timer, by a full batch, and when the relay stops."""
         if records := self._records:
             self._records = []
             self._write(b"".join(map(self._line, records)))
@@ -164,7 +165,7 @@ LINES = {"text": text_line, "json": json_line, "journal": journal_line}
 
 
 def clean_path(path: str) -> str:
-    """The path as it may be logged: without a query, cut, and without anything shaped like a secret."""
+    """The path for the log: without its query, cut, and with texts that look like secrets removed."""
     path = path.partition("?")[0][:MAX_PATH]
     return redact(path) if "eyJ" in path or "tt_" in path or "=" in path else path
 

@@ -1,7 +1,6 @@
-"""The operator's door: `/metrics`, `/healthz`, `/readyz` on an address of its own, never on the public one.
+"""The operator's endpoints `/metrics`, `/healthz` and `/readyz`, on an address of their own, never the public one.
 
-Healthy means that the process turns its loop; ready means that it should get traffic now: the store answers, the
-public side listens, and no drain has begun.
+Healthy: the event loop runs. Ready: the store answers, the public side listens, and no drain has begun.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ def admin_app(metrics: Metrics, checks: Mapping[str, Check]) -> Starlette:
     """The ASGI application.
 
     Args:
-        checks: What readiness hangs on, by name; the name is shown with `ok` or `failed`, the reason is not.
+        checks: The checks of readiness, by name; the answer shows each name with `ok` or `failed`, never the reason.
     """
 
     async def show_metrics(_: Request) -> Response:
@@ -71,7 +70,7 @@ class Admin:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, int]:
-        """Listens. Returns the true address. Raises OSError when it cannot be had."""
+        """Listen. Returns the actual address. Raises OSError when it is not available."""
         listener = _listen(*self._address)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="admin")
         host, port = listener.getsockname()[:2]
@@ -98,7 +97,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket: bound by us, so that a busy port is an OSError here and not an exit in uvicorn."""
+    """A bound socket. Bound here, so that a busy port raises OSError instead of ending the process in uvicorn."""
     if not host:
         return socket.create_server(("", port), backlog=64, family=socket.AF_INET6, dualstack_ipv6=True)
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

@@ -1,8 +1,8 @@
-"""What happened to logins, sessions, names and keys: the events an owner or operator must be able to look up later.
+"""Audit events: what happened to logins, sessions, names and keys, for owners and operators to look up later.
 
-`KINDS` is the whole vocabulary (docs/reference/audit.md tells the same to people). An event goes to the log at once and
-waits here until the relay writes it to the store. Nothing secret comes in: no token, cookie, code or query, and a
-person only as a keyed digest, so that events of one person belong together and name nobody.
+`KINDS` lists every kind (docs/reference/audit.md describes them to people). An event is logged at once and waits here
+until the relay writes it to the store. Events hold no token, cookie, code or query. A person appears as a keyed digest
+only: events of one person can be matched without a name.
 """
 
 import hmac
@@ -44,9 +44,8 @@ class EventKind:
 
     Attributes:
         meaning: One line, as the reference has it.
-        limit: Events a minute that are kept for one host (or whatever `by` says); the rest is counted. None: every one
-            is kept.
-        by: What the limit counts for. Events without it share one limit.
+        limit: Events a minute that are kept for each value of `by`; the rest is only counted. None: all are kept.
+        by: The field that the limit counts for (a host by default). Events without it share one limit.
     """
 
     meaning: str
@@ -159,17 +158,17 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One thing that happened.
+    """One audit event.
 
     Attributes:
         at: Unix time.
-        reason: Why, as a short code; "" when the kind says it all.
+        reason: Why, as a short code; "" when the kind implies it.
         connection: Id of the OpenID connection.
-        owner: Whose endpoint, token or name it was about.
+        owner: The owner of the endpoint, token or name it is about.
         person: Keyed digest of issuer and subject; "" without a signed-in visitor.
         peer: Address of the visitor or agent.
         node: The relay that saw it.
-        actor: Id of the user whose doing it was, through the dashboard or the API.
+        actor: Id of the user who did it, by the dashboard or the API.
     """
 
     at: float
@@ -196,7 +195,7 @@ class _Window:
     """How many events of one kind a host (or owner) had since `began`, and how many were only counted.
 
     Attributes:
-        holder: In whose share of the counters it is.
+        holder: The owner in whose share of the counters it is.
     """
 
     began: float
@@ -206,7 +205,7 @@ class _Window:
 
 
 class Audit:
-    """Takes events and keeps them until they are fetched. Used by the event loop's thread only.
+    """Takes events and keeps them until they are written to the store. Used by the event loop's thread only.
 
     Args:
         clock: Unix time.
@@ -250,12 +249,12 @@ class Audit:
         actor: str = "",
         **details: str,
     ) -> None:
-        """Keep one event. Never waits and never raises: a request must not fail because of its record.
+        """Keep one event. Never waits or raises, so that no request fails because of its event.
 
         Args:
             kind: One of `KINDS`.
             subject: The person at `issuer`; only a digest of both is kept.
-            details: More that the kind needs; never a secret.
+            details: More fields of the kind; never a secret.
         """
         try:
             owner = owner or (self._owner_of(host) if host else "")
@@ -279,11 +278,11 @@ class Audit:
             log.exception("audit event lost")
 
     def person(self, issuer: str, subject: str) -> str:
-        """Return the digest that stands for a person in events, keyed so that names cannot be tried against it."""
+        """Return the digest of a person in events; it is keyed, so that it cannot be matched by trying names."""
         return hmac.digest(self._key, f"{issuer}\0{subject}".encode(errors="replace"), "sha256").hex()[:24]
 
     def take(self, limit: int = MAX_WAITING) -> list[AuditEvent]:
-        """Up to `limit` events, oldest first, which wait here no longer."""
+        """Remove and return up to `limit` events, oldest first."""
         self._close_windows()
         if self.lost and len(self._waiting) < MAX_WAITING:
             lost, self.lost = self.lost, 0
@@ -291,7 +290,8 @@ class Audit:
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
 
     def give_back(self, events: Iterable[AuditEvent]) -> None:
-        """Puts events that could not be written before those that came since; the newest go when it is too many."""
+        """Put back events that could not be written, before newer ones; the newest are dropped when there are too
+        many."""
         self._waiting.extendleft(reversed(list(events)))
         while len(self._waiting) > MAX_WAITING:
             self._waiting.pop()
@@ -316,7 +316,7 @@ class Audit:
         return window.seen <= limit
 
     def _window(self, key: _Key, now: float) -> _Window | None:
-        """The counter of this name, as long as its minute lasts."""
+        """The counter of this key while its minute lasts, else None."""
         window = self._windows.get(key)
         if window is not None and now - window.began >= WINDOW_SECONDS:
             self._close(key, window)
@@ -324,7 +324,7 @@ class Audit:
         return window
 
     def _open(self, kind: str, by: str, whose: str, owner: str, now: float) -> _Window:
-        """Open a counter for this name while its owner's share lasts, else one for the owner, else one for all."""
+        """Open a counter for this key if the owner's share has room, else one for the owner, else one for all."""
         holder = f"owner {owner[:MAX_TEXT]}" if owner else kind
         everybodys = len(self._windows)
         key = (kind, by, whose[:MAX_TEXT])
@@ -343,7 +343,7 @@ class Audit:
             self._close(key, window)
 
     def _close(self, key: _Key, window: _Window) -> None:
-        """Forgets a counter; what it only counted becomes one event."""
+        """Drop a counter; the events that it only counted become one event."""
         del self._windows[key]
         self._shares[window.holder] -= 1
         if not self._shares[window.holder]:
@@ -365,15 +365,15 @@ class NoAudit(Audit):
         super().__init__(clock=lambda: 0.0, key=b"")
 
     def record(self, kind: str, **_texts: str) -> None:
-        """See `Audit.record`."""
+        """Drop the event; arguments as for `Audit.record`."""
 
 
 NO_AUDIT = NoAudit()
 
 
 def _text(value: object, most: int = MAX_TEXT) -> str:
-    """A stranger's text, cut, without what steers a terminal or forges a line, and without what looks like a secret."""
-    # Cut first, so that a long text costs nothing, and last, so that no half of a secret escapes the redactor.
+    """A stranger's text, cut, without control characters, and with texts that look like secrets removed."""
+    # Cut before, so that a long text is cheap, and after, as cutting a secret in half would hide it from the redactor.
     return printable(redact(str(value)[: 4 * most])[:most])
 
 

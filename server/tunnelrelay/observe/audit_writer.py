@@ -1,6 +1,6 @@
-"""Writes audit events to the store, behind the relay's back, and notices when the store goes away and comes back.
+"""Writes audit events to the store in the background, and notices when the store goes away and comes back.
 
-What an event is stands in `observe/audit.py`; who reads them again in `cli/audit.py`.
+Events are defined in `observe/audit.py`; `cli/audit.py` reads them.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class AuditWriter:
     Args:
         keep_days: Older events are deleted.
         clock: Unix time.
-        publish: Called with `audit:<owner>` once an event can be read; see `observe.feed`.
+        publish: Called with `audit:<owner>` once an event is in the store; see `observe.feed`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AuditWriter:
             await self._purge(now)
 
     async def flush(self) -> None:
-        """Writes all that waits. What the store does not take now goes on waiting."""
+        """Write all waiting events. Those that the store does not take keep waiting."""
         while events := self._audit.take(MAX_BATCH):
             try:
                 await self._store.add_audit([row_of(event) for event in events])
@@ -115,7 +115,7 @@ class AuditWriter:
 
 
 def row_of(event: AuditEvent) -> AuditRow:
-    """The event as the store keeps it."""
+    """The store's row of an event."""
     details = event.details | ({"issuer": event.issuer} if event.issuer else {})
     return AuditRow(
         at=event.at,

@@ -1,4 +1,4 @@
-"""`Metrics` as Prometheus reads it: a custom collector of prometheus-client over our plain numbers."""
+"""Exposes `Metrics` to Prometheus: a custom collector of prometheus-client over our plain numbers."""
 
 from collections.abc import Iterator
 from itertools import accumulate

@@ -1,4 +1,4 @@
-"""Notify followers of topics that something changed, at most a few times a second; they read what it is now.
+"""Notifies followers of topics that something has changed, at most a few times a second; followers then read the data.
 
 A topic is a word, or a word and the owner or id that it is about:
 
@@ -9,8 +9,8 @@ A topic is a word, or a word and the owner or id that it is about:
     sessions:<owner>    a visitor signed in or out
     audit:<owner>       an event was written
 
-A follower of `tunnels` hears of every owner's; one of `tunnels:ann` hears of hers, and of `tunnels` published without
-an owner. A notice carries the topic only, so access is decided where the data is read.
+A follower of `tunnels` is notified of every owner's; one of `tunnels:ann` of hers, and of `tunnels` published without
+an owner. A notice carries the topic only, so access is checked where the data is read.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ BOUNDS = (
         worst_bytes=MAX_FOLLOWERS * 10_000,
         holds=(
             "Feed._followers",
-            "Following._news",
+            "Following._changed",
         ),
     ),
     DeclaredBound(
@@ -57,11 +57,11 @@ BOUNDS = (
 
 
 class TooManyFollowers(Exception):
-    """There are as many followers as there may be; try again later."""
+    """There are too many followers; try again later."""
 
 
 class Feed:
-    """See the module.
+    """Topics and their followers.
 
     Args:
         sleep: Waits for so many seconds; tests bring their own.
@@ -77,9 +77,9 @@ class Feed:
         return len(self._followers)
 
     def publish(self, topic: str) -> None:
-        """Notify the followers of a topic. Never waits, and costs next to nothing without followers."""
+        """Notify the followers of a topic. Never waits, and costs very little without followers."""
         for follower in self._followers:
-            follower.hear(topic)
+            follower.notify(topic)
 
     def follow(self, topics: Iterable[str], of: str = "") -> "Following":
         """Returns an async iterator of sets: which of these topics changed since the one before.
@@ -106,7 +106,7 @@ class Following:
     A wait for the next set may be cancelled and begun again: nothing is lost.
     """
 
-    __slots__ = ("__weakref__", "_is_closed", "_leave", "_news", "_sleep", "_waiter", "_was_told", "of", "topics")
+    __slots__ = ("__weakref__", "_changed", "_has_yielded", "_is_closed", "_leave", "_sleep", "_waiter", "of", "topics")
 
     def __init__(
         self,
@@ -119,16 +119,16 @@ class Following:
         self.of = of
         self._sleep = sleep
         self._leave = leave
-        self._news = set(topics)
+        self._changed = set(topics)
         self._waiter: asyncio.Future[None] | None = None
-        self._was_told = False
+        self._has_yielded = False
         self._is_closed = False
 
-    def hear(self, topic: str) -> None:
+    def notify(self, topic: str) -> None:
         """Note a published topic, if it is followed."""
-        heard = _followed(self.topics, topic)
-        if heard:
-            self._news.update(heard)
+        changed = _followed(self.topics, topic)
+        if changed:
+            self._changed.update(changed)
             self._wake()
 
     def close(self) -> None:
@@ -141,17 +141,17 @@ class Following:
         return self
 
     async def __anext__(self) -> frozenset[str]:
-        if self._was_told and not self._is_closed:
+        if self._has_yielded and not self._is_closed:
             await self._sleep(GAP_SECONDS)
-        self._was_told = True
-        while not self._news and not self._is_closed:
+        self._has_yielded = True
+        while not self._changed and not self._is_closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self._is_closed:
             raise StopAsyncIteration
-        news = frozenset(self._news)
-        self._news.clear()
-        return news
+        changed = frozenset(self._changed)
+        self._changed.clear()
+        return changed
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -1,7 +1,8 @@
 """The relay's log: Python's `logging` with our formatters, written by a thread (`tunnelctl.line_writer`).
 
-Next: `text.py` makes strangers' text safe, `access.py` writes one line per exchange. Nothing else writes to stderr:
-warnings, uncaught exceptions of any thread, and exceptions that cannot be raised come here too, and pass the redactor.
+Next: `text.py` makes strangers' text safe, `access.py` writes one line per exchange. Warnings, uncaught exceptions of
+    any
+thread and unraisable exceptions are logged too, so that all of stderr passes the redactor.
 """
 
 import json
@@ -68,7 +69,6 @@ class TextFormatter(logging.Formatter):
         self._has_time = has_time
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`."""
         words = [timestamp(record.created)] if self._has_time else []
         event = event_of(record)
         words += [record.levelname.lower(), printable(redact(event.name))]
@@ -86,7 +86,6 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a record: time, level, logger, msg, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`."""
         event = event_of(record)
         entry: dict[str, object] = {
             "time": timestamp(record.created),

@@ -1,7 +1,7 @@
-"""What the relay counts. The hot path adds to plain numbers; Prometheus' names and text are made at a scrape.
+"""The relay's metrics. The hot path adds to plain numbers; Prometheus' names and text are made at a scrape.
 
-`DEFINITIONS` is the list of everything counted (docs/reference/metrics.md tells the same to people). Labels are
-bounded on purpose: no host, path or user ever becomes one, or a visitor could fill the operator's Prometheus.
+`DEFINITIONS` lists every metric (docs/reference/metrics.md describes them to people). Labels have fixed values only:
+with hosts, paths or users as labels, visitors could fill the operator's Prometheus.
 """
 
 from bisect import bisect_left
@@ -116,7 +116,7 @@ class Metrics:
         self._readers: dict[str, Callable[[], float]] = {}
 
     def exchange(self, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """Counts one finished exchange. Hot path."""
+        """Count a finished exchange. Hot path."""
         self.status_counts[status // 100 if 100 <= status < 600 else 5] += 1
         self.bucket_counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
         self.seconds_sum += seconds
@@ -158,7 +158,7 @@ class Metrics:
         self.retried_requests += 1
 
     def watch(self, gauge: str, read: Callable[[], float]) -> None:
-        """Read a gauge by calling `read` at each scrape: nothing on the hot path, nothing that drifts.
+        """Set the function that returns a gauge's value; it is called at each scrape.
 
         Args:
             gauge: One of `GAUGES`, or `dropped_log_records`.

@@ -1,4 +1,4 @@
-"""The last ten minutes of something, second by second: how many requests, how many went wrong, how long they took."""
+"""Counts of the last ten minutes by second: requests, errors and latencies."""
 
 from array import array
 from bisect import bisect_left
@@ -27,15 +27,15 @@ _MOST = 0xFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a stretch of time comes to.
+    """The figures of one stretch of time.
 
     Attributes:
         at: Unix time of its beginning.
         seconds: Its length.
-        requests: All that ended in it.
-        refused: Answered by the relay itself with 4xx; what the app answers with 4xx is its own affair.
+        requests: Requests that ended in it.
+        refused: Requests that the relay itself answered with 4xx; an app's own 4xx is not counted here.
         failed: Answered with 5xx.
-        p50, p95: Seconds within which so many of a hundred were answered; None when none was.
+        p50, p95: Median and 95th percentile of the latency in seconds; None without requests.
     """
 
     at: float
@@ -53,7 +53,7 @@ class Figures:
 
     @property
     def failed_share(self) -> float:
-        """Which part of the requests failed, from 0 to 1."""
+        """The share of failed requests, from 0 to 1."""
         return self.failed / self.requests if self.requests else 0.0
 
 
@@ -71,7 +71,7 @@ BOUNDS = (
 
 
 class Series:
-    """Counts by second. Memory is taken for the times in which something was counted, and at most 28 kB.
+    """Counts by second. Memory is allocated for stretches with requests only, 28 kB at most.
 
     Attributes:
         latest: Unix time of the newest second with a count; 0 when nothing has been counted.
@@ -92,7 +92,7 @@ class Series:
             bucket: As `bucket_of` gives it, or `UNTIMED`.
         """
         if second <= self.latest - SPAN_SECONDS:
-            return  # the clock was put back by more than is remembered
+            return  # the clock was set back by more than the span of the series
         self.latest = max(self.latest, second)
         number, place = divmod(second, BLOCK_SECONDS)
         counts = self._blocks.get(number)
@@ -107,7 +107,7 @@ class Series:
             _increase(counts, start + _COUNTS + bucket, count)
 
     def forget(self, now: float) -> None:
-        """Give back the memory of what is older than `SPAN_SECONDS`."""
+        """Free the memory of counts older than `SPAN_SECONDS`."""
         oldest = (int(now) - SPAN_SECONDS + 1) // BLOCK_SECONDS
         for number in [number for number in self._blocks if number < oldest]:
             del self._blocks[number]
@@ -121,7 +121,7 @@ class Series:
         return [self._over(start, step) for start in range(end - seconds // step * step, end, step)]
 
     def total(self, now: float, seconds: int) -> Figures:
-        """What the last `seconds` come to, without the present one, which is not over yet."""
+        """The figures of the last `seconds` together, without the present second, which is not over yet."""
         return self._over(int(now) - seconds, seconds)
 
     def _over(self, start: int, length: int) -> Figures:
@@ -138,7 +138,7 @@ class Series:
 
 
 def bucket_of(seconds: float) -> int:
-    """The class of a latency."""
+    """The number of the histogram bucket of a latency."""
     return bisect_left(SECONDS_BOUNDS, seconds)
 
 

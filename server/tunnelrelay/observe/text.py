@@ -1,6 +1,6 @@
-"""Make strangers' text safe for a log: nothing that steers a terminal or forges a line.
+"""Makes strangers' text safe for a log: without control characters and line breaks.
 
-Visitors choose paths, hosts, names and e-mail addresses, and readers of the log must be able to trust what they see.
+Visitors choose paths, hosts, names and e-mail addresses, and must not forge log lines.
 `tunnelctl/secret.py` takes secrets out before.
 """
 

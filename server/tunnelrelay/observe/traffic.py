@@ -1,9 +1,9 @@
-"""Keep the last requests, and figures by host, owner and tunnel.
+"""Keeps the last requests, and figures by host, owner and tunnel, in this relay's memory.
 
-START HERE: the ingress hands over what it made for the access log (`add`, a list append), and all the rest happens in
-batches (`digest`), also when nothing is logged. Kept in memory only, of this relay only, and bounded: in number by the
-shares below, in size because texts that a visitor can make long are cut. Queries, headers and bodies never come in.
-`services.traffic` finds out why a visitor was let in when it shows a request.
+The ingress adds each finished exchange (`add`, a list append); `digest` counts them in batches, also when nothing is
+logged. Memory is bounded: the number by the shares below, the size by cutting texts that visitors can make long.
+Queries, headers and bodies are never recorded. `services.traffic` works out why a visitor was let in when a request is
+shown.
 """
 
 import asyncio
@@ -91,15 +91,15 @@ BOUNDS = (
 )
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
-    """An exchange that is over, as the ingress knows it. A msgspec struct, because each request makes one.
+class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
+    """A finished exchange, as the ingress records it. A msgspec struct, as each request makes one.
 
     Attributes:
-        owner: Whose endpoint it was for.
+        owner: The endpoint's owner.
         tunnel: Id of the tunnel that served it, "" for none.
         policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
-        session: What it was let in by (a session or a program with an access token); None for nothing.
-        exempt: What exempted it from the login (`policy.exemptions.Exempt.rule`); "" for nothing.
+        session: The login or access token that let it in; None without one.
+        exempt: The rule that exempted it from the login (`policy.exemptions.Exempt.rule`); "" for none.
         login: For the request that ends a login: `ok`, or the kind of rule that refused the visitor; else "".
     """
 
@@ -113,7 +113,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 class TrafficLog:
-    """See the module.
+    """The last requests of this relay and their figures, in memory.
 
     Args:
         clock: Unix time.
@@ -141,8 +141,8 @@ class TrafficLog:
         self._clock = clock
         self._feed = feed or Feed()
         self._call_later = call_later
-        self._pending: list[Seen] = []
-        self._kept: dict[str, deque[Seen]] = {}
+        self._pending: list[FinishedExchange] = []
+        self._kept: dict[str, deque[FinishedExchange]] = {}
         self._signed_in = Recent[str, tuple[Identity, str]](MAX_PENDING)
         self.all = Series()
         self.hosts = SeriesTable()
@@ -150,36 +150,38 @@ class TrafficLog:
         self.tunnels = SeriesTable()
         self._forgot_at = clock()
 
-    def add(self, seen: Seen) -> None:
-        """Takes one exchange. Hot path: a list append."""
+    def add(self, finished: FinishedExchange) -> None:
+        """Take one exchange. Hot path: a list append."""
         pending = self._pending
-        pending.append(seen)
+        pending.append(finished)
         count = len(pending)
         if count == 1:
             (self._call_later or asyncio.get_running_loop().call_later)(DIGEST_SECONDS, self.digest)
         elif count >= MAX_PENDING:
             self.digest()
 
-    def tell_who(self, request_id: str, who: Identity, refusal: str) -> None:
-        """Note who signed in by a request that is nearly over, or would have if the rules let them."""
+    def note_sign_in(self, request_id: str, who: Identity, refusal: str) -> None:
+        """Note who signed in by a request that is about to end, or was refused by the rules."""
         self._signed_in[request_id] = who, refusal or "ok"
 
     def digest(self) -> None:
         """Count and keep the pending requests."""
         pending, self._pending = self._pending, []
-        batch = [seen for seen in pending if seen.exchange.path != PROBE_PATH]
+        batch = [finished for finished in pending if finished.exchange.path != PROBE_PATH]
         for (owner, host, tunnel, second, outcome, bucket), count in Counter(map(_class_of, batch)).items():
             for series in self._series(owner, host, tunnel):
                 series.add(second, outcome, bucket, count)
-        topics = {f"traffic:{seen.owner}" for seen in batch}
+        topics = {f"traffic:{finished.owner}" for finished in batch}
         if self._signed_in:
-            topics |= {f"sessions:{seen.owner}" for seen in batch if seen.exchange.request_id in self._signed_in}
+            topics |= {
+                f"sessions:{finished.owner}" for finished in batch if finished.exchange.request_id in self._signed_in
+            }
         self._keep(batch)
         self._forget()
         for topic in topics:
             self._feed.publish(topic)
 
-    def recent(self, owner: str | None = None) -> Iterator[Seen]:
+    def recent(self, owner: str | None = None) -> Iterator[FinishedExchange]:
         """The last requests, newest first.
 
         Args:
@@ -204,35 +206,35 @@ class TrafficLog:
             for table in (self.hosts, self.owners, self.tunnels):
                 table.forget(now)
 
-    def _keep(self, batch: Iterable[Seen]) -> None:
+    def _keep(self, batch: Iterable[FinishedExchange]) -> None:
         kept = self._kept
-        for seen in batch:
-            ring = kept.get(seen.owner)
+        for finished in batch:
+            ring = kept.get(finished.owner)
             if ring is None:
                 while len(kept) >= MAX_OWNERS:
                     del kept[min(kept, key=lambda owner: _ended_at(kept[owner][-1]))]
-                ring = kept[seen.owner] = deque()
-            ring.append(self._completed(seen))
+                ring = kept[finished.owner] = deque()
+            ring.append(self._completed(finished))
         level = _level([len(ring) for ring in kept.values()], MAX_KEPT)
         for ring in kept.values():
             while len(ring) > level:
                 ring.popleft()
 
-    def _completed(self, seen: Seen) -> Seen:
-        """Add who signed in by the request, and cut long texts."""
-        exchange, login = _bounded(seen.exchange), ""
+    def _completed(self, finished: FinishedExchange) -> FinishedExchange:
+        """Add the person who signed in by the request, and cut long texts."""
+        exchange, login = _bounded(finished.exchange), ""
         signed_in = self._signed_in.pop(exchange.request_id, None) if self._signed_in else None
         if signed_in is not None:
             who, login = signed_in
-            # A copy: the access log, which is kept for long, does not name people who were not let in.
+            # A copy, as the access log, which is kept for long, must not name people who were refused.
             exchange = msgspec.structs.replace(exchange, user=who.subject, email=who.email)
-        if exchange is seen.exchange:
-            return seen
-        return msgspec.structs.replace(seen, exchange=exchange, login=login)
+        if exchange is finished.exchange:
+            return finished
+        return msgspec.structs.replace(finished, exchange=exchange, login=login)
 
 
 class SeriesTable:
-    """Series by name, as many as there is room for."""
+    """Series by name, up to a limit."""
 
     __slots__ = ("_owners", "_series")
 
@@ -244,10 +246,10 @@ class SeriesTable:
         return len(self._series)
 
     def of(self, name: str, owner: str) -> Series:
-        """The series of something that an owner has: the one there is, or a new one."""
+        """The series of this name, made for this owner if there is none."""
         series = self._series.get(name)
         if series is None or self._owners[name] != owner:
-            # A name that belongs to another owner now begins anew: figures are its owner's secret too.
+            # A name that belongs to another owner now begins at zero: figures are private to an owner.
             self._drop(name)
             if len(self._series) >= MAX_SERIES:
                 self._drop(self._least_missed())
@@ -259,7 +261,7 @@ class SeriesTable:
         """The series of that name, None when nothing was counted.
 
         Args:
-            owner: Only if it is theirs; None for any owner's.
+            owner: Only if it belongs to this owner; None for any owner.
         """
         return self._series.get(name) if owner in (None, self._owners.get(name)) else None
 
@@ -267,12 +269,12 @@ class SeriesTable:
         """Return the names that have a series.
 
         Args:
-            owner: Only what is theirs; None for all.
+            owner: Only those of this owner; None for all.
         """
         return [name for name, whose in self._owners.items() if owner in (None, whose)]
 
     def forget(self, now: float) -> None:
-        """Give back the memory of figures that are too old to be shown."""
+        """Free the memory of figures that are too old to be shown."""
         for series in self._series.values():
             series.forget(now)
 
@@ -285,24 +287,24 @@ class SeriesTable:
         self._owners.pop(name, None)
 
 
-def _class_of(seen: Seen) -> tuple[str, str, str, int, int, int]:
-    """Return the key under which a request is counted: equal for requests that no figure tells apart."""
-    exchange = seen.exchange
+def _class_of(finished: FinishedExchange) -> tuple[str, str, str, int, int, int]:
+    """Return the key under which a request is counted. Requests that differ in no figure have equal keys."""
+    exchange = finished.exchange
     status = exchange.status
     outcome = FAILED if status >= 500 else REFUSED if status >= 400 and exchange.error else OTHER
     bucket = UNTIMED if exchange.upgrade else bucket_of(exchange.seconds)
-    return seen.owner, exchange.host, seen.tunnel, int(exchange.at + exchange.seconds), outcome, bucket
+    return finished.owner, exchange.host, finished.tunnel, int(exchange.at + exchange.seconds), outcome, bucket
 
 
-def _ended_at(seen: Seen) -> float:
-    return seen.exchange.at + seen.exchange.seconds
+def _ended_at(finished: FinishedExchange) -> float:
+    return finished.exchange.at + finished.exchange.seconds
 
 
 def _bounded(exchange: ExchangeRecord) -> ExchangeRecord:
-    """The exchange as it may be kept: nothing in it is secret or of a length that visitors choose."""
+    """The exchange with its texts cut to bounded lengths and without secrets."""
     exchange.path = clean_path(exchange.path)
     if len(exchange.method) > MAX_WORD or len(exchange.upgrade) > MAX_WORD:
-        # A copy: the access log tells them whole.
+        # A copy, as the access log has them uncut.
         return msgspec.structs.replace(exchange, method=exchange.method[:MAX_WORD], upgrade=exchange.upgrade[:MAX_WORD])
     return exchange
 

@@ -1,8 +1,7 @@
-"""Let a visitor clear cookies that have grown so large that none of their requests can be read any more.
+"""Lets a visitor clear cookies that are so large that all of their requests are refused.
 
-Any neighbour under the same domain can cause that, and the app cannot undo it, because every request to the host is
-refused before the app sees it. So the refusal has a button, and the ingress recognises the button's request by the part
-of its head that it has read.
+Any sibling host can cause that, and the app cannot undo it, as every request to the host is refused before the app gets
+it. So the refusal has a button, whose request the ingress recognises by the first part of its head.
 """
 
 from tunnelrelay.model import Reply

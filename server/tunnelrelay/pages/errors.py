@@ -1,7 +1,7 @@
-"""THE table of every error a visitor can be shown by the relay. docs/reference/errors.md tells the same to people.
+"""The table of every error that the relay shows to visitors; docs/reference/errors.md describes them to people.
 
-A code is a promise: scripts compare it, so it never changes its meaning. The texts of each are in `en.toml`, below
-`errors.` and the code; they may be improved at any time.
+Scripts compare codes, so a code never changes its meaning. The texts are in `en.toml`, below `errors.` and the code;
+they may change at any time.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class ErrorKind:
     """One error.
 
     Attributes:
-        code: What `Tunnel-Error`, the JSON body, the page and the logs call it.
-        source: Whose side it is on: the relay's public side, the agent (or the way to it), or the local service.
-        retry_after: Seconds to wait before another try is worth while; 0 when waiting does not help.
+        code: Its name in `Tunnel-Error`, the JSON body, the page and the logs.
+        source: Where it occurred: the relay's public side, the agent (or the link to it), or the local service.
+        retry_after: Seconds after which a retry may work; 0 when waiting does not help.
     """
 
     code: str

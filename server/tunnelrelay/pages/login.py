@@ -1,4 +1,4 @@
-"""The pages around signing in. None redirects by itself: a page that did could send a browser round in circles."""
+"""The pages around signing in. None redirects by itself, as that could loop."""
 
 from typing import Literal
 
@@ -67,14 +67,14 @@ def login_page(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """Returns an error of the login as a page: such errors are only ever met by people.
+    """Return a login error as a page; only people meet these errors.
 
     Args:
         host: The endpoint; on the callback host, where nothing of a login is known, the relay's domain.
         owner: Whom to ask; left out when it is no name.
-        quote: The provider's own words.
-        text: What happened, when more is known than the code says.
-        hint: What to do then.
+        quote: The provider's error text.
+        text: What happened; replaces the text of the code.
+        hint: What to do; replaces the hint of the code.
     """
     kind = ERRORS[code]
     host = clean(host, MAX_HOST)
@@ -98,7 +98,7 @@ def login_page(
 
 
 def state_invalid(*, request_id: str, host: str = "", home: str = "") -> Reply:
-    """On the callback host: an answer that belongs to no login of ours. Nothing in it is shown or followed.
+    """The page at the callback host for an answer that belongs to no login. Nothing in the answer is shown or followed.
 
     Args:
         host: The relay's domain.
@@ -108,7 +108,7 @@ def state_invalid(*, request_id: str, host: str = "", home: str = "") -> Reply:
 
 
 def stray_answer(code: str, *, request_id: str, host: str, home: str, address: str = "") -> Reply:
-    """On the callback host: an answer that goes no further.
+    """The page at the callback host for an answer that is not passed on.
 
     Args:
         host: The endpoint whose login it was; the relay's domain when that is not known for sure.
@@ -121,7 +121,7 @@ def stray_answer(code: str, *, request_id: str, host: str, home: str, address: s
 
 
 def start_again(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
-    """The login was begun in another browser, was used already, or took too long.
+    """The page for a login that was begun in another browser, was used already, or took too long.
 
     Args:
         path: Where the visitor wanted to go; the button leads there.
@@ -143,7 +143,7 @@ def declined(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """The provider answered with an error, or cannot be used as it is set up.
+    """The page for a provider that answered with an error, or cannot be used as it is set up.
 
     Args:
         about: Which texts say what happened; "" for the code's own.
@@ -166,37 +166,8 @@ def declined(
     )
 
 
-def provider_error(
-    *,
-    request_id: str,
-    host: str,
-    path: str = "/",
-    error: str = "",
-    description: str = "",
-    owner: str = "",
-    fields: tuple[Field, ...] = (),
-) -> Reply:
-    """The provider answered with something that is no good token, or with an error that is its own.
-
-    Args:
-        path: Where the visitor wanted to go; the button leads there.
-        error: The provider's error code; `access_denied` gets a page of its own.
-        description: The provider's `error_description`.
-    """
-    return declined(
-        "access_denied" if error == "access_denied" else "provider_error",
-        request_id=request_id,
-        host=host,
-        path=path,
-        error=error,
-        description=description,
-        owner=owner,
-        fields=fields,
-    )
-
-
 def provider_unreachable(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
-    """The provider could not be reached."""
+    """The page for a provider that could not be reached."""
     link = _own_link(path, "try_again")
     return login_page("provider_unreachable", request_id=request_id, host=host, link=link, fields=fields)
 
@@ -211,11 +182,11 @@ def not_admitted(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """Signed in, and not among those who are let in.
+    """The page for a person who signed in and whom the rules refuse.
 
     Args:
         who: The account, as its owner would recognise it.
-        is_unverified: It is only that the provider does not say that the account's e-mail address is verified.
+        is_unverified: The only reason is that the provider does not report the account's e-mail address as verified.
         form: How to sign in with another account (`use_another`), where that is possible.
     """
     shown = clean(host, MAX_HOST)
@@ -244,28 +215,28 @@ def use_another(*, token: str, provider: str) -> FormButton:
 
 
 def busy(*, request_id: str, host: str) -> Reply:
-    """The relay cannot look up or keep a login right now."""
+    """The error for a relay that cannot look up or store a login right now."""
     return error_reply("relay_busy", request_id=request_id, host=host, wants_html=True)
 
 
 def login_required(
-    visit: str, *, request_id: str, host: str, path: str, wants_html: bool, fields: tuple[Field, ...] = ()
+    kind: str, *, request_id: str, host: str, path: str, wants_html: bool, fields: tuple[Field, ...] = ()
 ) -> Reply:
-    """A request without a good sign-in that may not be sent to one.
+    """The error for a request without a valid login that may not be redirected to one.
 
     Args:
-        visit: What kind of visit it is, as policy/classify.py names them; `form` and `frame` get pages of their own.
+        kind: What kind of request it is, as policy/classify.py names them; `form` and `frame` get pages of their own.
         path: The request's target in origin-form.
     """
-    if visit == "form":
+    if kind == "form":
         return form_not_sent(request_id=request_id, host=host, path=path, fields=fields)
-    if visit == "frame":
+    if kind == "frame":
         return open_outside_frame(request_id=request_id, host=host, path=path, fields=fields)
     return error_reply("login_required", request_id=request_id, host=host, wants_html=wants_html, fields=fields)
 
 
 def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """A form arrived after the sign-in was over. What was in it is gone, and the page says so.
+    """The page for a form that arrived after the login had ended; its content is lost.
 
     Args:
         path: The request's target in origin-form; the link opens it with GET.
@@ -285,7 +256,7 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
 
 
 def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """A page behind a login was asked for inside another page, where no login may show."""
+    """The page for a request from a frame, where no login may be shown."""
     page = Page(
         status=401,
         title=say("pages.frame.title"),
@@ -308,7 +279,7 @@ def sign_in_again(
     path: str = "/",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """A sign-in that is not good enough for this endpoint, though it may be for others."""
+    """The page for a sign-in that is too old or too weak for this endpoint."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=401,
@@ -356,16 +327,15 @@ def logged_out(
     host: str,
     is_everywhere: bool = False,
     provider_sign_out: str = "",
-    fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """Says that it is done, and how it stands at the provider.
+    """The page after signing out, which says whether the visitor is signed out at the provider too.
 
     Args:
-        is_everywhere: At the provider too. Else that is not known here.
+        is_everywhere: Signed out at the provider too; False when that is not known.
         provider_sign_out: The provider's own sign-out page, where there is one.
     """
     key = "_everywhere" if is_everywhere else ""
-    host, there = clean(host, MAX_HOST), outside(provider_sign_out)
+    host, logout_url = clean(host, MAX_HOST), outside(provider_sign_out)
     page = Page(
         status=200,
         title=say("pages.signed_out.title"),
@@ -374,9 +344,9 @@ def logged_out(
         text=say(f"pages.signed_out.text{key}", host=host),
         hint=say(f"pages.signed_out.hint{key}"),
         link=_home("sign_in_again"),
-        second_link=LinkButton(there, say("buttons.sign_out_at_provider")) if there else None,
+        second_link=LinkButton(logout_url, say("buttons.sign_out_at_provider")) if logout_url else None,
     )
-    return page_reply(page, fields)
+    return page_reply(page)
 
 
 def _home(button: str) -> LinkButton:

@@ -1,7 +1,7 @@
 """Write the relay's own answers: pages for people, JSON for programs. Their texts are in `en.toml`.
 
-A page runs no script, loads nothing, and may not be framed; its one inline style is allowed by its hash. Everything
-that did not come from this package (host names, a provider's words, an agent's) is cut, cleaned and escaped here.
+A page runs no script, loads nothing, and may not be framed; its one inline style is allowed by its hash. Texts from
+outside (host names, texts of providers and agents) are cut, cleaned and escaped here.
 """
 
 import base64
@@ -36,7 +36,7 @@ _BASE_POLICY = "default-src 'none'; base-uri 'none'"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way of a request, as the pages draw it.
+    """The drawing of a request's way to the app.
 
     Attributes:
         hops: Stations in order, by their keys below `way.` in `en.toml`.
@@ -150,7 +150,7 @@ def error_reply(
         code: One of `ERRORS`.
         host: The host the visitor asked for, "" when unknown.
         detail: What exactly happened; shown to the visitor, so never a secret.
-        retry_after: Seconds, when more is known than the table says.
+        retry_after: Seconds; replaces the value of the table.
         fields: More header fields, such as `WWW-Authenticate`.
     """
     kind = ERRORS[code]
@@ -200,10 +200,10 @@ def message_of(code: str, host: str) -> str:
 
 
 def tone_of(kind: ErrorKind) -> Tone:
-    """Returns the sign an error is shown under."""
+    """Return the tone of an error's page, which selects its icon."""
     if kind.retry_after:
         return "wait"
-    # A sign-in that has to start again is no fault.
+    # No error: the sign-in only has to start again.
     return "locked" if kind.status in (401, 403) or kind.code == "login_restart" else "problem"
 
 

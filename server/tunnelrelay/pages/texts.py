@@ -1,4 +1,4 @@
-"""The texts of the pages, by dotted key. They stand in `en.toml`, apart from the code."""
+"""The texts of the pages, by dotted key, from `en.toml`."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 def say(key: str, **values: str) -> str:
     """Return the text of a key, such as `errors.relay_busy.title`, with its `{names}` filled in.
 
-    A value is inserted as it is: braces in it are text. Escaping for HTML is the template's part.
+    Values are inserted as they are, braces included. The template escapes for HTML.
 
     Raises:
         KeyError: No such text, or a name of it without a value.

@@ -1,1 +1,1 @@
-"""May this visitor pass, and with which headers: pure functions. Start reading at verdict.py."""
+"""Decides whether a visitor may pass, and with which headers. Pure functions. Start reading at verdict.py."""

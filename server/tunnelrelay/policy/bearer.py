@@ -1,7 +1,6 @@
-"""Tokens that programs show instead of a login: from the rules for them to a `Bearer`, and from claims to a verdict.
+"""Compiles the rules for programs' tokens to a `Bearer`, and judges a token's claims by it. Pure.
 
-Pure. A token's signature is checked in `oidc/tokens/access_token.py`; what an owner may ask for, in
-`tunnelctl/policy/check.py`.
+`oidc/tokens/access_token.py` checks a token's signature, `tunnelctl/policy/check.py` an owner's settings.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def compile_bearer(spec: PolicySpec, connection: Connection | None, *, owner: st
 
     Args:
         connection: Compiled from the same spec; None without a login.
-        owner: Whose endpoint it is.
+        owner: The endpoint's owner.
         key: Secret of this relay that stays the same over restarts.
     """
     issuers = [_compile_issuer(jwt, owner=owner, key=key) for jwt in spec.jwt]
@@ -52,7 +51,7 @@ def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
     if issuer.is_of_login:
         return issuer.connection.rules.admits(claims)
     for name, values in issuer.claims:
-        # An address that a user merely typed in at the issuer is no address (see `verified_email`).
+        # Unverified addresses do not count (see `verified_email`).
         found = (verified_email(claims),) if name == "email" else claim_texts(claims.get(name))
         if values.isdisjoint(found):
             return Refusal("claim")
@@ -60,10 +59,10 @@ def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
 
 
 def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: bytes) -> Verdict:
-    """Returns what to do with a request whose token was found good.
+    """Return what to do with a request whose token is valid.
 
-    No browser adds a token by itself, so nothing another site's page does can borrow one: only a websocket's `Origin`
-    is looked at, where it is said. Programs send none.
+    Browsers never add a token by themselves, so other sites' pages cannot use one. Only a websocket's `Origin` is
+    checked, if there is one; programs send none.
 
     Args:
         peer_ip, origin: As `verdict.judge` takes them.

@@ -1,7 +1,7 @@
-"""What kind of request a visitor sent, as far as the answer to "not signed in" depends on it.
+"""Classifies a visitor's request, as far as the answer to "not signed in" depends on it.
 
-Browsers say what they are doing in Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; other clients are told by
-`Accept` and `User-Agent`. Only a plain navigation of a browser may be sent to a login (`starts_login`): a redirect in
+Browsers send Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; other clients are recognised by `Accept` and
+`User-Agent`. Only a plain navigation of a browser may be sent to a login (`starts_login`): a redirect in
 answer to anything else is taken for success by scripts, fills the login provider with prefetches, or loses a form.
 """
 
@@ -27,7 +27,7 @@ _ROBOT = re.compile(rb"bot\b|crawler|spider|preview|externalhit|headless|https?:
 
 
 def classify(head: RequestHead) -> RequestKind:
-    """Says which kind this request is."""
+    """The kind of this request."""
     if head.upgrade:
         return RequestKind.UPGRADE
     if any(b"prefetch" in (head.get(name) or b"").lower() for name in _PURPOSES):
@@ -47,7 +47,7 @@ def classify(head: RequestHead) -> RequestKind:
 
 
 def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
-    """Says whether a request that is a navigation may be sent to the login.
+    """Whether a navigation may be redirected to the login.
 
     Programs ask for `text/html` too (Java's `HttpURLConnection` by itself, curl when told so); they would follow the
     redirect and take the provider's page for the app's. Every browser since 2023 sends `Sec-Fetch-Mode` to an https
@@ -72,7 +72,7 @@ def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
 
 
 def wants_html(head: RequestHead) -> bool:
-    """Says whether a person will look at the answer, so that an error should be a page and not JSON."""
+    """Whether a person will see the answer, so that an error should be a page and not JSON."""
     mode = head.get(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
@@ -86,7 +86,7 @@ def _classify_old(head: RequestHead) -> RequestKind:
 
 
 def _is_program(head: RequestHead) -> bool:
-    """Says whether the client says itself that it is no browser. Nearly all programs do."""
+    """Whether the client's User-Agent is that of a program. Nearly all programs have one."""
     agent = head.get(b"user-agent")
     return agent is not None and (_BROWSER.match(agent) is None or _ROBOT.search(agent) is not None)
 

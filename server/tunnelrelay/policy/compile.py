@@ -1,7 +1,7 @@
-"""From the rules that an agent asked for to a `Policy`, or to every reason why not.
+"""Compiles the rules that an agent asks for to a `Policy`, or reports every problem.
 
-Anything unclear is refused: an endpoint must never be more open than its owner meant it to be. What both ends can
-check stands in `tunnelctl/policy`; here is what only the relay knows.
+Anything unclear is refused: an endpoint must never be more open than its owner meant. Checks that both ends make are in
+`tunnelctl/policy`; those that only the relay can make are here.
 """
 
 import hmac
@@ -35,7 +35,7 @@ from tunnelrelay.policy.rules import Policy
 
 
 class PolicyInvalid(Exception):
-    """The policy asked for cannot be had.
+    """The policy is invalid.
 
     Attributes:
         problems: Everything that is wrong with it.
@@ -57,16 +57,16 @@ def compile_policy(
     refuses_issuer: RefusesIssuer = calls_any,
     is_kept: bool = False,
 ) -> Policy:
-    """Returns what guards the endpoint.
+    """Compile the policy of an endpoint.
 
     Args:
         upstream: The local service as a URL.
-        owner: Whose endpoint it is; connections of different owners never share an id, but for named providers'.
+        owner: The endpoint's owner. Connections of different owners never share an id, but for named providers'.
         key: Secret of this relay that stays the same over restarts.
         is_local: The relay serves its own machine only.
         resolve: Knows the named providers.
         refuses_issuer: Knows which providers this relay calls.
-        is_kept: The passwords lie in the store, and may be of a time that knew no shortest one.
+        is_kept: The passwords are from the store, and may be shorter, from releases without a minimum.
 
     Raises:
         PolicyInvalid: With every problem at once.
@@ -102,7 +102,7 @@ def compile_policy(
 
 
 def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssuer) -> Iterator[Problem]:
-    """What is wrong with rules that only the relay can judge."""
+    """Problems that only the relay can find."""
     if spec.oidc is not None:
         yield from issuer_problems(spec.oidc.issuer, "oidc.issuer", refuses_issuer)
         yield from origin_problems(spec.oidc)
@@ -115,7 +115,8 @@ def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssu
 
 
 def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec:
-    """The same with a named provider filled in. Raises `PolicyInvalid` when it cannot be: never without its login."""
+    """The policy with a named provider filled in. Raises `PolicyInvalid` when that fails, so that the login is never
+    lost."""
     if spec.oidc is None or not names_provider(spec):
         return spec
     found = resolve(owner, spec.oidc)

@@ -1,7 +1,7 @@
-"""From an owner's OpenID settings to a `Connection`: the half of compile.py that is about logins.
+"""Compiles an owner's OpenID settings to a `Connection`; the part of compile.py about logins.
 
-Ids are keyed digests of the canonical settings, not counters: an agent or a relay that restarts with the same flags
-finds every login still good, and without the key another owner's ids cannot be worked out.
+Ids are keyed digests of the canonical settings: after a restart of agent or relay with the same settings all logins are
+still valid, and without the key other owners' ids cannot be computed.
 """
 
 import hmac
@@ -30,7 +30,7 @@ _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
 def calls_any(issuer: str) -> str:
-    """The `RefusesIssuer` of a relay that calls every provider."""
+    """A `RefusesIssuer` that refuses none."""
     return ""
 
 
@@ -46,7 +46,7 @@ def connection_problems(
 def issuer_problems(issuer: str, field: str, refuses_issuer: RefusesIssuer = calls_any) -> Iterator[Problem]:
     """Yields why the relay does not call an issuer that `check_policy` has nothing against.
 
-    Only what can be told from its text. What its name resolves to is the guard's to judge, when it is dialled.
+    Judged by its text only. The SSRF guard checks the addresses of its name when it is dialled.
     """
     if text := values.issuer(issuer):
         if is_named(issuer):  # a provider's name that nothing has resolved
@@ -136,7 +136,7 @@ def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Conne
 def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
     """Returns a keyed digest of a list of texts, 26 characters of lower-case base32.
 
-    Each text is preceded by its length, so that no two lists are the same bytes.
+    Each text is preceded by its length, so that different lists are different bytes.
     """
     parts = [text.encode("utf-8", "surrogatepass") for text in (purpose, *texts)]
     message = b"".join(b"%d:%b" % (len(part), part) for part in parts)
@@ -144,7 +144,7 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
 
 
 def rules_of(spec: OidcSpec) -> Rules:
-    """Returns who of the provider's users is let in."""
+    """Return the rules on the provider's users."""
     return Rules(
         emails=frozenset(text.strip().lower() for text in spec.allow_emails),
         domains=frozenset(text.strip().lower().removeprefix("@") for text in spec.allow_domains),
@@ -154,12 +154,12 @@ def rules_of(spec: OidcSpec) -> Rules:
 
 
 def _request_params(spec: OidcSpec) -> tuple[tuple[str, str], ...]:
-    """What is added to the authorization request. No check of a token looks at the audience in it."""
+    """The parameters added to the authorization request. No check of a token uses the audience in it."""
     return (*spec.request_params, *((("audience", spec.audience),) if spec.audience else ()))
 
 
 def _canonical_options(spec: OidcSpec) -> list[str]:
-    """What a login must be like, beyond who provides it: nothing for a connection without such options."""
+    """The options of a login in canonical form; empty without any."""
     return [
         *(f"param {len(name)} {name} {value}" for name, value in sorted(_request_params(spec))),
         *(f"acr {acr}" for acr in sorted(spec.require_acr)),

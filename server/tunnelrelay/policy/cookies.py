@@ -1,4 +1,4 @@
-"""The relay's own cookies among a visitor's and an upstream's: read byte by byte, strictly; stripped generously.
+"""Reads the relay's own cookies strictly, byte by byte, and strips them generously from requests and responses.
 
 Browsers store cookies whose names begin with a raw 0xA0 or 0x85 byte and send them to sibling hosts; parsers that trim
 Unicode white space (Starlette's does) then read them as `__Host-tunnel`. So: split on `;` only, trim only space and
@@ -90,12 +90,13 @@ def strip(value: bytes) -> bytes:
 
 
 def is_ours(name: bytes) -> bool:
-    """Says whether a cookie name belongs to the relay, or might be taken for one that does."""
+    """Whether a cookie name belongs to the relay, or might be taken for one that does."""
     return _looks_ours(name + b"=")
 
 
 def admit_set_cookie(value: bytes, host: bytes) -> bytes | None:
-    """Returns what an upstream may set, host-only unless it named this very host; None to drop the field.
+    """Return the Set-Cookie value that an upstream may set, host-only unless it names this host; None to drop the
+    field.
 
     Dropped are our names in every spelling that a parser might read as ours, cookies with neither name nor value, and
     oversized ones. A name need not be a token: apps set `cart[1]`, and browsers keep it. A browser sends a cookie
@@ -135,7 +136,7 @@ def _strip(value: bytes) -> bytes:
 
 
 def _looks_ours(pair: bytes) -> bool:
-    """Says whether any parser might read the pair, or a part of it, as a cookie of the relay's."""
+    """Whether any parser might read the pair, or a part of it, as a cookie of the relay's."""
     if not _mentions_us(pair):
         return False
     if _OURS.search(pair):
@@ -145,7 +146,7 @@ def _looks_ours(pair: bytes) -> bool:
 
 
 def _mentions_us(text: bytes) -> bool:
-    """Says whether what `_OURS` looks for can be there at all. Mostly not, and this look is cheaper."""
+    """Whether `_OURS` can match at all: a cheap test, which mostly answers no."""
     return b"tunnel" in text.lower() or (b"%" in text and _ENCODED.search(text) is not None)
 
 

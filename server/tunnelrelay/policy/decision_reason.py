@@ -35,13 +35,13 @@ RULES = {
 
 
 def let_in_person(policy: Policy, claims: Claims) -> str:
-    """By which rules the holder of these claims came in: `domain acme.com, group admins`."""
+    """The rules that let the holder of these claims in: `domain acme.com, group admins`."""
     rules = policy.connection.rules if policy.connection is not None else Rules()
     return ", ".join(_met(rules, claims)) or "signed in"
 
 
 def let_in_program(policy: Policy, issuer: str) -> str:
-    """By which rules the holder of a token of this issuer came in.
+    """The rules that let the holder of a token of this issuer in.
 
     Args:
         issuer: As the token names it; settings may differ by one trailing slash.
@@ -52,10 +52,10 @@ def let_in_program(policy: Policy, issuer: str) -> str:
 
 
 def let_in_without_login(policy: Policy | None, exempt: str) -> str:
-    """Why a visitor came in of whom no login or token is known.
+    """Why a visitor without login or token was let in.
 
     Args:
-        exempt: What exempted the request from the login (`Exempt.rule`); "" for nothing.
+        exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
     """
     if policy is None or policy.is_open:
         return "open to everybody"

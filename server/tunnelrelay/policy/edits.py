@@ -1,7 +1,7 @@
 """The owner's own header changes, checked once when the endpoint is bound.
 
-An owner may change what is between their upstream and their visitors. What frames a message, says who the visitor is,
-or speaks for the relay is not theirs: it would be a way around the rules for those who can edit a tunnel's flags.
+An owner may change fields between upstream and visitors, but none that frames a message, identifies the visitor, or
+speaks for the relay: that would be a way around the rules.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,8 +35,7 @@ def compile_edit(edit: HeaderEdit, *, is_private: bool = False) -> Edit:
     """Returns the changes of a direction that nothing is wrong with.
 
     Args:
-        is_private: They are to responses that belong to one visitor who has signed in: an added Cache-Control must not
-            say otherwise.
+        is_private: The responses are for one signed-in visitor; an added Cache-Control must not make them public.
     """
     lines = []
     for raw, text in edit.add:
@@ -79,7 +78,7 @@ def _reaches_beyond_host(name: bytes, value: bytes) -> bool:
 
 
 def _tidy(name: bytes, value: bytes) -> bytes:
-    """The value as it is sent: kinds of site data are written in one way."""
+    """The value as it is sent; kinds of site data in one canonical form."""
     return b", ".join(kind.strip(b" \t") for kind in value.split(b",")) if name == b"clear-site-data" else value
 
 

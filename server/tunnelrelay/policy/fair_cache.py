@@ -1,6 +1,6 @@
 """A cache that many owners share, bounded by count and by bytes: an owner who fills it pushes out their own entries.
 
-Who uses one declares its bounds.
+Modules that use one declare its bounds.
 """
 
 from collections.abc import Callable, ValuesView
@@ -14,7 +14,9 @@ ENTRY_BYTES = 300
 
 
 class FairCache(Generic[K, V]):
-    """See the module. When it is full, the owner who has the most loses what they used the longest ago.
+    """A dict bounded by count and bytes, shared by owners.
+
+    When it is full, the owner with the most entries loses the one used the longest ago.
 
     Args:
         max_count: Entries of all owners together.
@@ -34,14 +36,14 @@ class FairCache(Generic[K, V]):
         self.total = 0
         self._values: dict[K, V] = {}
         self._entries: dict[K, tuple[_Share[K], int]] = {}
-        self._owners: dict[str, _Share[K]] = {}  # the one who used theirs the longest ago first: of equals it gives
+        self._owners: dict[str, _Share[K]] = {}  # by last use; of equals the first loses an entry
         self.get: Callable[[K], V | None] = self._values.get
 
     def __len__(self) -> int:
         return len(self._values)
 
     def values(self) -> ValuesView[V]:
-        """Everything that is kept."""
+        """All values."""
         return self._values.values()
 
     def count_of(self, owner: str) -> int:
@@ -50,10 +52,10 @@ class FairCache(Generic[K, V]):
         return 0 if share is None else len(share.keys)
 
     def put(self, key: K, value: V, *, owner: str, weight: int) -> None:
-        """Keeps a value, in the place of the key's old one. Room is made before.
+        """Store a value in place of the key's old one, after making room.
 
         Args:
-            weight: Bytes of memory that the value takes. One that takes more than all may is not kept.
+            weight: Bytes of memory that the value takes. A value above `max_bytes` is not stored.
         """
         self.pop(key)
         if weight > self.max_bytes:
@@ -72,7 +74,7 @@ class FairCache(Generic[K, V]):
         self._values[key] = value
 
     def weigh(self, key: K, weight: int) -> None:
-        """The value of a key, if it is there, takes another number of bytes now."""
+        """Set the weight of a key's value, if it is there."""
         entry = self._entries.get(key)
         if entry is None:
             return
@@ -83,13 +85,13 @@ class FairCache(Generic[K, V]):
         self._make_room(0)
 
     def touch(self, key: K) -> None:
-        """The value of a key, which is there, was used now."""
+        """Note that the value of a key, which must be there, was used."""
         share = self._entries[key][0]
         share.keys[key] = share.keys.pop(key)
         self._owners[share.owner] = self._owners.pop(share.owner)
 
     def pop(self, key: K) -> V | None:
-        """Takes a value out. Returns it, None when it was not there."""
+        """Remove and return a value; None when it was not there."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -102,7 +104,7 @@ class FairCache(Generic[K, V]):
         return self._values.pop(key)
 
     def clear(self) -> None:
-        """Takes everything out."""
+        """Remove everything."""
         self._values.clear()
         self._entries.clear()
         self._owners.clear()
@@ -117,7 +119,7 @@ class FairCache(Generic[K, V]):
 
 
 class _Share(Generic[K]):
-    """What one owner has: the keys, the one used the longest ago first, and their bytes."""
+    """The entries of one owner: keys, the one used the longest ago first, and their bytes."""
 
     __slots__ = ("keys", "owner", "total")
 

@@ -1,4 +1,4 @@
-"""What a field name means to the relay, in a request and in a response. The tables; headers.py applies them.
+"""Tables of what field names mean to the relay in requests and responses; headers.py applies them.
 
 Names are compared as the loosest program behind us reads them (`loose_name`): PHP, CGI, WSGI and Rack see one variable
 where HTTP has many names. docs/reference/headers.md shows the table to people, and a test compares both.
@@ -23,7 +23,7 @@ _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
 
 
 class HeaderGroup(Enum):
-    """What an app would believe of a field, and whether it is a forgery when a visitor sends it."""
+    """A group of fields that apps believe, and whether it is a forgery when a visitor sends one."""
 
     ADDRESS = "where a request comes from, under which scheme and host"
     """Proxies on a visitor's way write these in good faith: taken out without a word."""
@@ -33,12 +33,12 @@ class HeaderGroup(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """A request field that only the relay may tell an app. It is taken out of what visitors send.
+    """A request field that only the relay may send to an app; it is removed from visitors' requests.
 
     Attributes:
         pattern: A loose name; one `*` at its begin or end stands for any bytes.
         written_by: Which software writes it, for people.
-        is_relays: An owner's header rules may not name it either.
+        is_relays: An owner's header rules may not name it.
     """
 
     pattern: bytes
@@ -150,7 +150,7 @@ BELIEVED: tuple[Believed, ...] = (
 
 
 class _Patterns:
-    """Many patterns as one look-up."""
+    """A fast look-up over many patterns."""
 
     def __init__(self, rows: Iterable[Believed]) -> None:
         patterns = [row.pattern for row in rows]
@@ -185,7 +185,7 @@ HARMLESS = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b
 
 
 def is_spoofable(name: bytes) -> bool:
-    """Says whether a loose name would tell an upstream what only the relay may tell it.
+    """Whether a loose name would set in an upstream what only the relay may set.
 
     `HTTP_X_FORWARDED_FOR` is what CGI calls `X-Forwarded-For`; Java and .NET code asks for a field of that name too.
     """
@@ -193,17 +193,17 @@ def is_spoofable(name: bytes) -> bool:
 
 
 def is_relays(name: bytes) -> bool:
-    """Says whether a loose name of a request is not for an owner's header rules either."""
+    """Whether an owner's header rules may not name this loose request name."""
     return _RELAYS.match(name)
 
 
 def is_framing(name: bytes) -> bool:
-    """Says whether a loose name frames the message or belongs to one hop."""
+    """Whether a loose name frames the message or belongs to one hop."""
     return name in _FRAMING
 
 
 def is_for_front_servers(name: bytes) -> bool:
-    """Says whether a loose response name is not an upstream's to send."""
+    """Whether an upstream may not send this loose response name."""
     return name in _FOR_FRONT_SERVERS
 
 

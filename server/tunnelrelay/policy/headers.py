@@ -1,4 +1,5 @@
-"""Which header fields go on, in both directions: what concerns one hop, lies about the visitor, or is ours stays here.
+"""Filters header fields in both directions: hop-by-hop fields, forged fields about the visitor, and the relay's own
+fields are removed.
 
 On the hot path: one pass, and what a name means (header_names.py) is looked up once per spelling. Stripping comes
 first and always, then the relay adds its own, so that nothing a visitor sends (in whatever spelling, or named in
@@ -46,7 +47,7 @@ def request_block(
         identity: Ready lines about who is signed in; b"" for no one.
         upgrade: Protocol to ask the upstream for; b"" for none.
         spent: Names of fields that were for the relay alone, lower-case.
-        forged: Is given the names of fields that only the relay may send and the visitor sent nevertheless.
+        forged: Gets the names of relay-only fields that the visitor sent.
         origin: The endpoint's public address, as for `response_block`; only needed where `policy.own` is set.
     """
     unwanted = _unwanted(head, policy)
@@ -59,7 +60,7 @@ def request_block(
     kinds = REQUEST
     fields = _without(head.fields, unwanted) if unwanted else head.fields
     if policy.own is not None:
-        fields = _told_to_app(fields, policy.own, origin)
+        fields = _with_own_address(fields, policy.own, origin)
     for name, value in fields:
         kind = kinds[name]
         if not kind:
@@ -171,7 +172,7 @@ def _admit_from_visitor(kind: int, value: bytes, policy: Policy) -> bytes:
     if kind == header_names.HOST:
         return value if policy.host_header is None else b""
     if kind == header_names.AUTHORIZATION:
-        # The relay's own password is not the upstream's to see.
+        # The upstream must not get the endpoint's password.
         return b"" if policy.basic else value
     if kind == header_names.TE:
         return b"trailers" if b"trailers" in value.lower() else b""
@@ -195,8 +196,8 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
     return b""
 
 
-def _told_to_app(fields: list[Field], own: OwnAddress, origin: bytes) -> list[Field]:
-    """The fields with Origin and Referer as if the visitor had opened the app where it stands."""
+def _with_own_address(fields: list[Field], own: OwnAddress, origin: bytes) -> list[Field]:
+    """The fields with Origin and Referer translated to the app's own address."""
     return [
         (name, own.to_app(value, origin)) if name.lower() in (b"origin", b"referer") else (name, value)
         for name, value in fields
@@ -208,7 +209,7 @@ def _unwanted(head: RequestHead, policy: Policy) -> frozenset[bytes]:
     removed = policy.request_edit.remove
     if head.connection in HARMLESS:
         return removed
-    # Host is not the visitor's to take away: what was judged for one host must arrive for that host.
+    # `Connection` must not remove Host: the request must arrive for the host it was judged for.
     return removed | {loose_name(token) for token in head.connection_tokens()} - {b"host", b"te"}
 
 

@@ -1,7 +1,7 @@
-"""Fair shares: how often one address may do what costs something, and which addresses count as one. Pure.
+"""Rate limits by key and fair shares, and which addresses count as one. Pure.
 
-Nothing here waits. Memory is bounded: a full table forgets the key that was not seen for longest, whose bucket is full
-again then; other keys keep theirs.
+Nothing here waits. Memory is bounded: a full table drops the key that was used the longest ago, whose bucket is then
+full again; other keys keep theirs.
 """
 
 import ipaddress
@@ -17,6 +17,8 @@ relay has a dozen tables."""
 KEY_BYTES = 750
 """Memory of one key with its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
 table's part."""
+ALWAYS_HAD = 32
+"""Places that each owner or address may have while there are any, whatever its fair share is."""
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: a peer that has one has the 2**64 addresses beside it too (RFC 6177)."""
 
@@ -49,18 +51,18 @@ class Buckets:
         return len(self._buckets)
 
     def is_empty(self, key: str, now: float) -> bool:
-        """Whether the key's bucket has none left; takes nothing."""
+        """Whether the key's bucket is empty; takes nothing."""
         bucket = self._buckets.get(key)
         return bucket is not None and bucket.is_empty(now)
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
-        """Takes `count` from the key's bucket, or nothing. Returns 0, or in how many seconds there are as many."""
+        """Take `count` from the key's bucket, or nothing. Returns 0, or the seconds until there are as many."""
         self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self._burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
 class RetrySchedule:
-    """When each of those that are turned away is to come again, so that they come one after the other.
+    """Gives refused clients different times to come back, so that they do not all come at once.
 
     Args:
         per_second: How many of a share come in a second.
@@ -78,7 +80,7 @@ class RetrySchedule:
         return len(self._next)
 
     def next(self, share: str, now: float) -> int:
-        """Takes the next turn of a share. Returns in how many seconds it is."""
+        """Take the next turn of a share. Returns the seconds until it."""
         at = max(self._next.get(share, 0.0) + 1 / self._per_second, now + self._shortest)
         self._next[share] = at = min(at, now + self._longest)
         return math.ceil(at - now)
@@ -101,17 +103,17 @@ def address_key(host: str) -> str:
     return host
 
 
-def fair_share(mine: int, all_taken: int, most: int, *, always: int = 32) -> bool:
-    """Whether an owner who holds `mine` of `most` places, of which `all_taken` are taken, may have one more.
+def fair_share(held: int, all_taken: int, most: int, *, always: int = ALWAYS_HAD) -> bool:
+    """Whether an owner who holds `held` of `most` places, of which `all_taken` are taken, may have one more.
 
     No owner may hold more than half of what is still free: one that takes all it can leaves a third, and a few that do
-    so together still leave room for the next. Every owner may have `always` places while there are any.
+    so together still leave room. Every owner may have `always` places while there are any.
     """
-    return all_taken < most and (mine < always or mine < (most - all_taken) // 2)
+    return all_taken < most and (held < always or held < (most - all_taken) // 2)
 
 
 def give_back(held: dict[str, int], key: str, count: int = 1) -> None:
-    """Lower what a key holds; a key that holds nothing is forgotten."""
+    """Lower the count of a key, and drop the key at 0."""
     left = held[key] - count
     if left:
         held[key] = left

@@ -1,6 +1,6 @@
 """Logins by a provider that an administrator registered: an owner names it (`@work`) and holds no secret of it.
 
-What an owner asks for is an `OidcSpec` whose issuer is such a name. `services.provider_directory`
+The owner's settings are an `OidcSpec` whose issuer is such a name. `services.provider_directory`
 resolves it to a `NamedOidc`, which is compiled like any other. Nothing that comes over the wire can be one.
 """
 
@@ -15,8 +15,9 @@ class NamedOidc(OidcSpec, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A login with the provider's values filled in.
 
     Attributes:
-        provider: Id of the named provider. Every owner that names it has the same connection id, so that there is one
-            redirect URI to register; sessions stay with their host, and what is metered with the owner.
+        provider: Id of the named provider. All owners that name it have the same connection id, so that there is one
+            redirect URI to register. Sessions
+            still belong to their host, and limits count by owner.
     """
 
     provider: str
@@ -31,7 +32,7 @@ Resolve = Callable[[str, OidcSpec], NamedOidc | Problem]
 
 
 def names_provider(spec: PolicySpec) -> bool:
-    """Whether an endpoint's rules hang on what a provider is at the moment."""
+    """Whether an endpoint's rules depend on a named provider."""
     return spec.oidc is not None and is_named(spec.oidc.issuer)
 
 

@@ -1,4 +1,4 @@
-"""A set of IP networks that is asked for every request: one binary search, however many networks there are."""
+"""A set of IP networks with fast look-ups: one binary search, however many networks there are."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator

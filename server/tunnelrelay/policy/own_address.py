@@ -1,8 +1,8 @@
-"""The app's own address in place of the public one, for an app that is told its own host (`--host-header`).
+"""Translates between the public address and the app's own one, for apps that get their own Host (`--host-header`).
 
-Such an app compares more than Host: Django, Jupyter, Streamlit and webpack refuse a request whose Origin is not the
-host they were asked for. And it redirects to the address that it knows. So both are translated, each way, and nothing
-else is: another site's Origin must still look foreign to the app, and a redirect to elsewhere must lead there.
+Django, Jupyter, Streamlit and webpack refuse a request whose Origin is not its Host, and apps redirect to the address
+that they know. So Origin and Referer are translated to the app, and redirects to the visitor, and nothing else: another
+site's Origin must stay foreign, and a redirect elsewhere must lead there.
 """
 
 import re
@@ -17,11 +17,11 @@ _REFRESH = re.compile(rb"""([0-9.]*[ \t]*[;,][ \t]*(?:url[ \t]*=[ \t]*)?["']?)([
 
 @dataclass(frozen=True, slots=True)
 class OwnAddress:
-    """Where the app believes to be.
+    """The address that the app takes for its own.
 
     Attributes:
-        origin: What a browser that opened the app there would send as Origin.
-        hosts: Its host names, lower-case. The names of loopback are the app's own besides.
+        origin: The Origin of a browser that opened the app there.
+        hosts: Its host names, lower-case. All names of loopback count too.
         ports: Its ports. A URL without a port is its own, too.
     """
 
@@ -30,7 +30,7 @@ class OwnAddress:
     ports: frozenset[int]
 
     def to_app(self, value: bytes, public: bytes) -> bytes:
-        """An Origin or Referer as the app shall see it.
+        """An Origin or Referer in the form for the app.
 
         Args:
             public: The endpoint's origin.
@@ -58,7 +58,7 @@ class OwnAddress:
 
 
 def own_address(host_header: str, upstream: str) -> OwnAddress:
-    """Returns what an app at `upstream` that is told `host_header` believes to be its address.
+    """Return the address that an app at `upstream` that gets `host_header` as Host takes for its own.
 
     Args:
         host_header: A host, with or without a port.

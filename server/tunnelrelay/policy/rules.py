@@ -1,7 +1,7 @@
-"""What guards one endpoint, as values: who may come in, and what happens to their headers.
+"""The policy of an endpoint as values: who may come in, and the changes of headers.
 
-A `Policy` is made by compile.py out of what an agent asked for, judged by verdict.py, and applied to headers by
-headers.py. Nothing here reads a request.
+A `Policy` is made by compile.py from an agent's settings, judged by verdict.py, and applied to headers by headers.py.
+Nothing here reads a request.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Rules:
     claims: frozenset[tuple[str, str]] = frozenset()
 
     def admits(self, claims: Claims) -> Literal[True] | Refusal:
-        """Says whether the holder of these verified claims may come in."""
+        """Whether the holder of these verified claims may come in."""
         if self.emails or self.domains:
             email = verified_email(claims)
             if not email:
@@ -92,8 +92,8 @@ class Connection:
         max_age: Seconds since the visitor last signed in at the provider (`auth_time`); None for any time.
         callback: `relay`, `shared` or `host`; see `OidcSpec`.
         bearer: Audiences of access tokens that are taken instead of a login; empty for none.
-        owner: Whose it is: one owner's providers may not crowd out another's.
-        provider: Id of the named provider it is; "" for an owner's own.
+        owner: Its owner, for limits by owner.
+        provider: Id of the named provider; "" for an owner's own.
     """
 
     id: str
@@ -120,7 +120,7 @@ class Connection:
 
     @property
     def share(self) -> str:
-        """Whose turns and budgets its logins take: owners that name one provider have its id in common, not these."""
+        """The key of its limits: owners that name one provider share its id, but not its limits."""
         return f"{self.id} {self.owner}"
 
 
@@ -150,7 +150,7 @@ class Bearer:
     """Which tokens open an endpoint without a login.
 
     Attributes:
-        version: Changes with whatever decides about a token: what was found out under another version is forgotten.
+        version: Changes with everything that decides about a token; results under another version are dropped.
     """
 
     issuers: tuple[TokenIssuer, ...]
@@ -189,7 +189,7 @@ class Policy:
         own: The address an upstream that gets this Host takes for its own; None with `host_header` None. Not compared:
             tunnels that share an endpoint may have different ports.
         words: Who is let in, for people. Not compared.
-        size: Bytes of the settings that this was made of, as JSON. Not compared.
+        size: Bytes of the settings as JSON. Not compared.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
         is_open: Nothing to judge: every visitor may pass.
         vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
@@ -221,7 +221,7 @@ class Policy:
         object.__setattr__(self, "vary", b"Vary: %b\r\n" % b", ".join(names) if names else b"")
 
     def providers(self) -> tuple[Connection, ...]:
-        """Whom the relay must be able to ask about visitors and their tokens."""
+        """The connections whose providers the relay must be able to call."""
         of_people = (self.connection,) if self.connection is not None else ()
         issuers = self.bearer.issuers if self.bearer is not None else ()
         return (*of_people, *(issuer.connection for issuer in issuers if not issuer.is_of_login))

@@ -1,7 +1,8 @@
-"""May this visitor pass? START HERE: `judge` is called for every request to an endpoint that is not open.
+"""Decides whether a visitor may pass: `judge` is called for every request to an endpoint that is not open.
 
-Order: networks, then password or login. Who the visitor is (the session look-up) was found out before; whether that
-session counts for *this* request is decided here. Sibling endpoints under one domain are "same-site" to a browser, so
+Order: networks, then password or login. The session was looked up before; whether it counts for *this* request is
+    decided
+here. Sibling endpoints under one domain are "same-site" to a browser, so
 SameSite cookies are sent on requests another owner's page makes: Fetch Metadata and Origin take SameSite's place. The
 owner may name origins whose pages count as the endpoint's own (`Policy.origins`).
 """
@@ -42,9 +43,9 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """Answer 401 `login_required`, in the form that suits this kind of visit."""
+    """Answer 401 `login_required`, in the form for this kind of request."""
 
-    visit: RequestKind
+    kind: RequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ Verdict = Allow | Exempt | SignIn | Unauthorized | Challenge | Deny
 
 
 def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool, origin: bytes) -> Verdict:
-    """Returns what to do with a request.
+    """Return what to do with a request.
 
     Args:
         peer_ip: The visitor's address as text, IPv4-mapped addresses as IPv4.
@@ -88,13 +89,13 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
         return exempt
     if not is_signed_in:
         return _ask_for_login(_visit_to_login(head, origin))
-    visit = classify(head)
-    # A visitor who is signed in is not sent to sign in: they would come back to the same answer.
-    return _ask_for_login(RequestKind.OTHER if visit is RequestKind.NAVIGATION else visit)
+    kind = classify(head)
+    # Not redirected to a login, as the visitor is signed in and would loop.
+    return _ask_for_login(RequestKind.OTHER if kind is RequestKind.NAVIGATION else kind)
 
 
 def network_allows(policy: Policy, peer_ip: str) -> bool:
-    """Says whether this address may come in at all. Without rules every address may; one that is none may not."""
+    """Whether this address may come in. Without rules every address may; a text that is no address may not."""
     if not (policy.cidr_allow or policy.cidr_deny):
         return True
     try:
@@ -107,7 +108,7 @@ def network_allows(policy: Policy, peer_ip: str) -> bool:
 
 
 def has_password(policy: Policy, head: RequestHead) -> bool:
-    """Says whether the request carries one of the endpoint's passwords (RFC 7617), in time that does not tell which."""
+    """Whether the request has one of the endpoint's passwords (RFC 7617), in constant time."""
     values = head.get_all(b"authorization")
     scheme, _, text = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
     if scheme.lower() != b"basic":
@@ -121,7 +122,7 @@ def has_password(policy: Policy, head: RequestHead) -> bool:
 
 
 def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = frozenset()) -> bool:
-    """Says whether a good session may be used for this request, or whether another site's page may be behind it.
+    """Whether a valid session may be used for this request; not when another site's page may have sent it.
 
     Args:
         others: Origins whose pages count as the endpoint's own.
@@ -141,15 +142,18 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
 
 
 def _visit_to_login(head: RequestHead, origin: bytes) -> RequestKind:
-    """What kind of request this is, if the visitor is not signed in: only a browser's page load stays a navigation."""
-    visit = classify(head)
-    if visit is RequestKind.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
+    """The kind of a request without a login: only a browser's page load counts as a navigation."""
+    kind = classify(head)
+    if kind is RequestKind.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
         return RequestKind.OTHER
-    return visit
+    return kind
 
 
 def _is_own_page(referer: bytes | None, origin: bytes, others: frozenset[bytes]) -> bool:
-    """Old browsers say no more than this; a client that hides it is most likely no browser."""
+    """Whether a page that counts as the endpoint's own sent the request, for browsers without Fetch Metadata.
+
+    True without a Referer: a client that sends neither is most likely no browser.
+    """
     if referer is None:
         return True
     return any(referer == own or referer.startswith(own + b"/") for own in (origin, *others))
@@ -161,8 +165,8 @@ def _is_top_level_read(head: RequestHead) -> bool:
     return head.get(b"sec-fetch-mode") == b"navigate" and head.get(b"sec-fetch-dest") == b"document"
 
 
-def _ask_for_login(visit: RequestKind) -> Verdict:
-    match visit:
+def _ask_for_login(kind: RequestKind) -> Verdict:
+    match kind:
         case RequestKind.NAVIGATION:
             return SignIn()
         case RequestKind.PREFETCH:
@@ -170,4 +174,4 @@ def _ask_for_login(visit: RequestKind) -> Verdict:
         case RequestKind.PASSED_ON:
             return Unauthorized(RequestKind.FRAME)
         case RequestKind.UPGRADE | RequestKind.FRAME | RequestKind.FORM | RequestKind.OTHER:
-            return Unauthorized(visit)
+            return Unauthorized(kind)

@@ -1,1 +1,1 @@
-"""Who serves which name right now. Start reading at `registry`."""
+"""Which tunnels serve which hosts now. Start reading at `registry`."""

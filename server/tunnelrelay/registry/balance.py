@@ -1,4 +1,4 @@
-"""Which of several tunnels gets a request: the healthy one with the fewest open requests for its weight.
+"""Chooses among several tunnels: the healthy one with the fewest open requests for its weight.
 
 Plain functions over tunnels; who calls them is `Endpoint`. A single tunnel never comes here (`Endpoint.only`).
 """
@@ -11,8 +11,7 @@ from tunnelrelay.registry.tunnel import Tunnel
 def in_service(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> list[Tunnel]:
     """Tunnels that may be given a request: the healthy ones, or all when none is healthy.
 
-    A tunnel whose upstream was away a moment ago may be back, and if not its error is the true answer: better than
-    turning visitors away unasked.
+    When none is healthy, an upstream that was away a moment ago may be back; if not, its error is the right answer.
 
     Args:
         tried: Those that have failed this request already.
@@ -56,7 +55,7 @@ def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] =
 
 
 def _in_turn(equals: Sequence[Tunnel]) -> Tunnel:
-    """Equals take turns by weight, evenly mixed (nginx's smooth weighted round robin): 3 to 1 gives A A B A."""
+    """Choose among equally loaded tunnels by smooth weighted round robin (as nginx): 3 to 1 gives A A B A."""
     chosen, total = equals[0], 0
     for tunnel in equals:
         tunnel.credit += tunnel.weight

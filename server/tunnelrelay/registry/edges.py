@@ -1,8 +1,9 @@
 """Edges on the running relay: durable endpoints whose rules come from the store, and the tunnels that join them.
 
 An edge's endpoint is in the registry for as long as the edge has a host. A tunnel serves every edge of its own owner
-all of whose labels it carries, those included that are set up later. What an edge is made of is `services`'s business;
-here it is a compiled policy, a host and labels. Everything is synchronous: a change is whole before anybody sees it.
+all of whose labels it carries, those included that are set up later. `services` keeps the settings of edges; here an
+edge is a compiled policy, a host and labels. Everything is synchronous,
+so no request sees half a change.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,14 +35,14 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveEdge:
-    """An edge as visitors meet it.
+    """An edge on the running relay.
 
     Attributes:
         id: As in the store.
-        owner: Whose it is; only this owner's tunnels join.
-        host: Where it answers, canonical; None for nowhere.
-        generation: How often the host has changed hands, and one, as the store has it.
-        policy: What guards it.
+        owner: Its owner; only this owner's tunnels join.
+        host: Canonical host that it answers at; None for none.
+        generation: 1 plus the number of times the host has changed owner, as the store has it.
+        policy: The compiled rules.
         labels: A tunnel that carries all of them serves it; empty for none (never for every tunnel).
         sticky: A visitor stays with the tunnel that served it first.
     """
@@ -59,7 +60,7 @@ class EdgeTable:
     """The edges that this relay serves, and the tunnels that join them.
 
     Attributes:
-        warm: Told of every OpenID connection of an edge, so that the first login does not wait for discovery.
+        prefetch: Called with every OpenID connection of an edge; reads its provider's metadata before the first login.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -68,7 +69,7 @@ class EdgeTable:
         self._wanted: dict[str, frozenset[tuple[str, str]]] = {}
         self._of_owner: dict[str, dict[str, None]] = {}
         self._joined: dict[str, dict[int, Tunnel]] = {}
-        self.warm: Callable[[Connection], None] = lambda connection: None
+        self.prefetch: Callable[[Connection], None] = lambda connection: None
 
     def __iter__(self) -> Iterator[LiveEdge]:
         return iter(self._edges.values())
@@ -78,7 +79,7 @@ class EdgeTable:
         return self._edges.get(edge_id)
 
     def by_name(self, owner: str, name: str) -> LiveEdge | None:
-        """An owner's edge by its id, its host, or the first label of that. Another owner's is as unknown as none."""
+        """An owner's edge by its id, its host, or the first label of its host. Other owners' edges count as unknown."""
         wanted = name.lower()
         for edge_id in self._of_owner.get(owner, ()):
             edge = self._edges[edge_id]
@@ -94,7 +95,7 @@ class EdgeTable:
         return len(endpoint.tunnels) if endpoint is not None else 0
 
     def joined_by(self, owner: str) -> int:
-        """How many tunnels of an owner are there to join edges, whether they serve any or not."""
+        """How many tunnels with labels an owner has, whether they serve an edge or not."""
         return len(self._joined.get(owner, ()))
 
     # What people change
@@ -110,7 +111,7 @@ class EdgeTable:
         for tunnel in moved:
             tunnel.moved(tunnel.hosts)
         for connection in edge.policy.providers():
-            self.warm(connection)
+            self.prefetch(connection)
 
     def drop(self, edge_id: str) -> None:
         """Remove an edge: its host becomes unknown and its open connections end."""
@@ -127,17 +128,17 @@ class EdgeTable:
     # What tunnels do
 
     def join(self, tunnel: Tunnel) -> tuple[str, ...]:
-        """A tunnel with labels is there. Returns the hosts it serves; none is fine, an edge may come later.
+        """Add a tunnel with labels. Returns the hosts that it serves, perhaps none until an edge is added.
 
-        The same agent's tunnel of this number, over an older link, makes place for it.
+        It replaces the same agent's tunnel of this number over an older link.
         """
-        mine = self._joined.setdefault(tunnel.owner, {})
-        older = [each for each in mine.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
+        joined = self._joined.setdefault(tunnel.owner, {})
+        older = [each for each in joined.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
         self._registry.add(tunnel)
-        mine[tunnel.claim] = tunnel
-        carried, all_wanted = frozenset(tunnel.labels), self._wanted
+        joined[tunnel.claim] = tunnel
+        carried, all_labels = frozenset(tunnel.labels), self._wanted
         for edge_id in self._of_owner.get(tunnel.owner, ()):
-            wanted = all_wanted[edge_id]
+            wanted = all_labels[edge_id]
             if not wanted or not wanted <= carried:
                 continue
             if len(tunnel.hosts) >= MAX_SERVED:
@@ -155,11 +156,11 @@ class EdgeTable:
         return tunnel.hosts
 
     def leave(self, tunnel: Tunnel) -> bool:
-        """Remove a tunnel. False when it was not here, as its agent came back over another link."""
-        mine = self._joined.get(tunnel.owner, {})
-        if mine.pop(tunnel.claim, None) is None:
+        """Remove a tunnel. False when it was replaced, as its agent came back over another link."""
+        joined = self._joined.get(tunnel.owner, {})
+        if joined.pop(tunnel.claim, None) is None:
             return False
-        if not mine:
+        if not joined:
             del self._joined[tunnel.owner]
         self._registry.remove(tunnel)
         for host in tunnel.hosts:
@@ -173,9 +174,8 @@ class EdgeTable:
     # The inside
 
     def _clear(self, edge: LiveEdge) -> set[Tunnel]:
-        """Makes place for an edge's host: its former one is closed, and so is the holder of the new one.
-
-        Returns whom it concerns.
+        """Clear the way for an edge's host: close its former host, and the endpoint at the new one. Returns affected
+        tunnels.
         """
         moved: set[Tunnel] = set()
         former = self._edges.get(edge.id)
@@ -189,7 +189,7 @@ class EdgeTable:
         return moved
 
     def _open(self, edge: LiveEdge, host: str) -> Iterator[Tunnel]:
-        """The edge's endpoint, guarded and served as it says. Gives those for whom that is news."""
+        """Open the edge's endpoint with its policy and tunnels. Returns the tunnels whose hosts have changed."""
         endpoint = self._registry.keep_for_edge(host, edge.owner, edge.generation, edge.id)
         endpoint.policy = edge.policy
         endpoint.is_sticky = edge.sticky

@@ -53,24 +53,25 @@ class Endpoint:
     """A host that is served, was served a moment ago, or belongs to an edge.
 
     Args:
-        owners_held: How many requests wait for agents, by owner: what all endpoints count in.
+        owners_held: Requests that wait for agents, by owner; shared by all endpoints.
 
     Attributes:
         host: Canonical, with the domain.
         owner: Whose it is.
-        generation: How often the name has changed hands, and one; what was made for an older one is void.
+        generation: 1 plus the number of times the name has changed owner; sessions and logins of older ones are void.
         id: In the relay's API.
         edge: Id of the edge it belongs to; "" for a name that its agent asked for.
-        policy: None only for a name known from before a restart, whose agent has not come back yet.
+        policy: None only for a name from before a restart, whose agent has not come back yet.
         weight: Bytes of the settings that its tunnels brought, as `Registry` counts them for the owner.
         open_by: Open requests of each visitor's address; see `ingress.quotas`.
-        tunnels: Who serves it. Empty while its last link is lost. Changed by `serve_by` only.
-        only: Its one tunnel, where there is nothing to choose; None with several, or none, or a cookie to look at.
-            The hot path asks for nothing else.
+        tunnels: The tunnels that serve it. Empty while its last link is lost. Changed by `serve_by` only.
+        only: Its one tunnel when there is no choice; None with several, none, or with sticky cookies. The hot path
+            reads only
+            this.
         is_sticky: A visitor stays with the tunnel that served it first.
         label: `owner/name`, for the access log.
         vacant_since: When its last tunnel left, by the registry's monotonic clock; None when it never had one.
-        is_dropped: Its edge is gone: what is under way ends too.
+        is_dropped: Its edge was removed; running exchanges end too.
     """
 
     __slots__ = (
@@ -131,7 +132,7 @@ class Endpoint:
 
     @property
     def is_pool(self) -> bool:
-        """Whether agents of one owner share this name because they all said so."""
+        """Whether several agents of one owner share this name, as all of them asked for it."""
         return bool(self.tunnels) and all(tunnel.pooling for tunnel in self.tunnels)
 
     def serve_by(self, tunnels: Collection[Tunnel]) -> None:
@@ -150,7 +151,7 @@ class Endpoint:
         """The tunnel for one more request; None when none takes any now.
 
         Args:
-            mark: What the visitor's cookie says; b"" for nothing.
+            mark: The tunnel's mark in the visitor's cookie; b"" without one.
             tried: Tunnels that have failed this request already.
         """
         stuck = balance.stuck_to(self.tunnels, mark, tried) if mark and self.is_sticky else None

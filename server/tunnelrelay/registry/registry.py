@@ -1,9 +1,9 @@
 """The live names of a single relay, in memory.
 
 A name belongs to an owner, not to a connection: the same agent takes its name back silently, another agent of the same
-owner takes it over and the older one is told (unless both pool), another owner is refused. Every claim has a number,
-and cleaning up after a link removes only what that very claim made. Who owns a name that is not here, and in which
-generation, only the store knows: a caller that claims one has asked it before. Names of edges belong to `edges`.
+owner takes it over and the older one is told (unless both pool), another owner is refused. Every claim has a number, so
+that the end of a link removes only its own claims. Owners of names that are not here are in the store: callers ask it
+before they claim one. Names of edges belong to `edges`.
 """
 
 from collections import Counter
@@ -74,7 +74,7 @@ class Registry:
         monotonic: Seconds, for how long a name has been lost.
 
     Attributes:
-        on_change: Told an owner of whose tunnels one came, left, began to drain, or is no longer as well as it was.
+        on_change: Called with an owner when a tunnel of the owner came, left, began to drain, or changed its health.
     """
 
     def __init__(self, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
@@ -91,11 +91,11 @@ class Registry:
         self.on_change: Callable[[str], None] = lambda owner: None
 
     def find(self, host: str) -> Endpoint | None:
-        """The endpoint at a canonical host; None when no tunnel serves it or did a moment ago."""
+        """The endpoint at a canonical host; None when no tunnel serves it or did until recently."""
         return self._endpoints.get(host)
 
     def held_by(self, owner: str) -> int:
-        """How many names an owner has, also those whose link was lost a moment ago."""
+        """How many names an owner has, including those whose link was lost recently."""
         return self._held.get(owner, 0)
 
     def connection_of(self, host: str) -> Connection | None:
@@ -115,7 +115,7 @@ class Registry:
         return endpoint.owner if endpoint is not None else ""
 
     def generation_of(self, host: str) -> int:
-        """How often a host has changed hands, and one; 0 when no tunnel serves it."""
+        """1 plus the number of times the host has changed owner; 0 when no tunnel serves it."""
         endpoint = self._endpoints.get(host)
         return endpoint.generation if endpoint is not None else 0
 
@@ -232,7 +232,9 @@ class Registry:
         """End a claim. False when another claim serves the name, which then stays as it is.
 
         Args:
-            on_purpose: The agent said so: the name is free (404). Else its link was lost, and it is kept for a while.
+            on_purpose: The agent gave the name up, so it is free at once (404). Else its link was lost, and the name is
+                kept for
+                a while.
         """
         endpoint = self._endpoints.get(host)
         tunnel = (
@@ -263,7 +265,7 @@ class Registry:
     # Names of edges
 
     def keep_for_edge(self, host: str, owner: str, generation: int, edge: str) -> Endpoint:
-        """The endpoint of an edge, which stays whether anybody serves it or not. Agents that did lose the name."""
+        """Make the endpoint of an edge, which stays also without tunnels. Agents that served the name lose it."""
         known = self._endpoints.get(host)
         if known is not None and known.edge == edge and known.owner == owner:
             known.generation = generation
@@ -290,10 +292,10 @@ class Registry:
         endpoint.serve_by(tunnels)
 
     def patience(self, endpoint: Endpoint, hold_seconds: float) -> float:
-        """For how many seconds a request may wait for a tunnel of an endpoint that has none, 0 for not at all.
+        """Seconds that a request may wait for a tunnel of an endpoint that has none; 0 for no wait.
 
-        An edge stays for good, with tunnels or without: its visitors wait only where one was there a moment ago, or
-        where the relay has just started and the agents are on their way back.
+        An edge stays also without tunnels, so its visitors wait only if it had one until recently, or if the relay has
+        just started and agents are reconnecting.
         """
         if not endpoint.edge or endpoint.is_served:
             return hold_seconds
@@ -326,7 +328,8 @@ class Registry:
         return endpoint
 
     def _weigh(self, endpoint: Endpoint) -> None:
-        """Counts the settings of an endpoint's tunnels for its owner; one that was lost keeps those of one tunnel."""
+        """Update the owner's total of settings by this endpoint's tunnels; a lost endpoint counts those of one
+        tunnel."""
         size = endpoint.policy.size if endpoint.policy is not None else 0
         weight = size * max(1, len(endpoint.tunnels))
         self._rules[endpoint.owner] += weight - endpoint.weight
@@ -352,13 +355,13 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
         return Taken(host)
     if endpoint.edge:
         return Taken(host, "edge")
-    # An agent that drains gives the name up in a moment: it holds up no other.
+    # A draining agent gives the name up soon, so it does not block others.
     strangers = [each for each in others if each.agent != tunnel.agent and not each.is_draining]
     if tunnel.pooling and any(not each.pooling for each in strangers):
         return Taken(host, "alone")
     if not tunnel.pooling and any(each.pooling for each in strangers):
         return Taken(host, "pool")
-    # An address shared by several must not be as open as the most careless of them.
+    # Tunnels that share an address must have the same rules, or the most open ones would count.
     if tunnel.pooling and others and policy != endpoint.policy:
         return Taken(host, "rules")
     if tunnel.pooling and len(others) >= MAX_SHARED:

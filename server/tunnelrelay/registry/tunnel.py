@@ -16,7 +16,7 @@ MAX_WEIGHT = 100
 
 
 class TunnelLink(Protocol):
-    """What the ingress needs of a link (`tunnelctl.link.link.Link` is one)."""
+    """A link, as the ingress uses it; `tunnelctl.link.link.Link` implements it."""
 
     @property
     def can_open(self) -> bool:
@@ -39,7 +39,7 @@ class TunnelLink(Protocol):
         """Abort the stream."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Give credit back."""
+        """Give credit back for bytes that were passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Health:
 
     Attributes:
         reason: Why it does not: `upstream_unreachable` or `no_answer`; "" when it does.
-        since: Unix time of the change; 0 for ever.
+        since: Unix time of the last change; 0 when it never changed.
     """
 
     is_good: bool
@@ -67,8 +67,8 @@ class Tunnel:
     Attributes:
         id: In the relay's API; another one for every claim.
         link, number: Where it is reached: the tunnel's number within the link.
-        owner: Whose agent it is.
-        agent: Instance id of the agent. It can take names over: never shown to anybody.
+        owner: The agent's owner.
+        agent: Instance id of the agent. Never shown, as it can take names over.
         name: The agent's own name for it.
         peer: Where the agent connects from.
         end: Tells the agent that another took its place: (where from, when as RFC 3339).
@@ -76,9 +76,9 @@ class Tunnel:
         moved: Tells the agent which hosts it serves now; only for what joined edges.
         recompile: Its rules as they are now; only where they name a provider, which may change. Raises `PolicyInvalid`.
         mark: Its value in the cookie that keeps a visitor with it: a keyed digest, the same when the agent comes back.
-        labels: Of what joined edges: all that it carries. Empty for a tunnel that asked for a name of its own.
-        pooling: It shares its name with others that say so too.
-        weight: How much of the requests it takes, beside the others' weights.
+        labels: The labels of a tunnel that joins edges. Empty for a tunnel that asked for a name of its own.
+        pooling: It shares its name with other tunnels that have `pooling` too.
+        weight: Its share of the requests, relative to the others' weights.
         metadata, upstream: The owner's own words, and the local service, for people.
         session: Id of the agent session it belongs to.
         credential: Id of the token that session came with; "" without one.
@@ -87,9 +87,9 @@ class Tunnel:
         hosts: What it serves now; the registry keeps it.
         requests, errors: Exchanges it was given, and those that failed on its side.
         open: Exchanges it has now.
-        credit: For its turn among equals; see `balance`.
+        credit: State of the round robin; see `balance`.
         health: See `Health`.
-        proof: What names its agent without the instance id itself (`tunnelctl.agent.ready.proof`).
+        proof: Digest that identifies its agent without the instance id (`tunnelctl.agent.ready.proof`).
         is_draining: It gets no new requests; those it has go on.
         label: `owner/name`, for the access log.
     """

@@ -1,7 +1,7 @@
-"""Who wants something of the service layer, and what they may do. Pure.
+"""The actor of a call to the service layer, and what the actor may do. Pure.
 
-Two things decide: the user's role (an admin sees and changes everything, a member what his owner owns) and, for
-programs, the scopes of the API key, which only ever narrow what the user may do.
+The user's role decides (an admin sees and changes everything, a member what the member's owner owns); for programs also
+the scopes of the API key, which only narrow the role.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ EVERYTHING = "*"
 
 
 class Access(Enum):
-    """What one wants to do with an area."""
+    """A kind of access to an area."""
 
     READ = "read"
     WRITE = "write"
@@ -30,12 +30,12 @@ class Actor:
     """A user who is signed in, or a program with a user's key.
 
     Attributes:
-        user_id: Whom the audit log names.
-        name: The user's, for people.
-        owner: Whose things are theirs.
+        user_id: The user, as the audit log names them.
+        name: The user's name, for people.
+        owner: The user's owner.
         via: `dashboard`, `api` or `command`.
-        api_key_id: The key that was shown; "" for people.
-        peer: Where they come from.
+        api_key_id: The API key of the call; "" for people.
+        peer: The client's address.
     """
 
     user_id: str
@@ -50,18 +50,18 @@ class Actor:
 
     @property
     def only_owner(self) -> str | None:
-        """Whose things they may see: a value for a store's `owner` filter; None for every owner's."""
+        """The value for a store's `owner` filter: the only owner whose rows they may see; None for every owner's."""
         return None if self.is_admin else self.owner
 
-    def owner_filter(self, asked: str | None) -> str | None:
-        """The same for a list of which only one owner's things are asked for; nothing widens a member's."""
-        return asked if self.is_admin else self.owner
+    def owner_filter(self, owner: str | None) -> str | None:
+        """The `owner` filter for a list that is narrowed to one owner; a member's is always the member's own."""
+        return owner if self.is_admin else self.owner
 
     def owns(self, owner: str) -> bool:
-        """Whether something of this owner is theirs to see and change."""
+        """Whether they may see and change what this owner owns."""
         return self.is_admin or owner == self.owner
 
     def may(self, area: str, access: Access) -> bool:
-        """Whether the key's scopes allow it; people may everything their role allows."""
+        """Whether the key's scopes allow this access; people have no scopes and may do all that their role allows."""
         granted = {EVERYTHING, f"{area}:write"} | ({f"{area}:read"} if access is Access.READ else set())
         return not granted.isdisjoint(self.scopes)

@@ -10,7 +10,7 @@ from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.domains import ReservedRows
 from tunnelrelay.services.problems import Kind, ManageError, invalid
-from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, given
+from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow
 
@@ -90,7 +90,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         self._begin_change(actor, description=description, metadata=metadata)
-        texts = given(description=description, metadata=metadata)
+        texts = without_none(description=description, metadata=metadata)
         return await self._change(actor, addr_id, lambda row: replace(row, **texts))
 
     def _about(self, row: DomainRow) -> Mapping[str, str]:
@@ -128,7 +128,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
 
     async def _free(self, owner: str) -> str:
         """The host of a port that is neither reserved nor served."""
-        with self.base.asking():
+        with self.base.store_calls():
             reserved = {row.host for row in await self.base.store.domains.all(proto="tcp")}
         for port in (port for each in self._ranges for port in each.ports):
             host = self.base.address.tcp_host(port)

@@ -1,9 +1,8 @@
 """Signing in to the dashboard by the operator's own OpenID provider.
 
-The login is the one that guards endpoints, at the dashboard's host: same code, same cookie, same re-checks. Here is
-what it means for the dashboard: which user the person is, by issuer and subject and nothing else (an e-mail address can
-be anybody's), and which role the provider's claim gives. Both are asked anew for every request, so that losing a group
-counts as soon as the provider was asked again.
+The login is that of endpoints, at the dashboard's host: same code, cookie and re-checks. This module finds the user, by
+issuer and subject only (anyone can set an e-mail address), and the role by the provider's claims. Both are looked up
+for every request, so that the loss of a group counts after the next re-check.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.resources import UserRow
 
 OWNER = "(operator)"
-"""Whose connection it is, where connections have owners: no token can be of this one."""
+"""The owner of the operator's own connection; no token can have it."""
 VIA = "dashboard"
 TOUCH_SECONDS = 60.0
 TRIES = 3
@@ -38,12 +37,12 @@ _NOT_OF_OWNERS = re.compile(r"[^A-Za-z0-9._@+-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What the provider's claims make of a person.
+    """How the provider's claims give a role.
 
     Attributes:
         admins: Values of the role claim that make an administrator.
         members: Values that let in as a member.
-        owner_claim: The claim that names a member's owner; "" for a name made of their own.
+        owner_claim: The claim that names a member's owner; "" derives one from the member's name.
     """
 
     admins: frozenset[str]
@@ -51,7 +50,7 @@ class Roles:
     owner_claim: str = ""
 
     def role_of(self, claims: Claims) -> str | None:
-        """The role, or None for somebody who has no business here."""
+        """The role; None for a person without one."""
         values = frozenset(groups_of(claims))
         if values & self.admins:
             return ADMIN
@@ -60,10 +59,10 @@ class Roles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminOidc:
-    """See the module.
+    """Finds the dashboard's user behind a login at the operator's OpenID provider.
 
     Attributes:
-        default_owner: Whose things administrators set up.
+        default_owner: The owner of what administrators set up.
     """
 
     base: ServiceBase
@@ -73,7 +72,7 @@ class AdminOidc:
     default_owner: str
 
     async def actor_of(self, cookie_values: Sequence[bytes], *, peer: str, request_id: str) -> Actor | None:
-        """Who is signed in, by a request's Cookie fields; None for nobody, or nobody who may be here.
+        """The actor who is signed in, by a request's Cookie fields; None without a sign-in, or without a role.
 
         Raises:
             ManageError: AWAY, when store or provider cannot say.
@@ -99,7 +98,8 @@ class AdminOidc:
         return None if user is None else actor_of(user, via=VIA, peer=peer, request_id=request_id)
 
     async def user_of(self, session: VisitorSession) -> UserRow | None:
-        """The user behind a session, made at the first sign-in; None when role or operator says no."""
+        """The user behind a session, created at the first sign-in; None without a role, or when the user is
+        disabled."""
         claims = msgspec.json.decode(session.claims)
         role = self.roles.role_of(claims)
         if role is None:
@@ -107,7 +107,7 @@ class AdminOidc:
         identity = session.identity
         key = user_key(identity.issuer, identity.subject)
         users = self.base.store.users
-        with self.base.asking():
+        with self.base.store_calls():
             user = await users.find(key=key)
             if user is None:
                 user = await self._made(identity.issuer, identity.subject, claims, role, key)
@@ -124,7 +124,7 @@ class AdminOidc:
         users, now = self.base.store.users, self.base.clock()
         plain = _name_of(claims)
         for attempt in range(TRIES):
-            # Names are for people and may be anybody's at the provider: a second one of a name is told by its key.
+            # Names at the provider are not unique: add the key to a second user of a name.
             name = plain if attempt == 0 else f"{plain[: MAX_NAME - 20]} ({key[: 6 * attempt]})"
             user_id = new_id("user", now)
             row = UserRow(
@@ -148,9 +148,9 @@ class AdminOidc:
         return None
 
     async def _with_role(self, user: UserRow, role: str, claims: Claims) -> UserRow | None:
-        """The user with the role the provider gives now; None when somebody else changes them at this moment.
+        """The user with the role that the provider gives now; None when the row changed meanwhile.
 
-        Whoever is no administrator any more does not keep what administrators set up as his own.
+        A former administrator loses the owner of administrators, and with it what they set up.
         """
         now = self.base.clock()
         is_demoted = role == MEMBER and user.owner == self.default_owner
@@ -164,7 +164,7 @@ class AdminOidc:
         return changed
 
     def _owner_of(self, claims: Claims, role: str, key: str) -> str:
-        """Whose things they see. Nobody gets somebody else's by what they call themselves at the provider."""
+        """The user's owner. A name that the user chose at the provider never gives access to another owner's things."""
         if role == ADMIN:
             return self.default_owner
         if self.roles.owner_claim:
@@ -175,7 +175,7 @@ class AdminOidc:
 
 
 def user_key(issuer: str, subject: str) -> str:
-    """What no two people share: issuer and subject, digested."""
+    """The unique key of a person: a digest of issuer and subject."""
     return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""What programs show to the API: a key acts for its user, as far as its scopes go.
+"""API keys: a key acts for its user, within its scopes.
 
-The store is looked at for every call, for the key and for its user: a key that was deleted or has expired, and a user
-who was disabled or has another role now, count at once, on every relay.
+Key and user are read from the store for every call, so that a deleted or expired key, a disabled user and a changed
+role count at once, on every relay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents import authtokens
 from tunnelrelay.services.actor import EVERYTHING, SCOPES, Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
-from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 from tunnelrelay.services.sign_in_rows import BY_KEY
 from tunnelrelay.services.users import ADMIN
@@ -66,24 +66,24 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         Args:
             scopes: Of `actor.SCOPES`; none that the actor lacks.
             expires_at: Unix time from which on it is no longer good; None for never.
-            user_id: Whom it acts for; None for the actor, another user only for administrators.
+            user_id: The user that it acts for; None for the actor, another user only for administrators.
 
         Raises:
             ManageError: FORBIDDEN, MISSING (no such user), INVALID, CONFLICT when the user has too many, AWAY.
         """
         self._begin(actor, description=description, metadata=metadata)
         _check(actor, scopes, expires_at, self.base.clock())
-        whose = actor.user_id if user_id is None else user_id
-        if whose != actor.user_id and not actor.is_admin:
+        target = actor.user_id if user_id is None else user_id
+        if target != actor.user_id and not actor.is_admin:
             raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may make keys for others.")
-        with self.base.asking():
-            user = await self.base.store.users.get(whose)
+        with self.base.store_calls():
+            user = await self.base.store.users.get(target)
         if user is None:
             raise missing("user")
         text = authtokens.new_secret(authtokens.API_KEY_PREFIX)
         row = ApiKeyRow(
             **self._stamp(user.owner),
-            user_id=whose,
+            user_id=target,
             digest=authtokens.digest(text),
             scopes=tuple(dict.fromkeys(scopes)),
             expires_at=expires_at,
@@ -101,19 +101,19 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         self._begin_change(actor, description=description, metadata=metadata)
-        texts = given(description=description, metadata=metadata)
+        texts = without_none(description=description, metadata=metadata)
         return await self._change(actor, key_id, lambda row: replace(row, **texts))
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
-        """Who shows this key now; None for one that is unknown, deleted, expired, or whose user is disabled.
+        """The actor of this key; None for one that is unknown, deleted or expired, or whose user is disabled.
 
         Args:
-            peer: Address it came from.
+            peer: The client's address.
 
         Raises:
             ManageError: AWAY. It cannot be read; refuse.
         """
-        with self.base.asking():
+        with self.base.store_calls():
             found = await self.holder(text)
             if found is None:
                 self.base.audit.record("api_key.refused", peer=peer, request_id=request_id)
@@ -142,7 +142,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         return {"user": row.user_id, **super().audit_fields(row)}
 
     def _quota(self) -> Quota:
-        return Quota(limit=MAX_KEYS, whose="A user", things="API keys", hint="Delete some.")
+        return Quota(limit=MAX_KEYS, holder="A user", things="API keys", hint="Delete some.")
 
     async def _count(self, row: ApiKeyRow, limit: int) -> int:
         return len(await self.rows.page(owner=None, before=None, limit=limit, user_id=row.user_id))
@@ -156,7 +156,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
 
 
 class _Keys(StoredRows[ApiKeyRow]):
-    """A key that is deleted takes along the dashboard sign-ins that were begun by showing one of its user's keys."""
+    """The rows of API keys. Deleting one also ends its user's dashboard sign-ins that were begun with an API key."""
 
     def __init__(self, base: ServiceBase) -> None:
         super().__init__(base.store.api_keys, base.clock)
@@ -169,7 +169,7 @@ class _Keys(StoredRows[ApiKeyRow]):
 
 
 def actor_of(user: UserRow, *, via: str, peer: str, request_id: str, key: ApiKeyRow | None = None) -> Actor:
-    """What a user may do now, by their own hand or by that of a program with their key."""
+    """The actor for a user, or for a program with a key of the user."""
     scopes = frozenset({EVERYTHING}) if key is None else frozenset(key.scopes)
     return Actor(
         user_id=user.id,

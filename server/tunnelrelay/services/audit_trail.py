@@ -1,7 +1,7 @@
-"""What happened: the audit events as the store keeps them. A member sees those about what is his owner's.
+"""Audit events, read from the store. A member sees those about what the member's owner owns.
 
-An event about a member's thing can hold facts of another owner: who had a name before, which other owners may use a
-provider, from which address an administrator works. Members read it without them (`for_member`).
+An event about a member's thing can hold facts about other owners: who had a name before, who else may use a provider,
+an administrator's address. They are left out for members (`for_member`).
 """
 
 import json
@@ -13,10 +13,10 @@ from tunnelrelay.observe.audit import CHANGES, KINDS
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.logins import AREA as LOGINS_AREA
 from tunnelrelay.services.service_base import ServiceBase, page_size
-from tunnelrelay.store.base import AuditRow, Whose
+from tunnelrelay.store.base import AuditRow, SessionCriteria
 
 AREA = "audit"
-MEANINGS = {kind: told.meaning for kind, told in KINDS.items()}
+MEANINGS = {kind: shown.meaning for kind, shown in KINDS.items()}
 """Every kind of event there is, and what it means, in one line."""
 MAX_COLLEAGUES = 1000
 """Users of a member's owner that are looked up to tell who is a colleague. What users beyond these did is shown to
@@ -29,7 +29,7 @@ OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset
 
 @dataclass(frozen=True, slots=True)
 class AuditTrail:
-    """See the module."""
+    """The service of the audit log."""
 
     base: ServiceBase
 
@@ -44,7 +44,7 @@ class AuditTrail:
         owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
-        """Events, the newest first. One is kept within a second of what happened.
+        """Events, the newest first. An event is in the store within a second.
 
         Args:
             since: Unix time of the oldest wanted.
@@ -59,7 +59,7 @@ class AuditTrail:
         base.authorize(actor, AREA, Access.READ)
         if (owner is not None and not actor.owns(owner)) or (kind is not None and kind not in KINDS):
             return []
-        with base.asking():
+        with base.store_calls():
             rows = await base.store.audit(
                 since=since,
                 before=before,
@@ -75,29 +75,29 @@ class AuditTrail:
         return [for_member(row, actor.owner, ids) for row in rows]
 
     async def people(self, actor: Actor, rows: Sequence[AuditRow]) -> dict[str, str]:
-        """Who the persons of these events are, by digest: e-mail address, or subject where there is none.
+        """The names of persons in these events, by digest: e-mail address, or subject without one.
 
-        An event holds a digest only, so a person is known here for as long as they are signed in at a host of these
-        events, and the actor may see that login.
+        An event has only a digest, so a person is known while signed in at a host of these events, if the actor may see
+        that login.
 
         Raises:
             ManageError: FORBIDDEN, AWAY.
         """
         base = self.base
         base.authorize(actor, AREA, Access.READ)
-        wanted = {row.subject for row in rows if row.subject}
+        persons = {row.subject for row in rows if row.subject}
         hosts = frozenset(row.host for row in rows if row.subject)
-        if not wanted or not actor.may(LOGINS_AREA, Access.READ):
+        if not persons or not actor.may(LOGINS_AREA, Access.READ):
             return {}
-        whose = Whose(hosts=hosts, live_at=base.clock(), owner=actor.only_owner)
-        with base.asking():
-            logins = await base.store.sessions(whose, limit=MAX_LOGINS)
+        criteria = SessionCriteria(hosts=hosts, live_at=base.clock(), owner=actor.only_owner)
+        with base.store_calls():
+            logins = await base.store.sessions(criteria, limit=MAX_LOGINS)
         people = {base.audit.person(login.issuer, login.subject): login.email or login.subject for login in logins}
-        return {digest: name for digest, name in people.items() if digest in wanted}
+        return {digest: name for digest, name in people.items() if digest in persons}
 
 
 def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditRow:
-    """An event about what is this owner's, without what it tells of other owners.
+    """An event about a thing of this owner, without facts about other owners.
 
     Args:
         colleagues: Ids of the owner's users.
@@ -108,12 +108,12 @@ def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditR
     details = {name: text for name, text in known.items() if name not in hidden}
     for side in CHANGES & details.keys():
         details[side] = json.dumps(_own(_object(details[side]), owner), separators=(",", ":"), ensure_ascii=False)
-    told = replace(row, details=json.dumps(details, separators=(",", ":"), ensure_ascii=False))
-    return told if is_colleagues else replace(told, peer="", request_id="")
+    shown = replace(row, details=json.dumps(details, separators=(",", ":"), ensure_ascii=False))
+    return shown if is_colleagues else replace(shown, peer="", request_id="")
 
 
 def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """One side of a change, with no other owner named in it."""
+    """One side of a change, without names of other owners."""
     own: dict[str, Any] = {}
     for name, value in values.items():
         if name == "owners" and isinstance(value, list):
@@ -124,7 +124,7 @@ def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
 
 
 def _object(text: object) -> dict[str, Any]:
-    """A JSON object as events hold it; nothing for what is none, or was cut."""
+    """The JSON object of an event's details; empty when it is none or was cut."""
     try:
         parsed = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ from tunnelctl.wire.texts import MAX_LABELS, label_problem
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edge_sync import EdgeSync
 from tunnelrelay.services.problems import Kind, ManageError, invalid
-from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import BackendRow, Pairs
 
@@ -60,9 +60,9 @@ class Backends(Resource[BackendRow, BackendRow]):
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT, AWAY.
         """
-        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        new_owner = self._begin(actor, owner=owner, description=description, metadata=metadata)
         row = BackendRow(
-            **self._stamp(whose), labels=checked_labels(labels), description=description, metadata=metadata
+            **self._stamp(new_owner), labels=checked_labels(labels), description=description, metadata=metadata
         )
         return await self._add(actor, row, self.base.store.backends.add)
 
@@ -75,7 +75,7 @@ class Backends(Resource[BackendRow, BackendRow]):
         description: str | None = None,
         metadata: str | None = None,
     ) -> BackendRow:
-        """Changes what is given; with other labels, who serves its edges changes before this returns.
+        """Change the given values. New labels apply to the edges it serves before this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -84,7 +84,7 @@ class Backends(Resource[BackendRow, BackendRow]):
 
         def change(row: BackendRow) -> BackendRow:
             checked = None if labels is None else checked_labels(labels)
-            return replace(row, **given(labels=checked, description=description, metadata=metadata))
+            return replace(row, **without_none(labels=checked, description=description, metadata=metadata))
 
         return await self._change(actor, backend_id, change)
 
@@ -105,7 +105,7 @@ class Backends(Resource[BackendRow, BackendRow]):
             )
 
     async def _apply(self, row_id: str) -> None:
-        """Also of a deleted group: an edge that began to use it meanwhile is not served from now on."""
+        """Apply a changed or deleted group. An edge that began to use a deleted one meanwhile is no longer served."""
         await self._sync.backend_changed(row_id)
 
 

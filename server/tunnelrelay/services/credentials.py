@@ -1,7 +1,6 @@
-"""Agents' credentials: the tokens that `tunnel` connects with, each its owner's, with an ACL and an expiry if wanted.
+"""Agents' authtokens: each belongs to an owner and may have an ACL and an expiry.
 
-A token that is revoked, or whose time is over, ends the links it had opened: at once on this relay, within 5 s on
-others (`agents.revoked`).
+The links of a revoked or expired token end at once on this relay, within 5 s on others (`agents.token_revocation`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +12,7 @@ from tunnelrelay.agents.token_acl import acl_problem
 from tunnelrelay.model import Token
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import invalid, missing
-from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, given
+from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 
 MAX_TOKENS = 1000
@@ -75,16 +74,17 @@ class Credentials(Resource[Token, Token]):
         Args:
             acl: What it may bind; empty for everything.
             expires_at: Unix time from which on it is no longer good; None for never.
-            owner: Whose agents connect with it; None for the actor's own, another one only for administrators.
+            owner: The owner whose agents connect with it; None for the actor's own, another one only for
+                administrators.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when a member's owner has too many, AWAY.
         """
-        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        new_owner = self._begin(actor, owner=owner, description=description, metadata=metadata)
         now = self.base.clock()
         _check(acl, expires_at, now)
         text, token = authtokens.mint(
-            whose,
+            new_owner,
             now,
             description=description,
             metadata=metadata,
@@ -110,10 +110,10 @@ class Credentials(Resource[Token, Token]):
         expires_at: float | None = None,
         never_expires: bool = False,
     ) -> Token:
-        """Changes what is given. With another ACL its links are opened anew, so that it holds for what they serve.
+        """Change the given values. With another ACL the token's links are closed, so that agents bind again under it.
 
         Args:
-            never_expires: Takes the expiry away.
+            never_expires: Removes the expiry.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, AWAY.
@@ -123,20 +123,20 @@ class Credentials(Resource[Token, Token]):
         def change(token: Token) -> Token:
             _check(acl or (), expires_at, self.base.clock())
             rules = None if acl is None else tuple(acl)
-            texts = given(description=description, metadata=metadata, acl=rules, expires_at=expires_at)
+            texts = without_none(description=description, metadata=metadata, acl=rules, expires_at=expires_at)
             return replace(token, **texts | ({"expires_at": None} if never_expires else {}))
 
         return await self._change(actor, token_id, change)
 
     async def delete(self, actor: Actor, token_id: str) -> None:
-        """Revokes a token: it is worthless, and its links end on this relay before this returns.
+        """Revoke a token. Its links on this relay have ended when this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
         self._authorize(actor)
         token = await self._row(actor, token_id)
-        with self.base.asking():
+        with self.base.store_calls():
             await self.rows.drop(token)
         links = await self._revoke_here(token_id)
         self._record(actor, self.terms.deleted, before=token, links=str(links))
@@ -146,7 +146,7 @@ class Credentials(Resource[Token, Token]):
 
 
 class _GoodTokens:
-    """The tokens that are not revoked; those whose time is over are among them."""
+    """The rows of tokens that are not revoked, including expired ones."""
 
     def __init__(self, base: ServiceBase, reread_here: Callable[[], Awaitable[None]]) -> None:
         self._base = base

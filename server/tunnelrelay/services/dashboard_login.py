@@ -1,6 +1,5 @@
-"""The dashboard's host as an endpoint with a login: what the operator's settings make of it, for the ingress's code.
-
-Who comes in by it is for `operators_oidc.py` to say.
+"""The dashboard's host as an endpoint with a login, from the operator's settings. `admin_oidc.py` decides who may sign
+in.
 """
 
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ class DashboardLogin:
     """The operator's provider.
 
     Attributes:
-        roles: What its claims make of a person.
+        roles: How its claims give roles.
     """
 
     connection: Connection
@@ -42,7 +41,7 @@ class DashboardLogin:
 
 
 class Guarded(Endpoints, Protocol):
-    """Endpoints, and all the connections that guard them."""
+    """Endpoints with the connections that guard them."""
 
     def connections(self) -> Iterator[Connection]:
         """One for each endpoint with a login."""
@@ -54,7 +53,7 @@ class WithDashboard:
 
     Attributes:
         host: The dashboard's, which no tunnel can take.
-        connection: What guards it; None without a provider: then there is no login there.
+        connection: The operator's connection; None without one, so without a login.
     """
 
     endpoints: Guarded
@@ -62,19 +61,16 @@ class WithDashboard:
     connection: Connection | None
 
     def connection_of(self, host: str) -> Connection | None:
-        """See `Endpoints.connection_of`."""
         return self.connection if host == self.host else self.endpoints.connection_of(host)
 
     def owner_of(self, host: str) -> str:
-        """See `Endpoints.owner_of`."""
         return "" if host == self.host else self.endpoints.owner_of(host)
 
     def generation_of(self, host: str) -> int:
-        """See `Endpoints.generation_of`: the dashboard never changes hands."""
+        """The dashboard's host never changes hands, so it has one generation."""
         return 1 if host == self.host else self.endpoints.generation_of(host)
 
     def connections(self) -> Iterator[Connection]:
-        """See `Guarded.connections`."""
         yield from self.endpoints.connections()
         if self.connection is not None:
             yield self.connection
@@ -83,7 +79,7 @@ class WithDashboard:
 def dashboard_login(
     settings: DashboardSettings, *, key: bytes, is_local: bool, refuses_issuer: RefusesIssuer = calls_any
 ) -> DashboardLogin | None:
-    """The operator's provider as the settings have it; None without one.
+    """Compile the operator's provider from the settings; None without one.
 
     Args:
         key: Of the digests that name a configuration.
@@ -91,7 +87,7 @@ def dashboard_login(
         refuses_issuer: Knows which providers this relay calls.
 
     Raises:
-        DashboardLoginError: They cannot be used.
+        DashboardLoginError: The settings are invalid.
     """
     if settings.dashboard_oidc is None or settings.dashboard_oidc_client_secret is None:
         return None
@@ -99,7 +95,7 @@ def dashboard_login(
         issuer=settings.dashboard_oidc,
         client_id=settings.dashboard_oidc_client_id or "",
         client_secret=settings.dashboard_oidc_client_secret.reveal(),
-        # Nobody gets as far as a session who would have no role: what the login refuses is told on its own page.
+        # The login refuses people without a role, on its own page, before there is a session.
         allow_groups=(*settings.dashboard_admin, *settings.dashboard_member),
         groups_claim=settings.dashboard_role_claim,
         idle_seconds=IDLE_SECONDS,

@@ -1,7 +1,7 @@
-"""Reserved host names: kept for their owner whether an agent serves them or not.
+"""Reserved host names, kept for their owner whether an agent serves them or not.
 
-The store decides whose a name is, for reservations as for agents' binds: one that another owner holds, or gave up a
-moment ago, cannot be reserved. The error does not tell whose it is.
+The store decides on the owner of a name, for reservations and agents' binds alike: a name that another owner holds, or
+gave up recently, cannot be reserved. The error does not name that owner.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tunnelrelay.agents.host_names import is_random, random_label
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid
-from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow
 
@@ -37,7 +37,7 @@ class Domains(Resource[DomainRow, DomainRow]):
     """The service of reserved names.
 
     Args:
-        names: Asks the store for names, and ends what their former owners' visitors had.
+        names: Claims names in the store, and ends the sessions of former owners' visitors.
     """
 
     terms = Terms(
@@ -70,9 +70,9 @@ class Domains(Resource[DomainRow, DomainRow]):
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when it is not to be had, AWAY.
         """
-        whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
+        new_owner = self._begin(actor, owner=owner, description=description, metadata=metadata)
         host = self._host(host_or_label)
-        row = DomainRow(**self._stamp(whose), host=host, description=description, metadata=metadata)
+        row = DomainRow(**self._stamp(new_owner), host=host, description=description, metadata=metadata)
         return await self._add(actor, row, self._reserve)
 
     async def update(
@@ -84,7 +84,7 @@ class Domains(Resource[DomainRow, DomainRow]):
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
         """
         self._begin_change(actor, description=description, metadata=metadata)
-        texts = given(description=description, metadata=metadata)
+        texts = without_none(description=description, metadata=metadata)
         return await self._change(actor, domain_id, lambda row: replace(row, **texts))
 
     def _about(self, row: DomainRow) -> Mapping[str, str]:
@@ -99,7 +99,7 @@ class Domains(Resource[DomainRow, DomainRow]):
         count = await super()._count(row, limit)
         if count < limit:
             cooling = await self.base.store.cooling_names(row.owner, self.base.clock() - self.base.cool_seconds)
-            # A generated one takes a name from no owner; one that is wanted again is no further one.
+            # Generated names do not count, nor does a name that the owner reserves again.
             count += sum(name != row.host and not is_random(name.partition(".")[0]) for name in cooling)
         return count
 
@@ -133,12 +133,12 @@ class Domains(Resource[DomainRow, DomainRow]):
 
 
 class ReservedRows(StoredRows[DomainRow]):
-    """A reservation that is dropped keeps its name from other owners for the relay's cool-down.
+    """The rows of reserved names of one kind. The name of a deleted one cools down before other owners can have it.
 
-    The agent that serves it at the moment goes on, and keeps it as an agent's name.
+    An agent that serves it goes on, and keeps it as an agent's name.
 
     Args:
-        proto: Only those of this; see `DomainRow`.
+        proto: The kind; see `DomainRow`.
     """
 
     def __init__(self, base: ServiceBase, names: NameClaims, proto: str) -> None:

@@ -1,4 +1,4 @@
-"""From an edge's row to the policy that guards it: its secrets are opened here, and nowhere else kept in the clear."""
+"""Compiles an edge's row to its policy. Its secrets are opened here, and kept in the clear nowhere else."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,8 @@ BOUNDS = (
 
 
 class Unreadable(Exception):
-    """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. It must not open."""
+    """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. The edge must refuse
+    all."""
 
 
 def size_of(row: EdgeRow) -> int:
@@ -44,7 +45,7 @@ def size_of(row: EdgeRow) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EdgePolicies:
-    """See the module.
+    """Opens, seals and compiles the policies of edges.
 
     Attributes:
         resolve: Knows the named providers.
@@ -66,7 +67,7 @@ class EdgePolicies:
         return take_values(self._parsed(row), self._opened(row))[1]
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """What the row says, without secrets.
+        """The row's settings, without secrets.
 
         Raises:
             Unreadable: It is damaged.
@@ -91,10 +92,10 @@ class EdgePolicies:
             raise Unreadable("its settings cannot be read") from error
 
     def compile(self, settings: EdgeSettings, secrets: EdgeSecrets, *, owner: str) -> Policy:
-        """What guards an edge.
+        """Compile the policy of an edge.
 
         Raises:
-            Unreadable: It has passwords or headers, and they are not there.
+            Unreadable: Its secrets are missing.
             PolicyInvalid: With every problem at once.
         """
         if not are_whole(settings, secrets):

@@ -1,6 +1,6 @@
-"""An edge's settings and its secrets, as the store keeps them: the rules that guard it, and who serves it. Pure.
+"""An edge's settings and secrets, as the store keeps them: its rules, and who serves it. Pure.
 
-A module that is off (`disabled`) keeps its settings and guards nothing. Next: `edges.py`.
+A disabled module keeps its settings and has no effect. Next: `edges.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ _NOTHING = PolicySpec()
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An edge's one route, `/`: what ngrok's API hangs the modules on.
+    """An edge's one route, `/`, to which modules belong in ngrok's API.
 
     Attributes:
         id: See `ids.py`.
@@ -41,16 +41,16 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything an edge is, but for its secrets.
+    """All settings of an edge but its secrets.
 
     Attributes:
         policy: The modules, without secrets: client secret and passwords are empty, and a header's value is `KEPT`. See
             `EdgeSecrets`.
-        disabled: Modules that are kept and guard nothing; names in `MODULES`.
+        disabled: Names (of `MODULES`) of modules that are kept and have no effect.
         sticky: A visitor stays with one tunnel as long as it is there.
         route: None for an edge without a route: it has no modules and is not served.
         backend_enabled: Whether its tunnel group serves it.
-        users: Of its passwords. Said here too, so that an edge whose secrets are gone is known to have had some.
+        users: User names of its passwords. Stored here too, so that the loss of the secrets shows.
     """
 
     policy: PolicySpec = PolicySpec()
@@ -66,18 +66,18 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @classmethod
     def parse(cls, text: str) -> "EdgeSettings":
-        """The reverse of `encode`. Raises `msgspec.MsgspecError`: what cannot be read whole must not be served."""
+        """The reverse of `encode`. Raises `msgspec.MsgspecError` for settings that cannot be read completely."""
         return msgspec.json.decode(text, type=cls)
 
 
 class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is sealed of an edge. Given with a change, None keeps what there is.
+    """The secrets of an edge, which are stored sealed. In a change, None keeps the stored value.
 
     Attributes:
         client_secret: Of the OpenID client.
         basic_auth: `user:password` pairs.
-        request_headers, response_headers: Values of the fields that are added, in their order. Never given by
-            themselves: they come with the settings of a change.
+        request_headers, response_headers: Values of the fields that are added, in their order. A change takes them from
+            its settings.
     """
 
     client_secret: str | None = None
@@ -103,7 +103,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
-        """The secrets that the policy uses; others, such as that of a client that is gone, are dropped."""
+        """The secrets that the policy uses; others, such as that of a former client, are dropped."""
         has_client = policy.oidc is not None and not is_named(policy.oidc.issuer)
         return EdgeSecrets(
             client_secret=self.client_secret if has_client else None,
@@ -114,8 +114,8 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """Which secrets an edge has, without them.
+class StoredSecrets:
+    """Which secrets an edge has, without their values.
 
     Attributes:
         users: Of its passwords.
@@ -152,7 +152,7 @@ def users_of(pairs: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_secrets(policy: PolicySpec) -> PolicySpec:
-    """The policy as it may be kept in the clear and shown."""
+    """The policy without secrets, for storing in the clear and showing."""
     oidc = policy.oidc
     if oidc is not None and oidc.client_secret:
         oidc = msgspec.structs.replace(oidc, client_secret="")
@@ -168,8 +168,9 @@ def without_values(edit: HeaderEdit) -> HeaderEdit:
 
 
 def take_values(settings: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSettings, EdgeSecrets]:
-    """The settings without values of headers, which are among the secrets then. Rows of earlier releases have them in
-    the clear: theirs are taken as they are."""
+    """Move the values of headers from the settings to the secrets.
+
+    Rows of earlier releases have them in the clear; those are taken as they are."""
     values: dict[str, tuple[str, ...]] = {}
     for part in HEADERS:
         added = getattr(settings.policy, part).add
@@ -212,12 +213,12 @@ def with_values(new: EdgeSettings, old: EdgeSettings, secrets: EdgeSecrets) -> t
 
 
 def _next(values: list[str]) -> str:
-    """The next value of a field's name; the last one is used for all fields that follow."""
+    """The next value for a field name; the last one serves all further fields of the name."""
     return values.pop(0) if len(values) > 1 else values[0]
 
 
 def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
-    """The rules to compile: the modules that are on, with their secrets."""
+    """The rules to compile: the enabled modules, with their secrets."""
     policy = msgspec.structs.replace(settings.policy, basic_auth=secrets.basic_auth or ())
     if policy.oidc is not None:
         oidc = msgspec.structs.replace(policy.oidc, client_secret=secrets.client_secret or "")
@@ -234,18 +235,18 @@ def _filled(policy: PolicySpec, secrets: EdgeSecrets, part: str) -> HeaderEdit:
 
 
 def are_whole(settings: EdgeSettings, secrets: EdgeSecrets) -> bool:
-    """Whether the secrets are those the settings speak of: none is missing."""
+    """Whether no secret is missing that the settings need."""
     counts = all(len(getattr(settings.policy, part).add) == len(getattr(secrets, part) or ()) for part in HEADERS)
     return counts and users_of(secrets.basic_auth or ()) == settings.users
 
 
-def held_by(settings: EdgeSettings, secrets: EdgeSecrets) -> Held:
+def stored_secrets_of(settings: EdgeSettings, secrets: EdgeSecrets) -> StoredSecrets:
     """Which secrets there are, without their values."""
     valued = {}
     for part in HEADERS:
         pairs = zip(getattr(settings.policy, part).add, getattr(secrets, part) or (), strict=False)
         valued[part] = frozenset(name for (name, _), value in pairs if value)
-    return Held(client_secret=bool(secrets.client_secret), users=settings.users, valued=valued)
+    return StoredSecrets(client_secret=bool(secrets.client_secret), users=settings.users, valued=valued)
 
 
 def module_problems(settings: EdgeSettings) -> dict[str, str]:
@@ -271,10 +272,10 @@ def by_field(problems: Iterable[Problem]) -> dict[str, str]:
     return fields
 
 
-def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
-    """The settings as one level of names and values, for audit events, without what is as by default.
+def summary(settings: EdgeSettings, stored_secrets: StoredSecrets) -> dict[str, Any]:
+    """The settings as a flat dict for audit events, without defaults.
 
-    Of header fields and request parameters only the names: nothing but their place says that a value is no secret.
+    Of header fields and request parameters only the names, as any value may be a secret.
     """
     flat: dict[str, Any] = {}
     for module in MODULES.values():
@@ -287,8 +288,8 @@ def summary(settings: EdgeSettings, held: Held) -> dict[str, Any]:
         "sticky": settings.sticky,
         "route": settings.route is not None,
         "backend_enabled": settings.backend_enabled,
-        "oidc.has_secret": held.client_secret,
-        "basic_auth.users": list(held.users),
+        "oidc.has_secret": stored_secrets.client_secret,
+        "basic_auth.users": list(stored_secrets.users),
     }
     return {name: value for name, value in flat.items() if value is not False and value not in (None, [], "")}
 

@@ -1,8 +1,9 @@
-"""What is set up, brought to the running relay: at its start, after every change it makes, and after those of others.
+"""Applies edges, tunnel groups and providers in the store to the running relay: at its start, after its own changes,
+and after those of other relays.
 
-Every application reads the store anew, one after the other: two changes of one edge that overtake each other on their
-way here still leave the newer one in force. Rules that cannot be had (a key was dropped, a provider was deleted) are
-replaced by ones that refuse every visitor: an edge is never open because something about it is broken.
+Each application reads the store again, one after the other, so that of two changes that arrive in the wrong order the
+newer one is in force. An edge whose rules cannot be compiled (a key was dropped, a provider was deleted) refuses every
+visitor: a broken edge is never open.
 """
 
 import asyncio
@@ -34,11 +35,11 @@ TOPICS = {"tokens": "credentials", "api_keys": "credentials", "backends": "edges
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """An edge as it was applied, to apply it anew without the store when a provider changes.
+class _AppliedEdge:
+    """An edge as it was applied, kept to apply it again without the store when a provider changes.
 
     Attributes:
-        group: Labels of its tunnel group, as they were read; None without one.
+        group: Labels of its tunnel group; None without one.
         is_named: Its login names a provider.
         problem: Why every visitor is refused; "" when none is.
     """
@@ -51,7 +52,10 @@ class _Kept:
 
 
 class EdgeSync:
-    """See the module. The owner runs `run` as a task, after `load`."""
+    """Applies the edges, tunnel groups and providers in the store to the running relay.
+
+    The owner runs `run` as a task, after `load`.
+    """
 
     def __init__(
         self,
@@ -67,10 +71,10 @@ class EdgeSync:
         self._registry = registry
         self._directory = directory
         self._policies = policies
-        self._edges: dict[str, _Kept] = {}
+        self._edges: dict[str, _AppliedEdge] = {}
         self._seen: dict[str, int] = {}
         self._turn = asyncio.Lock()
-        self._is_deaf = False
+        self._is_failing = False
         self._sealed_by = ""
 
     def edges_of(self, owner: str) -> int:
@@ -78,7 +82,7 @@ class EdgeSync:
         return sum(kept.row.owner == owner for kept in self._edges.values())
 
     def bytes_of(self, owner: str, *, but: str = "") -> int:
-        """How much an owner's edges are, without the one with the id `but`."""
+        """The total size of an owner's edges, without the one with the id `but`."""
         rows = (kept.row for kept in self._edges.values())
         return sum(size_of(row) for row in rows if row.owner == owner and row.id != but)
 
@@ -90,7 +94,7 @@ class EdgeSync:
     # At the start, and after the store was replaced
 
     async def load(self) -> None:
-        """Brings everything in force.
+        """Apply everything in the store.
 
         Raises:
             StoreError: The store cannot be read.
@@ -102,23 +106,23 @@ class EdgeSync:
             self._seen = now
 
     async def reload(self) -> None:
-        """The same for a store that may have become another one: nothing of what was known counts.
+        """Forget all that is applied and load again, as the store may have been replaced.
 
         Raises:
-            StoreError: The store cannot be read; the next look tries again.
+            StoreError: The store cannot be read; the next poll tries again.
         """
         self._edges.clear()
         self._seen = {}
         await self.load()
-        self._tell(self._seen)
+        self._notify(self._seen)
 
     # After a change of this relay's
 
     async def edge_changed(self, edge_id: str) -> None:
-        """An edge was made, changed or deleted in the store.
+        """Apply an edge that was made, changed or deleted in the store.
 
         Raises:
-            StoreError: The store went away since; the next look applies what was written.
+            StoreError: The store is away now; the next poll applies the change.
         """
         async with self._turn:
             row = await self._base.store.edges.get(edge_id)
@@ -128,26 +132,26 @@ class EdgeSync:
                 await self._apply(row)
 
     async def backend_changed(self, backend_id: str) -> None:
-        """A tunnel group has other labels."""
+        """Apply a tunnel group whose labels have changed."""
         async with self._turn:
             for row in await self._base.store.edges.all(backend_id=backend_id):
                 await self._apply(row)
 
     async def providers_changed(self) -> None:
-        """A named provider was registered, changed or deleted: whatever names one goes by it at once."""
+        """Apply a named provider that was registered, changed or deleted to all edges and tunnels that name one."""
         async with self._turn:
             await self._load_providers()
 
     # After changes of others
 
     async def run(self) -> None:
-        """Looks every other second, until cancelled."""
+        """Poll the store every other second, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             await self.look()
 
     async def look(self) -> None:
-        """Applies what was changed in the store since the last look. A store that is away changes nothing here."""
+        """Apply changes in the store since the last poll. Nothing changes while the store is away."""
         try:
             now = await self._base.store.revisions()
             changed = {kind for kind, number in now.items() if self._seen.get(kind) != number}
@@ -156,14 +160,14 @@ class EdgeSync:
                     await self._load_providers()
                 if changed & {"edges", "backends"}:
                     await self._load_edges()
-            self._tell(changed)
+            self._notify(changed)
             await self._reseal()
         except StoreError as error:
-            if not self._is_deaf:
+            if not self._is_failing:
                 log.warning("edge sync failed, retrying", error=error)
-            self._is_deaf = True
+            self._is_failing = True
             return
-        self._is_deaf = False
+        self._is_failing = False
         self._seen = now
 
     async def _reseal(self) -> None:
@@ -172,7 +176,7 @@ class EdgeSync:
             await reencrypt(self._base, self._policies)
             self._sealed_by = kid
 
-    def _tell(self, kinds: Iterable[str]) -> None:
+    def _notify(self, kinds: Iterable[str]) -> None:
         for kind in kinds:
             self._base.publish(TOPICS.get(kind, kind))
 
@@ -206,7 +210,7 @@ class EdgeSync:
         return name.generation if name is not None else 1
 
     def _labels(self, row: EdgeRow, settings: EdgeSettings, group: Pairs | None) -> Pairs:
-        """What the edge's tunnels carry; nothing, which no tunnel matches, when no tunnel is to serve it."""
+        """The labels that the edge's tunnels must carry; empty, which matches no tunnel, when none may serve it."""
         if settings.route is None or not settings.backend_enabled:
             return ()
         return ((EDGE_LABEL, row.id),) if not row.backend_id else group or ()
@@ -223,11 +227,11 @@ class EdgeSync:
             log.error(
                 "edge refuses all requests, its settings cannot be used", id=row.id, host=row.host, reason=problem
             )
-        except Exception:  # the boundary of one edge: whatever is wrong with it closes it, and stops no other
+        except Exception:  # the boundary of one edge: any error makes it refuse all requests, others go on
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
             log.exception("edge refuses all requests, applying its settings failed", id=row.id, host=row.host)
         oidc = settings.policy.oidc
-        self._edges[row.id] = _Kept(row, group, generation, oidc is not None and is_named(oidc.issuer), problem)
+        self._edges[row.id] = _AppliedEdge(row, group, generation, oidc is not None and is_named(oidc.issuer), problem)
         edge = LiveEdge(
             id=row.id,
             owner=row.owner,
@@ -242,7 +246,8 @@ class EdgeSync:
         self._publish(row)
 
     def _compiled_before(self, row: EdgeRow) -> Policy | None:
-        """The policy this very row was compiled to, which takes long for a large one; None to compile it anew."""
+        """The policy that this version of the row was compiled to; None to compile it, which takes long for a large
+        one."""
         kept, edge = self._edges.get(row.id), self._table.get(row.id)
         if kept is None or edge is None or kept.row != row or kept.is_named or kept.problem:
             return None
@@ -259,7 +264,7 @@ class EdgeSync:
         self._base.publish(f"edges:{row.owner}")
 
     def _recompile_tunnels(self) -> None:
-        """Endpoints that agents asked for and whose login names a provider go by what it is now."""
+        """Recompile the policies of agents' endpoints whose login names a provider."""
         for endpoint in self._registry:
             if endpoint.edge or endpoint.policy is None:
                 continue
@@ -267,13 +272,13 @@ class EdgeSync:
             if recompile is not None:
                 policy = self._compiled(recompile, endpoint.host)
             elif not endpoint.tunnels and _names_provider(endpoint.policy):
-                policy = CLOSED  # its agent is away for a moment, and is asked again what it wants when it is back
+                policy = CLOSED  # its agent is away and will bind again when it is back
             else:
                 continue
             if policy != endpoint.policy:
                 endpoint.policy = policy
                 for connection in policy.providers():
-                    self._table.warm(connection)
+                    self._table.prefetch(connection)
 
     def _compiled(self, recompile: Callable[[], Policy], host: str) -> Policy:
         try:

@@ -1,4 +1,4 @@
-"""Edges as they are shown: without their secrets, with what only the running relay knows of them."""
+"""Views of edges: without their secrets, with live data of the running relay."""
 
 from dataclasses import dataclass, replace
 
@@ -10,9 +10,9 @@ from tunnelrelay.services.edge_policy import EdgePolicies, Unreadable
 from tunnelrelay.services.edge_settings import (
     EdgeSecrets,
     EdgeSettings,
-    Held,
+    StoredSecrets,
     changed_values,
-    held_by,
+    stored_secrets_of,
     summary,
 )
 from tunnelrelay.services.edge_sync import EdgeSync
@@ -23,15 +23,15 @@ from tunnelrelay.store.resources import EdgeRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeView:
-    """An edge as it is shown.
+    """The view of an edge.
 
     Attributes:
         row: Without what is sealed in it.
         url: Its address; "" without a host.
         redirect_uri: What to register at its provider; None without a login.
         online: How many tunnels serve it here, now.
-        held: Which secrets it has.
-        problem: Why it refuses all visitors at the moment; "" when it does not.
+        stored_secrets: Which secrets it has.
+        problem: Why it refuses all visitors now; "" when it does not.
     """
 
     row: EdgeRow
@@ -39,7 +39,7 @@ class EdgeView:
     url: str
     redirect_uri: str | None
     online: int
-    held: Held
+    stored_secrets: StoredSecrets
     problem: str = ""
 
     @property
@@ -50,7 +50,7 @@ class EdgeView:
 
 @dataclass(frozen=True, slots=True)
 class EdgeViews:
-    """See the module."""
+    """Makes the views of edges that services return."""
 
     base: ServiceBase
     sync: EdgeSync
@@ -58,7 +58,7 @@ class EdgeViews:
     policies: EdgePolicies
 
     def view(self, row: EdgeRow) -> EdgeView:
-        """An edge as it is now."""
+        """The view of an edge as it is now."""
         settings = self.settings(row)
         return EdgeView(
             row=replace(row, sealed=b""),
@@ -66,7 +66,7 @@ class EdgeViews:
             url=self.base.address.url(row.host) if row.host is not None else "",
             redirect_uri=self.redirect_uri(row, settings.policy.oidc),
             online=self.table.online(row.id),
-            held=self._held(row, settings),
+            stored_secrets=self._stored_secrets(row, settings),
             problem=self.sync.problem_of(row.id),
         )
 
@@ -88,14 +88,14 @@ class EdgeViews:
         """The fields of an edge for audit events, without secrets."""
         settings = self.settings(row)
         fields = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
-        return fields | summary(settings, self._held(row, settings))
+        return fields | summary(settings, self._stored_secrets(row, settings))
 
     def changed_values(self, before: EdgeRow, after: EdgeRow) -> dict[str, object]:
         """Which headers of an edge have another value now."""
         return dict(changed_values(self.secrets(before), self.secrets(after), self.settings(after)))
 
     def redirect_uri(self, row: EdgeRow, oidc: OidcSpec | None) -> str | None:
-        """What to register for a login of this edge; None where that is not known."""
+        """The redirect URI to register for a login of this edge; None where that is not known."""
         if oidc is None:
             return None
         whole = self.policies.resolve(row.owner, oidc) if is_named(oidc.issuer) else oidc
@@ -104,10 +104,10 @@ class EdgeViews:
         return redirect_uri(self.base, whole, owner=row.owner, host=row.host or "")
 
     def kept_for(self, row: EdgeRow, oidc: OidcSpec) -> str:
-        """The secret an edge has for just this client at just this issuer, "" for any other."""
+        """The edge's client secret if it is for this client at this issuer, else ""."""
         kept = self.settings(row).policy.oidc
         is_same = kept is not None and (kept.issuer, kept.client_id) == (oidc.issuer, oidc.client_id)
         return (self.secrets(row).client_secret or "") if is_same else ""
 
-    def _held(self, row: EdgeRow, settings: EdgeSettings) -> Held:
-        return held_by(settings, self.secrets(row))
+    def _stored_secrets(self, row: EdgeRow, settings: EdgeSettings) -> StoredSecrets:
+        return stored_secrets_of(settings, self.secrets(row))

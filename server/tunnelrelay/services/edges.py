@@ -1,7 +1,7 @@
 """Edges: durable endpoints that people set up, and that their tunnels join.
 
-Every change of an edge is one compare-and-swap in the store, acts on the running relay before it returns, and is
-audited. Its modules change by `set_policy` alone. Secrets come in and never go out again.
+Every change of an edge is one compare-and-swap in the store, is applied to the running relay before it returns, and is
+audited. Only `set_policy` changes modules. Secrets are written only.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,11 +36,11 @@ from tunnelrelay.services.edge_sync import EdgeSync
 from tunnelrelay.services.edge_views import EdgeView, EdgeViews
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests
-from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, given
+from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow, EdgeRow
 
-__all__ = ["MAX_EDGES", "Change", "EdgeView", "Edges", "NewEdge", "Reserves"]
+__all__ = ["MAX_EDGES", "Change", "EdgeDraft", "EdgeView", "Edges", "Reserves"]
 
 MAX_EDGES = 1000
 """Of one owner: every relay keeps all of them compiled."""
@@ -64,21 +64,21 @@ Change = Callable[[EdgeSettings], EdgeSettings]
 
 
 class Reserves(Protocol):
-    """What edges need of `domains.Domains`."""
+    """The part of `domains.Domains` that edges use."""
 
     async def create(
         self, actor: Actor, host_or_label: str, description: str = "", metadata: str = "", owner: str | None = None
     ) -> DomainRow:
-        """Keeps a name."""
+        """Reserve a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewEdge:
-    """What an edge begins with.
+class EdgeDraft:
+    """A new edge.
 
     Attributes:
         host: A host or label, reserved for its owner if it is not yet; None for none.
-        owner: Whose it is to be; None for the actor's own, another one only for administrators.
+        owner: Its owner; None for the actor's own, another one only for administrators.
         with_route: It has its route `/` from the start.
         change: Its modules, as in `set_policy`; None for none. They are checked before anything is written.
         secrets: Those of the modules.
@@ -117,10 +117,10 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._domains = domains
         self._tests = tests
 
-    async def create(self, actor: Actor, new: NewEdge) -> EdgeView:
-        """A new edge with its modules. Without any it is open, and served by the tunnels that carry its own label.
+    async def create(self, actor: Actor, new: EdgeDraft) -> EdgeView:
+        """Create an edge with its modules. Without any it is open, and served by the tunnels that carry its own label.
 
-        Either all of it is made or nothing: what is refused leaves neither an edge nor a reserved name behind.
+        All of it is created or nothing: a refusal leaves neither an edge nor a reserved name.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
@@ -159,8 +159,8 @@ class Edges(Resource[EdgeRow, EdgeView]):
         """Changes what is given.
 
         Args:
-            host: Where it is to answer; "" for nowhere.
-            version: The one that was looked at; None to change whatever is there.
+            host: The host for it to answer at; "" for none.
+            version: The version that the user saw; None to change any version.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when another user changed it meanwhile), AWAY.
@@ -171,7 +171,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
 
         def changed(row: EdgeRow) -> EdgeRow:
             row = row if host is None else replace(row, host=moved)
-            return replace(row, **given(description=description, metadata=metadata))
+            return replace(row, **without_none(description=description, metadata=metadata))
 
         return await self._change(actor, edge_id, _of_version(version, changed))
 
@@ -183,12 +183,13 @@ class Edges(Resource[EdgeRow, EdgeView]):
         secrets: EdgeSecrets | None = None,
         version: int | None = None,
     ) -> EdgeView:
-        """Changes the modules: the next request is judged by the new ones, and what is under way is judged anew.
+        """Change the modules. They apply to the next request; running exchanges are judged again.
 
         Args:
-            change: From the settings as they are to those that are wanted. Called again when another user was faster.
-            secrets: New ones; None, or None in it, keeps what there is. A client secret is not kept for another issuer
-                or client: it would be sent to an address its owner never gave it to.
+            change: Makes the new settings from the current ones. Called again when another user changed them meanwhile.
+            secrets: New secrets; None, or None in it, keeps the stored ones. A client secret is not kept for another
+                issuer
+                or client: it would be sent to an address that its owner did not choose for it.
             version: As in `update`.
 
         Raises:
@@ -204,7 +205,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
     async def set_backend(
         self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
     ) -> EdgeView:
-        """Says which tunnel group serves it.
+        """Set which tunnel group serves it.
 
         Args:
             backend_id: A group of the edge's owner; None for the tunnels that carry `edge=<its id>`.
@@ -229,15 +230,15 @@ class Edges(Resource[EdgeRow, EdgeView]):
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
         self._authorize_read(actor)
-        wanted = name.strip().lower()
-        host = wanted if "." in wanted else self.base.address.host_for_label(wanted)
+        lowered = name.strip().lower()
+        host = lowered if "." in lowered else self.base.address.host_for_label(lowered)
         edges = self.base.store.edges
-        with self.base.asking():
-            row = await edges.get(wanted) or await edges.find(host=host)
+        with self.base.store_calls():
+            row = await edges.get(lowered) or await edges.find(host=host)
         return self.views.view(self.base.visible(actor, row, "edge"))
 
     async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
-        """What to register at the provider for a login that is not saved yet; None where that is not known.
+        """The redirect URI to register for a login that is not saved yet; None where that is not known.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -251,7 +252,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         Args:
             oidc: Also one that names a provider. Without a client secret the edge's own is used, if it is of the same
                 client.
-            edge_id: Whose login it is to be; None for no edge's.
+            edge_id: The edge of the login; None without one.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, BUSY for a user who tests too often, AWAY.
@@ -270,7 +271,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return await self._tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
 
     async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
-        """What the last test of this login found wrong, when it failed a moment ago: to warn before it is saved.
+        """The last test of this login if it failed recently, to warn before it is saved.
 
         Args:
             oidc: As for `test_provider`.
@@ -281,14 +282,14 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._authorize_read(actor)
         row = await self._row(actor, edge_id)
         if is_named(oidc.issuer):
-            return None  # it is the administrators' to keep it working
+            return None  # only administrators can repair it
         if not oidc.client_secret:
             oidc = msgspec.structs.replace(oidc, client_secret=self.views.kept_for(row, oidc))
         return self._tests.failed(row.owner, oidc)
 
     async def _check_group(self, backend_id: str, owner: str, field: str) -> None:
         """Raises `ManageError` INVALID when this is no tunnel group of the owner's."""
-        with self.base.asking():
+        with self.base.store_calls():
             group = await self.base.store.backends.get(backend_id)
         if group is None or group.owner != owner:
             raise invalid({field: "there is no such tunnel group"})
@@ -312,21 +313,21 @@ class Edges(Resource[EdgeRow, EdgeView]):
     async def _apply(self, row_id: str) -> None:
         await self._sync.edge_changed(row_id)
 
-    def _with_policy(self, row: EdgeRow, change: Change, given: EdgeSecrets) -> EdgeRow:
+    def _with_policy(self, row: EdgeRow, change: Change, new_secrets: EdgeSecrets) -> EdgeRow:
         """The row with other modules. Raises `ManageError` INVALID."""
         old, before = self._settings(row), self.views.secrets(row)
         new = change(old)
         kept, fields = with_values(new, old, before)
         new = msgspec.structs.replace(new, policy=without_secrets(new.policy), users=old.users)
         if new.route is None:
-            given = EdgeSecrets(client_secret="", basic_auth=())
-        secrets = given.over(kept).needed_by(new.policy)
-        if given.basic_auth is not None:
-            new = msgspec.structs.replace(new, users=users_of(given.basic_auth))
-        fields |= module_problems(new) | by_field(_password_problems(given.basic_auth or ()))
+            new_secrets = EdgeSecrets(client_secret="", basic_auth=())
+        secrets = new_secrets.over(kept).needed_by(new.policy)
+        if new_secrets.basic_auth is not None:
+            new = msgspec.structs.replace(new, users=users_of(new_secrets.basic_auth))
+        fields |= module_problems(new) | by_field(_password_problems(new_secrets.basic_auth or ()))
         if len(msgspec.msgpack.encode(secrets)) > MAX_SECRETS:
             fields["basic_auth"] = f"passwords and headers together have at most {MAX_SECRETS} bytes"
-        if given.client_secret is None and secrets.client_secret and not _same_client(old, new):
+        if new_secrets.client_secret is None and secrets.client_secret and not _same_client(old, new):
             fields |= {"oidc.client_secret": GIVE_AGAIN}
         if not fields.keys() & {"disabled", "policy", *(f"{part}.add" for part in HEADERS)}:
             try:
@@ -344,7 +345,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return changed
 
     def _settings(self, row: EdgeRow) -> EdgeSettings:
-        """What is to be changed: never something that cannot be read, as a change would lose the rest of it."""
+        """The settings to change. Raises for unreadable ones, as a change would lose the rest of them."""
         try:
             return self.views.policies.settings(row)
         except Unreadable as error:
@@ -356,7 +357,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         address = self.base.address
         host = wish.strip().lower().removesuffix(".")
         host = host if "." in host else address.host_for_label(host)
-        with self.base.asking():
+        with self.base.store_calls():
             known = await self.base.store.domains.find(host=host)
         if known is not None and known.owner == owner:
             return host
@@ -364,7 +365,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
 
 
 def _password_problems(pairs: tuple[str, ...]) -> Iterator[Problem]:
-    """What is wrong with new passwords; kept ones may be of a time that knew no shortest one."""
+    """Problems with new passwords. Stored ones may be shorter, from releases without a minimum."""
     return (Problem("basic_auth", text) for text in check_field(BY_PATH["basic_auth"], pairs))
 
 
@@ -376,7 +377,7 @@ def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
 
 
 def _of_version(version: int | None, change: Callable[[EdgeRow], EdgeRow]) -> Callable[[EdgeRow], EdgeRow]:
-    """The change, but only of the version that a user has looked at; None for any version."""
+    """The change, which fails for other versions than the one that the user saw; None for any version."""
 
     def changed(row: EdgeRow) -> EdgeRow:
         if version not in (None, row.version):

@@ -1,7 +1,7 @@
 """Visitors' logins: who is signed in at which endpoint, and ending that.
 
-A login is shown under a handle, the beginning of its key's digest, which opens nothing. A member sees those at hosts
-that are his owner's: a name it holds, a domain or an edge.
+A login's public id is a handle, the beginning of its key's digest, which is no credential. A member sees logins at
+hosts of the member's owner: names it holds, domains and edges.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import missing
 from tunnelrelay.services.service_base import ServiceBase, page_size
-from tunnelrelay.store.base import SessionHolder, Whose
+from tunnelrelay.store.base import SessionCriteria, SessionHolder
 
 AREA = "sessions"
 WHAT = "login"
@@ -23,7 +23,7 @@ _HANDLE = re.compile(rf"[0-9a-f]{{{HANDLE_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginView:
-    """One login as people may see it. Times are Unix seconds.
+    """The view of a login. Times are Unix seconds.
 
     Attributes:
         id: The handle.
@@ -41,14 +41,14 @@ class LoginView:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """See the module.
+    """The service of visitors' logins.
 
     Attributes:
-        hear: Has this relay end at once what was ended in the store; others do within 5 s.
+        apply_revocations: Makes this relay end at once what was ended in the store; others do within 5 s.
     """
 
     base: ServiceBase
-    hear: Callable[[], Awaitable[int]]
+    apply_revocations: Callable[[], Awaitable[int]]
 
     async def page(
         self,
@@ -63,17 +63,17 @@ class Logins:
 
         Args:
             email: Whole and exact, in whatever case.
-            before: The last handle of the page before. Behind one that is gone there is nothing: a reader that goes on
-                begins anew.
+            before: The last handle of the page before. If that login has ended, the result is empty and the reader must
+                begin again.
         """
         self.base.authorize(actor, AREA, Access.READ)
         size = page_size(limit)
-        with self.base.asking():
+        with self.base.store_calls():
             after = None if before is None else await self._of_handle(actor, before)
             if before is not None and after is None:
                 return []
-            whose = self._whose(actor, host=host, email=None if email is None else email.lower())
-            return [_view(row) for row in await self.base.store.sessions(whose, limit=size, after=after)]
+            criteria = self._criteria(actor, host=host, email=None if email is None else email.lower())
+            return [_view(row) for row in await self.base.store.sessions(criteria, limit=size, after=after)]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
         """One login.
@@ -82,21 +82,21 @@ class Logins:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
         self.base.authorize(actor, AREA, Access.READ)
-        with self.base.asking():
+        with self.base.store_calls():
             return _view(await self._known(actor, login_id))
 
     async def revoke(self, actor: Actor, login_id: str) -> None:
-        """Ends a login, and closes what it had open: here before this returns, on other relays within 5 s.
+        """End a login and close its connections: here before this returns, on other relays within 5 s.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
         """
         base = self.base
         base.authorize(actor, AREA, Access.WRITE)
-        with base.asking():
+        with base.store_calls():
             row = await self._known(actor, login_id)
-            ended = await base.store.revoke_sessions(Whose(key=row.key), base.clock())
-            await self.hear()
+            ended = await base.store.revoke_sessions(SessionCriteria(key=row.key), base.clock())
+            await self.apply_revocations()
         for each in ended:
             base.audit.record(
                 "session.revoke",
@@ -111,19 +111,19 @@ class Logins:
             )
 
     async def revoke_all(self, actor: Actor, host: str) -> int:
-        """Ends every login at a host, as `revoke` does one. Returns how many there were.
+        """End every login at a host, as `revoke` does. Returns their number.
 
         Raises:
             ManageError: FORBIDDEN, MISSING for a host that is not theirs, AWAY.
         """
         base = self.base
         base.authorize(actor, AREA, Access.WRITE)
-        with base.asking():
+        with base.store_calls():
             if not actor.is_admin and not await self._is_host_of(actor.owner, host):
                 raise missing("host")
             now = base.clock()
-            ended = await base.store.revoke_sessions(Whose(host=host, live_at=now), now)
-            await self.hear()
+            ended = await base.store.revoke_sessions(SessionCriteria(host=host, live_at=now), now)
+            await self.apply_revocations()
         if ended:
             base.audit.record(
                 "session.revoke",
@@ -136,26 +136,22 @@ class Logins:
             )
         return len(ended)
 
-    async def delete(self, actor: Actor, login_id: str) -> None:
-        """The same, as other services call it."""
-        await self.revoke(actor, login_id)
-
     async def _is_host_of(self, owner: str, host: str) -> bool:
-        """Whether a host is this owner's now: a name it holds or held last, its domain or its edge's."""
+        """Whether a host belongs to this owner now: a name it holds or held last, its domain or its edge's host."""
         store = self.base.store
         found = (await store.name(host), await store.domains.find(host=host), await store.edges.find(host=host))
         return any(one is not None and one.owner == owner for one in found)
 
-    def _whose(self, actor: Actor, **which: Any) -> Whose:
-        """Those of the logins meant that are not over and that the actor may know of."""
-        return Whose(live_at=self.base.clock(), owner=actor.only_owner, **which)
+    def _criteria(self, actor: Actor, **which: Any) -> SessionCriteria:
+        """Criteria of live logins that the actor may see."""
+        return SessionCriteria(live_at=self.base.clock(), owner=actor.only_owner, **which)
 
     async def _of_handle(self, actor: Actor, login_id: str) -> SessionHolder | None:
         """The login with this handle; None when there is none, or more than one."""
         if not _HANDLE.fullmatch(login_id):
             return None
-        whose = self._whose(actor, handle=bytes.fromhex(login_id))
-        found = await self.base.store.sessions(whose, limit=2)
+        criteria = self._criteria(actor, handle=bytes.fromhex(login_id))
+        found = await self.base.store.sessions(criteria, limit=2)
         return found[0] if len(found) == 1 else None
 
     async def _known(self, actor: Actor, login_id: str) -> SessionHolder:
@@ -166,7 +162,7 @@ class Logins:
 
 
 def handle(row: SessionHolder) -> str:
-    """What names a login to people."""
+    """The public id of a login."""
     return row.key.hex()[:HANDLE_LENGTH]
 
 

@@ -21,13 +21,13 @@ class Kind(Enum):
 
 
 class ManageError(Exception):
-    """See the module. The texts are for people and hold no secret.
+    """A service refused a request, or could not do it. The texts are for people and hold no secret.
 
     Attributes:
         code: Short, stable, for programs; documented in docs/reference/api.md.
-        hint: What to do about it; "" when the message says it all.
-        fields: What is wrong with single fields, by their names in the API (`oidc.issuer`).
-        retry_after: Seconds until it is of use to try again, for BUSY and AWAY.
+        hint: What to do about it; "" when the message implies it.
+        fields: Problems with single fields, by their names in the API (`oidc.issuer`).
+        retry_after: Seconds after which a retry may work, for BUSY and AWAY.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class ManageError(Exception):
 
 
 def missing(what: str) -> ManageError:
-    """There is no such thing, or none the actor may know of."""
+    """The error for a thing that does not exist, or that the actor may not see."""
     return ManageError(Kind.MISSING, "not_found", f"There is no such {what}.")
 
 
 def invalid(fields: dict[str, str], hint: str = "") -> ManageError:
-    """Something is wrong with these fields."""
+    """The error for invalid fields."""
     message = "; ".join(f"{name}: {problem}" for name, problem in fields.items())
     return ManageError(Kind.INVALID, "invalid", message, hint, fields)
 
 
 def changed_meanwhile(what: str) -> ManageError:
-    """Another user changed it between reading and writing."""
+    """The error for a row that another user changed between reading and writing."""
     return ManageError(
         Kind.CONFLICT, "changed_meanwhile", f"This {what} was changed by another user meanwhile.", "Try again."
     )

@@ -1,6 +1,6 @@
-"""The named providers as this relay knows them now, in memory: agents bind and edges are compiled without the store.
+"""The named providers in this relay's memory, so that agents bind and edges compile without the store.
 
-`edge_sync.EdgeSync` keeps it up to date. Who may register and change them: `providers.py`.
+`edge_sync.EdgeSync` keeps it up to date; `providers.py` changes providers.
 """
 
 from collections.abc import Iterable
@@ -32,28 +32,28 @@ class _Known:
 
 
 class ProviderDirectory:
-    """See the module."""
+    """The named providers in memory, by name."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
         self._by_name: dict[str, _Known | None] = {}
 
     def load(self, rows: Iterable[ProviderRow]) -> None:
-        """These are all there are. One that cannot be read is kept: endpoints that name it refuse every visitor."""
+        """Replace all providers. An unreadable one is kept as such: endpoints that name it refuse every visitor."""
         self._by_name = {row.name: self._read(row) for row in rows}
 
-    def resolve(self, owner: str, asked: OidcSpec) -> NamedOidc | Problem:
-        """The whole login for an owner who names a provider, or why there is none; see `policy.named_provider.Resolve`.
+    def resolve(self, owner: str, spec: OidcSpec) -> NamedOidc | Problem:
+        """The complete login for an owner who names a provider, or the problem; see `policy.named_provider.Resolve`.
 
-        A provider the owner may not name is as unknown as none.
+        A provider that the owner may not use counts as unknown.
         """
-        name = asked.issuer.removeprefix(SIGN)
+        name = spec.issuer.removeprefix(SIGN)
         known = self._by_name.get(name)
         if known is None and name in self._by_name:
             return Problem("oidc.issuer", f"the provider @{name} cannot be used: its client secret cannot be read")
         if known is None or not may_name(known.row, owner):
             return Problem("oidc.issuer", f"there is no provider @{name[:64]} that this owner may name")
-        return merged(asked, known.settings, provider=known.row.id, client_secret=known.client_secret)
+        return merged(spec, known.settings, provider=known.row.id, client_secret=known.client_secret)
 
     def _read(self, row: ProviderRow) -> _Known | None:
         secret = open_secret(self._ring, row)

@@ -1,7 +1,7 @@
-"""A named provider's settings, and how they and what an owner asks for become one login. Pure.
+"""A named provider's settings, and how they are merged with an owner's settings into one login. Pure.
 
-The administrator's word holds for everything that says who the client is and what its answers mean; the owner says who
-of the provider's users may come in, and for how long. Next: `provider_directory.py`.
+The administrator sets the client and how the provider's answers are read; the owner sets which of the provider's users
+may come in, and for how long. Next: `provider_directory.py`.
 """
 
 import msgspec
@@ -17,7 +17,7 @@ OWNERS_PARAMS = frozenset({"max_age", "acr_values", "prompt"})
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an administrator registers, but for the client secret. See `OidcSpec` for what each means.
+    """The settings of a named provider without the client secret. `OidcSpec` describes each.
 
     Attributes:
         callback: `relay` or `shared`: a callback at each endpoint's own host would have to be registered for each.
@@ -46,28 +46,28 @@ def name_problem(name: str) -> str:
     return "" if is_name(name) else "a name has a-z, 0-9 and hyphens inside, at most 63 characters"
 
 
-def merged(asked: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | Problem:
-    """The whole login, or what the owner asks for that is not the owner's to say.
+def merged(spec: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | Problem:
+    """The merged login, or the problem with settings that the owner may not give.
 
     Args:
-        asked: Names the provider as its issuer.
+        spec: Names the provider as its issuer.
         provider: The provider's id.
     """
-    if problem := _not_the_owners(asked, settings):
-        return Problem(f"oidc.{problem[0]}", f"with {asked.issuer[:64]} {problem[1]}")
-    rest = {name: getattr(asked, name) for name in OidcSpec.__struct_fields__}
+    if problem := _not_the_owners(spec, settings):
+        return Problem(f"oidc.{problem[0]}", f"with {spec.issuer[:64]} {problem[1]}")
+    rest = {name: getattr(spec, name) for name in OidcSpec.__struct_fields__}
     ours = {name: getattr(settings, name) for name in ProviderSettings.__struct_fields__}
-    ours["request_params"] = (*settings.request_params, *asked.request_params)
+    ours["request_params"] = (*settings.request_params, *spec.request_params)
     return NamedOidc(**(rest | ours | {"client_secret": client_secret}), provider=provider)
 
 
-def _not_the_owners(asked: OidcSpec, settings: ProviderSettings) -> tuple[str, str] | None:
-    """The member of the spec that is not the owner's to say, and why; None when there is none."""
+def _not_the_owners(spec: OidcSpec, settings: ProviderSettings) -> tuple[str, str] | None:
+    """The setting in the spec that the owner may not give, and why; None without one."""
     for name, default in _AS_BY_DEFAULT.items():
-        if getattr(asked, name) != default:
+        if getattr(spec, name) != default:
             return name, f"the {name.replace('_', ' ')} is the provider's, and not to be given"
     taken = {name for name, _ in settings.request_params}
-    for name, _ in asked.request_params:
+    for name, _ in spec.request_params:
         if name not in OWNERS_PARAMS or name in taken:
             return "request_params", f"the request parameter {name[:64]!r} is the provider's, and not to be given"
     return None

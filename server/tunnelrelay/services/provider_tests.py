@@ -1,6 +1,6 @@
-"""Trying an OpenID provider out before anybody logs in: the findings of `tunnel oidc check`, asked from the relay.
+"""Tests an OpenID provider before anyone logs in: the findings of `tunnel oidc check`, from the relay.
 
-The calls go through the relay's guard, like those of a login: a tenant chooses the address.
+Calls pass the relay's SSRF guard, as those of a login do: a tenant chooses the address.
 """
 
 from collections import Counter
@@ -70,23 +70,23 @@ BOUNDS = (
 )
 
 
-class AsksProvider(Protocol):
-    """Looks at a provider; `tunnelctl.agent.preflight` over the guarded transport, outside tests."""
+class ChecksProvider(Protocol):
+    """Checks a provider; `tunnelctl.agent.preflight` over the guarded transport, outside tests."""
 
     def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
     ) -> Awaitable[list[Finding]]:
-        """Everything worth saying about it, in the order in which a login would notice."""
+        """The findings, in the order in which a login would meet them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTest:
-    """A login that was just tried out and found not to work.
+    """A failed test of a login.
 
     Attributes:
-        id: Stands for this login and what was found; not for its secret.
+        id: Digest of this login and its findings, without its secret.
         at: Unix time.
-        found: The first thing that was wrong.
+        found: The first error.
     """
 
     id: str
@@ -96,16 +96,16 @@ class FailedTest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderTests:
-    """See the module."""
+    """Tests logins against their providers and remembers failed tests for a moment."""
 
     base: ServiceBase
-    ask: AsksProvider
+    check: ChecksProvider
     _limit: Buckets = field(default_factory=lambda: Buckets(BURST_TESTS, TESTS_PER_SECOND))
     _running: Counter[str] = field(default_factory=Counter)
     _failed: Recent[str, FailedTest] = field(default_factory=lambda: Recent[str, FailedTest](MAX_FAILED))
 
     async def run(self, actor: Actor, oidc: OidcSpec, *, owner: str, host: str = "") -> list[Finding]:
-        """What is found about a login.
+        """Test a login, and return the findings.
 
         Args:
             oidc: Whole: a named provider is resolved.
@@ -124,7 +124,7 @@ class ProviderTests:
             return [Finding(topic="settings", level="error", found=problem.text) for problem in problems]
         self._running[actor.user_id] += 1
         try:
-            findings = await self.ask(
+            findings = await self.check(
                 oidc.issuer,
                 client_id=oidc.client_id,
                 client_secret=oidc.client_secret,
@@ -137,7 +137,7 @@ class ProviderTests:
             give_back(self._running, actor.user_id)
 
     def failed(self, owner: str, oidc: OidcSpec) -> FailedTest | None:
-        """The last test of just this login, when it failed a moment ago.
+        """The last test of this login, if it failed recently.
 
         Args:
             oidc: Whole, as for `run`.
@@ -158,7 +158,7 @@ class ProviderTests:
 
 
 def redirect_uri(base: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) -> str | None:
-    """What to register at the provider; None where it hangs on a host there is not.
+    """The redirect URI to register at the provider; None where it needs a host and there is none.
 
     Args:
         oidc: Whole: a named provider is resolved.

@@ -1,8 +1,8 @@
 """Named providers: an OpenID provider that an administrator registers once, and that owners name as `@work`.
 
-Owners never hold its client secret, and cannot change what it is asked or how its answers are read. Every endpoint that
-names it has the same redirect URI. See `provider_settings.py` for what each may set, `provider_directory.py` for the
-look-up.
+Owners never hold its client secret, and cannot change the requests to it or how its answers are read. All endpoints
+that name it have the same redirect URI. `provider_settings.py` says what administrator and owner may set;
+`provider_directory.py` looks providers up.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, 
 from tunnelrelay.services.provider_directory import may_name, open_secret, seal_secret
 from tunnelrelay.services.provider_settings import ProviderSettings, merged, name_problem
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests, redirect_uri
-from tunnelrelay.services.resource import Resource, StoredRows, Terms, given
+from tunnelrelay.services.resource import Resource, StoredRows, Terms, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import EdgeRow, ProviderRow
 
@@ -34,7 +34,7 @@ MAX_SECRET = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderView:
-    """A named provider as it is shown.
+    """The view of a named provider.
 
     Attributes:
         row: Without what is sealed in it; for members without the other owners who may name it.
@@ -119,11 +119,12 @@ class Providers(Resource[ProviderRow, ProviderView]):
         metadata: str | None = None,
         version: int | None = None,
     ) -> ProviderView:
-        """Changes what is given; every endpoint that names it goes by it before this returns. Administrators only.
+        """Change the given values, and apply them to every endpoint that names it before this returns. Administrators
+        only.
 
         Args:
             client_secret: None keeps it, unless the issuer or the client id changes.
-            version: The one that was looked at; None to change whatever is there.
+            version: The version that the user saw; None to change any version.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -135,7 +136,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
                 raise changed_meanwhile("provider")
             after = replace(
                 before,
-                **given(
+                **without_none(
                     settings=None if settings is None else settings.encode(),
                     owners=None if owners is None else _checked_owners(owners),
                     description=description,
@@ -164,7 +165,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def failed_test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
     ) -> FailedTest | None:
-        """What the last test of this provider found wrong, when it failed a moment ago: to warn before it is saved.
+        """The last test of this provider if it failed recently, to warn before it is saved.
 
         Administrators only.
 
@@ -197,7 +198,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return actor.is_admin or may_name(row, actor.owner)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ProviderRow]:
-        """For members those their owner may name, whichever owner registered them."""
+        """For members the providers that their owner may name, whichever owner registered them."""
         found = list[ProviderRow]()
         while len(found) < limit:
             rows = await self.rows.page(owner=owner, before=before, limit=limit)
@@ -224,19 +225,19 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def _apply(self, row_id: str) -> None:
         await self._sync.providers_changed()
 
-    def _with_secret(self, before: ProviderRow, after: ProviderRow, given: str | None) -> ProviderRow:
+    def _with_secret(self, before: ProviderRow, after: ProviderRow, new_secret: str | None) -> ProviderRow:
         """The changed row, checked and with its secret. Raises `ManageError` INVALID."""
         old, new = settings_of(before), settings_of(after)
-        if given is None and not _same_client(old, new):
+        if new_secret is None and not _same_client(old, new):
             raise invalid({"client_secret": "give it again: it was another issuer's or client's"})
-        secret = open_secret(self.base.ring, before) if given is None else given
+        secret = open_secret(self.base.ring, before) if new_secret is None else new_secret
         if secret is None:
             raise invalid({"client_secret": "give it again: the key it was sealed with is gone"})
         self._check(after, new, secret)
-        return after if given is None else replace(after, sealed=seal_secret(self.base.ring, after.id, given))
+        return after if new_secret is None else replace(after, sealed=seal_secret(self.base.ring, after.id, new_secret))
 
     def _check(self, row: ProviderRow, settings: ProviderSettings, client_secret: str) -> None:
-        """What would keep every login from being compiled. Raises `ManageError` INVALID."""
+        """Check that logins with these settings can be compiled. Raises `ManageError` INVALID."""
         base, whole = self.base, _whole(settings, row.id, client_secret)
         problems = connection_problems(whole, is_local=base.address.is_local, refuses_issuer=base.refuses_issuer)
         fields = {name.removeprefix("oidc."): problem for name, problem in by_field(problems).items()}
@@ -266,9 +267,9 @@ def settings_of(row: ProviderRow) -> ProviderSettings:
 
 
 def _whole(settings: ProviderSettings, provider_id: str, client_secret: str) -> NamedOidc:
-    asked = OidcSpec(issuer=SIGN, client_id="", client_secret="")
-    whole = merged(asked, settings, provider=provider_id, client_secret=client_secret)
-    assert isinstance(whole, NamedOidc)  # nothing is asked for that is not the owner's
+    spec = OidcSpec(issuer=SIGN, client_id="", client_secret="")
+    whole = merged(spec, settings, provider=provider_id, client_secret=client_secret)
+    assert isinstance(whole, NamedOidc)  # it has none of the settings that an owner may not give
     return whole
 
 

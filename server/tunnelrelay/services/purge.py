@@ -1,6 +1,6 @@
-"""Drops what was set up once and is of no use any more: revoked and expired tokens, expired keys and sign-ins.
+"""Deletes rows that are of no more use: revoked and expired tokens, expired keys and sign-ins. Their audit events stay.
 
-What happened to them stays in the audit log. What bounds each table of the store: `store/growth.py`.
+`store/growth.py` lists what bounds each table of the store.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ PURGE_EVERY = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """See the module. The owner runs `run` as a task.
+    """Deletes rows that have expired or were revoked. The owner runs `run` as a task.
 
     Attributes:
         clock: Unix time.

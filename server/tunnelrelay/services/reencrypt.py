@@ -1,7 +1,7 @@
-"""Secrets of edges and providers, sealed anew as soon as another key seals; and those in the clear, sealed.
+"""Seals secrets of edges and providers again after a key rotation, and seals those that are still in the clear.
 
-Sessions die of age, and the keys that sealed them go a month later. What people set up stays: a key may be dropped once
-another one has taken over, and nothing that was set up is lost with it.
+Sessions expire before the keys that sealed them are dropped, a month later. Edges and providers stay, so their secrets
+must be sealed by the current key before an old one is dropped.
 """
 
 from dataclasses import replace
@@ -16,9 +16,9 @@ log = EventLog("tunnelrelay.services")
 
 
 async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
-    """Seals by the key that seals now whatever another one has sealed. Returns how many rows were written.
+    """Seal all secrets that an older key sealed with the current one. Returns the number of rows written.
 
-    What cannot be opened stays as it is. What a user changes at this moment is left for the next time: another relay
+    Secrets that cannot be opened stay as they are. Rows that change meanwhile are left for the next run; another relay
     may be doing the same.
 
     Raises:
@@ -49,5 +49,5 @@ async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
 
 
 def _kid(sealed: bytes) -> str:
-    """Which key sealed it; see `oidc.sealed` for the form."""
+    """The name of the key that sealed a blob; `keys.keyring` has the form."""
     return sealed.partition(b".")[2].partition(b".")[0].decode("latin-1")

@@ -1,7 +1,7 @@
-"""The one flow of everything that is set up: authorise, check, compare and swap, audit the difference, apply.
+"""The flow of all resources: authorise, check, compare and swap, audit the difference, apply.
 
-A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows, its checks and its words. What it adds to
-the flow it says by overriding a hook, each of which has a default here; `Rows` says how a kind of row is kept.
+A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows, checks and texts. It adds to the flow by
+overriding hooks, which all have a default here. `Rows` is the interface of a kind of rows.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +16,7 @@ from tunnelrelay.store.resources import Collection, R
 
 
 class Owned(Protocol):
-    """Anything that is set up: it has an id and an owner."""
+    """A row with an id and an owner."""
 
     @property
     def id(self) -> str:
@@ -24,7 +24,7 @@ class Owned(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """Its owner."""
 
 
 T = TypeVar("T", bound=Owned)
@@ -32,19 +32,19 @@ V = TypeVar("V")
 
 
 class Rows(Protocol[T]):
-    """How the rows of one kind are kept. Every method may raise `StoreError`."""
+    """The rows of one kind in the store. Every method may raise `StoreError`."""
 
     async def get(self, row_id: str) -> T | None:
         """The row, or None."""
 
     async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[T]:
-        """Rows older than `before`, the newest first: only `owner`'s unless None, only those that match."""
+        """Rows older than `before`, the newest first; only `owner`'s unless None, and only those that match."""
 
     async def write(self, before: T, after: T) -> T | None:
-        """Writes a changed row and returns it. None when another user was faster, or something unique is taken."""
+        """Write a changed row and return it. None when it was changed meanwhile, or something unique is taken."""
 
     async def drop(self, row: T) -> bool:
-        """Drops a row. False when it is gone already."""
+        """Delete a row. False when it is gone already."""
 
 
 class StoredRows(Generic[R]):
@@ -70,14 +70,14 @@ class StoredRows(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a kind of thing is called, and who may touch it.
+    """The names of a kind of resource, and who may change it.
 
     Attributes:
         area: The area of its scopes.
-        noun: As sentences call it: `tunnel group`.
-        kind: Of its ids.
+        noun: Its name in sentences: `tunnel group`.
+        kind: The kind of its ids.
         created, updated, deleted: Kinds of its audit events.
-        admin_only: Only administrators change it.
+        admin_only: Only administrators may change it.
     """
 
     area: str
@@ -91,37 +91,37 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How many of a kind there may be.
+    """A limit on the number of rows of a kind.
 
     Attributes:
         things: As the sentence calls them: `tunnel groups`.
-        whose: As it calls who has them.
-        spares_admins: Administrators may go on.
+        holder: As the sentence calls who has them.
+        spares_admins: The limit does not apply to administrators.
     """
 
     limit: int
     things: str
-    whose: str = "An owner"
+    holder: str = "An owner"
     hint: str = ""
     spares_admins: bool = False
 
     def check(self, count: int) -> None:
         """Raises `ManageError` CONFLICT when there are as many as there may be."""
         if count >= self.limit:
-            text = f"{self.whose} has at most {self.limit} {self.things}."
+            text = f"{self.holder} has at most {self.limit} {self.things}."
             raise ManageError(Kind.CONFLICT, "too_many", text, self.hint)
 
 
 def as_it_is(actor: Actor, row: T) -> T:
-    """The view of things that have nothing to hide and nothing to add."""
+    """The view of rows that are shown as they are."""
     return row
 
 
 class Resource(Generic[T, V]):
-    """See the module.
+    """The create-read-update-delete flow of one kind of thing; the base of its service.
 
     Args:
-        to_view: What an actor is shown of a row.
+        to_view: Makes the view of a row for an actor.
     """
 
     terms: Terms
@@ -147,25 +147,25 @@ class Resource(Generic[T, V]):
     async def page(
         self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
     ) -> list[V]:
-        """Things the actor may see, the newest first.
+        """Rows that the actor may see, the newest first.
 
         Args:
-            owner: Only this one's. A member who asks for another's gets none.
+            owner: Only this owner's. A member who asks for another owner's gets none.
         """
         self._authorize_read(actor)
-        with self.base.asking():
+        with self.base.store_calls():
             rows = await self._page(actor, before, page_size(limit), owner)
         return [self.to_view(actor, row) for row in rows]
 
     async def delete(self, actor: Actor, row_id: str) -> None:
-        """Drops a thing; the running relay goes by it before this returns.
+        """Delete a row, and apply that to the running relay before this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, CONFLICT while something else needs it, AWAY.
         """
         self._authorize(actor)
         row = await self._row(actor, row_id)
-        with self.base.asking():
+        with self.base.store_calls():
             await self._check_unused(row)
             if not await self.rows.drop(row):
                 raise missing(self.terms.noun)
@@ -184,15 +184,15 @@ class Resource(Generic[T, V]):
         self.base.authorize(actor, self.terms.area, Access.WRITE, admin_only=self.terms.admin_only)
 
     def _begin(self, actor: Actor, *, owner: str | None = None, description: str = "", metadata: str = "") -> str:
-        """Authorise, and check what all new things have in common. Returns whose the new thing is.
+        """Authorise, and check what all new rows have in common. Returns the owner of the new row.
 
         Args:
-            owner: Whose it is to be; None for the actor's own, another one only for administrators.
+            owner: None for the actor's own, another one only for administrators.
         """
         self._authorize(actor)
-        whose = self.base.owner_for(actor, owner)
+        new_owner = self.base.owner_for(actor, owner)
         check_texts(description=description, metadata=metadata)
-        return whose
+        return new_owner
 
     def _stamp(self, owner: str) -> dict[str, Any]:
         """An id, an owner and times for a new row."""
@@ -208,9 +208,9 @@ class Resource(Generic[T, V]):
         """Keep a new row within the quota, audit it and apply it.
 
         Args:
-            add: Writes it; False when something unique in it is taken.
+            add: Writes the row; returns False when something unique in it is taken.
         """
-        with self.base.asking():
+        with self.base.store_calls():
             quota = self._quota()
             if quota is not None and not (quota.spares_admins and actor.is_admin):
                 quota.check(await self._count(row, quota.limit))
@@ -226,7 +226,7 @@ class Resource(Generic[T, V]):
         """Compare and swap what `change` makes of the row, audit the difference and apply it.
 
         Args:
-            change: Called again when another user was faster, if there are more `tries`.
+            change: Makes the new row. Called again when the row changed meanwhile, up to `tries` times.
 
         Raises:
             ManageError: MISSING, AWAY, CONFLICT when another user changed it meanwhile, and what `change` raises.
@@ -236,7 +236,7 @@ class Resource(Generic[T, V]):
             after = change(before)
             if after == before:
                 return self.to_view(actor, before)
-            with self.base.asking():
+            with self.base.store_calls():
                 written = await self.rows.write(before, after)
                 if written is not None:
                     details = {"secrets": "given"} if are_secrets_given else {}
@@ -248,8 +248,8 @@ class Resource(Generic[T, V]):
         raise changed_meanwhile(self.terms.noun)
 
     async def _row(self, actor: Actor, row_id: str) -> T:
-        """The row, if there is one and the actor may know of it. Raises `ManageError` MISSING alike for both."""
-        with self.base.asking():
+        """The row, if it exists and the actor may see it; else raises `ManageError` MISSING."""
+        with self.base.store_calls():
             row = await self.rows.get(row_id)
         if row is None or not self._may_see(actor, row):
             raise missing(self.terms.noun)
@@ -276,7 +276,7 @@ class Resource(Generic[T, V]):
         return {name: getattr(row, name) for name in self.audited}
 
     def _about(self, row: T) -> Mapping[str, str]:
-        """What every audit event about the row says besides: its host, its name."""
+        """Fields of every audit event about the row, such as its host or name."""
         return {}
 
     def _more_changes(self, before: T, after: T) -> Mapping[str, object]:
@@ -284,11 +284,11 @@ class Resource(Generic[T, V]):
         return {}
 
     def _quota(self) -> Quota | None:
-        """How many there may be; None for as many as one likes."""
+        """The limit on their number; None for no limit."""
         return None
 
     async def _count(self, row: T, limit: int) -> int:
-        """How many of the quota are taken before `row`; need not count beyond `limit`."""
+        """How many rows count towards the quota before `row` is added; need not count beyond `limit`."""
         return len(await self.rows.page(owner=row.owner, before=None, limit=limit))
 
     def _may_see(self, actor: Actor, row: T) -> bool:
@@ -303,7 +303,7 @@ class Resource(Generic[T, V]):
         """Raises `ManageError` CONFLICT while something else needs the row."""
 
     async def _is_taken(self, row: T) -> bool:
-        """Whether another row has what is unique in this one: why a change was not written."""
+        """Whether another row has what must be unique in this one; tells why a change was not written."""
         return False
 
     def _taken(self, row: T) -> ManageError:
@@ -311,9 +311,9 @@ class Resource(Generic[T, V]):
         return changed_meanwhile(self.terms.noun)
 
     async def _apply(self, row_id: str) -> None:
-        """Brings a written change to the running relay. May raise `StoreError`: the next look applies it."""
+        """Apply a written change to the running relay. After a `StoreError` the next poll of `EdgeSync` applies it."""
 
 
-def given(**values: object) -> dict[str, Any]:
-    """The values of a change that are not None: what is None stays as it is."""
+def without_none(**values: object) -> dict[str, Any]:
+    """The values of a change without those that are None, which stay as they are."""
     return {name: value for name, value in values.items() if value is not None}

@@ -1,7 +1,7 @@
-"""What every service stands on: the store and the keys, who may do what (here and nowhere else), and the audit trail.
+"""The base of every service: store, keys, access checks and audit events.
 
-`authorize` asks whether the actor may touch a kind of thing at all, `visible` whether this very thing is theirs to know
-of: what is another owner's does not exist for a member. Next: `services.py`.
+`authorize` checks the actor's access to a kind of thing, `visible` to one thing: for a member, other owners' things do
+not exist. No other module checks access. Next: `services.py`.
 """
 
 import json
@@ -67,13 +67,13 @@ T = TypeVar("T", bound=HasOwner)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceBase:
-    """See the module.
+    """The parts that every service uses.
 
     Attributes:
-        ring: Seals what must not lie in the store in the clear.
+        ring: Seals secrets for the store.
         policy_key: Key of the digests that name a configuration.
         clock: Unix time.
-        cool_seconds: How long a name that was given up is kept from other owners.
+        cool_seconds: How long other owners cannot have a name after it was given up.
         publish: Notifies live pages of what has changed; see `observe.feed`.
         refuses_issuer: Knows which providers this relay calls.
         monotonic: Seconds, for limits.
@@ -95,8 +95,9 @@ class ServiceBase:
     # Who may do what
 
     def authorize(self, actor: Actor, area: str, access: Access, *, admin_only: bool = False) -> None:
-        """Whether the actor may read or write things of this area at all. Every change comes through here: a write
-        takes one from the user's budget.
+        """Check that the actor may read or write things of this area.
+
+        All changes call it: a write takes one from the user's budget.
 
         Raises:
             ManageError: FORBIDDEN, BUSY for a user who changes too much.
@@ -112,7 +113,7 @@ class ServiceBase:
             self.count_change(actor)
 
     def count_change(self, actor: Actor | None) -> None:
-        """Takes one from the user's budget of changes. Commands at the relay's own terminal have none.
+        """Take one change from the user's budget. Commands at the relay's own terminal have no limit.
 
         Raises:
             ManageError: BUSY.
@@ -130,38 +131,38 @@ class ServiceBase:
             )
 
     def visible(self, actor: Actor, thing: T | None, what: str) -> T:
-        """The thing, if there is one and the actor may know of it.
+        """The thing, if it exists and the actor may see it.
 
         Args:
-            what: As a sentence calls it: `edge`.
+            what: Its name in sentences: `edge`.
 
         Raises:
-            ManageError: MISSING, alike whether it does not exist or is another owner's.
+            ManageError: MISSING, the same for one that does not exist and for another owner's.
         """
         if thing is None or not actor.owns(thing.owner):
             raise missing(what)
         return thing
 
-    def owner_for(self, actor: Actor, wanted: str | None) -> str:
-        """Whose a new thing is to be: the actor's own; an administrator may say otherwise.
+    def owner_for(self, actor: Actor, requested: str | None) -> str:
+        """The owner of a new thing: the actor's own; an administrator may name another one.
 
         Raises:
             ManageError: FORBIDDEN for a member who names another owner, INVALID for what cannot be one.
         """
-        if wanted is None or wanted == actor.owner:
+        if requested is None or requested == actor.owner:
             return actor.owner
         if not actor.is_admin:
             raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may set something up for others.")
-        if problem := owner_problem(wanted):
+        if problem := owner_problem(requested):
             raise invalid({"owner": problem})
-        return wanted
+        return requested
 
     # What they do
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Around calls of the store: one that is away becomes a `ManageError` of kind AWAY, a text that no database can
-        keep one of kind INVALID."""
+    def store_calls(self) -> Iterator[None]:
+        """Translate errors of the store in the body: `StoreError` to `ManageError` AWAY, `UnstorableError` to
+        INVALID."""
         try:
             yield
         except UnstorableError as error:
@@ -183,12 +184,12 @@ class ServiceBase:
         after: Mapping[str, object] | None = None,
         **details: str,
     ) -> None:
-        """Keeps an audit event about something that was changed.
+        """Keep an audit event about a change.
 
         Args:
-            actor: Who did it; None for the relay itself.
-            id: The thing's.
-            before, after: What it said and says now; only differences are kept. Never a secret.
+            actor: The user; None for the relay itself.
+            id: The id of the changed thing.
+            before, after: Its fields before and after; only differences are kept. Never a secret.
         """
         self.audit.record(
             kind,
@@ -208,13 +209,15 @@ def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None
     old, new = before or {}, after or {}
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
     sides = (("before", before, old), ("after", after, new))
-    return {side: _short({name: said.get(name) for name in names}) for side, given, said in sides if given is not None}
+    return {
+        side: _short({name: other.get(name) for name in names}) for side, values, other in sides if values is not None
+    }
 
 
 def _short(values: Mapping[str, object]) -> str:
     """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are kept."""
-    given = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
-    texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in given.items()}
+    present = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
+    texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in present.items()}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
     return text if len(text) <= MAX_CHANGE else json.dumps(dict.fromkeys(texts, "…"), ensure_ascii=False)[:MAX_CHANGE]
 
@@ -235,7 +238,7 @@ def _via(actor: Actor | None) -> dict[str, str]:
 
 
 def check_texts(*, description: str | None = None, metadata: str | None = None) -> None:
-    """What owners write to their things.
+    """Check the texts that owners give to their things.
 
     Raises:
         ManageError: INVALID.
@@ -251,7 +254,7 @@ def check_texts(*, description: str | None = None, metadata: str | None = None) 
 
 
 def expiry_problem(expires_at: float | None, now: float) -> str:
-    """Why nothing can expire then, or ""."""
+    """Why this cannot be an expiry, or ""."""
     if expires_at is None or now < expires_at <= now + MAX_EXPIRY:
         return ""
     return "this time is past already" if expires_at <= now else "more than 100 years from now"

@@ -19,7 +19,7 @@ from tunnelrelay.services.users import Users
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """See the module. Every method takes the actor first and asks itself whether they may."""
+    """The services. Every method takes the actor first and checks what the actor may do."""
 
     edges: Edges
     backends: Backends

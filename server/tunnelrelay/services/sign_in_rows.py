@@ -1,6 +1,6 @@
-"""How sign-ins to the dashboard, and the codes that begin them, are kept: for how long, and how many of one user.
+"""The rows of dashboard sign-ins and of the codes that begin them: lifetimes, and limits by user.
 
-The store keeps digests only. Who may do what with them is for `sign_ins.py`.
+The store keeps digests only. `sign_ins.py` checks access.
 """
 
 from dataclasses import dataclass
@@ -51,12 +51,12 @@ CODES, SESSIONS = (CODE, FIRST), (SESSION, BY_KEY)
 
 @dataclass(frozen=True, slots=True)
 class SignInRows:
-    """See the module. Every method may raise `StoreError`."""
+    """The rows of sign-ins and one-time codes. Every method may raise `StoreError`."""
 
     base: ServiceBase
 
     async def add_code(self, kind: str, user_id: str, owner: str) -> str:
-        """Makes a one-time code and returns it."""
+        """Make and store a one-time code. Returns it."""
         if user_id:
             await self._make_room(user_id, CODES, MAX_CODES)
         code = authtokens.new_secret(authtokens.CODE_PREFIX)
@@ -65,10 +65,10 @@ class SignInRows:
         return code
 
     async def begin(self, user: UserRow, kind: str, until: float, *, peer: str, agent: str) -> str:
-        """Signs a user in and returns the cookie's value, always a new one.
+        """Sign a user in. Returns the cookie's value, which is always new.
 
         Args:
-            until: Unix time at which it is over, however busy.
+            until: Unix time at which it ends, also when it is in use.
         """
         await self._make_room(user.id, SESSIONS, MAX_SESSIONS)
         cookie = authtokens.new_secret("")
@@ -95,7 +95,7 @@ class SignInRows:
         return [row for row in rows if row.kind in SESSIONS and not self._is_over(row)]
 
     async def touch(self, row: SignInRow) -> None:
-        """Notes activity, now and then."""
+        """Note activity, at most once in a while."""
         now = self.base.clock()
         if now - row.last_seen_at >= TOUCH_SECONDS:
             await self.base.store.sign_ins.touch(row.id, "last_seen_at", now)
@@ -124,7 +124,7 @@ class SignInRows:
         )
 
     async def _make_room(self, user_id: str, kinds: tuple[str, ...], most: int) -> None:
-        """What is over goes, then the oldest beyond what one user may have."""
+        """Delete the user's expired rows, then the oldest beyond the limit."""
         store = self.base.store
         rows = [row for row in await store.sign_ins.all(user_id=user_id) if row.kind in kinds]
         over = [row for row in rows if self._is_over(row)]

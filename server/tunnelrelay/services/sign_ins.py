@@ -1,9 +1,9 @@
 """Sign-ins to the dashboard: one-time codes, the cookie that a code or an API key is exchanged for, and its end.
 
-A code is good once, for an hour, at whichever relay of the store it is shown first. A cookie's value is made at every
-sign-in and never taken from a request, so that nobody can plant one. The store is looked at for every request: who
-signed out, or was disabled, is out at once and everywhere. Signing in by the operator's OpenID provider is in
-`operators_oidc.py`, what is kept in `sign_in_rows.py`.
+A code works once, within an hour, at any relay of the store. A cookie's value is made at every sign-in and never taken
+from a request, so that it cannot be planted. The store is read for every request, so that a sign-out or a disabled user
+counts at once, on every relay. Sign-ins by the operator's OpenID provider are in `admin_oidc.py`, rows in
+`sign_in_rows.py`.
 """
 
 import time
@@ -62,7 +62,7 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody has just signed in.
+    """A new sign-in.
 
     Attributes:
         cookie: The new cookie's value.
@@ -73,10 +73,10 @@ class SignedIn:
 
 
 class SignIns:
-    """See the module.
+    """The service of sign-ins to the dashboard.
 
     Args:
-        keys: Judges API keys that are shown in the place of a code.
+        keys: Checks API keys that are entered in place of a code.
         oidc: The operator's OpenID provider; None without one.
         monotonic: Seconds, for limits.
     """
@@ -100,14 +100,15 @@ class SignIns:
     # Codes
 
     async def invite(self, actor: Actor | None, user_id: str) -> str:
-        """A new one-time code for somebody: their own, or anybody's for an administrator.
+        """Make a one-time code for a user: the actor, or for administrators any user.
 
         Args:
             actor: None for a command at the relay's own terminal.
 
         Raises:
-            ManageError: FORBIDDEN, also for a key that may not do everything: whoever signs in may; MISSING, CONFLICT
-                for somebody who is disabled, AWAY.
+            ManageError: FORBIDDEN, also for an API key with limited scopes, as a sign-in has none; MISSING; CONFLICT
+                for a
+                disabled user; AWAY.
         """
         base = self._base
         if actor is not None and EVERYTHING not in actor.scopes:
@@ -115,7 +116,7 @@ class SignIns:
         base.count_change(actor)
         if actor is not None and not actor.is_admin and actor.user_id != user_id:
             raise missing("user")
-        with base.asking():
+        with base.store_calls():
             user = await base.store.users.get(user_id)
             if user is None:
                 raise missing("user")
@@ -126,16 +127,17 @@ class SignIns:
         return code
 
     async def first_run(self, owner: str) -> str | None:
-        """A code that makes the first administrator, in the place of any earlier one; None when there is one already.
+        """Make a code that creates the first administrator; it replaces an earlier one. None when there is an
+        administrator.
 
         Args:
-            owner: Whose things the administrator sets up.
+            owner: The owner of what the administrator sets up.
 
         Raises:
             ManageError: AWAY.
         """
         store = self._base.store
-        with self._base.asking():
+        with self._base.store_calls():
             if await has_enabled_admin(store):
                 return None
             await store.sign_ins.delete_where(kind=FIRST)
@@ -144,13 +146,13 @@ class SignIns:
     # Signing in and out
 
     async def redeem(self, text: str, *, peer: str, agent: str = "", request_id: str = "") -> SignedIn:
-        """Signs somebody in who shows a one-time code, or an API key that may do everything.
+        """Sign in by a one-time code, or by an API key without limited scopes.
 
-        Whatever is wrong with what was shown, answer and work are the same.
+        All failures have the same answer and cost the same work.
 
         Args:
             peer: Address it came from.
-            agent: What the browser calls itself, for the list of sign-ins.
+            agent: The browser's User-Agent, for the list of sign-ins.
 
         Raises:
             ManageError: FORBIDDEN, BUSY, AWAY.
@@ -158,7 +160,7 @@ class SignIns:
         audit = self._base.audit
         text = text.strip()
         self._count(text, peer)
-        with self._base.asking():
+        with self._base.store_calls():
             found = await (self._by_key(text) if text.startswith(authtokens.API_KEY_PREFIX) else self._by_code(text))
             if found is None:
                 audit.record("sign_in.refused", peer=peer, request_id=request_id)
@@ -169,12 +171,12 @@ class SignIns:
         return SignedIn(cookie, user)
 
     async def actor_of(self, cookie: str, *, peer: str, request_id: str) -> Actor | None:
-        """Who a request's cookie says is there; None for nobody.
+        """The actor of a request's cookie; None without a live sign-in.
 
         Raises:
             ManageError: AWAY. It cannot be read; refuse.
         """
-        with self._base.asking():
+        with self._base.store_calls():
             row = await self._rows.of_cookie(cookie)
             user = None if row is None else await self._base.store.users.get(row.user_id)
             if row is None or user is None or user.disabled_at is not None:
@@ -183,14 +185,14 @@ class SignIns:
         return actor_of(user, via=VIA, peer=peer, request_id=request_id)
 
     async def sign_out(self, cookie: str) -> None:
-        """Ends a sign-in by its own cookie; one that is over already is no error.
+        """End a sign-in by its own cookie. One that has ended already is no error.
 
         Raises:
             ManageError: AWAY.
         """
         if not authtokens.is_well_formed(cookie, ""):
             return
-        with self._base.asking():
+        with self._base.store_calls():
             gone = await self._base.store.sign_ins.delete_where(key=authtokens.digest(cookie))
         for row in gone:
             self._base.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
@@ -198,16 +200,16 @@ class SignIns:
     # Looking after them
 
     async def page(self, actor: Actor, user_id: str | None = None) -> list[SignInRow]:
-        """The live sign-ins of somebody, the newest first: one's own, or anybody's for an administrator."""
+        """The live sign-ins of a user, the newest first: the actor's, or for administrators any user's."""
         self._base.authorize(actor, AREA, Access.READ)
-        whose = actor.user_id if user_id is None else user_id
-        if whose != actor.user_id and not actor.is_admin:
+        target = actor.user_id if user_id is None else user_id
+        if target != actor.user_id and not actor.is_admin:
             return []
-        with self._base.asking():
-            return await self._rows.of_user(whose)
+        with self._base.store_calls():
+            return await self._rows.of_user(target)
 
     async def revoke(self, actor: Actor, sign_in_id: str) -> None:
-        """Ends a sign-in, or makes a code worthless: one's own, or anybody's for an administrator.
+        """End a sign-in, or revoke a code: the actor's, or for administrators any user's.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -216,7 +218,7 @@ class SignIns:
         if EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody out.")
         base.count_change(actor)
-        with base.asking():
+        with base.store_calls():
             row = await base.store.sign_ins.get(sign_in_id)
             if row is None or not (actor.is_admin or row.user_id == actor.user_id):
                 raise missing(WHAT)
@@ -226,7 +228,7 @@ class SignIns:
     # The inside
 
     def _count(self, text: str, peer: str) -> None:
-        """Whether this address, and what it shows, may be tried once more. Both are counted, whichever says no."""
+        """Count one try for this address and one for the entered text. False when one of them has no tries left."""
         now, address = self._monotonic(), address_key(peer)
         waits = self._of_target.wait(authtokens.digest(text[:256]).hex(), now)
         waits = max(waits, self._of_address.wait(address, now) if address else 0)
@@ -237,7 +239,7 @@ class SignIns:
             )
 
     async def _by_code(self, text: str) -> tuple[UserRow, str, float] | None:
-        """Whom a code signs in, as what, and until when. The code is used up."""
+        """Use up a code; returns the user, kind and end of the sign-in."""
         store, now = self._base.store, self._base.clock()
         row = await store.sign_ins.find(key=authtokens.digest(text))
         user = await store.users.get("" if row is None else row.user_id)
@@ -253,7 +255,7 @@ class SignIns:
         return None if user is None else (user, SESSION, now + MAX_SECONDS)
 
     async def _by_key(self, text: str) -> tuple[UserRow, str, float] | None:
-        """The same for a key. A sign-in may do everything its user may: so must the key."""
+        """As `_by_code`, for an API key. Only keys without limited scopes may, as a sign-in has none."""
         found = await self._keys.holder(text)
         if found is None or EVERYTHING not in found[0].scopes:
             return None
@@ -262,7 +264,7 @@ class SignIns:
         return user, BY_KEY, until if row.expires_at is None else min(until, row.expires_at)
 
     async def _first_admin(self, owner: str) -> UserRow | None:
-        """The administrator that the first code makes; None when there is one meanwhile, or another code was faster."""
+        """Create the administrator of the first code; None when there is one meanwhile."""
         store, now = self._base.store, self._base.clock()
         if not await store.lease(FIRST_LEASE, now, now + FIRST_SECONDS):
             return None
@@ -283,13 +285,12 @@ class SignIns:
 
 
 def sign_in_link(address: PublicAddress, code: str) -> str:
-    """Where a code is used. It stands behind `#`: browsers send that to nobody, and no log has it."""
+    """The link that uses a code. The code is behind `#`, which browsers do not send, so no log has it."""
     return f"{address.url(address.dashboard_host)}{SIGN_IN_PATH}#code={code}"
 
 
 def owner_of_admins(*, needs_tokens: bool) -> str:
-    """Whose things an administrator sets up if nothing else is said: those of the agents here that need no token, where
-    there are such."""
+    """The default owner of what an administrator sets up: that of agents without tokens, where agents need none."""
     return authtokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
 
 

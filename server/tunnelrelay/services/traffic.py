@@ -1,7 +1,7 @@
-"""What visitors ask for right now, for whoever may see it: a member what his own endpoints are asked, an admin all.
+"""Traffic of this relay, for those who may see it: a member sees the member's own endpoints, an administrator all.
 
-Kept and counted in `observe.traffic`, of this relay only. Here it is decided who sees what, and found out by which rule
-somebody came in: when it is shown, never for each request.
+`observe.traffic` keeps and counts requests. This module checks access, and works out the rule that let a visitor in;
+only when a request is shown, not for each request.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import msgspec
 from tunnelrelay.observe import series as counted
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.series import SPAN_SECONDS, Series
-from tunnelrelay.observe.traffic import Seen, TrafficLog
+from tunnelrelay.observe.traffic import FinishedExchange, TrafficLog
 from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.policy.decision_reason import (
@@ -45,18 +45,18 @@ OWNED_TOPICS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficRow:
-    """One request that is over.
+    """The view of a finished request.
 
     Attributes:
-        id: The request's.
+        id: The request's id.
         at: Unix time at which it came.
-        owner: Whose endpoint it was for.
+        owner: The endpoint's owner.
         path: Without the query.
         seconds: From its last head byte to the answer's last byte.
         peer: The visitor's address.
         user: Subject of the login or the token; "" without one.
         email: The same person's, "" without one.
-        verdict: Whether the visitor came in; `neither` when it did not come to that.
+        verdict: Whether the visitor was let in; `neither` when that was not decided.
         rule: Which rule decided, in words.
         tunnel: Id of the tunnel that served it, "" for none.
         agent: Who served it, as `owner/name`.
@@ -91,7 +91,7 @@ class TrafficFigures:
 
     Attributes:
         points: The last ten minutes in stretches of `STEP_SECONDS`, oldest first.
-        minute: What the last minute comes to.
+        minute: The figures of the last minute.
     """
 
     points: tuple[Figures, ...]
@@ -103,7 +103,7 @@ class TunnelFigures:
     """One tunnel among those that serve the same.
 
     Attributes:
-        share: Which part of their requests it served, from 0 to 1.
+        share: Its share of their requests, from 0 to 1.
     """
 
     minute: Figures
@@ -111,7 +111,7 @@ class TunnelFigures:
 
 
 class Traffic:
-    """See the module."""
+    """The service of traffic: the last requests, figures, and streams of changes, as far as the actor may see them."""
 
     def __init__(self, base: ServiceBase, log: TrafficLog, feed: Feed) -> None:
         self._base = base
@@ -132,15 +132,15 @@ class Traffic:
         Args:
             host: Only those for this host.
             status: Only those of this class: 2 for 200 to 299.
-            verdict: Only those that ended so.
+            verdict: Only those with this verdict.
         """
         self._base.authorize(actor, "traffic", Access.READ)
         rows: list[TrafficRow] = []
-        for seen in self._log.recent(actor.only_owner):
-            if host not in (None, seen.exchange.host) or status not in (None, seen.exchange.status // 100):
+        for finished in self._log.recent(actor.only_owner):
+            if host not in (None, finished.exchange.host) or status not in (None, finished.exchange.status // 100):
                 continue
-            if verdict in (None, _verdict(seen)):
-                rows.append(_row(seen))
+            if verdict in (None, _verdict(finished)):
+                rows.append(_row(finished))
                 if len(rows) >= min(limit, MAX_RECENT):
                     break
         return rows
@@ -149,18 +149,20 @@ class Traffic:
         """One of them.
 
         Raises:
-            ManageError: MISSING when it is none of the last, or for somebody else's endpoint.
+            ManageError: MISSING when it is none of the last requests, or of another owner's endpoint.
         """
         self._base.authorize(actor, "traffic", Access.READ)
-        for seen in self._log.recent(actor.only_owner):
-            if seen.exchange.request_id == request_id:
-                return _row(seen)
+        for finished in self._log.recent(actor.only_owner):
+            if finished.exchange.request_id == request_id:
+                return _row(finished)
         raise missing("request")
 
     def people(self, actor: Actor) -> int:
         """How many people and programs with a name are among the last requests that came in."""
         self._base.authorize(actor, "traffic", Access.READ)
-        return len({seen.exchange.user for seen in self._log.recent(actor.only_owner) if seen.session is not None})
+        return len(
+            {finished.exchange.user for finished in self._log.recent(actor.only_owner) if finished.session is not None}
+        )
 
     def series(self, actor: Actor, host: str | None = None) -> TrafficFigures:
         """The figures of a host, or of everything the actor may see."""
@@ -175,7 +177,7 @@ class Traffic:
         return TrafficFigures(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
-        """The last minute of every host that was asked for anything in the last ten."""
+        """The figures of the last minute for every host with requests in the last ten."""
         self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         now, hosts, owner = self._base.clock(), self._log.hosts, actor.only_owner
@@ -183,7 +185,7 @@ class Traffic:
         return {name: series.total(now, SHARE_SECONDS) for name, series in found if series is not None}
 
     def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
-        """The last minute of these tunnels, and which part of it each served."""
+        """The figures of the last minute for these tunnels, and each one's share."""
         self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         now = self._base.clock()
@@ -197,8 +199,9 @@ class Traffic:
         """An async iterator of sets: which of these topics changed. The first set has them all and comes at once.
 
         Args:
-            topics: As in `observe.feed`, without an owner; of members' only what is theirs is told. Whoever follows
-                `edge:<id>` has asked for that edge before.
+            topics: As in `observe.feed`, without an owner; members get notices about their own things only. The caller
+                must
+                have checked access to the edge of `edge:<id>`.
 
         Raises:
             ManageError: AWAY when too many follow already.
@@ -214,7 +217,7 @@ class Traffic:
 
 
 class Changes:
-    """What `Traffic.follow` returns. It is over with whoever holds it; `close` ends it sooner."""
+    """The iterator of `Traffic.follow`. It ends with its last reference, or by `close`."""
 
     def __init__(self, following: Following, names: dict[str, str]) -> None:
         self._following = following
@@ -227,16 +230,16 @@ class Changes:
         return frozenset(self._names[topic] for topic in await anext(self._following))
 
     def close(self) -> None:
-        """No more comes."""
+        """Unsubscribe and end the iteration."""
         self._following.close()
 
 
-def _row(seen: Seen) -> TrafficRow:
-    exchange = seen.exchange
+def _row(finished: FinishedExchange) -> TrafficRow:
+    exchange = finished.exchange
     return TrafficRow(
         id=exchange.request_id,
         at=exchange.at,
-        owner=seen.owner,
+        owner=finished.owner,
         method=exchange.method,
         host=exchange.host,
         path=exchange.path,
@@ -245,9 +248,9 @@ def _row(seen: Seen) -> TrafficRow:
         peer=exchange.peer,
         user=exchange.user,
         email=exchange.email,
-        verdict=_verdict(seen),
-        rule=_rule(seen),
-        tunnel=seen.tunnel,
+        verdict=_verdict(finished),
+        rule=_rule(finished),
+        tunnel=finished.tunnel,
         agent=exchange.agent,
         error=exchange.error,
         source=exchange.source,
@@ -257,36 +260,36 @@ def _row(seen: Seen) -> TrafficRow:
     )
 
 
-def _verdict(seen: Seen) -> Verdict:
-    """Whether the visitor came in. Cheap: a list may ask it of every request there is."""
-    exchange = seen.exchange
-    if seen.session is not None or seen.login == "ok":
+def _verdict(finished: FinishedExchange) -> Verdict:
+    """Whether the visitor was let in. Must be cheap, as a list may filter all kept requests by it."""
+    exchange = finished.exchange
+    if finished.session is not None or finished.login == "ok":
         return "let in"
-    if seen.login or kept_out(exchange.error):
+    if finished.login or kept_out(exchange.error):
         return "kept out"
-    if seen.tunnel:
+    if finished.tunnel:
         return "let in"
-    policy = seen.policy
+    policy = finished.policy
     if exchange.status == 303 and isinstance(policy, Policy) and policy.connection is not None:
         return "sent to sign in"
     return "neither"
 
 
-def _rule(seen: Seen) -> str:
-    """By what the visitor came in, or did not."""
-    policy = seen.policy if isinstance(seen.policy, Policy) else None
-    if seen.login:
-        return "signed in" if seen.login == "ok" else not_admitted(seen.login)
-    match seen.session:
+def _rule(finished: FinishedExchange) -> str:
+    """The rule that let the visitor in or kept them out."""
+    policy = finished.policy if isinstance(finished.policy, Policy) else None
+    if finished.login:
+        return "signed in" if finished.login == "ok" else not_admitted(finished.login)
+    match finished.session:
         case VisitorSession() as session if policy is not None:
             return let_in_person(policy, msgspec.json.decode(session.claims))
         case Program() as program if policy is not None:
             return let_in_program(policy, program.identity.issuer)
-    match _verdict(seen):
+    match _verdict(finished):
         case "let in":
-            return let_in_without_login(policy, seen.exempt)
+            return let_in_without_login(policy, finished.exempt)
         case "kept out":
-            return kept_out(seen.exchange.error)
+            return kept_out(finished.exchange.error)
         case "sent to sign in":
             return kept_out("login_required")
         case "neither":

@@ -1,6 +1,6 @@
-"""What is live on this relay: tunnels, the agents' sessions they came with, and the endpoints that visitors reach.
+"""Live tunnels, agent sessions and endpoints of this relay.
 
-Nothing here is in the store: another relay has its own. An agent's instance id is never shown: it can take names over.
+They are not in the store: each relay has its own. An agent's instance id is never shown, as it can take names over.
 """
 
 from collections.abc import Iterable, Mapping
@@ -111,7 +111,7 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnels:
-    """See the module."""
+    """The service of tunnels, agent sessions and endpoints of this relay."""
 
     base: ServiceBase
     registry: Registry
@@ -169,7 +169,7 @@ class Tunnels:
         """Ends an agent's link.
 
         Args:
-            is_restart: The agent may come back at once; else it is told to stop for good.
+            is_restart: The agent may come back at once; else it is told to stop.
 
         Raises:
             ManageError: FORBIDDEN, MISSING.

@@ -1,7 +1,7 @@
-"""Who may sign in to the dashboard, and as what. Administrators keep the list; a member sees only their own entry.
+"""The users of the dashboard and their roles. Administrators keep the list; a member sees only their own entry.
 
-A user who is disabled or removed is out at once: every sign-in ends here, and API keys are judged with their user at
-each use. The last enabled administrator stays one: without any, the relay can be managed at its terminal only.
+A disabled or removed user loses access at once: every sign-in ends, and API keys are checked with their user at each
+use. The last enabled administrator cannot be removed: without one, the relay could be managed at its terminal only.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import replace
 from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
-from tunnelrelay.services.resource import Resource, StoredRows, Terms, as_it_is, given
+from tunnelrelay.services.resource import Resource, StoredRows, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.base import ResourceStore
 from tunnelrelay.store.resources import UserRow
@@ -48,7 +48,7 @@ class Users(Resource[UserRow, UserRow]):
         """Adds a user, who signs in by a code (`sign_ins.invite`).
 
         Args:
-            owner: Whose things they see and change; None for the actor's own.
+            owner: The owner whose things they see and change; None for the actor's own.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
@@ -70,7 +70,7 @@ class Users(Resource[UserRow, UserRow]):
         email: str | None = None,
         disabled: bool | None = None,
     ) -> UserRow:
-        """Changes what is given. A user who is disabled by it is signed out everywhere before this returns.
+        """Change the given values. A user who is disabled by it is signed out everywhere before this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when the name is taken, another user changed it
@@ -82,7 +82,7 @@ class Users(Resource[UserRow, UserRow]):
         def change(row: UserRow) -> UserRow:
             if role not in (None, row.role) and row.issuer:
                 raise invalid({"role": "the OpenID provider's claim decides it"}, "Change it at the provider.")
-            changed = replace(row, **given(name=name, owner=owner, role=role, email=email))
+            changed = replace(row, **without_none(name=name, owner=owner, role=role, email=email))
             if disabled is None:
                 return changed
             return replace(changed, disabled_at=(row.disabled_at or self.base.clock()) if disabled else None)
@@ -127,15 +127,16 @@ class Users(Resource[UserRow, UserRow]):
 
 
 class _Users(StoredRows[UserRow]):
-    """The users, of whom one enabled administrator stays; a disabled or removed one is signed out everywhere."""
+    """The rows of users: one enabled administrator must stay; disabled and removed users are signed out everywhere."""
 
     def __init__(self, base: ServiceBase) -> None:
         super().__init__(base.store.users, base.clock)
         self._store = base.store
 
     async def write(self, before: UserRow, after: UserRow) -> UserRow | None:
-        """Writes a changed row, and takes it back when no administrator is left: two of them may demote each other on
-        two relays at once, and only a look after the write can tell."""
+        """Write a changed row, and undo it when no administrator is left.
+
+        Two administrators may demote each other on two relays at once, so the check must come after the write."""
         ceases = is_enabled_admin(before) and not is_enabled_admin(after)
         if ceases and not await has_enabled_admin(self._store, but=before.id):
             raise _last_admin()
@@ -150,7 +151,7 @@ class _Users(StoredRows[UserRow]):
         return written
 
     async def drop(self, row: UserRow) -> bool:
-        # Disabled first: a request of theirs that is under way is refused from here on.
+        # Disable first, so that their requests under way are refused from now on.
         if await self.write(row, replace(row, disabled_at=row.disabled_at or self.clock())) is None:
             raise changed_meanwhile("user")
         await self._store.api_keys.delete_where(user_id=row.id)

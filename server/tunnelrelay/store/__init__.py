@@ -1,1 +1,1 @@
-"""What survives a restart: start in base.py (what a store offers), then sql_store.py, store.py (SQLite)."""
+"""The database. Start in base.py (the store's interface), then sql_store.py, store.py (SQLite)."""

@@ -13,7 +13,7 @@ _COLUMNS = tuple(name for name in AuditRow.__slots__ if name != "id")
 
 
 class AuditPart(Part):
-    """See `Store`."""
+    """The table of audit events; methods are described at `base.AuditStore`."""
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         if rows:
@@ -31,7 +31,6 @@ class AuditPart(Part):
         owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
-        """See `Store.audit`."""
         query = select(audit).where(audit.c.at >= since).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)

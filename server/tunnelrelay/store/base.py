@@ -1,10 +1,10 @@
-"""What a store offers: tokens, visitors' sessions, one-time marks, names, the audit log, and what people set up.
+"""The store's interface: tokens, visitors' sessions, one-time marks, names, the audit log, and what people set up.
 
-Not here: anything live (who serves a name right now) and anything secret in the clear. Every implementation passes
+Live state (which tunnel serves a name) is not stored, and no secret in the clear. Every implementation passes
 `tests/store/test_contract.py`. Next: `resources.py` (what people set up), then `sql_store.py`.
 
-Times are Unix seconds, given by the caller: a store has no clock. Several relays may share one store; what one of them
-must not do behind another's back (`use_once`, `lease`, `replace_session`, `claim_name`) is decided by the store, in one
+Times are Unix seconds, given by the caller: a store has no clock. Several relays may share one store; calls on which
+they must agree (`use_once`, `lease`, `replace_session`, `claim_name`) are decided by the store, in one
 transaction.
 """
 
@@ -40,10 +40,10 @@ FREED_AT = -1e15
 
 
 class StoreError(Exception):
-    """The store could not do it: away, full, locked or damaged. Callers that guard something refuse (fail closed).
+    """The store failed: away, full, locked or damaged. Access checks refuse then (fail closed).
 
     Attributes:
-        hint: What an operator can do about it, "" when that is as for any database.
+        hint: What an operator can do about it; "" without a specific hint.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -52,10 +52,10 @@ class StoreError(Exception):
 
 
 class UnstorableError(StoreError):
-    """A text is too long, or is no text, to every database. The store is well; asking again is of no use.
+    """A text is too long, or has characters that not every database takes. The store works; a retry does not help.
 
     Attributes:
-        field: Which one.
+        field: The field's name.
         problem: What is wrong with it, without its content.
     """
 
@@ -71,19 +71,19 @@ class StoreTooNewError(StoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
-    """A visitor's login as it lies in the store.
+    """The row of a visitor's login.
 
     Attributes:
         key: SHA-256 of the session id. A reader of the store cannot forge a cookie from it.
-        host: The endpoint the session is good for, and no other.
+        host: The only endpoint that the session is valid for.
         connection_id: The OpenID connection that vouched for it.
         epoch: Digest of that connection's configuration at login.
         expires_at: Absolute end; activity never moves it.
         sealed: The rest (claims, provider's tokens), sealed by the key ring; a store never opens it.
         version: Grows by one with every change of the record; `replace_session` compares it.
         sid: SHA-256 of the provider's own session id, by which a back-channel logout may name it; None without one.
-        client_id: The client at `issuer` that it was signed in with: with both, anybody can tell where the provider's
-            keys are and whom it must mean. None for rows of the first release.
+        client_id: The client at `issuer` of the login. By both a relay can check logout tokens without the endpoint's
+            settings. None for rows of the first release.
     """
 
     key: bytes
@@ -104,7 +104,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionHolder:
-    """A session without its sealed part: for lists, which would else take gigabytes for a hundred thousand."""
+    """A session without its sealed part, for lists: with it a hundred thousand would take gigabytes."""
 
     key: bytes
     host: str
@@ -118,14 +118,14 @@ class SessionHolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whose:
-    """Which sessions are meant: those for which everything given holds. Nothing given means none at all.
+class SessionCriteria:
+    """Criteria that select sessions: all given values must match. Without any value no session matches.
 
     Attributes:
-        hosts: Those at any of these hosts; none of them when it is empty.
+        hosts: Those at any of these hosts; an empty set matches none.
         sid: As in `SessionRow`.
-        live_at: Those that have not expired by then; given alone it means all sessions.
-        owner: Those at hosts that are this owner's now: names it holds or held last, its domains, its edges.
+        live_at: Those that have not expired by then; given alone it matches all live sessions.
+        owner: Those at this owner's hosts: names it holds or held last, its domains, its edges.
         handle: Those whose key begins with these bytes.
     """
 
@@ -145,11 +145,11 @@ class Whose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameRow:
-    """A host name and who holds it, or held it last.
+    """A host name and its holder, or last holder.
 
     Attributes:
-        at: When its holder was last seen holding it.
-        generation: Grows by one whenever the name changes hands; what was made for another generation is void.
+        at: When its holder last claimed or refreshed it.
+        generation: Grows by one whenever the name changes owner; sessions and logins of other generations are void.
         released_at: When it was given up; None while it is held (or its relay died with it).
     """
 
@@ -162,14 +162,14 @@ class NameRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """One audit event. See `observe/audit.py` for what the words mean.
+    """The row of an audit event; `observe/audit.py` describes the fields.
 
     Attributes:
-        id: Grows with every event; 0 until it is kept.
+        id: Grows with every event; 0 until it is stored.
         subject: Keyed digest of issuer and subject, "" when no person is meant.
         node: Which relay wrote it.
         details: JSON object of further texts.
-        actor: Id of the user whose doing it was, through the dashboard or the API; "" when it was no user's.
+        actor: Id of the user who did it, by the dashboard or the API; "" for none.
     """
 
     at: float
@@ -206,16 +206,16 @@ class TokenStore(Protocol):
         """Writes what an owner may change: description, metadata, ACL and expiry. False when there is none."""
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
-        """The token as it is after revoking, or None when there is none. The first revocation's time stays."""
+        """Revoke a token. Returns it, or None when there is none. A second revocation does not change the time."""
 
     async def revoked_tokens(self, since: float) -> list[str]:
         """Ids of the tokens revoked at or after `since`."""
 
     async def token_by_digest(self, digest: bytes) -> Token | None:
-        """The token with this digest; None when unknown or revoked. Whether it has expired the caller's clock tells."""
+        """The token with this digest; None when unknown or revoked. The caller checks its expiry."""
 
     async def touch_token(self, token_id: str, at: float) -> None:
-        """Notes the last use; an older time than the noted one changes nothing."""
+        """Note the last use; an older time than the stored one changes nothing."""
 
 
 class SessionStore(Protocol):
@@ -231,28 +231,28 @@ class SessionStore(Protocol):
         """The session, whether expired or not (the caller holds the clock), or None."""
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+        self, criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
-        """The sessions meant, or all of them, the most recently used first.
+        """The sessions that match, or all without criteria, the most recently used first.
 
         Args:
             after: Only those that come after this one.
         """
 
-    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
-        """Ids of the connections that vouched for the sessions meant, each once, in their order."""
+    async def connections(self, criteria: SessionCriteria, *, limit: int) -> list[str]:
+        """Ids of the connections of the sessions that match, each once, sorted."""
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """Notes activity. Never moves it backwards and never brings back a deleted session."""
 
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
-        """Ends the sessions meant, all of them or none, and tells `ended_since`. Returns their keys."""
+    async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
+        """End the sessions that match, all or none, and record them for `ended_since`. Returns their keys."""
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
-        """End the sessions meant as `end_sessions` does; return who was signed in."""
+    async def revoke_sessions(self, criteria: SessionCriteria, at: float) -> list[SessionHolder]:
+        """End the sessions that match as `end_sessions` does; return who was signed in."""
 
-    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
-        """Ends all but the `keep` most recently used of them, as `end_sessions` does."""
+    async def end_oldest(self, criteria: SessionCriteria, keep: int, at: float) -> list[bytes]:
+        """End all that match but the `keep` most recently used, as `end_sessions` does."""
 
     async def ended_since(self, at: float) -> list[bytes]:
         """Keys of the sessions ended at or after `at`, for `ENDED_SECONDS`."""
@@ -262,39 +262,39 @@ class SessionStore(Protocol):
 
 
 class MarkStore(Protocol):
-    """One-time marks and leases, which one caller of all relays gets."""
+    """One-time marks and leases: of all relays one caller gets each."""
 
     async def use_once(self, key: bytes, expires_at: float) -> bool:
         """True for the first caller with this key, False for every later one until the mark has expired and gone."""
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
-        """True when this lease is free; then the caller does, until it is given back or `until` has passed."""
+        """Take a lease. True when it was free; it is the caller's until `give_back`, or until `until` has passed."""
 
     async def give_back(self, key: bytes) -> None:
-        """Ends a lease; none is no error."""
+        """End a lease. A missing one is no error."""
 
 
 class NameStore(Protocol):
-    """Host names and who holds them."""
+    """Host names and their holders."""
 
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """Gives a name to an owner if it may be theirs. Returns who has it afterwards.
+        """Give a name to an owner if the owner may have it. Returns the row, which names who has it.
 
-        It may when no owner has it, when it was theirs last, or when its holder gave it up (or was last seen, plus
-        `lost_seconds`) at least `cool_seconds` ago. Never when another owner has reserved it (`domains`). A change of
-        hands adds one to its generation.
+        An owner may have a name that has no holder, that was the owner's last, or whose holder gave it up (or was last
+        seen, plus `lost_seconds`) at least `cool_seconds` ago; never one that another owner has reserved (`domains`). A
+        change of owner adds one to its generation.
         """
 
     async def touch_names(self, hosts: Sequence[str], at: float) -> None:
-        """Notes that these names are still held."""
+        """Refresh the time of names that are still held."""
 
     async def release_name(self, host: str, owner: str, at: float) -> None:
-        """Notes that this owner gave the name up; nothing happens when it is not theirs."""
+        """Note that this owner gave the name up; no change when the owner does not hold it."""
 
     async def name(self, host: str) -> NameRow | None:
-        """Who holds this name, or held it last; None when no owner ever did."""
+        """The row of a name; None when it never had a holder."""
 
     async def names(self, since: float) -> list[NameRow]:
         """The names held at or after `since` and not given up, by host."""
@@ -303,10 +303,10 @@ class NameStore(Protocol):
         """Every name that was ever held, by host; only those that `owner` held last unless None."""
 
     async def free_name(self, host: str) -> NameRow | None:
-        """Ends a name's cool-down, whatever is left of it. Returns it as it is then (`FREED_AT`), None when unknown."""
+        """End a name's cool-down now. Returns its new row (`FREED_AT`), None when unknown."""
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """Drops the hosts meant that were not held since `before`, with their generations, but for reserved ones.
+        """Delete the names that match and were not held since `before`, with their generations, but not reserved ones.
 
         Returns how many.
         """
@@ -317,16 +317,13 @@ class NameStore(Protocol):
     async def reserve_domain(
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow | None:
-        """Claims the row's host as `claim_name` does and keeps the row, both or neither.
+        """Claim the row's host as `claim_name` does and store the row, both or neither.
 
-        Returns who has the name afterwards (another owner: nothing was kept); None when the host is reserved already.
+        Returns the name's row (of another owner: nothing was stored); None when the host is reserved already.
         """
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """Drops a reserved domain and releases its name: the cool-down begins, however long ago its last tunnel left.
-
-        None when there is none.
-        """
+        """Delete a reserved domain and release its name, whose cool-down begins now. None when there is none."""
 
 
 class AuditStore(Protocol):
@@ -352,22 +349,22 @@ class AuditStore(Protocol):
 
 
 class RevisionStore(Protocol):
-    """What has changed since it was read last."""
+    """Revision numbers, by which relays notice changes."""
 
     async def revisions(self) -> dict[str, int]:
-        """For every kind of `resources.COLLECTIONS`, and `tokens`, a number that grows with every change."""
+        """A number for each kind of `resources.COLLECTIONS`, and `tokens`, that grows with every change."""
 
 
 class ResourceStore(RevisionStore, Protocol):
-    """What people set up."""
+    """The collections of what people set up."""
 
     @property
     def users(self) -> Collection[UserRow]:
-        """Who may sign in to the dashboard."""
+        """Users of the dashboard."""
 
     @property
     def api_keys(self) -> Collection[ApiKeyRow]:
-        """What programs show to the API."""
+        """API keys."""
 
     @property
     def sign_ins(self) -> Collection[SignInRow]:
@@ -398,21 +395,21 @@ class ResourceStore(RevisionStore, Protocol):
 
 
 class HealthStore(Protocol):
-    """Whether the store is there."""
+    """The check whether the store answers."""
 
     async def ping(self) -> None:
         """Returns when the store answers."""
 
 
 class LoginStore(SessionStore, MarkStore, Protocol):
-    """What the login needs."""
+    """The parts of the store that logins use."""
 
 
 class Store(TokenStore, LoginStore, NameStore, AuditStore, ResourceStore, HealthStore, Protocol):
-    """Everything: the seam between the relay and its database. Users ask for the smallest part that they need.
+    """The whole interface between the relay and its database. Callers declare the smallest part that they need.
 
-    Every method may raise `StoreError`; those that keep texts `UnstorableError`, of which nothing was kept then.
+    Every method may raise `StoreError`; those that store texts `UnstorableError`, and then store nothing.
     """
 
     async def close(self) -> None:
-        """Lets go of files and connections. Safe to call twice."""
+        """Close files and connections. Safe to call twice."""

@@ -1,4 +1,4 @@
-"""Everything a store keeps, as lines of JSON: read in one snapshot, and put in the place of what another store has.
+"""Dumps a whole store as lines of JSON, in one snapshot, and replaces a store's content by such lines.
 
 A line is one row. It is the same whichever database it comes from or goes to. The archive that holds the lines is
 `cli/archive.py`.
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tunnelrelay.store import schema
 from tunnelrelay.store.base import StoreError, UnstorableError
-from tunnelrelay.store.engine import told
+from tunnelrelay.store.engine import error_text
 from tunnelrelay.store.resources import COLLECTIONS
 from tunnelrelay.store.sql_store import SqlStore
 from tunnelrelay.store.texts import fitted_text
@@ -39,7 +39,7 @@ class RowError(Exception):
 
 
 class Snapshot:
-    """All rows as they are at one moment, whatever relays write meanwhile. Made by `snapshot`."""
+    """All rows at one moment, unaffected by later writes. Made by `snapshot`."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -54,7 +54,7 @@ class Snapshot:
 
 @asynccontextmanager
 async def snapshot(store: SqlStore) -> AsyncIterator[Snapshot]:
-    """One moment of a store. Raises StoreError when it cannot be read."""
+    """A snapshot of a store. Raises StoreError when it cannot be read."""
     try:
         async with store.engine.connect() as connection:
             if store.engine.dialect.name == "postgresql":
@@ -64,11 +64,11 @@ async def snapshot(store: SqlStore) -> AsyncIterator[Snapshot]:
                 await connection.exec_driver_sql("BEGIN")  # the driver would begin with the first write only
             yield Snapshot(connection)
     except (SQLAlchemyError, OSError) as problem:
-        raise StoreError(f"the store failed: {told(problem)}") from None
+        raise StoreError(f"the store failed: {error_text(problem)}") from None
 
 
 def parse(table: Table, line: bytes) -> dict[str, Any]:
-    """The row a line tells, with texts cut as every store cuts them.
+    """The row of a line, with texts cut as every store cuts them.
 
     Raises:
         RowError: It is no row of this table, or one that not every database can keep.
@@ -83,7 +83,7 @@ def parse(table: Table, line: bytes) -> dict[str, Any]:
 
 
 async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any]]], at: float) -> None:
-    """Puts other rows in the place of all there are, in one transaction. Relays wait with what they write meanwhile.
+    """Replace all rows by others, in one transaction, for which writes of relays wait.
 
     Relays see sessions that are gone by it as ended, and every kind as changed.
 
@@ -107,13 +107,13 @@ async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any
             await _insert_all(connection, rows)
             await _tell_of_changes(connection, numbers)
     except (SQLAlchemyError, OSError) as problem:
-        raise StoreError(f"the store failed, nothing was changed: {told(problem)}") from None
+        raise StoreError(f"the store failed, nothing was changed: {error_text(problem)}") from None
 
 
 async def _lock(connection: AsyncConnection) -> None:
-    """Holds off every writer. Readers go on seeing what was there before."""
+    """Block every writer. Readers still see the old rows."""
     if connection.dialect.name == "postgresql":
-        # As relays come to them, names first and revisions last: neither then waits for the other for ever.
+        # In the order in which relays lock tables, names first and revisions last, so that there is no deadlock.
         order = sorted(TABLES, key=lambda table: (table is schema.revisions, table is not schema.names, table.name))
         names = ", ".join(f'"{table.name}"' for table in order)
         await connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
@@ -136,14 +136,15 @@ async def _insert_all(connection: AsyncConnection, rows: Iterable[tuple[Table, d
 
 async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
     if table is schema.ended:
-        # What ended by this very change stands there already.
+        # Sessions that end by this change are recorded there already.
         keys = [row["key"] for row in rows]
         await connection.execute(delete(table).where(table.c.key.in_(keys)))
     await connection.execute(table.insert(), rows)
 
 
 async def _tell_of_changes(connection: AsyncConnection, numbers: dict[str, int]) -> None:
-    """Every kind gets a number it never had, a session that goes on is not told to have ended, and ids count on."""
+    """Give every kind a new revision number, drop the records of ended sessions for those that exist, and continue
+    ids."""
     revisions, ended, audit = schema.revisions, schema.ended, schema.audit
     numbers |= {
         row.kind: max(row.number, numbers.get(row.kind, 0)) for row in await connection.execute(select(revisions))

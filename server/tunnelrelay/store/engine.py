@@ -1,4 +1,4 @@
-"""How the store's parts reach their database: one short transaction at a time, every failure a `StoreError`."""
+"""The base of the store's parts: short transactions, whose failures become `StoreError`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ BUSY_SECONDS = 5.0
 
 
 class Part:
-    """What every part of the store builds on.
+    """The base class of every part of the store.
 
     Every method of a part is one short transaction of one statement or two, so that relays and commands share the
     database without waiting for each other noticeably.
@@ -29,7 +29,7 @@ class Part:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._is_postgresql = engine.dialect.name == "postgresql"
-        # A server that has gone without a word would be waited for as long as TCP does; SQLite has a limit of its own.
+        # Else a server that vanished would block until TCP gives up. SQLite has a limit of its own.
         self._limit = BUSY_SECONDS if self._is_postgresql else None
 
     async def _put(self, table: Table, values: dict[str, Any]) -> None:
@@ -44,25 +44,25 @@ class Part:
         return postgresql.insert(table) if self._is_postgresql else sqlite.insert(table)
 
     async def _revised(self, connection: AsyncConnection, kind: str) -> None:
-        """Notes, in the transaction that did it, that something of a kind has changed."""
+        """Note in the current transaction that a row of a kind has changed."""
         grown = revisions.c.number + 1
         statement = self._insert(revisions).values(kind=kind, number=1)
         await connection.execute(statement.on_conflict_do_update(index_elements=["kind"], set_={"number": grown}))
 
     @asynccontextmanager
     async def _begin(self, passes: type[SQLAlchemyError] | tuple[()] = ()) -> AsyncIterator[AsyncConnection]:
-        """One transaction; whatever goes wrong inside comes out as StoreError, but for what `passes`."""
+        """One transaction. Errors inside become StoreError, but for those in `passes`."""
         try:
             async with asyncio.timeout(self._limit), self._engine.begin() as connection:
                 yield connection
         except passes:
             raise
         except (SQLAlchemyError, OSError) as problem:
-            raise StoreError(f"the store failed: {told(problem)}") from (None if self._is_postgresql else problem)
+            raise StoreError(f"the store failed: {error_text(problem)}") from (None if self._is_postgresql else problem)
 
 
-def told(problem: Exception) -> str:
-    """What went wrong, without what was sent: PostgreSQL quotes keys in its details, asyncpg arguments."""
+def error_text(problem: Exception) -> str:
+    """The error's text without the values of the statement, which PostgreSQL and asyncpg quote."""
     if isinstance(problem, TimeoutError):
         return "the database did not answer in time"
     if isinstance(problem, PoolTimeout):
@@ -73,17 +73,17 @@ def told(problem: Exception) -> str:
     if cause is None:
         return str(problem.orig)  # without the statement, which `str(problem)` has in it
     if getattr(cause, "severity", None) is None or not cause.args:
-        return type(cause).__name__  # not the server's words
+        return type(cause).__name__  # not a text of the server
     return f"{type(cause).__name__}: {cause.args[0]}"
 
 
 def is_equal(column: Column[Any], value: object) -> ColumnElement[bool]:
-    """True where the column has this value: nowhere for a text that no row can have and PostgreSQL would not take."""
+    """The condition that the column has this value; false for a text that no row can have and PostgreSQL refuses."""
     return false() if isinstance(value, str) and not can_be_kept(value) else column == value
 
 
 def below(column: Column[str], text: str) -> ColumnElement[bool]:
-    """True of texts that sort before this one."""
+    """The condition that a text sorts before this one."""
     return column < (text if can_be_kept(text) else text.encode(errors="replace").decode().partition("\0")[0])
 
 

@@ -1,7 +1,4 @@
-"""Runs the migrations over a connection, whichever database it leads to.
-
-Slow to import, and of use only when a schema is old.
-"""
+"""Runs the migrations over a connection to either database. Imported only for an old schema, as the import is slow."""
 
 from pathlib import Path
 

@@ -17,19 +17,17 @@ _OF_DOMAINS = DomainRow.__dataclass_fields__.keys()
 
 
 class NamePart(Part):
-    """See `Store`."""
+    """The tables of names and reserved domains; methods are described at `base.NameStore`."""
 
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """See `Store.claim_name`."""
         async with self._begin() as connection:
             return await self._claim(connection, host, owner, at, lost_seconds, cool_seconds)
 
     async def reserve_domain(
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow | None:
-        """See `Store.reserve_domain`."""
         values = {name: getattr(fitted(domains, row), name) for name in _OF_DOMAINS}
         async with self._begin() as connection:
             held = await self._claim(connection, row.host, row.owner, at, lost_seconds, cool_seconds)
@@ -43,8 +41,9 @@ class NamePart(Part):
         return held
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """See `Store.give_up_domain`. The name comes first, as when it is reserved: two relays then never wait for each
-        other."""
+        """Delete a reserved domain and release its name.
+
+        The name's row is locked first, as in `reserve_domain`, so that two relays cannot deadlock."""
         is_it = is_equal(domains.c.id, row_id)
         is_its = exists().where(is_it, domains.c.host == names.c.host, domains.c.owner == names.c.owner)
         async with self._begin() as connection:
@@ -119,7 +118,7 @@ class NamePart(Part):
         return NameRow(**row._mapping) if row is not None else None
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """See `Store.forget_names`. In pages, each in a transaction of its own: a bind need not wait for all of it."""
+        """Delete old names in batches, each in its own transaction, so that a bind does not wait for all of them."""
         is_stale = (names.c.at <= before) & (func.coalesce(names.c.released_at, names.c.at) <= before)
         is_stale &= ~exists().where(domains.c.host == names.c.host)
         last, dropped = "", 0
@@ -127,8 +126,8 @@ class NamePart(Part):
             page = select(names.c.host).where(is_stale, names.c.host > last).order_by(names.c.host).limit(PAGE)
             async with self._begin() as connection:
                 hosts = [row.host for row in await connection.execute(page)]
-                meant = [host for host in hosts if is_meant(host)]
-                gone = await connection.execute(delete(names).where(names.c.host.in_(meant), is_stale))
+                chosen = [host for host in hosts if is_meant(host)]
+                gone = await connection.execute(delete(names).where(names.c.host.in_(chosen), is_stale))
             dropped += gone.rowcount
             if len(hosts) < PAGE:
                 return dropped

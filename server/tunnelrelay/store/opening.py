@@ -1,4 +1,4 @@
-"""The one way from the setting `database` to a store."""
+"""Opens the store that the setting `database` names."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ async def open_store(
 
     Args:
         may_make: Make tables in a database that has none. The file is always made.
-        is_patient: For what looks at every row; see `PostgresqlStore.open`.
+        is_patient: Allow long statements; see `PostgresqlStore.open`.
 
     Raises:
         StoreError: As the stores' `open`.

@@ -1,7 +1,7 @@
 """The store in PostgreSQL, for several relays on several machines: asyncpg through SQLAlchemy's async engine.
 
-Each transaction is READ COMMITTED. What relays must not do behind each other's back is one statement, or begins with
-one that locks the row it is about; see `engine.py` for how long anything may take.
+Each transaction is READ COMMITTED. What relays must agree on is one statement, or begins with one that locks its row.
+`engine.py` has the time limits.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.store import upgrade
 from tunnelrelay.store.base import StoreError
-from tunnelrelay.store.engine import BUSY_SECONDS, told
+from tunnelrelay.store.engine import BUSY_SECONDS, error_text
 from tunnelrelay.store.sql_store import SqlStore
 
 MAX_CONNECTIONS = 8
@@ -41,7 +41,7 @@ class PostgresqlStore(SqlStore):
 
         Args:
             may_make: Make the tables in a database that has none.
-            is_patient: For what looks at every row: statements may take minutes.
+            is_patient: Allow statements that take minutes, for commands that read every row.
 
         Raises:
             StoreTooNewError: A newer release wrote it.
@@ -56,7 +56,8 @@ class PostgresqlStore(SqlStore):
         self._connections = connections
 
     async def close(self) -> None:
-        """See `Store.close`. All at once: a server that has fallen silent would be waited for once a connection."""
+        """Close every connection at the same time, as a server that no longer answers takes the whole time-out for
+        each."""
         await asyncio.gather(*map(_close, list(self._connections)))
         await super().close()
 
@@ -91,7 +92,7 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
     try:
         return await asyncpg.connect(
             url.reveal(),
-            ssl=None if url.says_how_to_encrypt or url.is_local else True,  # True: a certificate for this very host
+            ssl=None if url.has_sslmode or url.is_local else True,  # True: a certificate for this very host
             timeout=BUSY_SECONDS,
             command_timeout=seconds,
             server_settings={
@@ -99,7 +100,7 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
                 "default_transaction_isolation": "read committed",
                 "statement_timeout": limit_ms,
                 "lock_timeout": limit_ms,
-                "idle_in_transaction_session_timeout": limit_ms,  # a relay that hangs lets go of what it locked
+                "idle_in_transaction_session_timeout": limit_ms,  # a relay that hangs loses its locks
                 "jit": "off",  # compiling costs more than any statement of ours
             },
         )
@@ -109,7 +110,7 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
 
 
 async def _close(connection: Any) -> None:
-    """Says good-bye, if that is possible soon."""
+    """Close the connection, within a time limit."""
     try:
         await connection.close(timeout=BUSY_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -117,7 +118,7 @@ async def _close(connection: Any) -> None:
 
 
 def _why(problem: Exception) -> tuple[str, str]:
-    """What keeps us from connecting, and what to do about it. Never what was sent: it may hold the password."""
+    """Why we cannot connect, and what to do about it. Never repeats the URL, which may hold the password."""
     words = str(problem).partition("\nDETAIL")[0] or type(problem).__name__
     match problem:
         case TimeoutError():
@@ -146,7 +147,7 @@ def _why(problem: Exception) -> tuple[str, str]:
 
 
 async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
-    """On a connection of its own: a migration, also another relay's, may take longer than anything else."""
+    """Upgrade the schema over a connection of its own, as a migration, also another relay's, may take long."""
     engine = _engine(url, PATIENT_SECONDS, WeakSet())
     try:
         async with engine.begin() as connection:
@@ -157,14 +158,14 @@ async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
             if (found := await _revision(connection)) != upgrade.HEAD:
                 await connection.run_sync(_migrate, found, str(url))
     except (SQLAlchemyError, OSError) as problem:
-        what = f"{url} cannot be upgraded to schema {upgrade.HEAD}: {told(problem)}"
+        what = f"{url} cannot be upgraded to schema {upgrade.HEAD}: {error_text(problem)}"
         raise StoreError(what, "let the user make tables there: it should own the database") from None
     finally:
         await engine.dispose()
 
 
 async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_make: bool) -> bool:
-    """Whether nothing is to be done. Raises StoreError when nothing may be."""
+    """Whether the schema is up to date. Raises StoreError when it is not and may not be upgraded."""
     found = await _revision(connection)
     if found is None and not may_make:
         raise StoreError(

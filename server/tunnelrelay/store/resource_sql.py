@@ -1,4 +1,4 @@
-"""One kind of what people set up, as a table."""
+"""A collection of rows that people set up, as a table."""
 
 from dataclasses import fields
 from typing import Any, Generic
@@ -14,7 +14,7 @@ from tunnelrelay.store.texts import fitted
 
 
 class SqlCollection(Part, Generic[R]):
-    """See `resources.Collection`.
+    """A `resources.Collection` as one table.
 
     Args:
         made_of: The kind of row.
@@ -45,7 +45,6 @@ class SqlCollection(Part, Generic[R]):
     async def page(
         self, *, owner: str | None = None, before: str | None = None, limit: int = 100, **equal: object
     ) -> list[R]:
-        """See `Collection.page`."""
         ids = self._table.c.id
         query = select(self._table).where(*self._matches(equal)).order_by(ids.desc()).limit(limit)
         query = query if owner is None else query.where(is_equal(self._table.c.owner, owner))

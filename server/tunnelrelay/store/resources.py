@@ -1,7 +1,7 @@
-"""What people set up on a relay and it keeps: users, API keys, domains, edges, backends, providers, sign-ins.
+"""The rows that people set up: users, API keys, domains, edges, backends, providers, sign-ins.
 
-Each kind is a `Collection` of rows with an id. A store knows how to keep them and to whom they belong; what they may
-say, and who may change them, is for `services`. Not here: sessions, names and events (`base.py`).
+Each kind is a `Collection` of rows with an id. The store keeps rows and their owners; `services` checks their values
+and who may change them. Not here: sessions, names and events (`base.py`).
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What every kind has. Times are Unix seconds.
+    """The fields of every kind. Times are Unix seconds.
 
     Attributes:
         id: See `ids.py`: sorts by when it was made.
-        owner: Whose it is.
+        owner: Its owner.
         version: 1 when it is added; every change adds one (`Collection.replace`).
     """
 
@@ -52,7 +52,7 @@ class UserRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyRow(Row):
-    """What a program shows to the API, on behalf of a user.
+    """A key by which a program uses the API on behalf of a user.
 
     Attributes:
         digest: Unique. SHA-256 of the key; the key itself is shown once.
@@ -117,8 +117,8 @@ class EdgeRow(Row):
 
     Attributes:
         host: Unique: the domain it answers at; None while it has none.
-        settings: JSON of what guards it and who serves it, without secrets; see `services.edge_settings`.
-        sealed: The secrets in it, sealed by the key ring; b"" without any.
+        settings: JSON of its rules and of who serves it, without secrets; see `services.edge_settings`.
+        sealed: Its secrets, sealed by the key ring; b"" without any.
         backend_id: The tunnel group that serves it; "" without one.
     """
 

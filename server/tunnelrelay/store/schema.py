@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core sees them. A change here needs a migration; `tests/store` compares the two."""
+"""The tables, in SQLAlchemy Core. A change here needs a migration; `tests/store` compares the two."""
 
 from typing import Any
 

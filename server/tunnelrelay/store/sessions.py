@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Row, Select, and_, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tunnelrelay.store.base import ENDED_SECONDS, SessionHolder, SessionRow, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, SessionCriteria, SessionHolder, SessionRow
 from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.schema import domains, edges, ended, names, sessions, used
 from tunnelrelay.store.texts import fitted
@@ -17,7 +17,7 @@ _OF_PEOPLE = [sessions.c[name] for name in SessionHolder.__slots__]
 
 
 class SessionPart(Part):
-    """See `Store`."""
+    """The tables of sessions and one-time marks; methods are described at `base.SessionStore` and `base.MarkStore`."""
 
     async def save_session(self, row: SessionRow) -> None:
         kept = fitted(sessions, row)
@@ -36,26 +36,25 @@ class SessionPart(Part):
         return None if row is None else SessionRow(**row._mapping)
 
     async def sessions(
-        self, whose: Whose | None = None, *, limit: int = 1000, after: SessionHolder | None = None
+        self, criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
-        """See `Store.sessions`."""
         query = select(*_OF_PEOPLE).order_by(sessions.c.last_seen.desc(), sessions.c.key).limit(limit)
         if after is not None:
             is_older = sessions.c.last_seen < after.last_seen
             query = query.where(or_(is_older, (sessions.c.last_seen == after.last_seen) & (sessions.c.key > after.key)))
-        if whose is not None:
-            if (meant := _meant(whose)) is None:
+        if criteria is not None:
+            if (condition := _condition(criteria)) is None:
                 return []
-            query = query.where(meant)
+            query = query.where(condition)
         async with self._begin() as connection:
             return [SessionHolder(**row._mapping) for row in await connection.execute(query)]
 
-    async def connections(self, whose: Whose, *, limit: int) -> list[str]:
-        if (meant := _meant(whose)) is None:
+    async def connections(self, criteria: SessionCriteria, *, limit: int) -> list[str]:
+        if (condition := _condition(criteria)) is None:
             return []
         ids = sessions.c.connection_id
         async with self._begin() as connection:
-            found = await connection.execute(select(ids).where(meant).distinct().order_by(ids).limit(limit))
+            found = await connection.execute(select(ids).where(condition).distinct().order_by(ids).limit(limit))
         return [row.connection_id for row in found]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
@@ -63,24 +62,24 @@ class SessionPart(Part):
         async with self._begin() as connection:
             await connection.execute(update(sessions).where(is_older).values(last_seen=last_seen))
 
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
-        if (meant := _meant(whose)) is None:
+    async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
+        if (condition := _condition(criteria)) is None:
             return []
-        return [row.key for row in await self._end(meant, at, [sessions.c.key])]
+        return [row.key for row in await self._end(condition, at, [sessions.c.key])]
 
-    async def revoke_sessions(self, whose: Whose, at: float) -> list[SessionHolder]:
-        if (meant := _meant(whose)) is None:
+    async def revoke_sessions(self, criteria: SessionCriteria, at: float) -> list[SessionHolder]:
+        if (condition := _condition(criteria)) is None:
             return []
-        return [SessionHolder(**row._mapping) for row in await self._end(meant, at, _OF_PEOPLE)]
+        return [SessionHolder(**row._mapping) for row in await self._end(condition, at, _OF_PEOPLE)]
 
-    async def end_oldest(self, whose: Whose, keep: int, at: float) -> list[bytes]:
-        if (meant := _meant(whose)) is None:
+    async def end_oldest(self, criteria: SessionCriteria, keep: int, at: float) -> list[bytes]:
+        if (condition := _condition(criteria)) is None:
             return []
         async with self._begin() as connection:
-            count = (await connection.execute(select(func.count()).select_from(sessions).where(meant))).scalar_one()
+            count = (await connection.execute(select(func.count()).select_from(sessions).where(condition))).scalar_one()
         if count <= keep:
             return []
-        by_age = select(sessions.c.key).where(meant).order_by(sessions.c.last_seen.desc(), sessions.c.key)
+        by_age = select(sessions.c.key).where(condition).order_by(sessions.c.last_seen.desc(), sessions.c.key)
         is_too_old = sessions.c.key.in_(by_age.offset(keep))
         return [row.key for row in await self._end(is_too_old, at, [sessions.c.key])]
 
@@ -112,28 +111,30 @@ class SessionPart(Part):
         async with self._begin() as connection:
             await connection.execute(delete(used).where(used.c.key == key))
 
-    async def _end(self, meant: ColumnElement[bool], at: float, columns: Sequence[Column[Any]]) -> Sequence[Row[Any]]:
-        """Ends sessions and tells of them: statements as long for a million of them as for one.
+    async def _end(
+        self, condition: ColumnElement[bool], at: float, columns: Sequence[Column[Any]]
+    ) -> Sequence[Row[Any]]:
+        """End sessions and record them for `ended_since`, with statements whose length does not grow with their number.
 
-        The two are one statement on PostgreSQL: a session that begins between two of them would be ended, and not told.
-        SQLite has one writer at a time, and no such statement.
+        On PostgreSQL it is one statement: a session that begins between two would be ended and not recorded. SQLite has
+        no such statement, and one writer at a time.
         """
-        gone = delete(sessions).where(meant).returning(*columns)
+        gone = delete(sessions).where(condition).returning(*columns)
         async with self._begin() as connection:
             if not self._is_postgresql:
-                await connection.execute(self._telling(select(sessions.c.key, literal(at)).where(meant)))
+                await connection.execute(self._record_ended(select(sessions.c.key, literal(at)).where(condition)))
                 return (await connection.execute(gone)).all()
             ending = gone.cte("gone")
-            told = self._telling(select(ending.c.key, literal(at))).cte("told")
-            return (await connection.execute(select(ending).add_cte(told))).all()
+            recorded = self._record_ended(select(ending.c.key, literal(at))).cte("recorded")
+            return (await connection.execute(select(ending).add_cte(recorded))).all()
 
-    def _telling(self, keys: Select[tuple[bytes, float]]) -> sqlite.Insert | postgresql.Insert:
+    def _record_ended(self, keys: Select[tuple[bytes, float]]) -> sqlite.Insert | postgresql.Insert:
         return self._insert(ended).from_select(["key", "at"], keys).on_conflict_do_nothing()
 
 
-def _meant(whose: Whose) -> ColumnElement[bool] | None:
-    """The condition, None when nothing was given: "no condition" must never come to mean "all sessions"."""
-    given = {name: value for name in Whose.__slots__ if (value := getattr(whose, name)) is not None}
+def _condition(criteria: SessionCriteria) -> ColumnElement[bool] | None:
+    """The criteria as a condition; None without any value: "no condition" must never mean "all sessions"."""
+    given = {name: value for name in SessionCriteria.__slots__ if (value := getattr(criteria, name)) is not None}
     if not given:
         return None
     live_at, hosts = given.pop("live_at", None), given.pop("hosts", None)

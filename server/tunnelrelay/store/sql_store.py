@@ -1,4 +1,4 @@
-"""A store in a database, whichever: what it consists of. How each database is opened: `store.py`, `postgresql.py`.
+"""The store in a database of either kind. `store.py` and `postgresql.py` open each kind.
 
 Tokens, sessions, names and events have modules of their own (`tokens.py`, `sessions.py`,
 `names.py`, `audit.py`); what people set up in `resource_sql.py`.
@@ -50,7 +50,7 @@ class SqlStore(TokenPart, SessionPart, NamePart, AuditPart):
         return found
 
     async def ping(self) -> None:
-        """See `Store.ping`. Reads from the database, so that a vanished or damaged one shows."""
+        """Read a row, so that a missing or damaged database raises StoreError."""
         async with self._begin() as connection:
             await connection.execute(text("SELECT version_num FROM alembic_version"))
 

@@ -1,4 +1,5 @@
-"""The store in a file: SQLite through SQLAlchemy's async engine. The seam is `base.Store`, the tables `schema.py`."""
+"""The store in a SQLite file, through SQLAlchemy's async engine. The interface is `base.Store`, the tables
+`schema.py`."""
 
 import asyncio
 from pathlib import Path
@@ -46,7 +47,7 @@ class SqliteStore(SqlStore):
 
         def connect(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
             connection = aiosqlite.connect(*args, **kwargs)
-            connection._thread.daemon = True  # as SQLAlchemy has it: a connection that was lost keeps no program alive
+            connection._thread.daemon = True  # as SQLAlchemy's own: a lost connection must not keep the program running
             threads.add(connection._thread)
             return connection
 
@@ -72,7 +73,7 @@ class SqliteStore(SqlStore):
         self._threads = threads
 
     async def close(self) -> None:
-        """See `Store.close`. Waits for the connections' threads too.
+        """Close the database, and wait for the threads of its connections.
 
         A call that was cancelled goes on in its thread, which then tells the loop how it ended: were the loop closed by
         then, the thread would die with a traceback on the terminal.

@@ -1,6 +1,6 @@
-"""Which texts a store can keep, and as what. SQLite takes everything, PostgreSQL does not: all agree on the stricter.
+"""Which texts a store takes, and their column types. PostgreSQL takes fewer texts than SQLite; both use its rules.
 
-Migrations use the types too: what they say may not change.
+Migrations use the types too, so they must not change.
 """
 
 from dataclasses import replace
@@ -30,7 +30,7 @@ def short_text(length: int) -> String:
 
 
 def counter() -> TypeEngine[int]:
-    """The type of a number the database counts up; SQLite does so for this very spelling only."""
+    """The type of an auto-increment number; SQLite supports that for this spelling only."""
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -44,7 +44,7 @@ def can_be_kept(text: str) -> bool:
 
 
 def fitted(table: Table, row: R) -> R:
-    """The row as it can be kept, with texts cut that are for people to read.
+    """The row with texts for people cut to their columns' length.
 
     Raises:
         UnstorableError: Another text is too long, or is no text to every database.

@@ -60,7 +60,7 @@ def _hint_of(problem: OSError) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock file beside the database. The kernel lets go of it even when the holder is killed."""
+    """Hold the lock file beside the database. The kernel releases it even when the holder is killed."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

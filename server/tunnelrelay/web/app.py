@@ -1,8 +1,8 @@
 """The relay's own web app: the callback of logins, the reserved paths of endpoints, the page of the bare domain.
 
-It runs behind the ingress, which has parsed, routed and limited each request already and says in `PageRequest` what it
-found. Small apps, the dashboard and the API (made elsewhere) among them, chosen by where the request was sent: a path
-that one host serves does not exist on another.
+It runs behind the ingress, which has parsed, routed and limited each request and describes it in `PageRequest`. There
+is one small app for each kind of host (dashboard and API are made elsewhere): a path of one host does not exist on
+another.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH
 from tunnelrelay.pages.landing import landing_page
 from tunnelrelay.web.login_pages import LoginPages
 from tunnelrelay.web.logout_pages import LogoutPages
-from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, page_request_of
 from tunnelrelay.web.responses import error, response
 
 log = EventLog(__name__)
@@ -51,16 +51,16 @@ class WebApp:
     dashboard: ASGIApp | None = None
     api: ASGIApp | None = None
     count_login: Callable[[str], None] = lambda outcome: None
-    tell_who: Callable[[str, Identity, str], None] = lambda request_id, who, refusal: None
+    note_sign_in: Callable[[str, Identity, str], None] = lambda request_id, who, refusal: None
 
     def build(self) -> ASGIApp:
-        """The app to hand to the server behind the ingress."""
+        """Build the app for the server behind the ingress."""
         logins = LoginPages(
             address=self.address,
             login=self.login,
             endpoints=self.endpoints,
             count_login=self.count_login,
-            tell_who=self.tell_who,
+            note_sign_in=self.note_sign_in,
         )
         logouts = LogoutPages(
             logout=self.logout,
@@ -88,10 +88,10 @@ class WebApp:
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
             if hsts:
                 send = _with_field(send, (b"strict-transport-security", hsts))
-            inside = inside_of(scope)
+            page_request = page_request_of(scope)
             # People sign in to the dashboard, and out of it, as at every endpoint.
-            is_login = inside.kind == "dashboard" and scope["path"].startswith(RESERVED)
-            kind = "endpoint" if is_login else inside.kind
+            is_login = page_request.kind == "dashboard" and scope["path"].startswith(RESERVED)
+            kind = "endpoint" if is_login else page_request.kind
             app = by_kind[kind]
             if kind == "endpoint" and field_values(scope, b"service-worker"):
                 # A worker planted below our paths would answer them in our place.
@@ -99,17 +99,17 @@ class WebApp:
             try:
                 await app(scope, receive, send)
             except Exception:
-                # Starlette has answered with `_broken` and raises once more: the one place where it ends.
-                log.exception("own page failed", request_id=inside.request_id)
+                # Starlette has answered with `_broken` and raises again; log it here.
+                log.exception("own page failed", request_id=page_request.request_id)
 
         return choose
 
     async def _home(self, request: Request) -> Response:
         """Answer the button for too large cookies when the cookies are small again."""
-        return response(redirect(f"{self.address.url(inside_of(request.scope).host)}/"))
+        return response(redirect(f"{self.address.url(page_request_of(request.scope).host)}/"))
 
     async def _landing(self, request: Request) -> Response:
-        url = self.address.url(inside_of(request.scope).host)
+        url = self.address.url(page_request_of(request.scope).host)
         return response(landing_page(url=url, dashboard=self.address.url(self.address.dashboard_host)))
 
     async def _keys(self, _request: Request) -> Response:

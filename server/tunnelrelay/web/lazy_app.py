@@ -11,7 +11,7 @@ class LazyApp:
     """The ASGI app that `make` returns. It is made once, in a thread, so that the event loop goes on.
 
     Args:
-        make: Imports and builds the app; called again by the next request if it fails.
+        make: Imports and builds the app; if it raises, the next request calls it again.
     """
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
@@ -20,10 +20,10 @@ class LazyApp:
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Pass a request to the app, which the first request makes."""
         if self._app is None:
             async with self._turn:
                 if self._app is None:
                     self._app = await asyncio.to_thread(self._make)
-                    gc.freeze()  # as in `process.py`: it lives as long as the relay, and is never walked again
+                    gc.freeze()  # the app lives as long as the relay: the collector can skip it
         await self._app(scope, receive, send)

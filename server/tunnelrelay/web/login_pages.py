@@ -1,6 +1,6 @@
-"""The paths of a login: where it may be started, where providers answer, where it ends. See `oidc.login` for the steps.
+"""The paths of a login: start, callback and end. `oidc.login` has the steps.
 
-Only a person who opens a page gets anywhere here: fetches, frames and prefetches are refused and use nothing up.
+Only a person who opens a page is served: fetches, frames and prefetches are refused and use up no login.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tunnelrelay.oidc.login.outcomes import LoginEnd, Outcome, redirect
 from tunnelrelay.oidc.login.third_party_login import LOGIN_PATH, host_named, passed_on, read_initiation
 from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.pages.login import USE_ANOTHER_PATH
-from tunnelrelay.web.request_parsing import Params, field_values, form_params, inside_of, query_params
+from tunnelrelay.web.request_parsing import Params, field_values, form_params, page_request_of, query_params
 from tunnelrelay.web.responses import error, refusal_of_fetch, response
 
 
@@ -27,15 +27,17 @@ class LoginPages:
     """Handlers for the login's paths.
 
     Attributes:
-        count_login: Told the outcome of each step.
-        tell_who: Told who signed in by which request, and which kind of rule does not let them in ("" for none).
+        count_login: Called with the outcome of each step.
+        note_sign_in: Called with the request id, the person who signed in, and the kind of rule that refused them (""
+            for
+            none).
     """
 
     address: PublicAddress
     login: Login
     endpoints: Endpoints
     count_login: Callable[[Outcome], None]
-    tell_who: Callable[[str, Identity, str], None]
+    note_sign_in: Callable[[str, Identity, str], None]
 
     def at_endpoint(self) -> list[Route]:
         """The paths that every endpoint with a login has."""
@@ -56,45 +58,49 @@ class LoginPages:
         ]
 
     async def _callback(self, request: Request) -> Response:
-        """Where providers send visitors back to: by address, or by a form (`response_mode=form_post`)."""
-        inside = inside_of(request.scope)
+        """Take a provider's answer at the callback host, from the query or a form (`response_mode=form_post`)."""
+        page_request = page_request_of(request.scope)
         if request.method == "HEAD":
             return error("method_not_allowed", request)
         own = request.path_params.get("connection")
         arrived = ArrivedAt("shared") if own is None else ArrivedAt("connection", own)
-        reply = await self.login.callback(await _params(request) or [], arrived, inside.request_id, inside.peer)
+        reply = await self.login.callback(
+            await _params(request) or [], arrived, page_request.request_id, page_request.peer
+        )
         # No cookie, script or frame is any business of the callback host.
         return response(reply)
 
     async def _finish(self, request: Request) -> Response:
-        """Where the callback sends visitors on to, at the endpoint's own host."""
-        asking = self._asking(request)
-        if isinstance(asking, Response):
-            return asking
-        return self._counted(asking, await self.login.finish(asking, query_params(request.scope)))
+        """End the login at the endpoint's own host, where the callback host redirects visitors."""
+        visitor_request = self._visitor_request(request)
+        if isinstance(visitor_request, Response):
+            return visitor_request
+        return self._counted(visitor_request, await self.login.finish(visitor_request, query_params(request.scope)))
 
     async def _finish_here(self, request: Request) -> Response:
-        """Where the provider itself sends visitors, when the owner has registered the endpoint's own host there."""
-        asking = self._asking(request)
-        if isinstance(asking, Response):
-            return asking
-        return self._counted(asking, await self.login.finish_here(asking, query_params(request.scope)))
+        """End the login at the endpoint's own callback, where the provider redirects visitors."""
+        visitor_request = self._visitor_request(request)
+        if isinstance(visitor_request, Response):
+            return visitor_request
+        return self._counted(
+            visitor_request, await self.login.finish_here(visitor_request, query_params(request.scope))
+        )
 
     async def _start(self, request: Request) -> Response:
         """Start a login for the provider (third-party initiated), or for a visitor who opens the address."""
-        asking = self._asking(request, ("GET", "POST"))
-        if isinstance(asking, Response):
-            return asking
-        if not inside_of(request.scope).may_start_login:
+        visitor_request = self._visitor_request(request, ("GET", "POST"))
+        if isinstance(visitor_request, Response):
+            return visitor_request
+        if not page_request_of(request.scope).may_start_login:
             return error("login_required", request)
-        params, base = await _params(request), self.address.url(asking.host)
-        initiation = None if params is None else read_initiation(params, asking.connection, base)
+        params, base = await _params(request), self.address.url(visitor_request.host)
+        initiation = None if params is None else read_initiation(params, visitor_request.connection, base)
         if params is None or initiation is None:
             return error("form_refused", request)
         if request.method == "POST":
-            # A form of another site comes without our cookies (SameSite=Lax); the GET it is turned into has them.
+            # A POST from another site has no cookies (SameSite=Lax), so redirect to a GET, which has them.
             return response(redirect(passed_on(params, base)))
-        return self._counted(asking, await self.login.start_asked(asking, initiation))
+        return self._counted(visitor_request, await self.login.start_third_party(visitor_request, initiation))
 
     async def _pass_on(self, request: Request) -> Response:
         """Redirect a login that starts at the callback host to the endpoint that `target_link_uri` names."""
@@ -112,36 +118,36 @@ class LoginPages:
         return response(redirect(passed_on(params, base)))
 
     async def _switch(self, request: Request) -> Response:
-        """The button "use another account" of the page that refused one."""
-        asking = self._asking(request, ("POST",))
-        if isinstance(asking, Response):
-            return asking
+        """Handle the button "use another account" of the page that refused a person."""
+        visitor_request = self._visitor_request(request, ("POST",))
+        if isinstance(visitor_request, Response):
+            return visitor_request
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
             return error("form_refused", request)
-        return self._counted(asking, await self.login.switch(asking, form))
+        return self._counted(visitor_request, await self.login.switch(visitor_request, form))
 
-    def _asking(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> VisitorRequest | Response:
-        """Return who asks, or the refusal of a request that opens no page at an endpoint with a login."""
-        inside = inside_of(request.scope)
-        connection = self.endpoints.connection_of(inside.host)
+    def _visitor_request(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> VisitorRequest | Response:
+        """Return the visitor's request, or the refusal of one that opens no page at an endpoint with a login."""
+        page_request = page_request_of(request.scope)
+        connection = self.endpoints.connection_of(page_request.host)
         if connection is None:
             return error("page_not_found", request)
         refusal = refusal_of_fetch(request, methods)
         if refusal:
             return error(refusal, request)
         return VisitorRequest(
-            host=inside.host,
+            host=page_request.host,
             connection=connection,
             cookie_values=field_values(request.scope, b"cookie"),
-            request_id=inside.request_id,
-            peer=inside.peer,
+            request_id=page_request.request_id,
+            peer=page_request.peer,
         )
 
-    def _counted(self, asking: VisitorRequest, ended: LoginEnd) -> Response:
+    def _counted(self, visitor_request: VisitorRequest, ended: LoginEnd) -> Response:
         self.count_login(ended.outcome)
         if ended.who is not None:
-            self.tell_who(asking.request_id, ended.who, ended.refusal)
+            self.note_sign_in(visitor_request.request_id, ended.who, ended.refusal)
         return response(ended.reply)
 
 

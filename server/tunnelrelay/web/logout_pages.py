@@ -1,6 +1,6 @@
-"""The paths of signing out: at an endpoint, at the callback host, and where a provider says that a person did.
+"""The paths of signing out: at an endpoint, at the callback host, and for providers' logout messages.
 
-What happens there is in `oidc.logout` and `oidc.provider_logout`.
+`oidc.logout` does the work.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tunnelrelay.oidc.login.callback import Endpoints
 from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.logout.logout import LOGOUT_PATH, SIGNED_OUT_PATH, Logout
 from tunnelrelay.oidc.logout.provider_logout import FRONT_CHANNEL_PATH, ProviderLogout
-from tunnelrelay.web.request_parsing import field_values, form_params, inside_of, query_params
+from tunnelrelay.web.request_parsing import field_values, form_params, page_request_of, query_params
 from tunnelrelay.web.responses import error, response
 
 
@@ -24,7 +24,7 @@ class LogoutPages:
     """Handlers for the paths of signing out.
 
     Attributes:
-        count_login: Told of each sign-out by a visitor's own click.
+        count_login: Called for each sign-out by a visitor's click.
     """
 
     logout: Logout
@@ -54,48 +54,52 @@ class LogoutPages:
 
     async def _logout(self, request: Request) -> Response:
         """Show the question on GET, sign out on POST."""
-        inside = inside_of(request.scope)
-        connection = self.endpoints.connection_of(inside.host)
+        page_request = page_request_of(request.scope)
+        connection = self.endpoints.connection_of(page_request.host)
         if connection is None:
             return error("page_not_found", request)
-        asking = VisitorRequest(
-            host=inside.host,
+        visitor_request = VisitorRequest(
+            host=page_request.host,
             connection=connection,
             cookie_values=field_values(request.scope, b"cookie"),
-            request_id=inside.request_id,
-            peer=inside.peer,
+            request_id=page_request.request_id,
+            peer=page_request.peer,
         )
         if request.method != "POST":
-            return response(await self.logout.ask(asking))
+            return response(await self.logout.confirmation_page(visitor_request))
         form = await form_params(request)
         if form is None or field_values(request.scope, b"sec-fetch-site") not in ([], [b"same-origin"]):
             return error("form_refused", request)
         self.count_login("logout")
-        return response(await self.logout.submit(asking, form))
+        return response(await self.logout.submit(visitor_request, form))
 
     async def _signed_out(self, request: Request) -> Response:
-        host = inside_of(request.scope).host
-        return response(await self.logout.said(host, self.endpoints.connection_of(host), query_params(request.scope)))
+        host = page_request_of(request.scope).host
+        return response(
+            await self.logout.signed_out_page(host, self.endpoints.connection_of(host), query_params(request.scope))
+        )
 
     async def _returned(self, request: Request) -> Response:
-        """Where providers send visitors back to after their own logout."""
+        """Take a visitor back after the provider's own logout."""
         own = request.path_params.get("connection", "")
-        return response(self.logout.returned(query_params(request.scope), own, inside_of(request.scope).request_id))
+        return response(
+            self.logout.returned(query_params(request.scope), own, page_request_of(request.scope).request_id)
+        )
 
     async def _back_channel(self, request: Request) -> Response:
-        """Where providers' servers post logout tokens."""
-        inside = inside_of(request.scope)
+        """Take a logout token posted by a provider's server."""
+        page_request = page_request_of(request.scope)
         reply = await self.provider_logout.receive(
             request.path_params.get("connection", ""),
             await form_params(request) or [],
-            peer=inside.peer.host,
-            request_id=inside.request_id,
+            peer=page_request.peer.host,
+            request_id=page_request.request_id,
         )
         return response(reply)
 
     async def _front_channel(self, request: Request) -> Response:
-        """What a provider's logout page loads in a hidden frame."""
-        host = inside_of(request.scope).host
+        """Answer the hidden frame of a provider's logout page."""
+        host = page_request_of(request.scope).host
         connection = self.endpoints.connection_of(host)
         if connection is None:
             return error("page_not_found", request)

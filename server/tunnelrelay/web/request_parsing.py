@@ -1,7 +1,7 @@
-"""Read a request strictly: what the ingress found out, and the raw bytes.
+"""Reads a request strictly: the ingress's `PageRequest`, and raw bytes.
 
-Nothing derived from the Host field (`request.url`, `url_for`) and nothing of Starlette's cookie parser is used: the
-first is the visitor's word, the second takes other cookies for ours.
+Nothing derived from the Host field (`request.url`, `url_for`) is used, as the visitor sets it; nor is Starlette's
+cookie parser, which takes other cookies for ours.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ MAX_FORM = 16 * 1024
 MAX_PARAMS = 32
 
 
-def inside_of(scope: Mapping[str, Any]) -> PageRequest:
-    """The trusted side of an ASGI scope.
+def page_request_of(scope: Mapping[str, Any]) -> PageRequest:
+    """The `PageRequest` in an ASGI scope, which the ingress put there.
 
     Raises:
         KeyError: When the request did not come through the ingress. It must not be answered then.
     """
-    inside = scope["tunnel"]
-    assert isinstance(inside, PageRequest)
-    return inside
+    page_request = scope["tunnel"]
+    assert isinstance(page_request, PageRequest)
+    return page_request
 
 
 def field_values(scope: Mapping[str, Any], name: bytes) -> list[bytes]:

@@ -1,40 +1,40 @@
 """Responses of the relay's own pages: a reply, an error of the table, and the refusal of fetches."""
 
-from collections.abc import Iterable
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tunnelrelay.model import Field, Reply, RequestKind
+from tunnelrelay.model import Reply, RequestKind
 from tunnelrelay.pages.page import error_reply
-from tunnelrelay.web.request_parsing import field_values, inside_of
+from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 _OPENED = frozenset({RequestKind.NAVIGATION, RequestKind.FORM, RequestKind.PASSED_ON})
 """A page that is opened, also at the end of a provider's redirects where a service worker has seen it first."""
 
 
-def response(reply: Reply, fields: Iterable[Field] = ()) -> Response:
+def response(reply: Reply) -> Response:
     """Return the reply as a Starlette response."""
     answer = Response(reply.body, reply.status)
     # As bytes and whole: Starlette's own header mapping would fold the Set-Cookie fields of a reply into one.
-    answer.raw_headers = [(name.lower(), value) for name, value in (*reply.fields, *fields)]
+    answer.raw_headers = [(name.lower(), value) for name, value in reply.fields]
     answer.raw_headers.append((b"content-length", b"%d" % len(reply.body)))
     return answer
 
 
 def error(code: str, request: Request) -> Response:
     """Return an error of the table, as a page or JSON."""
-    inside = inside_of(request.scope)
+    page_request = page_request_of(request.scope)
     accepts = b",".join(field_values(request.scope, b"accept")).lower()
     wants_html = b"text/html" in accepts
-    return response(error_reply(code, request_id=inside.request_id, host=inside.host, wants_html=wants_html))
+    return response(
+        error_reply(code, request_id=page_request.request_id, host=page_request.host, wants_html=wants_html)
+    )
 
 
 def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
     """Return the code of the error for a request by which no person opens a page; "" when one does."""
-    visit = inside_of(request.scope).visit
-    if visit is RequestKind.PREFETCH:
+    kind = page_request_of(request.scope).request_kind
+    if kind is RequestKind.PREFETCH:
         return "prefetch_refused"
     if request.method not in methods:
         return "method_not_allowed"
-    return "" if visit in _OPENED else "login_required"
+    return "" if kind in _OPENED else "login_required"

@@ -98,11 +98,11 @@ async def test_row43_whatever_page_was_asked_for_the_login_ends_at_our_own_host(
 @pytest.mark.parametrize("spelling", ["{}", "https://app.tun.example{}", "https:{}", "https://app.tun.example:443{}"])
 def test_row43_a_login_that_the_provider_starts_leads_to_our_own_host_or_nowhere(spelling: str) -> None:
     asked = [spelling.format(payload) for payload in sorted(set(PAYLOADS))]
-    wishes = [
+    fields = [
         read_initiation([("iss", ISSUER), ("target_link_uri", target)], connection(), f"https://{APP}")
         for target in asked
     ]
-    ends = [return_url(BASE, wish.return_path) for wish in wishes if wish is not None]
+    ends = [return_url(BASE, wish.return_path) for wish in fields if wish is not None]
     assert all(map(stays_home, ends))
     assert set(browser_origins(ends)) <= {BASE}
 

@@ -27,9 +27,9 @@ from tunnelrelay.policy.compile import compile_policy
 STRONG = frozenset({"urn:acme:mfa", "phrh"})
 
 
-def asking_for(**wishes: Any) -> World:
+def asking_for(**fields: Any) -> World:
     """A world whose owner asks for more than a login."""
-    return World(endpoints={APP: connection(**wishes)})
+    return World(endpoints={APP: connection(**fields)})
 
 
 def recent(seconds: int) -> World:

@@ -20,8 +20,8 @@ def asking(browser: Browser) -> VisitorRequest:
     return VisitorRequest(host=APP, connection=connection, cookie_values=browser.cookies(), request_id="r", peer=PEER)
 
 
-async def ask(browser: Browser) -> Reply:
-    return await browser.world.logout.ask(asking(browser))
+async def confirmation_page(browser: Browser) -> Reply:
+    return await browser.world.logout.confirmation_page(asking(browser))
 
 
 async def submit(browser: Browser, *tokens: str, everywhere: bool = False) -> Reply:
@@ -39,7 +39,7 @@ async def test_the_button_signs_out() -> None:
     world = World()
     browser = Browser(world)
     await browser.sign_in()
-    page = await ask(browser)
+    page = await confirmation_page(browser)
     assert b"alice@acme.example" in page.body
     done = await submit(browser, token_in(page))
     assert location(done) == f"https://{APP}/_tunnel/signed-out"
@@ -54,7 +54,7 @@ async def test_row_76_opening_the_page_signs_nobody_out() -> None:
     world = World()
     browser = Browser(world)
     await browser.sign_in()
-    await ask(browser)
+    await confirmation_page(browser)
     assert await world.signed_in(browser)
 
 
@@ -63,7 +63,7 @@ async def test_a_form_without_the_sessions_own_token_signs_nobody_out() -> None:
     browser, other = Browser(world), Browser(world)
     await browser.sign_in()
     await other.sign_in()
-    foreign, own = token_in(await ask(other)), token_in(await ask(browser))
+    foreign, own = token_in(await confirmation_page(other)), token_in(await confirmation_page(browser))
     for tokens in ([], [""], [foreign], [own, own], [own[:-1]], [own + "x"], ["é"]):
         assert code_of(await submit(browser, *tokens)) == "form_refused"
     assert await world.signed_in(browser)
@@ -77,7 +77,11 @@ async def test_whoever_is_not_signed_in_is_told_so(restarted: bool) -> None:
     world.endpoints[APP] = connection(epoch="epoch-2")
     if restarted:
         world.restart()
-    for reply in (await ask(browser), await submit(browser, "x"), await ask(Browser(world))):
+    for reply in (
+        await confirmation_page(browser),
+        await submit(browser, "x"),
+        await confirmation_page(Browser(world)),
+    ):
         assert location(reply).endswith("/_tunnel/signed-out")
 
 
@@ -95,7 +99,7 @@ async def signed_in(world: World, **claims: object) -> Browser:
 async def test_whoever_wants_to_is_signed_out_at_the_provider_too() -> None:
     world = World()
     browser = await signed_in(world)
-    page = await ask(browser)
+    page = await confirmation_page(browser)
     assert f'name="{EVERYWHERE}"'.encode() in page.body
     assert b"form-action 'self' https:" in dict(page.fields)[b"Content-Security-Policy"]
 
@@ -108,15 +112,15 @@ async def test_whoever_wants_to_is_signed_out_at_the_provider_too() -> None:
 
     back = location(world.logout.returned([("state", asked["state"])], "", "r"))
     assert back.startswith(f"https://{APP}/_tunnel/signed-out?h=")
-    said = await world.logout.said(APP, world.endpoints[APP], parse_qsl(urlsplit(back).query))
-    assert b"so has the one at the sign-in service" in said.body
-    assert [link["href"] for link in PageRead(said).all("a")] == ["/"]
+    page = await world.logout.signed_out_page(APP, world.endpoints[APP], parse_qsl(urlsplit(back).query))
+    assert b"so has the one at the sign-in service" in page.body
+    assert [link["href"] for link in PageRead(page).all("a")] == ["/"]
 
 
 async def test_whoever_is_signed_out_here_only_is_shown_the_way_to_sign_out_at_the_provider() -> None:
     world = World()
     await signed_in(world)
-    page = PageRead(await world.logout.said(APP, world.connection_of(APP), []))
+    page = PageRead(await world.logout.signed_out_page(APP, world.connection_of(APP), []))
     client_id = quote(world.endpoints[APP].client_id)
     assert [link["href"] for link in page.all("a")] == ["/", f"{ISSUER}/logout?keep=1&client_id={client_id}"]
 
@@ -124,21 +128,24 @@ async def test_whoever_is_signed_out_here_only_is_shown_the_way_to_sign_out_at_t
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_without_a_way_to_sign_out_at_the_provider_none_is_shown(is_there: bool) -> None:
     world = World()
-    page = PageRead(await world.logout.said(APP, world.connection_of(APP) if is_there else None, []))
+    page = PageRead(await world.logout.signed_out_page(APP, world.connection_of(APP) if is_there else None, []))
     assert [link["href"] for link in page.all("a")] == ["/"]
 
 
 async def test_one_button_alone_signs_out_here_only() -> None:
     world = World()
     browser = await signed_in(world)
-    assert location(await submit(browser, token_in(await ask(browser)))) == f"https://{APP}/_tunnel/signed-out"
+    assert (
+        location(await submit(browser, token_in(await confirmation_page(browser))))
+        == f"https://{APP}/_tunnel/signed-out"
+    )
 
 
 async def test_a_provider_without_a_logout_is_not_offered() -> None:
     world = World()
     browser = Browser(world)
     await browser.sign_in()
-    page = await ask(browser)
+    page = await confirmation_page(browser)
     assert EVERYWHERE.encode() not in page.body
     assert location(await submit(browser, token_in(page), everywhere=True)) == f"https://{APP}/_tunnel/signed-out"
 
@@ -158,7 +165,7 @@ async def test_a_state_leads_back_on_its_own_connections_path_only() -> None:
     browser = await signed_in(world)
     world.address = PublicAddress(scheme="https", domain="tun.example", port=443, is_multi_tenant=True)
     world.restart()
-    sent = urlsplit(location(await submit(browser, token_in(await ask(browser)), everywhere=True)))
+    sent = urlsplit(location(await submit(browser, token_in(await confirmation_page(browser)), everywhere=True)))
     asked = dict(parse_qsl(sent.query))
     assert asked["post_logout_redirect_uri"] == "https://idp.tun.example/oauth2/logged-out/conn-app"
     assert code_of(world.logout.returned([("state", asked["state"])], "conn-evil", "r")) == "login_state_invalid"
@@ -169,7 +176,7 @@ async def test_the_refresh_token_is_given_back_after_the_answer() -> None:
     world = World()
     world.provider.gives_refresh = True
     browser = await signed_in(world)
-    await submit(browser, token_in(await ask(browser)))
+    await submit(browser, token_in(await confirmation_page(browser)))
     assert world.provider.calls_to("/revoke") == []
     (giving_back,) = world.spawned
     await giving_back
@@ -182,7 +189,10 @@ async def test_a_provider_that_is_away_keeps_nobody_signed_in() -> None:
     browser = await signed_in(world)
     world.restart()
     world.provider.answers["/.well-known/openid-configuration"] = httpx.ConnectError("away")
-    assert location(await submit(browser, token_in(await ask(browser)))) == f"https://{APP}/_tunnel/signed-out"
+    assert (
+        location(await submit(browser, token_in(await confirmation_page(browser))))
+        == f"https://{APP}/_tunnel/signed-out"
+    )
     assert await world.signed_in(browser) is None
 
 
@@ -192,7 +202,7 @@ async def test_a_store_that_is_away_keeps_nobody_signed_in(monkeypatch: pytest.M
 
     world = World()
     browser = await signed_in(world)
-    token, cookie = token_in(await ask(browser)), browser.session_cookie()
+    token, cookie = token_in(await confirmation_page(browser)), browser.session_cookie()
     monkeypatch.setattr(world.store, "load_session", away)
     monkeypatch.setattr(world.store, "end_sessions", away)
     done = await submit(browser, token)
@@ -216,7 +226,7 @@ async def test_whom_only_the_store_knows_is_not_told_they_are_signed_out_while_i
 
     world = World()
     browser = await signed_in(world)
-    token = token_in(await ask(browser))
+    token = token_in(await confirmation_page(browser))
     world.restart()
     monkeypatch.setattr(world.store, "load_session", away)
     assert code_of(await submit(browser, token)) == "relay_busy"

@@ -168,7 +168,7 @@ async def test_a_session_ends_at_the_relay_that_has_its_tunnel_when_the_token_co
     other.endpoints.clear()
     once = token(sid="s-1")
     assert (await tell(other, once)).status == 200
-    await world.sessions.hear()
+    await world.sessions.apply_revocations()
     assert world.ended == [digest]
     assert await world.signed_in(browser) is None
 

@@ -22,7 +22,7 @@ from tunnelrelay.oidc.providers.known_providers import MAX_CALLS, Busy
 from tunnelrelay.oidc.sessions.recheck import AWAY_SECONDS
 from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.oidc.sessions.sessions import UNKNOWN, ProviderAway, SessionsAway
-from tunnelrelay.store.base import SessionRow, StoreError, Whose
+from tunnelrelay.store.base import SessionCriteria, SessionRow, StoreError
 
 
 async def test_a_refresh_moves_neither_the_absolute_end_nor_the_idle_one() -> None:
@@ -114,9 +114,9 @@ class AwayStore(MemoryStore):
         self._write()
         return await super().lease(key, now, until)
 
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+    async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
         self._write()
-        return await super().end_sessions(whose, at)
+        return await super().end_sessions(criteria, at)
 
     def _write(self) -> None:
         if self.is_full:

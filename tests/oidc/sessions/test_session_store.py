@@ -13,7 +13,7 @@ from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.oidc.providers.token_request import MAX_CLAIMS
 from tunnelrelay.oidc.sessions.session import MAX_ID_TOKEN, MAX_KEPT_TOKEN, NEVER, Grant
 from tunnelrelay.oidc.sessions.sessions import UNKNOWN, SessionsAway
-from tunnelrelay.store.base import ENDED_SECONDS, SessionRow, StoreError, Whose
+from tunnelrelay.store.base import ENDED_SECONDS, SessionCriteria, SessionRow, StoreError
 
 
 class CountingStore(MemoryStore):
@@ -37,9 +37,9 @@ class CountingStore(MemoryStore):
         self._answer()
         return await super().ended_since(at)
 
-    async def end_sessions(self, whose: Whose, at: float) -> list[bytes]:
+    async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
         self._answer()
-        return await super().end_sessions(whose, at)
+        return await super().end_sessions(criteria, at)
 
     def _answer(self) -> None:
         if self.is_away:
@@ -152,13 +152,13 @@ async def test_ends_that_could_not_be_heard_are_heard_when_the_store_is_back() -
     world = World(store=CountingStore())
     browser = await signed_in(world)
     digest = world.find(browser).id_digest
-    await world.store.end_sessions(Whose(key=digest), world.clock.now)
+    await world.store.end_sessions(SessionCriteria(key=digest), world.clock.now)
     world.store.is_away = True
     world.clock.now += 1200
-    assert await world.sessions.hear() == 0
+    assert await world.sessions.apply_revocations() == 0
     assert world.find(browser)
     world.store.is_away = False
-    assert await world.sessions.hear() == 1
+    assert await world.sessions.apply_revocations() == 1
     assert world.find(browser) is None
 
 
@@ -166,7 +166,7 @@ async def test_after_more_time_than_the_store_remembers_ends_for_everybody_is_lo
     world = World(store=CountingStore())
     browser = await signed_in(world)
     world.clock.now += ENDED_SECONDS
-    await world.sessions.hear()
+    await world.sessions.apply_revocations()
     assert world.find(browser) is UNKNOWN
     assert await world.signed_in(browser)
 
@@ -253,7 +253,7 @@ async def test_what_is_open_and_no_longer_in_memory_is_looked_up_and_ends_with_i
     browser, other = await signed_in(world), await signed_in(world)
     gone, there = world.find(browser), world.find(other)
     world.sessions._sessions.clear()
-    await world.store.end_sessions(Whose(key=gone.id_digest), START)
+    await world.store.end_sessions(SessionCriteria(key=gone.id_digest), START)
     for session in (gone, there):
         assert world.sessions.look_after(session, world.endpoints[APP], START)
     await world.sessions.upkeep.sweep(START)
@@ -264,7 +264,7 @@ async def test_a_store_that_stays_away_is_told_of_once(caplog: pytest.LogCapture
     world = World(store=CountingStore())
     world.store.is_away = True
     for _ in range(5):
-        await world.sessions.hear()
+        await world.sessions.apply_revocations()
     assert len([record for record in caplog.records if "polling session revocations failed" in record.message]) == 1
 
 

@@ -10,7 +10,7 @@ from tunnelrelay.oidc.sessions.session import sid_key
 from tunnelrelay.oidc.sessions.sessions import COOKIE_LENGTH, UNKNOWN
 from tunnelrelay.oidc.tokens.id_token import LEEWAY
 from tunnelrelay.policy.rules import Rules
-from tunnelrelay.store.base import Whose
+from tunnelrelay.store.base import SessionCriteria
 
 
 async def test_a_session_survives_a_restart_of_the_relay() -> None:
@@ -211,10 +211,10 @@ async def test_row74_what_is_ended_at_one_relay_is_over_at_the_other_once_it_has
     assert await second.current(browser)
     assert await second.current(other)
     await world.sessions.end(world.find(browser).id_digest)
-    assert await second.sessions.hear() == 1
+    assert await second.sessions.apply_revocations() == 1
     assert second.find(browser) is None
     assert second.find(other)
-    assert await second.sessions.hear() == 0
+    assert await second.sessions.apply_revocations() == 0
     assert len(second.ended) == 1
 
 
@@ -223,9 +223,9 @@ async def test_an_end_that_was_written_late_or_by_a_slow_clock_is_heard_all_the_
     browser = await signed_in(world)
     for _ in range(5):
         world.clock.now += 2
-        await world.sessions.hear()
-    await world.store.end_sessions(Whose(key=world.find(browser).id_digest), world.clock.now - 50)
-    await world.sessions.hear()
+        await world.sessions.apply_revocations()
+    await world.store.end_sessions(SessionCriteria(key=world.find(browser).id_digest), world.clock.now - 50)
+    await world.sessions.apply_revocations()
     assert world.find(browser) is None
 
 
@@ -246,11 +246,11 @@ async def test_an_owner_or_operator_ends_all_that_are_meant_and_no_other() -> No
     world.provider.claims.update(sub="bob", email="bob@acme.example")
     bob = Browser(world)
     await bob.sign_in()
-    assert await world.sessions.end_where(Whose(email="alice@acme.example")) == 1
+    assert await world.sessions.end_where(SessionCriteria(email="alice@acme.example")) == 1
     assert world.find(browser) is None
     assert world.find(bob)
-    assert await world.sessions.end_where(Whose()) == 0
-    assert await world.sessions.end_where(Whose(host=APP)) == 1
+    assert await world.sessions.end_where(SessionCriteria()) == 0
+    assert await world.sessions.end_where(SessionCriteria(host=APP)) == 1
 
 
 async def test_the_providers_session_is_found_by_a_digest_that_names_nobody() -> None:
@@ -259,7 +259,7 @@ async def test_the_providers_session_is_found_by_a_digest_that_names_nobody() ->
     browser = await signed_in(world)
     (row,) = world.store._sessions.values()
     assert row.sid == sid_key("conn-app", "provider-session-1") != sid_key("conn-evil", "provider-session-1")
-    assert await world.sessions.end_where(Whose(connection_id="conn-app", sid=row.sid)) == 1
+    assert await world.sessions.end_where(SessionCriteria(connection_id="conn-app", sid=row.sid)) == 1
     assert world.find(browser) is None
 
 
@@ -316,7 +316,7 @@ async def test_past_the_limit_a_login_ends_the_session_that_was_used_longest_ago
     assert [bool(world.find(browser)) for browser in (*browsers, fourth)] == [True, False, True, True]
     assert world.ended == [digest]
     assert world.told("session.end") == ["too_many"]
-    await elsewhere.sessions.hear()
+    await elsewhere.sessions.apply_revocations()
     assert elsewhere.find(second) is None
 
 

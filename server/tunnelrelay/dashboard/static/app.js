@@ -148,7 +148,7 @@
     const toast = document.querySelector("[data-toast]");
     if (toast) {
       const address = new URL(location.href);
-      address.searchParams.delete("said");
+      address.searchParams.delete("flash");
       history.replaceState(null, "", address);
       setTimeout(() => toast.remove(), 6000);
     }

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
@@ -21,37 +21,36 @@ _SYSTEMS = (
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows("/account", _show),
-        does("/account/sign-ins/{id}/revoke", _revoke),
-        does("/account/sign-out-everywhere", _leave_everywhere),
+        page_route("/account", _show),
+        action_route("/account/sign-ins/{id}/revoke", _revoke),
+        action_route("/account/sign-out-everywhere", _leave_everywhere),
     ]
 
 
-async def _show(asked: Asked) -> Response:
-    services = asked.deps.services
-    sign_ins = await services.sign_ins.page(asked.actor)
-    own_key = hashlib.sha256(asked.session).digest()
-    return asked.page(
+async def _show(request: UserRequest) -> Response:
+    services = request.deps.services
+    sign_ins = await services.sign_ins.page(request.actor)
+    own_key = hashlib.sha256(request.session).digest()
+    return request.page(
         "account.html",
-        user=await services.users.me(asked.actor),
+        user=await services.users.me(request.actor),
         sign_ins=[(row, browser_of(row.agent), row.key == own_key) for row in sign_ins],
     )
 
 
-async def _revoke(asked: Asked) -> Response:
-    await asked.deps.services.sign_ins.revoke(asked.actor, asked.named("id"))
-    return asked.go("/account", said="ended")
+async def _revoke(request: UserRequest) -> Response:
+    await request.deps.services.sign_ins.revoke(request.actor, request.path_param("id"))
+    return request.redirect("/account", flash="ended")
 
 
-async def _leave_everywhere(asked: Asked) -> Response:
+async def _leave_everywhere(request: UserRequest) -> Response:
     """Ends every sign-in of the actor's by a code or a key, this one last."""
-    sign_ins = asked.deps.services.sign_ins
-    own_key = hashlib.sha256(asked.session).digest()
-    for row in sorted(await sign_ins.page(asked.actor), key=lambda row: row.key == own_key):
-        await sign_ins.revoke(asked.actor, row.id)
-    return asked.go("/sign-in?said=signed_out")
+    sign_ins = request.deps.services.sign_ins
+    own_key = hashlib.sha256(request.session).digest()
+    for row in sorted(await sign_ins.page(request.actor), key=lambda row: row.key == own_key):
+        await sign_ins.revoke(request.actor, row.id)
+    return request.redirect("/sign-in?flash=signed_out")
 
 
 def browser_of(agent: str) -> str:

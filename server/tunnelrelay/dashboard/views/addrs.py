@@ -5,13 +5,12 @@ from starlette.routing import Route
 
 from tunnelrelay.address import tcp_port
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.dashboard.resource_pages import Context, ResourcePages
 from tunnelrelay.store.resources import DomainRow
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return PAGES.routes()
 
 
@@ -19,28 +18,28 @@ def _texts(row: DomainRow | None) -> dict[str, str]:
     return {"addr": "", "description": "", "owner": ""} if row is None else {"description": row.description}
 
 
-async def _create(asked: Asked) -> DomainRow:
-    form = asked.form
-    return await asked.deps.services.addrs.create(
-        asked.actor, form.text("addr"), form.text("description"), owner=form.text("owner") or None
+async def _create(request: UserRequest) -> DomainRow:
+    form = request.form
+    return await request.deps.services.addrs.create(
+        request.actor, form.text("addr"), form.text("description"), owner=form.text("owner") or None
     )
 
 
-async def _made(asked: Asked, row: DomainRow) -> Response:
-    return asked.go(f"/tcp-ports/{row.id}", said="created")
+async def _made(request: UserRequest, row: DomainRow) -> Response:
+    return request.redirect(f"/tcp-ports/{row.id}", flash="created")
 
 
-async def _update(asked: Asked) -> DomainRow:
-    text = asked.form.text("description")
-    return await asked.deps.services.addrs.update(asked.actor, asked.named("id"), description=text)
+async def _update(request: UserRequest) -> DomainRow:
+    text = request.form.text("description")
+    return await request.deps.services.addrs.update(request.actor, request.path_param("id"), description=text)
 
 
-async def _ports(asked: Asked, *_: object) -> Context:
-    return {"ports": asked.deps.services.addrs.ranges}
+async def _ports(request: UserRequest, *_: object) -> Context:
+    return {"ports": request.deps.services.addrs.ranges}
 
 
-async def _of_one(asked: Asked, row: DomainRow) -> Context:
-    return {"port": tcp_port(row.host), "cool_seconds": asked.deps.services.addrs.base.cool_seconds}
+async def _of_one(request: UserRequest, row: DomainRow) -> Context:
+    return {"port": tcp_port(row.host), "cool_seconds": request.deps.services.addrs.base.cool_seconds}
 
 
 PAGES = ResourcePages(

@@ -6,7 +6,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import expiry
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.dashboard.resource_pages import Context, ResourcePages
 from tunnelrelay.services.actor import AREAS, EVERYTHING
 from tunnelrelay.services.problems import invalid
@@ -31,7 +31,6 @@ MEANINGS = {
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return PAGES.routes()
 
 
@@ -41,11 +40,11 @@ def _texts(row: ApiKeyRow | None) -> dict[str, str]:
     return {"description": row.description}
 
 
-async def _create(asked: Asked) -> tuple[ApiKeyRow, str]:
-    form = asked.form
-    return await asked.deps.services.api_keys.create(
-        asked.actor,
-        expires_at=expiry.expires_at(form.text("expires_at"), asked.deps.clock()),
+async def _create(request: UserRequest) -> tuple[ApiKeyRow, str]:
+    form = request.form
+    return await request.deps.services.api_keys.create(
+        request.actor,
+        expires_at=expiry.expires_at(form.text("expires_at"), request.deps.clock()),
         scopes=_scopes(form),
         description=form.text("description"),
         user_id=form.text("user") or None,
@@ -62,36 +61,36 @@ def _scopes(form: Form) -> tuple[str, ...]:
     return ticked
 
 
-async def _made(asked: Asked, made: tuple[ApiKeyRow, str]) -> Response:
+async def _made(request: UserRequest, made: tuple[ApiKeyRow, str]) -> Response:
     """Answers with the key itself: no other page can show it."""
     row, text = made
-    address = asked.deps.address
+    address = request.deps.address
     url = address.url(address.api_host)
-    return asked.page("api_keys/made.html", key=row, text=text, url=url, names=await _names(asked))
+    return request.page("api_keys/made.html", key=row, text=text, url=url, names=await _names(request))
 
 
-async def _update(asked: Asked) -> ApiKeyRow:
-    text = asked.form.text("description")
-    return await asked.deps.services.api_keys.update(asked.actor, asked.named("id"), description=text)
+async def _update(request: UserRequest) -> ApiKeyRow:
+    text = request.form.text("description")
+    return await request.deps.services.api_keys.update(request.actor, request.path_param("id"), description=text)
 
 
-async def _of_any(asked: Asked, _: object) -> Context:
-    return {"names": await _names(asked)}
+async def _of_any(request: UserRequest, _: object) -> Context:
+    return {"names": await _names(request)}
 
 
-async def _of_new(asked: Asked) -> Context:
+async def _of_new(request: UserRequest) -> Context:
     return {
-        "users": list((await _names(asked)).items()) if asked.actor.is_admin else [],
+        "users": list((await _names(request)).items()) if request.actor.is_admin else [],
         "options": expiry.OPTIONS,
         "areas": [(area, MEANINGS[area]) for area in AREAS],
-        "ticked": frozenset(asked.form.texts("scope")),
+        "ticked": frozenset(request.form.texts("scope")),
     }
 
 
-async def _names(asked: Asked) -> dict[str, str]:
+async def _names(request: UserRequest) -> dict[str, str]:
     """What users are called, by id, the actor first; to a member, only himself."""
-    own = {asked.actor.user_id: asked.actor.name}
-    users = await asked.deps.services.users.page(asked.actor, limit=MAX_USERS)
+    own = {request.actor.user_id: request.actor.name}
+    users = await request.deps.services.users.page(request.actor, limit=MAX_USERS)
     return own | {user.id: user.name for user in users}
 
 

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import address, listing
-from tunnelrelay.dashboard.request_input import Asked, shows
+from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.dashboard.views.audit_event import EventView, row_of, shown
 from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.services.audit_trail import MEANINGS
@@ -32,14 +32,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
-    return [shows("/audit", _list), shows("/audit/export.csv", _export)]
+    return [page_route("/audit", _list), page_route("/audit/export.csv", _export)]
 
 
-async def _list(asked: Asked) -> Response:
-    filters = _filters(asked)
-    events = await listing(asked, lambda before, limit: _events(asked, _event_id(before), limit), **filters)
-    return asked.page(
+async def _list(request: UserRequest) -> Response:
+    filters = _filters(request)
+    events = await listing(request, lambda before, limit: _events(request, _event_id(before), limit), **filters)
+    return request.page(
         "audit/list.html",
         page=events,
         filters=filters,
@@ -50,11 +49,11 @@ async def _list(asked: Asked) -> Response:
     )
 
 
-async def _export(asked: Asked) -> Response:
+async def _export(request: UserRequest) -> Response:
     """The same events in a file, up to `MAX_EXPORTED`."""
     found: list[EventView] = []
     while len(found) < MAX_EXPORTED:
-        events = await _events(asked, found[-1].id if found else None, EXPORT_PAGE)
+        events = await _events(request, found[-1].id if found else None, EXPORT_PAGE)
         found += events
         if len(events) < EXPORT_PAGE:
             break
@@ -69,29 +68,29 @@ def table(rows: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
-async def _events(asked: Asked, before: int | None, limit: int) -> list[EventView]:
-    services, filters = asked.deps.services, _filters(asked)
+async def _events(request: UserRequest, before: int | None, limit: int) -> list[EventView]:
+    services, filters = request.deps.services, _filters(request)
     lasting = next(seconds for key, _, seconds in SINCE if key == filters["since"])
     rows = await services.audit.page(
-        asked.actor,
-        since=asked.deps.clock() - lasting if lasting else 0.0,
+        request.actor,
+        since=request.deps.clock() - lasting if lasting else 0.0,
         before=before,
         host=filters["host"] or None,
         kind=filters["kind"] or None,
         limit=limit,
     )
-    users = await services.users.page(asked.actor, limit=MAX_USERS)
+    users = await services.users.page(request.actor, limit=MAX_USERS)
     names = {user.id: user.name for user in users}
-    people = await services.audit.people(asked.actor, rows)
+    people = await services.audit.people(request.actor, rows)
     return [shown(row, names, people) for row in rows]
 
 
-def _filters(asked: Asked) -> dict[str, str]:
+def _filters(request: UserRequest) -> dict[str, str]:
     """What the address asks for; what makes no sense is left out."""
-    kind, since = asked.query("kind"), asked.query("since")
+    kind, since = request.query("kind"), request.query("since")
     return {
         "kind": kind if kind in MEANINGS else "",
-        "host": asked.query("host").lower(),
+        "host": request.query("host").lower(),
         "since": since if since in {key for key, _, _ in SINCE} else "",
     }
 

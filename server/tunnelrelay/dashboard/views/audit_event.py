@@ -107,9 +107,9 @@ def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) ->
 
 def row_of(event: EventView) -> tuple[str, ...]:
     """The event's line in a file, as `audit.COLUMNS` has them."""
-    said = dict(event.details)
+    details = dict(event.details)
     for change in event.changes:
-        said[change.name] = f"{change.before} -> {change.after}"
+        details[change.name] = f"{change.before} -> {change.after}"
     return (
         stamp(event.at),
         event.kind,
@@ -121,17 +121,17 @@ def row_of(event: EventView) -> tuple[str, ...]:
         event.person,
         event.request_id,
         event.node,
-        json.dumps(said, ensure_ascii=False) if said else "",
+        json.dumps(details, ensure_ascii=False) if details else "",
     )
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any], names: Mapping[str, str]) -> tuple[Change, ...]:
-    def said(name: str, side: dict[str, Any]) -> str:
+    def details(name: str, side: dict[str, Any]) -> str:
         text = _text(name, side.get(name))
         return names.get(text, text)
 
     both = dict.fromkeys((*before, *after))
-    return tuple(Change(name=name, before=said(name, before), after=said(name, after)) for name in both)
+    return tuple(Change(name=name, before=details(name, before), after=details(name, after)) for name in both)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard import expiry
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.dashboard.resource_pages import Context, ResourcePages
 from tunnelrelay.model import Token
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return PAGES.routes()
 
 
@@ -21,41 +20,41 @@ def _texts(token: Token | None) -> dict[str, str]:
     return {"description": token.description, "acl": "\n".join(token.acl)}
 
 
-async def _create(asked: Asked) -> tuple[Token, str]:
-    form = asked.form
-    return await asked.deps.services.credentials.create(
-        asked.actor,
+async def _create(request: UserRequest) -> tuple[Token, str]:
+    form = request.form
+    return await request.deps.services.credentials.create(
+        request.actor,
         description=form.text("description"),
         acl=form.words("acl"),
-        expires_at=expiry.expires_at(form.text("expires_at"), asked.deps.clock()),
+        expires_at=expiry.expires_at(form.text("expires_at"), request.deps.clock()),
         owner=form.text("owner") or None,
     )
 
 
-async def _made(asked: Asked, made: tuple[Token, str]) -> Response:
+async def _made(request: UserRequest, made: tuple[Token, str]) -> Response:
     """Answers with the token itself: no other page can show it."""
     token, text = made
-    return asked.page("credentials/made.html", token=token, text=text)
+    return request.page("credentials/made.html", token=token, text=text)
 
 
-async def _update(asked: Asked) -> Token:
-    form = asked.form
+async def _update(request: UserRequest) -> Token:
+    form = request.form
     choice = form.text("expires_at")
-    return await asked.deps.services.credentials.update(
-        asked.actor,
-        asked.named("id"),
+    return await request.deps.services.credentials.update(
+        request.actor,
+        request.path_param("id"),
         description=form.text("description"),
         acl=form.words("acl"),
-        expires_at=None if choice == expiry.KEEP else expiry.expires_at(choice, asked.deps.clock()),
+        expires_at=None if choice == expiry.KEEP else expiry.expires_at(choice, request.deps.clock()),
         never_expires=choice == expiry.NEVER,
     )
 
 
-async def _of_new(asked: Asked) -> Context:
+async def _of_new(request: UserRequest) -> Context:
     return {"options": expiry.OPTIONS}
 
 
-async def _of_one(asked: Asked, token: Token) -> Context:
+async def _of_one(request: UserRequest, token: Token) -> Context:
     return {"options": expiry.CHANGES}
 
 

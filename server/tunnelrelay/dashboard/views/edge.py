@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views.modules import modules_of
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.problems import ManageError
@@ -31,23 +31,22 @@ class Serving:
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows(PATH, _show),
-        shows(f"{PATH}/events", _events),
-        shows(f"{PATH}/description", _edit_description),
-        does(f"{PATH}/description", _describe),
-        does(f"{PATH}/delete", _delete),
-        does(f"{PATH}/tunnels/{{tunnel}}/drain", _drain),
+        page_route(PATH, _show),
+        page_route(f"{PATH}/events", _events),
+        page_route(f"{PATH}/description", _edit_description),
+        action_route(f"{PATH}/description", _describe),
+        action_route(f"{PATH}/delete", _delete),
+        action_route(f"{PATH}/tunnels/{{tunnel}}/drain", _drain),
     ]
 
 
-async def _show(asked: Asked) -> Response:
-    return await _page(asked, await edge_of(asked))
+async def _show(request: UserRequest) -> Response:
+    return await _page(request, await edge_of(request))
 
 
 async def _page(
-    asked: Asked,
+    request: UserRequest,
     edge: EdgeView,
     *,
     is_editing: bool = False,
@@ -56,15 +55,15 @@ async def _page(
     delete_error: str = "",
     status: int = 200,
 ) -> Response:
-    labels = await labels_of(asked, edge)
-    return asked.page(
+    labels = await labels_of(request, edge)
+    return request.page(
         "edges/edge.html",
         status=status,
         edge=edge,
         labels=labels,
-        serving=_serving(asked, edge),
+        serving=_serving(request, edge),
         modules=modules_of(edge),
-        commands=_commands(edge, labels, asked.relay_url),
+        commands=_commands(edge, labels, request.relay_url),
         is_editing=is_editing,
         description=edge.row.description if description is None else description,
         error=error,
@@ -72,42 +71,42 @@ async def _page(
     )
 
 
-async def _events(asked: Asked) -> Response:
-    edge = await edge_of(asked)
+async def _events(request: UserRequest) -> Response:
+    edge = await edge_of(request)
 
     async def tunnels() -> str:
-        now = await edge_of(asked)
-        labels = await labels_of(asked, now)
-        return asked.written("edges/tunnels.html", edge=now, labels=labels, serving=_serving(asked, now))
+        now = await edge_of(request)
+        labels = await labels_of(request, now)
+        return request.render("edges/tunnels.html", edge=now, labels=labels, serving=_serving(request, now))
 
     async def status() -> str:
-        return asked.written("edges/status.html", edge=await edge_of(asked))
+        return request.render("edges/status.html", edge=await edge_of(request))
 
     topics = (f"edge:{edge.id}", "edges", "tunnels", "traffic")
-    return sse.stream(asked, topics, {"status": status, "tunnels": tunnels})
+    return sse.stream(request, topics, {"status": status, "tunnels": tunnels})
 
 
-async def _edit_description(asked: Asked) -> Response:
+async def _edit_description(request: UserRequest) -> Response:
     """The field in the place of the text; without a script, on the whole page."""
-    edge = await edge_of(asked)
-    if not asked.by_htmx:
-        return await _page(asked, edge, is_editing=True)
-    is_editing = asked.query("cancel") == ""
-    return asked.part(
+    edge = await edge_of(request)
+    if not request.by_htmx:
+        return await _page(request, edge, is_editing=True)
+    is_editing = request.query("cancel") == ""
+    return request.part(
         "edges/description.html", edge=edge, is_editing=is_editing, description=edge.row.description, error=None
     )
 
 
-async def _describe(asked: Asked) -> Response:
-    text = asked.form.text("description")
-    edges = asked.deps.services.edges
+async def _describe(request: UserRequest) -> Response:
+    text = request.form.text("description")
+    edges = request.deps.services.edges
     try:
-        edge = await edges.update(asked.actor, asked.named("id"), description=text)
+        edge = await edges.update(request.actor, request.path_param("id"), description=text)
     except ManageError as error:
-        edge = await edge_of(asked)
-        if not asked.by_htmx:
-            return await _page(asked, edge, is_editing=True, description=text, error=error, status=error.kind.value)
-        return asked.part(
+        edge = await edge_of(request)
+        if not request.by_htmx:
+            return await _page(request, edge, is_editing=True, description=text, error=error, status=error.kind.value)
+        return request.part(
             "edges/description.html",
             edge=edge,
             is_editing=True,
@@ -115,32 +114,32 @@ async def _describe(asked: Asked) -> Response:
             error=error,
             status=error.kind.value,
         )
-    if not asked.by_htmx:
-        return asked.go(f"/edges/{edge.id}", said="saved")
-    return asked.part("edges/description.html", edge=edge, is_editing=False, description=text, error=None)
+    if not request.by_htmx:
+        return request.redirect(f"/edges/{edge.id}", flash="saved")
+    return request.part("edges/description.html", edge=edge, is_editing=False, description=text, error=None)
 
 
-async def _delete(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    if asked.form.text("typed") != name_of(edge):
-        return await _page(asked, edge, delete_error=f"That is not {name_of(edge)}.", status=400)
-    await asked.deps.services.edges.delete(asked.actor, edge.id)
-    return asked.go("/edges", said="deleted")
+async def _delete(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    if request.form.text("typed") != name_of(edge):
+        return await _page(request, edge, delete_error=f"That is not {name_of(edge)}.", status=400)
+    await request.deps.services.edges.delete(request.actor, edge.id)
+    return request.redirect("/edges", flash="deleted")
 
 
-async def _drain(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    asked.deps.services.tunnels.drain(asked.actor, asked.named("tunnel"))
-    return asked.go(f"/edges/{edge.id}", said="draining")
+async def _drain(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    request.deps.services.tunnels.drain(request.actor, request.path_param("tunnel"))
+    return request.redirect(f"/edges/{edge.id}", flash="draining")
 
 
-async def edge_of(asked: Asked) -> EdgeView:
+async def edge_of(request: UserRequest) -> EdgeView:
     """The edge that the path names.
 
     Raises:
         ManageError: MISSING.
     """
-    return await asked.deps.services.edges.get(asked.actor, asked.named("id"))
+    return await request.deps.services.edges.get(request.actor, request.path_param("id"))
 
 
 def name_of(edge: EdgeView) -> str:
@@ -148,18 +147,18 @@ def name_of(edge: EdgeView) -> str:
     return edge.row.host or edge.id
 
 
-def _serving(asked: Asked, edge: EdgeView) -> list[Serving]:
-    services = asked.deps.services
-    tunnels = services.tunnels.serving(asked.actor, edge.id)
-    figures = services.traffic.by_tunnel(asked.actor, tuple(tunnel.id for tunnel in tunnels))
+def _serving(request: UserRequest, edge: EdgeView) -> list[Serving]:
+    services = request.deps.services
+    tunnels = services.tunnels.serving(request.actor, edge.id)
+    figures = services.traffic.by_tunnel(request.actor, tuple(tunnel.id for tunnel in tunnels))
     return [Serving(tunnel, figures[tunnel.id]) for tunnel in tunnels]
 
 
-async def labels_of(asked: Asked, edge: EdgeView) -> Pairs:
+async def labels_of(request: UserRequest, edge: EdgeView) -> Pairs:
     """What a tunnel must carry to serve the edge."""
     if not edge.row.backend_id:
         return ((OWN_LABEL, edge.id),)
-    return (await asked.deps.services.backends.get(asked.actor, edge.row.backend_id)).labels
+    return (await request.deps.services.backends.get(request.actor, edge.row.backend_id)).labels
 
 
 def _commands(edge: EdgeView, labels: Pairs, relay_url: str) -> list[str]:

@@ -15,7 +15,7 @@ from tunnelctl.policy.modules import MODULES, PolicyModule
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.policy_form import text_of, values_of
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, with_module, without_module
@@ -80,11 +80,9 @@ class Passwords(ModuleForm):
         self.places = {"user", "password"}
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `ModuleForm`."""
-        return {"users": ", ".join(edge.held.users)}
+        return {"users": ", ".join(edge.stored_secrets.users)}
 
     def change(self, form: Form) -> tuple[Change, EdgeSecrets]:
-        """See `ModuleForm`."""
         user, password = form.text("user"), form.secret("password")
         fields = {"user": "a user name without a colon"} if not user or ":" in user else {}
         if not password:
@@ -95,7 +93,6 @@ class Passwords(ModuleForm):
         return lambda settings: with_module(settings, self.name, {}), secrets
 
     def removal(self) -> tuple[Change, EdgeSecrets]:
-        """See `ModuleForm`."""
         return lambda settings: without_module(settings, self.name), EdgeSecrets(basic_auth=())
 
 
@@ -107,16 +104,13 @@ class Stickiness(ModuleForm):
         self.places = {"sticky"}
 
     def texts(self, edge: EdgeView) -> Texts:
-        """See `ModuleForm`."""
         return {"sticky": "1" if edge.settings.sticky else ""}
 
     def change(self, form: Form) -> tuple[Change, None]:
-        """See `ModuleForm`."""
         is_sticky = form.has("sticky")
         return lambda settings: msgspec.structs.replace(settings, sticky=is_sticky), None
 
     def removal(self) -> tuple[Change, None]:
-        """See `ModuleForm`."""
         return self.change(Form())
 
 
@@ -128,57 +122,64 @@ FORMS: tuple[ModuleForm, ...] = (
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [route for module in FORMS for route in _routes_of(module)]
 
 
 def _routes_of(module: ModuleForm) -> list[Route]:
     path = f"{PATH}/{module.key}"
-    return [shows(path, _showing(module)), does(path, _saving(module)), does(f"{path}/remove", _removing(module))]
+    return [
+        page_route(path, _showing(module)),
+        action_route(path, _saving(module)),
+        action_route(f"{path}/remove", _removing(module)),
+    ]
 
 
-def _showing(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
-    async def show(asked: Asked) -> Response:
-        edge = await edge_of(asked)
-        return _page(asked, module, edge, module.texts(edge))
+def _showing(module: ModuleForm) -> Callable[[UserRequest], Awaitable[Response]]:
+    async def show(request: UserRequest) -> Response:
+        edge = await edge_of(request)
+        return _page(request, module, edge, module.texts(edge))
 
     return show
 
 
-def _saving(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
-    async def save(asked: Asked) -> Response:
-        edge = await edge_of(asked)
+def _saving(module: ModuleForm) -> Callable[[UserRequest], Awaitable[Response]]:
+    async def save(request: UserRequest) -> Response:
+        edge = await edge_of(request)
         try:
-            change, secrets = module.change(asked.form)
-            await asked.deps.services.edges.set_policy(asked.actor, edge.id, change, secrets, version=version_of(asked))
+            change, secrets = module.change(request.form)
+            await request.deps.services.edges.set_policy(
+                request.actor, edge.id, change, secrets, version=version_of(request)
+            )
         except ManageError as error:
-            texts = {name: asked.form.text(name) for name in module.texts(edge)}
-            return _page(asked, module, edge, texts, error)
-        return asked.go(f"/edges/{edge.id}", said="saved")
+            texts = {name: request.form.text(name) for name in module.texts(edge)}
+            return _page(request, module, edge, texts, error)
+        return request.redirect(f"/edges/{edge.id}", flash="saved")
 
     return save
 
 
-def _removing(module: ModuleForm) -> Callable[[Asked], Awaitable[Response]]:
-    async def remove(asked: Asked) -> Response:
+def _removing(module: ModuleForm) -> Callable[[UserRequest], Awaitable[Response]]:
+    async def remove(request: UserRequest) -> Response:
         change, secrets = module.removal()
-        await asked.deps.services.edges.set_policy(asked.actor, asked.named("id"), change, secrets)
-        return asked.go(f"/edges/{asked.named('id')}", said="removed")
+        await request.deps.services.edges.set_policy(request.actor, request.path_param("id"), change, secrets)
+        return request.redirect(f"/edges/{request.path_param('id')}", flash="removed")
 
     return remove
 
 
-def _page(asked: Asked, module: ModuleForm, edge: EdgeView, texts: Texts, error: ManageError | None = None) -> Response:
+def _page(
+    request: UserRequest, module: ModuleForm, edge: EdgeView, texts: Texts, error: ManageError | None = None
+) -> Response:
     fields = error.fields if error else {}
     errors = {name.removeprefix(f"{module.name}."): text for name, text in fields.items()}
-    return asked.page(
+    return request.page(
         "edges/module.html",
         status=error.kind.value if error else 200,
         edge=edge,
         module=module,
         is_set=module.is_set(edge),
         texts=texts,
-        user=asked.form.text("user"),
+        user=request.form.text("user"),
         error=error,
         errors=errors,
         others=[text for name, text in errors.items() if name not in module.places],

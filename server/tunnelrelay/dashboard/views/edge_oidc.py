@@ -13,7 +13,7 @@ from tunnelctl.wire.messages import OidcSpec
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.policy_form import text_of, values_of
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.services.edge_settings import EdgeSecrets, with_module, without_module
 from tunnelrelay.services.edge_views import EdgeView
@@ -74,69 +74,70 @@ def typed_in(form: Form, kept: OidcSpec | None) -> TypedLogin:
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows(f"{PATH}/oidc", _show),
-        does(f"{PATH}/oidc", _save),
-        does(f"{PATH}/oidc/test", _test),
-        does(f"{PATH}/oidc/remove", _remove),
+        page_route(f"{PATH}/oidc", _show),
+        action_route(f"{PATH}/oidc", _save),
+        action_route(f"{PATH}/oidc/test", _test),
+        action_route(f"{PATH}/oidc/remove", _remove),
     ]
 
 
-async def _show(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    return await _page(asked, edge, form_of(edge.settings.policy.oidc))
+async def _show(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    return await _page(request, edge, form_of(edge.settings.policy.oidc))
 
 
-async def _save(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    typed = typed_in(asked.form, edge.settings.policy.oidc)
+async def _save(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    typed = typed_in(request.form, edge.settings.policy.oidc)
     try:
         if typed.errors:
             raise invalid(typed.errors)
-        failed = await asked.deps.services.edges.failed_test(asked.actor, edge.id, typed.oidc)
-        if failed is not None and asked.form.text("confirmed") != failed.id:
+        failed = await request.deps.services.edges.failed_test(request.actor, edge.id, typed.oidc)
+        if failed is not None and request.form.text("confirmed") != failed.id:
             warning = ManageError(
                 Kind.CONFLICT,
                 "provider_failed",
                 f"This login failed its test a moment ago: {failed.found}",
                 "Nothing was saved. Put it right, or choose “Save anyway”.",
             )
-            return await _page(asked, edge, typed, error=warning, confirmed=failed.id, status=warning.kind.value)
-        await asked.deps.services.edges.set_policy(
-            asked.actor, edge.id, _with(typed.oidc), _secrets(typed.oidc), version=version_of(asked)
+            return await _page(request, edge, typed, error=warning, confirmed=failed.id, status=warning.kind.value)
+        await request.deps.services.edges.set_policy(
+            request.actor, edge.id, _with(typed.oidc), _secrets(typed.oidc), version=version_of(request)
         )
     except ManageError as error:
-        confirmed = asked.form.text("confirmed")
-        return await _page(asked, edge, typed, error=error, confirmed=confirmed, status=error.kind.value)
-    return asked.go(f"/edges/{edge.id}", said="saved")
+        confirmed = request.form.text("confirmed")
+        return await _page(request, edge, typed, error=error, confirmed=confirmed, status=error.kind.value)
+    return request.redirect(f"/edges/{edge.id}", flash="saved")
 
 
-async def _test(asked: Asked) -> Response:
+async def _test(request: UserRequest) -> Response:
     """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
-    edge = await edge_of(asked)
-    typed = typed_in(asked.form, edge.settings.policy.oidc)
-    edges = asked.deps.services.edges
+    edge = await edge_of(request)
+    typed = typed_in(request.form, edge.settings.policy.oidc)
+    edges = request.deps.services.edges
     error, findings = None, list[Finding]()
     try:
-        findings = await edges.test_provider(asked.actor, typed.oidc, edge.id)
+        findings = await edges.test_provider(request.actor, typed.oidc, edge.id)
     except ManageError as refused:
         error = refused
-    failed = await edges.failed_test(asked.actor, edge.id, typed.oidc)
+    failed = await edges.failed_test(request.actor, edge.id, typed.oidc)
     confirmed = failed.id if failed is not None else ""
-    if not asked.by_htmx:
-        return await _page(asked, edge, typed, error=error, findings=findings, confirmed=confirmed)
-    return asked.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label="Save")
+    if not request.by_htmx:
+        return await _page(request, edge, typed, error=error, findings=findings, confirmed=confirmed)
+    return request.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label="Save")
 
 
-async def _remove(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    await asked.deps.services.edges.set_policy(asked.actor, edge.id, lambda settings: without_module(settings, MODULE))
-    return asked.go(f"/edges/{edge.id}", said="removed")
+async def _remove(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    await request.deps.services.edges.set_policy(
+        request.actor, edge.id, lambda settings: without_module(settings, MODULE)
+    )
+    return request.redirect(f"/edges/{edge.id}", flash="removed")
 
 
 async def _page(
-    asked: Asked,
+    request: UserRequest,
     edge: EdgeView,
     typed: TypedLogin,
     *,
@@ -145,11 +146,11 @@ async def _page(
     confirmed: str = "",
     status: int = 200,
 ) -> Response:
-    services = asked.deps.services
+    services = request.deps.services
     errors = {name.removeprefix("oidc."): text for name, text in error.fields.items()} if error else {}
-    providers = await services.providers.page(asked.actor)
-    uri = await services.edges.redirect_uri(asked.actor, edge.id, typed.oidc)
-    return asked.page(
+    providers = await services.providers.page(request.actor)
+    uri = await services.edges.redirect_uri(request.actor, edge.id, typed.oidc)
+    return request.page(
         "edges/oidc.html",
         status=status,
         edge=edge,
@@ -180,7 +181,7 @@ def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
     return EdgeSecrets(client_secret=oidc.client_secret)
 
 
-def version_of(asked: Asked) -> int | None:
+def version_of(request: UserRequest) -> int | None:
     """The version the form was made of; a change that came meanwhile is not overwritten unseen."""
-    text = asked.form.text("version")
+    text = request.form.text("version")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

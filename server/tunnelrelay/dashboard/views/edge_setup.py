@@ -5,7 +5,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views import hosts
 from tunnelrelay.dashboard.views.edge import PATH, edge_of, labels_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
@@ -16,75 +16,74 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows(f"{PATH}/domain", _show_domain),
-        does(f"{PATH}/domain", _move),
-        shows(f"{PATH}/tunnel-group", _show_group),
-        does(f"{PATH}/tunnel-group", _regroup),
+        page_route(f"{PATH}/domain", _show_domain),
+        action_route(f"{PATH}/domain", _move),
+        page_route(f"{PATH}/tunnel-group", _show_group),
+        action_route(f"{PATH}/tunnel-group", _regroup),
     ]
 
 
 # Where it answers
 
 
-async def _show_domain(asked: Asked) -> Response:
-    return await _domain_page(asked, await edge_of(asked))
+async def _show_domain(request: UserRequest) -> Response:
+    return await _domain_page(request, await edge_of(request))
 
 
-async def _move(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    host = hosts.wanted(asked.form)
+async def _move(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    host = hosts.chosen_host(request.form)
     try:
         if not host:
             raise invalid({"name": "a name for the edge"})
-        await asked.deps.services.edges.update(asked.actor, edge.id, host=host, version=version_of(asked))
+        await request.deps.services.edges.update(request.actor, edge.id, host=host, version=version_of(request))
     except ManageError as error:
-        return await _domain_page(asked, edge, error)
-    return asked.go(f"/edges/{edge.id}", said="saved")
+        return await _domain_page(request, edge, error)
+    return request.redirect(f"/edges/{edge.id}", flash="saved")
 
 
-async def _domain_page(asked: Asked, edge: EdgeView, error: ManageError | None = None) -> Response:
-    return asked.page(
+async def _domain_page(request: UserRequest, edge: EdgeView, error: ManageError | None = None) -> Response:
+    return request.page(
         "edges/domain.html",
         status=error.kind.value if error else 200,
         edge=edge,
         error=error,
         errors=hosts.by_place(error) if error else {},
-        **await hosts.choices(asked, edge.row.owner),
+        **await hosts.choices(request, edge.row.owner),
     )
 
 
 # Who serves it
 
 
-async def _show_group(asked: Asked) -> Response:
-    edge = await edge_of(asked)
-    labels = await labels_of(asked, edge) if edge.row.backend_id else ()
-    return _group_page(asked, edge, "\n".join(f"{name}={value}" for name, value in labels))
+async def _show_group(request: UserRequest) -> Response:
+    edge = await edge_of(request)
+    labels = await labels_of(request, edge) if edge.row.backend_id else ()
+    return _group_page(request, edge, "\n".join(f"{name}={value}" for name, value in labels))
 
 
-async def _regroup(asked: Asked) -> Response:
-    edge = await edge_of(asked)
+async def _regroup(request: UserRequest) -> Response:
+    edge = await edge_of(request)
     try:
-        group = await _group_with(asked, edge, _labels(asked.form))
-        await asked.deps.services.edges.set_backend(asked.actor, edge.id, group, version=version_of(asked))
+        group = await _group_with(request, edge, _labels(request.form))
+        await request.deps.services.edges.set_backend(request.actor, edge.id, group, version=version_of(request))
     except ManageError as error:
-        return _group_page(asked, edge, asked.form.text("labels"), error)
-    return asked.go(f"/edges/{edge.id}", said="saved")
+        return _group_page(request, edge, request.form.text("labels"), error)
+    return request.redirect(f"/edges/{edge.id}", flash="saved")
 
 
-async def _group_with(asked: Asked, edge: EdgeView, labels: Pairs) -> str | None:
+async def _group_with(request: UserRequest, edge: EdgeView, labels: Pairs) -> str | None:
     """The owner's tunnel group with just these labels, made if there is none; None for the edge's own label.
 
     A group that other edges use is never changed under them.
     """
     if not labels:
         return None
-    backends, owner = asked.deps.services.backends, edge.row.owner
-    known = await backends.page(asked.actor, limit=1000, owner=owner)
+    backends, owner = request.deps.services.backends, edge.row.owner
+    known = await backends.page(request.actor, limit=1000, owner=owner)
     same = next((group for group in known if dict(group.labels) == dict(labels)), None)
-    return (same or await backends.create(asked.actor, labels, owner=owner)).id
+    return (same or await backends.create(request.actor, labels, owner=owner)).id
 
 
 def _labels(form: Form) -> Pairs:
@@ -94,8 +93,8 @@ def _labels(form: Form) -> Pairs:
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
-def _group_page(asked: Asked, edge: EdgeView, labels: str, error: ManageError | None = None) -> Response:
-    return asked.page(
+def _group_page(request: UserRequest, edge: EdgeView, labels: str, error: ManageError | None = None) -> Response:
+    return request.page(
         "edges/group.html",
         status=error.kind.value if error else 200,
         edge=edge,

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, shows
+from tunnelrelay.dashboard.request_input import UserRequest, page_route
 
 TOPICS = ("tunnels", "edges")
 """What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay."""
@@ -17,50 +17,49 @@ LAST = 8
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows("/endpoints", _list),
-        shows("/endpoints/events", _list_events),
-        shows("/endpoints/{id}", _one),
-        shows("/endpoints/{id}/events", _one_events),
+        page_route("/endpoints", _list),
+        page_route("/endpoints/events", _list_events),
+        page_route("/endpoints/{id}", _one),
+        page_route("/endpoints/{id}/events", _one_events),
     ]
 
 
-async def _list(asked: Asked) -> Response:
-    return asked.page("endpoints/list.html", **_all(asked))
+async def _list(request: UserRequest) -> Response:
+    return request.page("endpoints/list.html", **_all(request))
 
 
-async def _list_events(asked: Asked) -> Response:
+async def _list_events(request: UserRequest) -> Response:
     async def rows() -> str:
-        return asked.written("endpoints/rows.html", **_all(asked))
+        return request.render("endpoints/rows.html", **_all(request))
 
-    return sse.stream(asked, TOPICS, {"rows": rows})
-
-
-async def _one(asked: Asked) -> Response:
-    return asked.page("endpoints/one.html", **_shown(asked))
+    return sse.stream(request, TOPICS, {"rows": rows})
 
 
-async def _one_events(asked: Asked) -> Response:
+async def _one(request: UserRequest) -> Response:
+    return request.page("endpoints/one.html", **_shown(request))
+
+
+async def _one_events(request: UserRequest) -> Response:
     async def now() -> str:
-        return asked.written("endpoints/now.html", **_shown(asked))
+        return request.render("endpoints/now.html", **_shown(request))
 
-    return sse.stream(asked, TOPICS, {"now": now})
+    return sse.stream(request, TOPICS, {"now": now})
 
 
-def _all(asked: Asked) -> dict[str, Any]:
-    services = asked.deps.services
+def _all(request: UserRequest) -> dict[str, Any]:
+    services = request.deps.services
     return {
-        "endpoints": services.tunnels.endpoints(asked.actor),
-        "figures": services.traffic.by_host(asked.actor),
+        "endpoints": services.tunnels.endpoints(request.actor),
+        "figures": services.traffic.by_host(request.actor),
         "rate": rate,
         "share": share,
     }
 
 
-def _shown(asked: Asked) -> dict[str, Any]:
-    services, actor = asked.deps.services, asked.actor
-    endpoint = services.tunnels.endpoint(actor, asked.named("id"))
+def _shown(request: UserRequest) -> dict[str, Any]:
+    services, actor = request.deps.services, request.actor
+    endpoint = services.tunnels.endpoint(actor, request.path_param("id"))
     serving = [tunnel for tunnel in services.tunnels.tunnels(actor) if tunnel.id in endpoint.tunnel_ids]
     return {
         "endpoint": endpoint,

@@ -1,7 +1,7 @@
 """Choosing where an edge answers: a reserved name that is free, or a new one. Its fields are `edges/host.html`."""
 
 from tunnelrelay.dashboard.form import Form
-from tunnelrelay.dashboard.request_input import Asked
+from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.services.problems import ManageError
 
 MAX_DOMAINS = 200
@@ -10,23 +10,23 @@ NEW_NAME = "new"
 """The choice of a name that is to be reserved."""
 
 
-def wanted(form: Form) -> str:
+def chosen_host(form: Form) -> str:
     """The host or name that was chosen; "" for none."""
     host = form.text("host")
     return form.text("name") if host == NEW_NAME else host
 
 
-async def choices(asked: Asked, owner: str) -> dict[str, object]:
+async def choices(request: UserRequest, owner: str) -> dict[str, object]:
     """What the fields show.
 
     Args:
         owner: Whose reserved names are offered.
     """
-    free = await _free(asked, owner)
+    free = await _free(request, owner)
     return {
         "options": [*zip(free, free, strict=True), (NEW_NAME, "Reserve another name…")] if free else [],
-        "host": asked.form.text("host") or (free[0] if free else NEW_NAME),
-        "name": asked.form.text("name"),
+        "host": request.form.text("host") or (free[0] if free else NEW_NAME),
+        "name": request.form.text("name"),
     }
 
 
@@ -39,9 +39,9 @@ def by_place(error: ManageError) -> dict[str, str]:
     return fields or ({"name": error.message} if error.code in ("name_taken", "host_taken") else {})
 
 
-async def _free(asked: Asked, owner: str) -> list[str]:
+async def _free(request: UserRequest, owner: str) -> list[str]:
     """The owner's reserved hosts that no edge answers at."""
-    services, actor = asked.deps.services, asked.actor
+    services, actor = request.deps.services, request.actor
     edges = await services.edges.page(actor, limit=1000, owner=owner)
     taken = {edge.row.host for edge in edges}
     domains = await services.domains.page(actor, limit=MAX_DOMAINS, owner=owner)

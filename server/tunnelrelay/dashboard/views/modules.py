@@ -52,7 +52,7 @@ def _summary(module: PolicyModule, edge: EdgeView) -> str:
         case "oidc":
             return _login(policy.oidc) if policy.oidc else ""
         case "basic_auth":
-            return _counted(len(edge.held.users), "user")
+            return _counted(len(edge.stored_secrets.users), "user")
         case "ip_restriction":
             networks = (len(policy.cidr_allow), "allowed"), (len(policy.cidr_deny), "denied")
             return ", ".join(filter(None, (_counted(count, "network", done) for count, done in networks)))

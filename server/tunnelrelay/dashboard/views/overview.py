@@ -9,7 +9,7 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, shows
+from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.dashboard.views.kept_out import visitors
 from tunnelrelay.services.traffic import Figures
 
@@ -39,53 +39,52 @@ class Online:
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
-    return [shows("/", _overview), shows("/overview/events", _events)]
+    return [page_route("/", _overview), page_route("/overview/events", _events)]
 
 
-async def _overview(asked: Asked) -> Response:
-    services = asked.deps.services
-    edges = await services.edges.page(asked.actor, limit=1)
-    is_new = not edges and not services.tunnels.endpoints(asked.actor)
-    return asked.page("overview/page.html", is_new=is_new, **_now(asked), **_lists(asked))
+async def _overview(request: UserRequest) -> Response:
+    services = request.deps.services
+    edges = await services.edges.page(request.actor, limit=1)
+    is_new = not edges and not services.tunnels.endpoints(request.actor)
+    return request.page("overview/page.html", is_new=is_new, **_now(request), **_lists(request))
 
 
-async def _events(asked: Asked) -> Response:
+async def _events(request: UserRequest) -> Response:
     async def now() -> str:
-        return asked.written("overview/now.html", **_now(asked))
+        return request.render("overview/now.html", **_now(request))
 
     async def lists() -> str:
-        return asked.written("overview/lists.html", **_lists(asked))
+        return request.render("overview/lists.html", **_lists(request))
 
     # What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay.
-    return sse.stream(asked, ("tunnels", "edges"), {"now": now, "lists": lists})
+    return sse.stream(request, ("tunnels", "edges"), {"now": now, "lists": lists})
 
 
-def _now(asked: Asked) -> dict[str, Any]:
-    return {"charts": charts(asked.deps.services.traffic.series(asked.actor)), "online": _online(asked)}
+def _now(request: UserRequest) -> dict[str, Any]:
+    return {"charts": charts(request.deps.services.traffic.series(request.actor)), "online": _online(request)}
 
 
-def _lists(asked: Asked) -> dict[str, Any]:
-    traffic = asked.deps.services.traffic
+def _lists(request: UserRequest) -> dict[str, Any]:
+    traffic = request.deps.services.traffic
     return {
-        "busiest": _busiest(traffic.by_host(asked.actor)),
-        "kept_out": visitors(traffic.recent(asked.actor, verdict="kept out", limit=LOOKED_AT), FEW),
+        "busiest": _busiest(traffic.by_host(request.actor)),
+        "kept_out": visitors(traffic.recent(request.actor, verdict="kept out", limit=LOOKED_AT), FEW),
         "rate": rate,
         "share": share,
     }
 
 
-def _online(asked: Asked) -> Online:
-    tunnels = asked.deps.services.tunnels
-    endpoints, all_tunnels = tunnels.endpoints(asked.actor), tunnels.tunnels(asked.actor)
+def _online(request: UserRequest) -> Online:
+    tunnels = request.deps.services.tunnels
+    endpoints, all_tunnels = tunnels.endpoints(request.actor), tunnels.tunnels(request.actor)
     return Online(
         endpoints=len(endpoints),
         unserved=sum(not endpoint.tunnel_ids for endpoint in endpoints),
         tunnels=len(all_tunnels),
         unhealthy=sum(not tunnel.is_healthy for tunnel in all_tunnels),
         draining=sum(tunnel.is_draining for tunnel in all_tunnels),
-        agents=len(tunnels.sessions(asked.actor)),
-        people=asked.deps.services.traffic.people(asked.actor),
+        agents=len(tunnels.sessions(request.actor)),
+        people=request.deps.services.traffic.people(request.actor),
     )
 
 

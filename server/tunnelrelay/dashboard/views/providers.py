@@ -7,7 +7,7 @@ from tunnelctl.oidc.findings import Finding
 from tunnelctl.policy.named import SIGN
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.resource_pages import for_admins
 from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
@@ -23,40 +23,39 @@ MAX_EDGES = 1000
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows("/providers", _list),
-        shows("/providers/new", _new),
-        does("/providers/new", _create),
-        does("/providers/test", _test),
-        shows(PATH, _show),
-        does(PATH, _save),
-        does(f"{PATH}/test", _test),
-        does(f"{PATH}/delete", _delete),
+        page_route("/providers", _list),
+        page_route("/providers/new", _new),
+        action_route("/providers/new", _create),
+        action_route("/providers/test", _test),
+        page_route(PATH, _show),
+        action_route(PATH, _save),
+        action_route(f"{PATH}/test", _test),
+        action_route(f"{PATH}/delete", _delete),
     ]
 
 
-async def _list(asked: Asked) -> Response:
-    providers = asked.deps.services.providers
-    page = await listing(asked, lambda before, limit: providers.page(asked.actor, before=before, limit=limit))
-    return asked.page("providers/list.html", page=page, path="/providers", owner="")
+async def _list(request: UserRequest) -> Response:
+    providers = request.deps.services.providers
+    page = await listing(request, lambda before, limit: providers.page(request.actor, before=before, limit=limit))
+    return request.page("providers/list.html", page=page, path="/providers", owner="")
 
 
-async def _new(asked: Asked) -> Response:
-    for_admins(asked)
-    return await _page(asked, None, provider_form.shown(None))
+async def _new(request: UserRequest) -> Response:
+    for_admins(request)
+    return await _page(request, None, provider_form.shown(None))
 
 
-async def _create(asked: Asked) -> Response:
-    for_admins(asked)
-    form, typed = asked.form, provider_form.typed(asked.form)
+async def _create(request: UserRequest) -> Response:
+    for_admins(request)
+    form, typed = request.form, provider_form.typed(request.form)
     try:
         if typed.errors:
             raise invalid(typed.errors)
-        if (failed := await _failed(asked, typed, None)) is not None and form.text("confirmed") != failed.id:
-            return await _page(asked, None, typed, error=_warning(failed, "Register"), confirmed=failed.id)
-        provider = await asked.deps.services.providers.create(
-            asked.actor,
+        if (failed := await _failed(request, typed, None)) is not None and form.text("confirmed") != failed.id:
+            return await _page(request, None, typed, error=_warning(failed, "Register"), confirmed=failed.id)
+        provider = await request.deps.services.providers.create(
+            request.actor,
             form.text("name"),
             typed.settings,
             form.secret("client_secret"),
@@ -64,76 +63,76 @@ async def _create(asked: Asked) -> Response:
             description=form.text("description"),
         )
     except ManageError as error:
-        return await _page(asked, None, typed, error=error, confirmed=form.text("confirmed"))
-    return asked.go(f"/providers/{provider.id}", said="created")
+        return await _page(request, None, typed, error=error, confirmed=form.text("confirmed"))
+    return request.redirect(f"/providers/{provider.id}", flash="created")
 
 
-async def _show(asked: Asked) -> Response:
-    provider = await _provider(asked)
-    return await _page(asked, provider, provider_form.shown(provider))
+async def _show(request: UserRequest) -> Response:
+    provider = await _provider(request)
+    return await _page(request, provider, provider_form.shown(provider))
 
 
-async def _save(asked: Asked) -> Response:
+async def _save(request: UserRequest) -> Response:
     """A secret that is left empty keeps the one there is."""
-    for_admins(asked)
-    provider = await _provider(asked)
-    form, typed = asked.form, provider_form.typed(asked.form)
+    for_admins(request)
+    provider = await _provider(request)
+    form, typed = request.form, provider_form.typed(request.form)
     try:
         if typed.errors:
             raise invalid(typed.errors)
-        if (failed := await _failed(asked, typed, provider)) is not None and form.text("confirmed") != failed.id:
-            return await _page(asked, provider, typed, error=_warning(failed, "Save"), confirmed=failed.id)
-        await asked.deps.services.providers.update(
-            asked.actor,
+        if (failed := await _failed(request, typed, provider)) is not None and form.text("confirmed") != failed.id:
+            return await _page(request, provider, typed, error=_warning(failed, "Save"), confirmed=failed.id)
+        await request.deps.services.providers.update(
+            request.actor,
             provider.id,
             settings=typed.settings,
             client_secret=form.secret("client_secret") or None,
             owners=form.words("owners"),
             description=form.text("description"),
-            version=version_of(asked),
+            version=version_of(request),
         )
     except ManageError as error:
-        return await _page(asked, provider, typed, error=error, confirmed=form.text("confirmed"))
-    return asked.go(f"/providers/{provider.id}", said="saved")
+        return await _page(request, provider, typed, error=error, confirmed=form.text("confirmed"))
+    return request.redirect(f"/providers/{provider.id}", flash="saved")
 
 
-async def _test(asked: Asked) -> Response:
+async def _test(request: UserRequest) -> Response:
     """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
-    for_admins(asked)
-    provider = await _provider(asked) if "id" in asked.request.path_params else None
-    typed = provider_form.typed(asked.form)
+    for_admins(request)
+    provider = await _provider(request) if "id" in request.raw.path_params else None
+    typed = provider_form.typed(request.form)
     error, findings = None, list[Finding]()
     try:
         if typed.errors:
             raise invalid(typed.errors)
-        findings = await asked.deps.services.providers.test(
-            asked.actor, typed.settings, asked.form.secret("client_secret"), provider.id if provider else None
+        findings = await request.deps.services.providers.test(
+            request.actor, typed.settings, request.form.secret("client_secret"), provider.id if provider else None
         )
     except ManageError as refused:
         error = refused
-    failed = await _failed(asked, typed, provider)
+    failed = await _failed(request, typed, provider)
     confirmed = failed.id if failed is not None else ""
-    if asked.by_htmx:
+    if request.by_htmx:
         label = "Save" if provider else "Register"
-        return asked.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label=label)
-    return await _page(asked, provider, typed, error=error, findings=findings, confirmed=confirmed)
+        return request.part("edges/tested.html", findings=findings, error=error, confirmed=confirmed, label=label)
+    return await _page(request, provider, typed, error=error, findings=findings, confirmed=confirmed)
 
 
-async def _delete(asked: Asked) -> Response:
+async def _delete(request: UserRequest) -> Response:
     try:
-        await asked.deps.services.providers.delete(asked.actor, asked.named("id"))
+        await request.deps.services.providers.delete(request.actor, request.path_param("id"))
     except ManageError as error:
         if error.kind is not Kind.CONFLICT:
             raise
-        provider = await _provider(asked)
-        return await _page(asked, provider, provider_form.shown(provider), error=error)
-    return asked.go("/providers", said="deleted")
+        provider = await _provider(request)
+        return await _page(request, provider, provider_form.shown(provider), error=error)
+    return request.redirect("/providers", flash="deleted")
 
 
-async def _failed(asked: Asked, typed: TypedProvider, provider: ProviderView | None) -> FailedTest | None:
+async def _failed(request: UserRequest, typed: TypedProvider, provider: ProviderView | None) -> FailedTest | None:
     """The last test of what the form says, when it failed a moment ago."""
-    secret, provider_id = asked.form.secret("client_secret"), provider.id if provider else None
-    return await asked.deps.services.providers.failed_test(asked.actor, typed.settings, secret, provider_id)
+    secret, provider_id = request.form.secret("client_secret"), provider.id if provider else None
+    return await request.deps.services.providers.failed_test(request.actor, typed.settings, secret, provider_id)
 
 
 def _warning(failed: FailedTest, label: str) -> ManageError:
@@ -145,13 +144,13 @@ def _warning(failed: FailedTest, label: str) -> ManageError:
     )
 
 
-async def _provider(asked: Asked) -> ProviderView:
+async def _provider(request: UserRequest) -> ProviderView:
     """The provider that the path names. Raises `ManageError` MISSING."""
-    return await asked.deps.services.providers.get(asked.actor, asked.named("id"))
+    return await request.deps.services.providers.get(request.actor, request.path_param("id"))
 
 
 async def _page(
-    asked: Asked,
+    request: UserRequest,
     provider: ProviderView | None,
     typed: TypedProvider,
     *,
@@ -162,11 +161,11 @@ async def _page(
     errors = dict(error.fields) if error else {}
     if error is not None and error.code == "name_taken":
         errors["name"] = error.message
-    return asked.page(
+    return request.page(
         "providers/one.html" if provider else "providers/new.html",
         status=error.kind.value if error else 200,
         provider=provider,
-        edges=await _edges_with(asked, provider) if provider else [],
+        edges=await _edges_with(request, provider) if provider else [],
         texts=typed.texts,
         rows={row.name: row for row in provider_form.ROWS},
         error=error,
@@ -179,8 +178,8 @@ async def _page(
     )
 
 
-async def _edges_with(asked: Asked, provider: ProviderView) -> list[EdgeView]:
+async def _edges_with(request: UserRequest, provider: ProviderView) -> list[EdgeView]:
     """The edges that name it: those that the actor may know of."""
-    edges = await asked.deps.services.edges.page(asked.actor, limit=MAX_EDGES)
+    edges = await request.deps.services.edges.page(request.actor, limit=MAX_EDGES)
     name = SIGN + provider.row.name
     return [edge for edge in edges if edge.settings.policy.oidc and edge.settings.policy.oidc.issuer == name]

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, shows
+from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.services.traffic import TrafficRow, Verdict
 
 ROWS = 50
@@ -30,21 +30,20 @@ VERDICTS: tuple[tuple[Verdict | Literal[""], str], ...] = (
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows("/traffic", _list),
-        shows("/traffic/events", _events),
-        shows("/traffic/{id}", _one),
+        page_route("/traffic", _list),
+        page_route("/traffic/events", _events),
+        page_route("/traffic/{id}", _one),
     ]
 
 
-async def _list(asked: Asked) -> Response:
-    filters = _filters(asked)
-    return asked.page(
+async def _list(request: UserRequest) -> Response:
+    filters = _filters(request)
+    return request.page(
         "traffic/list.html",
-        rows=_rows(asked),
-        names=names_of_tunnels(asked),
-        hosts=sorted(asked.deps.services.traffic.by_host(asked.actor)),
+        rows=_rows(request),
+        names=names_of_tunnels(request),
+        hosts=sorted(request.deps.services.traffic.by_host(request.actor)),
         statuses=STATUSES,
         verdicts=VERDICTS,
         host=filters.get("host", ""),
@@ -55,39 +54,39 @@ async def _list(asked: Asked) -> Response:
     )
 
 
-async def _events(asked: Asked) -> Response:
+async def _events(request: UserRequest) -> Response:
     async def rows() -> str:
-        is_filtered, names = bool(_filters(asked)), names_of_tunnels(asked)
-        return asked.written("traffic/rows.html", rows=_rows(asked), names=names, is_filtered=is_filtered)
+        is_filtered, names = bool(_filters(request)), names_of_tunnels(request)
+        return request.render("traffic/rows.html", rows=_rows(request), names=names, is_filtered=is_filtered)
 
-    return sse.stream(asked, ("traffic",), {"rows": rows})
-
-
-async def _one(asked: Asked) -> Response:
-    row = asked.deps.services.traffic.get(asked.actor, asked.named("id"))
-    names = names_of_tunnels(asked)
-    if asked.by_htmx:
-        return asked.part("traffic/drawer.html", row=row, names=names)
-    return asked.page("traffic/one.html", row=row, names=names)
+    return sse.stream(request, ("traffic",), {"rows": rows})
 
 
-def names_of_tunnels(asked: Asked) -> dict[str, str]:
+async def _one(request: UserRequest) -> Response:
+    row = request.deps.services.traffic.get(request.actor, request.path_param("id"))
+    names = names_of_tunnels(request)
+    if request.by_htmx:
+        return request.part("traffic/drawer.html", row=row, names=names)
+    return request.page("traffic/one.html", row=row, names=names)
+
+
+def names_of_tunnels(request: UserRequest) -> dict[str, str]:
     """What the actor's tunnels are called, by their ids."""
-    return {tunnel.id: tunnel.name for tunnel in asked.deps.services.tunnels.tunnels(asked.actor)}
+    return {tunnel.id: tunnel.name for tunnel in request.deps.services.tunnels.tunnels(request.actor)}
 
 
-def _filters(asked: Asked) -> dict[str, str]:
+def _filters(request: UserRequest) -> dict[str, str]:
     """What the address asks for; what makes no sense is left out."""
     known: dict[str, tuple[str, ...]] = {"status": _keys(STATUSES), "verdict": _keys(VERDICTS)}
-    asked_for = {name: asked.query(name) for name in ("host", "status", "verdict")}
+    asked_for = {name: request.query(name) for name in ("host", "status", "verdict")}
     return {name: text for name, text in asked_for.items() if text and text in known.get(name, (text,))}
 
 
-def _rows(asked: Asked) -> list[TrafficRow]:
-    filters = _filters(asked)
+def _rows(request: UserRequest) -> list[TrafficRow]:
+    filters = _filters(request)
     status = filters.get("status")
-    return asked.deps.services.traffic.recent(
-        asked.actor,
+    return request.deps.services.traffic.recent(
+        request.actor,
         host=filters["host"].lower() if "host" in filters else None,
         status=int(status) if status else None,
         verdict=next((verdict for verdict, _ in VERDICTS if verdict and verdict == filters.get("verdict")), None),

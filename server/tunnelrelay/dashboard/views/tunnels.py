@@ -8,72 +8,71 @@ from starlette.routing import Route
 from tunnelrelay.dashboard import sse
 from tunnelrelay.dashboard.charts import rate, share
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, does, shows
+from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
-        shows("/tunnels", _list),
-        shows("/tunnels/events", _list_events),
-        shows("/tunnels/agents/{id}", _agent),
-        shows("/tunnels/agents/{id}/events", _agent_events),
-        does("/tunnels/agents/{id}/stop", _stop),
-        shows("/tunnels/{id}", _one),
-        shows("/tunnels/{id}/events", _one_events),
-        does("/tunnels/{id}/drain", _drain),
+        page_route("/tunnels", _list),
+        page_route("/tunnels/events", _list_events),
+        page_route("/tunnels/agents/{id}", _agent),
+        page_route("/tunnels/agents/{id}/events", _agent_events),
+        action_route("/tunnels/agents/{id}/stop", _stop),
+        page_route("/tunnels/{id}", _one),
+        page_route("/tunnels/{id}/events", _one_events),
+        action_route("/tunnels/{id}/drain", _drain),
     ]
 
 
-async def _list(asked: Asked) -> Response:
-    return asked.page("tunnels/list.html", **_all(asked))
+async def _list(request: UserRequest) -> Response:
+    return request.page("tunnels/list.html", **_all(request))
 
 
-async def _list_events(asked: Asked) -> Response:
+async def _list_events(request: UserRequest) -> Response:
     async def tunnels() -> str:
-        return asked.written("tunnels/rows.html", **_all(asked))
+        return request.render("tunnels/rows.html", **_all(request))
 
     async def agents() -> str:
-        return asked.written("tunnels/agent_rows.html", **_all(asked))
+        return request.render("tunnels/agent_rows.html", **_all(request))
 
-    return sse.stream(asked, ("tunnels",), {"tunnels": tunnels, "agents": agents})
-
-
-async def _one(asked: Asked) -> Response:
-    return asked.page("tunnels/one.html", **_tunnel(asked))
+    return sse.stream(request, ("tunnels",), {"tunnels": tunnels, "agents": agents})
 
 
-async def _one_events(asked: Asked) -> Response:
+async def _one(request: UserRequest) -> Response:
+    return request.page("tunnels/one.html", **_tunnel(request))
+
+
+async def _one_events(request: UserRequest) -> Response:
     async def facts() -> str:
-        return asked.written("tunnels/facts.html", **_tunnel(asked))
+        return request.render("tunnels/facts.html", **_tunnel(request))
 
-    return sse.stream(asked, ("tunnels",), {"facts": facts})
-
-
-async def _drain(asked: Asked) -> Response:
-    tunnel_id = asked.named("id")
-    asked.deps.services.tunnels.drain(asked.actor, tunnel_id)
-    return asked.go(f"/tunnels/{tunnel_id}", said="draining")
+    return sse.stream(request, ("tunnels",), {"facts": facts})
 
 
-async def _agent(asked: Asked) -> Response:
-    return asked.page("tunnels/agent.html", **_session(asked))
+async def _drain(request: UserRequest) -> Response:
+    tunnel_id = request.path_param("id")
+    request.deps.services.tunnels.drain(request.actor, tunnel_id)
+    return request.redirect(f"/tunnels/{tunnel_id}", flash="draining")
 
 
-async def _agent_events(asked: Asked) -> Response:
+async def _agent(request: UserRequest) -> Response:
+    return request.page("tunnels/agent.html", **_session(request))
+
+
+async def _agent_events(request: UserRequest) -> Response:
     async def facts() -> str:
-        return asked.written("tunnels/agent_facts.html", **_session(asked))
+        return request.render("tunnels/agent_facts.html", **_session(request))
 
-    return sse.stream(asked, ("tunnels",), {"facts": facts})
-
-
-async def _stop(asked: Asked) -> Response:
-    asked.deps.services.tunnels.stop_session(asked.actor, asked.named("id"))
-    return asked.go("/tunnels", said="disconnected")
+    return sse.stream(request, ("tunnels",), {"facts": facts})
 
 
-def _all(asked: Asked) -> dict[str, Any]:
-    services, actor = asked.deps.services, asked.actor
+async def _stop(request: UserRequest) -> Response:
+    request.deps.services.tunnels.stop_session(request.actor, request.path_param("id"))
+    return request.redirect("/tunnels", flash="disconnected")
+
+
+def _all(request: UserRequest) -> dict[str, Any]:
+    services, actor = request.deps.services, request.actor
     tunnels = services.tunnels.tunnels(actor)
     return {
         "tunnels": tunnels,
@@ -85,15 +84,15 @@ def _all(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _tunnel(asked: Asked) -> dict[str, Any]:
-    services, actor = asked.deps.services, asked.actor
-    tunnel = services.tunnels.tunnel(actor, asked.named("id"))
+def _tunnel(request: UserRequest) -> dict[str, Any]:
+    services, actor = request.deps.services, request.actor
+    tunnel = services.tunnels.tunnel(actor, request.path_param("id"))
     figures = services.traffic.by_tunnel(actor, (tunnel.id,))[tunnel.id]
     return {"tunnel": tunnel, "minute": figures.minute, "rate": rate, "share": share}
 
 
-def _session(asked: Asked) -> dict[str, Any]:
-    services, actor = asked.deps.services, asked.actor
-    session = services.tunnels.session(actor, asked.named("id"))
+def _session(request: UserRequest) -> dict[str, Any]:
+    services, actor = request.deps.services, request.actor
+    session = services.tunnels.session(actor, request.path_param("id"))
     tunnels = [tunnel for tunnel in services.tunnels.tunnels(actor) if tunnel.id in session.tunnel_ids]
     return {"session": session, "tunnels": tunnels}

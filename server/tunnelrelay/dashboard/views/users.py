@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
-from tunnelrelay.dashboard.request_input import Asked, does
+from tunnelrelay.dashboard.request_input import UserRequest, action_route
 from tunnelrelay.dashboard.resource_pages import Context, ResourcePages, for_admins
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.sign_ins import sign_in_link
@@ -21,12 +21,11 @@ ROLES: tuple[tuple[str, str], ...] = (
 
 
 def routes(deps: Deps) -> list[Route]:
-    """See `views.AREAS`."""
     return [
         *PAGES.routes(),
-        does(f"{PATH}/link", _link),
-        does(f"{PATH}/disable", _disable),
-        does(f"{PATH}/enable", _enable),
+        action_route(f"{PATH}/link", _link),
+        action_route(f"{PATH}/disable", _disable),
+        action_route(f"{PATH}/enable", _enable),
     ]
 
 
@@ -36,10 +35,10 @@ def _texts(user: UserRow | None) -> dict[str, str]:
     return {"name": user.name, "owner": user.owner, "role": user.role, "email": user.email}
 
 
-async def _create(asked: Asked) -> UserRow:
-    form = asked.form
-    return await asked.deps.services.users.create(
-        asked.actor,
+async def _create(request: UserRequest) -> UserRow:
+    form = request.form
+    return await request.deps.services.users.create(
+        request.actor,
         form.text("name"),
         owner=form.text("owner") or None,
         role=form.text("role") or MEMBER,
@@ -47,52 +46,52 @@ async def _create(asked: Asked) -> UserRow:
     )
 
 
-async def _made(asked: Asked, user: UserRow) -> Response:
+async def _made(request: UserRequest, user: UserRow) -> Response:
     """Answers with the link itself: no other page can show it."""
-    return await _invited(asked, user.id, is_new=True)
+    return await _invited(request, user.id, is_new=True)
 
 
-async def _link(asked: Asked) -> Response:
-    return await _invited(asked, asked.named("id"))
+async def _link(request: UserRequest) -> Response:
+    return await _invited(request, request.path_param("id"))
 
 
-async def _invited(asked: Asked, user_id: str, *, is_new: bool = False) -> Response:
-    services = asked.deps.services
-    for_admins(asked)
-    code = await services.sign_ins.invite(asked.actor, user_id)
-    user = await services.users.get(asked.actor, user_id)
-    return asked.page("users/invited.html", user=user, link=sign_in_link(asked.deps.address, code), is_new=is_new)
+async def _invited(request: UserRequest, user_id: str, *, is_new: bool = False) -> Response:
+    services = request.deps.services
+    for_admins(request)
+    code = await services.sign_ins.invite(request.actor, user_id)
+    user = await services.users.get(request.actor, user_id)
+    return request.page("users/invited.html", user=user, link=sign_in_link(request.deps.address, code), is_new=is_new)
 
 
-async def _update(asked: Asked) -> UserRow:
+async def _update(request: UserRequest) -> UserRow:
     typed: dict[str, Any] = {
-        name: asked.form.text(name) for name in ("name", "owner", "role", "email") if name in asked.form
+        name: request.form.text(name) for name in ("name", "owner", "role", "email") if name in request.form
     }
-    return await asked.deps.services.users.update(asked.actor, asked.named("id"), **typed)
+    return await request.deps.services.users.update(request.actor, request.path_param("id"), **typed)
 
 
-async def _disable(asked: Asked) -> Response:
-    return await _set_disabled(asked, disabled=True)
+async def _disable(request: UserRequest) -> Response:
+    return await _set_disabled(request, disabled=True)
 
 
-async def _enable(asked: Asked) -> Response:
-    return await _set_disabled(asked, disabled=False)
+async def _enable(request: UserRequest) -> Response:
+    return await _set_disabled(request, disabled=False)
 
 
-async def _set_disabled(asked: Asked, *, disabled: bool) -> Response:
+async def _set_disabled(request: UserRequest, *, disabled: bool) -> Response:
     try:
-        await asked.deps.services.users.update(asked.actor, asked.named("id"), disabled=disabled)
+        await request.deps.services.users.update(request.actor, request.path_param("id"), disabled=disabled)
     except ManageError as error:
-        return await PAGES.one_page(asked, error)
-    return asked.go(f"/users/{asked.named('id')}", said="kept")
+        return await PAGES.one_page(request, error)
+    return request.redirect(f"/users/{request.path_param('id')}", flash="kept")
 
 
-async def _of_new(asked: Asked) -> Context:
+async def _of_new(request: UserRequest) -> Context:
     return {"roles": ROLES}
 
 
-async def _of_one(asked: Asked, user: UserRow) -> Context:
-    return {"roles": ROLES, "sign_ins": await asked.deps.services.sign_ins.page(asked.actor, user.id)}
+async def _of_one(request: UserRequest, user: UserRow) -> Context:
+    return {"roles": ROLES, "sign_ins": await request.deps.services.sign_ins.page(request.actor, user.id)}
 
 
 PAGES = ResourcePages(

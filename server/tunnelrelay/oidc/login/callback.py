@@ -1,4 +1,4 @@
-"""A provider's answer as it arrives at the callback: which login it belongs to, and whether it may go on. Pure."""
+"""Checks a provider's answer at the callback: which login it belongs to, and whether it is passed on. Pure."""
 
 from typing import NamedTuple, Protocol
 
@@ -22,26 +22,27 @@ _OURS = ("code", "state", "iss", "error", "error_description")
 
 
 class Endpoints(Protocol):
-    """What the login needs to know about who serves what."""
+    """What logins need to know of the live endpoints."""
 
     def connection_of(self, host: str) -> Connection | None:
         """The connection that guards an endpoint now; None when there is no such endpoint or it asks for no login."""
 
     def owner_of(self, host: str) -> str:
-        """Who published it, to tell visitors whom to ask; "" when unknown."""
+        """The owner, whom pages tell visitors to ask; "" when unknown."""
 
     def generation_of(self, host: str) -> int:
-        """Grows whenever the host goes to another owner; 0 when unknown."""
+        """A number that grows whenever the host changes owner; 0 when unknown."""
 
 
 class ArrivedAt(NamedTuple):
-    """The callback that the browser came to. `name`: a connection's id, an endpoint's host, "" for the shared one."""
+    """The callback that the browser came to. `name` is a connection's id, an endpoint's host, or "" for the shared
+    one."""
 
     kind: CallbackKind
     name: str = ""
 
 
-class Stray(NamedTuple):
+class RefusedAnswer(NamedTuple):
     """An answer from a provider that is not passed on to any endpoint.
 
     Attributes:
@@ -57,8 +58,8 @@ class Stray(NamedTuple):
 
 def read_answer(
     params: Params, arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
-) -> Handoff | Stray:
-    """Decide what is passed on to the endpoint's host, or which error is shown here instead.
+) -> Handoff | RefusedAnswer:
+    """Return what is passed on to the endpoint's host, or the error to show here instead.
 
     Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
     `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
@@ -70,17 +71,21 @@ def read_answer(
     answer = single(params, _OURS)
     state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), ANY_AGE)
     if answer is None or state is None or arrived != _expected_at(state) or not _names_issuer(answer, state):
-        return Stray("login_state_invalid")
+        return RefusedAnswer("login_state_invalid")
     connection = endpoints.connection_of(state.host)
-    now_there = connection and (connection.id, connection.epoch, endpoints.generation_of(state.host))
-    begun_there = (state.connection_id, state.epoch, state.generation)
-    if now_there != begun_there or now >= state.expires_at:
+    connection_now = connection and (connection.id, connection.epoch, endpoints.generation_of(state.host))
+    connection_at_start = (state.connection_id, state.epoch, state.generation)
+    if connection_now != connection_at_start or now >= state.expires_at:
         # The endpoint changed hands, its owner changed the provider, or the visitor took too long.
         is_owners = connection is not None and endpoints.generation_of(state.host) == state.generation
-        return Stray("login_restart", state.host, state.return_path) if is_owners else Stray("login_restart")
+        return (
+            RefusedAnswer("login_restart", state.host, state.return_path)
+            if is_owners
+            else RefusedAnswer("login_restart")
+        )
     code, error = answer.get("code", ""), answer.get("error", "")
     if bool(code) == bool(error) or len(code) > MAX_CODE:
-        return Stray("login_state_invalid")
+        return RefusedAnswer("login_state_invalid")
     return Handoff(
         tx=state.tx,
         binding=state.binding,
@@ -108,5 +113,5 @@ def _names_issuer(answer: dict[str, str], state: State) -> bool:
 
 
 def _shown(text: str) -> str:
-    """The provider's words without control characters, cut. Escaping is the page's business."""
+    """The provider's error text without control characters, cut. The page escapes it."""
     return "".join(character for character in text[:MAX_DESCRIPTION] if character.isprintable())

@@ -1,4 +1,4 @@
-"""The cookies the relay sets at an endpoint's host, as field values. Reading them is `policy.cookies`' business.
+"""The cookies that the relay sets at an endpoint's host, as field values. `policy.cookies` reads them.
 
 https: `__Host-tunnel` and `__Host-tunnel-tx-…`, Secure. Plain http (domain `localhost` only): the same without prefix
 and Secure. All are HttpOnly, host-only and SameSite=Lax: Strict ones are not sent when a visitor comes back from the
@@ -60,7 +60,7 @@ class CookieJar:
         return cookies.one(values, self.session)
 
     def transactions_in(self, values: Iterable[bytes]) -> list[tuple[bytes, str]]:
-        """(name, blob) of the login cookies, each name once: of a name that stands there twice, none."""
+        """(name, blob) of the login cookies. A name that occurs twice is left out."""
         found = cookies.with_prefix(values, self.transaction)
         times = Counter(name for name, _ in found)  # a head has room for thousands
         return [(name, value.decode("latin-1")) for name, value in found if times[name] == 1]

@@ -1,8 +1,8 @@
-"""What a provider's error at the callback means: the visitor's doing, the setup's fault or the provider's. Pure.
+"""Classifies a provider's error at the callback: caused by the visitor, the setup or the provider. Pure.
 
 The registered errors are those of RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6, the error code
 `unmet_authentication_requirements` of OpenID Connect, RFC 8707, RFC 9396, RFC 9449 and OpenID Federation 1.0. Providers
-have words of their own beside them.
+add codes of their own.
 """
 
 import re
@@ -16,8 +16,8 @@ class Declined:
     """The meaning of one error code.
 
     Attributes:
-        page: The page that says so: an error's code in `pages.errors`.
-        about: Which of its texts fits, as `pages.login.declined` takes it; "" for the usual one.
+        page: The page to show: an error's code in `pages.errors`.
+        about: Which of its texts fits, as `pages.login.declined` takes it; "" for the default.
     """
 
     page: DeclinedCode

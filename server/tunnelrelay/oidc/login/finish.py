@@ -1,7 +1,7 @@
-"""The second half of a login: bind the provider's answer to this browser, then find out who it is.
+"""The second half of a login: binds the provider's answer to this browser, then identifies the person.
 
-The order is the security: binding before anything is consumed, consuming before the code is spent, every check before
-the session.
+The security is in the order: binding before the login is marked as used, marking before the code is exchanged, and
+every check before the session is made.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from tunnelrelay.oidc.login.sealed_state import (
     open_blob,
     seal_blob,
 )
-from tunnelrelay.oidc.login.start import Starter, Wish
+from tunnelrelay.oidc.login.start import LoginOptions, Starter
 from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.token_request import claims_to_keep
@@ -59,7 +59,7 @@ USED_SECONDS = LOGIN_SECONDS + 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
-    """A hand-off that arrived with the cookie of the same login, so in the browser that began it."""
+    """A hand-off with the cookie of the same login: it arrived in the browser that began it."""
 
     request: VisitorRequest
     handoff: Handoff
@@ -95,14 +95,14 @@ class Finisher:
         self._under_way: dict[str, asyncio.Future[LoginEnd]] = {}
 
     async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """See `Login.finish`."""
+        """End the login of this hand-off; `Login.finish` describes it."""
         blobs = [value for name, value in params if name == "h"]
-        # An old one too: a tab that was kept, or restored, still knows where its visitor wanted to go.
+        # Also an expired one: a restored tab still shows where its visitor wanted to go.
         handoff = open_blob(self._ring, Handoff, request.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
         return await self.arrive(request, handoff)
 
     async def arrive(self, request: VisitorRequest, handoff: Handoff | None) -> LoginEnd:
-        """Ends the login that a provider's answer belongs to. None: the answer was none of ours."""
+        """End the login that a provider's answer belongs to. None when it belongs to none."""
         try:
             is_fresh = handoff is not None and self._clock() < handoff.expires_at
             transaction = self._transaction_of(handoff, request) if handoff and is_fresh else None
@@ -135,7 +135,7 @@ class Finisher:
         return await self._sessions.recall(cookie, request.host, request.connection, self._clock()) is not None
 
     def refused(self, request: VisitorRequest, params: Params) -> tuple[str, bool]:
-        """Read the form of an error page: where its login led, and whether this browser began that login.
+        """Read the form of an error page: the login's return path, and whether this browser began that login.
 
         A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
         """
@@ -147,7 +147,7 @@ class Finisher:
         return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, request) is not None
 
     def _cookie_of(self, tx: str, binding: bytes, request: VisitorRequest) -> Transaction | None:
-        """The browser's own half of a login: what its cookie holds, if it is the cookie of this very login."""
+        """The transaction in this browser's cookie of the login; None without one."""
         cookie = cookies.one(request.cookie_values, self._jar.transaction_name(tx))
         if cookie is None:
             return None
@@ -157,7 +157,8 @@ class Finisher:
         return transaction if transaction.tx == tx else None
 
     def _transaction_of(self, handoff: Handoff, request: VisitorRequest) -> Transaction | None:
-        """The browser's own half of the hand-off's login; None when this browser did not begin it, here and now."""
+        """The transaction of the hand-off's login; None when this browser did not begin it at this endpoint, or it
+        expired."""
         transaction = self._cookie_of(handoff.tx, handoff.binding, request)
         if transaction is None:
             return None
@@ -170,8 +171,8 @@ class Finisher:
     async def _not_ours(self, request: VisitorRequest, reason: str, path: str) -> LoginEnd:
         """Answer a hand-off that this browser did not begin or has used. Visitors who are signed in go on to the path.
 
-        It starts no login by itself: that could go round in circles. The path was sealed when the login began. It can
-        lead another browser nowhere but to a page of this very host, as any link can.
+        No login is started here, as that could loop. The path was sealed when the login began; it is a path of this
+        host, so it is as harmless as any link.
         """
         if await self.is_signed_in(request):
             return LoginEnd(redirect(return_url(self._address.url(request.host), path)), "ok")
@@ -184,9 +185,9 @@ class Finisher:
         return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
 
     async def _once(self, arrival: _Arrival) -> LoginEnd:
-        """A double click sends the same hand-off twice, and a browser shows the second answer: it gets the first one's.
+        """Handle a hand-off that a double click sends twice: both requests get the first one's answer.
 
-        Both came with the login's own cookie, so both are this browser. What comes after the answer is a replay.
+        Both have the login's cookie, so both are of this browser. One that comes after the answer is a replay.
         """
         tx = arrival.handoff.tx
         first = self._under_way.get(tx)
@@ -228,7 +229,7 @@ class Finisher:
         return await self._admit(arrival, metadata, claims, grant, fields)
 
     async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> LoginEnd:
-        """The provider answered with an error. Where it only means that this tab is too old, the login goes on."""
+        """Answer a provider's error. Where it only means that this tab is too old, the login goes on."""
         request, handoff = arrival.request, arrival.handoff
         if is_expired_tab(handoff.error, handoff.description):
             if await self.is_signed_in(request):
@@ -236,8 +237,8 @@ class Finisher:
                     redirect(return_url(self._address.url(request.host), handoff.return_path), fields), "ok"
                 )
             if not arrival.transaction.is_repeat:
-                wish = Wish(return_path=handoff.return_path, is_repeat=True)
-                return await self._starter.start(request, wish, tuple(fields))
+                options = LoginOptions(return_path=handoff.return_path, is_repeat=True)
+                return await self._starter.start(request, options, tuple(fields))
         self._audit.record("login.error", reason="declined", owner=owner, **request.about())
         form = None
         if classify(handoff.error, handoff.description).is_the_persons:
@@ -255,11 +256,11 @@ class Finisher:
         return pages.use_another(token=token, provider=metadata.authorization_endpoint), kept
 
     async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
-        """The checked claims of the person that the code stands for, and what to ask the provider with again.
+        """The checked claims of the person whom the code identifies, and the grant for later re-checks.
 
         Raises:
             ProviderError: The provider's answer identifies no person.
-            SignInTooOld, SignInTooWeak: All is well, except for what the owner asks of every login.
+            SignInTooOld, SignInTooWeak: Only the owner's demands on the age or method of the sign-in are not met.
         """
         transaction, connection = arrival.transaction, arrival.request.connection
         tokens = await self._providers.redeem(
@@ -289,7 +290,7 @@ class Finisher:
         log.info("login too old or too weak", host=request.host, request_id=request.request_id, reason=error)
         if is_old and not arrival.transaction.is_repeat:
             return await self._starter.start(
-                request, Wish(return_path=path, prompt="login", is_repeat=True), tuple(fields)
+                request, LoginOptions(return_path=path, prompt="login", is_repeat=True), tuple(fields)
             )
         self._audit.record("login.error", reason=reason, **request.about())
         page = pages.sign_in_again(

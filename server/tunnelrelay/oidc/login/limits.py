@@ -1,7 +1,7 @@
-"""How many logins one address may begin, and how many may begin at one connection, before they are told to wait.
+"""Limits how many logins may begin, by address and by connection.
 
-Beginning a login stores nothing and calls no provider, but it seals a blob and fills a browser's cookie jar; and every
-hand-off that spends a code needs a login of its own, so that this bounds the calls to the provider too.
+Beginning a login stores nothing and calls no provider, but it seals a blob and adds a cookie. Every hand-off that
+exchanges a code needs its own login, so this also limits calls to the provider.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A login from the first redirect to the session. START HERE, then `start.py` and `finish.py`.
+"""A login from the first redirect to the session. Next: `start.py` and `finish.py`.
 
     endpoint's host              callback host                 provider
     start   ---- 303, state, cookie ---------------------------> signs the visitor in
@@ -8,9 +8,8 @@
     303 to where the visitor wanted to go, with the session cookie
 
 The callback host needs no cookie and never sees a token: the code is redeemed only after the browser has shown the
-cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory. An owner may
-have the provider answer to the endpoint's own host instead (`finish_here`): then there is no hand-off, and all else is
-the same.
+cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory. With the
+endpoint's own host as callback (`finish_here`) there is no hand-off; all else is the same.
 """
 
 from collections.abc import Callable
@@ -23,14 +22,14 @@ from tunnelrelay.address import PublicAddress
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.model import Peer, Reply
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
-from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints, Stray, read_answer
+from tunnelrelay.oidc.login.callback import ArrivedAt, Endpoints, RefusedAnswer, read_answer
 from tunnelrelay.oidc.login.finish import Finisher
 from tunnelrelay.oidc.login.limits import LoginLimits
 from tunnelrelay.oidc.login.outcomes import LoginEnd, redirect
 from tunnelrelay.oidc.login.query import Params
 from tunnelrelay.oidc.login.return_path import return_path, return_url
 from tunnelrelay.oidc.login.sealed_state import MAX_BLOB, seal_blob
-from tunnelrelay.oidc.login.start import Starter, Wish
+from tunnelrelay.oidc.login.start import LoginOptions, Starter
 from tunnelrelay.oidc.login.third_party_login import Initiation
 from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.providers.provider import ProviderClient
@@ -97,7 +96,7 @@ class Login:
     ) -> LoginEnd:
         """Redirect to the provider. Call it only for requests that `policy.classify` calls a navigation.
 
-        Nothing of the request but its own target gets into the login, so a visitor cannot add parameters.
+        Only the request's target gets into the login, so a visitor cannot add parameters.
         """
         request = VisitorRequest(
             host=host,
@@ -106,9 +105,9 @@ class Login:
             request_id=request_id,
             peer=peer,
         )
-        return await self._starter.start(request, Wish(return_path=return_path(head.target)))
+        return await self._starter.start(request, LoginOptions(return_path=return_path(head.target)))
 
-    async def start_asked(self, request: VisitorRequest, initiation: Initiation) -> LoginEnd:
+    async def start_third_party(self, request: VisitorRequest, initiation: Initiation) -> LoginEnd:
         """Begin a login that the provider started (Core section 4). A visitor who is signed in goes on to the app."""
         try:
             if await self._finisher.is_signed_in(request):
@@ -116,20 +115,20 @@ class Login:
         except StoreError as error:
             log.warning("login not started, the store is away", host=request.host, error=error)
             return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
-        wish = Wish(return_path=initiation.return_path, login_hint=initiation.login_hint)
-        return await self._starter.start(request, wish)
+        options = LoginOptions(return_path=initiation.return_path, login_hint=initiation.login_hint)
+        return await self._starter.start(request, options)
 
     async def switch(self, request: VisitorRequest, params: Params) -> LoginEnd:
         """Begin a new login at which the provider asks which account to use."""
         path, is_ours = self._finisher.refused(request, params)
         if not is_ours:
             return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
-        return await self._starter.start(request, Wish(return_path=path, prompt="select_account"))
+        return await self._starter.start(request, LoginOptions(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
         """Pass the provider's answer on to the endpoint's host. Makes no calls and reads no cookies."""
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
-        if isinstance(answer, Stray):
+        if isinstance(answer, RefusedAnswer):
             self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
             address = return_url(self._address.url(answer.host), answer.return_path) if answer.host else ""
             host, home = answer.host or self._address.domain, self._address.url(self._address.domain)
@@ -148,6 +147,6 @@ class Login:
         """Take the provider's answer at the endpoint's own callback: `callback` and `finish` without a redirect."""
         arrived = ArrivedAt("host", request.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
-        if isinstance(answer, Stray):
+        if isinstance(answer, RefusedAnswer):
             return await self._finisher.refuse(request, answer.code, answer.return_path)
         return await self._finisher.arrive(request, answer)

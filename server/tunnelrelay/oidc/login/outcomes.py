@@ -1,4 +1,4 @@
-"""The ways in which a login ends: the visitor's page, whose fault it is, and its metric. Each is logged once."""
+"""The outcomes of a login: the visitor's page, the cause, and its metric. Each is logged once."""
 
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -32,7 +32,7 @@ class LoginEnd:
 
     Attributes:
         who: Who signed in at the provider; None for no one.
-        refusal: Which kind of rule does not let them in (`Refusal.reason`); "" for none.
+        refusal: The kind of rule that refused them (`Refusal.reason`); "" for none.
     """
 
     reply: Reply
@@ -47,7 +47,7 @@ def redirect(location: str, fields: list[Field] | None = None) -> Reply:
 
 
 def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | None, fields: list[Field]) -> LoginEnd:
-    """The page for a provider's error answer: what happened, whose fault it is, and what to do.
+    """The page for a provider's error answer: what happened, who caused it, and what to do.
 
     Args:
         form: How to sign in with another account, where that is possible.
@@ -74,7 +74,7 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | N
 def not_admitted(
     identity: Identity, refusal: Refusal, request: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
 ) -> LoginEnd:
-    """The page for a person whom no rule admits. It names the account, so that people notice a wrong one."""
+    """The page for a person whom no rule admits. It names the account, so that a visitor notices a wrong one."""
     who = identity.email or identity.name or identity.subject
     page = pages.not_admitted(
         request_id=request.request_id,
@@ -91,7 +91,8 @@ def not_admitted(
 def provider_failed(
     error: ProviderError, request: VisitorRequest, path: str, *, owner: str = "", fields: list[Field] | None = None
 ) -> LoginEnd:
-    """The provider could not be used. The visitor learns only which kind it was; our log has the rest.
+    """The page for a provider that could not be used. The visitor learns only the kind of failure; our log has the
+    rest.
 
     Args:
         path: Where the visitor wanted to go.
@@ -112,7 +113,9 @@ def provider_failed(
                 fields=more,
             )
         case "invalid":
-            page = pages.provider_error(request_id=request_id, host=host, path=path, owner=owner, fields=more)
+            page = pages.declined(
+                "provider_error", request_id=request_id, host=host, path=path, owner=owner, fields=more
+            )
         case _:
             assert_never(error.kind)
     return LoginEnd(page, "failed")

@@ -1,4 +1,4 @@
-"""Reads parameters of a query or form and refuses duplicates, which two readers could take differently. Pure."""
+"""Reads parameters of a query or form and refuses duplicates, as readers differ in which value they take. Pure."""
 
 from collections.abc import Collection, Iterable
 

@@ -1,4 +1,4 @@
-"""Where the browser goes after a login: always a path of the endpoint, never another site. Pure."""
+"""The redirect after a login: always to a path of the endpoint, never to another site. Pure."""
 
 import re
 

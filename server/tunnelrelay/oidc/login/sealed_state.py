@@ -1,11 +1,11 @@
 """The sealed values that travel through the browser during a login or logout, and their lifetimes.
 
-Three nouns for three stretches of the way: `Transaction` lies in a cookie of the endpoint's host, `State` goes to the
-provider and back, `Handoff` goes from the callback host to the endpoint's host. Only a browser that shows all three
-pieces of the same login gets in. A fourth, `Switch`, proves a form of our own page.
+`Transaction` is in a cookie of the endpoint's host, `State` goes to the provider and back, `Handoff` goes from the
+callback host to the endpoint's host. A browser must present all three of the same login. `Switch` proves that a form
+came from our own page.
 
-Each names the endpoint's generation, which grows when the name goes to another owner: nothing of a login that was begun
-under the former one is worth anything under the next.
+Each names the endpoint's generation, which grows when the name changes owner: a login that began under the former owner
+is void.
 """
 
 import hmac
@@ -33,16 +33,17 @@ CALLBACK_AUDIENCE = "callback"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
-    """The OAuth `state`: which login an answer of the provider belongs to, and where it leads.
+    """The OAuth `state`: the login that a provider's answer belongs to, and where it is passed on.
 
     Attributes:
         tx: Id of the login, 128 bits as hex.
         binding: SHA-256 of the browser secret in the cookie.
         issuer: The provider's issuer, exactly as its metadata has it.
         needs_iss: The provider promised to name itself in its answer (RFC 9207 section 3).
-        callback: Where the answer must arrive: at the callback whose address was sent, and at no other.
-        return_path: Where the visitor wanted to go, path and query. Here and not in the cookie: browsers and neighbours
-            throw cookies away, and the visitor is to arrive all the same.
+        callback: The callback that was sent; the answer must arrive there.
+        return_path: Path and query that the visitor asked for. Not in the cookie, as browsers and sibling hosts may
+            delete
+            cookies.
     """
 
     tx: str
@@ -63,11 +64,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="tx3"):
-    """A login under way, in the browser's cookie: small, as there is one for each tab.
+    """A login under way, in the browser's cookie. It is small, as there is one for each tab.
 
     Attributes:
         browser_secret: 256 bits; `State` and `Handoff` carry only its digest.
-        redirect_uri: As it was sent: the code is redeemed with the same one, whatever the owner changes meanwhile.
+        redirect_uri: As it was sent. The code must be exchanged with the same one, also when the owner has changed it
+            since.
         is_repeat: The provider was asked to make the visitor sign in anew, as its first answer was too old.
     """
 
@@ -98,7 +100,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, ta
 
 
 class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
-    """The provider's answer on its way to the endpoint's host: a code, or an error and never both."""
+    """The provider's answer on its way to the endpoint's host: a code or an error, never both."""
 
     tx: str
     binding: bytes
@@ -118,7 +120,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
-    """The hidden field of "use another account": good in the browser that keeps the cookie of this login."""
+    """The hidden field of "use another account"; valid in the browser that has the cookie of this login."""
 
     tx: str
     binding: bytes
@@ -130,8 +132,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         return f"Switch(tx={self.tx!r})"
 
 
-class Leaving(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
-    """The `state` of a logout at the provider, and the word of the callback host that it came back."""
+class LogoutState(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
+    """The `state` of a logout at the provider; also the proof of the callback host that it came back."""
 
     host: str
     connection_id: str
@@ -140,7 +142,7 @@ class Leaving(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
 
 ANY_AGE = float("-inf")
 """As `now` of `open_blob`: what has expired is opened too. Only for where it leads, never for what it proves."""
-_Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, Leaving)
+_Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, LogoutState)
 
 
 def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
@@ -151,12 +153,12 @@ def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: f
     try:
         opened = msgspec.msgpack.decode(plain, type=kind)
     except msgspec.DecodeError:
-        # Sealed by another release: as good as unknown.
+        # Sealed by another release; treat it as unknown.
         return None
     return opened if now < opened.expires_at else None
 
 
-def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch | Leaving) -> str:
+def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch | LogoutState) -> str:
     """Seal a value. `open_blob` opens it for the same audience."""
     return ring.seal(_PURPOSES[type(content)], audience, content)
 
@@ -166,5 +168,5 @@ _PURPOSES: dict[type, str] = {
     Transaction: "tx-cookie",
     Handoff: "handoff",
     Switch: "switch",
-    Leaving: "logout",
+    LogoutState: "logout",
 }

@@ -1,7 +1,7 @@
 """Begins a login: redirects to the provider and keeps what the login needs later in a cookie.
 
-Nothing is stored, so a flood of visitors costs no memory. What is asked of the provider comes from the endpoint's owner
-and from this module; a visitor's request adds nothing to it.
+Nothing is stored, so a flood of visitors costs no memory. The parameters of the request come from the endpoint's owner
+and from this module; a visitor's request adds none.
 """
 
 import secrets
@@ -42,14 +42,14 @@ MAX_CLEARED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What one login asks of the provider, besides what the owner asks of every login.
+class LoginOptions:
+    """Options of one login, beside the owner's settings for every login.
 
     Attributes:
-        return_path: Where it leads in the end; has passed `urls.return_path`.
+        return_path: Where the browser goes after it; a result of `return_path.return_path`.
         prompt: `login` or `select_account` (OpenID Connect Core 3.1.2.1); "" for what the owner set.
         login_hint: Only a provider that starts a login itself may give one.
-        is_repeat: The provider's first answer was too old, and this is the one more time it is asked.
+        is_repeat: This is the second try, after the provider's first answer was too old.
     """
 
     return_path: str
@@ -63,7 +63,7 @@ class Starter:
 
     Args:
         shared_owners: Owners whose connections may use the shared callback on a multi-tenant relay, by the operator's
-            word.
+            setting.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Starter:
         self._shared_owners = shared_owners
         self._jar = CookieJar(address.is_secure)
 
-    async def start(self, request: VisitorRequest, wish: Wish, fields: tuple[Field, ...] = ()) -> LoginEnd:
-        """The redirect to the provider, or a page that says why there is none.
+    async def start(self, request: VisitorRequest, options: LoginOptions, fields: tuple[Field, ...] = ()) -> LoginEnd:
+        """The redirect to the provider, or an error page.
 
         Args:
             fields: More header fields for the answer.
@@ -103,18 +103,18 @@ class Starter:
             self._check_callback(connection, metadata, owner)
         except ProviderError as error:
             self._audit.record("login.error", reason=f"provider_{error.kind}", owner=owner, **request.about())
-            return provider_failed(error, request, wish.return_path, owner=owner, fields=list(fields))
+            return provider_failed(error, request, options.return_path, owner=owner, fields=list(fields))
         now = self._clock()
-        transaction = self._transaction(request, wish, now)
+        transaction = self._transaction(request, options, now)
         cookie = self._jar.set(
             self._jar.transaction_name(transaction.tx),
             seal_blob(self._ring, host, transaction).encode("ascii"),
             max_age=LOGIN_SECONDS,
         )
         self._audit.record("login.start", owner=owner, issuer=metadata.issuer, **request.about())
-        # Anybody can cause one with every request; the access log has the exchange.
+        # Not audited, as any request can cause one; the access log has the exchange.
         log.debug("login started", host=host, request_id=request.request_id, peer=request.peer.host)
-        location = self._authorization_url(connection, metadata, transaction, wish)
+        location = self._authorization_url(connection, metadata, transaction, options)
         tidied = self._tidied(request.cookie_values, host, now)
         return LoginEnd(redirect(location, [*tidied, (b"Set-Cookie", cookie), *fields]), "started")
 
@@ -135,7 +135,7 @@ class Starter:
                 "hint: leave --oidc-callback at `relay`, and register the redirect URI that is printed then",
             )
 
-    def _transaction(self, request: VisitorRequest, wish: Wish, now: float) -> Transaction:
+    def _transaction(self, request: VisitorRequest, options: LoginOptions, now: float) -> Transaction:
         connection, host = request.connection, request.host
         return Transaction(
             tx=secrets.token_hex(16),
@@ -147,11 +147,11 @@ class Starter:
             generation=self._endpoints.generation_of(host),
             started_at=now,
             expires_at=now + LOGIN_SECONDS,
-            is_repeat=wish.is_repeat,
+            is_repeat=options.is_repeat,
         )
 
     def _authorization_url(
-        self, connection: Connection, metadata: Metadata, transaction: Transaction, wish: Wish
+        self, connection: Connection, metadata: Metadata, transaction: Transaction, options: LoginOptions
     ) -> str:
         state = State(
             tx=transaction.tx,
@@ -164,10 +164,10 @@ class Starter:
             callback=self._address.callback_kind(connection.callback),
             generation=transaction.generation,
             expires_at=transaction.expires_at,
-            return_path=wish.return_path,
+            return_path=options.return_path,
         )
         parameters = {
-            **_wished(connection, metadata, wish),
+            **_request_params(connection, metadata, options),
             # Last, so that nothing an owner asks for takes the place of one of ours.
             "response_type": "code",
             "client_id": connection.client_id,
@@ -189,27 +189,28 @@ class Starter:
         alive = sorted((transaction.started_at, name) for transaction, name in opened if transaction is not None)
         oldest = [name for _, name in alive[: max(0, len(alive) + 1 - MAX_TRANSACTIONS)]]
         if len(cookies.hits(cookie_values, self._jar.session)) > 1:
-            # Two session cookies: one was planted, and none is used. Both go.
+            # Of two session cookies one was planted. Neither is used; delete both.
             stray.append(self._jar.session)
         return [(b"Set-Cookie", self._jar.clear(name)) for name in [*oldest, *stray][:MAX_CLEARED]]
 
 
-def _wished(connection: Connection, metadata: Metadata, wish: Wish) -> dict[str, str]:
+def _request_params(connection: Connection, metadata: Metadata, options: LoginOptions) -> dict[str, str]:
     """The owner's parameters, with those of this login on top."""
     wished = dict(connection.request_params)
     if connection.required_acr:
         wished.setdefault("acr_values", " ".join(sorted(connection.required_acr)))
-    if wish.login_hint:
-        wished["login_hint"] = wish.login_hint
-    if wish.prompt:
-        knows_it = not metadata.prompts or wish.prompt in metadata.prompts
-        # A provider that cannot let people choose an account can at least ask who they are.
-        wished["prompt"] = wish.prompt if knows_it else "login"
+    if options.login_hint:
+        wished["login_hint"] = options.login_hint
+    if options.prompt:
+        knows_it = not metadata.prompts or options.prompt in metadata.prompts
+        # A provider without account selection can at least ask for a new sign-in.
+        wished["prompt"] = options.prompt if knows_it else "login"
     return wished
 
 
 def _scopes(connection: Connection, metadata: Metadata) -> tuple[str, ...]:
-    """What to ask for: a rule about groups needs the claim, which several providers (Okta) give for this scope only."""
+    """The scopes to ask for. A rule about groups needs the groups claim, which some providers (Okta) give for this
+    scope only."""
     if connection.rules.groups and metadata.offers_groups and "groups" not in connection.scopes:
         return (*connection.scopes, "groups")
     return connection.scopes

@@ -1,7 +1,7 @@
-"""A login that the provider starts, from a tile on its own pages (OpenID Connect Core section 4): what it may ask for.
+"""Reads a login that the provider starts, from a tile on its own pages (OpenID Connect Core section 4). Pure.
 
-Starting a login is harmless, anybody can make a browser do it. Where it ends must not be the starter's to choose: the
-target is an address of this very endpoint, or nothing is started. Pure.
+Any site can make a browser start a login, which is harmless. But its target must be a URL of this endpoint, or no login
+is started.
 """
 
 from dataclasses import dataclass
@@ -33,18 +33,18 @@ class Initiation:
 
 
 def read_initiation(params: Params, connection: Connection, base: str) -> Initiation | None:
-    """The login that is asked for at an endpoint; None when it must not begin.
+    """The login to begin at an endpoint; None when it must not begin.
 
-    Without any parameter it is a person who opened the address: the login leads to `/`.
+    Without parameters a person opened the address; the login leads to `/`.
 
     Args:
         base: The endpoint's public address: scheme, host and port, without a slash at the end.
     """
-    asked = single(params, _OURS)
-    if asked is None or (asked and not _is_issuer(asked.get("iss", ""), connection)):
+    params_named = single(params, _OURS)
+    if params_named is None or (params_named and not _is_issuer(params_named.get("iss", ""), connection)):
         return None
-    hint = asked.get("login_hint", "")
-    path = _path_below(base, asked["target_link_uri"]) if "target_link_uri" in asked else "/"
+    hint = params_named.get("login_hint", "")
+    path = _path_below(base, params_named["target_link_uri"]) if "target_link_uri" in params_named else "/"
     if path is None or len(hint) > MAX_HINT or not hint.isprintable():
         return None
     return Initiation(path, hint)
@@ -52,20 +52,20 @@ def read_initiation(params: Params, connection: Connection, base: str) -> Initia
 
 def host_named(params: Params, address: PublicAddress) -> str | None:
     """The endpoint's host in `target_link_uri`, for the callback host, which serves them all; None when it is none."""
-    asked = single(params, _OURS)
-    if asked is None or "target_link_uri" not in asked:
+    params_named = single(params, _OURS)
+    if params_named is None or "target_link_uri" not in params_named:
         return None
     try:
-        host = urlsplit(asked["target_link_uri"]).hostname or ""
+        host = urlsplit(params_named["target_link_uri"]).hostname or ""
     except ValueError:
         return None
-    return host if _path_below(address.url(host), asked["target_link_uri"]) is not None else None
+    return host if _path_below(address.url(host), params_named["target_link_uri"]) is not None else None
 
 
 def passed_on(params: Params, base: str) -> str:
     """The address at the endpoint's own host that begins this login. It keeps only parameters that the relay knows."""
-    asked = single(params, _OURS) or {}
-    return f"{base}{LOGIN_PATH}?{urlencode(asked)}" if asked else base + LOGIN_PATH
+    params_named = single(params, _OURS) or {}
+    return f"{base}{LOGIN_PATH}?{urlencode(params_named)}" if params_named else base + LOGIN_PATH
 
 
 def _is_issuer(issuer: str, connection: Connection) -> bool:

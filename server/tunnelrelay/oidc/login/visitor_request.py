@@ -1,4 +1,4 @@
-"""The parts of a visitor's request that logins and logouts look at."""
+"""The parts of a visitor's request that logins and logouts use."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ class VisitorRequest:
     """A request to one of the relay's own login or logout pages.
 
     Attributes:
-        connection: What guards the endpoint now.
+        connection: The endpoint's OpenID connection now.
         cookie_values: The request's Cookie fields, raw.
     """
 

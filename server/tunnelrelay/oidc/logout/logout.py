@@ -2,8 +2,8 @@
 
 Opening an address never signs anybody out (an `<img>` on any page could do that); only the form of our own page does,
 which proves itself with a token that is bound to the session. A visitor who wants to be signed out at the provider too
-is sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. What a provider may do on its
-own is told in `provider_logout.py`.
+is sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. Logouts by the provider are in
+`provider_logout.py`.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from tunnelrelay.oidc.login.sealed_state import (
     CALLBACK_AUDIENCE,
     HANDOFF_SECONDS,
     LOGIN_SECONDS,
-    Leaving,
+    LogoutState,
     open_blob,
     seal_blob,
 )
@@ -50,7 +50,7 @@ class Logout:
     """Signs visitors out. One per relay.
 
     Args:
-        spawn: Runs in the background: giving a refresh token back.
+        spawn: Runs the revocation of a refresh token in the background.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Logout:
         self._audit = audit
         self._jar = CookieJar(address.is_secure)
 
-    async def ask(self, request: VisitorRequest) -> Reply:
+    async def confirmation_page(self, request: VisitorRequest) -> Reply:
         """Show the page with the sign-out button, or redirect to "signed out" when the visitor is not signed in."""
         try:
             session = await self._session(request)
@@ -120,31 +120,36 @@ class Logout:
         """
         states = [value for name, value in params if name == "state"]
         leaving = (
-            open_blob(self._ring, Leaving, CALLBACK_AUDIENCE, states[0], self._clock()) if len(states) == 1 else None
+            open_blob(self._ring, LogoutState, CALLBACK_AUDIENCE, states[0], self._clock())
+            if len(states) == 1
+            else None
         )
         if leaving is None or connection_id not in ("", leaving.connection_id):
             domain = self._address.domain
             return pages.state_invalid(request_id=request_id, host=domain, home=self._address.url(domain))
-        done = Leaving(
+        done = LogoutState(
             host=leaving.host, connection_id=leaving.connection_id, expires_at=self._clock() + HANDOFF_SECONDS
         )
         return redirect(
             f"{self._address.url(leaving.host)}{SIGNED_OUT_PATH}?h={seal_blob(self._ring, leaving.host, done)}"
         )
 
-    async def said(self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]) -> Reply:
-        """The "signed out" page. It says so of the provider too when a sealed value proves it, else it links there."""
+    async def signed_out_page(
+        self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]
+    ) -> Reply:
+        """The "signed out" page. With a sealed proof it says that the provider signed the visitor out too; else it
+        links there."""
         words = [value for name, value in params if name == "h"]
-        if len(words) == 1 and open_blob(self._ring, Leaving, host, words[0], self._clock()) is not None:
+        if len(words) == 1 and open_blob(self._ring, LogoutState, host, words[0], self._clock()) is not None:
             return pages.logged_out(host=host, is_everywhere=True)
         metadata = await self._metadata(connection) if connection is not None else None
         if connection is None or metadata is None or not metadata.end_session_endpoint:
             return pages.logged_out(host=host)
-        there = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
-        return pages.logged_out(host=host, provider_sign_out=there)
+        logout_url = authorization_url(metadata.end_session_endpoint, {"client_id": connection.client_id})
+        return pages.logged_out(host=host, provider_sign_out=logout_url)
 
     async def _end(self, request: VisitorRequest, session: VisitorSession) -> Grant:
-        """Ends the session, with or without the store. Returns what is kept of its login, empty if unknown."""
+        """End the session, also while the store is away. Returns the login's grant, empty if unknown."""
         grant = None
         try:
             grant = await self._sessions.grant_of(session)
@@ -158,7 +163,7 @@ class Logout:
         try:
             await self._sessions.end(session.id_digest)
         except StoreError as error:
-            # It is over here, this browser has lost its cookie, and the deletion is written when the store is back.
+            # The session has ended here and its cookie is deleted; the store is written when it is back.
             log.warning(
                 "logout not written yet, the store is away",
                 host=request.host,
@@ -189,7 +194,7 @@ class Logout:
     def _provider_logout(self, request: VisitorRequest, metadata: Metadata, grant: Grant) -> str:
         """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
         connection = request.connection
-        state = Leaving(host=request.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
+        state = LogoutState(host=request.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
         parameters = {
             "client_id": connection.client_id,
             "post_logout_redirect_uri": self._address.logged_out_uri(connection.id),
@@ -208,7 +213,7 @@ class Logout:
                 log.info("refresh token not revoked at the provider", connection=connection.id, reason=error.detail)
 
     async def _metadata(self, connection: Connection) -> Metadata | None:
-        """The provider's metadata; None when it cannot be had: signing out here does not need it."""
+        """The provider's metadata; None when it is not available, as signing out here does not need it."""
         try:
             return await self._providers.metadata(connection)
         except ProviderError:

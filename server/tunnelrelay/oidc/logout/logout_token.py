@@ -1,5 +1,5 @@
-"""The check list for logout tokens, by which a provider says that a person signed out there (OpenID Connect
-Back-Channel Logout 1.0 section 2.6). Pure; how a token is opened is in `oidc/tokens/id_token.py`.
+"""Checks logout tokens, by which a provider reports that a person signed out (OpenID Connect Back-Channel Logout 1.0
+section 2.6). Pure; signatures are checked in `oidc/tokens/id_token.py`.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ MAX_NAME = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedOut:
-    """What a checked logout token says: who signed out at the provider.
+    """A checked logout token: the person or session that signed out at the provider.
 
     Attributes:
         subject: "" when only a session is named.
         sid: The provider's own session id, "" when all of the subject's sessions are meant.
-        token_id: Its `jti`, by which a replay is known.
+        token_id: Its `jti`, by which a replay is recognised.
         expires_at: Unix time, `MAX_AGE` after it was issued at the latest. Afterwards (and a leeway) the token is
             refused whether it was used or not, so its use need not be remembered.
     """

@@ -1,12 +1,11 @@
 """Signing out because the provider says so: over the back channel (a signed token, from server to server), or over the
 front channel (a page of ours in a hidden frame of its own). Neither ever signs anybody in.
 
-The back channel is a door without a password: anybody can send. So a token is looked at before anything is called, only
-connections count that guard an endpoint here or have sessions of the person it names, and the calls that it can cause
-(for the keys, and for newer ones) have a budget.
+Anyone can send to the back channel. So a token is examined before any call, only connections count that guard an
+endpoint here or have sessions of the person it names, and the calls that it can cause (for keys) have a budget.
 
-A session outlives its tunnel for a while, and may be of a tunnel at another relay of the store. Its end must not wait
-for the agent: what is needed to check a token (issuer and client id) is in the session's row, and no secret is.
+A session outlives its tunnel for a while, and its tunnel may be at another relay of the store. Its end must not wait
+for the agent, so the session's row has what the check of a token needs: issuer and client id, no secret.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +26,7 @@ from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.oidc.tokens.id_token import LEEWAY, TokenInvalid
 from tunnelrelay.policy.connections import without_client
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.store.base import LoginStore, StoreError, Whose
+from tunnelrelay.store.base import LoginStore, SessionCriteria, StoreError
 
 log = EventLog(__name__)
 
@@ -50,7 +49,7 @@ _FRAMED: tuple[Field, ...] = (
 
 
 class Connections(Protocol):
-    """Which connections guard endpoints now."""
+    """The connections of live endpoints."""
 
     def connections(self) -> Iterable[Connection]:
         """One for each endpoint with a login."""
@@ -97,7 +96,7 @@ class ProviderLogout:
             return Reply(503, (_NO_STORE, (b"Retry-After", b"5")))
         if "" in reasons.values():
             return Reply(200, (_NO_STORE,))
-        # Not by the path: that is the sender's, who must not choose whose limit of events it falls under.
+        # Not by the path: the sender must not choose whose limit of events it counts towards.
         for known_id, reason in reasons.items() or [("", "unknown")]:
             self._audit.record(
                 "backchannel.refused", reason=reason, connection=known_id, peer=peer, request_id=request_id
@@ -107,9 +106,9 @@ class ProviderLogout:
     async def leave_frame(self, host: str, connection: Connection, params: Iterable[tuple[str, str]]) -> Reply:
         """The empty page for a provider's hidden frame, once the session it names has ended (Front-Channel Logout 1.0).
 
-        A browser sends no Lax cookie into another site's frame, so it is the provider's session id that says whose:
-        a value that only the provider, this relay and the visitor's own browser have seen. Whoever knows it can end
-        that one session and nothing more; nothing is given back to the provider because of it.
+        Browsers send no Lax cookie into another site's frame, so the provider's session id identifies the session: only
+        the provider, this relay and the visitor's browser have seen it. It can end that one session and nothing more;
+        no token is revoked at the provider.
         """
         values = list(params)
         issuers = [value for name, value in values if name == "iss"]
@@ -123,12 +122,12 @@ class ProviderLogout:
 
     async def _end_framed(self, host: str, connection: Connection, issuer: str, sid: str) -> None:
         metadata = await self._providers.metadata(connection)
-        whose = Whose(host=host, connection_id=connection.id, sid=sid_key(connection.id, sid))
-        if issuer == metadata.issuer and await self._sessions.end_where(whose):
+        criteria = SessionCriteria(host=host, connection_id=connection.id, sid=sid_key(connection.id, sid))
+        if issuer == metadata.issuer and await self._sessions.end_where(criteria):
             self._audit.record("logout.frontchannel", host=host, connection=connection.id)
 
     async def _clients(self, claimed: "_Claimed", connection_id: str) -> "list[_Client]":
-        """The connections that a token may be for: those of endpoints here, and those that have sessions in the store.
+        """The connections that a token may be for: those of endpoints here, and those with sessions in the store.
 
         Args:
             connection_id: The only one that may be; "" for any.
@@ -137,26 +136,26 @@ class ProviderLogout:
             connection.id: _Client(connection.id, connection.client_id, connection)
             for connection in self._connections.connections()
             if connection.client_id == claimed.audience and connection_id in ("", connection.id)
-            # Before any call: a neighbour's slow provider must not come between a token and whom it means.
+            # Before any call, so that another owner's slow provider does not delay this logout.
             if connection.issuer.rstrip("/") == claimed.issuer.rstrip("/")
         }
-        whose = Whose(
+        criteria = SessionCriteria(
             connection_id=connection_id or None,
             issuer=claimed.issuer,
             client_id=claimed.audience,
             subject=claimed.subject,
         )
-        signed_in = await self._store.connections(whose, limit=len(here) + MAX_AWAY)
+        signed_in = await self._store.connections(criteria, limit=len(here) + MAX_AWAY)
         away = [_away(known_id, claimed) for known_id in signed_in if known_id not in here]
         return [*here.values(), *away[:MAX_AWAY]]
 
     async def _end(self, client: "_Client", token: str, claimed: "_Claimed") -> str:
-        """Ends what a token names at one connection. Returns which check refused it, "" when none did."""
+        """End the sessions that a token names at one connection. Returns the check that refused it, "" for none."""
         try:
             metadata = await self._providers.metadata(client.provider)
             if metadata.issuer != claimed.issuer:
                 return "issuer"
-            said = await self._providers.verify(
+            logged_out = await self._providers.verify(
                 client.provider,
                 lambda metadata, keys: check_logout_token(
                     token, keys, issuer=metadata.issuer, client_id=client.client_id, now=self._clock()
@@ -168,15 +167,15 @@ class ProviderLogout:
         except ProviderError as error:
             log.warning("logout token not checked", connection=client.connection_id, reason=error.detail)
             return "provider"
-        mark = sha256(f"logout token\0{client.connection_id}\0{said.token_id}".encode())
-        if not await self._store.use_once(mark, said.expires_at + LEEWAY):
+        mark = sha256(f"logout token\0{client.connection_id}\0{logged_out.token_id}".encode())
+        if not await self._store.use_once(mark, logged_out.expires_at + LEEWAY):
             return "replayed"
-        count = await self._sessions.end_where(_meant(client.connection_id, said))
+        count = await self._sessions.end_where(_criteria_of(client.connection_id, logged_out))
         self._audit.record(
             "logout.backchannel",
             connection=client.connection_id,
             issuer=metadata.issuer,
-            subject=said.subject,
+            subject=logged_out.subject,
             sessions=str(count),
         )
         return ""
@@ -184,7 +183,8 @@ class ProviderLogout:
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """What a token says of itself, unchecked: only to find who can check it. `subject` is None when it names none."""
+    """Unchecked claims of a token, used only to find the connection that can check it. `subject` is None without
+    one."""
 
     issuer: str
     audience: str
@@ -193,7 +193,7 @@ class _Claimed:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A connection that may be meant, and by whose provider that is checked."""
+    """A connection that a token may be for, and the connection whose provider's keys check it."""
 
     connection_id: str
     client_id: str
@@ -202,13 +202,15 @@ class _Client:
 
 def _away(connection_id: str, claimed: _Claimed) -> _Client:
     """A client for a connection that has no endpoint here, built from the issuer and client id in its session rows."""
-    # Its own place among what is known of providers: what the metadata says of clients is not looked at.
+    # A cache entry of its own; metadata about clients is not checked.
     return _Client(connection_id, claimed.audience, without_client(f"{connection_id} away", claimed.issuer))
 
 
-def _meant(connection_id: str, said: LoggedOut) -> Whose:
-    """Which sessions end: those of the provider's session id when the token has one, else all of the subject."""
-    return Whose(connection_id=connection_id, sid=sid_key(connection_id, said.sid), subject=said.subject or None)
+def _criteria_of(connection_id: str, logged_out: LoggedOut) -> SessionCriteria:
+    """The sessions to end: those of the provider's session id when the token has one, else all of the subject."""
+    return SessionCriteria(
+        connection_id=connection_id, sid=sid_key(connection_id, logged_out.sid), subject=logged_out.subject or None
+    )
 
 
 def _claimed(token: str) -> _Claimed | None:

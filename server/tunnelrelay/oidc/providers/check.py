@@ -1,7 +1,7 @@
 """Runs the agent's check of a provider (`tunnelctl.agent.preflight`) from the relay, behind the SSRF guard.
 
-A tenant chooses the address and sees what comes of it: what the guard refuses is told in one text for all reasons, as
-anything more would map the relay's own network.
+A tenant chooses the address and sees the result, so every refusal of the guard has the same text: more would reveal the
+relay's own network.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REFUSED = (
 
 
 class ProviderCheck:
-    """Checks providers. It implements `services.provider_tests.AsksProvider`.
+    """Checks providers. It implements `services.provider_tests.ChecksProvider`.
 
     Args:
         transport: Makes the calls; the guarded one outside tests.
@@ -44,19 +44,18 @@ class ProviderCheck:
         )
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         await self._transport.aclose()
 
 
 class _Lent(httpx.AsyncBaseTransport):
-    """Lends the transport to one check, for one owner. Closing it leaves the transport open."""
+    """The transport as one check uses it, for one owner. Closing it leaves the shared transport open."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
         self._transport = transport
         self._extensions = {"owner": owner, "issuer": issuer}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`."""
         request.extensions = {**request.extensions, **self._extensions}
         try:
             return await self._transport.handle_async_request(request)

@@ -1,7 +1,7 @@
-"""Addresses of providers' names, looked up in threads of their own: a tenant's slow name servers keep only that tenant.
+"""Resolves providers' names in separate threads, with a limit by owner: slow name servers delay only their tenant.
 
-The loop's own resolver has four threads for everybody (libuv), and a name whose servers never answer keeps one for half
-a minute. What the addresses are worth is not judged here but by the guard, at each dial.
+The loop's own resolver has four threads in all (libuv), and a name whose servers never answer blocks one for half a
+minute. The guard checks the addresses at each dial, not this module.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Resolver:
     async def resolve(self, host: str, owner: str) -> list[str]:
         """Every address of a name, each once, in the resolver's order; [] when there is none.
 
-        Waits for its turn and for the answer without a limit: the caller's is for the whole call.
+        Waits for its turn and for the answer without a time limit; the caller limits the whole call.
         """
         if host == "localhost" or host.endswith(".localhost"):
             # RFC 6761 section 6.3: always loopback; glibc resolves only the bare name.
@@ -101,7 +101,7 @@ class Resolver:
         return addresses if self._monotonic() < until else []
 
     def _begin(self, host: str, turn: asyncio.Semaphore) -> "asyncio.Future[list[str]]":
-        """Starts the look-up, which gives the turns back when it is over, also when no call waits for it any more."""
+        """Start the look-up. It returns its turns when it ends, also when no call waits for it any more."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()
 
@@ -133,7 +133,7 @@ class Resolver:
 
 
 def system_addresses(host: str) -> list[str]:
-    """What the system's resolver says; [] when it knows nothing of the name."""
+    """The addresses by the system's resolver; [] for an unknown name."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

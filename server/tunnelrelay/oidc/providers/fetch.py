@@ -1,7 +1,6 @@
 """Makes one bounded call to a provider, and returns a JSON object or raises `ProviderError`.
 
-Limits on what a provider can do to the relay stand here: time, size, type, redirects, compression. Those on what comes
-before and between the bytes of a body are in `response_limits.py`.
+Limits time, size, type, redirects and compression of answers. Limits on heads and framing are in `response_limits.py`.
 """
 
 import asyncio
@@ -44,7 +43,7 @@ class Answer:
     """A provider's answer whose body is a JSON object.
 
     Attributes:
-        token: The body, where it is a JWT instead and that was asked for; unread and unchecked. "" otherwise.
+        token: The body, where a JWT was allowed and came instead; unchecked. "" otherwise.
     """
 
     status: int
@@ -64,11 +63,11 @@ class Fetcher:
         self._total_seconds = total_seconds
 
     async def get(self, url: str, *, owner: str = "", issuer: str = "", bearer: str = "") -> Answer:
-        """The JSON object at a URL, or with a bearer what the userinfo endpoint says: that, or a JWT.
+        """The JSON object at a URL; with a bearer token the userinfo answer, a JSON object or a JWT.
 
         Args:
-            owner: Whose call it is: names of one owner's that resolve slowly hold up no others.
-            issuer: Whose endpoint it is: at the port that an issuer names, only its own host may be called.
+            owner: The owner that the call is for. Slow DNS delays only calls of the same owner.
+            issuer: The issuer of the endpoint. At the port in an issuer's URL, only that issuer's host may be called.
         """
         if not bearer:
             return await self._call("GET", url, (owner, issuer), {}, b"")
@@ -166,6 +165,6 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
 
 
 def _origin(url: str) -> str:
-    """Scheme and host of a URL for logs: paths and queries may hold what does not belong there."""
+    """Scheme and host of a URL, for logs: paths and queries may hold secrets."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"[:200]

@@ -1,8 +1,7 @@
 """The cache of providers' metadata and keys, bounded for each owner and for the relay.
 
-Everything is kept per connection, never across owners by something an owner chose: one tenant's keys must not answer
-for another's, and one tenant's many clients push out his own provider's documents, not a neighbour's. Who fetches them
-is in `provider.py`.
+Documents are cached per connection and never shared across owners: one tenant's keys must not be used for another's
+tokens, and a tenant with many clients must push out only that tenant's documents. `provider.py` fetches them.
 """
 
 import asyncio
@@ -57,20 +56,20 @@ those who wait behind it. A failure of ours says nothing about the provider."""
 
 
 class Busy(ProviderError):
-    """Too many of our own calls are waiting. The provider was not called, so the failure is not held against it."""
+    """Too many of our own calls are waiting. The provider was not called, so this is no failure of the provider."""
 
     def __init__(self) -> None:
         super().__init__("unreachable", "too many calls to this provider, or of this owner, are under way")
 
 
 class Document(Generic[T]):
-    """One fetched document: fresh for an hour, kept for a day when it cannot be read again. Single flight.
+    """One fetched document: fresh for an hour, kept for a day when it cannot be fetched again. One fetch at a time.
 
     Args:
         on_read: Called when there is another value.
 
     Attributes:
-        value: What was read last, however old; None when there is nothing to go by.
+        value: What was fetched last, however old; None before the first, or when that is too old to use.
     """
 
     __slots__ = ("_failed_seconds", "_failure", "_lock", "_on_read", "_read_at", "_retry_at", "value")
@@ -84,7 +83,7 @@ class Document(Generic[T]):
         self._read_at = self._retry_at = float("-inf")
 
     async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
-        """The document, read when it is not known or no longer fresh. Raises ProviderError."""
+        """The document, fetched when it is not cached or no longer fresh. Raises ProviderError."""
         if self.value is not None and clock() - self._read_at < FRESH_SECONDS:
             return self.value
         async with self._lock:
@@ -96,7 +95,7 @@ class Document(Generic[T]):
         return self.value
 
     async def read_again(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> bool:
-        """Reads it before its time. False when that failed, now or a moment ago; then the old one is kept."""
+        """Fetch it although it is fresh. False when that failed, now or a moment ago; then the old one is kept."""
         async with self._lock:
             await self._read(read, clock)
         return self._failure is None
@@ -125,10 +124,10 @@ class Document(Generic[T]):
 
 
 class Rereads:
-    """When documents may be read before their time, for one reason: see `KEYS_AGAIN_SECONDS`.
+    """Limits early fetches of documents for one reason: see `KEYS_AGAIN_SECONDS`.
 
     Attributes:
-        turn: Held by the caller that reads; the others wait, and take what it found.
+        turn: Held by the caller that fetches; the others wait and use its result.
     """
 
     __slots__ = ("_not_before", "turn")
@@ -138,27 +137,28 @@ class Rereads:
         self._not_before = float("-inf")
 
     def begin(self, now: float) -> bool:
-        """Whether they may be read now; then not again for `KEYS_AGAIN_SECONDS`, unless `forgive` says otherwise."""
+        """Whether an early fetch may begin now. The next one waits `KEYS_AGAIN_SECONDS`, unless `forgive` is called."""
         if now < self._not_before:
             return False
         self._not_before = now + KEYS_AGAIN_SECONDS
         return True
 
     def forgive(self) -> None:
-        """The re-read helped, or it failed and the failure itself is remembered."""
+        """Allow the next early fetch at once, as this one helped, or failed and the failure itself is cached."""
         self._not_before = float("-inf")
 
 
-class Known:
+class CachedProvider:
     """The cached documents of one connection's provider, and its limits on calls.
 
     Attributes:
-        calls: Turns to call it.
-        owners_calls: Turns of the owner's calls, whomever they go to.
+        calls: Limits concurrent calls to it.
+        owners_calls: Limits concurrent calls of the owner, to any provider.
         login_rereads: For tokens that the provider itself gave, over TLS, for a login or a session.
-        stranger_rereads: For tokens that anybody may have sent. Apart, so that a flood of made-up ones does not keep a
-            login from noticing that the provider changed its keys.
-        endpoint_rereads: For endpoints that do not answer as they should.
+        stranger_rereads: For tokens from untrusted senders. Separate, so that a flood of invalid tokens does not keep a
+            login
+            from noticing that the provider changed its keys.
+        endpoint_rereads: For endpoints whose answers are wrong.
     """
 
     __slots__ = (
@@ -171,7 +171,7 @@ class Known:
         "stranger_rereads",
     )
 
-    def __init__(self, owners_calls: asyncio.Semaphore, on_read: Callable[["Known"], None]) -> None:
+    def __init__(self, owners_calls: asyncio.Semaphore, on_read: Callable[["CachedProvider"], None]) -> None:
         self.owners_calls = owners_calls
         self.metadata: Document[Metadata] = Document(lambda: on_read(self))
         self.keys: Document[KeySet] = Document(lambda: on_read(self))
@@ -230,21 +230,21 @@ BOUNDS = (
 
 
 class KnownProviders:
-    """One `Known` for each connection in use, the least recently used first.
+    """One `CachedProvider` for each connection in use, the least recently used first.
 
-    A connection is an owner's client at an issuer; what else he may change about it (secret, scopes, rules) has no part
-    in what is fetched, and makes no second entry.
+    A connection is an owner's client at an issuer. Its other settings (secret, scopes, rules) do not change what is
+    fetched, and make no second entry.
     """
 
     def __init__(self) -> None:
-        self._known = FairCache[tuple[str, str], Known](
+        self._known = FairCache[tuple[str, str], CachedProvider](
             max_count=MAX_PROVIDERS, max_bytes=MAX_PROVIDERS_BYTES, max_of_owner=MAX_OWNERS_PROVIDERS
         )
         # Weak: an owner's turns last as long as a connection of theirs is known, or a call of theirs is under way.
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    def of(self, connection: Connection) -> Known:
-        """What is known of this connection's provider; nothing, at first."""
+    def of(self, connection: Connection) -> CachedProvider:
+        """The cached documents of this connection's provider; empty at first."""
         key = (connection.owner, connection.id)
         known = self._known.get(key)
         if known is not None:
@@ -252,7 +252,7 @@ class KnownProviders:
             return known
         calls = self._calls.get(connection.owner) or asyncio.Semaphore(MAX_OWNERS_CALLS)
         self._calls[connection.owner] = calls
-        known = Known(calls, on_read=lambda known: self._known.weigh(key, known.weight))
+        known = CachedProvider(calls, on_read=lambda known: self._known.weigh(key, known.weight))
         self._known.put(key, known, owner=connection.owner, weight=known.weight)
         return known
 

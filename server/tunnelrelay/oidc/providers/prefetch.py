@@ -1,7 +1,8 @@
-"""Asking providers before the first visitor needs them, so that none waits for discovery, and bad settings show early.
+"""Fetches providers' documents when a tunnel is bound, so that no visitor waits for discovery and bad settings show
+early.
 
-A convenience, and so never a burden: an owner who binds tunnel after tunnel, each with providers that never answer, has
-two of these checks running, and a short line behind them. What is dropped here, the first visitor's login asks for.
+Limited by owner: an owner who binds many tunnels whose providers never answer has two checks running and a short queue.
+What is dropped here is fetched by the first login.
 """
 
 from collections import Counter
@@ -41,7 +42,7 @@ class Prefetch:
     """Checks the providers of connections that were bound, a few of an owner at a time.
 
     Args:
-        is_bound: Whether a tunnel has the connection still, when its turn has come.
+        is_bound: Whether a tunnel still has the connection when its turn comes.
         spawn: Runs a check, until the relay stops.
     """
 
@@ -59,7 +60,7 @@ class Prefetch:
         self._waiting: dict[str, dict[str, Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        """Checks a connection's provider soon, or not at all when too many of its owner's are waiting."""
+        """Queue a check of a connection's provider; drop it when too many of the owner's are waiting."""
         owner = connection.owner
         waiting = self._waiting.setdefault(owner, {})
         if len(waiting) >= MAX_WAITING:

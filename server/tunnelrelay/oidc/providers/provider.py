@@ -1,6 +1,6 @@
-"""Providers as the relay knows them: metadata and keys, fetched once for many logins and kept for a while.
+"""Calls providers, and caches their metadata and keys for many logins.
 
-What is known is kept in `known_providers.py`; what is sent and how answers are read is in `token_request.py`.
+The cache is in `known_providers.py`; requests are written and answers read in `token_request.py`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.oidc.keys import KeySet, read_keys
 from tunnelctl.oidc.metadata import Metadata, discovery_url, read_issuer, read_metadata
 from tunnelrelay.oidc.providers.fetch import Answer, Fetcher
-from tunnelrelay.oidc.providers.known_providers import Busy, Known, KnownProviders, Rereads
+from tunnelrelay.oidc.providers.known_providers import Busy, CachedProvider, KnownProviders, Rereads
 from tunnelrelay.oidc.providers.ssrf_guard import MAX_CONNECTIONS
 from tunnelrelay.oidc.providers.token_request import (
     ABOUT_THE_VISITOR,
@@ -41,8 +41,8 @@ class ProviderClient:
     Args:
         fetcher: Makes the calls; guarded outside tests.
         clock: Unix time, seconds.
-        monotonic: Seconds; tells the age of documents, so that a clock that is set back does not keep old keys.
-        allow_http: Plain http issuers are fine (domain `localhost` only).
+        monotonic: Seconds; for the age of documents, so that a clock that is set back does not keep old keys.
+        allow_http: Allow plain http issuers (domain `localhost` only).
     """
 
     def __init__(
@@ -70,26 +70,26 @@ class ProviderClient:
         return [f"the OpenID provider {connection.issuer}: {warning}" for warning in metadata.warnings]
 
     async def metadata(self, connection: Connection) -> Metadata:
-        """The provider's metadata. Raises ProviderError when there is none to go by."""
+        """The provider's metadata. Raises ProviderError when it is neither cached nor available."""
         return await self._known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
 
     async def redeem(self, connection: Connection, *, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Exchange a code for tokens. Raises ProviderError."""
 
-        async def ask(metadata: Metadata) -> Answer:
-            asked = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
-            return await self._post(connection, metadata.token_endpoint, *asked)
+        async def request(metadata: Metadata) -> Answer:
+            form = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
+            return await self._post(connection, metadata.token_endpoint, *form)
 
-        return read_tokens(await self._at_endpoint(connection, ask))
+        return read_tokens(await self._at_endpoint(connection, request))
 
     async def refresh(self, connection: Connection, refresh_token: str) -> Answer:
         """Send a refresh token and return the token endpoint's answer. Raises ProviderError."""
 
-        async def ask(metadata: Metadata) -> Answer:
-            asked = refresh_request(connection, metadata, refresh_token)
-            return await self._post(connection, metadata.token_endpoint, *asked)
+        async def request(metadata: Metadata) -> Answer:
+            form = refresh_request(connection, metadata, refresh_token)
+            return await self._post(connection, metadata.token_endpoint, *form)
 
-        return await self._at_endpoint(connection, ask)
+        return await self._at_endpoint(connection, request)
 
     async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
         """Revoke a refresh token. Raises ProviderError, also for the usual empty answer, which means success."""
@@ -99,11 +99,11 @@ class ProviderClient:
     async def claims(
         self, connection: Connection, tokens: Tokens, *, nonce: str, code: str, is_refresh: bool = False
     ) -> dict[str, Any]:
-        """Who logged in: the claims of an ID token that passed the check list, completed from userinfo where needed.
+        """The claims of the person who logged in: of the checked ID token, completed from userinfo where needed.
 
         Raises:
             TokenInvalid: The ID token did not pass.
-            ProviderError: Keys or userinfo could not be had.
+            ProviderError: Keys or userinfo were not available.
         """
 
         def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
@@ -117,29 +117,29 @@ class ProviderClient:
         return merge_userinfo(claims, await self.userinfo(connection, tokens))
 
     async def userinfo(self, connection: Connection, tokens: Tokens) -> Answer:
-        """What the userinfo endpoint says to an access token, whatever the status.
+        """The userinfo endpoint's answer to an access token, whatever the status.
 
         Raises:
-            TokenInvalid: It was signed, and did not pass.
-            ProviderError: It could not be had.
+            TokenInvalid: It was signed, and did not pass the checks.
+            ProviderError: There was no answer.
         """
 
-        async def ask(metadata: Metadata) -> Answer:
+        async def request(metadata: Metadata) -> Answer:
             url, owner, issuer = metadata.userinfo_endpoint, connection.owner, connection.issuer
             return await self._call(
                 connection, lambda: self._fetcher.get(url, owner=owner, issuer=issuer, bearer=tokens.access_token)
             )
 
         def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
-            # It is tied to no login by nonce or code, and need not be from now: see `check_userinfo`.
+            # It needs no nonce or code, and no recent time: see `check_userinfo`.
             return check_userinfo(
                 answer.token, keys, self._expected(connection, metadata, tokens, "", "", is_refresh=True)
             )
 
-        answer = await self._at_endpoint(connection, ask)
+        answer = await self._at_endpoint(connection, request)
         if not answer.token:
             return answer
-        # Signed answers are for those who registered the client so; what is signed is checked, not just read.
+        # Some clients are registered for signed answers; a signed one is always checked.
         return Answer(answer.status, await self._check(connection, check, self._known.of(connection).login_rereads))
 
     async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
@@ -147,7 +147,7 @@ class ProviderClient:
 
         Raises:
             TokenInvalid: From `check`.
-            ProviderError: Metadata or keys could not be had.
+            ProviderError: Metadata or keys were not available.
         """
         return await self._check(connection, check, self._strangers(connection))
 
@@ -174,15 +174,16 @@ class ProviderClient:
             is_refresh=is_refresh,
         )
 
-    async def _at_endpoint(self, connection: Connection, ask: Callable[[Metadata], Awaitable[Answer]]) -> Answer:
-        """What an endpoint says. One that fails may have moved: then the metadata is read again, and it is asked anew.
+    async def _at_endpoint(self, connection: Connection, request: Callable[[Metadata], Awaitable[Answer]]) -> Answer:
+        """Send a request to an endpoint. If it fails, read the metadata again, as the endpoint may have moved, and
+        retry once.
 
-        What was sent is sent again only where the metadata has changed. So a code goes to a second place only if the
-        provider itself now names that one.
+        The retry is sent only if the metadata has changed. So a code goes to a second address only if the provider
+        itself now names it.
         """
         metadata = await self.metadata(connection)
         try:
-            answer = await ask(metadata)
+            answer = await request(metadata)
             if not _may_have_moved(answer):
                 return answer
         except Busy:
@@ -191,9 +192,9 @@ class ProviderClient:
             newer = await self._newer_metadata(connection, metadata)
             if newer == metadata:
                 raise
-            return await ask(newer)
+            return await request(newer)
         newer = await self._newer_metadata(connection, metadata)
-        return answer if newer == metadata else await ask(newer)
+        return answer if newer == metadata else await request(newer)
 
     async def _newer_metadata(self, connection: Connection, seen: Metadata) -> Metadata:
         """Read the metadata again, unless another caller has since, or a re-read a moment ago did not help."""
@@ -207,7 +208,7 @@ class ProviderClient:
         return known.metadata.value or seen
 
     async def _check(self, connection: Connection, check: Callable[[Metadata, KeySet], T], rereads: Rereads) -> T:
-        """Checks a token by what is known of the provider. If that may be why it fails, by what the provider says now.
+        """Check a token with the cached documents; if they may be outdated, fetch them again and retry.
 
         A provider that was restarted has other keys, perhaps under the old names (`kid`), other algorithms, or its keys
         at another address.
@@ -221,7 +222,7 @@ class ProviderClient:
                 connection=connection.id,
                 reason=error,
             )
-            # A stranger's word is no reason to doubt more than it is about: fewer calls can be caused by it.
+            # An untrusted token causes no wider re-fetch than needed, to limit the calls that it can cause.
             is_about_all = isinstance(error, AlgorithmUnknown) or rereads is not self._strangers(connection)
             newer = await self._newer_documents(connection, seen, rereads, with_metadata=is_about_all)
             if newer == seen:
@@ -299,7 +300,7 @@ class ProviderClient:
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(QUEUE_SECONDS):
-                    # The narrowest first: who waits for it takes nothing from anybody.
+                    # The narrowest limit first, so that waiting for it blocks no other owner.
                     for turn in (known.calls, known.owners_calls, self._calls):
                         await turns.enter_async_context(turn)
             except TimeoutError as error:
@@ -308,21 +309,21 @@ class ProviderClient:
 
 
 class _Documents(NamedTuple):
-    """What a token is checked by. Equal only to itself: a `KeySet` that was read again is another one."""
+    """The documents that a token is checked with. Compared by identity: documents fetched again are different."""
 
     metadata: Metadata
     keys: KeySet
 
 
-def _current(known: Known, seen: _Documents) -> _Documents:
+def _current(known: CachedProvider, seen: _Documents) -> _Documents:
     return _Documents(known.metadata.value or seen.metadata, known.keys.value or seen.keys)
 
 
 def _may_have_moved(answer: Answer) -> bool:
-    """Whether an endpoint's answer may be that of another program, or of a provider that was set up anew.
+    """Whether an endpoint's answer hints that the endpoint has moved.
 
-    A success is none. Nor is a word that a code, a token or the visitor is not good; the userinfo endpoint says so by
-    the status alone.
+    Not after a success, nor an error about the code, the token or the visitor. Of the userinfo endpoint's answers only
+    the status counts.
     """
     if answer.status == 200:
         return False

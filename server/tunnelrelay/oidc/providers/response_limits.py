@@ -1,7 +1,7 @@
-"""A connection to a provider that gives up when the answer costs more than it may, whatever the bytes are.
+"""Limits what an answer of a provider may cost, below the HTTP parser.
 
-`fetch.py` limits what a body holds. Interim responses, heads and the framing of chunks never get that far: h11 works
-through them, on the loop that serves everybody. So they are limited here, below h11.
+`fetch.py` limits bodies. Interim responses, heads and chunk framing are parsed by h11 before that, on the relay's one
+event loop, so they are limited here.
 """
 
 import asyncio
@@ -75,11 +75,11 @@ class Metered(httpcore.AsyncNetworkStream):
         self._reads = self._bytes = self._heads = 0
 
     def head_is_complete(self) -> None:
-        """The final head was read: the rest is the body."""
+        """Note that the final head was read; what follows is the body."""
         self._is_head = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """See `httpcore.AsyncNetworkStream`. Raises `httpcore.RemoteProtocolError` beyond a limit."""
+        """Read and count bytes of the answer. Raises `httpcore.RemoteProtocolError` beyond a limit."""
         self._check()
         data = await self._stream.read(min(max_bytes, HEAD_READ) if self._is_head else max_bytes, timeout)
         self._reads += 1
@@ -95,22 +95,20 @@ class Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """See `httpcore.AsyncNetworkStream`. The next answer begins after it."""
+        """Write bytes of a request; the next byte read begins a new answer."""
         self._begin()
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
-        """See `httpcore.AsyncNetworkStream`."""
         await self._stream.aclose()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        """See `httpcore.AsyncNetworkStream`. What is inside the TLS is metered by itself."""
+        """Start TLS. The stream inside it gets limits of its own."""
         return Metered(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """See `httpcore.AsyncNetworkStream`."""
         return self._stream.get_extra_info(info)
 
     def _begin(self) -> None:

@@ -1,8 +1,8 @@
-"""Calls to addresses that tenants choose, kept off everything a tenant must not reach (SSRF).
+"""The SSRF guard: calls to addresses that tenants choose, kept away from the relay's own network.
 
-The check is made on the very address that is dialled, after resolving and for every answer of the resolver, so that
-neither a name that points inside nor one that changes its mind between check and use (DNS rebinding) gets through. No
-redirects, no proxies, no cookies: each URL that a provider's metadata names passes here by itself.
+It checks the very address that is dialled, after resolving and for every address of the resolver, so that no name that
+points inside and no DNS rebinding gets through. No redirects, proxies or cookies: each URL in a provider's metadata is
+checked by itself.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -61,11 +61,12 @@ _REFUSED: tuple[Network, ...] = tuple(
 
 
 class CallRefused(httpx.RequestError):
-    """The guard does not let this call happen.
+    """The guard refuses this call.
 
     Attributes:
-        is_tellable: The text may be told to the owner who chose the address: it is about the port, or the owner is no
-            stranger. What names resolve to would map our network.
+        is_tellable: The text may be shown to the owner who chose the address: it is about the port, or owners are
+            trusted.
+            What names resolve to would reveal our network.
     """
 
     def __init__(self, message: str, *, request: httpx.Request | None = None, is_tellable: bool = False) -> None:
@@ -84,10 +85,10 @@ class GuardRules:
     Attributes:
         allow_http: Plain http too. Only for a relay on domain `localhost`.
         ports: Ports that may be dialled; None for any.
-        takes_issuers_port: And the one that an issuer names, at its own host.
-        networks: Networks let through although they are special; the operator's word.
-        trusts_owners: Owners may learn that a name leads to a private address.
-        is_own: Whether (host, port) is the relay itself: a provider that is one of our endpoints would loop.
+        takes_issuers_port: Allow also the port in an issuer's URL, at that issuer's own host.
+        networks: Special networks that the operator allows.
+        trusts_owners: Owners may learn that a name resolves to a private address.
+        is_own: Whether (host, port) is the relay itself; calls to its own endpoints would loop.
     """
 
     allow_http: bool = False
@@ -104,7 +105,7 @@ class GuardRules:
         """The rules of a relay: no private addresses, unless the relay is private itself or its operator allows them.
 
         Args:
-            ports: The operator's word; empty without one.
+            ports: The operator's setting; empty without one.
         """
 
         def is_own(host: str, port: int) -> bool:
@@ -144,9 +145,8 @@ class GuardRules:
         return _within(address, self.networks) or not _within(address, _REFUSED)
 
     def issuer_fault(self, issuer: str) -> str:
-        """Why providers with this issuer cannot be called, for the person who set it; "" when they can.
-
-        What its name resolves to shows when it is dialled.
+        """Why this issuer cannot be called, for the person who set it; "" when it can. Its name is resolved only when
+        dialled.
         """
         try:
             return self.fault(httpx.URL(issuer), issuer)
@@ -157,7 +157,7 @@ class GuardRules:
         """What is wrong with a URL before any name is resolved; "" when nothing is.
 
         Args:
-            issuer: Whose endpoint it is.
+            issuer: The issuer of the endpoint.
         """
         port = url.port or (443 if url.scheme == "https" else 80)
         host = url.raw_host.decode("ascii")
@@ -179,7 +179,7 @@ class GuardRules:
 
 
 def provider_tls(ca_file: Path | None) -> SSLContext:
-    """What certificates of providers are verified with: the system's authorities, and the operator's own.
+    """The TLS context for providers: the system's authorities, and the operator's own.
 
     Raises:
         OSError: The file cannot be read, or holds no certificate.
@@ -216,10 +216,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`. Raises `CallRefused` for what the rules forbid.
+        """Send the request if the rules allow its URL. Raises `CallRefused` otherwise.
 
-        The extension `owner` says whose call it is; the resolver gives each owner a share. `issuer` says whose endpoint
-        is called.
+        The extension `owner` names the owner of the call, for the resolver's limits; `issuer` the issuer of the
+        endpoint.
         """
         _OWNER.set(request.extensions.get("owner", ""))
         issuer = request.extensions.get("issuer", "")
@@ -249,7 +249,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body as it comes in, httpcore's errors told in httpx's words."""
+    """A response's body as it comes in, with httpcore's errors translated to httpx's."""
 
     def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
         self._response = response
@@ -284,7 +284,8 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         if not addresses:
             raise CallRefused(f"{host} cannot be resolved")
         if not all(map(self._rules.permits_address, addresses)):
-            # One bad answer poisons all: a name with a public and a private address is an attack or a mistake.
+            # One refused address refuses the name: a name with a public and a private address is an attack or a
+            # mistake.
             raise CallRefused(
                 f"{host} does not lead to public addresses only; the relay's operator can allow a private network "
                 "with --issuer-network",

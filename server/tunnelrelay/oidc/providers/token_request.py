@@ -1,4 +1,4 @@
-"""From a code to tokens, from tokens to all the claims a login needs: what is sent, how answers are read. Pure."""
+"""Writes requests to the token endpoint, and reads answers: from a code to tokens, and from tokens to claims. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class OtherSubject(ProviderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the token endpoint gave. Never logged.
+    """The tokens in the token endpoint's answer. Never logged.
 
     Attributes:
         id_token: "" when a refresh brought none (Core section 12.2 leaves it to the provider).
@@ -96,17 +96,17 @@ def revocation_request(connection: Connection, metadata: Metadata, refresh_token
 def read_tokens(answer: Answer) -> Tokens:
     """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
 
-    A strange `expires_in` or `refresh_token` is none: without them the login goes on, and is asked about again less.
+    A malformed `expires_in` or `refresh_token` counts as absent: without it the login works, with fewer re-checks.
 
     Raises:
-        ProviderError: When it refused, or left out what must be there.
+        ProviderError: It is an error, or lacks a required member.
     """
     content = answer.content
     if answer.status != 200:
         error = content.get("error")
         # Only registered words are repeated: this text reaches a log, and the provider may be hostile.
-        said = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
-        raise ProviderError("invalid", f"the token endpoint answered {answer.status}{said}{_hint(error)}")
+        reason = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
+        raise ProviderError("invalid", f"the token endpoint answered {answer.status}{reason}{_hint(error)}")
     tokens = granted(content)
     if not tokens.id_token:
         raise ProviderError("invalid", "the token endpoint sent no ID token; hint: is the scope `openid` granted?")
@@ -139,17 +139,17 @@ def _lifetime(seconds: object) -> float:
 def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
     """Whether the rules, or the headers the app receives, need a claim that the ID token lacks."""
     rules = connection.rules
-    wanted = {name for name, _ in rules.claims}
+    needed = {name for name, _ in rules.claims}
     if rules.groups:
-        wanted.add(root_of(connection.groups_claim, claims))
+        needed.add(root_of(connection.groups_claim, claims))
     if "email" in connection.scopes or rules.emails or rules.domains:
-        wanted |= {"email", "email_verified"}
+        needed |= {"email", "email_verified"}
     has_no_name = "profile" in connection.scopes and not {"name", "preferred_username"} & claims.keys()
-    return has_no_name or not wanted <= claims.keys()
+    return has_no_name or not needed <= claims.keys()
 
 
 def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The ID token's claims with those it lacks from userinfo (Core section 5.3). What is signed wins.
+    """The ID token's claims, completed by userinfo's (Core section 5.3). The signed ones win.
 
     Raises:
         ProviderError: When the answer is no success or speaks of another person (section 5.3.2).
@@ -166,16 +166,16 @@ def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
 
 
 def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
-    """The claims a session keeps: who the person is, and whatever rules may ask for later, within `MAX_CLAIMS`.
+    """The claims that a session keeps: the identity, and what rules may need later, within `MAX_CLAIMS`.
 
-    Of more than fits, what the present rules and the identity headers need is kept; should new rules need what was
-    left out, they refuse, and the next login brings it again.
+    If all do not fit, those for the present rules and identity headers are kept. Later rules that need others refuse
+    the session, and the next login brings them again.
     """
     kept = {name: value for name, value in claims.items() if name not in ABOUT_THE_TOKEN}
     if _size(kept) <= MAX_CLAIMS:
         return kept
     rules = connection.rules
-    wanted = {
+    needed = {
         "sub",
         "email",
         "email_verified",
@@ -184,7 +184,7 @@ def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
         "groups",
         *(name for name, _ in rules.claims),
     }
-    kept = {name: value for name, value in kept.items() if name in wanted}
+    kept = {name: value for name, value in kept.items() if name in needed}
     if "groups" in kept:
         kept["groups"] = fitting_groups(sorted(groups_of(claims), key=lambda group: group not in rules.groups))
     while _size(kept) > MAX_CLAIMS:

@@ -1,4 +1,4 @@
-"""Programs that send an access token instead of signing in: each token is checked once, then remembered for a minute.
+"""Access tokens of programs: each token is checked once, then remembered for a minute.
 
 Read `AccessTokens.find` first: it runs for every request with a token and is one hash and one look-up. For tokens that
 `find` does not know, `judge` checks whether the token is of an accepted issuer, whether it is valid
@@ -81,11 +81,11 @@ class Program:
     """The holder of a valid token at one endpoint; the counterpart of a person's `VisitorSession`.
 
     Attributes:
-        id_digest: SHA-256 of what was shown; names it wherever the token must not appear.
-        version: Of the settings it was judged by (`Bearer.version`).
-        expires_at: Unix time; what was opened with the token ends then.
-        checked_until: Up to when it is taken without another look, on the monotonic clock: after a clock that
-            was ahead is put right, Unix time would take it until the wrong time comes.
+        id_digest: SHA-256 of the token, which names it in logs and events.
+        version: Version of the rules that admitted it (`Bearer.version`).
+        expires_at: Unix time; connections opened with the token end then.
+        checked_until: Monotonic time until which it is accepted without another check. Not Unix time, which may be set
+            back.
         fields: The identity as header lines, each ended by CRLF, assertion included.
     """
 
@@ -102,18 +102,18 @@ class Program:
         return 1_000 + weight_of(self.identity)
 
     def is_over(self, bearer: Bearer | None, now: float) -> bool:
-        """Whether what was opened with the token must end: it expired, or the owner changed whose are taken."""
+        """Whether connections opened with the token must end: it expired, or the owner changed the accepted tokens."""
         return now >= self.expires_at or bearer is None or bearer.version != self.version
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """A token of an accepted issuer that opens nothing.
+    """A token of an accepted issuer was refused.
 
     Attributes:
         code: Of the error to answer with.
-        reason: Which check failed, for its sender; never holds anything out of the token.
-        wait: Seconds until it may be tried again; 0 when that is up to the sender.
+        reason: The check that failed, for its sender; repeats nothing of the token.
+        wait: Seconds until a retry can help; 0 when waiting does not help.
     """
 
     code: str
@@ -166,7 +166,7 @@ class AccessTokens:
             peer, request_id: For the audit.
 
         Returns:
-            None when no token of an accepted issuer was shown: what it is, is the app's business.
+            None when the request has no token of an accepted issuer; the app judges it then.
         """
         if len(authorization) > 1:
             # The app might read the other one.
@@ -243,7 +243,7 @@ class AccessTokens:
 
 
 def _sender(peer: str, host: str) -> str:
-    """Whose bad tokens are counted together; "" for who is not limited."""
+    """The address under which bad tokens are counted; "" when it is not limited."""
     address = address_key(peer)
     return f"{address} {host}" if address else ""
 
@@ -255,7 +255,7 @@ def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:
 
 
 def _issuer_named(bearer: Bearer, claimed: str) -> TokenIssuer | None:
-    """The accepted issuer a token claims to be from. A slash more or less at the end is told apart when it is checked:
-    such a token is refused, and not passed on as the app's."""
+    """The accepted issuer a token claims to be from. Trailing slashes are ignored here and compared by the check, so
+    that a token which differs by one is refused and not passed on to the app."""
     name = claimed.rstrip("/")
     return next((issuer for issuer in bearer.issuers if name and issuer.connection.issuer.rstrip("/") == name), None)

@@ -1,6 +1,6 @@
-"""What is done to sessions behind requests: late writes, the search for those that ran out, news of other relays' ends.
+"""Background work on sessions: queued writes, ending expired ones, and polling for those that other relays ended.
 
-`sessions.py` decides about each session; here is when it is looked at without a request.
+`sessions.py` decides about each session; this module decides when it is checked without a request.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ class SessionCleanup:
     """The background work of one relay's sessions.
 
     Args:
-        sessions: Those in memory, as they are at any time.
-        end: Ends one of them, for a reason.
-        hear: Ends those that others have ended in the store.
+        sessions: The sessions in memory; read at each step.
+        end: Ends a session, with a reason for the audit log.
+        apply_revocations: Ends the sessions that other relays and commands have ended in the store.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class SessionCleanup:
         writes: WriteBehind,
         clock: Callable[[], float],
         end: Callable[[VisitorSession, str], None],
-        hear: Callable[[], Awaitable[object]],
+        apply_revocations: Callable[[], Awaitable[object]],
     ) -> None:
         self._sessions = sessions
         self._store = store
         self._writes = writes
         self._clock = clock
         self._end = end
-        self._hear = hear
+        self._apply_revocations = apply_revocations
         self._doubtful: dict[bytes, VisitorSession] = {}
 
     def doubt(self, session: VisitorSession) -> None:
@@ -60,7 +60,8 @@ class SessionCleanup:
         self._doubtful.pop(id_digest, None)
 
     async def run(self) -> None:
-        """Writes what is queued, ends what ran out or was ended elsewhere, cleans the store; until cancelled."""
+        """Write queued changes, end sessions that expired or were ended elsewhere, and clean the store, until
+        cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._keep_up())
@@ -95,7 +96,7 @@ class SessionCleanup:
     async def _listen(self) -> None:
         while True:
             await asyncio.sleep(HEAR_EVERY)
-            await self._hear()
+            await self._apply_revocations()
 
     async def _keep_up(self) -> None:
         next_sweep = next_purge = 0.0

@@ -1,4 +1,4 @@
-"""Re-checks: whether the provider still vouches for visitors who signed in, asked now and then behind their requests.
+"""Re-checks: asks the provider periodically, in the background, whether it still vouches for signed-in visitors.
 
     due -> requests go on with the old data -> 30 s later they wait for the answer
     provider vouches, rules admit       new data, in memory and in the row
@@ -6,9 +6,9 @@
     provider cannot be asked            the owner's policy: keep | login | 502
     the relay was too busy to ask       later, for as long as claims are believed; then the owner's policy
 
-One at a time for each session: in this process by a task, between relays on one store by a lease. What is written is
-written by compare-and-set, so nothing that happened meanwhile (a logout above all) is undone. What is asked, and what
-answers mean, is in `refresh.py`.
+One at a time for each session: in this process by a task, between relays on one store by a lease. Results are written
+by compare-and-set, so nothing that happened meanwhile (such as a logout) is undone. The requests and
+the meaning of answers are in `refresh.py`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tunnelrelay.observe.audit import Audit
 from tunnelrelay.oidc.providers.known_providers import MAX_CALLS
 from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.token_request import claims_to_keep
-from tunnelrelay.oidc.sessions.refresh import Asker, Mute, Outcome, Over, Unasked, Vouched
+from tunnelrelay.oidc.sessions.refresh import Confirmed, NotAsked, NoToken, Outcome, ProviderQuery, Rejected
 from tunnelrelay.oidc.sessions.rows import SessionRows, StoredSession
 from tunnelrelay.oidc.sessions.session import NEVER, Grant, Record, VisitorSession
 from tunnelrelay.oidc.tokens.identity import identity_of
@@ -54,8 +54,8 @@ class Rechecks:
     """All re-checks of one relay. Each runs as a task of its own, until it is over or `finish` gives it up.
 
     Args:
-        weigh: Is told of a session that takes another number of bytes now.
-        end: Ends a session, with a word why.
+        weigh: Called with a session whose size in bytes has changed.
+        end: Ends a session, with a reason for the audit log.
         close: Closes the connections that were opened under a session, by its `id_digest`.
     """
 
@@ -83,7 +83,7 @@ class Rechecks:
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def begin(self, session: VisitorSession) -> "asyncio.Task[None]":
-        """The session's re-check, begun unless it is under way."""
+        """The running re-check of the session, started if there is none."""
         session.recheck_began()
         task = self._running.get(session.id_digest)
         if task is None:
@@ -93,7 +93,7 @@ class Rechecks:
         return task
 
     async def wait(self, session: VisitorSession) -> None:
-        """Returns when the session was re-checked. A visitor that leaves meanwhile stops nothing."""
+        """Wait until the session was re-checked. Cancelling the wait does not stop the re-check."""
         await asyncio.wait([self.begin(session)])
 
     async def finish(self, seconds: float) -> None:
@@ -110,8 +110,9 @@ class Rechecks:
         try:
             await self._take_turn(session)
         except StoreError as error:
-            # Sessions that are known go on without the store, and no longer than claims are believed: a disk that is
-            # full must not keep a visitor signed in whom the provider has dropped.
+            # Known sessions go on without the store, but no longer than claims are believed: a full disk must not keep
+            # a visitor
+            # signed in whom the provider has dropped.
             log.warning("session not re-checked, the store is away", host=session.host, error=error)
             self._not_now(session, "store_away")
         except Exception:
@@ -174,14 +175,14 @@ class Rechecks:
             kept = marked
         outcome = await self._answer(connection, kept)
         match outcome:
-            case Vouched(claims, grant):
+            case Confirmed(claims, grant):
                 await self._renew(session, connection, kept, claims, grant)
-            case Over(reason):
+            case Rejected(reason):
                 self._end(session, reason)
-            case Mute():
+            case NoToken():
                 session.is_askable = False
                 session.put_off(NEVER, NEVER)
-            case Unasked(detail, grant, is_ours):
+            case NotAsked(detail, grant, is_ours):
                 if grant.refresh_token:
                     unmarked = msgspec.structs.replace(kept.record, grant=grant, refreshing_since=None)
                     await self._rows.change(kept, unmarked, last_seen=session.last_seen)
@@ -192,15 +193,15 @@ class Rechecks:
 
     async def _answer(self, connection: Connection, kept: StoredSession) -> Outcome:
         row, grant = kept.row, kept.record.grant
-        asker = Asker(
+        query = ProviderQuery(
             self._providers, connection, grant=grant, issuer=row.issuer, subject=row.subject, clock=self._clock
         )
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return await asker.ask()
+                return await query.run()
         except TimeoutError:
-            # With the token that was sent, or what came for it: `refresh.py` says why that one may be sent again.
-            return Unasked("it took too long", asker.grant)
+            # Keep the token that was sent, or the new one: `refresh.py` explains why the old one may be sent again.
+            return NotAsked("it took too long", query.grant)
 
     async def _renew(
         self,

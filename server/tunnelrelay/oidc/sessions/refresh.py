@@ -1,7 +1,7 @@
 """Asks a provider again about a person who signed in before, and interprets the answer.
 
-With a refresh token by the refresh grant (RFC 6749 section 6, Core section 12), else at the userinfo endpoint with the
-access token while that is good. When, how often and by which relay is decided in `recheck.py`.
+Uses the refresh grant (RFC 6749 section 6, Core section 12), or without a refresh token the userinfo endpoint while the
+access token is valid. `recheck.py` decides when and by which relay.
 
 A refresh token that was sent and brought no answer (a time-out, a broken connection, a 5xx) is sent again at the next
 try. The provider was in trouble then, so most likely it never exchanged the token; one that did says `invalid_grant`,
@@ -25,12 +25,12 @@ from tunnelrelay.policy.rules import Claims, Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class Confirmed:
     """The provider still vouches for the person.
 
     Attributes:
-        claims: Who they are now, as rules read it; None when it said no more than that.
-        grant: What to ask with the next time.
+        claims: The current claims, normalised for rules; None when the answer has none.
+        grant: The tokens for the next re-check.
     """
 
     claims: dict[str, object] | None
@@ -38,23 +38,24 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class Rejected:
     """The provider does not vouch for the person, or its answer proves nothing: the session ends, for `reason`."""
 
     reason: str
 
 
-_KEPT_OUT, _NOT_FOR_US = Over("invalid_token"), Over("insufficient_scope")
+_KEPT_OUT, _NOT_FOR_US = Rejected("invalid_token"), Rejected("insufficient_scope")
 """What userinfo says to an access token that is no longer good, and to one that never was for it (RFC 6750 section
 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
-    """It could not be asked. `grant` is what to ask with the next time: a token may have been changed all the same.
+class NotAsked:
+    """The provider could not be asked. `grant` has the tokens for the next re-check; they may have changed all the
+    same.
 
     Attributes:
-        is_ours: It is not the provider's fault: calls of ours stood in line before this one.
+        is_ours: The relay's own limits prevented the call, not the provider.
     """
 
     detail: str
@@ -63,23 +64,23 @@ class Unasked:
 
 
 @dataclass(frozen=True, slots=True)
-class Mute:
-    """No token is left with which the provider could be asked."""
+class NoToken:
+    """The session has no token left to ask the provider with."""
 
 
-Outcome = Vouched | Over | Unasked | Mute
+Outcome = Confirmed | Rejected | NotAsked | NoToken
 
 
-class Asker:
+class ProviderQuery:
     """Asks the provider about one login.
 
     Args:
-        issuer: That vouched for it.
-        subject: Whom it was about.
+        issuer: The issuer that vouched for the login.
+        subject: The person's `sub`.
         clock: Unix time.
 
     Attributes:
-        grant: What to ask with the next time, as far as is known: also when `ask` is cut off.
+        grant: The tokens for the next re-check; up to date also when `run` is cancelled.
     """
 
     def __init__(
@@ -99,73 +100,73 @@ class Asker:
         self._subject = subject
         self._clock = clock
 
-    async def ask(self) -> Outcome:
-        """Ask the provider, and return what becomes of the session."""
+    async def run(self) -> Outcome:
+        """Ask the provider, and return the outcome for the session."""
         try:
             metadata = await self._providers.metadata(self._connection)
             if metadata.issuer != self._issuer:
-                return Over("other_issuer")
+                return Rejected("other_issuer")
             if self.grant.refresh_token:
                 return await self._refresh(metadata)
             return await self._look(metadata)
         except (TokenInvalid, OtherSubject):
-            return Over("answer_invalid")
+            return Rejected("answer_invalid")
         except ProviderError as error:
-            return Unasked(error.detail, self.grant, isinstance(error, Busy))
+            return NotAsked(error.detail, self.grant, isinstance(error, Busy))
 
     async def _refresh(self, metadata: Metadata) -> Outcome:
         answer = await self._providers.refresh(self._connection, self.grant.refresh_token)
         if answer.status != 200:
             error = answer.content.get("error")
             if isinstance(error, str) and error in ABOUT_THE_VISITOR:
-                return Over(error)
-            # It says nothing of the token, which is sent again: see the module's docstring.
-            return Unasked(f"the token endpoint answered {answer.status}", self.grant)
+                return Rejected(error)
+            # This tells nothing about the token, which is sent again: see the module's docstring.
+            return NotAsked(f"the token endpoint answered {answer.status}", self.grant)
         try:
             tokens = granted(answer.content)
         except ProviderError:
-            return Over("answer_invalid")
+            return Rejected("answer_invalid")
         self.grant = with_tokens(self.grant, tokens, now=self._clock())
         claims = await self._refreshed_claims(metadata, tokens)
-        if isinstance(claims, Over):
+        if isinstance(claims, Rejected):
             return claims
         if tokens.id_token:
             self.grant = with_id_token(self.grant, tokens.id_token)
-        return Vouched(None if claims is None else normalised(claims, self._connection), self.grant)
+        return Confirmed(None if claims is None else normalised(claims, self._connection), self.grant)
 
-    async def _refreshed_claims(self, metadata: Metadata, tokens: Tokens) -> Claims | Over | None:
-        """What the new tokens say; None when they say nothing about the visitor (Core section 12.2 allows that)."""
+    async def _refreshed_claims(self, metadata: Metadata, tokens: Tokens) -> Claims | Rejected | None:
+        """The claims of the new tokens; None when they have none about the visitor (Core section 12.2 allows that)."""
         if not tokens.id_token:
-            told = await self._userinfo(tokens) if metadata.userinfo_endpoint else None
-            return None if told is _KEPT_OUT or told is _NOT_FOR_US else told
+            claims = await self._userinfo(tokens) if metadata.userinfo_endpoint else None
+            return None if claims is _KEPT_OUT or claims is _NOT_FOR_US else claims
         claims = await self._providers.claims(
             self._connection, tokens, nonce=self.grant.nonce, code="", is_refresh=True
         )
         if claims["sub"] != self._subject:
-            return Over("other_subject")
+            return Rejected("other_subject")
         auth_time = claims.get("auth_time", self.grant.auth_time)
         if self.grant.auth_time is not None and auth_time != self.grant.auth_time:
-            return Over("other_login")
+            return Rejected("other_login")
         return claims
 
     async def _look(self, metadata: Metadata) -> Outcome:
-        """Without a refresh token: what the login's own access token opens, for as long as it does."""
+        """Ask the userinfo endpoint with the login's own access token, while that is valid."""
         grant = self.grant
         is_known_good = self._clock() < grant.access_until
         has_expired = grant.access_until and not is_known_good
         if not metadata.userinfo_endpoint or not grant.access_token or has_expired:
-            return Mute()
-        told = await self._userinfo(Tokens(id_token="", access_token=grant.access_token))
-        if told is _NOT_FOR_US or (told is _KEPT_OUT and not is_known_good):
-            return Mute()  # the latter at the end of a time that we were not told, as far as we know
-        if isinstance(told, Over):
-            return told
-        return Vouched(None if told is None else normalised(told, self._connection), grant)
+            return NoToken()
+        claims = await self._userinfo(Tokens(id_token="", access_token=grant.access_token))
+        if claims is _NOT_FOR_US or (claims is _KEPT_OUT and not is_known_good):
+            return NoToken()  # for `_KEPT_OUT` the token has probably expired, at a time not given
+        if isinstance(claims, Rejected):
+            return claims
+        return Confirmed(None if claims is None else normalised(claims, self._connection), grant)
 
-    async def _userinfo(self, tokens: Tokens) -> Claims | Over | None:
-        """The ID token's claims with userinfo's, which are newer, over them.
+    async def _userinfo(self, tokens: Tokens) -> Claims | Rejected | None:
+        """The ID token's claims, updated by userinfo's newer ones.
 
-        None when it is not known any more which claims came from the ID token: it was too long to be kept.
+        None when the ID token was too long to be kept, so that its claims are unknown.
         """
         answer = await self._providers.userinfo(self._connection, tokens)
         if answer.status == 401:
@@ -175,14 +176,14 @@ class Asker:
         if answer.status != 200:
             raise ProviderError("unreachable", f"the userinfo endpoint answered {answer.status}")
         if answer.content.get("sub") != self._subject:
-            return Over("other_subject")
-        known = claims_in(self.grant.id_token)
-        return laid_over(known, answer.content) if known else None
+            return Rejected("other_subject")
+        signed = claims_in(self.grant.id_token)
+        return merge_claims(signed, answer.content) if signed else None
 
 
-def laid_over(signed: Claims, said: Claims) -> dict[str, object]:
-    """The claims of an ID token with newer ones of userinfo over them."""
-    newer = {name: value for name, value in said.items() if name not in ABOUT_THE_TOKEN}
+def merge_claims(signed: Claims, userinfo: Claims) -> dict[str, object]:
+    """The claims of an ID token, updated by newer ones of userinfo."""
+    newer = {name: value for name, value in userinfo.items() if name not in ABOUT_THE_TOKEN}
     base = dict(signed)
     if "email" in newer and newer["email"] != base.get("email"):
         # `email_verified` vouches for the address beside it, not for the one in the other document.

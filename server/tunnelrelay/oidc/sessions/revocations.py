@@ -1,4 +1,4 @@
-"""The sessions that were ended early, here or by other relays and commands."""
+"""Remembers sessions that were ended early, here or by other relays and commands."""
 
 from collections.abc import Callable
 
@@ -32,15 +32,15 @@ class SessionRevocations:
     """A set of session digests that forgets the oldest.
 
     Attributes:
-        has_missed_some: So long was the store away that it may not have told all; until the caller sets it back.
+        has_missed_some: The store was away for so long that ended sessions may be missing. The caller sets it back.
     """
 
     def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._ended = Recent[bytes, None](MAX_ENDED)
-        self._heard_at = clock()
-        self._is_deaf = False
+        self._polled_at = clock()
+        self._is_failing = False
         self.has_missed_some = False
 
     def __contains__(self, id_digest: bytes) -> bool:
@@ -50,17 +50,17 @@ class SessionRevocations:
         """Add an ended session."""
         self._ended[id_digest] = None
 
-    async def heard(self) -> list[bytes]:
+    async def poll(self) -> list[bytes]:
         """The sessions that other relays and commands have ended since the last call."""
         now = self._clock()
         try:
-            ended = await self._store.ended_since(self._heard_at - OVERLAP_SECONDS)
+            ended = await self._store.ended_since(self._polled_at - OVERLAP_SECONDS)
         except StoreError as error:
-            if not self._is_deaf:
+            if not self._is_failing:
                 log.warning("polling session revocations failed, retrying", error=error)
-            self._is_deaf = True
+            self._is_failing = True
             return []
-        self._is_deaf = False
-        self.has_missed_some |= now - self._heard_at > ENDED_SECONDS - OVERLAP_SECONDS
-        self._heard_at = now
+        self._is_failing = False
+        self.has_missed_some |= now - self._polled_at > ENDED_SECONDS - OVERLAP_SECONDS
+        self._polled_at = now
         return [id_digest for id_digest in ended if id_digest not in self._ended]

@@ -1,4 +1,4 @@
-"""Sessions as they lie in the store: rows, and the sealed records inside them. Reads and writes, decides nothing."""
+"""Reads and writes sessions in the store: rows, and the sealed records inside them. Decides nothing."""
 
 from dataclasses import dataclass, replace
 
@@ -34,7 +34,8 @@ class SessionRows:
         self._ring = ring
 
     async def load(self, id_digest: bytes) -> StoredSession | None:
-        """The session's row; None when there is none, or it was not written by this ring, or for another row."""
+        """The session's row and record; None when there is none, or the record was not sealed by this ring for this
+        row."""
         row = await self._store.load_session(id_digest)
         record = None if row is None else self._opened(row)
         return None if row is None or record is None else StoredSession(row, record)
@@ -50,7 +51,7 @@ class SessionRows:
         grant: Grant,
         now: float,
     ) -> StoredSession:
-        """Keeps a new session."""
+        """Store a new session."""
         record = Record(rules_version=connection.rules_version, claims=msgspec.json.encode(claims), grant=grant)
         identity = identity_of(claims, issuer=issuer)
         row = SessionRow(
@@ -74,7 +75,7 @@ class SessionRows:
     async def change(
         self, kept: StoredSession, record: Record, *, last_seen: float, email: str | None = None
     ) -> StoredSession | None:
-        """Writes another record, if the row is still as it was read; None when it is not.
+        """Replace the record if the row is unchanged since it was read; None when it is not.
 
         Args:
             last_seen: As far as this relay knows.

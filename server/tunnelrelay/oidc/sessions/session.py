@@ -1,6 +1,5 @@
-"""One visitor signed in at one endpoint: what is kept of it, when it is over, and the header lines it comes to.
-
-Kept and found by `sessions.py`. The provider's tokens are in the stored `Record` only: a session in memory has none.
+"""One visitor signed in at one endpoint: its data, its limits, and its identity header lines. `sessions.py` manages
+them. The provider's tokens are in the stored `Record` only: a session in memory has none.
 """
 
 import hashlib
@@ -37,12 +36,12 @@ NEVER = float("inf")
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the provider gave at a login, to ask it again and to sign out there. Everything is "" or None without it.
+    """The tokens and ids of a login, for re-checks and the logout at the provider. Absent ones are "" or None.
 
     Attributes:
         access_until: Unix time; 0 when the provider did not say.
-        sid: The provider's own session, by which it names this login when it ends it.
-        nonce: Of the login: an ID token that a refresh brings may repeat it and must not have another.
+        sid: The provider's session id, which its logout messages name.
+        nonce: The login's nonce. An ID token from a refresh may repeat it and must not have another.
         auth_time: When the visitor last proved who they are, Unix time.
     """
 
@@ -61,15 +60,17 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session's row holds sealed. Members after `claims` are younger than the first release's rows.
+    """The sealed part of a session's row. Rows of the first release lack the members after `claims`.
 
     Attributes:
         rules_version: Of the rules that admitted the claims.
         claims: JSON, as rules and headers read them.
         checked_at: When the provider last vouched for them; None for at login.
-        refreshing_since: A refresh token was sent and what came of it is not known yet. Whoever sent it takes the mark
-            away, also after a time-out; one that is found has a relay behind it that died, and ends the session:
-            providers end the whole login when a token comes twice.
+        refreshing_since: When a refresh token was sent whose answer is not known yet. The sender clears it, also after
+            a
+            time-out. If another relay finds it, the sender died, and the session ends: providers end the whole login
+            when a
+            token comes twice.
     """
 
     rules_version: str
@@ -87,20 +88,20 @@ class VisitorSession:
     """One visitor signed in at one endpoint.
 
     Attributes:
-        id_digest: SHA-256 of the cookie's value; names the session wherever the cookie must not appear.
-        connection: The owner's configuration whose limits it goes by.
-        judged_by: The one under which these claims were last found good; None before the first time.
+        id_digest: SHA-256 of the cookie's value, which names the session in store and logs.
+        connection: The OpenID connection whose limits apply.
+        judged_by: The connection whose rules last admitted these claims; None before the first time.
         rules_version: Of the rules that last admitted these claims.
-        claims: What the provider said, as JSON, for rules that change later.
-        idle_seconds: Unused for this long, it is over.
+        claims: The provider's claims as JSON, for rules that change later.
+        idle_seconds: It ends when it was not used for this long.
         expires_at: Absolute end, Unix time. Neither activity nor a refresh moves it.
         version: Of the row these claims are from.
         checked_at: When the provider last vouched for them.
         is_askable: There is a token to ask the provider with.
-        recheck_at: From then on it is asked again; `NEVER` if it is not.
-        wait_at: From then on requests wait for its answer.
-        away_until: Until then it is known that it cannot be asked.
-        next_due: Until then a request needs no closer look. The only time the hot path compares besides idleness.
+        recheck_at: When the provider is asked again; `NEVER` without re-checks.
+        wait_at: From then on requests wait for the provider's answer.
+        away_until: Until then the provider counts as unavailable.
+        next_due: Until then a request needs no closer check; the only time the hot path compares beside idleness.
         weight: Bytes of memory that it takes, with the fields that are made for the first request.
     """
 
@@ -152,9 +153,9 @@ class VisitorSession:
         self.idle_seconds = connection.idle_seconds
         self.touch_seconds = min(TOUCH_SECONDS, connection.idle_seconds / 10)
         self.expires_at = min(self.expires_at, self.created_at + connection.max_seconds)
-        # A provider that does not say when the visitor proved who they are has seen them at the login, at the latest.
+        # Without `auth_time`, the visitor signed in at the login at the latest.
         proved_at = self.created_at if self.auth_time is None else self.auth_time
-        # With the leeway a login has: else one that has just passed would be over at once, and begin anew for ever.
+        # With the leeway of a login: else a login that has just passed could be too old at once, and loop.
         self.age_ends_at = NEVER if connection.max_age is None else proved_at + connection.max_age + LEEWAY
         every = connection.recheck_seconds
         due = self.checked_at + every if every and self.is_askable else NEVER
@@ -178,7 +179,7 @@ class VisitorSession:
         self.adopt(self.connection)
 
     def refusal(self, connection: Connection) -> str:
-        """Why the rules do not admit these claims any more, "" when they do. They are judged once for each version."""
+        """Why the rules no longer admit these claims, "" when they do. Judged once for each version of the rules."""
         if self.rules_version == connection.rules_version:
             return ""
         refusal = connection.rules.admits(msgspec.json.decode(self.claims))
@@ -194,7 +195,7 @@ class VisitorSession:
         return "max_age" if now >= self.age_ends_at else ""
 
     def is_idle(self, now: float) -> bool:
-        """Unused for too long, as far as this relay has seen."""
+        """Whether it was not used for too long, as far as this relay knows."""
         return now - self.last_seen > self.idle_seconds
 
     def recheck_began(self) -> None:
@@ -208,7 +209,8 @@ class VisitorSession:
 
 
 def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
-    """What is kept of a login's tokens, once the ID token has passed the check list. What is too long is left out."""
+    """The grant to keep of a login's tokens, once the ID token has passed the checks. Values that are too long are left
+    out."""
     claims = claims_in(tokens.id_token)
     grant = Grant(
         sid=_short(claims.get("sid"), MAX_SID),
@@ -248,12 +250,12 @@ def claims_in(id_token: str) -> dict[str, object]:
 
 
 def sid_key(connection_id: str, sid: str) -> bytes | None:
-    """What stands in a row for the provider's session: it does not show who was signed in there. None without one."""
+    """The digest of the provider's session id for a row; None without one."""
     return hashlib.sha256(f"{connection_id}\0{sid}".encode(errors="replace")).digest() if sid else None
 
 
 def _time(value: object) -> float | None:
-    """Unix time as a number that can be reckoned with; None for anything else."""
+    """Unix time as a finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
         return None
     return float(value)

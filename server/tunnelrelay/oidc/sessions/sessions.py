@@ -1,9 +1,9 @@
 """Sessions: who is signed in where, remembered on the server and named by an opaque cookie.
 
 Read `Sessions.find` first: it runs for every request to a guarded endpoint, so it is one dict look-up and a few
-comparisons, and never waits. What it does not know, or may not decide alone, it leaves to `current`, which asks the
-store and the provider (`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `upkeep`
-(`cleanup.py`), which also hears of sessions that another relay, or a command, has ended.
+comparisons, and never waits. What it cannot decide goes to `current`, which asks the store and the provider
+(`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `upkeep`
+(`cleanup.py`), which also polls for sessions that another relay, or a command, has ended.
 
     find -> Session   signed in
          -> None      not signed in here
@@ -30,7 +30,7 @@ from tunnelrelay.oidc.sessions.session import Grant, VisitorSession
 from tunnelrelay.oidc.sessions.write_behind import WriteBehind
 from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.policy.rules import Claims, Connection
-from tunnelrelay.store.base import LoginStore, StoreError, Whose
+from tunnelrelay.store.base import LoginStore, SessionCriteria, StoreError
 
 COOKIE_LENGTH = 43
 """Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
@@ -87,15 +87,15 @@ BOUNDS = (
 
 
 class SessionsAway(StoreError):
-    """The store cannot say who is signed in. Callers refuse the request (503): never open, never signed out."""
+    """The store is away, so sessions are unknown. Callers refuse the request (503) and never treat it as signed out."""
 
 
 class ProviderAway(Exception):
-    """The provider cannot be asked again, and the owner wants no visitor let in until it can (502)."""
+    """The re-check failed, and by the owner's policy visitors are refused until it works (502)."""
 
 
 class Lookup(Enum):
-    """What `find` returns when only the store can tell."""
+    """The value that `find` returns when only the store can tell."""
 
     UNKNOWN = auto()
 
@@ -108,9 +108,10 @@ class Sessions:
     """All sessions of one relay.
 
     Args:
-        providers: Asked again about visitors who are signed in; None for never.
-        on_session_end: Called with a session's `id_digest` when the connections opened under it must be closed: when
-            it ends, for whatever reason, or no visitor may come in for now. Must not raise.
+        providers: Makes the re-checks; None for no re-checks.
+        on_session_end: Called with a session's `id_digest` when connections opened under it must be closed: it has
+            ended,
+            or may not be used for now. Must not raise.
 
     Attributes:
         upkeep: The background work; its owner runs it.
@@ -144,7 +145,7 @@ class Sessions:
             writes=self._writes,
             clock=clock,
             end=self._end_soon,
-            hear=self.hear,
+            apply_revocations=self.apply_revocations,
         )
         self._rechecks: Rechecks | None = None
         if providers is not None:
@@ -160,10 +161,10 @@ class Sessions:
             )
 
     def find(self, cookie: bytes, host: str, connection: Connection, now: float) -> Found:
-        """The session a request's cookie names, if it is good for this host under this configuration.
+        """The session of a request's cookie, if it is valid for this host under this connection.
 
-        Does not count as activity: that is for `seen`, once the request was let in. A session whose limits,
-        configuration or rules say no is ended here.
+        Does not count as activity; `seen` does, once the request was let in. A session that is past a limit, or that
+        the connection or rules refuse, is ended here.
         """
         if len(cookie) != COOKIE_LENGTH:
             return None
@@ -180,19 +181,19 @@ class Sessions:
         return self._look_closer(session, host, connection, now)
 
     def seen(self, session: VisitorSession, now: float) -> None:
-        """Notes activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
+        """Note activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
         session.last_seen = now
         if now - session.written_at >= session.touch_seconds:
             session.written_at = now
             self._writes.touch(session.id_digest, now)
 
     async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
-        """`find` with the store's help: after a restart, or for one pushed out by others, or used at another relay.
+        """`find` with a look-up in the store, for sessions that are not in memory.
 
-        A session is found here also while a re-check is due: for the relay's own pages, as signing out.
+        Also finds a session whose re-check is overdue, for the relay's own pages such as signing out.
 
         Raises:
-            SessionsAway: When the store cannot say.
+            SessionsAway: The store is away.
         """
         digest = sha256(cookie)
         if len(cookie) != COOKIE_LENGTH or digest in self._ended:
@@ -208,11 +209,11 @@ class Sessions:
         return session
 
     async def current(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
-        """`recall` for requests to the endpoint: waits for a re-check that is overdue.
+        """`recall` for requests to the endpoint: waits for an overdue re-check.
 
         Raises:
-            SessionsAway: When the store cannot say.
-            ProviderAway: When the provider cannot, and the owner's policy is `502`.
+            SessionsAway: The store is away.
+            ProviderAway: The re-check failed and the owner's policy is `502`.
         """
         session = await self.recall(cookie, host, connection, now)
         if session is None or now < session.wait_at or self._rechecks is None:
@@ -228,9 +229,9 @@ class Sessions:
         return await self.recall(cookie, host, connection, self._clock())
 
     def look_after(self, session: VisitorSession, connection: Connection, now: float) -> bool:
-        """Judges a session that has connections open, as a request would. False when these must be closed.
+        """Check a session that has connections open. False when these must be closed.
 
-        A session that is over is ended, which closes them too.
+        An expired session is ended, which closes them too.
         """
         if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
             return False
@@ -243,13 +244,13 @@ class Sessions:
     async def create(
         self, host: str, connection: Connection, *, issuer: str, claims: Claims, grant: Grant | None = None
     ) -> bytes:
-        """Signs a visitor in. Returns the cookie's value, always new: one that was presented never becomes good.
+        """Sign a visitor in. Returns the cookie's value, which is always new: a presented one never becomes valid.
 
         Args:
-            grant: What the provider gave to ask it again.
+            grant: The provider's tokens, for re-checks.
 
         Raises:
-            StoreError: When it cannot be kept; then the visitor is not signed in.
+            StoreError: It was not stored; the visitor is not signed in.
         """
         await self._make_room(host, connection, issuer, str(claims["sub"]))
         cookie = secrets.token_urlsafe(32).encode("ascii")
@@ -260,23 +261,23 @@ class Sessions:
         return cookie
 
     async def grant_of(self, session: VisitorSession) -> Grant | None:
-        """What the provider gave at the session's login, for its logout there; None when it is no longer known.
+        """The grant of the session's login, for its logout at the provider; None when it is no longer known.
 
         Raises:
-            StoreError: When the store cannot say.
+            StoreError: The store is away.
         """
         kept = await self._rows.load(session.id_digest)
         return None if kept is None else kept.record.grant
 
     async def end(self, id_digest: bytes, reason: str = "") -> None:
-        """Ends a session now, here and in the store, and lets its open connections be closed.
+        """End a session now, here and in the store, and have its connections closed.
 
         Args:
-            reason: A word for the audit log; "" when the caller has told it there.
+            reason: For the audit log; "" when the caller records the event.
 
         Raises:
-            StoreError: When the store could not forget it yet. It is over for this process all the same, and the
-                deletion is tried again by `upkeep`.
+            StoreError: It was not deleted from the store. It has ended for this process all the same, and `upkeep`
+                retries.
         """
         session = self._sessions.get(id_digest)
         if session is not None and reason:
@@ -284,15 +285,15 @@ class Sessions:
         self._forget(id_digest)
         await self._writes.end_now(id_digest)
 
-    async def end_where(self, whose: Whose) -> int:
-        """Ends every session that is meant, here and in the store; other relays hear of it. Returns how many.
+    async def end_where(self, criteria: SessionCriteria) -> int:
+        """End every session that matches, here and in the store, where other relays find it. Returns their number.
 
-        Who asked for it, and why, the caller tells the audit log.
+        The caller records the audit event.
 
         Raises:
-            StoreError: When the store could not; then none has ended.
+            StoreError: The store is away; no session has ended.
         """
-        ended = await self._store.end_sessions(whose, self._clock())
+        ended = await self._store.end_sessions(criteria, self._clock())
         for id_digest in ended:
             self._forget(id_digest)
         return len(ended)
@@ -303,9 +304,9 @@ class Sessions:
             await self._rechecks.finish(seconds)
         await self.flush()
 
-    async def hear(self) -> int:
-        """Ends here what other relays and commands have ended in the store. Returns how many were new."""
-        new = await self._ended.heard()
+    async def apply_revocations(self) -> int:
+        """End the sessions here that other relays and commands ended in the store. Returns their number."""
+        new = await self._ended.poll()
         for id_digest in new:
             self._forget(id_digest)
         if self._ended.has_missed_some:
@@ -315,9 +316,9 @@ class Sessions:
         return len(new)
 
     async def reread(self) -> None:
-        """Goes by what the store says now of everybody: it may have become another one.
+        """Forget all sessions in memory, as the store may have been replaced.
 
-        Who has connections open and is not in it any more loses them; the others are looked up when they come.
+        Connections of sessions that are not in the store any more are closed; the others are loaded when they are used.
         """
         for session in self._sessions.values():
             self.upkeep.doubt(session)
@@ -325,7 +326,7 @@ class Sessions:
         await self.upkeep.sweep(self._clock())
 
     async def flush(self) -> None:
-        """Write what is queued. What the store does not take stays queued."""
+        """Write queued changes. Those that the store does not take stay queued."""
         await self._writes.flush()
 
     # Judging
@@ -344,7 +345,7 @@ class Sessions:
     def _is_good(self, session: VisitorSession, host: str, connection: Connection, now: float) -> bool:
         """Whether a session is for this host and configuration and still admitted. Ends one that is not."""
         if session.host != host or session.connection_id != connection.id:
-            # The cookie of one endpoint was carried to another. The session itself did nothing wrong.
+            # The cookie was sent to another endpoint. The session itself stays valid.
             return False
         if session.judged_by is not connection:
             session.adopt(connection)
@@ -385,14 +386,14 @@ class Sessions:
         self._sessions.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
 
     async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
-        """For one more session: where there are too many, those that were used longest ago end."""
-        of_connection = Whose(connection_id=connection.id)
+        """Make room for one more session: where a limit is reached, end those used the longest ago."""
+        of_connection = SessionCriteria(connection_id=connection.id)
         of_person = replace(of_connection, issuer=issuer, subject=subject)
-        limits = ((of_person, MAX_OF_PERSON), (of_connection, MAX_TOGETHER), (Whose(host=host), MAX_TOGETHER))
-        for whose, limit in limits:
-            for id_digest in await self._store.end_oldest(whose, limit - 1, self._clock()):
+        limits = ((of_person, MAX_OF_PERSON), (of_connection, MAX_TOGETHER), (SessionCriteria(host=host), MAX_TOGETHER))
+        for criteria, limit in limits:
+            for id_digest in await self._store.end_oldest(criteria, limit - 1, self._clock()):
                 session = self._sessions.get(id_digest)
-                known = {"host": whose.host or "", "connection": whose.connection_id or ""}
+                known = {"host": criteria.host or "", "connection": criteria.connection_id or ""}
                 self._audit.record("session.end", reason="too_many", **(session.about() if session else known))
                 self._forget(id_digest)
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from tunnelctl.eventlog import EventLog
-from tunnelrelay.store.base import SessionStore, StoreError, Whose
+from tunnelrelay.store.base import SessionCriteria, SessionStore, StoreError
 
 log = EventLog(__name__)
 
 
 class WriteBehind:
-    """Activity and ends of sessions that the store does not have yet. What it does not take stays queued.
+    """Activity and ends of sessions that are not in the store yet. Failed writes stay queued.
 
-    One entry a session at most, and only for sessions that were in memory.
+    At most one entry for each session, and only for sessions that were in memory.
     """
 
     def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
@@ -32,11 +32,11 @@ class WriteBehind:
     async def end_now(self, id_digest: bytes) -> None:
         """Write the end of a session before this returns. Raises StoreError when that fails; then it is queued."""
         self.end(id_digest)
-        await self._store.end_sessions(Whose(key=id_digest), self._clock())
+        await self._store.end_sessions(SessionCriteria(key=id_digest), self._clock())
         self._ended.pop(id_digest, None)
 
     async def flush(self) -> None:
-        """Writes what is queued."""
+        """Write queued changes."""
         try:
             for id_digest in list(self._ended):
                 await self.end_now(id_digest)
@@ -48,7 +48,7 @@ class WriteBehind:
             log.warning("sessions not written, retrying", error=error)
 
     async def purge(self, now: float) -> None:
-        """Cleans the store of what has expired."""
+        """Delete expired rows from the store."""
         try:
             await self._store.delete_expired(now)
         except StoreError as error:

@@ -1,7 +1,7 @@
 """Checks the access tokens that programs send in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
 
-Whether a request carries such a token at all is told by `claimed_issuer`, on the sender's own word: it only picks whose
-keys the token is checked with. A token that is for none of these is the app's business and is never judged.
+`claimed_issuer` reads the unchecked issuer, which only selects the keys to check the token with. Tokens of other
+issuers are left to the app and never judged.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ def token_in(authorization: bytes) -> str:
 
 
 def claimed_issuer(token: str) -> str:
-    """The `iss` a JWT claims to be from, unchecked; "" when it is no JWT, or names none."""
+    """The unchecked `iss` of a JWT; "" when it is no JWT, or has none."""
     parts = token.split(".", 3) if len(token) <= MAX_BEARER and token.isascii() else []
     if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
         return ""
@@ -87,17 +87,17 @@ def check_bearer_token(
         _check_times(claims, now)
         _check_purpose(claims, issuer)
         check_subject(claims)
-        # A strong or recent login that is asked of people (RFC 9470) is no stronger than the way around it.
+        # People's required login strength (RFC 9470) applies to tokens too; else tokens would be a way around it.
         asked = issuer.connection
         check_sign_in(claims, max_age=asked.max_age, required_acr=asked.required_acr, now=now)
     return claims
 
 
 def _check_audience(claims: dict[str, Any], issuer: TokenIssuer) -> None:
-    """One of ours must be named. A token for others as well must have been asked for by one of ours.
+    """Check the audience: one of ours must be in it. With further audiences, `azp` must name one of ours too.
 
-    Any other service that is named may hold the token and could pass it on to us: fine for a client of the owner's, not
-    for one of a stranger at the same issuer.
+    Any other service in the audience may hold the token and could send it to us: fine for a client of the owner's, not
+    for a stranger's at the same issuer.
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience

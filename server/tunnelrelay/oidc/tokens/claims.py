@@ -1,8 +1,7 @@
-"""From a provider's claims to the claims that rules read. Applied once, to what a login, a recheck or a bearer brought.
+"""Normalises a provider's claims for the rules; applied once to the claims of a login, re-check or access token.
 
-Rules stay strict (`policy.rules`): one spelling of a verified address, one place of groups. Providers differ, and what
-the owner said about theirs is applied here, before anything is judged. Nothing here makes an address or a group out of
-what the provider did not say.
+Rules are strict (`policy.rules`): one form of a verified address, one place of groups. Providers differ; the owner's
+settings for the provider are applied here. No address or group is added that the provider did not send.
 """
 
 from collections.abc import Mapping
@@ -32,7 +31,7 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
         )
         read.pop(GROUPS, None)
     elif connection.groups_claim != GROUPS:
-        # A `groups` beside the claim that was named is not what the owner meant.
+        # Drop `groups` when the owner named another claim for groups.
         read.pop(GROUPS, None)
         groups = claim_at(claims, connection.groups_claim)
         if groups is not None:
@@ -41,7 +40,7 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
 
 
 def claim_at(claims: Claims, path: str) -> object:
-    """The claim of this name, or the one that its dots lead to in nested objects; None when there is none.
+    """The claim of this name, or the nested one that its dots lead to; None without one.
 
     A claim of the whole name wins: names may hold dots themselves (`https://acme.example/groups`).
     """
@@ -56,7 +55,7 @@ def claim_at(claims: Claims, path: str) -> object:
 
 
 def root_of(path: str, claims: Claims) -> str:
-    """The member of the claims that `claim_at` begins with."""
+    """The top-level claim that `claim_at` begins with."""
     return path if path in claims else path.partition(".")[0]
 
 
@@ -69,23 +68,23 @@ def _verified(claims: Claims, mode: str) -> bool | None:
             be one that an administrator of the directory typed in ("nOAuth"), so it is for directories of one's own.
             A provider that says anything else is always believed.
     """
-    said = claims.get("email_verified")
-    if mode in ("text", "assumed") and said == "true":
+    value = claims.get("email_verified")
+    if mode in ("text", "assumed") and value == "true":
         return True
     if mode == "assumed" and "email_verified" not in claims and _vouches(claims.get("xms_edov", True)):
         return True
     return None
 
 
-def _vouches(said: object) -> bool:
+def _vouches(value: object) -> bool:
     """Entra writes its own booleans as true, as 1, or as text. `xms_edov`: the e-mail's domain is the directory's."""
-    return said in (True, "1", "true")
+    return value in (True, "1", "true")
 
 
 def _is_overage(claims: Claims, groups_claim: str) -> bool:
     """Whether the token only points to the groups, as Entra does when they do not fit (Core section 5.6.2).
 
-    They are not fetched: the address comes from the token's sender, and a rule about groups then lets no one in.
+    They are not fetched, as the URL comes from the token. A rule about groups then refuses.
     """
     elsewhere = claims.get("_claim_names")
     if isinstance(elsewhere, Mapping) and root_of(groups_claim, elsewhere) in elsewhere:

@@ -1,8 +1,8 @@
 """Checks ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Pure: no I/O, the clock is an argument.
 
-joserfc takes the token apart and checks the signature. It accepts keys, headers and JSON that we do not: the header is
-read strictly and checked here before, the key is chosen here, and the payload whose signature was checked is read
-strictly here afterwards. The claims are checked here alone. Any error, expected or not, makes the token invalid.
+joserfc parses the token and checks the signature. It accepts keys, headers and JSON that we do not, so this module
+first reads and checks the header strictly and chooses the key, and then reads the payload strictly. Claims are checked
+here only. Any error, expected or not, makes the token invalid.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ JWT_KIND = frozenset({"jwt"})
 
 
 class TokenInvalid(Exception):
-    """The token proves nothing. The text says which check failed and never holds token content that is a secret."""
+    """The token is invalid. The text names the check that failed and holds no secret."""
 
 
 class SignInTooOld(TokenInvalid):
@@ -60,7 +60,7 @@ class AlgorithmUnknown(ProviderChanged):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the ID token of one login must say.
+    """The values that the ID token of one login must have.
 
     Attributes:
         issuer: As in the provider's metadata.
@@ -106,8 +106,8 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
 def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
     """The claims of a signed userinfo answer (Core section 5.3.2), which must name issuer and audience as an ID token.
 
-    It is tied to no login by a nonce: it came over TLS for this very access token, and its `sub` is compared. Any
-    algorithm of `ALGORITHMS` will do, clients are registered for one that need not be that of ID tokens.
+    It needs no nonce: it came over TLS for this access token, and its `sub` is compared. Any algorithm of `ALGORITHMS`
+    is accepted, as a client's userinfo algorithm may differ from that of ID tokens.
 
     Raises:
         ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
@@ -124,7 +124,7 @@ def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, An
 def signed_claims(
     token: str, keys: KeySet, *, algorithms: frozenset[str], kinds: frozenset[str] = JWT_KIND
 ) -> tuple[dict[str, Any], str]:
-    """The claims of a token whose signature is good, and its algorithm. What the claims say has not been looked at.
+    """The claims of a token whose signature is valid, and its algorithm. The claims are not checked.
 
     Args:
         algorithms: Advertised by the provider.
@@ -215,7 +215,7 @@ def _key_for(header: dict[str, Any], algorithm: str, keys: KeySet) -> PublicKey:
 
 
 def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
-    """Issuer and audience, exact. More audiences than us are fine only when `azp` says the token was made for us."""
+    """Check issuer and audience exactly. Further audiences are allowed only when `azp` is our client."""
     if claims.get("iss") != expected.issuer:
         raise TokenInvalid("its `iss` is not the provider's issuer")
     audience = claims.get("aud")
@@ -240,7 +240,8 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> None:
-    """Ties the token to this login: without the nonce a stolen code could be slipped in where PKCE is not enforced."""
+    """Check the nonce, which binds the token to this login: where PKCE is not enforced, a stolen code could be
+    injected."""
     nonce = claims.get("nonce")
     is_left_out = expected.is_refresh and "nonce" not in claims
     if not is_left_out and not (
@@ -256,7 +257,8 @@ def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> 
 
 
 def check_sign_in(claims: dict[str, Any], *, max_age: int | None, required_acr: frozenset[str], now: float) -> None:
-    """When and how the visitor signed in at the provider (Core sections 2 and 3.1.2.1), where the owner asks for it.
+    """Check when and how the visitor signed in at the provider (Core sections 2 and 3.1.2.1), where the owner demands
+    it.
 
     Raises:
         SignInTooOld: `auth_time` is longer ago than `max_age` seconds.

@@ -1,7 +1,7 @@
-"""From a provider's claims to an identity, and from an identity to the header fields an app receives.
+"""Makes an identity from a provider's claims, and the header fields for the app from an identity.
 
-Claims are whatever the provider wrote: every value is checked for its type here, and what does not fit is left out.
-Whether a person may pass is judged elsewhere (`policy.rules`).
+Providers may send any JSON: the type of every claim is checked, and values of a wrong type are left out. `policy.rules`
+judges whether a person may pass.
 """
 
 import json
@@ -22,7 +22,7 @@ _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
 def identity_of(claims: Claims, *, issuer: str) -> Identity:
-    """Who the claims speak of. `sub` must have been checked already (`id_token.py`).
+    """The identity in the claims. `sub` must have been checked already (`id_token.py`).
 
     The e-mail address is taken only when the provider says `email_verified: true`, the boolean: apps tend to take it
     as the user's key, and with an address anyone can type in at the provider that is an account takeover (nOAuth).
@@ -65,7 +65,7 @@ def weight_of(identity: Identity) -> int:
 
 
 def fitting_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """As many whole groups as fit a header value."""
+    """The first groups, as many as fit a header value."""
     kept: list[str] = []
     size = len("[]")
     for group in groups:

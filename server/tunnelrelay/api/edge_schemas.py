@@ -1,12 +1,12 @@
-"""Edges and their one route as answers show them."""
+"""The API's schemas of edges and of their one route."""
 
 from typing import Any
 
 from tunnelctl.policy.modules import MODULES
 from tunnelrelay.api.links import Links
-from tunnelrelay.api.module_mapping import shown
-from tunnelrelay.api.module_schemas import SHOWN, ShownBackend, with_fields
-from tunnelrelay.api.values import Ref, Shown, Time, shown_time
+from tunnelrelay.api.module_mapping import view_of_module
+from tunnelrelay.api.module_schemas import VIEWS, BackendView, with_fields
+from tunnelrelay.api.values import Ref, ResponseBody, Time, rfc3339
 from tunnelrelay.services.edge_views import EdgeView
 
 PATH = "edges/https"
@@ -23,8 +23,8 @@ FOREIGN = {
 """Modules of ngrok's that there are none of here, and what this relay does not have: always null."""
 
 
-@with_fields({name: (model | None, ...) for name, model in SHOWN.items()} | dict.fromkeys(FOREIGN, (None, ...)))
-class EdgeRoute(Shown):
+@with_fields({name: (model | None, ...) for name, model in VIEWS.items()} | dict.fromkeys(FOREIGN, (None, ...)))
+class EdgeRoute(ResponseBody):
     """What an edge does with requests. There is one, for every path."""
 
     edge_id: str
@@ -35,12 +35,12 @@ class EdgeRoute(Shown):
     uri: str
     description: str
     metadata: str
-    backend: ShownBackend | None
+    backend: BackendView | None
     host_header: str | None
     """The Host that the app is sent; null for the visitor's."""
 
 
-class Edge(Shown):
+class Edge(ResponseBody):
     """A durable endpoint: its rules are kept here, and tunnels join it."""
 
     id: str
@@ -61,11 +61,11 @@ class Edge(Shown):
     """Tunnels that serve it now."""
 
 
-def backend_of(links: Links, view: EdgeView) -> ShownBackend:
+def backend_of(links: Links, view: EdgeView) -> BackendView:
     """Who serves an edge."""
     group = view.row.backend_id
     ref = Ref(id=group, uri=links.to("backends/tunnel_group", group)) if group else None
-    return ShownBackend(enabled=view.settings.backend_enabled, backend=ref, sticky=view.settings.sticky)
+    return BackendView(enabled=view.settings.backend_enabled, backend=ref, sticky=view.settings.sticky)
 
 
 def route_of(links: Links, view: EdgeView) -> EdgeRoute | None:
@@ -73,11 +73,11 @@ def route_of(links: Links, view: EdgeView) -> EdgeRoute | None:
     route = view.settings.route
     if route is None:
         return None
-    modules: dict[str, Any] = {name: shown(view.settings, view.held, name) for name in MODULES}
+    modules: dict[str, Any] = {name: view_of_module(view.settings, view.stored_secrets, name) for name in MODULES}
     return EdgeRoute(
         edge_id=view.row.id,
         id=route.id,
-        created_at=shown_time(route.created_at),
+        created_at=rfc3339(route.created_at),
         match_type="path_prefix",
         match="/",
         uri=links.to(PATH, view.row.id, "routes", route.id),
@@ -98,7 +98,7 @@ def edge_of(links: Links, view: EdgeView) -> Edge:
         id=row.id,
         description=row.description,
         metadata=row.metadata,
-        created_at=shown_time(row.created_at),
+        created_at=rfc3339(row.created_at),
         uri=links.to(PATH, row.id),
         hostports=[] if row.host is None else [f"{row.host}:{links.address.port}"],
         mutual_tls=None,
