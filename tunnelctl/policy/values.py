@@ -48,12 +48,12 @@ USE_A_TENANT = "use https://login.microsoftonline.com/TENANT-ID/v2.0 with the id
 
 
 def issuer_or_name(text: str) -> str:
-    """An issuer, or the name of a provider that the relay knows."""
+    """Check an issuer, or the name of a provider that the relay knows."""
     return name_problem(text) if is_named(text) else issuer(text)
 
 
 def issuer(text: str) -> str:
-    """An issuer (OpenID Connect Discovery section 4.1), judged by its spelling alone.
+    """Check an issuer (OpenID Connect Discovery section 4.1) by its spelling alone.
 
     Where its name leads is for the relay to judge when it calls there.
     """
@@ -83,19 +83,19 @@ def shared_tenant(text: str) -> str:
 
 
 def credential(text: str) -> str:
-    """A client's id or secret. Never repeated."""
+    """Check a client's id or secret, which messages never repeat."""
     return "" if text.strip() and text.isprintable() else "it is empty or has control characters"
 
 
 def scope(text: str) -> str:
-    """One scope."""
+    """Check a scope."""
     if _SCOPE.fullmatch(text) and len(text) <= MAX_SCOPE:
         return ""
     return f"{text[:64]!r} is not a scope; write each by itself"
 
 
 def email(text: str) -> str:
-    """An e-mail address, in whatever case and with blanks around it."""
+    """Check an e-mail address, in any case and with blanks around it."""
     text = text.strip()
     if is_email(text) and "*" not in text:
         return ""
@@ -108,14 +108,14 @@ def is_email(text: str) -> bool:
 
 
 def domain(text: str) -> str:
-    """A domain of e-mail addresses, in whatever case and with or without the `@`."""
+    """Check a domain of e-mail addresses, in any case and with or without the `@`."""
     if _DOMAIN.fullmatch(text.strip().lower().removeprefix("@")):
         return ""
     return f"{text[:128]!r} is not a domain like example.com (no wildcards; international ones as xn--...)"
 
 
 def filled(text: str) -> str:
-    """Any text with something in it."""
+    """Check that a text is not empty."""
     return "" if text.strip() else "it is empty"
 
 
@@ -142,28 +142,28 @@ def token_claim(pair: tuple[str, str]) -> str:
 
 
 def audience(text: str) -> str:
-    """Whom a token is made for."""
+    """Check an audience of tokens."""
     return "" if text.strip() and text.isprintable() else f"{text[:64]!r} is not an audience"
 
 
 def audience_or_client(text: str) -> str:
-    """An audience; "" stands for the client id."""
+    """Check an audience; "" stands for the client id."""
     return audience(text) if text else ""
 
 
 def acr(text: str) -> str:
-    """A value of `acr`."""
+    """Check a value of `acr`."""
     return "" if _VISIBLE.fullmatch(text) and len(text) <= MAX_CLAIM_NAME else f"{text[:64]!r} is not an acr value"
 
 
 def claim_name(text: str) -> str:
-    """The name of a claim, perhaps with dots that lead into objects."""
+    """Check the name of a claim, perhaps with dots that lead into objects."""
     ok = _VISIBLE.fullmatch(text) and len(text) <= MAX_CLAIM_NAME
     return "" if ok else f"{text[:64]!r} is not the name of a claim"
 
 
 def request_param(pair: tuple[str, str]) -> str:
-    """A parameter that is added to the authorization request."""
+    """Check a parameter that is added to the authorization request."""
     name, value = pair
     if not _PARAM_NAME.fullmatch(name) or not value.isprintable() or not 0 < len(value) <= MAX_PARAM:
         return f"the request parameter {name[:64]!r} has no proper name or value"
@@ -177,7 +177,7 @@ def request_param(pair: tuple[str, str]) -> str:
 
 
 def origin(text: str) -> str:
-    """The origin of another site."""
+    """Check the origin of another site."""
     wrong = f"{text[:128]!r} is not an origin like https://app.example"
     try:
         parts = urlsplit(text)
@@ -223,7 +223,7 @@ def host_header(text: str) -> str:
 
 
 def header_name(text: str) -> str:
-    """The name of a header field."""
+    """Check the name of a header field."""
     return "" if _HEADER_NAME.fullmatch(text) else f"{text[:64]!r} is not a header name"
 
 

@@ -40,7 +40,8 @@ BOUNDS = (
 
 
 CLOSE_SECONDS = (1.0, 5.0)
-"""For what the app does once its visitors are gone, and once it is cancelled: to give a database connection back."""
+"""Seconds that the app gets to finish after its visitors are gone, and after it is cancelled, as to return a database
+connection."""
 
 
 class AsgiBridge:

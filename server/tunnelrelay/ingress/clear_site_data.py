@@ -81,7 +81,7 @@ class ClearSiteData:
 
 
 def before(head: bytes, lines: bytes) -> bytes:
-    """A written head with further lines before its own."""
+    """A response head with `lines` inserted before its own field lines."""
     line, rest = head.split(b"\r\n", 1)
     return b"%b\r\n%b%b" % (line, lines, rest)
 

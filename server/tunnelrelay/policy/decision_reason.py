@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tunnelrelay.policy.rules import Claims, Policy, Rules, TokenIssuer, claim_texts, groups_of, verified_email
 
 MAX_NAMED = 3
-"""Groups or values of one kind that are named; one was enough."""
+"""Groups or values of one kind that a reason names at most; one match was enough."""
 
 REFUSALS = {
     "login_required": "not signed in",

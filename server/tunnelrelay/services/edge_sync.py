@@ -138,7 +138,7 @@ class EdgeSync:
                 await self._apply(row)
 
     async def providers_changed(self) -> None:
-        """Apply a named provider that was registered, changed or deleted to all edges and tunnels that name one."""
+        """Apply the named providers after a change to all edges and tunnels that name one."""
         async with self._turn:
             await self._load_providers()
 

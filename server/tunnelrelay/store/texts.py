@@ -35,7 +35,7 @@ def counter() -> TypeEngine[int]:
 
 
 def can_be_kept(text: str) -> bool:
-    """Whether it is text to every database: no NUL, no half of a surrogate pair."""
+    """Whether both databases can store the text: it has no NUL and no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -49,7 +49,7 @@ def shown(provider: ProviderView | None) -> TypedProvider:
 
 
 def typed(form: Form) -> TypedProvider:
-    """What a form has sent."""
+    """The provider's settings that a form has sent."""
     errors: dict[str, str] = {}
     texts = {name: form.text(name) for name in shown(None).texts}
     settings = msgspec.structs.replace(EMPTY, **values_of(ROWS, form, errors))
