@@ -96,8 +96,8 @@ def test_a_restriction_of_an_endpoint_is_an_error_of_the_whole_file(file, key):
 
 
 @every("bad", [
-        "proto: tcp", "proto: tls", "addr:", "addr: [80]", "weight: heavy", "labels: a=b", "basic_auth: []", "oidc:",
-        "ip_restriction: yes", "pooling_enabled: maybe", "remote_addr: 1.tcp.example:22", "crt: /c.pem", "metadata: ",
+        "proto: tls", "proto: udp", "addr:", "addr: [80]", "weight: heavy", "labels: a=b", "basic_auth: []", "oidc:",
+        "ip_restriction: yes", "pooling_enabled: maybe", "crt: /c.pem", "metadata: ",
         "upstream: {protocol: http2}", "request_header: {add: x}",
     ])  # fmt: skip
 @every("version", ["2", "3"])
@@ -112,9 +112,9 @@ def test_what_cannot_be_served_is_a_problem_of_its_tunnel_alone(file, version, b
 
 
 def test_with_an_error_of_the_file_those_of_its_tunnels_are_told_too(file):
-    assert problems(file(f"version: 3\n{TUNNEL}    proto: tcp\n  shop: {{adr: 80}}\n")) == [
+    assert problems(file(f"version: 3\n{TUNNEL}    proto: tls\n  shop: {{adr: 80}}\n")) == [
         "6: unknown key tunnels.shop.adr; did you mean `addr`?",
-        "5: proto: only http tunnels can be served, not 'tcp'",
+        "5: proto: only http and tcp tunnels can be served, not 'tls'",
         "6: tunnels.shop: addr is missing",
     ]
 

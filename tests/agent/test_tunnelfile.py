@@ -75,7 +75,7 @@ def test_a_second_version_file_has_the_same_tunnels(tunnels):
 def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(problems):
     assert problems(
         "colour: red", "oauth: {provider: google}", "ip_restriction: {allow: [x]}", "oidc:", "basic_auth: []",
-        "request_header: yes", "pooling_enabled: perhaps", "weight: 101", "labels: a=b", "proto: tcp", "metadata:",
+        "request_header: yes", "pooling_enabled: perhaps", "weight: 101", "labels: a=b", "proto: tls", "metadata:",
     ) == [
         "4: unknown key tunnels.web.colour",
         f"5: tunnels.web.oauth restricts access and is not implemented here; {INSTEAD['oauth']}",
@@ -86,7 +86,7 @@ def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(prob
         "10: pooling_enabled has a value of the wrong kind",
         "11: weight has a value of the wrong kind",
         "12: labels has a value of the wrong kind",
-        "13: proto: only http tunnels can be served, not 'tcp'",
+        "13: proto: only http and tcp tunnels can be served, not 'tls'",
         "14: metadata has no value",
         "3: tunnels.web: addr is missing",
     ]  # fmt: skip

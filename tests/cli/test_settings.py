@@ -8,6 +8,7 @@ from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.agent.hostnames import host_name, label, parse_public_url
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
+from tunnelctl.policy.check import OF_CONNECTIONS
 from tunnelctl.policy.fields import FIELDS
 from tunnelctl.policy.parse import PolicyTexts
 
@@ -161,7 +162,9 @@ def test_row159_a_rule_beside_an_edge_is_refused_and_not_lost(given, how, flag):
     assert "tunnel api" in caught.value.hint
 
 
-@pytest.mark.parametrize("flags", [TunnelFlags(address="80", labels=("a=b",)), StartFlags()])
+@pytest.mark.parametrize(
+    "flags", [TunnelFlags(address="80", labels=("a=b",)), TunnelFlags(address="80", is_tcp=True), StartFlags()]
+)
 def test_row159_a_login_that_a_variable_asks_for_is_refused_and_not_lost(flags, tmp_path):
     path = tmp_path / "tunnel.yml"
     path.write_text("version: 3\ntunnels: {web: {addr: 80}}\n")
@@ -189,3 +192,62 @@ def test_a_weight_is_of_use_beside_others_only(given):
     assert problems(given, weight=2) == ["--weight: needs --pooling-enabled, or an edge"]
     assert given(weight=2, pooling=True).agent.tunnels[0].weight == 2
     assert given(edge="shop", weight=2).agent.tunnels[0].weight == 2
+
+
+NETWORKS = PolicyTexts((("cidr_allow", "192.0.2.0/24"), ("cidr_deny", "192.0.2.7")))
+
+
+@pytest.mark.parametrize(
+    ("wish", "host"),
+    [
+        ("", "tcp://"),
+        ("20022", "tcp://:20022"),
+        ("TUN.example:20022", "tcp://tun.example:20022"),
+        ("tcp://tun.example:20022", "tcp://tun.example:20022"),
+    ],
+)
+def test_a_tcp_tunnel_asks_for_a_port_with_rules_about_networks(given, wish, host):
+    (tunnel,) = given(address="22", is_tcp=True, remote_addr=wish, policy=NETWORKS).agent.tunnels
+    assert (tunnel.host, tunnel.upstream.url, tunnel.is_tcp) == (host, "tcp://localhost:22", True)
+    assert (tunnel.policy.cidr_allow, tunnel.policy.cidr_deny) == (("192.0.2.0/24",), ("192.0.2.7/32",))
+
+
+def test_row159_a_rule_about_requests_is_refused_and_not_lost_for_tcp(given):
+    with pytest.raises(SettingsInvalid) as caught:
+        given(address="22", is_tcp=True, policy=EVERY_RULE, subdomain="a", edge="b")
+    (said,) = caught.value.problems
+    assert said.endswith(": not for tcp")
+    of_requests = [row.flag for row in FIELDS if row.path not in OF_CONNECTIONS]
+    assert said.partition(": ")[0].split(", ") == ["--subdomain", "--edge", *of_requests]
+    assert "--cidr-allow" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"address": "localhost"}, "localhost: no port"),
+        ({"address": "http://localhost:80"}, "a tcp service is named by its port"),
+        ({"remote_addr": "tun.example"}, "--remote-addr: tun.example: the address of a tcp tunnel"),
+        ({"remote_addr": "0"}, "--remote-addr: 0: a port is a number from 1 to 65535"),
+        ({"weight": 2}, "--weight: needs --pooling-enabled"),
+    ],
+)
+def test_what_is_wrong_with_a_tcp_tunnel_is_told(given, flags, said):
+    assert any(said in problem for problem in problems(given, **{"address": "22", "is_tcp": True, **flags}))
+
+
+def test_a_port_is_for_tcp_only(given):
+    assert problems(given, remote_addr="20022") == [
+        "--remote-addr: only for tcp; a web address is named by --subdomain or --domain"
+    ]
+
+
+def test_a_tcp_tunnel_of_the_file_is_as_one_of_the_command_line(given, tmp_path):
+    path = tmp_path / "tcp.yml"
+    path.write_text(
+        "version: 3\ntunnels:\n  db:\n    proto: tcp\n    addr: 5432\n    remote_addr: 20432\n"
+        "    ip_restriction: {allow_cidrs: [192.0.2.0/24]}\n"
+    )
+    (tunnel,) = resolve(StartFlags(config_path=path), environ={}, stdin=io.StringIO()).agent.tunnels
+    assert (tunnel.name, tunnel.host, tunnel.upstream.url) == ("db", "tcp://:20432", "tcp://localhost:5432")
+    assert tunnel.policy.cidr_allow == ("192.0.2.0/24",)

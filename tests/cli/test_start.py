@@ -78,7 +78,12 @@ def test_those_that_are_named_are_started_and_no_others(started):
             "tunnels.shop: --basic-auth: not together with --label",
         ),
         (("app",), FILE.replace("3000", "nowhere"), "tunnels.app: nowhere: no port"),
-        (("app",), FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"), "proto: only http tunnels can be served"),
+        (
+            ("app",),
+            FILE.replace("addr: 3000", "proto: tls\n    addr: 22"),
+            "proto: only http and tcp tunnels can be served",
+        ),
+        (("app",), FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"), "not for tcp"),
         (("--all",), FILE.replace("3000", "no").replace("http://localhost:80", "ftp://x"), "tunnels.shop: ftp://x: "),
         (("--all",), FILE.replace("subdomain", "subdomian"), "did you mean `subdomain`?"),
         (("shop",), FILE.replace("oidc: {", "oidc: {allow_email: [a],"), "restricts access"),

@@ -71,17 +71,21 @@ class Stack:
         """The link that signs the first administrator in, as the relay prints it at its start."""
         return str(record_of(self.relay.wait_for(lambda line: "/sign-in#code=" in line))["link"])
 
-    def agent(self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None) -> Child:
+    def agent(
+        self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None, command: str = "http"
+    ) -> Child:
         """A `tunnel http` process, not waited for; a `--relay` among `flags` takes the place of this relay's."""
         relay = [] if any(flag.startswith("--relay=") for flag in flags) else [f"--relay=http://127.0.0.1:{self.port}"]
         child = processes.python(
-            "agent", "tunnelctl", "http", str(upstream), *relay, "--log=stdout", "--log-format=json", *flags, env=env
+            "agent", "tunnelctl", command, str(upstream), *relay, "--log=stdout", "--log-format=json", *flags, env=env
         )
         return self._started(child)
 
-    def tunnel(self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None) -> Tunnel:
-        """A `tunnel http` process whose public address answers."""
-        child = self.agent(upstream, *flags, env=env)
+    def tunnel(
+        self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None, command: str = "http"
+    ) -> Tunnel:
+        """A `tunnel http` process, or one of another command, whose public address answers."""
+        child = self.agent(upstream, *flags, env=env, command=command)
         return Tunnel(child, str(child.wait_for_record("started tunnel")["url"]))
 
     def tokens(self, *args: str) -> Child:

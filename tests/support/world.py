@@ -17,9 +17,8 @@ from tests.support.waiting import PATIENCE
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
-from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.outcome import Outcome
-from tunnelctl.agent.watcher import Started, Waiting, Watcher
+from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.config.config import RelayConfig
@@ -37,7 +36,7 @@ class Diary(Watcher):
     """
 
     events: list[str] = field(default_factory=list)
-    exchanges: list[UpstreamExchange] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     lost_for: list[str] = field(default_factory=list)
     starts: "asyncio.Queue[Started]" = field(default_factory=asyncio.Queue)
     waits: "asyncio.Queue[Waiting]" = field(default_factory=asyncio.Queue)
@@ -71,7 +70,7 @@ class Diary(Watcher):
     def removed(self, name: str) -> None:
         self.events.append(f"removed: {name}")
 
-    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
     def lost(self, reason: str, retry_in: float) -> None:
@@ -130,9 +129,10 @@ def tunnel_to(upstream: int, **what: Any) -> TunnelConfig:
 
     Args:
         upstream: Port of the local service.
-        what: Fields of `TunnelConfig`.
+        what: Fields of `TunnelConfig`. A host of `tcp://` or `tcp://:PORT` makes it a tcp tunnel.
     """
-    return TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", upstream), **what)
+    scheme = "tcp" if str(what.get("host")).startswith("tcp:") else "http"
+    return TunnelConfig(upstream=UpstreamAddress(scheme, "127.0.0.1", upstream), **what)
 
 
 class World:

@@ -6,6 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 from tunnelctl.wire.texts import is_loopback
 
 DEFAULT_RELAY = "http://127.0.0.1:8080"
+TCP = "tcp://"
+"""Begins the public address of a tcp tunnel; by itself it asks for any."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -18,7 +20,7 @@ class UpstreamAddress:
     """Where the local service listens.
 
     Attributes:
-        scheme: `http` or `https`.
+        scheme: `http`, `https` or `tcp`.
         host: Name or IP literal, IPv6 without brackets.
         port: TCP port, 1 to 65535.
     """
@@ -85,6 +87,39 @@ def parse_upstream(text: str) -> UpstreamAddress:
     port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
     scheme = parts.scheme if has_scheme else _scheme_of(port)
     return UpstreamAddress(scheme, parts.hostname or "", _port(port, text))
+
+
+def parse_tcp_upstream(text: str) -> UpstreamAddress:
+    """The upstream that `22`, `host:22`, `[::1]:22` or `tcp://…` names.
+
+    Raises:
+        AddressInvalid: It names none.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return UpstreamAddress("tcp", "localhost", _port(int(text), text))
+    parts = _split(text if "://" in text else f"//{text}", text, "the address of a tcp service ends after the port")
+    if parts.scheme not in ("", "tcp"):
+        raise AddressInvalid(f"{text}: a tcp service is named by its port, as host:port, or as tcp://host:port")
+    if parts.port is None:
+        raise AddressInvalid(f"{text}: no port; write it as {text}:22, or as a port alone")
+    return UpstreamAddress("tcp", parts.hostname or "", _port(parts.port, text))
+
+
+def parse_remote_addr(text: str) -> str:
+    """The wish for a port of the relay, as `Bind.host` has it: any for "", else `20022` or `tun.example:20022`.
+
+    Raises:
+        AddressInvalid: It names no port.
+    """
+    host, _, port = text.strip().removeprefix(TCP).lower().rpartition(":")
+    if not port and not host:
+        return TCP
+    if not port.isascii() or not port.isdigit():
+        raise AddressInvalid(
+            f"{text}: the address of a tcp tunnel is a port of the relay, as 20022 or tun.example:20022"
+        )
+    return f"{TCP}{host}:{_port(int(port), text)}"
 
 
 def parse_relay(text: str) -> RelayAddress:

@@ -43,8 +43,7 @@ from tunnelctl.agent.outcome import (
 from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Service
 from tunnelctl.agent.status import SessionState, SessionStatus
-from tunnelctl.agent.tunnel import AgentTunnel, open_upstream
-from tunnelctl.agent.upstream import Upstream
+from tunnelctl.agent.tunnel import AgentTunnel, LocalService, open_upstream
 from tunnelctl.agent.watcher import Started, Waiting, Watcher, Watchers
 from tunnelctl.link.dial import DialFailed, dial
 from tunnelctl.link.link import Link, LinkUser
@@ -103,7 +102,7 @@ class Surroundings:
 
     dial: Dial = dial
     probe: Probe = probe
-    open_upstream: Callable[[TunnelConfig, Callable[[str], None]], Upstream] = open_upstream
+    open_upstream: Callable[[TunnelConfig, Callable[[str], None]], LocalService] = open_upstream
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -452,7 +451,8 @@ class Agent:
     async def _prove(self, tunnel: AgentTunnel, url: str) -> None:
         """Say that the tunnel has started once its public address answers through it, and not before."""
         waits = iter(PROBE_WAITS)
-        while reason := await self._probe(url):
+        # The relay listens at a tcp port before it says so, and a probe would be a connection to the service.
+        while not tunnel.config.is_tcp and (reason := await self._probe(url)):
             if reason == OTHER_AGENT and tunnel.config.is_shared:
                 break  # the address answers, and it was another tunnel's turn
             wait = next(waits, PROBE_LATER)

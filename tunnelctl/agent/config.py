@@ -21,7 +21,7 @@ class TunnelConfig:
         name: The agent's own name for it.
         upstream: The local service.
         subdomain: Label under the relay's domain.
-        host: Whole host name instead. With neither, the relay chooses.
+        host: Whole host name instead. With neither, the relay chooses. Of a tcp tunnel `tcp://`, or `tcp://[HOST]:PORT`.
         scheme, port: What the public address must have, as it was asked for; "" and None for any.
         policy: The rules the relay guards the endpoint with.
         labels: (name, value) pairs: join the edges that look for them, whose rules lie at the relay, instead of
@@ -54,6 +54,11 @@ class TunnelConfig:
     def is_joined(self) -> bool:
         """Whether it serves edges instead of an address of its own."""
         return bool(self.labels or self.edge)
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it serves a port of the relay instead of a web address."""
+        return self.upstream.scheme == "tcp"
 
     @property
     def who_may_visit(self) -> str:

@@ -173,10 +173,12 @@ class Service:
         assert self._link is not None
         opened = unpack_open(payload)
         tunnel = self._tunnels.get(opened.tunnel)
-        if tunnel is None or opened.type == TYPE_TCP:
+        if tunnel is None:
             self._link.reset(stream, Code.REFUSED, "no such tunnel here")
         elif is_ready_request(opened.head):
             self._answer_ready(self._link, stream, tunnel, opened)
+        elif (opened.type == TYPE_TCP) is not tunnel.config.is_tcp:
+            self._link.reset(stream, Code.REFUSED, "this tunnel serves something else")
         else:
             tunnel.serve(self._link, stream, opened, fin)
 

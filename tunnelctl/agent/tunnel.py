@@ -8,20 +8,23 @@ from enum import StrEnum
 
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.errors import AddError
-from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.metrics import Meter, MeterReading, read_meters
 from tunnelctl.agent.outcome import Stopped, Trouble, TunnelEnd
+from tunnelctl.agent.tcp import TcpUpstream
 from tunnelctl.agent.upstream import Upstream
-from tunnelctl.agent.watcher import Watcher
+from tunnelctl.agent.watcher import Exchange, Watcher
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.frames import TYPE_UPGRADE, OpenHead
+from tunnelctl.wire.frames import TYPE_EXCHANGE, OpenHead
 from tunnelctl.wire.messages import Bind, Bound, Join
 from tunnelctl.wire.stream import Stream
 from tunnelctl.wire.texts import is_loopback
 
 MAX_ADDRESSES = 100
 """Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
+
+LocalService = Upstream | TcpUpstream
+"""What a tunnel's visitors are connected to."""
 
 
 class TunnelState(StrEnum):
@@ -67,7 +70,7 @@ class AgentTunnel:
         "in_flight", "is_bound", "moved", "number", "ready", "settled", "started_at", "told", "upstream",
     )  # fmt: skip
 
-    def __init__(self, number: int, config: TunnelConfig, upstream: Upstream, watcher: Watcher) -> None:
+    def __init__(self, number: int, config: TunnelConfig, upstream: LocalService, watcher: Watcher) -> None:
         self.number = number
         self.config = config
         self.upstream = upstream
@@ -85,7 +88,7 @@ class AgentTunnel:
         self.idle = asyncio.Event()
         self.idle.set()
         self._watcher = watcher
-        self._open: set[UpstreamExchange] = set()
+        self._open: set[Exchange] = set()
         self._exchanges = Meter()
         self._upgrades = Meter()
 
@@ -198,7 +201,7 @@ class AgentTunnel:
     def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool) -> None:
         """Carry a visitor's exchange to the local service."""
         self._watcher.began(self.config.name)
-        if opened.type == TYPE_UPGRADE:
+        if opened.type != TYPE_EXCHANGE:
             meter = self._upgrades
         else:
             meter = self._exchanges
@@ -209,7 +212,7 @@ class AgentTunnel:
         if not exchange.is_over:
             self._open.add(exchange)
 
-    def _on_done(self, exchange: UpstreamExchange) -> None:
+    def _on_done(self, exchange: Exchange) -> None:
         self._open.discard(exchange)
         if exchange.is_upgrade:
             self._upgrades.ended(exchange.seconds)
@@ -235,9 +238,11 @@ class AgentTunnel:
         self.closed.set()
 
 
-def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> Upstream:
-    """The pool for a tunnel's local service; `tell` as its `on_change`."""
+def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> LocalService:
+    """What connects to a tunnel's local service; `tell` as its `on_change`."""
     address = config.upstream
+    if config.is_tcp:
+        return TcpUpstream(address.host, address.port, on_change=tell)
     if address.scheme == "http":
         return Upstream(address.host, address.port, on_change=tell)
     context = ssl.create_default_context()

@@ -29,6 +29,7 @@ OWN: dict[str, tuple[str, Kind]] = {
     "domain": ("domain", "text"),
     "hostname": ("domain", "text"),
     "url": ("url", "text"),
+    "remote_addr": ("remote_addr", "text"),
     "labels": ("labels", "list"),
     "edge": ("edge", "text"),
     "pooling_enabled": ("pooling", "switch"),
@@ -54,6 +55,8 @@ class FileTunnel:
 
     name: str
     addr: str = ""
+    is_tcp: bool = False
+    remote_addr: str = ""
     subdomain: str = ""
     domain: str = ""
     url: str = ""
@@ -101,7 +104,7 @@ def _tunnel(entry: YamlEntry, entries: Entries, at: At, report_unknown: ReportUn
         elif path in RULES:
             _fill(rules, RULES[path].path, _kind_of(RULES[path]), one, report)
         elif path == "proto":
-            _judge_proto(one, report)
+            own["is_tcp"] = _is_tcp(one, report)
         elif path in INNER:
             report(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
         else:
@@ -163,6 +166,7 @@ def _read(kind: Kind, value: Any) -> Any:
             return value
 
 
-def _judge_proto(entry: YamlEntry, report: Report) -> None:
-    if entry.value != "http":
-        report(entry, f"proto: only http tunnels can be served, not {entry.value!r}")
+def _is_tcp(entry: YamlEntry, report: Report) -> bool:
+    if entry.value not in ("http", "tcp"):
+        report(entry, f"proto: only http and tcp tunnels can be served, not {entry.value!r}")
+    return entry.value == "tcp"

@@ -170,7 +170,7 @@ class Upstream:
                         server_hostname=self._host if self._tls else None,
                     )
         except OSError as error:  # TimeoutError is one
-            problem = _problem(error, self._connect_timeout)
+            problem = connect_problem(error, self._connect_timeout)
             self._note(problem)
             exchange.fail(Code.UPSTREAM_UNREACHABLE, problem)
         else:
@@ -202,7 +202,7 @@ class Upstream:
                     server_hostname=self._host if self._tls else None,
                 )
         except OSError as error:  # TimeoutError is one
-            self._note(_problem(error, TRY_SECONDS))
+            self._note(connect_problem(error, TRY_SECONDS))
         else:
             self._note("")
 
@@ -233,7 +233,7 @@ class Upstream:
         self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_stale) if self._idle else None
 
 
-def _problem(error: OSError, seconds: float) -> str:
+def connect_problem(error: OSError, seconds: float) -> str:
     """Why there was no connection, and what helps where that is known."""
     if isinstance(error, TimeoutError) and not error.errno:
         return f"no answer in {seconds:.0f} s"

@@ -6,6 +6,10 @@ from functools import partial
 
 from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.outcome import Outcome
+from tunnelctl.agent.tcp import TcpExchange
+
+Exchange = UpstreamExchange | TcpExchange
+"""What a visitor's stream came to: a request, an upgraded connection, or a tcp connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class Watcher:
     def began(self, name: str) -> None:
         """An exchange of this tunnel began."""
 
-    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: Exchange) -> None:
         """An exchange of this tunnel is over."""
 
     def lost(self, reason: str, retry_in: float) -> None:

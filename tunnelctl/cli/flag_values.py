@@ -32,13 +32,17 @@ class LinkFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelFlags(LinkFlags):
-    """The flags of `tunnel http` or `tunnel tunnel`, or the same from a tunnel of the file.
+    """The flags of `tunnel http`, `tunnel tcp` or `tunnel tunnel`, or the same from a tunnel of the file.
 
     Attributes:
+        is_tcp: It is a tcp tunnel.
+        remote_addr: Its port at the relay, with the relay's domain in front or without.
         policy: With forms of secrets, not the secrets.
     """
 
     address: str
+    is_tcp: bool = False
+    remote_addr: str = ""
     subdomain: str = ""
     domain: str = ""
     url: str = ""

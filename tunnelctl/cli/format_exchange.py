@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from tunnelctl.agent.exchange import UpstreamExchange
+from tunnelctl.agent.tcp import PEER
+from tunnelctl.agent.watcher import Exchange
 from tunnelctl.wire.errors import Code
 
 MAX_PATH = 512
@@ -19,14 +20,16 @@ _WORDS = {
 _STATUS_OF = {Code.UPSTREAM_UNREACHABLE: 502, Code.UPSTREAM_BROKEN: 502, Code.UPSTREAM_TIMEOUT: 504}
 
 
-def path_of(exchange: UpstreamExchange) -> str:
+def path_of(exchange: Exchange) -> str:
     """The path without its query, cut at MAX_PATH."""
     return printable(exchange.target.partition(b"?")[0])[:MAX_PATH]
 
 
-def peer_of(exchange: UpstreamExchange) -> str:
+def peer_of(exchange: Exchange) -> str:
     """The visitor's address: the relay sets it, a visitor cannot."""
     head = exchange.head
+    if head.startswith(PEER):  # of a tcp connection
+        return printable(head[len(PEER) :].partition(b"\r\n")[0].rpartition(b":")[0].strip(b"[]"))
     start = head.lower().rfind(_FORWARDED_FOR)
     if start < 0:
         return ""
@@ -35,12 +38,12 @@ def peer_of(exchange: UpstreamExchange) -> str:
     return printable(head[start : end if end >= 0 else len(head)].rpartition(b",")[2].strip())[:64]
 
 
-def status_of(exchange: UpstreamExchange) -> int:
+def status_of(exchange: Exchange) -> int:
     """The status the visitor was given, 0 when none came to be."""
     return exchange.status or (_STATUS_OF.get(exchange.code, 0) if exchange.code is not None else 0)
 
 
-def status_words(exchange: UpstreamExchange) -> str:
+def status_words(exchange: Exchange) -> str:
     """`200 OK`, `502 connection refused`, or `visitor left`."""
     status = status_of(exchange)
     if exchange.code is None or exchange.status:
@@ -49,7 +52,7 @@ def status_words(exchange: UpstreamExchange) -> str:
     return f"{status} {failure_words(exchange)}" if status else _WORDS.get(exchange.code, "broken off")
 
 
-def failure_words(exchange: UpstreamExchange) -> str:
+def failure_words(exchange: Exchange) -> str:
     """Why the exchange failed."""
     code = exchange.code if exchange.code is not None else Code.NO_ERROR
     return printable(exchange.reason.encode()) or _WORDS.get(code, code.name.lower())

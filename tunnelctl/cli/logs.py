@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from tunnelctl.agent.exchange import UpstreamExchange
-from tunnelctl.agent.watcher import Started, Waiting, Watcher
+from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.eventlog import event_of
@@ -132,7 +131,7 @@ class LogWatcher(Watcher):
         """Log why the public address does not answer yet."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
 
-    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: Exchange) -> None:
         """Log one exchange, without its query, which may hold secrets."""
         fields: dict[str, Value] = {
             "obj": "http",

@@ -9,8 +9,7 @@ from tunnelctl.cli.program import Foreign
 NGROK = Foreign(
     owner="ngrok",
     commands={
-        "tcp": "only HTTP can be tunnelled (WebSockets too): `tunnel http PORT`",
-        "tls": "only HTTP can be tunnelled, and the relay ends TLS: `tunnel http https://localhost:PORT`",
+        "tls": "the relay ends TLS: `tunnel http https://localhost:PORT`; or pass it on unread: `tunnel tcp PORT`",
         "service": "run `tunnel start --all` under systemd, as the guide to self-hosting shows",
         "diagnose": "`tunnel config check` looks at the file, `tunnel oidc check ISSUER` at a login's provider",
         "update": "update it as it was installed: `pip install --upgrade tunnelctl`",

@@ -1,12 +1,12 @@
 """The flags of `tunnel http` that guard and shape a tunnel, declared from the table of settings, and read back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
 
 from tunnelctl.cli.command import Decorator
-from tunnelctl.policy.fields import FIELDS, PolicyField, Section, of_part
+from tunnelctl.policy.fields import BY_PATH, FIELDS, PolicyField, Section, of_part
 from tunnelctl.policy.parse import PolicyTexts
 
 ORDER = f"{__name__}.order"
@@ -21,6 +21,11 @@ def flags_in(section: Section) -> tuple[Decorator, ...]:
     return tuple(_flag(row) for row in FIELDS if row.section == section)
 
 
+def flags_for(paths: Collection[str]) -> tuple[Decorator, ...]:
+    """The flags of these settings."""
+    return tuple(_flag(row) for row in FIELDS if row.path in paths)
+
+
 def with_bare_values(args: Sequence[str]) -> list[str]:
     """The arguments with `--oidc-bearer` as `--oidc-bearer=`: click would take the port behind it for its value."""
     bare = {row.flag for row in FIELDS if row.metavar.startswith("[=")}
@@ -28,17 +33,19 @@ def with_bare_values(args: Sequence[str]) -> list[str]:
     return [f"{arg}=" if arg in bare and at < end else arg for at, arg in enumerate(args)]
 
 
-def texts_of(given: Mapping[str, Any], order: Sequence[str]) -> PolicyTexts:
+def texts_of(given: Mapping[str, Any], order: Sequence[str], paths: Collection[str] = BY_PATH) -> PolicyTexts:
     """What was typed for the settings.
 
     Args:
         given: The values of the command's parameters.
         order: The parameters as they were typed.
+        paths: The settings for which the command has flags.
     """
-    entries = [(row.path, text) for row in FIELDS if row.part != "jwt" for text in _texts(row, given[row.parameter])]
-    values = {name: iter(given[name]) for name in JWT}
-    tokens = [(JWT[name].path, next(values[name])) for name in order if name in JWT]
-    assert len(tokens) == sum(len(given[name]) for name in JWT)  # a rule that got lost would let others in
+    rows = [row for row in FIELDS if row.part != "jwt" and row.path in paths]
+    entries = [(row.path, text) for row in rows for text in _texts(row, given[row.parameter])]
+    values = {name: iter(given[name]) for name in JWT if JWT[name].path in paths}
+    tokens = [(JWT[name].path, next(values[name])) for name in order if name in values]
+    assert len(tokens) == sum(len(given[name]) for name in values)  # a rule that got lost would let others in
     return PolicyTexts((*entries, *tokens))
 
 

@@ -20,9 +20,8 @@ from rich.text import Text
 
 from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.metrics import Meter, read_meters
-from tunnelctl.agent.watcher import Started, Waiting, Watcher
+from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
 
 LABEL_WIDTH = 30
@@ -60,7 +59,7 @@ class Screen(Watcher):
         self._seen: dict[str, str] = {}
         self._began = time.monotonic()
         self._traffic = Meter()
-        self._requests: deque[tuple[float, UpstreamExchange]] = deque(maxlen=MAX_REQUESTS)
+        self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
 
     # Watcher
 
@@ -122,7 +121,7 @@ class Screen(Watcher):
         """Count an open exchange."""
         self._traffic.began(time.monotonic())
 
-    def exchange(self, name: str, exchange: UpstreamExchange) -> None:
+    def exchange(self, name: str, exchange: Exchange) -> None:
         """Add the exchange to the list of requests."""
         self._traffic.ended(exchange.seconds)
         self._requests.appendleft((time.time(), exchange))
@@ -209,7 +208,7 @@ class Screen(Watcher):
         return rows[:3] + [Padding(_request_line(at, exchange), (0, 0)) for at, exchange in shown]
 
 
-def _request_line(at: float, exchange: UpstreamExchange) -> Text:
+def _request_line(at: float, exchange: Exchange) -> Text:
     """`23:33:18.042 POST /path     200 OK`, in one line whatever its length."""
     when = datetime.fromtimestamp(at).strftime("%H:%M:%S.%f")[:-3]
     line = Text(no_wrap=True, overflow="ellipsis")

@@ -16,6 +16,8 @@ from tunnelctl.agent.address import (
     RelayAddress,
     UpstreamAddress,
     parse_relay,
+    parse_remote_addr,
+    parse_tcp_upstream,
     parse_upstream,
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
@@ -27,6 +29,7 @@ from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 from tunnelctl.nearest import nearest
+from tunnelctl.policy.check import OF_CONNECTIONS
 from tunnelctl.policy.fields import BY_PATH, FLAGS, KEYS, PolicyField
 from tunnelctl.policy.parse import PolicyTextsInvalid, build_policy
 from tunnelctl.secret_source import SecretMissing, read_secret
@@ -41,6 +44,7 @@ LOGIN_VARIABLE = BY_PATH["oidc.issuer"].variable
 """What a user may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
 """Stands for the secrets that `-` in a file would read."""
+TCP_HINT = "nothing of a tcp connection is looked at but where it comes from: say who gets in with --cidr-allow"
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
 
 
@@ -101,7 +105,7 @@ class _Resolver:
     def resolve(self) -> Settings:
         flags = self._flags
         self._problems.extend(f"--{name.replace('_', '-')}: its value is empty" for name in sorted(flags.emptied))
-        if self._environ.get(LOGIN_VARIABLE) and (isinstance(flags, StartFlags) or flags.labels):
+        if self._environ.get(LOGIN_VARIABLE) and (isinstance(flags, StartFlags) or flags.labels or flags.is_tcp):
             self._problems.append(
                 f"{LOGIN_VARIABLE}: this command takes no --oidc, and visitors would not have to log in"
             )
@@ -209,9 +213,14 @@ class _Resolver:
         Args:
             names: How people call each setting: by its flag, or by its key in the file.
         """
-        upstream = self._try("", lambda: parse_upstream(flags.address), ANY_UPSTREAM)
+        parse = parse_tcp_upstream if flags.is_tcp else parse_upstream
+        upstream = self._try("", lambda: parse(flags.address), ANY_UPSTREAM)
+        if flags.is_tcp:
+            tunnel = self._tcp(flags, names)
+        else:
+            tunnel = self._joined(flags) if flags.edge or flags.labels else self._published(flags, names)
         return replace(
-            self._joined(flags) if flags.edge or flags.labels else self._published(flags, names),
+            tunnel,
             upstream=upstream,
             name=flags.name or COMMAND_LINE,
             weight=flags.weight or 1,
@@ -221,8 +230,9 @@ class _Resolver:
 
     def _published(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
         """A tunnel with an address and rules of its own."""
-        if flags.weight is not None and not flags.pooling:
-            self._problems.append("--weight: needs --pooling-enabled, or an edge")
+        if flags.remote_addr:
+            self._problems.append("--remote-addr: only for tcp; a web address is named by --subdomain or --domain")
+        self._check_weight(flags)
         subdomain, address = self._names(flags)
         return TunnelConfig(
             upstream=ANY_UPSTREAM,
@@ -233,6 +243,29 @@ class _Resolver:
             policy=self._policy(flags, names),
             pooling=flags.pooling,
         )
+
+    def _tcp(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
+        """A tcp tunnel. What is about requests is a mistake: it would let in whom it was meant to keep out."""
+        given = {
+            "subdomain": flags.subdomain,
+            "domain": flags.domain,
+            "url": flags.url,
+            "edge": flags.edge,
+            "label": flags.labels,
+            "upstream-tls-verify": flags.upstream_tls_verify is not None,
+        }
+        rules = [names[row.path] for row in flags.policy.given() if row.path not in OF_CONNECTIONS]
+        if lost := [*(f"--{name}" for name, value in given.items() if value), *rules]:
+            self._problems.append(f"{', '.join(lost)}: not for tcp")
+            self._hint = TCP_HINT
+        self._check_weight(flags)
+        host = self._try("--remote-addr: ", lambda: parse_remote_addr(flags.remote_addr), "")
+        policy = PolicySpec() if lost else self._policy(flags, names)
+        return TunnelConfig(upstream=ANY_UPSTREAM, host=host, policy=policy, pooling=flags.pooling)
+
+    def _check_weight(self, flags: TunnelFlags) -> None:
+        if flags.weight is not None and not flags.pooling:
+            self._problems.append("--weight: needs --pooling-enabled, or an edge")
 
     def _joined(self, flags: TunnelFlags) -> TunnelConfig:
         """A tunnel that serves edges. What would be lost there is a mistake, wherever it comes from."""

@@ -60,7 +60,12 @@ class TcpAddresses:
             host = self.address.tcp_host(port)
             refused = not_allowed(token, host, self.address) or self._over_share(token.owner, host)
             return refused or (host,)
-        return self._over_share(token.owner) or self._free(token)
+        free = self._free(token)
+        if isinstance(free, OfferRefused):
+            return free
+        mine = [each for each in free if self.registry.owner_of(each) == token.owner]
+        over = self._over_share(token.owner)
+        return mine or over if over is not None else [*mine, *(each for each in free if each not in mine)]
 
     def _asked(self, wish: str) -> int | OfferRefused | None:
         """The port that is asked for; None for any."""

@@ -1,0 +1,69 @@
+"""`tunnel tcp`: give a local TCP service a port of the relay, until it is stopped."""
+
+from typing import Any
+
+import click
+from click.exceptions import NoSuchOption
+
+from tunnelctl.cli.command import Command, Decorator
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.cli.flag_values import TunnelFlags, flags_from
+from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, option
+from tunnelctl.cli.policy_flags import flags_for, texts_of
+from tunnelctl.cli.serving import serve
+from tunnelctl.cli.settings import TCP_HINT
+from tunnelctl.policy.check import OF_CONNECTIONS
+from tunnelctl.policy.fields import FIELDS
+
+ADDRESS: tuple[Decorator, ...] = (
+    option("--remote-addr", "Port of the relay [default: one that is free].", "[HOST:]PORT"),
+    click.option("--pooling-enabled", is_flag=True, help="Share the port with your other tunnels that say so too."),
+    *TUNNEL,
+)
+SECTIONS: dict[str, tuple[Decorator, ...]] = {
+    "Relay": CONNECTION,
+    "Address": ADDRESS,
+    "Rules": flags_for(OF_CONNECTIONS),
+    "Log": LOGGING,
+    "-": FAMILIAR,  # hidden: a section without a line is not written
+}
+EXAMPLES = (
+    ("tunnel tcp 22", "The SSH server of this machine gets a port of the relay."),
+    (
+        "tunnel tcp 5432 --remote-addr 20432 --cidr-allow 203.0.113.0/24",
+        "The database gets this port, and only that network reaches it.",
+    ),
+)
+OF_REQUESTS = frozenset(row.flag for row in FIELDS if row.path not in OF_CONNECTIONS)
+
+
+class _TcpCommand(Command):
+    """Says of a flag of `tunnel http` why it is none here."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            if error.option_name in OF_REQUESTS:
+                raise Failure(Exit.USAGE, [f"{error.option_name}: not for tcp"], TCP_HINT) from error
+            raise
+
+
+@click.command(
+    cls=_TcpCommand,
+    sections=SECTIONS,
+    examples=EXAMPLES,
+    short_help="Give a local TCP service a port of the relay.",
+)
+@click.argument("address", metavar="PORT|HOST:PORT")
+@click.pass_context
+def tcp(ctx: click.Context, /, **given: Any) -> None:
+    """Give the TCP service at PORT or HOST:PORT a port of the relay.
+
+    Bytes pass as they are: the service asks for passwords and keys itself. Without --cidr-allow anyone can connect.
+    Ends on Ctrl-C, and open connections with it.
+    """
+    flags = flags_from(
+        TunnelFlags, ctx, is_tcp=True, pooling=given["pooling_enabled"], policy=texts_of(given, (), OF_CONNECTIONS)
+    )
+    serve("tunnel tcp", flags, given)
