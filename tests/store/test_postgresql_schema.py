@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import JSON, Connection
 
+from tests.store.older import make_postgresql
 from tests.store.test_contract import DIGEST, TOKEN
 from tests.support.postgres import PostgresServer
 from tunnelrelay.config.database import DatabaseUrl
@@ -66,21 +67,30 @@ async def test_a_database_of_a_newer_release_is_refused_and_left_alone(url: str)
     await connection.close()
 
 
-async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(postgres: PostgresServer) -> None:
+@pytest.mark.parametrize("made", [None, "0001"], ids=["new", "older"])
+async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(
+    postgres: PostgresServer, made: str | None
+) -> None:
     url = await postgres.empty_database()
+    if made is not None:
+        await make_postgresql(url, made)
     connection = await asyncpg.connect(url)
-    await connection.execute("CREATE TABLE revisions (in_the_way int)")  # the last one the migrations make
+    await connection.execute("CREATE TABLE revisions (in_the_way int)")  # the last one that either makes
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+    before = await connection.fetch(tables)
     with pytest.raises(StoreError, match="cannot be upgraded"):
         await PostgresqlStore.open(DatabaseUrl(url))
-    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    assert [row["tablename"] for row in rows] == ["revisions"]
+    assert await connection.fetch(tables) == before
     await connection.execute("DROP TABLE revisions")
     await (await PostgresqlStore.open(DatabaseUrl(url))).close()
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == upgrade.HEAD
     await connection.close()
 
 
-async def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
+@pytest.mark.parametrize("made", [None, "0001"], ids=["new", "older"])
+async def test_a_new_database_and_one_that_was_upgraded_have_exactly_the_tables_of_the_schema(
+    postgres: PostgresServer, made: str | None
+) -> None:
     def differs(*about: Any) -> bool | None:
         """PostgreSQL cannot compare JSON: two defaults of that type by their text, others as usual."""
         column, found, wanted = about[2], about[3], about[5]
@@ -90,6 +100,9 @@ async def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) ->
         options = {"compare_type": True, "compare_server_default": differs}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
+    url = await postgres.empty_database()
+    if made is not None:
+        await make_postgresql(url, made)
     store = await PostgresqlStore.open(DatabaseUrl(url))
     async with store.engine.connect() as connection:
         assert await connection.run_sync(differences) == []

@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event
 
+from tests.store.older import make_sqlite
 from tunnelrelay.model import Token
 from tunnelrelay.store import store as opening
 from tunnelrelay.store import upgrade as upgrading
@@ -169,29 +170,44 @@ async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
     assert path.stat().st_size > 0
 
 
-def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(path: Path) -> None:
+@pytest.mark.parametrize("made", [None, "0001"], ids=["new", "older"])
+def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(path: Path, made: str | None) -> None:
     def tables() -> list[str]:
         with closing(sqlite3.connect(path)) as connection:
             return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
+    if made is not None:
+        make_sqlite(path, made)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE names (in_the_way)")  # the last one the migration makes
+        connection.execute("CREATE TABLE revisions (in_the_way)")  # the last one that either makes
+    before = tables()
     with pytest.raises(StoreError, match="cannot be upgraded"):
         upgrading.upgrade(path)
-    assert tables() == ["names"]
+    assert tables() == before
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE names")
+        connection.execute("DROP TABLE revisions")
     upgrading.upgrade(path)
-    assert "tokens" in tables()
+    assert {"tokens", "revisions"} <= {*tables()}
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_schema(path: Path) -> None:
-    upgrading.upgrade(path)
+def differences(path: Path) -> list[object]:
+    """What the tables of a file have and the schema has not, or the reverse."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
+        found = list(compare_metadata(context, metadata))
     engine.dispose()
+    return found
+
+
+def test_a_new_database_and_one_that_was_upgraded_have_exactly_the_tables_of_the_schema(tmp_path: Path) -> None:
+    new, older = tmp_path / "new.db", tmp_path / "older.db"
+    upgrading.upgrade(new)
+    make_sqlite(older, "0001")
+    upgrading.upgrade(older)
+
+    assert differences(new) == []
+    assert differences(older) == []
 
 
 def test_the_head_kept_in_the_code_is_alembics_head() -> None:
@@ -199,9 +215,8 @@ def test_the_head_kept_in_the_code_is_alembics_head() -> None:
     assert scripts.get_heads() == [upgrading.HEAD]
 
 
-async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrading, "HEAD", "0001")
-    upgrading.upgrade(path)
+async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path) -> None:
+    make_sqlite(path, "0001")
     session = ("k" * 32, "demo.localhost", "conn", "e1", "https://op.example", "sub", "a@b.example", 1.0, 2.0, 3.0, "s")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO tokens VALUES ('tok_1', 'ann', ?, 100.0, NULL, NULL)", (b"d" * 32,))
@@ -210,7 +225,6 @@ async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path, monk
         )
         connection.execute("INSERT INTO names VALUES ('demo.localhost', 'ann', 100.0)")
         connection.commit()
-    monkeypatch.undo()
 
     store = await SqliteStore.open(path)
     assert await store.tokens() == [TOKEN]

@@ -9,10 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.store.older import make_postgresql, make_sqlite
 from tests.support.postgres import PostgresServer
 from tunnelrelay.config.database import DatabaseUrl
 from tunnelrelay.model import Token
-from tunnelrelay.store import upgrade as upgrading
 from tunnelrelay.store.base import AuditRow, NameRow, SessionRow
 from tunnelrelay.store.opening import open_store
 from tunnelrelay.store.resources import COLLECTIONS
@@ -68,20 +68,17 @@ Opened = Callable[[], Awaitable[SqlStore]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def reopened(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Opened]:
+async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     """Opens, and so upgrades, a database of the release before with a row in every table."""
     url = None
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         url = DatabaseUrl(await server.empty_database())
-    monkeypatch.setattr(upgrading, "HEAD", BEFORE)
-    await (await open_store(url, tmp_path)).close()
-    monkeypatch.undo()
     if url is None:
+        make_sqlite(tmp_path / "relay.db", BEFORE)
         _fill_sqlite(tmp_path / "relay.db")
     else:
+        await make_postgresql(url.reveal(), BEFORE)
         await _fill_postgresql(url)
     stores: list[SqlStore] = []
 
@@ -144,11 +141,9 @@ async def test_opening_it_again_changes_nothing(reopened: Opened) -> None:
     assert await again.audit() == [EVENT]
 
 
-async def test_events_of_the_release_before_forget_values_that_may_be_secrets(tmp_path, monkeypatch) -> None:
+async def test_events_of_the_release_before_forget_values_that_may_be_secrets(tmp_path: Path) -> None:
     """Values of header fields and request parameters, and metadata, stood in the clear."""
-    monkeypatch.setattr(upgrading, "HEAD", "0003")
-    await (await open_store(None, tmp_path)).close()
-    monkeypatch.undo()
+    make_sqlite(tmp_path / "relay.db", "0003")
     hidden = "q7d2-no-pattern-knows-this"
     side = {
         "request_headers.add": [["X-Api-Key", hidden], ["X-Other", hidden]],

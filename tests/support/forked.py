@@ -91,7 +91,6 @@ def _serve() -> None:
     import tunnelrelay.cli.names
     import tunnelrelay.cli.sessions
     import tunnelrelay.cli.tokens
-    import tunnelrelay.store.migrate
     import tunnelrelay.store.postgresql  # noqa: F401 (imported once, for all that are forked off)
 
     for line in sys.stdin.buffer:

@@ -41,7 +41,6 @@ IMPORTED = (
     "tunnelrelay.cli.names",
     "tunnelrelay.cli.sessions",
     "tunnelrelay.cli.tokens",
-    "tunnelrelay.store.migrate",
     "tunnelrelay.store.postgresql",
     "aiosqlite",
     "anyio._backends._asyncio",

@@ -12,7 +12,7 @@ from typing import Any, Self
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -30,6 +30,13 @@ PATIENT_SECONDS = 600.0
 """How long a statement of a migration, a backup or a restore may take."""
 ADVISORY_LOCK = 0x74756E6E656C
 """`tunnel` in ASCII: held by the relay that migrates, so that relays that start together migrate once."""
+
+
+_HAS_TABLES = text(
+    "SELECT max(relname) FROM pg_class WHERE relname = 'alembic_version'"
+    " AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (current_schemas(false)))"
+)
+"""Not `to_regclass`: in the transaction in which it found nothing, it finds nothing that another one makes."""
 
 
 class PostgresqlStore(SqlStore):
@@ -156,7 +163,7 @@ async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
                     return
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
             if (found := await _revision(connection)) != upgrade.HEAD:
-                await connection.run_sync(_migrate, found, str(url))
+                await connection.run_sync(upgrade.to_head, found, name=str(url))
     except (SQLAlchemyError, OSError) as problem:
         what = f"{url} cannot be upgraded to schema {upgrade.HEAD}: {error_text(problem)}"
         raise StoreError(what, "let the user make tables there: it should own the database") from None
@@ -178,15 +185,9 @@ async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_m
     return found == upgrade.HEAD
 
 
-def _migrate(connection: Connection, found: str | None, name: str) -> None:
-    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
-
-    migrate(connection, found, upgrade.HEAD, name=name)
-
-
 async def _revision(connection: AsyncConnection) -> str | None:
     """The migration the database is at; None for one without our tables."""
-    if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
+    if (await connection.execute(_HAS_TABLES)).scalar_one() is None:
         return None
     found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
     return None if found is None else str(found)

@@ -1,8 +1,27 @@
-"""The tables, in SQLAlchemy Core. A change here needs a migration; `tests/store` compares the two."""
+"""The tables, in SQLAlchemy Core. A change here needs a migration; `tests/store` compares the two.
+
+A new database gets these tables at once (`make_tables`), an older one gets them by the migrations that it lacks.
+"""
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    insert,
+    text,
+)
 
 from tunnelrelay.store.texts import CUT, counter, short_text
 
@@ -207,3 +226,18 @@ revisions = Table(
     Column("number", BigInteger, nullable=False),
 )
 """How often each kind has changed, so that other relays on this store notice with one small query."""
+
+_applied = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Where Alembic notes the newest migration, as Alembic makes it."""
+
+
+def make_tables(connection: Connection, revision: str) -> None:
+    """Make all tables in a database that has none, and note that it is at this migration."""
+    metadata.create_all(connection, checkfirst=False)
+    _applied.create(connection, checkfirst=True)
+    connection.execute(insert(_applied).values(version_num=revision))

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
 from tunnelrelay.store.base import StoreError
+from tunnelrelay.store.schema import make_tables
 
 HEAD = "0005"
 """The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
@@ -88,20 +93,32 @@ def _revision(path: Path) -> str | None:
 
 
 def _migrate(path: Path, found: str | None) -> None:
-    from sqlalchemy import URL, create_engine, event
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-    from sqlalchemy.pool import NullPool
-
-    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
-
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
     # Python's driver would commit before each CREATE TABLE; a relay killed half-way must find the file as it was.
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            migrate(connection, found, HEAD, name=str(path))
+            to_head(connection, found, name=str(path))
     except SQLAlchemyError as problem:
         cause = problem.orig if isinstance(problem, DBAPIError) and problem.orig is not None else problem
         what = f"{path} cannot be upgraded to schema {HEAD}: {cause}"
         raise StoreError(what, sqlite_hint(cause)) from problem
+
+
+def to_head(connection: Connection, found: str | None, *, name: str) -> None:
+    """Bring a database, of either kind, to `HEAD` in the transaction the connection is in.
+
+    Args:
+        found: The migration it is at; None for one without our tables.
+        name: What messages call the database.
+
+    Raises:
+        StoreTooNewError: `found` is none of this release's.
+    """
+    if found is None:
+        make_tables(connection, HEAD)
+        return
+    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
+
+    migrate(connection, found, HEAD, name=name)
