@@ -1,6 +1,7 @@
 """A relay's services and API on a store in memory, with people and keys, and nothing that listens."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -8,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
-from starlette.types import ASGIApp
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.api.asking import ADDRESS, Program
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.address import PublicAddress
-from tunnelrelay.api.app import build_api, build_routes
-from tunnelrelay.api.schema import describe
+from tunnelrelay.api.app import authenticated, build_routes
 from tunnelrelay.app.wiring import Parts, RelayInputs
 from tunnelrelay.config.config import RelayConfig
 from tunnelrelay.config.values import ListenAddress, PortRange
@@ -74,13 +75,34 @@ class Office:
 
 PORTS = (PortRange(None, 20_000, 29_999),)
 """Never listened at."""
+_asked: ContextVar[Services] = ContextVar("services of the office that is asked")
+
+
+class _Lent:
+    """One of the services, of the office that is asked."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(_asked.get(), self._name), name)
 
 
 @cache
-def _schema(address: PublicAddress) -> dict[str, Any]:
-    """The schema, which is the same for all offices: no route asks anything of the services before it is called."""
-    nothing = SimpleNamespace(**dict.fromkeys(field.name for field in fields(Services)))
-    return describe(build_routes(cast(Services, nothing), address), address)
+def api_routes(address: PublicAddress = ADDRESS) -> FastAPI:
+    """The routes, which are the same for all offices: to build them takes longer than most tests."""
+    lent = SimpleNamespace(**{field.name: _Lent(field.name) for field in fields(Services)})
+    return build_routes(cast(Services, lent), address)
+
+
+def _api(services: Services, address: PublicAddress) -> ASGIApp:
+    app = authenticated(api_routes(address), address, services.api_keys)
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        _asked.set(services)
+        await app(scope, receive, send)
+
+    return called
 
 
 async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Office:
@@ -100,8 +122,7 @@ async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Offic
     )
     parts = Parts(inputs)
     await parts.load()
-    app = build_api(parts.services, address, _schema(address))
-    office = Office(parts, app, store, address, clock)
+    office = Office(parts, _api(parts.services, address), store, address, clock)
     for name, owner, role in (
         ("admin", "default", "admin"),
         ("member", "team", "member"),

@@ -2,21 +2,17 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import fields
 from functools import cache
-from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 
 from tests.api.asking import LOCAL
 from tests.api.estate import ISSUER, OPERATOR, Estate, estate
+from tests.api.office import api_routes
 from tests.support.app_routes import sample_app
-from tunnelrelay.api.app import build_routes
-from tunnelrelay.api.schema import describe
 from tunnelrelay.services.actor import AREAS
-from tunnelrelay.services.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,10 +73,7 @@ def operations() -> tuple[Operation, ...]:
 
 
 def _operations() -> Iterator[Operation]:
-    # Routes are made with the services at hand, and ask nothing of them.
-    nothing = SimpleNamespace(**dict.fromkeys(field.name for field in fields(Services)))
-    schema = describe(build_routes(cast(Services, nothing), LOCAL), LOCAL)
-    for path, methods in schema["paths"].items():
+    for path, methods in api_routes(LOCAL).state.schema["paths"].items():
         for method, told in methods.items():
             yield Operation(told["operationId"], method.upper(), path, told["x-scope"], "requestBody" in told)
 

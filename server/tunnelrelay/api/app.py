@@ -1,7 +1,5 @@
 """The API as one ASGI app: authentication, the routes of every resource, and the OpenAPI schema."""
 
-from typing import Any
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -27,7 +25,7 @@ from tunnelrelay.api import (
     tunnels,
     users,
 )
-from tunnelrelay.api.auth_middleware import AuthMiddleware
+from tunnelrelay.api.auth_middleware import Authenticates, AuthMiddleware
 from tunnelrelay.api.schema import SchemaPage, describe, methods_at
 from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.services import Services
@@ -52,20 +50,18 @@ RESOURCES = (
 """In the order of the reference."""
 
 
-def build_api(services: Services, address: PublicAddress, schema: dict[str, Any] | None = None) -> ASGIApp:
-    """The ASGI app for requests of the host kind `api`; their scope must hold a `PageRequest`.
+def build_api(services: Services, address: PublicAddress) -> ASGIApp:
+    """The ASGI app for requests of the host kind `api`; their scope must hold a `PageRequest`."""
+    return authenticated(build_routes(services, address), address, services.api_keys)
 
-    Args:
-        schema: The result of an earlier `describe` for this address, which takes most of the time; None calls it.
-    """
-    app = build_routes(services, address)
-    schema = schema or describe(app, address)
-    app.state.methods_at = methods_at(schema)
-    return AuthMiddleware(app, address=address, keys=services.api_keys, schema=SchemaPage(schema))
+
+def authenticated(app: FastAPI, address: PublicAddress, keys: Authenticates) -> AuthMiddleware:
+    """The app that `build_routes` returned, behind authentication."""
+    return AuthMiddleware(app, address=address, keys=keys, schema=SchemaPage(app.state.schema))
 
 
 def build_routes(services: Services, address: PublicAddress) -> FastAPI:
-    """The FastAPI app with every route, without authentication."""
+    """The FastAPI app with every route, without authentication. Its OpenAPI schema is `state.schema`."""
     app = FastAPI(
         openapi_url=None,
         docs_url=None,
@@ -81,6 +77,8 @@ def build_routes(services: Services, address: PublicAddress) -> FastAPI:
     )
     for resource in RESOURCES:
         app.include_router(resource.routes(services))
+    app.state.schema = describe(app, address)
+    app.state.methods_at = methods_at(app.state.schema)
     return app
 
 

@@ -275,9 +275,10 @@ BODIES, VIEWS = _module_models()
 
 
 def with_fields(fields: Fields) -> Callable[[type[M]], type[M]]:
-    """A decorator that gives a model more fields."""
+    """A decorator that gives a model more fields. Of the model's subclasses pydantic reads no docstrings of attributes,
+    unless they ask for it with `use_attribute_docstrings=True`."""
 
     def extended(model: type[M]) -> type[M]:
-        return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+        return _model(model.__name__, model, model.__doc__ or "", fields)
 
     return extended

@@ -86,7 +86,7 @@ class _Settings(RequestBody):
     """Who may name it; empty for everybody."""
 
 
-class NewProvider(_Settings):
+class NewProvider(_Settings, use_attribute_docstrings=True):
     """A provider to set up."""
 
     name: Name
@@ -97,7 +97,7 @@ class NewProvider(_Settings):
     """Client id at the provider."""
 
 
-class ProviderChange(_Settings):
+class ProviderChange(_Settings, use_attribute_docstrings=True):
     """A change of a provider. Absent fields stay as they are, a secret only with the same client."""
 
     issuer: Filled = "-"
