@@ -17,9 +17,15 @@ from tests.support.idp import Provider, mock_provider
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.tools import in_ci
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = 100 if in_ci() else 20
+"""Of each property that Hypothesis tries and that names no number of its own: others in every run."""
+settings.register_profile(
+    "any machine",
+    deadline=None,  # how long one example takes says how busy the machine is, and nothing about the code
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=EXAMPLES,
+)
 settings.load_profile("any machine")
-# How long one example takes says how busy the machine is, and nothing about the code.
 
 COLLECT_AFTER = 100_000
 """Objects that come to be between two garbage collections. With Python's 700, they take a seventh of the CPU."""
@@ -42,8 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage from here on, without looking at the tests and libraries again and again."""
-    gc.collect()
+    """Collect garbage from here on, without looking at the tests and libraries again and again, nor once: a second."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
     gc.enable()
