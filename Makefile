@@ -9,6 +9,7 @@ IDP    := tests/idp/node_modules/.ready
 FUZZER := $(VENV)/.fuzz
 SHORT  := tests/frameworks/short/.ready
 LONG   := tests/frameworks/long/.ready
+LINTED := $(VENV)/lint.log
 TYPED  := tunnelctl server/tunnelrelay tests/support tests/demo tests/bench tests/bounds
 CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Three for two cores: tests wait for processes and pages a third of their time.
@@ -27,8 +28,11 @@ setup: $(READY) $(IDP) $(SHORT) ## Create .venv with the locked dependencies
 demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sign in by itself and exit)
 	@$(PY) -m tests.demo $(if $(CHECK),--check)
 
-test: lint $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+# The linters run beside the tests, on the core that these leave idle, and say what they found below them.
+test: $(READY) $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
+	@$(MAKE) --no-print-directory lint >$(LINTED) 2>&1 & linters=$$!; trap 'kill $$linters' INT TERM; \
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS); tests=$$?; \
+	wait $$linters; linted=$$?; cat $(LINTED); exit $$((tests | linted))
 
 journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
 	$(PY) -m pytest -m "journey or long" $(ARGS)
