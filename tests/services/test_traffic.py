@@ -214,15 +214,22 @@ async def test_a_person_came_in_by_the_rule_their_claims_meet(s: Scene) -> None:
     assert s.only() == ("let in", "domain acme.example")
 
 
+CI = JwtSpec(issuer=ISSUER, audience=CLIENT_ID, claims=(("repository", "acme/x"),))
+JOB = Program(
+    id_digest=b"",
+    identity=Identity(issuer=ISSUER, subject="repo:acme/x"),
+    version="1",
+    expires_at=NOW + 60,
+    checked_until=NOW + 60,
+    fields=b"",
+)
+
+
 def test_a_program_came_in_by_its_token(s: Scene) -> None:
-    token = JwtSpec(issuer=ISSUER, audience=CLIENT_ID, claims=(("repository", "acme/x"),))
-    program = Program(
-        id_digest=b"",
-        identity=Identity(issuer=ISSUER, subject="repo:acme/x"),
-        version="1",
-        expires_at=NOW + 60,
-        checked_until=NOW + 60,
-        fields=b"",
-    )
-    s.saw(guard=policy(jwt=(token,)), by=program)
+    s.saw(guard=policy(jwt=(CI,)), by=JOB)
     assert s.only() == ("let in", f"bearer audience {CLIENT_ID}, claim repository=acme/x")
+
+
+def test_a_visitor_who_is_known_and_refused_was_kept_out(s: Scene) -> None:
+    s.saw(guard=policy(jwt=(CI,)), by=JOB, tunnel="", status=401, error="bearer_invalid", source="ingress")
+    assert s.only() == ("kept out", "the token is not good")

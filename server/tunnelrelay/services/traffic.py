@@ -263,11 +263,11 @@ def _row(finished: FinishedExchange) -> TrafficRow:
 def _verdict(finished: FinishedExchange) -> Verdict:
     """Whether the visitor was let in. Must be cheap, as a list may filter all kept requests by it."""
     exchange = finished.exchange
-    if finished.session is not None or finished.login == "ok":
-        return "let in"
-    if finished.login or kept_out(exchange.error):
+    if finished.login:
+        return "let in" if finished.login == "ok" else "kept out"
+    if kept_out(exchange.error):
         return "kept out"
-    if finished.tunnel:
+    if finished.session is not None or finished.tunnel:
         return "let in"
     policy = finished.policy
     if exchange.status == 303 and isinstance(policy, Policy) and policy.connection is not None:
@@ -280,17 +280,22 @@ def _rule(finished: FinishedExchange) -> str:
     policy = finished.policy if isinstance(finished.policy, Policy) else None
     if finished.login:
         return "signed in" if finished.login == "ok" else not_admitted(finished.login)
-    match finished.session:
-        case VisitorSession() as session if policy is not None:
-            return let_in_person(policy, msgspec.json.decode(session.claims))
-        case Program() as program if policy is not None:
-            return let_in_program(policy, program.identity.issuer)
     match _verdict(finished):
         case "let in":
-            return let_in_without_login(policy, finished.exempt)
+            return _let_in_by(finished, policy)
         case "kept out":
             return kept_out(finished.exchange.error)
         case "sent to sign in":
             return kept_out("login_required")
         case "neither":
             return ""
+
+
+def _let_in_by(finished: FinishedExchange, policy: Policy | None) -> str:
+    match finished.session:
+        case VisitorSession() as session if policy is not None:
+            return let_in_person(policy, msgspec.json.decode(session.claims))
+        case Program() as program if policy is not None:
+            return let_in_program(policy, program.identity.issuer)
+        case _:
+            return let_in_without_login(policy, finished.exempt)
