@@ -43,6 +43,12 @@ def test_a_row_has_what_its_kind_needs():
     assert strange == []
 
 
+def test_a_module_with_a_form_shows_all_its_settings_there_but_for_the_login():
+    forms = [module for module in MODULES.values() if module.has_form and module.name != "oidc"]
+
+    assert [row.path for module in forms for row in module.rows if not row.label] == []
+
+
 def test_every_default_is_one_that_the_row_allows():
     from tunnelctl.policy.check import check_field
 

@@ -18,7 +18,7 @@ from tunnelrelay.dashboard.policy_form import text_of, values_of
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views.edge import PATH, edge_of
 from tunnelrelay.dashboard.views.edge_oidc import version_of
-from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings, with_module, without_module
+from tunnelrelay.services.edge_settings import EdgeSecrets, with_module, without_module
 from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.edges import Change
 from tunnelrelay.services.problems import ManageError, invalid
@@ -38,7 +38,7 @@ class ModuleForm:
 
     def __init__(self, module: PolicyModule) -> None:
         self.key, self.name, self.title = module.key, module.name, module.title
-        self.rows: tuple[PolicyField, ...] = tuple(row for row in module.rows if row.label)
+        self.rows: tuple[PolicyField, ...] = module.rows
         self.places = {row.api_name for row in self.rows}
 
     def texts(self, edge: EdgeView) -> Texts:
@@ -51,7 +51,7 @@ class ModuleForm:
         values = values_of(self.rows, form, errors)
         if errors:
             raise invalid(errors)
-        return lambda settings: with_module(settings, self.name, _parts(self.name, settings, values)), None
+        return lambda settings: with_module(settings, self.name, _parts(self.name, values)), None
 
     def removal(self) -> tuple[Change, EdgeSecrets | None]:
         """What takes it away."""
@@ -62,13 +62,12 @@ class ModuleForm:
         return any(self.texts(edge).values())
 
 
-def _parts(module: str, settings: EdgeSettings, values: dict[str, Any]) -> dict[str, Any]:
-    """The parts of the policy with these values; what the form does not show stays as it is."""
+def _parts(module: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the policy with these values: a module's form shows all of its settings."""
     parts: dict[str, Any] = {}
     for part in MODULES[module].parts:
-        members = {row.name: values[row.name] for row in of_part(part) if row.name in values}
-        kept = getattr(settings.policy, part)
-        parts[part] = msgspec.structs.replace(kept, **members) if part in STRUCTS else members[part]
+        members = {row.name: values[row.name] for row in of_part(part)}
+        parts[part] = STRUCTS[part](**members) if part in STRUCTS else members[part]
     return parts
 
 
