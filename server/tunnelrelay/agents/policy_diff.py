@@ -27,17 +27,7 @@ def _provider(policy: Policy, key: bytes) -> str:
 
 
 def _rules(policy: Policy, key: bytes) -> str:
-    """The rules on who may visit, without the provider."""
-    parts = (
-        policy.cidr_allow,
-        policy.cidr_deny,
-        sorted(policy.basic),
-        policy.connection.rules_version if policy.connection is not None else "",
-        policy.bearer.version if policy.bearer is not None else "",
-        sorted(policy.origins),
-        policy.exemptions,
-    )
-    return _digest(key, parts)
+    return _digest(key, policy.access)
 
 
 def _digest(key: bytes, parts: tuple[object, ...]) -> str:

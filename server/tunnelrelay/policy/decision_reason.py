@@ -17,7 +17,7 @@ REFUSALS = {
     "bearer_invalid": "the token is not good",
     "bearer_not_admitted": "the token's holder meets no rule",
     "network_denied": "the visitor's network may not come in",
-    "too_many_requests": "too many requests at once",
+    "too_many_requests": "too many requests",
     "endpoint_closed": "the endpoint's rules cannot be read",
     "access_denied": "the provider did not let them sign in",
     "not_admitted": "signed in, but meets no rule",
@@ -57,13 +57,13 @@ def let_in_without_login(policy: Policy | None, exempt: str) -> str:
     Args:
         exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
     """
-    if policy is None or policy.is_open:
+    if policy is None:
         return "open to everybody"
     if policy.basic:
         return "basic auth"
     if policy.connection is not None or policy.bearer is not None:
         return exempt or "no login needed"
-    return "network"
+    return "network" if policy.cidr_allow or policy.cidr_deny else "open to everybody"
 
 
 def kept_out(code: str) -> str:

@@ -220,6 +220,19 @@ class Policy:
         names = [b"Cookie"] * (self.connection is not None) + [b"Authorization"] * (self.bearer is not None)
         object.__setattr__(self, "vary", b"Vary: %b\r\n" % b", ".join(names) if names else b"")
 
+    @property
+    def access(self) -> tuple[object, ...]:
+        """What says who may visit, apart from where people sign in. Its `repr` differs where the rules do."""
+        return (
+            self.cidr_allow,
+            self.cidr_deny,
+            sorted(self.basic),
+            self.connection.rules_version if self.connection is not None else "",
+            self.bearer.version if self.bearer is not None else "",
+            sorted(self.origins),
+            self.exemptions,
+        )
+
     def providers(self) -> tuple[Connection, ...]:
         """The connections whose providers the relay must be able to call."""
         of_people = (self.connection,) if self.connection is not None else ()
