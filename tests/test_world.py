@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from tests.policy.making import typed
 from tests.support.app_routes import blocks_of, digest_of
 from tests.support.raw_http import connect, request_bytes
 from tests.support.waiting import PATIENCE
 from tests.support.world import world
 from tunnelctl.agent.outcome import NameTaken, Stopped
+from tunnelctl.policy.parse import build_policy
 from tunnelctl.wire.messages import HeaderEdit, PolicySpec
 
 
@@ -151,6 +153,21 @@ async def test_header_rules_are_applied_both_ways(w, app):
     fields = dict(json.loads(response.body)["fields"])
     assert (fields.get("x-added"), "x-gone" in fields) == ("yes", False)
     assert (response.get("x-seen"), response.get("content-type")) == ("too", None)
+
+
+async def test_a_visitor_who_asks_too_often_waits_as_long_as_they_are_told_and_is_let_in(w, app):
+    tunnel = await w.tunnel(app.port, subdomain="demo", policy=build_policy(typed(rate_limit="2/1m")))
+    answers = [await tunnel.fetch("GET", "/status/200") for _ in range(3)]
+    seconds = int(answers[-1].get("retry-after") or 0)
+    now = w.relay.ingress.now
+    w.relay.ingress.now = lambda: now() + seconds
+
+    again = [await tunnel.fetch("GET", "/status/200") for _ in range(2)]
+
+    assert [answer.status for answer in (*answers, *again)] == [200, 200, 429, 200, 429]
+    assert answers[-1].get("tunnel-error") == "too_many_requests"
+    assert 29 <= seconds <= 30
+    assert len(app.requests) == 3
 
 
 async def test_visitors_from_elsewhere_are_refused_before_the_app_hears_of_them(w, app):

@@ -67,6 +67,16 @@ def test_the_public_paths_of_a_login_are_read_from_the_file(tunnels):
     assert one.policy == typed(oidc="@work", public_path=("/health", "/webhooks/*"))
 
 
+def test_a_rate_limit_is_read_from_the_file(tunnels, problems):
+    (one,) = tunnels(["addr: 80", "rate_limit: {limit: 100/1m:20, by: address}"])
+
+    assert one.policy == typed(rate_limit="100/1m:20", rate_limit_by="address")
+    for line in ("rate_limit: 10/s", "rate_limit: {limit: [10/s]}", "rate_limit: {}"):
+        (one,) = tunnels(["addr: 80", line])
+        assert "wrong kind" in one.problems[0]
+    assert "looks as if it restricted access" in problems("addr: 80", "rate_limits: {limit: 10/s}")[0]
+
+
 def test_a_second_version_file_has_the_same_tunnels(tunnels):
     (one,) = tunnels(["addr: 8000", "edge: shop"], version=2)
     assert one.edge == "shop"
@@ -122,7 +132,7 @@ def test_what_is_no_tunnel_is_an_error(text, tmp_path):
 def test_every_key_fills_a_member_that_is_there():
     assert {member for member, _ in OWN.values()} <= set(FileTunnel.__dataclass_fields__)
     assert set(RULES) == {row.key for row in FIELDS if row.key}
-    assert {"oidc", "ip_restriction", "request_header", "response_header"} == INNER
+    assert {"oidc", "ip_restriction", "rate_limit", "request_header", "response_header"} == INNER
 
 
 def test_row158_a_secret_in_the_file_does_not_show_in_a_traceback(tunnels):

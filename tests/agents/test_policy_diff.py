@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec, RateLimitSpec
 from tunnelrelay.agents.policy_diff import NONE, changes
 from tunnelrelay.policy.compile import compile_policy
 
@@ -33,6 +33,11 @@ STEPS = {
     "another password": (
         {"basic_auth": ("ann:long-enough",)},
         {"basic_auth": ("ann:longer-still",)},
+        ["rules.changed"],
+    ),
+    "another rate limit": (
+        {"rate_limit": RateLimitSpec(limit="10/s")},
+        {"rate_limit": RateLimitSpec(limit="20/s")},
         ["rules.changed"],
     ),
     "no login any more": (GUARDED, {}, ["connection.changed", "rules.changed"]),

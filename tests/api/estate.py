@@ -127,6 +127,7 @@ async def _furnish(found: Estate, app: App) -> None:
         backend={"backend_id": group["id"]},
         oidc={"issuer": ISSUER, "client_id": "c", "client_secret": SECRET},
         ip_restriction={"deny": ["203.0.113.0/24"]},
+        rate_limit={"limit": "1000/1m"},
         request_headers={"add": {"x-a": "1"}},
         response_headers={"add": {"x-b": "2"}},
         jwt={"issuers": [{"issuer": "https://ci.acme.example", "audience": "shop"}]},

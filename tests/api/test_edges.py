@@ -34,6 +34,7 @@ FULL: dict[str, dict[str, Any]] = {
         "allow_origins": ["https://www.acme.example"],
     },
     "ip_restriction": {"enabled": True, "allow": ["192.0.2.0/24"], "deny": ["192.0.2.7/32"]},
+    "rate_limit": {"enabled": True, "limit": "100/1m:20", "by": "address"},
     "request_headers": {"enabled": False, "add": {"x-a": "1"}, "remove": ["x-b"]},
     "response_headers": {"enabled": True, "add": {}, "remove": ["server"]},
     "jwt": {
@@ -134,6 +135,7 @@ async def test_a_route_with_a_module_that_cannot_be_had_is_not_made(office, ann)
         {"backend": {"backend_id": "bkdtg_none"}},
         {"ip_restriction": {}},
         {"ip_restriction": {"allow": ["300.1.1.1"]}},
+        {"rate_limit": {"limit": "10/0s"}},
         {"oidc": OIDC, "basic_auth": {"credentials": ["ann:password-of-ann"]}},
         {"host_header": "rewrite"},
     ]
@@ -334,6 +336,8 @@ async def test_an_edge_is_made_with_its_login_and_who_serves_it_by_one_call(offi
         ({"oidc": {**LOGIN, "client_secret": None}}, "oidc.client_secret"),
         ({"oidc": LOGIN, "ip_restriction": {"allow": ["10.0.0.1/8"]}}, "ip_restriction.allow"),
         ({"oidc": LOGIN, "request_headers": {"add": {"X-Key": None}}}, "request_headers.add"),
+        ({"oidc": LOGIN, "rate_limit": {"limit": "10/0s"}}, "rate_limit.limit"),
+        ({"rate_limit": {"limit": "10/s:-5"}}, "rate_limit.limit"),
         ({"oidc": LOGIN, "backend": {"backend_id": "bkdtg_none"}}, "backend.backend_id"),
         ({"oidc": LOGIN, "oauth": {"provider": "google"}}, "oauth"),
         ({"oidc": LOGIN, "basic_auth": {"credentials": ["ann:password-1"]}}, "basic_auth"),

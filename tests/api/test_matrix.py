@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "replace_https_edge_route_oidc": OIDC,
     "replace_https_edge_route_backend": {"enabled": False},
     "replace_https_edge_route_ip_restriction": {"allow": ["192.0.2.0/24"]},
+    "replace_https_edge_route_rate_limit": {"limit": "10/s"},
     "replace_https_edge_route_request_headers": {"add": {"x-mine": "1"}},
     "replace_https_edge_route_response_headers": {"add": {"x-mine": "1"}},
     "replace_https_edge_route_jwt": {"issuers": [{"issuer": ISSUER, "audience": "mine"}]},

@@ -5,7 +5,7 @@ import pytest
 
 from tunnelctl.policy.fields import FIELDS
 from tunnelctl.policy.modules import MODULES
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, RateLimitSpec
 from tunnelrelay.api.module_mapping import view_of_module, with_module_body
 from tunnelrelay.api.module_schemas import BODIES, VIEWS
 from tunnelrelay.services.edge_settings import KEPT, EdgeSettings, RouteSettings, StoredSecrets
@@ -40,6 +40,7 @@ POLICY = PolicySpec(
     cidr_deny=("10.1.0.0/16",),
     request_headers=HeaderEdit(add=(("X-A", KEPT),), remove=("X-B",)),
     response_headers=HeaderEdit(remove=("Server",)),
+    rate_limit=RateLimitSpec(limit="100/1m:20", by="address"),
 )
 """Every setting but the password has another value than by default."""
 SETTINGS = EdgeSettings(policy=POLICY, route=RouteSettings(id="r", created_at=0.0), users=("ann",))

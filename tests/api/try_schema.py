@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.api.asking import Program, through_ingress
 from tests.api.office import Office, open_office
 from tests.api.schema_examples import EXAMPLES, FEW
+from tunnelctl.policy.modules import MODULES
 from tunnelrelay.ids import new_id
 from tunnelrelay.store.resources import ApiKeyRow
 
@@ -162,7 +163,7 @@ async def set_up(office: Office, key: str) -> dict[str, dict[str, str]]:
         "/api_keys/{id}": await made("/api_keys"),
         "/users/{id}": office.people["member"].id,
     }
-    below = ("", "/oidc", "/backend", "/ip_restriction", "/request_headers", "/response_headers", "/jwt", "/basic_auth")
+    below = ("", "/oidc", "/backend", *(f"/{module}" for module in MODULES if module != "oidc"))
     routes = {f"/edges/https/{{edge_id}}/routes/{{id}}{name}": {"edge_id": edge, "id": route} for name in below}
     return {path: {"id": row} for path, row in one.items()} | routes
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bounds.driving import address, drive_bucket, drives, host, measured, same_table
+from tests.bounds.driving import ADDRESS, OWNER, address, drive_bucket, drives, host, measured, owner, same_table
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
@@ -31,6 +31,9 @@ from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.ingress.visitors import KnownVisitors, known_hosts
 from tunnelrelay.model import Peer
+from tunnelrelay.policy.rate_limit import SECOND, Counted, RateLimit, RateLimits
+
+ONCE_A_DAY = RateLimit(interval=86_400 * SECOND, burst=2, is_by_visitor=True)
 
 
 @asynccontextmanager
@@ -134,6 +137,31 @@ async def drive_handshakes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
                 await s.turns(lambda: s.relay.ingress.visitor_count == 60)
                 assert len(server._handshakes) == 60
                 assert memory.taken / 60 <= bound.worst_bytes / bound.limit
+
+
+@drives("visitors whom an endpoint's rate limit counts")
+def drive_counted(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = RateLimits()
+    with measured() as memory:
+        for number in range(2 * bound.limit):
+            # Each in a share of its own, with texts as long as they can be.
+            counted = Counted(f"{number:06d}{ADDRESS}", f"{number:06d}{'i' * 60}")
+            assert not limits.wait(OWNER, host(0), ONCE_A_DAY, counted, 1e6)
+        (visitors,) = limits._endpoints.values()
+        assert len(visitors) == bound.limit
+        assert memory.most <= bound.worst_bytes
+
+
+@drives("visitors whom the rate limits of all endpoints count")
+def drive_counted_at_all(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelrelay.policy.rate_limit.MAX_BYTES", bound.limit // 64)
+    limits = RateLimits()
+    with measured() as memory:
+        for number in range(2_000):
+            for _ in range(number % 3):
+                limits.wait(owner(number), host(number), ONCE_A_DAY, Counted(f"{number:06d}{ADDRESS}", "2001:db8"), 1e6)
+        assert limits._endpoints.total <= bound.limit // 64
+        assert memory.most <= bound.worst_bytes // 64
 
 
 @drives("hosts in bytes, and addresses as limits count them")

@@ -7,7 +7,7 @@ from tunnelctl import __version__
 from tunnelctl.cli import http
 from tunnelctl.cli.main import COMMANDS, run
 from tunnelctl.cli.ngrok import NGROK
-from tunnelctl.wire.messages import JwtSpec
+from tunnelctl.wire.messages import JwtSpec, RateLimitSpec
 
 
 @pytest.fixture(autouse=True)
@@ -245,6 +245,7 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
         "--oidc-allow-email=a@x.org", "--oidc-allow-domain=acme.com", "--oidc-allow-group=ops",
         "--oidc-allow-claim=dept=it", "--oidc-idle-session-duration=5m", "--oidc-max-session-duration=2h",
         "--cidr-allow=10.0.0.0/8", "--cidr-deny=10.1.0.0/16", "--host-header=rewrite",
+        "--rate-limit=100/1m:20", "--rate-limit-by=address",
         "--request-header-add=A: 1", "--request-header-remove=B",
         "--response-header-add=C: 3", "--response-header-remove=D",
         "--oidc-bearer=https://api", "--jwt-issuer=https://ci", "--jwt-audience=demo", "--jwt-claim=repo=acme/app",
@@ -265,6 +266,7 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
     assert (oidc.allow_emails, oidc.allow_domains, oidc.allow_groups) == (("a@x.org",), ("acme.com",), ("ops",))
     assert (oidc.allow_claims, oidc.idle_seconds, oidc.max_seconds) == ((("dept", "it"),), 300, 7200)
     assert (policy.cidr_allow, policy.cidr_deny, policy.host_header) == (("10.0.0.0/8",), ("10.1.0.0/16",), "rewrite")
+    assert policy.rate_limit == RateLimitSpec(limit="100/1m:20", by="address")
     assert (policy.request_headers.add, policy.request_headers.remove) == ((("A", "1"),), ("B",))
     assert (policy.response_headers.add, policy.response_headers.remove) == ((("C", "3"),), ("D",))
     assert run(["http", "3000", "--log=false", "--basic-auth=ann:long-enough", "--basic-auth=bob:long-enough"]) == 0

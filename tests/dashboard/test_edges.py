@@ -308,6 +308,7 @@ async def test_a_login_that_is_removed_holds_from_the_next_request_on(house, adm
     ("module", "typed", "shown"),
     [
         ("ip-restriction", {"allow": "203.0.113.0/24\n198.51.100.7"}, "2 networks allowed"),
+        ("rate-limit", {"limit": "100/1m:20", "by": "address"}, "Limit: 100/1m:20, Counted by: address"),
         ("request-headers", {"add": "X-Env: staging\nX-B: a:b", "remove": "X-Old"}, "2 fields added, 1 field removed"),
         ("response-headers", {"remove": "X-Powered-By"}, "1 field removed"),
         ("basic-auth", {"user": "ann", "password": SECRET}, "1 user"),
@@ -330,6 +331,9 @@ async def test_each_module_is_set_up_shown_and_taken_away(house, admin, module, 
     ("module", "typed"),
     [
         ("ip-restriction", {"allow": "not-a-network"}),
+        ("rate-limit", {"limit": "", "by": "visitor"}),
+        ("rate-limit", {"limit": "10/0s", "by": "visitor"}),
+        ("rate-limit", {"limit": "10/s", "by": "cookie"}),
         ("request-headers", {"add": "no colon"}),
         ("request-headers", {"add": "Host: evil.example"}),
         ("response-headers", {"remove": "Content-Length"}),

@@ -52,7 +52,7 @@ def _meaning(row: PolicyField) -> str:
 def _value(row: PolicyField) -> str:
     if row.kind in ("secret", "password"):
         return "list of secrets" if row.is_list else "secret"
-    words = " or ".join(f"`{word}`" for word in row.metavar.strip("'").split("|"))
+    words = " or ".join(f"`{word}`" for word in row.words or row.metavar.strip("'").split("|"))
     return f"list of {words}" if row.is_list else words
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.policy.making import KEY, oidc, typed
 from tunnelctl.policy.fields import FLAGS
 from tunnelctl.policy.parse import PolicyTexts, PolicyTextsInvalid, build_policy
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, Refused
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, RateLimitSpec, Refused
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 from tunnelrelay.agents.tunnel_offers import policy_invalid
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
@@ -43,6 +43,8 @@ WRONG = {
     "oidc.allow_origins": lambda text: PolicySpec(oidc=oidc(allow_origins=("https://a?" + text,))),
     "cidr_allow": lambda text: PolicySpec(cidr_allow=(text + "/x",)),
     "cidr_deny": lambda text: PolicySpec(cidr_deny=(text + "/x",)),
+    "rate_limit.limit": lambda text: PolicySpec(rate_limit=RateLimitSpec(limit="0/" + text)),
+    "rate_limit.by": lambda text: PolicySpec(rate_limit=RateLimitSpec(limit="1/s", by=text + "!")),
     "basic_auth": lambda text: PolicySpec(basic_auth=(text.replace(":", "") + ":",)),
     "host_header": lambda text: PolicySpec(host_header=text + "!"),
     "jwt.issuer": lambda text: PolicySpec(jwt=(msgspec.structs.replace(JWT, issuer=f"ftp://{text}"),)),

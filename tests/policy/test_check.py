@@ -6,7 +6,7 @@ from tests.policy.making import oidc
 from tests.policy.test_blame import WRONG
 from tunnelctl.policy.check import check_policy
 from tunnelctl.policy.fields import MAX_NETWORKS, MIN_RECHECK
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, PolicySpec, RateLimitSpec
 from tunnelctl.wire.problem import MAX_PROBLEMS
 
 CI = JwtSpec(issuer="https://ci.example", audience="a")
@@ -21,6 +21,7 @@ GOOD = PolicySpec(
     cidr_allow=("10.0.0.0/8", "203.0.113.9"),
     cidr_deny=("2001:db8::/32",),
     host_header="rewrite",
+    rate_limit=RateLimitSpec(limit="100/1m:20", by="address"),
     request_headers=HeaderEdit(add=(("X-A", "Zo\u00eb"),), remove=("X-B",)),
 )  # fmt: skip
 

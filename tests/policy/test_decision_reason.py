@@ -3,7 +3,7 @@
 import pytest
 
 from tests.policy.making import oidc, policy
-from tunnelctl.wire.messages import JwtSpec
+from tunnelctl.wire.messages import JwtSpec, RateLimitSpec
 from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.policy.decision_reason import (
     REFUSALS,
@@ -64,6 +64,7 @@ def test_a_program_came_in_by_what_is_asked_of_its_issuers_tokens(issuer: str, s
     [
         ({}, "open to everybody"),
         ({"cidr_allow": ("10.0.0.0/8",)}, "network"),
+        ({"rate_limit": RateLimitSpec(limit="10/s")}, "open to everybody"),
         ({"basic_auth": ("ann:correct-horse",)}, "basic auth"),
         ({"oidc": oidc()}, "no login needed"),
     ],

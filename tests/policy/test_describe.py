@@ -2,11 +2,12 @@ import msgspec
 import pytest
 
 from tunnelctl.policy.describe import describe
-from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec, RateLimitSpec
 
 
-def login(issuer="https://acme.okta.com", **rules):
-    return PolicySpec(oidc=OidcSpec(issuer=issuer, client_id="id", client_secret="s3cret", **rules))
+def login(issuer="https://acme.okta.com", rate_limit=None, **rules):
+    oidc = OidcSpec(issuer=issuer, client_id="id", client_secret="s3cret", **rules)
+    return PolicySpec(oidc=oidc, rate_limit=rate_limit)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,27 @@ def login(issuer="https://acme.okta.com", **rules):
         (PolicySpec(cidr_allow=("10.0.0.0/8",)), "anyone who can reach the address, from 10.0.0.0/8 only"),
         (PolicySpec(cidr_deny=("10.0.0.0/8", "::/0")), "anyone who has the address, not from 10.0.0.0/8 or ::/0"),
         (PolicySpec(basic_auth=("ann:pw", "bob:pw")), "everyone who knows the password of ann or bob"),
+        (
+            PolicySpec(rate_limit=RateLimitSpec(limit="100/1m:20")),
+            "anyone who has the address, at most 100 requests in 1m, 20 at once from one address",
+        ),
+        (
+            login(rate_limit=RateLimitSpec(limit="10/s")),
+            "anyone who can log in at https://acme.okta.com, at most 10 requests in 1s from one visitor",
+        ),
+        (
+            login(rate_limit=RateLimitSpec(limit="10/s", by="address")),
+            "anyone who can log in at https://acme.okta.com, at most 10 requests in 1s from one address",
+        ),
+        (
+            PolicySpec(
+                jwt=(JwtSpec(issuer="https://ci", audience="a"),),
+                cidr_deny=("::/0",),
+                rate_limit=RateLimitSpec(limit="1/h"),
+            ),
+            "programs with a token of https://ci for a, whichever account it is for, not from ::/0, at most 1 request "
+            "in 1h from one visitor",
+        ),
         (login(), "anyone who can log in at https://acme.okta.com"),
         (login("@work"), "anyone who can log in at @work"),
         (

@@ -56,6 +56,7 @@ def test_every_default_is_one_that_the_row_allows():
 
     assert {path for path, value in given.items() if value is None} == {
         "oidc.issuer", "oidc.client_id", "oidc.client_secret", "jwt.issuer", "jwt.audience", "host_header",
+        "rate_limit.limit",
     }  # fmt: skip
     assert [path for path, value in given.items() if value and [*check_field(BY_PATH[path], value)]] == []
 

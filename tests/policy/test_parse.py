@@ -6,7 +6,7 @@ from tests.policy.making import typed
 from tunnelctl.policy.check import check_policy
 from tunnelctl.policy.fields import BY_PATH, FIELDS, FLAGS
 from tunnelctl.policy.parse import PolicyTexts, PolicyTextsInvalid, build_policy
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import PolicySpec, RateLimitSpec
 
 LOGIN = {"oidc": "https://acme.okta.com", "oidc_client_id": "id", "oidc_client_secret": "secret"}
 
@@ -153,6 +153,23 @@ def test_what_is_asked_of_logins_goes_into_the_policy():
     assert policy.oidc.allow_origins == ("https://a.example", "https://b.example:8443")
     assert policy.oidc.allow_preflight
     assert policy.oidc.public_paths == ("/health", "/webhooks/*")
+
+
+def test_a_rate_limit_is_taken_as_it_is_typed():
+    assert build_policy(typed(rate_limit="100/1m:20")).rate_limit == RateLimitSpec(limit="100/1m:20", by="visitor")
+    by_address = build_policy(typed(rate_limit="10/s", rate_limit_by="address")).rate_limit
+    assert by_address == RateLimitSpec(limit="10/s", by="address")
+
+
+def test_whom_a_rate_limit_counts_means_nothing_without_one():
+    assert problems(rate_limit_by="visitor") == ["--rate-limit-by: needs --rate-limit N/PERIOD"]
+
+
+def test_what_is_no_rate_limit_is_said():
+    assert problems(rate_limit="10/0s", rate_limit_by="cookie") == [
+        "--rate-limit: its period is 0 s, must be 1 to 86400",
+        "--rate-limit-by: 'cookie' is none of visitor, address",
+    ]
 
 
 def test_what_cannot_be_asked_of_logins_is_said():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.policy.making import KEY
 from tunnelctl.policy.modules import MODULES
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, RateLimitSpec
 from tunnelctl.wire.problem import Problem
 from tunnelrelay.observe.audit import MAX_CHANGE
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
@@ -59,6 +59,7 @@ POLICIES = st.builds(
     cidr_allow=TEXTS,
     cidr_deny=TEXTS,
     host_header=st.none() | TEXT,
+    rate_limit=st.none() | st.builds(RateLimitSpec, limit=TEXT | st.just("10/1m"), by=TEXT | st.just("address")),
     request_headers=st.builds(HeaderEdit, add=PAIRS, remove=TEXTS),
 )
 SETTINGS = st.builds(

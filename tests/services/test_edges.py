@@ -10,7 +10,7 @@ import pytest
 
 from tests.policy.making import oidc
 from tests.support.managed import ADDRESS, ADMIN, ANN, BOB, Managed, actor
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import PolicySpec, RateLimitSpec
 from tunnelrelay.oidc.providers.ssrf_guard import GuardRules
 from tunnelrelay.policy.rules import CLOSED
 from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
@@ -214,6 +214,8 @@ async def test_a_login_without_a_client_secret_is_refused(managed):
         ("oidc.allow_origins", login(allow_origins=("nothing",))),
         ("ip_restriction.allow", with_policy(cidr_allow=("10.0.0.1/8",))),
         ("ip_restriction.deny", with_policy(cidr_deny=("everybody",))),
+        ("rate_limit.limit", with_policy(rate_limit=RateLimitSpec(limit="0/1m"))),
+        ("rate_limit.by", with_policy(rate_limit=RateLimitSpec(limit="1/m", by="cookie"))),
         ("host_header", with_policy(host_header="rewrite")),
         ("host_header", with_policy(host_header="a b")),
         ("disabled", lambda old: msgspec.structs.replace(old, disabled=("ioidc",))),

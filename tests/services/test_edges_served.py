@@ -16,7 +16,7 @@ from tests.support.managed import ADMIN, actor
 from tests.support.raw_http import connect, fetch, request_bytes
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import PolicySpec, RateLimitSpec
 from tunnelrelay.services.edge_settings import EdgeSecrets
 from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
@@ -197,6 +197,53 @@ async def test_a_session_that_is_stopped_stays_away_and_one_that_is_restarted_co
 
     assert "stopped from the relay" in outcome.message
     assert services.tunnels.serving(ME, made.id) == []
+
+
+async def test_an_edge_s_rate_limit_holds_for_all_its_tunnels_together(w, app):
+    made = await new_edge(w)
+    rule = with_policy(rate_limit=RateLimitSpec(limit="4/1h"))
+    await w.relay.parts.services.edges.set_policy(ME, made.id, rule)
+    one = await w.tunnel(app.port, edge="demo", name="one")
+    before = [await status(w) for _ in range(2)]
+    await w.tunnel(app.port, edge="demo", name="two")
+    await one.stop()
+
+    after = [await status(w) for _ in range(4)]
+
+    assert (before, after) == ([200, 200], [200, 200, 429, 429])
+    assert len(app.requests) == 4
+
+
+async def test_a_rate_limit_that_is_changed_under_load_lets_in_no_more_than_the_new_one(w, app):
+    edges = w.relay.parts.services.edges
+    made = await new_edge(w)
+    await w.tunnel(app.port, edge="demo")
+    statuses = [Counter[int](), Counter[int]()]
+    is_limited, is_over = asyncio.Event(), asyncio.Event()
+
+    async def visit() -> None:
+        async with connect(w.port) as visitor:
+            while not is_over.is_set():
+                began_after = is_limited.is_set()
+                answer = await visitor.request("GET", "/status/200", host=f"demo.localhost:{w.port}")
+                statuses[began_after][answer.status] += 1
+
+    async def change() -> None:
+        while statuses[0][200] < 10 * VISITORS:  # noqa: ASYNC110 (as many requests before the change)
+            await asyncio.sleep(0)
+        await edges.set_policy(ME, made.id, with_policy(rate_limit=RateLimitSpec(limit="5/1h")))
+        is_limited.set()
+        while statuses[1].total() < 10 * VISITORS:  # noqa: ASYNC110 (and after it)
+            await asyncio.sleep(0)
+        is_over.set()
+
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        for _ in range(VISITORS):
+            group.create_task(visit())
+        group.create_task(change())
+
+    assert statuses[1].keys() <= {200, 429}
+    assert statuses[1][200] <= 5 < statuses[1][429]
 
 
 async def test_a_drained_tunnel_gets_no_more_requests(w, app):

@@ -9,6 +9,7 @@ from tunnelctl.wire.messages import (
     Message,
     OidcSpec,
     PolicySpec,
+    RateLimitSpec,
     Superseded,
     Unbind,
     Welcome,
@@ -49,6 +50,16 @@ def test_an_older_relay_refuses_a_path_without_a_login() -> None:
         msgspec.json.decode(msgspec.json.encode(oidc), type=older)
 
 
+def test_a_relay_of_a_release_that_knows_no_rate_limit_refuses_a_policy_with_one_and_takes_others() -> None:
+    known = [field for field in msgspec.structs.fields(PolicySpec) if field.name != "rate_limit"]
+    older = msgspec.defstruct(
+        "PolicySpec", [(field.name, field.type, field.default) for field in known], forbid_unknown_fields=True
+    )
+    assert msgspec.json.decode(msgspec.json.encode(PolicySpec(cidr_deny=("::/0",))), type=older).cidr_deny == ("::/0",)
+    with pytest.raises(msgspec.ValidationError, match="rate_limit"):
+        msgspec.json.decode(msgspec.json.encode(PolicySpec(rate_limit=RateLimitSpec(limit="1/s"))), type=older)
+
+
 def test_a_policy_leaves_out_what_is_as_by_default_so_that_older_relays_take_it() -> None:
     oidc = OidcSpec(issuer="https://idp.example", client_id="web", client_secret=SECRET)
     policy = PolicySpec(oidc=oidc, jwt=(JwtSpec(issuer="https://ci.example", audience="a"),))
@@ -68,8 +79,9 @@ def test_the_defaults_of_a_policy_stay_as_they_are_for_peers_that_leave_them_out
     rest = {value for name, value in oidc.items() if name not in {*defaults, "issuer", "client_id", "client_secret"}}
     assert rest <= {(), ""}
     policy = msgspec.structs.asdict(PolicySpec())
-    assert {name for name, value in policy.items() if value is None} == {"oidc", "host_header"}
+    assert {name for name, value in policy.items() if value is None} == {"oidc", "host_header", "rate_limit"}
     assert {value for value in policy.values() if value is not None} == {(), HeaderEdit()}
+    assert RateLimitSpec(limit="1/s").by == "visitor"
     assert (HeaderEdit().add, HeaderEdit().remove, JwtSpec(issuer="i", audience="a").claims) == ((), (), ())
 
 

@@ -1,18 +1,21 @@
-"""Describes in words who is let in, for the agent and the relay's dashboard. Pure."""
+"""Describes in words who is let in and how often, for the agent and the relay's dashboard. Pure."""
 
 from collections.abc import Iterable
 
+from tunnelctl.policy.rate import parse_rate
 from tunnelctl.policy.shared_issuers import shared_issuer
 from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 
 def describe(policy: PolicySpec) -> str:
-    """Who may visit, as one sentence without a full stop. Holds no secret."""
+    """Who may visit, and how often, as one sentence without a full stop. Holds no secret."""
     who = "; ".join([*_people(policy), *map(_programs, policy.jwt), *_everyone(policy)])
     if policy.cidr_allow:
         who += f", from {one_of(policy.cidr_allow)} only"
     if policy.cidr_deny:
         who += f", not from {one_of(policy.cidr_deny)}"
+    if policy.rate_limit is not None:
+        who += f", at most {parse_rate(policy.rate_limit.limit)} from one {_counted(policy)}"
     return who
 
 
@@ -35,6 +38,12 @@ def _people(policy: PolicySpec) -> list[str]:
     if policy.jwt:
         return []
     return ["anyone who can reach the address" if policy.cidr_allow else "anyone who has the address"]
+
+
+def _counted(policy: PolicySpec) -> str:
+    """Whom a rate limit counts."""
+    is_known = policy.oidc is not None or policy.jwt
+    return "visitor" if is_known and policy.rate_limit is not None and policy.rate_limit.by == "visitor" else "address"
 
 
 def _programs(jwt: JwtSpec) -> str:

@@ -19,7 +19,8 @@ import msgspec
 
 from tunnelctl.policy import public_paths, values
 from tunnelctl.policy.durations import format_duration
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
+from tunnelctl.policy.rate import rate_problem
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, RateLimitSpec
 
 Kind = Literal[
     "text", "secret", "choice", "switch", "duration", "email", "domain", "pair", "password", "network", "origin",
@@ -411,6 +412,24 @@ FIELDS: tuple[PolicyField, ...] = (
         module="ip_restriction", api_name="deny", api_length=64, api_count=API_RULES,
         label="Deny", hint="Wins over what is allowed.", placeholder="198.51.100.7", is_area=True,
     ),
+    # How often.
+    PolicyField(
+        path="rate_limit.limit", check=rate_problem,
+        flag="--rate-limit", metavar="N/PERIOD[:BURST]", section="Other rules", key="rate_limit.limit",
+        help="Answer 429 to a visitor who sends more than N requests in PERIOD, or BURST at once.",
+        more="As in `100/1m:20` or `10/s`; without BURST all N may come at once. See "
+        "[how often visitors may ask](../concepts/limits.md#how-often-visitors-may-ask).",
+        module="rate_limit", api_name="limit", api_length=64,
+        label="Limit", hint="Requests in a time, and how many of them at once.", placeholder="100/1m:20",
+    ),
+    PolicyField(
+        path="rate_limit.by", kind="choice",
+        choices=(("visitor", "who is signed in, else the address"), ("address", "the address")),
+        flag="--rate-limit-by", section="Other rules", key="rate_limit.by",
+        help="Whom the rate limit counts: the visitor by their login or token, else the address.",
+        more="`address` counts by address in any case.",
+        module="rate_limit", api_name="by", label="Counted by",
+    ),
     # Headers.
     PolicyField(
         path="host_header", check=values.host_header,
@@ -455,6 +474,7 @@ BY_PATH: Mapping[str, PolicyField] = {row.path: row for row in FIELDS}
 STRUCTS: Mapping[str, type[msgspec.Struct]] = {
     "oidc": OidcSpec,
     "jwt": JwtSpec,
+    "rate_limit": RateLimitSpec,
     "request_headers": HeaderEdit,
     "response_headers": HeaderEdit,
 }

@@ -65,6 +65,7 @@ MODULES: Mapping[str, PolicyModule] = {
             "Visitors give a user name and a password.",
             "lock",
         ),
+        PolicyModule("rate_limit", "Rate limit", "A visitor may send only so many requests in a time.", "traffic"),
         PolicyModule(
             "request_headers",
             "Request headers",

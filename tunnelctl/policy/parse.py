@@ -15,7 +15,7 @@ from tunnelctl.policy.durations import parse_duration
 from tunnelctl.policy.fields import FIELDS, Kind, PolicyField, of_part
 from tunnelctl.policy.named import is_named
 from tunnelctl.policy.values import issuer
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, RateLimitSpec
 from tunnelctl.wire.problem import Problem, joined
 from tunnelctl.wire.texts import is_loopback
 
@@ -71,6 +71,7 @@ def build_policy(texts: PolicyTexts) -> PolicySpec:
     spec = PolicySpec(
         oidc=_oidc(texts, problems),
         jwt=_jwt(texts, problems),
+        rate_limit=_rate_limit(texts, problems),
         request_headers=HeaderEdit(**_members("request_headers", texts, problems)),
         response_headers=HeaderEdit(**_members("response_headers", texts, problems)),
         **{row.name: value for row in FIELDS if row.path == row.part for value in _value(row, texts, problems)},
@@ -132,6 +133,13 @@ def _token_issuer(texts: PolicyTexts, problems: list[Problem]) -> JwtSpec:
         text = f"{many}, --jwt-issuer {name} needs one: whom must the tokens be made for?"
         problems.append(Problem("jwt.audience", text))
     return JwtSpec(**{"audience": MISSING} | _members("jwt", texts, problems))
+
+
+def _rate_limit(texts: PolicyTexts, problems: list[Problem]) -> RateLimitSpec | None:
+    if texts.of("rate_limit.limit"):
+        return RateLimitSpec(**_members("rate_limit", texts, problems))
+    problems += [Problem(row.path, "needs --rate-limit N/PERIOD") for row in texts.given() if row.part == "rate_limit"]
+    return None
 
 
 def _members(part: str, texts: PolicyTexts, problems: list[Problem]) -> dict[str, Any]:

@@ -107,6 +107,19 @@ class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"HeaderEdit(add={[name for name, _ in self.add]!r}, remove={list(self.remove)!r})"
 
 
+class RateLimitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How often one visitor may ask.
+
+    Attributes:
+        limit: As `policy/rate.py` reads it: `100/1m:20`.
+        by: `visitor` counts who is signed in, or shows a token, by who they are, and all others by address; `address`
+            counts everyone by address.
+    """
+
+    limit: str
+    by: str = "visitor"
+
+
 MIN_PASSWORD = 8
 """Characters of a visitors' password at least: with the relay's limit on guesses from one address, 26**8 tries take
 longer than anybody waits."""
@@ -130,6 +143,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host_header: str | None = None
     request_headers: HeaderEdit = HeaderEdit()
     response_headers: HeaderEdit = HeaderEdit()
+    rate_limit: RateLimitSpec | None = None
 
     def __repr__(self) -> str:
         """Never the passwords."""

@@ -34,6 +34,7 @@ from tunnelrelay.pages.errors import ERRORS
 from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.classify import wants_html
 from tunnelrelay.policy.limits import give_back
+from tunnelrelay.policy.rate_limit import RateLimit, counted_by_address, counted_by_identity
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.tunnel import Tunnel
@@ -94,6 +95,7 @@ class Exchange:
         "_body_bytes",
         "_has_far_half_ended",
         "_ingress",
+        "_is_counted",
         "_share",
         "_task",
         "bytes_in",
@@ -141,6 +143,7 @@ class Exchange:
         self._backlog = NO_BACKLOG
         self._body_bytes = 0  # of the request's body since the deadline was moved
         self._has_far_half_ended = False
+        self._is_counted = False  # by the endpoint's rate limit: once, however often it waits for a tunnel
         self._share: dict[str, int] | None = None  # the endpoint at which it counts for its visitor's address
         self._task: asyncio.Task[None] | None = None
         connection.deadline = self.started + ANSWER_SECONDS
@@ -261,7 +264,23 @@ class Exchange:
     def _pass(self, endpoint: Endpoint, policy: Policy, passed: Passed) -> None:
         self.session = passed.session
         self.exempt = passed.exempt
+        if policy.rate_limit is not None and not self._is_counted and self._is_too_often(endpoint, policy.rate_limit):
+            return
         self._forward(endpoint, policy, passed.identity, passed.spent)
+
+    def _is_too_often(self, endpoint: Endpoint, limit: RateLimit) -> bool:
+        """Count the request by the rate limit. True when its visitor has sent too many, and 429 is answered."""
+        ingress, session = self._ingress, self.session
+        self._is_counted = True
+        if session is not None and limit.is_by_visitor:
+            counted = counted_by_identity(session.identity)
+        else:
+            counted = counted_by_address(self.connection.address or self.peer.host)
+        wait = ingress.rate_limits.wait(endpoint.owner, endpoint.host, limit, counted, ingress.now())
+        if wait:
+            ingress.limited("rate_limit", self.host, self.peer)
+            self.fail("too_many_requests", retry_after=wait)
+        return wait > 0
 
     # It is carried
 

@@ -26,6 +26,7 @@ from tunnelrelay.observe.access import AccessLog
 from tunnelrelay.observe.audit import NO_AUDIT, Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.observe.traffic import TrafficLog
+from tunnelrelay.policy.rate_limit import RateLimits
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Registry
 
@@ -127,6 +128,7 @@ class Ingress:
         self.own_hsts = _hsts_line(address, OWN_HSTS_SECONDS)
         self.endpoint_hsts = _hsts_line(address, settings.endpoint_hsts_seconds)
         self.quotas = VisitorQuotas(settings.visitor_requests)
+        self.rate_limits = RateLimits()
         self.sticky = Sticky(is_secure=address.is_secure)
         self.buffer = memoryview(bytearray(MAX_READ))
         self.known = KnownVisitors(settings.trusted, lambda: self.now())

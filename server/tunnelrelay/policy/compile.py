@@ -14,8 +14,9 @@ import msgspec
 from tunnelctl.policy.check import check_policy
 from tunnelctl.policy.describe import describe
 from tunnelctl.policy.fields import MIN_LOCAL_RECHECK, MIN_RECHECK
+from tunnelctl.policy.rate import parse_rate
 from tunnelctl.policy.values import host_header
-from tunnelctl.wire.messages import PolicySpec
+from tunnelctl.wire.messages import PolicySpec, RateLimitSpec
 from tunnelctl.wire.problem import Problem, joined
 from tunnelrelay.policy.bearer import compile_bearer
 from tunnelrelay.policy.connections import (
@@ -31,6 +32,7 @@ from tunnelrelay.policy.exemptions import compile_exemptions
 from tunnelrelay.policy.named_provider import Resolve, knows_none, names_provider
 from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import DEFAULT_PORTS, own_address
+from tunnelrelay.policy.rate_limit import SECOND, RateLimit
 from tunnelrelay.policy.rules import Policy
 
 
@@ -92,6 +94,7 @@ def compile_policy(
         bearer=compile_bearer(spec, connection, owner=owner, key=key),
         origins=frozenset() if oidc is None else compile_origins(oidc),
         exemptions=compile_exemptions(oidc),
+        rate_limit=None if spec.rate_limit is None else _rate_limit(spec.rate_limit),
         host_header=None if host is None else host.encode(),
         own=None if host is None else own_address(host, upstream),
         request_edit=compile_edit(spec.request_headers),
@@ -123,6 +126,12 @@ def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec
     if isinstance(found, Problem):
         raise PolicyInvalid([found])
     return msgspec.structs.replace(spec, oidc=found)
+
+
+def _rate_limit(spec: RateLimitSpec) -> RateLimit:
+    rate = parse_rate(spec.limit)
+    interval = rate.seconds * SECOND // rate.requests
+    return RateLimit(interval=interval, burst=rate.burst, is_by_visitor=spec.by == "visitor")
 
 
 def _host_sent(spec: PolicySpec, upstream: str) -> str | None:

@@ -14,6 +14,7 @@ from tunnelctl.secret import Secret
 from tunnelrelay.policy.exemptions import Exemptions
 from tunnelrelay.policy.networks import Networks
 from tunnelrelay.policy.own_address import OwnAddress
+from tunnelrelay.policy.rate_limit import RateLimit
 
 Claims = Mapping[str, object]
 
@@ -185,13 +186,14 @@ class Policy:
         bearer: Whose tokens are taken instead of a login; None for none.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
         exemptions: Which requests pass without the login; None for none.
+        rate_limit: How often one visitor may ask; None for as often as they like.
         host_header: Host to send to the upstream; None keeps the visitor's.
         own: The address an upstream that gets this Host takes for its own; None with `host_header` None. Not compared:
             tunnels that share an endpoint may have different ports.
         words: Who is let in, for people. Not compared.
         size: Bytes of the settings as JSON. Not compared.
         refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
-        is_open: Nothing to judge: every visitor may pass.
+        is_open: Nothing to judge or to count: every request may pass.
         vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
             visitor's answer for another. b"" when all visitors get the same.
     """
@@ -204,6 +206,7 @@ class Policy:
     bearer: Bearer | None = None
     origins: frozenset[bytes] = frozenset()
     exemptions: Exemptions | None = None
+    rate_limit: RateLimit | None = None
     host_header: bytes | None = None
     own: OwnAddress | None = field(default=None, compare=False)
     request_edit: Edit = Edit()
@@ -215,7 +218,7 @@ class Policy:
     vary: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        guards = self.cidr_allow or self.cidr_deny or self.basic or self.connection or self.bearer
+        guards = self.cidr_allow or self.cidr_deny or self.basic or self.connection or self.bearer or self.rate_limit
         object.__setattr__(self, "is_open", not guards)
         names = [b"Cookie"] * (self.connection is not None) + [b"Authorization"] * (self.bearer is not None)
         object.__setattr__(self, "vary", b"Vary: %b\r\n" % b", ".join(names) if names else b"")
@@ -231,6 +234,7 @@ class Policy:
             self.bearer.version if self.bearer is not None else "",
             sorted(self.origins),
             self.exemptions,
+            self.rate_limit,
         )
 
     def providers(self) -> tuple[Connection, ...]:
