@@ -40,6 +40,8 @@ PATHS = (
     "/domains",
     "/domains/new",
     "{domain}",
+    "/tcp-ports",
+    "/tcp-ports/new",
     "/credentials",
     "/credentials/new",
     "{token}",

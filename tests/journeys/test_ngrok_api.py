@@ -14,6 +14,7 @@ from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.support.visitor import Visitor
 from tests.support.waiting import PATIENCE
 from tests.support.world import World, world
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.services.actor import Actor
 
 OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, via="command")
@@ -22,7 +23,7 @@ OPERATOR = Actor(user_id="", name="operator", owner="default", is_admin=True, vi
 @pytest.fixture
 async def w(tmp_path) -> AsyncIterator[World]:
     """A relay whose agents show tokens."""
-    async with world(tmp_path, multi_tenant=True) as running:
+    async with world(tmp_path, multi_tenant=True, tcp_ports=(PortRange(None, 20_000, 20_100),)) as running:
         yield running
 
 
@@ -48,6 +49,21 @@ def oidc(idp: Provider, **more: Any) -> EndpointOIDC:
         "scopes": ["openid", "email"],
     }
     return EndpointOIDC(None, {**props, **more})
+
+
+async def test_the_package_from_pypi_reserves_a_tcp_port(w: World):
+    api = await client_of(w, "ann", "team")
+
+    def reserve() -> None:
+        made = api.reserved_addrs.create(description="ssh")
+        assert made.addr == "localhost:20000"
+        assert [each.id for each in api.reserved_addrs.list()] == [made.id]
+        assert api.reserved_addrs.update(made.id, description="the build machine").description == "the build machine"
+        assert api.reserved_addrs.get(made.id).addr == made.addr
+        api.reserved_addrs.delete(made.id)
+        assert [*api.reserved_addrs.list()] == []
+
+    await asyncio.to_thread(reserve)
 
 
 async def test_the_package_from_pypi_sets_up_an_edge_that_asks_for_a_login(w: World, app: App, mock_idp: Provider):

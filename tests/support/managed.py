@@ -18,6 +18,7 @@ from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.agents.quotas import OwnerQuotas
 from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.app.wiring import make_services
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.observe.feed import Feed
@@ -56,6 +57,9 @@ ADMIN = actor("root", "default", is_admin=True)
 ANN = actor("ann")
 BOB = actor("bob")
 """Members of two owners who know nothing of each other."""
+
+TCP_PORTS = (PortRange(None, 20_001, 20_100),)
+"""Of the relay that the services are about. Never listened at."""
 
 
 class FakeClock:
@@ -177,6 +181,7 @@ class Managed:
             directory=self.directory,
             check=self.provider,
             admin_oidc=None,
+            tcp_ports=TCP_PORTS,
         )
 
     def join(self, owner: str, labels: Pairs, agent: str = "a1") -> Tunnel:
