@@ -1,14 +1,12 @@
 """`tunnel oidc check`, as a process, at two real providers: what it says of them, and of a client they do not know."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support import processes
 from tests.support.apps import App
 from tests.support.idp import CLIENT_ID, CLIENT_SECRET, Provider, node_provider
 from tests.support.ports import free_port
@@ -26,18 +24,12 @@ def node_idp() -> Iterator[Provider]:
 
 def check(issuer: str, *arguments: str, secret: str = CLIENT_SECRET) -> tuple[int, dict[str, str]]:
     """Exit code, and the level of each finding."""
-    environment = {**os.environ, "IDP_SECRET": secret}
-    done = subprocess.run(
-        [sys.executable, "-m", "tunnelctl", "oidc", "check", issuer, *arguments, "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert CLIENT_SECRET not in done.stdout + done.stderr
-    findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-    return done.returncode, {finding["topic"]: finding["level"] for finding in findings}
+    words = ["oidc", "check", issuer, *arguments, "--json"]
+    child = processes.run("tunnelctl", *words, env={"IDP_SECRET": secret}, timeout=PATIENCE)
+    assert CLIENT_SECRET not in "".join(child.lines)
+    assert child.returncode is not None
+    findings: list[dict[str, Any]] = json.loads("\n".join(child.out))["findings"]
+    return child.returncode, {finding["topic"]: finding["level"] for finding in findings}
 
 
 def client(client_id: str = CLIENT_ID, redirect_uri: str = REDIRECT_URI) -> list[str]:

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support import processes
 from tests.support.app_routes import sample_app
 from tests.support.ports import free_port
 from tests.support.processes import Child
@@ -27,9 +27,8 @@ GET = request_bytes("GET", "/", host=HOST)
 
 @contextmanager
 def limited(name: str, soft: int, hard: int, *args: str) -> Iterator[Child]:
-    """A program of ours, started by a shell with these limits."""
-    shell = f'ulimit -S -n {soft} && ulimit -H -n {hard} && exec "$@"'
-    child = Child(name, ["sh", "-c", shell, "sh", sys.executable, "-m", *args])
+    """A program of ours, started with these limits."""
+    child = processes.python(name, *args, files=(soft, hard))
     try:
         yield child
     finally:

@@ -118,13 +118,15 @@ class ForkServer:
         self._ordering = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, module: str, args: Sequence[str], env: Mapping[str, str]) -> Forked:
+    def start(
+        self, module: str, args: Sequence[str], env: Mapping[str, str], files: tuple[int, int] | None = None
+    ) -> Forked:
         """See `forked`."""
         order = {
             "module": module,
             "args": list(args),
             "env": dict(env),
-            "files": resource.getrlimit(resource.RLIMIT_NOFILE),
+            "files": files or resource.getrlimit(resource.RLIMIT_NOFILE),
         }
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
         with self._ordering:
@@ -170,10 +172,14 @@ class ForkServer:
         self._children.pop(pid).end(self._ended.pop(pid))
 
 
-def forked(module: str, args: Sequence[str], env: Mapping[str, str]) -> Forked:
-    """`python -m module args...` in the repository, in a session of its own."""
+def forked(module: str, args: Sequence[str], env: Mapping[str, str], files: tuple[int, int] | None = None) -> Forked:
+    """`python -m module args...` in the repository, in a session of its own.
+
+    Args:
+        files: Soft and hard limit of open files; None for this process's.
+    """
     python = {name: value for name, value in env.items() if name.startswith("PYTHON")}
-    return _server(tuple(sorted(python.items()))).start(module, args, env)
+    return _server(tuple(sorted(python.items()))).start(module, args, env, files)
 
 
 @cache

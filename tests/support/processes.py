@@ -186,14 +186,22 @@ def record_of(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def python(name: str, module: str, *args: str, env: Mapping[str, str] | None = None, anew: bool = False) -> Child:
+def python(
+    name: str,
+    module: str,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    anew: bool = False,
+    files: tuple[int, int] | None = None,
+) -> Child:
     """`python -m module args...` with this interpreter.
 
     Args:
+        files: Soft and hard limit of open files, for a program that is not started `anew`; None for this process's.
         anew: Start the interpreter too, so that `ps` shows the arguments; it takes a second longer.
     """
     line = [sys.executable, "-m", module, *args]
-    return Child(name, line, env=env, forked=None if anew else forked(module, args, environment(env or {})))
+    return Child(name, line, env=env, forked=None if anew else forked(module, args, environment(env or {}), files))
 
 
 def run(
