@@ -6,14 +6,14 @@ What people meet first who run Keycloak: all of it in a network of its own, with
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.support import idp, processes
-from tests.support.browser import browsing, chromium_path, sign_in
+from tests.support.browser import chromium_path, fresh_profile, launched, sign_in
 from tests.support.certificates import Authority
 from tests.support.netns import Network, network
 from tests.support.processes import Child
@@ -156,8 +156,10 @@ async def opened(context: BrowserContext, number: int) -> Page:
 async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart_with_new_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with company(tmp_path) as place:
+    async with AsyncExitStack() as held:
+        place = held.enter_context(company(tmp_path))
         monkeypatch.setenv("CHROMIUM", str(place.net.wrapper(tmp_path, chromium_path())))
+        chromium = await held.enter_async_context(launched(names=NAMES))
         relay = place.start_relay()
         agent = place.publish()
 
@@ -166,7 +168,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         assert untrusted.returncode == 1
         assert "--issuer-ca" in "\n".join(untrusted.out)
         assert place.check(f"--issuer-ca={place.authority.ca_file}").returncode == 0
-        async with browsing(names=NAMES) as context:
+        async with fresh_profile(chromium) as context:
             page = await opened(context, 0)
             assert "does not trust the certificate" in await page.inner_text("body")
             assert "issuer_ca" in await page.inner_text("body")
@@ -175,7 +177,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         place.start_relay(f"--issuer-ca={place.authority.ca_file}")
         agent.wait_for_record("started tunnel", after=before)
 
-        async with browsing(names=NAMES) as context:
+        async with fresh_profile(chromium) as context:
             page = await opened(context, 1)
             assert page.url.startswith(f"{ISSUER}/interaction/")
             await sign_in(page, "alice")
@@ -184,7 +186,7 @@ async def test_people_log_in_through_a_private_authority_port_8443_and_a_restart
         # The provider starts anew: other keys, the same names. The next login notices.
         place.provider.stop()
         place.start_provider()
-        async with browsing(names=NAMES) as context:
+        async with fresh_profile(chromium) as context:
             tabs = [await opened(context, number) for number in range(TABS)]
             await sign_in(tabs[-1], "alice")
             await shows(tabs[-1], TABS - 1)
