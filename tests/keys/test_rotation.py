@@ -358,12 +358,18 @@ async def test_the_former_signing_key_is_published_for_a_day_and_then_gone(relay
 async def test_at_no_time_does_an_app_with_yesterdays_keys_meet_one_it_does_not_know(tmp_path, clock, every):
     relay = Relay(tmp_path, clock, every=every)
     day_old = [relay.published()] * 24
+    met = []
     for _ in range(24 * 70):
-        assert verifies(relay.sign(), day_old[0])
+        token = relay.sign()
+        pair = token.partition(".")[0], day_old[0]  # the header names the key
+        if pair not in met:
+            assert verifies(token, day_old[0])
+            met.append(pair)
         clock.now += 3600
         await relay.step()
         day_old = [*day_old[1:], relay.published()]
 
+    assert len({header for header, _ in met}) > 1
     assert len(relay.published()["keys"]) <= 3
 
 
