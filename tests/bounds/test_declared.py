@@ -31,6 +31,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.dashboard.render:_icons()": "the packaged files",
     "tunnelrelay.observe.metrics:Metrics._readers": "the gauges of the program",
     "tunnelrelay.observe.text:_second()": "eight seconds' texts",
+    "tunnelrelay.oidc.providers.ssrf_guard:_trusting()": "four sets of certificate files; a relay has one",
     "tunnelrelay.pages.texts:texts()": "the packaged texts",
     "tunnelrelay.pages.page:_signs()": "the packaged files",
     "tunnelrelay.pages.page:_style_hash()": "one hash",

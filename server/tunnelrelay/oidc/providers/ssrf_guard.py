@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from ssl import SSLCertVerificationError, SSLContext, create_default_context
+from ssl import SSLCertVerificationError, SSLContext, create_default_context, get_default_verify_paths
 from typing import Any
 
 import httpcore
@@ -181,9 +182,17 @@ class GuardRules:
 def provider_tls(ca_file: Path | None) -> SSLContext:
     """The TLS context for providers: the system's authorities, and the operator's own.
 
+    One for all transports, as reading the system's authorities takes longer than the rest of a relay's start.
+
     Raises:
         OSError: The file cannot be read, or holds no certificate.
     """
+    paths = get_default_verify_paths()  # by the environment
+    return _trusting(ca_file, paths.cafile, paths.capath)
+
+
+@lru_cache(maxsize=4)
+def _trusting(ca_file: Path | None, _system_file: str | None, _system_folder: str | None) -> SSLContext:
     context = create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
