@@ -237,6 +237,7 @@ async def test_a_port_of_one_owner_is_refused_to_another_and_freed_when_its_tunn
         await ann.stop()
 
         assert isinstance(outcome, NameTaken)
+        assert "--remote-addr" in outcome.hint
         assert w.relay.registry.find(f"tcp://tun.localhost:{first_port(w)}") is None
 
 
@@ -245,7 +246,9 @@ async def test_a_newer_agent_of_the_owner_takes_the_port_over(tmp_path):
         older = await w.tunnel(app, host="tcp://")
         await w.tunnel(app, host=f"tcp://:{port_of(older.url)}")
 
-        assert isinstance(await older.running, NameTaken)
+        outcome = await older.running
+        assert isinstance(outcome, NameTaken)
+        assert "--remote-addr" in outcome.hint
 
 
 async def test_a_relay_without_ports_refuses_and_says_what_its_operator_has_to_set(tmp_path):

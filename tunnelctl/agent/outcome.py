@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from tunnelctl.agent.address import TCP
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.policy.fields import FLAGS
 from tunnelctl.wire.errors import Code
@@ -151,9 +152,10 @@ def judge_refusal(refused: Refused, names: Mapping[str, str] = FLAGS) -> TunnelE
 
 def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
     """Another agent of the same owner serves the address now."""
+    other = "port with --remote-addr" if host.startswith(TCP) else "name with --subdomain"
     return NameTaken(
         f"{host} was taken over by another agent of yours, from {superseded.by} at {superseded.at}",
-        "stop the other agent, or give one of them another name with --subdomain",
+        f"stop the other agent, or give one of them another {other}",
     )
 
 

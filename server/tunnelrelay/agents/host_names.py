@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from tunnelctl.wire.messages import Bind
-from tunnelrelay.address import PublicAddress, host_label_problem
+from tunnelrelay.address import PublicAddress, host_label_problem, tcp_port
 from tunnelrelay.registry.registry import MAX_OWNERS_RULES, Taken
 from tunnelrelay.store.base import NameRow
 
@@ -19,6 +19,7 @@ _RANDOM = re.compile(rf"(?=.*[2-7].*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}")
 
 
 OTHER_NAME = "choose another name with --subdomain"
+OTHER_PORT = "ask for another port with --remote-addr, or leave it to the relay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ def is_random(label: str) -> bool:
     return _RANDOM.fullmatch(label) is not None
 
 
+def other_name(host: str) -> str:
+    """The hint for an agent that cannot have this name."""
+    return OTHER_NAME if tcp_port(host) is None else OTHER_PORT
+
+
 def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
     """Message and hint for an owner who asked for a name that is another's.
 
@@ -69,29 +75,30 @@ def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
         row: The name as the store has it.
         kept_until: Unix time.
     """
+    other = other_name(row.host)
     if row.released_at is None:
-        return f"{row.host} belongs to another owner on this relay", f"{OTHER_NAME}, or ask its owner to stop"
+        return f"{row.host} belongs to another owner on this relay", f"{other}, or ask its owner to stop"
     until = datetime.fromtimestamp(kept_until, UTC).strftime("until %Y-%m-%d %H:%M UTC")
     return (
         f"{row.host} was another owner's; the relay keeps it free {until}, so that its visitors meet no other owner",
-        f"{OTHER_NAME}, or ask the relay's operator: tunnelrelay name release {row.host}",
+        f"{other}, or ask the relay's operator: tunnelrelay name release {row.host}",
     )
 
 
 def why_refused(taken: Taken) -> tuple[str, str, str]:
     """Code, message and hint for an agent that cannot have a name which is held at this relay."""
-    host = taken.host
+    host, other = taken.host, other_name(taken.host)
     match taken.why:
         case "owner":
-            return "name_taken", f"{host} belongs to another owner on this relay", OTHER_NAME
+            return "name_taken", f"{host} belongs to another owner on this relay", other
         case "edge":
-            hint = f"serve the edge with --edge {host.partition('.')[0]}, or {OTHER_NAME}"
+            hint = f"serve the edge with --edge {host.partition('.')[0]}, or {other}"
             return "name_taken", f"{host} is the name of an edge, which has its rules at the relay", hint
         case "pool":
-            hint = f"share it with --pooling-enabled, or {OTHER_NAME}"
+            hint = f"share it with --pooling-enabled, or {other}"
             return "name_taken", f"other agents share {host}, and this one does not say that it will", hint
         case "alone":
-            hint = f"start that one with --pooling-enabled too, or {OTHER_NAME}"
+            hint = f"start that one with --pooling-enabled too, or {other}"
             return "name_taken", f"another agent serves {host} and does not share it", hint
         case "rules":
             hint = "start every agent of a shared address with the same rules, or stop the others first"

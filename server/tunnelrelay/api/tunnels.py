@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from tunnelrelay.address import TCP
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.values import Calling, Id, Page, Ref, ResponseBody, Time, cut, needs, newest, rfc3339
 from tunnelrelay.services.problems import Kind, ManageError
@@ -104,7 +105,7 @@ def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
         public_url="" if is_joined or not view.urls else view.urls[0],
         started_at=rfc3339(view.started_at),
         metadata=view.metadata,
-        proto="tcp" if view.upstream.startswith("tcp:") else links.address.scheme,
+        proto="tcp" if any(url.startswith(TCP) for url in view.urls) else links.address.scheme,
         region="",
         tunnel_session=Ref(id=view.session_id, uri=links.to(SESSIONS, view.session_id)),
         endpoint=None if is_joined or not view.endpoint_ids else _ref(links, "endpoints", view.endpoint_ids[0]),

@@ -174,7 +174,7 @@ class RelayConfig(DashboardSettings):
     )
     visitor_requests: int = setting(
         read.count(1, 100_000),
-        "How many requests and upgraded connections one visitor's address may have open at one endpoint. An IPv6 "
+        "How many requests, upgraded and tcp connections one visitor's address may have open at one endpoint. An IPv6 "
         "network of 64 bits counts as one address, loopback as none.",
         shape="NUMBER",
         default=256,
