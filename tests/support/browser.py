@@ -72,9 +72,9 @@ async def fresh_profile(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 
 @asynccontextmanager
-async def browsing(*, names: Sequence[str] = ()) -> AsyncIterator[BrowserContext]:
-    """A fresh profile in a Chromium of its own, for programs and for tests that start it in a way of their own."""
-    async with launched(names=names) as browser, fresh_profile(browser) as context:
+async def browsing() -> AsyncIterator[BrowserContext]:
+    """A fresh profile in a Chromium of its own, for programs."""
+    async with launched() as browser, fresh_profile(browser) as context:
         yield context
 
 
