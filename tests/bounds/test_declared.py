@@ -77,6 +77,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.ingress.ingress:Ingress.turns": "one request for each visitor's connection, declared in `turns`",
     "tunnelrelay.ingress.ingress:Ingress._over": "logins in memory that end in this turn",
     "tunnelrelay.ingress.asgi_bridge:AsgiBridge._event_streams": "one for each visitor's connection",
+    "tunnelrelay.ingress.tcp:TcpPorts._beginning": "connections accepted in this turn, and the one before",
     "tunnelrelay.ingress.tcp:TcpPorts._connections": "a number for each owner with a visitor's connection",
     "tunnelrelay.ingress.quotas:VisitorQuotas._connections": "a number for each address with a visitor's connection",
     "tunnelrelay.oidc.login.finish:Finisher._under_way": "one for each open request that ends a login",

@@ -320,6 +320,7 @@ class TcpPorts:
         self._loop = asyncio.get_running_loop()
         self._open: dict[str, _Door] = {}
         self._connections: dict[str, int] = {}
+        self._beginning: set[asyncio.Task[None]] = set()
         self._is_look_due = False
         self._is_closed = False
         self.ingress: Ingress
@@ -414,7 +415,9 @@ class TcpPorts:
                 self._loop.call_later(AGAIN_SECONDS, self._accept_again, host, sock)
                 return
             accepted.setblocking(False)
-            self._loop.create_task(self._begin(host, accepted))
+            task = self._loop.create_task(self._begin(host, accepted))
+            self._beginning.add(task)  # the loop alone would not keep it
+            task.add_done_callback(self._beginning.discard)
 
     def _accept_again(self, host: str, sock: socket.socket) -> None:
         door = self._open.get(host)
