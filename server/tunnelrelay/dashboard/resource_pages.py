@@ -15,6 +15,7 @@ from tunnelrelay.dashboard.listing import ListItem, listing
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.service_base import check_admin
 from tunnelrelay.services.services import Services
 
 V = TypeVar("V", bound=ListItem)
@@ -91,7 +92,7 @@ class ResourcePages(Generic[V, M]):
     async def new_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
         """The form for a new thing, again with what was wrong."""
         if self.admin_only:
-            for_admins(request)
+            check_admin(request.actor)
         return self._page(request, "new", None, error, **await self.new_context(request))
 
     async def one_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
@@ -157,9 +158,3 @@ class ResourcePages(Generic[V, M]):
 
     def _service(self, request: UserRequest) -> ListedService[V]:
         return self.service(request.deps.services)
-
-
-def for_admins(request: UserRequest) -> None:
-    """Raise `ManageError` FORBIDDEN for users who are not administrators."""
-    if not request.actor.is_admin:
-        raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")

@@ -61,6 +61,15 @@ class Actor:
         """Whether they may see and change what this owner owns."""
         return self.is_admin or owner == self.owner
 
+    @property
+    def only_user(self) -> str | None:
+        """Whose own things (keys, sign-ins, the user's row) they may see, by the user's id; None for everybody's."""
+        return None if self.is_admin else self.user_id
+
+    def acts_for(self, user_id: str) -> bool:
+        """Whether such a thing of this user's is theirs to see and change."""
+        return self.is_admin or user_id == self.user_id
+
     def may(self, area: str, access: Access) -> bool:
         """Whether the key's scopes allow this access; people have no scopes and may do all that their role allows."""
         granted = {EVERYTHING, f"{area}:write"} | ({f"{area}:read"} if access is Access.READ else set())

@@ -74,7 +74,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         self._begin(actor, description=description, metadata=metadata)
         _check(actor, scopes, expires_at, self.base.clock())
         target = actor.user_id if user_id is None else user_id
-        if target != actor.user_id and not actor.is_admin:
+        if not actor.acts_for(target):
             raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may make keys for others.")
         with self.base.store_calls():
             user = await self.base.store.users.get(target)
@@ -148,10 +148,10 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         return len(await self.rows.page(owner=None, before=None, limit=limit, user_id=row.user_id))
 
     def _may_see(self, actor: Actor, row: ApiKeyRow) -> bool:
-        return actor.is_admin or row.user_id == actor.user_id
+        return actor.acts_for(row.user_id)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ApiKeyRow]:
-        only = {} if actor.is_admin else {"user_id": actor.user_id}
+        only = {} if actor.only_user is None else {"user_id": actor.only_user}
         return await self.rows.page(owner=owner, before=before, limit=limit, **only)
 
 

@@ -68,11 +68,12 @@ class AuditTrail:
                 owner=actor.owner_filter(owner),
                 limit=page_size(limit),
             )
-            if actor.is_admin or not rows:
+            own = actor.only_owner
+            if own is None or not rows:
                 return rows
-            colleagues = await base.store.users.page(owner=actor.owner, limit=MAX_COLLEAGUES)
+            colleagues = await base.store.users.page(owner=own, limit=MAX_COLLEAGUES)
         ids = frozenset(user.id for user in colleagues)
-        return [for_member(row, actor.owner, ids) for row in rows]
+        return [for_member(row, own, ids) for row in rows]
 
     async def people(self, actor: Actor, rows: Sequence[AuditRow]) -> dict[str, str]:
         """The names of persons in these events, by digest: e-mail address, or subject without one.

@@ -119,7 +119,7 @@ class Logins:
         base = self.base
         base.authorize(actor, AREA, Access.WRITE)
         with base.store_calls():
-            if not actor.is_admin and not await self._is_host_of(actor.owner, host):
+            if actor.only_owner is not None and not await self._is_host_of(actor.only_owner, host):
                 raise missing("host")
             now = base.clock()
             ended = await base.store.revoke_sessions(SessionCriteria(host=host, live_at=now), now)

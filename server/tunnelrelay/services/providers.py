@@ -195,7 +195,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return {"name": row.name}
 
     def _may_see(self, actor: Actor, row: ProviderRow) -> bool:
-        return actor.is_admin or may_name(row, actor.owner)
+        return actor.only_owner is None or may_name(row, actor.only_owner)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ProviderRow]:
         """For members the providers that their owner may name, whichever owner registered them."""
@@ -253,8 +253,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         has_secret = open_secret(self.base.ring, row) is not None
         whole = _whole(settings, row.id, "")
         uri = redirect_uri(self.base, whole, owner=row.owner, host="") or ""
-        owners = row.owners if actor.is_admin else tuple(owner for owner in row.owners if owner == actor.owner)
-        shown = replace(row, sealed=b"", owners=owners)
+        shown = replace(row, sealed=b"", owners=tuple(filter(actor.owns, row.owners)))
         return ProviderView(row=shown, settings=settings, redirect_uri=uri, has_secret=has_secret)
 
 

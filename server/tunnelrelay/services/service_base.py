@@ -107,8 +107,8 @@ class ServiceBase:
             raise ManageError(
                 Kind.FORBIDDEN, "scope_missing", f"This key lacks the scope {scope}.", f"Use a key with {scope}."
             )
-        if admin_only and not actor.is_admin:
-            raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
+        if admin_only:
+            check_admin(actor)
         if access is Access.WRITE:
             self.count_change(actor)
 
@@ -202,6 +202,12 @@ class ServiceBase:
         )
         area = kind.partition(".")[0]
         self.publish(f"{TOPICS.get(area, f'{area}s')}:{owner}")
+
+
+def check_admin(actor: Actor) -> None:
+    """Raise `ManageError` FORBIDDEN for users who are not administrators."""
+    if not actor.is_admin:
+        raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
 
 
 def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:

@@ -114,7 +114,7 @@ class SignIns:
         if actor is not None and EVERYTHING not in actor.scopes:
             raise ManageError(Kind.FORBIDDEN, "scope_missing", "This key may not sign anybody in.", "Use a key with *.")
         base.count_change(actor)
-        if actor is not None and not actor.is_admin and actor.user_id != user_id:
+        if actor is not None and not actor.acts_for(user_id):
             raise missing("user")
         with base.store_calls():
             user = await base.store.users.get(user_id)
@@ -203,7 +203,7 @@ class SignIns:
         """The live sign-ins of a user, the newest first: the actor's, or for administrators any user's."""
         self._base.authorize(actor, AREA, Access.READ)
         target = actor.user_id if user_id is None else user_id
-        if target != actor.user_id and not actor.is_admin:
+        if not actor.acts_for(target):
             return []
         with self._base.store_calls():
             return await self._rows.of_user(target)
@@ -220,7 +220,7 @@ class SignIns:
         base.count_change(actor)
         with base.store_calls():
             row = await base.store.sign_ins.get(sign_in_id)
-            if row is None or not (actor.is_admin or row.user_id == actor.user_id):
+            if row is None or not actor.acts_for(row.user_id):
                 raise missing(WHAT)
             await base.store.sign_ins.delete(sign_in_id)
         base.record(actor, "sign_in.ended", owner=row.owner, user=row.user_id, reason="revoked")

@@ -111,10 +111,10 @@ class Users(Resource[UserRow, UserRow]):
         return {**super().audit_fields(row), "disabled": row.disabled_at is not None}
 
     def _may_see(self, actor: Actor, row: UserRow) -> bool:
-        return actor.is_admin or row.id == actor.user_id
+        return actor.acts_for(row.id)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[UserRow]:
-        if not actor.is_admin:
+        if actor.only_user is not None:
             return [] if before is not None else [await self.me(actor)]
         return await self.rows.page(owner=owner, before=before, limit=limit)
 

@@ -8,7 +8,6 @@ from tunnelctl.policy.named import SIGN
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.listing import listing
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
-from tunnelrelay.dashboard.resource_pages import for_admins
 from tunnelrelay.dashboard.views import provider_form
 from tunnelrelay.dashboard.views.edge_oidc import version_of
 from tunnelrelay.dashboard.views.provider_form import TypedProvider
@@ -16,6 +15,7 @@ from tunnelrelay.services.edge_views import EdgeView
 from tunnelrelay.services.problems import Kind, ManageError, invalid
 from tunnelrelay.services.provider_tests import FailedTest
 from tunnelrelay.services.providers import ProviderView
+from tunnelrelay.services.service_base import check_admin
 
 PATH = "/providers/{id}"
 MAX_EDGES = 1000
@@ -42,12 +42,12 @@ async def _list(request: UserRequest) -> Response:
 
 
 async def _new(request: UserRequest) -> Response:
-    for_admins(request)
+    check_admin(request.actor)
     return await _page(request, None, provider_form.shown(None))
 
 
 async def _create(request: UserRequest) -> Response:
-    for_admins(request)
+    check_admin(request.actor)
     form, typed = request.form, provider_form.typed(request.form)
     try:
         if typed.errors:
@@ -74,7 +74,7 @@ async def _show(request: UserRequest) -> Response:
 
 async def _save(request: UserRequest) -> Response:
     """A secret that is left empty keeps the one there is."""
-    for_admins(request)
+    check_admin(request.actor)
     provider = await _provider(request)
     form, typed = request.form, provider_form.typed(request.form)
     try:
@@ -98,7 +98,7 @@ async def _save(request: UserRequest) -> Response:
 
 async def _test(request: UserRequest) -> Response:
     """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
-    for_admins(request)
+    check_admin(request.actor)
     provider = await _provider(request) if "id" in request.raw.path_params else None
     typed = provider_form.typed(request.form)
     error, findings = None, list[Finding]()

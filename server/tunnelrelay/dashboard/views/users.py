@@ -7,8 +7,9 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import UserRequest, action_route
-from tunnelrelay.dashboard.resource_pages import Context, ResourcePages, for_admins
+from tunnelrelay.dashboard.resource_pages import Context, ResourcePages
 from tunnelrelay.services.problems import ManageError
+from tunnelrelay.services.service_base import check_admin
 from tunnelrelay.services.sign_ins import sign_in_link
 from tunnelrelay.services.users import MEMBER
 from tunnelrelay.store.resources import UserRow
@@ -57,7 +58,7 @@ async def _link(request: UserRequest) -> Response:
 
 async def _invited(request: UserRequest, user_id: str, *, is_new: bool = False) -> Response:
     services = request.deps.services
-    for_admins(request)
+    check_admin(request.actor)
     code = await services.sign_ins.invite(request.actor, user_id)
     user = await services.users.get(request.actor, user_id)
     return request.page("users/invited.html", user=user, link=sign_in_link(request.deps.address, code), is_new=is_new)
