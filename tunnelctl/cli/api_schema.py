@@ -22,7 +22,6 @@ GROUPS = {
     "https_edges": "edges https",
     "https_edge_routes": "edges https-routes",
     "tunnel_group_backends": "backends tunnel-group",
-    "application_sessions": "sessions",
 }
 """Tag of the schema -> group, where it is not the tag with hyphens."""
 MODULES = "https_edge_route_modules"
@@ -31,7 +30,6 @@ VERBS = {
     "test_https_edge_oidc": "test-oidc",
     "get_me": "me",
     "create_invitation": "invite",
-    "delete_application_session": "revoke",
 }
 """Operation id -> verb, where it is not the first word."""
 NEVER_NULL = frozenset({"owner", "owner_id"})
