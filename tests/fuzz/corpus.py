@@ -60,6 +60,12 @@ METADATA = {
 }
 RSA = {"kty": "RSA", "kid": "r", "use": "sig", "alg": "RS256", "e": "AQAB", "n": "vv" + "A" * 340}
 OKP = {"kty": "OKP", "crv": "Ed25519", "kid": "o", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+GET = b"GET /a HTTP/1.1\r\nHost: app\r\n\r\n"
+POST = b"POST /b HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = (
+    b"PUT /c HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nChecksum: 1\r\n\r\n"
+)
 HELLO = b'{"type":"hello","version":"1","instance":"i","token":""}'
 
 
@@ -81,6 +87,15 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"OPTIONS * HTTP/1.1\r\nHost: app",
         b"POST / HTTP/1.1\r\nHost: app\r\ntransfer-Encoding: chuNked",
         b"GET http://app/ HTTP/1.1\r\nHost: app\r\nTE: trailers",
+    ),
+    "request_reader": (
+        b"\x00" + GET + POST + GET,
+        b"\x06" + POST + CHUNKED + POST,
+        b"\x3f" + CHUNKED + CHUNKED + GET,
+        b"\x10\r\n" + GET + b"POST / HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\nhalf",
+        b"\x02" + CHUNKED[:-2] + GET,
+        b"\x01" + CHUNKED.replace(b"2;", b"-2;") + GET,
+        b"\x05GET / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\n" + GET,
     ),
     "response_head": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nSet-Cookie: a=b; Path=/",

@@ -1,4 +1,4 @@
-"""What visitors and upstreams send: heads, cookies, Set-Cookie, parameters, return addresses."""
+"""What visitors and upstreams send: heads, streams of requests, cookies, Set-Cookie, parameters, return addresses."""
 
 import re
 from http.cookies import CookieError, SimpleCookie
@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes, urlencode, urlsplit
 import h11
 from starlette.requests import cookie_parser
 
+from tests.http1.reading import CODES, assert_h11_agrees, assert_same_in_pieces
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_FIELDS, RequestHead, parse_request, parse_response
 from tunnelctl.http1.lenient import head_end, read_response
@@ -14,15 +15,6 @@ from tunnelrelay.oidc.login.return_path import return_path, return_url
 from tunnelrelay.policy import cookies
 from tunnelrelay.web.request_parsing import MAX_PARAMS, query_params
 
-REQUEST_CODES = {
-    "bad_request",
-    "expectation_failed",
-    "head_too_large",
-    "method_not_allowed",
-    "not_implemented",
-    "target_too_long",
-    "version_not_supported",
-}
 ACCEPTED_THOUGH_H11_REFUSES: dict[str, str] = {}
 """h11's words -> why we take it all the same. Empty: whatever passes our gate, h11 takes too, and reads alike."""
 OURS = (b"tunnel", b"__Host-tunnel")
@@ -37,7 +29,7 @@ def request_head(data: bytes) -> None:
     try:
         ours = parse_request(block)
     except HttpError as error:
-        check(error.code in REQUEST_CODES, error)
+        check(error.code in CODES, error)
         return
     assert len(ours.fields) <= MAX_FIELDS
     assert_read_alike(ours, block)
@@ -69,13 +61,23 @@ def check(holds: bool, what: object) -> None:
     assert holds, what
 
 
+def request_reader(data: bytes) -> None:
+    """Rows 85 to 103: requests one behind the other, the same in pieces of any size, each ending where h11 says.
+
+    The first byte says how large the pieces are.
+    """
+    size, stream = (data[0] % 64 + 1, data[1:]) if data else (1, b"")
+    for message in assert_same_in_pieces([stream[at : at + size] for at in range(0, len(stream), size)]):
+        assert_h11_agrees(message)
+
+
 def response_head(data: bytes) -> None:
     """Row 104: a head whose lines say what its fields say, or an error of ours."""
     block = data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     try:
         head = parse_response(block)
     except HttpError as error:
-        check(error.code in REQUEST_CODES, error)
+        check(error.code in CODES, error)
         return
     assert 100 <= head.status <= 999
     lines = [line.partition(b":") for line in head.lines.split(b"\r\n") if line]
@@ -90,7 +92,7 @@ def lenient_response(data: bytes) -> None:
     try:
         head, was_mended = read_response(block)
     except HttpError as error:
-        check(error.code in REQUEST_CODES, error)
+        check(error.code in CODES, error)
         return
     again = parse_response(b"HTTP/1.1 %d \r\n%b\r\n" % (head.status, head.lines))
     assert again.fields == head.fields
@@ -181,4 +183,13 @@ def return_address(data: bytes) -> None:
     assert urlsplit(url).netloc == "app.tun.example"
 
 
-TARGETS = (request_head, response_head, lenient_response, cookie_fields, set_cookie, parameters, return_address)
+TARGETS = (
+    request_head,
+    request_reader,
+    response_head,
+    lenient_response,
+    cookie_fields,
+    set_cookie,
+    parameters,
+    return_address,
+)

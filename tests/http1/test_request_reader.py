@@ -1,10 +1,10 @@
 """Requests out of a visitor's bytes: the same in any chunking, none before its turn, and as h11 reads them."""
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.http1.reading import assert_h11_agrees, assert_same_in_pieces, read_all
 from tunnelctl.http1 import request_reader
 from tunnelctl.http1.body import SAMPLE_BYTES, ChunkedDecoder, encode_chunk
 from tunnelctl.http1.errors import HttpError
@@ -21,17 +21,6 @@ GET = b"GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: app.example\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED_HEAD = b"PUT /c HTTP/1.1\r\nHost: app.example\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED = CHUNKED_HEAD + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nChecksum: 1\r\n\r\n"
-CODES = {
-    "bad_request",
-    "expectation_failed",
-    "head_too_large",
-    "method_not_allowed",
-    "not_implemented",
-    "target_too_long",
-    "version_not_supported",
-}
-"""What the reader may raise while nothing is skipped."""
-
 tokens = st.text("abcXYZ019-_", min_size=1, max_size=8).map(str.encode)
 bodies = st.binary(max_size=40)
 
@@ -61,77 +50,29 @@ damaged = st.tuples(pipelines, st.integers(0, 400), st.binary(max_size=3)).map(
 )
 
 
-def events(pieces: list[bytes]) -> list[tuple]:
-    """What a caller sees that takes each request as soon as it can: heads, bodies, ends, and an error as the last."""
-    reader, seen = RequestReader(), []
-    try:
-        for piece in pieces:
-            reader.feed(piece)
-            take_all(reader, seen)
-    except HttpError as error:
-        seen.append(("error", error.code))
-    return seen
-
-
-def take_all(reader: RequestReader, seen: list[tuple]) -> None:
-    while reader.kept:
-        before = reader.kept
-        if reader.is_in_body:
-            taken = b"".join(map(bytes, reader.take_body()))
-            seen[-1] = ("body", seen[-1][1] + taken)
-            if not reader.is_in_body:
-                seen.append(("end", reader.trailers))
-        elif reader.has_head():
-            head, block = reader.take_head()
-            seen.append(("head", head.method, head.target, head.fields, block))
-            seen.append(("body", b"") if reader.is_in_body else ("end", []))
-        if reader.kept == before:
-            return
-
-
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     ends = sorted({min(end, len(data)) for end in cuts} | {len(data)})
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @given(st.one_of(pipelines, damaged, st.binary(max_size=200)), st.lists(st.integers(0, 600), max_size=12))
-def test_in_any_chunking_the_same_events_or_a_documented_error(data, cuts):
-    whole, pieces = events([data]), events(cut(data, cuts))
-
-    errors = [event for event in whole + pieces if event[0] == "error"]
-    assert {code for _, code in errors} <= CODES
-    if not errors:
-        assert pieces == whole
-        return
-    assert len(errors) == 2
-    # Of the body that is broken, more or less may have been given before the fault was there.
-    known, least = sorted((whole[:-1], pieces[:-1]), key=len)[::-1]
-    for event, other in zip(known, least, strict=False):
-        bodies_agree = event[0] == other[0] == "body" and (
-            event[1].startswith(other[1]) or other[1].startswith(event[1])
-        )
-        assert event == other or bodies_agree
+def test_in_any_chunking_the_same_requests_or_a_documented_error(data, cuts):
+    assert_same_in_pieces(cut(data, cuts))
 
 
-@given(pipelines, st.lists(st.integers(0, 600), max_size=12))
-def test_a_pipeline_is_read_as_h11_reads_it(data, cuts):
-    heads = [event[1:3] for event in events(cut(data, cuts)) if event[0] == "head"]
-    found = [event[1] for event in events(cut(data, cuts)) if event[0] == "body"]
+@given(st.one_of(pipelines, damaged), st.lists(st.integers(0, 600), max_size=12))
+def test_each_request_of_a_pipeline_is_read_and_ends_as_h11_has_it(data, cuts):
+    for message in assert_same_in_pieces(cut(data, cuts)):
+        assert_h11_agrees(message)
 
-    theirs = h11.Connection(h11.SERVER)
-    theirs.receive_data(data)
-    expected, their_bodies = [], []
-    while isinstance(request := theirs.next_event(), h11.Request):
-        expected.append((request.method, request.target))
-        body = b""
-        while isinstance(piece := theirs.next_event(), h11.Data):
-            body += piece.data
-        their_bodies.append(body)
-        theirs.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-        theirs.send(h11.EndOfMessage())
-        theirs.start_next_cycle()
-    assert heads == expected
-    assert b"".join(found) == b"".join(their_bodies)
+
+@given(pipelines)
+def test_a_good_pipeline_is_read_to_its_end(data):
+    messages, error = read_all([data])
+
+    assert error == ""
+    assert all(message.is_whole for message in messages)
+    assert b"".join(message.sent for message in messages) == data
 
 
 def read(data: bytes) -> RequestReader:
@@ -173,8 +114,9 @@ def test_trailers_are_told_with_the_end_of_a_body():
 
 
 def test_one_empty_line_before_a_request_is_forgiven_and_no_second():
-    assert events([b"\r\n" + GET]) == events([GET])
-    assert events([b"\r\n\r\n" + GET])[-1] == ("error", "bad_request")
+    (message,), error = read_all([b"\r\n" + GET])
+    assert (message.sent, message.is_whole, error) == (GET, True, "")
+    assert read_all([b"\r\n\r\n" + GET]) == ([], "bad_request")
 
 
 @pytest.mark.parametrize(
