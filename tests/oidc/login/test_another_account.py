@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.oidc.test_web import FORM, Visitor
 from tests.oidc.world import APP, EVIL, Browser, World, code_of, connection, location, sent_to, text_of
+from tests.web.visiting import FORM, Visitor
 from tunnelrelay.model import Reply
 from tunnelrelay.oidc.login.sealed_state import LOGIN_SECONDS
 from tunnelrelay.pages.login import USE_ANOTHER_PATH

@@ -4,7 +4,6 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from tests.oidc.test_web import Visitor
 from tests.oidc.world import (
     APP,
     EVIL,
@@ -18,6 +17,7 @@ from tests.oidc.world import (
     set_cookies,
     text_of,
 )
+from tests.web.visiting import Visitor
 from tunnelrelay.address import HOST_CALLBACK_PATH
 from tunnelrelay.model import Reply
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.oidc.login.redirect_payloads import PAYLOADS
 from tests.oidc.login.test_return_path import stays_home
-from tests.oidc.test_web import FORM, IDP, Visitor
 from tests.oidc.world import APP, EVIL, ISSUER, TUN_EXAMPLE, Browser, World, connection
 from tests.support.every import every
+from tests.web.visiting import FORM, IDP, Visitor
 from tunnelrelay.oidc.login.third_party_login import LOGIN_PATH, Initiation, host_named, passed_on, read_initiation
 
 BASE = f"https://{APP}"

@@ -1,60 +1,16 @@
 """The relay's own web app: which path exists where, and what it reads of a request."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
-from tests.oidc.world import APP, ISSUER, PEER, Browser, World, location
-from tests.policy.making import head
-from tunnelrelay.model import PageRequest
-from tunnelrelay.oidc.login.callback import Endpoints
-from tunnelrelay.policy.classify import classify
+from tests.oidc.world import APP, ISSUER, Browser, World, location
+from tests.web.visiting import FORM, IDP, PAGE, Visitor, flood
+from tunnelrelay.address import PublicAddress
 from tunnelrelay.policy.rules import Connection
-from tunnelrelay.web.app import WebApp
-
-IDP = "idp.tun.example"
-PAGE = [("Accept", "text/html,application/xhtml+xml")]
-"""What a browser that knows no Fetch Metadata sends when a person opens a page."""
-
-
-class Visitor:
-    """Requests as the ingress hands them on."""
-
-    def __init__(self, world: World, *, endpoints: Endpoints | None = None) -> None:
-        self.app = WebApp(
-            address=world.address,
-            login=world.login,
-            logout=world.logout,
-            provider_logout=world.provider_logout,
-            endpoints=endpoints or world,
-            signer=world.signer,
-        ).build()
-
-    async def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        host: str = APP,
-        kind: Any = "endpoint",
-        headers: Any = (),
-        content: Any = None,
-    ) -> httpx.Response:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            sent = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name != b"host"]
-            visit = classify(head(method, fields=sent))
-            page_request = PageRequest(
-                host=host, kind=kind, request_kind=visit, peer=PEER, is_secure=True, request_id="r-1"
-            )
-            await self.app({**scope, "tunnel": page_request}, receive, send)
-
-        transport = httpx.ASGITransport(app)
-        # A lying Host, which nothing may look at.
-        async with httpx.AsyncClient(transport=transport, base_url="https://liar.example", trust_env=False) as client:
-            return await client.request(method, target, headers=headers, content=content)
 
 
 async def test_a_login_goes_through_the_web_app() -> None:
@@ -72,9 +28,6 @@ async def test_a_login_goes_through_the_web_app() -> None:
     assert len(done.headers.get_list("set-cookie")) == 2
 
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
 async def test_a_provider_may_answer_by_form() -> None:
     world = World()
     params = world.provider.authorize(location(await Browser(world).start()))
@@ -82,11 +35,6 @@ async def test_a_provider_may_answer_by_form() -> None:
     handed = await Visitor(world).send("POST", "/oauth2/callback", host=IDP, kind="idp", headers=FORM, content=body)
     assert handed.status_code == 303
     assert urlsplit(handed.headers["location"]).netloc == APP
-
-
-async def flood() -> AsyncIterator[bytes]:
-    while True:
-        yield b"a" * 10_000
 
 
 @pytest.mark.parametrize(
@@ -280,3 +228,143 @@ async def test_a_request_that_did_not_come_through_the_ingress_is_not_answered()
     transport = httpx.ASGITransport(visitor.app)
     with pytest.raises(KeyError):
         await transport.handle_async_request(httpx.Request("GET", "https://app.tun.example/_tunnel/logout"))
+
+
+DASHBOARD = PlainTextResponse("dashboard")
+API = PlainTextResponse("api")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "status", "text"),
+    [
+        ("dashboard", "/", 200, "dashboard"),
+        ("dashboard", "/_tunnel", 200, "dashboard"),
+        ("dashboard", "/_tunnel/x", 404, ""),
+        ("dashboard", "/_tunnel/signed-out", 200, "signed out"),
+        ("api", "/edges", 200, "api"),
+        ("api", "/_tunnel/signed-out", 200, "api"),
+        ("endpoint", "/edges", 404, ""),
+    ],
+)
+async def test_dashboard_and_api_have_their_hosts_and_people_sign_out_of_the_dashboard_as_everywhere(
+    kind: str, path: str, status: int, text: str
+) -> None:
+    reply = await Visitor(World(), dashboard=DASHBOARD, api=API).send("GET", path, kind=kind, headers=PAGE)
+    assert reply.status_code == status
+    assert text in reply.text
+
+
+@pytest.mark.parametrize("kind", ["dashboard", "api"])
+async def test_a_relay_without_dashboard_and_api_has_no_such_pages(kind: str) -> None:
+    assert (await Visitor(World()).send("GET", "/", kind=kind)).status_code == 404
+
+
+async def test_a_service_worker_cannot_take_the_login_of_the_dashboard_either() -> None:
+    """Row 84."""
+    visitor = Visitor(World(), dashboard=DASHBOARD)
+    reply = await visitor.send("GET", "/_tunnel/signed-out", kind="dashboard", headers={"Service-Worker": "script"})
+    assert reply.status_code == 404
+
+
+async def test_a_relay_without_tls_promises_none() -> None:
+    world = World(address=PublicAddress(scheme="http", domain="tun.example", port=80))
+    reply = await Visitor(world).send("GET", "/", kind="domain", host="tun.example")
+    assert reply.status_code == 200
+    assert "strict-transport-security" not in reply.headers
+
+
+@pytest.mark.parametrize("kind", ["idp", "domain", "endpoint", "dashboard", "api"])
+async def test_every_own_answer_over_tls_says_to_come_back_over_tls(kind: str) -> None:
+    reply = await Visitor(World(), dashboard=DASHBOARD).send("GET", "/nothing-here", kind=kind)
+    assert "max-age=" in reply.headers["strict-transport-security"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_button_for_too_large_cookies_leads_home_once_they_are_small(method: str) -> None:
+    reply = await Visitor(World()).send(method, "/_tunnel/clear-cookies")
+    assert (reply.status_code, reply.headers["location"]) == (303, f"https://{APP}/")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "methods"),
+    [
+        ("idp", "/oauth2/callback", ("PUT", "DELETE", "OPTIONS", "PROPFIND", "HEAD")),
+        ("idp", "/oauth2/callback/conn-app", ("PUT", "HEAD")),
+        ("idp", "/oauth2/backchannel-logout", ("GET", "HEAD", "PUT")),
+        ("idp", "/oauth2/logged-out/conn-app", ("POST", "PUT")),
+        ("endpoint", "/_tunnel/logout", ("PUT", "DELETE")),
+        ("endpoint", "/_tunnel/signed-out", ("POST",)),
+        ("domain", "/", ("POST", "PUT")),
+        ("domain", "/.well-known/tunnel/jwks.json", ("POST",)),
+    ],
+)
+async def test_other_methods_are_refused(kind: str, path: str, methods: tuple[str, ...]) -> None:
+    for method in methods:
+        reply = await Visitor(World()).send(method, path, kind=kind)
+        assert (reply.status_code, reply.headers["tunnel-error"]) == (405, "method_not_allowed"), method
+
+
+@pytest.mark.parametrize("path", ["/_tunnel/logout", "/ngrok/logout", "/_tunnel/frontchannel-logout"])
+async def test_a_host_without_a_login_signs_nobody_out(path: str) -> None:
+    world = World()
+    world.endpoints.clear()
+    assert (await Visitor(world).send("GET", path)).status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}])
+async def test_what_is_no_form_signs_nobody_out(headers: dict[str, str]) -> None:
+    counted: list[str] = []
+    world = World()
+    browser = Browser(world)
+    await browser.sign_in()
+    cookie = {"Cookie": browser.cookies()[0].decode()}
+    reply = await Visitor(world, count_login=counted.append).send(
+        "POST", "/_tunnel/logout", headers={**cookie, **headers}, content=b"token=x"
+    )
+    assert (reply.status_code, reply.headers["tunnel-error"]) == (400, "form_refused")
+    assert counted == []
+    assert await world.signed_in(browser)
+
+
+async def test_each_end_of_a_login_and_each_sign_out_is_counted_and_the_person_is_told_once() -> None:
+    world, counted, told = World(), list[str](), list[tuple[str, str, str]]()
+    visitor = Visitor(
+        world,
+        count_login=counted.append,
+        note_sign_in=lambda request_id, who, refusal: told.append((request_id, who.subject, refusal)),
+    )
+    browser = Browser(world)
+    url = urlsplit(location(await browser.callback(world.provider.authorize(location(await browser.start())))))
+    headers = [*PAGE, ("Cookie", browser.cookies()[0].decode())]
+    await visitor.send("GET", f"{url.path}?{url.query}", headers=headers)
+    await visitor.send("GET", f"{url.path}?h=nonsense", headers=headers)
+    await visitor.send("POST", "/_tunnel/logout", headers=FORM, content=b"token=x")
+    assert counted == ["ok", "failed", "logout"]
+    assert told == [("r-1", "alice", "")]
+
+
+async def test_a_providers_own_logout_comes_in_by_form_on_its_connections_path() -> None:
+    reply = await Visitor(World()).send(
+        "POST", "/oauth2/backchannel-logout/conn-app", host=IDP, kind="idp", headers=FORM, content=b"logout_token=x"
+    )
+    assert (reply.status_code, reply.json()) == (400, {"error": "invalid_request"})
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"x" * 20_000])
+async def test_a_providers_logout_that_is_no_form_ends_nothing(content: bytes) -> None:
+    """Row 18."""
+    reply = await Visitor(World()).send("POST", "/oauth2/backchannel-logout", host=IDP, kind="idp", content=content)
+    assert reply.status_code == 400
+
+
+async def test_a_visitor_that_leaves_in_the_middle_of_a_form_is_no_fault_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+
+    async def leaves() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    reply = await Visitor(world).send("POST", "/_tunnel/logout", headers=FORM, receive=leaves)
+    assert reply.status_code == 400
+    assert "own page failed" not in caplog.text
