@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -274,3 +275,53 @@ def test_every_package_says_where_to_start_reading():
     ]
 
     assert silent == []
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """A file's comments by their lines."""
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
+EXCEPTION = re.compile(r"(?:type: ignore|noqa)(?:\[[a-z, -]+\]|: [A-Z]+[0-9]+(?:, [A-Z]+[0-9]+)*)?")
+"""What makes a checker overlook a line."""
+
+
+def test_every_exception_from_a_check_says_why():
+    silent = [
+        f"{path.relative_to(ROOT)}:{number}: {comment}"
+        for path in texts()
+        if path.suffix == ".py"
+        for number, comment in comments(path)
+        if (found := EXCEPTION.search(comment)) and not re.search(r"[a-z]{3}", comment[found.end() :])
+    ]
+
+    assert silent == []
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """What a test takes of the product's by a private name, where the linter does not see it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            yield from (alias.name for alias in node.names if is_private(alias.name))
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("setattr", "delattr"):
+            given = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
+            yield from (text for text in given if isinstance(text, str) and any(map(is_private, text.split("."))))
+
+
+def test_no_test_reaches_into_what_is_private():
+    """Attributes are for the linter (SLF001); `tests/bounds/driving.py` has the tables that a bound names."""
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in texts()
+        if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")
+        for name in private_names(path)
+    ]
+
+    assert found == []

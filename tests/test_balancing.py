@@ -180,7 +180,7 @@ async def test_a_probe_finds_out_that_a_service_is_down_and_that_it_is_back(w, a
 async def test_requests_wait_for_agents_that_come_back_after_the_relay_was_restarted(w, apps):
     edge = put_edge(w.relay)
     tunnel = await w.tunnel(apps["a"].port, edge=edge.id)
-    w._settings["hold_seconds"] = 10.0
+    w.settings["hold_seconds"] = 10.0
     await w.relay.stop()
     await w.start_relay()
     put_edge(w.relay)

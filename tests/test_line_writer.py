@@ -47,7 +47,7 @@ class StoppedReader(io.RawIOBase):
         self.is_reached = threading.Event()
         self.taken = b""
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:
         self.is_reached.set()
         self.is_let_go.wait()
         self.taken += data

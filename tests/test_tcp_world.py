@@ -46,7 +46,7 @@ def port_of(url: str) -> int:
 
 
 def first_port(w: World) -> int:
-    return w.relay._config.tcp_ports[0].first
+    return w.relay.config.tcp_ports[0].first
 
 
 async def rest(visitor: RawConnection) -> bytes:
@@ -150,7 +150,7 @@ async def test_eight_mib_pass_each_way_at_once_to_readers_that_are_slow(tmp_path
             visitor.send_eof()
             relay_link = next(iter(w.relay.registry.tunnels())).link
             async with asyncio.timeout(PATIENCE):
-                while not any(stream.is_full for stream in relay_link.session.streams):  # noqa: ASYNC110
+                while not any(stream.is_full for stream in relay_link.session.streams):  # noqa: ASYNC110  # nothing tells of it
                     await asyncio.sleep(0)
             (stream,) = relay_link.session.streams
             assert stream.queued < MIB

@@ -4,7 +4,7 @@ request."""
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 
 def raise_limit() -> str:

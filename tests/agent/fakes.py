@@ -252,9 +252,9 @@ def make_agent(
 ) -> Agent:
     if tunnels is None:
         tunnels = (tunnel or TunnelConfig(upstream=UpstreamAddress("http", "127.0.0.1", port), subdomain="demo"),)
-    world = Surroundings(dial=relay.dial, probe=probe, clock=clock, random=random, sleep=sleep)  # type: ignore[arg-type]
+    world = Surroundings(dial=relay.dial, probe=probe, clock=clock, random=random, sleep=sleep)
     if upstream is not None:
-        world = replace(world, open_upstream=lambda config, tell: upstream)  # type: ignore[arg-type,return-value]
+        world = replace(world, open_upstream=lambda config, tell: upstream)
     return Agent(AgentConfig(relay=RelayAddress("http", "127.0.0.1", 1), tunnels=tunnels, **config), diary, world)
 
 

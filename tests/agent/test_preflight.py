@@ -76,7 +76,7 @@ class Provider(httpx.AsyncBaseTransport):
     def _honest(self, request: httpx.Request) -> Answer:
         match request.url.path.removeprefix(urlsplit(self.issuer).path.rstrip("/")):
             case "/.well-known/openid-configuration":
-                return as_json({name: value for name, value in self._document().items() if value is not None})
+                return as_json({name: value for name, value in self.document().items() if value is not None})
             case "/jwks":
                 return as_json({"keys": self.keys})
             case "/authorize":
@@ -85,7 +85,7 @@ class Provider(httpx.AsyncBaseTransport):
                 return as_json({"error": "invalid_grant"}, 400)
         return page("not here", 404)
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
@@ -144,7 +144,7 @@ async def test_it_asks_as_a_login_would_and_for_nobody() -> None:
 
 async def test_cookies_are_not_kept_and_the_secret_goes_to_the_token_endpoint_alone() -> None:
     provider = Provider()
-    provider.answers[DISCOVERY] = httpx.Response(200, json=provider._document(), headers={"set-cookie": "a=b; Path=/"})
+    provider.answers[DISCOVERY] = httpx.Response(200, json=provider.document(), headers={"set-cookie": "a=b; Path=/"})
     findings = await look(provider)
     assert not [r for r in provider.requests if "cookie" in r.headers]
     with_credentials = [r.url.path for r in provider.requests if "authorization" in r.headers]
@@ -448,7 +448,7 @@ async def test_what_is_merely_worth_knowing_is_no_warning(lies: dict[str, Any], 
 async def test_a_clock_that_is_wrong_is_told(time: str, words: str) -> None:
     provider = Provider()
     date = f"Fri, 15 Jan 2027 {time} GMT"
-    provider.answers[DISCOVERY] = httpx.Response(200, json=provider._document(), headers={"date": date})
+    provider.answers[DISCOVERY] = httpx.Response(200, json=provider.document(), headers={"date": date})
     finding = await only(provider)
     assert (finding.level, finding.topic) == ("warning", "clock")
     assert words in finding.found
@@ -457,7 +457,7 @@ async def test_a_clock_that_is_wrong_is_told(time: str, words: str) -> None:
 @pytest.mark.parametrize("date", ["", "yesterday", "Fri, 99 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 08:00:59 GMT"])
 async def test_a_date_that_is_none_or_near_is_no_reason_to_worry(date: str) -> None:
     provider = Provider()
-    provider.answers[DISCOVERY] = httpx.Response(200, json=provider._document(), headers={"date": date})
+    provider.answers[DISCOVERY] = httpx.Response(200, json=provider.document(), headers={"date": date})
     assert bad(await look(provider)) == []
 
 

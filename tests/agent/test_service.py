@@ -122,22 +122,24 @@ async def test_settings_that_fit_into_no_message_end_their_tunnel_alone(served):
 
 async def test_it_offers_no_faster_than_every_relay_takes(monkeypatch):
     """A relay ends a link with too many binds: what comes on top waits for its turn."""
-    later = []
+    later, now, loop = [], [100.0], asyncio.get_running_loop()
     monkeypatch.setattr(service_module, "BURST_BINDS", 2)
     upstream, config = FakeUpstream(), TunnelConfig(upstream=UpstreamAddress("http", "localhost", 80))
     tunnels = {number: AgentTunnel(number, config, upstream, Diary()) for number in (1, 2, 3)}
     service = Service(INSTANCE, tunnels, "http://relay", Diary(), lambda *_: None)
-    service._loop = SimpleNamespace(time=lambda: 100.0, call_later=lambda *call: later.append(call))
     link = FakeLink(service)
-    service.begin(link)
-    service.on_message(WELCOME)
-    assert [bind.tunnel for bind in link.sent_of(Bind)] == [1, 2]
-    assert [(delay, tunnel.number) for delay, _, tunnel in later] == [(0.5, 3)]
-    later[0][1](later[0][2])
-    assert len(link.sent_of(Bind)) == 2
-    service._loop.time = lambda: 100.5
-    later[1][1](later[1][2])
-    assert [bind.tunnel for bind in link.sent_of(Bind)] == [1, 2, 3]
+    with monkeypatch.context() as turned:
+        turned.setattr(loop, "time", lambda: now[0])
+        turned.setattr(loop, "call_later", lambda *call: later.append(call))
+        service.begin(link)
+        service.on_message(WELCOME)
+        assert [bind.tunnel for bind in link.sent_of(Bind)] == [1, 2]
+        assert [(delay, tunnel.number) for delay, _, tunnel in later] == [(0.5, 3)]
+        later[0][1](later[0][2])
+        assert len(link.sent_of(Bind)) == 2
+        now[0] += 0.5
+        later[1][1](later[1][2])
+        assert [bind.tunnel for bind in link.sent_of(Bind)] == [1, 2, 3]
 
 
 async def test_the_first_reason_for_an_end_is_the_one_that_counts(served):

@@ -106,7 +106,7 @@ class TunnelsOfAnAgent(RuleBasedStateMachine):
         # What the relay never answers is given up by the link's loss, not by a clock.
         self.agent = make_agent(
             self.relay, Diary(), tunnels=(), upstream=FakeUpstream(), greeting_seconds=1e6, random=lambda: 0.0
-        )  # type: ignore[arg-type]
+        )
         self.agent.start()
 
     def in_loop(self, *steps: Any) -> None:

@@ -12,6 +12,10 @@ def flags(data_dir: object, **more: object) -> dict[str, object]:
     return {"http": "127.0.0.1:0", "admin": "off", "data_dir": str(data_dir), "drain_seconds": "0", **more}
 
 
+def public_flags(data_dir: object, **more: object) -> dict[str, object]:
+    return flags(data_dir, domain="tun.example", public_url="https://*.tun.example", **more)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(tmp_path_factory) -> AsyncIterator[Relay]:
     async with Relay(load_config(flags=flags(tmp_path_factory.mktemp("local")), env={})) as relay:
@@ -20,6 +24,6 @@ async def local(tmp_path_factory) -> AsyncIterator[Relay]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def public(tmp_path_factory) -> AsyncIterator[Relay]:
-    settings = flags(tmp_path_factory.mktemp("public"), domain="tun.example", public_url="https://*.tun.example")
+    settings = public_flags(tmp_path_factory.mktemp("public"))
     async with Relay(load_config(flags=settings, env={})) as relay:
         yield relay

@@ -67,7 +67,7 @@ def test_a_name_that_somebody_chose_is_not_taken_for_one_that_nobody_did(label):
 
 
 def row(**more: object) -> NameRow:
-    return NameRow(host="demo.tun.example", owner="ann", at=1e9, **more)  # type: ignore[arg-type]
+    return NameRow(host="demo.tun.example", owner="ann", at=1e9, **more)
 
 
 def test_who_asks_for_anothers_name_hears_until_when_it_is_kept_and_what_to_do():

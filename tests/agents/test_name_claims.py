@@ -64,7 +64,6 @@ class Node:
             end_sessions=self.end_sessions,
             audit=self.audit,
             clock=lambda: clock[0],
-            pauses=(0.0, 0.0),
         )
         self.taken: list[str] = []
         self.store = store
@@ -89,6 +88,11 @@ class Node:
             self.keeper.given_up(host, owner)
         else:
             self.keeper.lost(host)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr("tunnelrelay.agents.name_claims.CLAIM_PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -348,12 +352,17 @@ async def test_row130_what_the_store_missed_is_told_when_it_is_back_and_what_is_
     assert (await store.name(other)).released_at == clock[0] - 10
 
 
-async def test_names_given_up_while_the_store_is_away_cannot_fill_memory(node, monkeypatch):
+async def test_names_given_up_while_the_store_is_away_cannot_fill_memory(node, store, monkeypatch):
     monkeypatch.setattr("tunnelrelay.agents.name_claims.MAX_WAITING", 10)
-    for number in range(100):
-        node.keeper.given_up(f"n{number}.tun.example", "ann")
+    hosts = [f"n{number}.tun.example" for number in range(100)]
+    tunnels = [await node.serve("ann", host) for host in hosts]
+    store.is_away = True
+    for host, tunnel in zip(hosts, tunnels, strict=True):
+        node.end(tunnel, "ann", host=host)
+    store.is_away = False
+    await node.keeper.flush()
 
-    assert len(node.keeper._given_up) == 10
+    assert [(await store.name(host)).released_at is not None for host in hosts] == [True] * 10 + [False] * 90
 
 
 async def test_the_background_work_writes_at_once_and_ends_when_told(node, store):

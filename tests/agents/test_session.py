@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.conftest import flags
+from tests.agents.conftest import flags, public_flags
 from tests.link.ends import websocket
 from tests.support.raw_http import fetch
 from tests.support.scripted_agent import ScriptedAgent
@@ -359,7 +359,7 @@ async def test_row130_a_store_that_is_away_stops_no_name_that_is_known_and_puts_
     first, again = await agent_of(public, token=token), await agent_of(public, token=token)
     await first.bind("steady")
     monkeypatch.setattr(public.store, "claim_name", away)
-    monkeypatch.setattr(public.parts.names, "_pauses", ())
+    monkeypatch.setattr("tunnelrelay.agents.name_claims.CLAIM_PAUSES", ())
     back = await again.bind("steady")
     new = await again.bind("new")
     await first.close()
@@ -375,19 +375,20 @@ async def away(*args: object, **kwargs: object) -> None:
     raise StoreError("away")
 
 
-async def test_a_name_that_cools_down_is_refused_with_its_time_and_its_remedy(public, monkeypatch):
+async def test_a_name_that_cools_down_is_refused_with_its_time_and_its_remedy(tmp_path):
     """Row 84."""
-    monkeypatch.setattr(public.parts.names, "_cool_seconds", 86_400.0)
-    anns, _ = await create(public.store, "ann")
-    bobs, _ = await create(public.store, "bob")
-    ann, bob = await agent_of(public, token=anns), await agent_of(public, token=bobs)
-    await ann.bind("cooling")
-    ann.link.send(Unbind(tunnel=1))
-    await ann.round_trip()
-    refused = await bob.bind("cooling")
-    back = await ann.bind("cooling")
-    await ann.close()
-    await bob.close()
+    settings = public_flags(tmp_path, name_cooldown_seconds="86400")
+    async with Relay(load_config(flags=settings, env={})) as relay:
+        anns, _ = await create(relay.store, "ann")
+        bobs, _ = await create(relay.store, "bob")
+        ann, bob = await agent_of(relay, token=anns), await agent_of(relay, token=bobs)
+        await ann.bind("cooling")
+        ann.link.send(Unbind(tunnel=1))
+        await ann.round_trip()
+        refused = await bob.bind("cooling")
+        back = await ann.bind("cooling")
+        await ann.close()
+        await bob.close()
 
     assert isinstance(refused, Refused)
     assert (refused.code, "until 2" in refused.message) == ("name_taken", True)
@@ -412,8 +413,13 @@ async def test_what_is_unbound_while_the_store_is_asked_is_not_served(public, mo
     agent.link.send(Unbind(tunnel=1))
     await agent.round_trip()
     go_on.set()
+
+    async def is_released() -> bool:
+        row = await public.store.name("brief.tun.example")
+        return row is not None and row.released_at is not None
+
     async with asyncio.timeout(PATIENCE):
-        while (row := await public.store.name("brief.tun.example")) is None or row.released_at is None:  # noqa: ASYNC110
+        while not await is_released():  # noqa: ASYNC110  # the store tells nobody
             await asyncio.sleep(0)
     await agent.close()
 

@@ -1,5 +1,6 @@
 """A relay's services and API on a store in memory, with people and keys, and nothing that listens."""
 
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -118,6 +119,7 @@ async def open_office(data_dir: Path, address: PublicAddress = ADDRESS) -> Offic
         access=AccessLog(lambda lines: None, is_on=False),
         spawn=lambda work: work.close(),
         clock=clock,
+        monotonic=time.monotonic,
         transport=httpx.MockTransport(nowhere),
     )
     parts = Parts(inputs)

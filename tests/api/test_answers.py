@@ -103,7 +103,7 @@ class Lenient:
     """A server that goes on when an app has failed, as uvicorn does."""
 
     def __init__(self, office: Office, program: Program) -> None:
-        self._app = program.client._transport.app  # type: ignore[attr-defined]
+        self._app = office.app
         self._key = program.client.headers["authorization"].encode()
 
     async def get(self, path: str) -> dict:

@@ -14,14 +14,14 @@ async def test_a_relay_goes_on_hearing_of_revocations_whatever_one_look_at_the_s
     monkeypatch.setattr("tunnelrelay.app.relay.RESTART_SECONDS", 0.001)
     looked_again = asyncio.Event()
 
-    async def poll():
+    async def ended_since(at):
         if "unexpected" not in caplog.text:
             raise ValueError("unexpected")
         looked_again.set()
         return []
 
     async with Relay(load_config(flags=flags(tmp_path), env={})) as relay:
-        monkeypatch.setattr(relay.parts.sessions._ended, "poll", poll)
+        monkeypatch.setattr(relay.store, "ended_since", ended_since)
         await looked_again.wait()
 
     assert "background task failed, restarting" in caplog.text

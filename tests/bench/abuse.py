@@ -284,14 +284,14 @@ def _flood(target: Target, *, connections: int, batch: bytes, seconds: float, wa
             for key, events in selector.select(0.1):
                 try:
                     if events & selectors.EVENT_READ:
-                        data = key.fileobj.recv(262_144)  # type: ignore[union-attr]
+                        data = key.fileobj.recv(262_144)  # type: ignore[union-attr]  # always a socket
                         if not data:
                             raise ConnectionResetError
                         answers += data.count(b"HTTP/1.1 ")
                         if waits:
-                            key.fileobj.send(batch)  # type: ignore[union-attr]
+                            key.fileobj.send(batch)  # type: ignore[union-attr]  # always a socket
                     if events & selectors.EVENT_WRITE:
-                        key.fileobj.send(batch)  # type: ignore[union-attr]
+                        key.fileobj.send(batch)  # type: ignore[union-attr]  # always a socket
                 except BlockingIOError:
                     continue
                 except OSError:

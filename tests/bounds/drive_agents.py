@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
-from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
+from tests.bounds.driving import bound_of, drive_bucket, drives, host, measured, owner, same_table, table
 from tests.support.managed import Managed
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import turns
@@ -22,7 +22,7 @@ from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
-from tunnelrelay.agents.quotas import OwnerQuotas
+from tunnelrelay.agents.quotas import MAX_LINKS, OwnerQuotas
 from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.agents.tunnel_offers import OfferRefused
@@ -52,7 +52,7 @@ class FakeVisit:
 class Door:
     """A relay's door for agents, and those that come through it."""
 
-    def __init__(self, *, needs_tokens: bool = False) -> None:
+    def __init__(self, *, needs_tokens: bool = False, max_links: int = MAX_LINKS) -> None:
         self.managed = Managed()
         self.agent_context = self.managed.agent_context
         self.acceptor = Acceptor(
@@ -61,6 +61,7 @@ class Door:
             needs_tokens=needs_tokens,
             metrics=Metrics(),
             clock=self.managed.clock,
+            max_links=max_links,
         )
 
     async def come(self, token: str = "") -> FakeVisit:
@@ -74,8 +75,8 @@ class Door:
 
 
 @asynccontextmanager
-async def door(*, needs_tokens: bool = False) -> AsyncIterator[Door]:
-    opened = Door(needs_tokens=needs_tokens)
+async def door(*, max_links: int) -> AsyncIterator[Door]:
+    opened = Door(max_links=max_links)
     yield opened
     opened.acceptor.close()
     for session in opened.acceptor.sessions:
@@ -88,14 +89,13 @@ async def drive_revoked(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
     with measured() as memory:
         for number in range(2 * bound.limit):
             await acceptor.revoke(f"cr_{number:026d}")
-            assert len(acceptor._revoked) <= bound.limit
+            assert len(table(acceptor, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
 @drives("agents of links that are open")
 async def drive_agents(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with door() as opened:
-        monkeypatch.setattr(opened.acceptor, "_max_links", 64)
+    async with door(max_links=64) as opened:
         for _ in range(2):
             await opened.come()
         with measured() as memory:
@@ -117,13 +117,12 @@ async def drive_wrong(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
     codes = [(await opened.come("tt_wrong")).failed for _ in range(2 * bound.limit)]
     told = [each[0] for each in codes if each is not None]
     assert told == ["token_refused"] * bound.limit + ["too_many_requests"] * bound.limit
-    same_table(opened.acceptor._wrong, bound)
+    same_table(opened.acceptor, bound)
 
 
 @drives("tries of agents that find no place")
 async def drive_turned_away(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Door()
-    monkeypatch.setattr(opened.acceptor, "_max_links", 0)
+    opened = Door(max_links=0)
     waits = [(await opened.come()).failed for _ in range(100 * bound.limit)]
     seconds = [each[1] for each in waits if each is not None]
     assert max(map(seconds.count, seconds)) <= 2 * bound.limit  # they are told in whole seconds
@@ -136,7 +135,7 @@ def drive_links(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     with measured() as memory:
         for number in range(2 * bound.limit):
             opened += quotas.open_link(owner(number), opened)
-        assert opened == bound.limit == sum(quotas._links.values())
+        assert opened == bound.limit == sum(table(quotas, bound).values())
         assert memory.taken <= bound.worst_bytes
 
 
@@ -151,7 +150,7 @@ def drive_new_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
     quotas = OwnerQuotas(lambda: 0.0)
     drive_bucket(lambda: quotas.take_claim("mallory"), bound.limit)
     assert not quotas.take_claim("ann")
-    same_table(quotas._claims, bound)
+    same_table(quotas, bound)
 
 
 class Said:
@@ -184,7 +183,7 @@ def greeted(managed: Managed, whose: str = "ann") -> tuple[AgentSession, Said]:
         managed.agent_context, token=Token(id="t", owner=whose, created_at=0.0), on_closed=lambda agent: None
     )
     link = Said()
-    agent.begin(link)  # type: ignore[arg-type]
+    agent.begin(link)  # type: ignore[arg-type]  # a fake
     agent.on_message(Hello(agent="a" * 32, version="test"))
     return agent, link
 
@@ -225,6 +224,7 @@ async def drive_streams(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
     agent = AgentSession(
         Managed().agent_context, token=Token(id="t", owner="ann", created_at=0.0), on_closed=lambda agent: None
     )
+    unread = bound_of("bytes of a link that wait to be read")
     async with linked() as (link, _, _):
         agent.begin(link)
         agent.on_message(Hello(agent="a" * 32, version="test", max_streams=10 * bound.limit))
@@ -234,13 +234,13 @@ async def drive_streams(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
         with measured() as memory:
             while link.can_open:
                 owners.append(Unread())
-                owners[-1].stream = link.open(b"GET", owner=owners[-1], fin=True)  # type: ignore[arg-type]
+                owners[-1].stream = link.open(b"GET", owner=owners[-1], fin=True)  # type: ignore[arg-type]  # a fake
             assert len(owners) == 64
             for each in owners:
                 link.data_received(sent(frame(HEAD, each.stream.id, b"HTTP/1.1 200 OK")))
                 for _ in range(INITIAL_WINDOW // 16_384):
                     link.data_received(sent(frame(DATA, each.stream.id, b"x" * 16_384)))
-                    await turns(lambda: not link._frames)
+                    await turns(lambda: not table(link, unread))
             assert {sum(map(len, each.kept)) for each in owners} == {INITIAL_WINDOW}
             assert memory.taken / 64 <= 1.1 * bound.worst_bytes / bound.limit
         link.data_received(sent(frame(DATA, owners[0].stream.id, b"x")))
@@ -292,7 +292,6 @@ async def drive_states(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 @drives("news of local services on all links")
 async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = Managed()
-    managed.agent_context.quotas._monotonic = lambda: 0.0
     changes: list[str] = []
     links = [greeted(managed, "eve")[0] for _ in range(20)]
     anns, _ = greeted(managed)
@@ -305,14 +304,15 @@ async def drive_owners_news(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
     anns.on_message(AppState(tunnel=1, reason="refused"))
     assert changes.count("eve") == bound.limit
     assert changes.count("ann") == 1
-    same_table(managed.agent_context.quotas._app_reports, bound)
+    same_table(managed.agent_context.quotas, bound)
 
 
 @drives("names held, and tunnels that join edges")
 async def drive_names(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "MAX_OWNERS_NAMES", 3)
     managed = Managed()
-    managed.registry._held["ann"] = 3
+    for number in range(3):
+        managed.registry.expect(host(1_000 + number), "ann")
     agent, link = greeted(managed)
     agent.on_message(Bind(tunnel=1, name="n", upstream="http://localhost:1", subdomain="one-more"))
     for number in range(2, 6):
@@ -332,7 +332,7 @@ async def drive_given_up(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
     with measured() as memory:
         for number in range(2 * bound.limit):
             names.given_up(host(number), owner(number))
-            assert len(names._given_up) <= bound.limit
+            assert len(table(names, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
@@ -341,7 +341,7 @@ def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
     quotas = OwnerQuotas(lambda: 0.0)
     drive_bucket(lambda: quotas.take_settings("mallory", 1024), bound.limit)
     assert not quotas.take_settings("ann", 1024)
-    same_table(quotas._settings, bound)
+    same_table(quotas, bound)
 
 
 @drives("tcp ports held, for certain")

@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.bounds.driving import ADDRESS, OWNER, address, drive_bucket, drives, host, measured, owner, same_table
+from tests.bounds.driving import (
+    ADDRESS,
+    OWNER,
+    address,
+    drive_bucket,
+    drives,
+    host,
+    measured,
+    owner,
+    same_table,
+    table,
+    tables,
+)
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.certificates import Authority
@@ -25,7 +37,6 @@ from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.window import Budget
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.ingress.guesses import Guesses
-from tunnelrelay.ingress.handshakes import TlsServer
 from tunnelrelay.ingress.tcp import TcpConnection
 from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
@@ -59,7 +70,7 @@ def drive_guesses(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None
 
     drive_bucket(try_one, bound.limit)
     assert not guesses.must_wait("203.0.113.10", HOST)
-    same_table(guesses._wrong, bound)
+    same_table(guesses, bound)
 
 
 @drives("what a visitor's connection has sent before it is its turn")
@@ -80,7 +91,7 @@ async def drive_unread(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
     """An agent that sends as much as it may, and a visitor that does not read. Growth of windows has its own bound."""
     monkeypatch.setattr(Budget, "take", lambda self, size: False)
     async with scene() as s, s.visitor() as visitor:
-        visitor.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        visitor.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one for reading
         asked = await s.exchange(visitor)
         visit = await s.visit(visitor)
         asked.answer(body=bytes(32 << 20))
@@ -95,17 +106,15 @@ async def drive_visitors(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
     async with scene() as s:
         with ExitStack() as stack, measured() as memory:
 
-            def connect() -> None:
-                sock = stack.enter_context(socket.create_connection(("127.0.0.1", s.port)))
-                sock.setblocking(False)
+            def connect() -> socket.socket:
+                return stack.enter_context(socket.create_connection(("127.0.0.1", s.port)))
 
-            for _ in range(60):
-                connect()
+            socks = [connect() for _ in range(60)]
             await s.turns(lambda: s.relay.ingress.visitor_count >= 60)
             per_visitor = memory.taken / 60
             for _ in range(60):
                 connect()
-            await s.turns(lambda: s.relay.ingress._next_full_log > 0)
+            await s.turns(lambda: all(map(is_over, socks)))
             assert s.relay.ingress.visitor_count <= 60
         assert per_visitor <= bound.worst_bytes / bound.limit
 
@@ -126,8 +135,6 @@ async def drive_handshakes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
     with tempfile.TemporaryDirectory() as folder:
         cert, key = Authority(Path(folder)).issue("tun.localhost")
         async with scene(https="127.0.0.1:0", tls_cert=str(cert), tls_key=str(key)) as s:
-            server = s.relay._servers[1]
-            assert isinstance(server, TlsServer)
             assert s.relay.https is not None
             with ExitStack() as stack, measured() as memory:
                 socks = [stack.enter_context(socket.create_connection(s.relay.https)) for _ in range(120)]
@@ -135,7 +142,7 @@ async def drive_handshakes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
                     sock.sendall(b"\x16\x03\x01\x40\x00\x01" + b"x" * 8_000)
                 await s.turns(lambda: all(map(is_over, socks[:60])))
                 await s.turns(lambda: s.relay.ingress.visitor_count == 60)
-                assert len(server._handshakes) == 60
+                assert sum(map(is_over, socks)) == 60
                 assert memory.taken / 60 <= bound.worst_bytes / bound.limit
 
 
@@ -147,7 +154,7 @@ def drive_counted(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None
             # Each in a share of its own, with texts as long as they can be.
             counted = Counted(f"{number:06d}{ADDRESS}", f"{number:06d}{'i' * 60}")
             assert not limits.wait(OWNER, host(0), ONCE_A_DAY, counted, 1e6)
-        (visitors,) = limits._endpoints.values()
+        (visitors,) = limits.endpoints.values()
         assert len(visitors) == bound.limit
         assert memory.most <= bound.worst_bytes
 
@@ -160,7 +167,7 @@ def drive_counted_at_all(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
         for number in range(2_000):
             for _ in range(number % 3):
                 limits.wait(owner(number), host(number), ONCE_A_DAY, Counted(f"{number:06d}{ADDRESS}", "2001:db8"), 1e6)
-        assert limits._endpoints.total <= bound.limit // 64
+        assert limits.endpoints.total <= bound.limit // 64
         assert memory.most <= bound.worst_bytes // 64
 
 
@@ -185,7 +192,7 @@ def drive_unreadable(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> N
         visitors = KnownVisitors((ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")), lambda: 0.0)
         for number in range(2 * bound.limit):
             visitors.behind_proxies(Peer(address(number), 1), head)
-        assert len(visitors._unreadable) == bound.limit
+        assert len(table(visitors, bound)) == bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
@@ -207,12 +214,12 @@ def drive_reads(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda work: None, lambda seconds, work: due.append((seconds, work)), lambda: 0.0, lambda address: MANY + 1
     )
     for number in range(2):
-        turns.take(Waiting(Peer(f"203.0.113.{number}", 1)))  # type: ignore[arg-type]
+        turns.take(Waiting(Peer(f"203.0.113.{number}", 1)))  # type: ignore[arg-type]  # a fake
     read: list[int] = []
     for number in range(bound.limit // 10):
         visit = Waiting(Peer("203.0.113.1", number))
         visit.read_turn = partial(read.append, number)
-        assert not turns.read(visit)  # type: ignore[arg-type]
+        assert not turns.read(visit)  # type: ignore[arg-type]  # a fake
     passed = 0.0
     while due:
         seconds, work = due.pop()
@@ -230,14 +237,15 @@ def drive_turns(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = Turns(lambda work: None, lambda seconds, work: None, lambda: 0.0, lambda address: 1_000)
     visits = [Waiting(Peer(f"203.0.{number % 2}.9", 1)) for number in range(1_000)]
     with measured() as memory:
-        taken = [turns.take(visit) for visit in visits]  # type: ignore[arg-type]
+        taken = [turns.take(visit) for visit in visits]  # type: ignore[arg-type]  # a fake
         assert taken.count(False) > 900
         assert memory.taken / 1_000 <= bound.worst_bytes
-    assert sum(map(len, turns._waiting.values())) == taken.count(False)
+    waiting, unread, _ = tables(turns, bound)
+    assert sum(map(len, waiting.values())) == taken.count(False)
     with measured() as memory:
-        assert not any(turns.read(visit) for visit in visits * 2)  # type: ignore[arg-type]
+        assert not any(turns.read(visit) for visit in visits * 2)  # type: ignore[arg-type]  # a fake
         assert memory.taken / 1_000 <= bound.worst_bytes
-    assert sum(map(len, turns._unread.values())) == 1_000
+    assert sum(map(len, unread.values())) == 1_000
 
 
 @drives("what a visitor of a tcp port has sent and the agent has not taken")

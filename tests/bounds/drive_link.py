@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.bounds.driving import drives, measured
+from tests.bounds.driving import drives, measured, table
 from tests.link.ends import User
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.link.accept import accept
@@ -17,7 +17,6 @@ from tunnelctl.link.pacing import MAX_FRAMES_PER_TURN
 from tunnelctl.memo import Memo
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OPTIONAL, frame
-from tunnelctl.wire.limits import Bucket
 from tunnelctl.wire.messages import SUBPROTOCOL
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.window import Budget
@@ -112,14 +111,14 @@ async def drive_unread(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
             assert socket.reads
             link.data_received(flood)
             assert not socket.reads
-            assert len(link._frames) <= MAX_FRAMES_PER_TURN
+            assert len(table(link, bound)) <= MAX_FRAMES_PER_TURN
             assert memory.taken <= bound.worst_bytes
 
 
 @drives("bytes handed to a link's socket ahead of the peer")
 async def drive_unsent(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnelctl.link.link.MAX_IDLE_FRAMES", 1_000_000)  # as over a day
     async with linked() as (link, socket, user):
-        link._idle = Bucket(1_000_000, 0.0)  # as over a day
         while not user.closed:
             link.data_received(sent(b"x" * 125, Opcode.PING))
             assert socket.written <= bound.limit + 256

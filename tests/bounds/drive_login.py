@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bounds.driving import drive_bucket, drives, host, measured, owner, same_table
+from tests.bounds.driving import bound_of, drive_bucket, drives, host, measured, owner, same_table, table, tables
 from tests.oidc.providers.test_dns import names
 from tests.oidc.providers.test_prefetch import Warmed
 from tests.oidc.sessions.test_access_tokens import Relay
@@ -24,6 +24,7 @@ from tunnelrelay.oidc.login.limits import LoginLimits
 from tunnelrelay.oidc.login.visitor_request import VisitorRequest
 from tunnelrelay.oidc.providers.dns import Resolver
 from tunnelrelay.oidc.providers.known_providers import KnownProviders
+from tunnelrelay.oidc.providers.ssrf_guard import MAX_CONNECTIONS
 from tunnelrelay.oidc.sessions.access_tokens import Program, TokenRefused
 from tunnelrelay.oidc.sessions.revocations import SessionRevocations
 
@@ -47,15 +48,16 @@ async def shown(relay: Relay, number: int, at: str = APP) -> Program:
 @drives("good tokens remembered at one endpoint")
 async def drive_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = Relay()
+    known = table(relay.bearers, bound_of("endpoints with remembered tokens"))
     await shown(relay, 0)
-    relay.bearers._known.clear()
+    known.clear()
     with measured() as memory:
         for number in range(2 * bound.limit):
             await shown(relay, number)
-            assert len(relay.bearers._known[APP]) <= bound.limit
+            assert len(known[APP]) <= bound.limit
         # What is given back with them is what they take: reading a token leaves things behind in libraries too.
         with_tokens = memory.taken
-        relay.bearers._known.clear()
+        known.clear()
         taken = with_tokens - memory.taken
     assert bound.worst_bytes / 2 < taken <= bound.worst_bytes
 
@@ -66,8 +68,8 @@ async def drive_token_hosts(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
     relay = Relay()
     for number in range(64):
         await shown(relay, 0, at=host(number))
-        assert len(relay.bearers._known) <= 32
-    assert host(0) not in relay.bearers._known
+        assert len(table(relay.bearers, bound)) <= 32
+    assert host(0) not in table(relay.bearers, bound)
 
 
 @drives("bad tokens from one address at one endpoint")
@@ -76,7 +78,7 @@ async def drive_bad_tokens(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch
     codes = [await relay.shows(relay.token(exp=1)) for _ in range(2 * bound.limit)]
     told = [each.code for each in codes if isinstance(each, TokenRefused)]
     assert told == ["bearer_invalid"] * bound.limit + ["too_many_requests"] * bound.limit
-    same_table(relay.bearers._bad, bound)
+    same_table(relay.bearers, bound)
 
 
 # Providers
@@ -101,12 +103,18 @@ def b64(number: int) -> str:
     return urlsafe_b64encode(number.to_bytes(MAX_RSA_BITS // 8)).rstrip(b"=").decode()
 
 
+def cache(known: KnownProviders) -> Any:
+    """What is known of each connection's provider."""
+    kept, _ = tables(known, bound_of("memory of providers that are known"))
+    return kept
+
+
 @drives("providers that are known")
 def drive_known(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     known = KnownProviders()
     for number in range(2 * bound.limit):
         known.of(connection(owner=owner(number)))
-        assert len(known._known) <= bound.limit
+        assert len(cache(known)) <= bound.limit
 
 
 @drives("providers that are known of one owner")
@@ -115,7 +123,7 @@ def drive_owners_known(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
     anns = known.of(connection(owner="ann"))
     for number in range(2 * bound.limit):
         known.of(connection(id=f"conn-{number}", owner="eve"))
-        assert known._known.count_of("eve") <= bound.limit
+        assert cache(known).count_of("eve") <= bound.limit
     assert known.of(connection(owner="ann")) is anns
 
 
@@ -123,11 +131,11 @@ def drive_owners_known(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
 async def drive_known_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     """One owner's provider publishes as many and as long keys as are taken; a neighbour's is like any."""
     world = World()
-    kept = world.providers._known._known
+    kept = cache(world.providers.known)
     assert kept.max_bytes == bound.limit == bound.worst_bytes
     kept.max_bytes = bound.limit // 16
     await world.providers.verify(connection(owner="bob"), lambda metadata, keys: {})
-    bobs = world.providers._known.of(connection(owner="bob"))
+    bobs = world.providers.known.of(connection(owner="bob"))
     fat_documents(world)
     await world.providers.verify(connection(owner="ann"), lambda metadata, keys: {})
     with measured() as memory:
@@ -137,7 +145,7 @@ async def drive_known_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
         world.provider.calls.clear()
         assert kept.count_of("ann") < 12
         assert kept.max_bytes / 4 < memory.taken <= kept.max_bytes
-    assert world.providers._known.of(connection(owner="bob")) is bobs
+    assert world.providers.known.of(connection(owner="bob")) is bobs
     assert bobs.metadata.value is not None
 
 
@@ -162,9 +170,9 @@ async def drive_owners_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPat
 
 @drives("calls to providers under way, of all owners")
 async def drive_all_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bound.limit == MAX_CONNECTIONS
+    monkeypatch.setattr("tunnelrelay.oidc.providers.provider.MAX_CONNECTIONS", 20)
     world = World()
-    world.providers._calls = asyncio.Semaphore(20)
-    assert World().providers._calls._value == bound.limit
     many = [connection(id=f"conn-{number}", owner=owner(number // 4), issuer=ISSUER + "/hung") for number in range(40)]
     assert await calls_under_way(world, many) == 20
 
@@ -180,11 +188,12 @@ async def drive_calls(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
 @drives("checks of providers that wait")
 async def drive_warm(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     warmed = Warmed()
+    waiting, _ = tables(warmed.warm_ups, bound)
     eves = [connection(id=f"conn-{number}", owner="eve", issuer=ISSUER + "/hung") for number in range(2 * bound.limit)]
     with measured() as memory:
         for each in eves:
             warmed.warm_ups.add(each)
-            assert len(warmed.warm_ups._waiting["eve"]) <= bound.limit
+            assert len(waiting["eve"]) <= bound.limit
         tasks, warmed.tasks = warmed.tasks, []
         assert memory.taken <= bound.worst_bytes
     warmed.tasks = tasks
@@ -193,11 +202,17 @@ async def drive_warm(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> N
 
 @drives("names of providers looked up")
 async def drive_resolved(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver = Resolver(lambda name: [], monotonic=lambda: 0.0)
+    numbers = iter(range(2 * bound.limit))
+
+    def look_up(name: str) -> list[str]:
+        number = next(numbers)
+        return [f"2001:db8:{number:x}:{each:x}:1111:2222:3333:4444" for each in range(180)]
+
+    resolver = Resolver(look_up, monotonic=lambda: 0.0)
     with measured() as memory:
         for number in range(2 * bound.limit):
-            resolver._keep(host(number), [f"2001:db8:{number:x}:{each:x}:1111:2222:3333:4444" for each in range(180)])
-            assert len(resolver._kept) <= bound.limit
+            await resolver.resolve(host(number), "eve")
+            assert len(table(resolver, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
@@ -243,13 +258,13 @@ def drive_begun(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = limits()
     drive_bucket(lambda: begun.refuse(asking("203.0.113.9")), bound.limit)
     assert begun.refuse(asking("203.0.113.10")) is None
-    same_table(begun._addresses, bound)
+    same_table(begun, bound)
 
 
 @drives("logins begun at one connection")
 def drive_begun_at(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = limits()
-    same_table(begun._connections, bound)
+    same_table(begun, bound)
     begun = limits(connection_burst=50)
     numbers = iter(range(1, 200))
     drive_bucket(lambda: begun.refuse(asking(f"203.0.113.{next(numbers)}")), 50)
@@ -261,7 +276,7 @@ def drive_ended(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     with measured() as memory:
         for _ in range(2 * bound.limit):
             ended.add(os.urandom(32))
-            assert len(ended._ended) <= bound.limit
+            assert len(table(ended, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
@@ -291,7 +306,7 @@ async def sign_in(world: World, claims: dict[str, Any], whose: str = "ann") -> b
 @drives("visitors' logins in memory")
 async def drive_sessions(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    kept = world.sessions._sessions
+    kept = world.sessions.in_memory
     assert kept.max_count == bound.limit
     kept.max_count = 20
     for number in range(40):
@@ -314,7 +329,7 @@ async def drive_session_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPa
     """One owner's provider invents people of whom it says as much as is kept, in three ways; a neighbour has a few."""
     for claims in (fat_claims, emoji_claims, group_claims):
         world = World()
-        kept = world.sessions._sessions
+        kept = world.sessions.in_memory
         assert kept.max_bytes == bound.limit == bound.worst_bytes
         kept.max_bytes = bound.limit // 150
         neighbours = [await sign_in(world, {"sub": f"p{number}"}, "bob") for number in range(20)]
@@ -325,8 +340,7 @@ async def drive_session_bytes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPa
                 number += 1
                 await sign_in(world, claims(number))
                 assert kept.total <= kept.max_bytes
-            world.store._sessions.clear()
-            world.sessions._ended._ended.clear()
+            world.store.session_rows.clear()
             world.audit.take()
             assert kept.max_bytes / 2 < memory.taken <= kept.max_bytes
         conn = connection(owner="bob")
@@ -337,7 +351,7 @@ async def signed_in_again(world: World, count: int, **claims: Any) -> int:
     for number in range(count):
         whose = {"sub": f"p{number}", "iss": ISSUER} | claims
         await world.sessions.create(APP, connection(), issuer=ISSUER, claims=whose)
-    return len(world.store._sessions)
+    return len(world.store.session_rows)
 
 
 @drives("logins of one person in the store")

@@ -18,7 +18,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.body import ChunkedDecoder
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import parse_request
-from tunnelctl.link.proxy import ProxyFailed, _ConnectRequest, parse_proxy
+from tunnelctl.link.proxy import ProxyConnect, ProxyFailed, parse_proxy
 from tunnelctl.oidc.errors import ProviderError
 from tunnelctl.wire.errors import WireError
 from tunnelctl.wire.frames import CONTROL, GOAWAY, HEAD, frame, pack_head
@@ -261,7 +261,7 @@ def drive_reason(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @drives("a proxy's answer to an agent's CONNECT")
 async def drive_proxy(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = _ConnectRequest(parse_proxy("http://proxy.example:3128"), "relay.example:443")
+    request = ProxyConnect(parse_proxy("http://proxy.example:3128"), "relay.example:443")
     request.data_received(b"HTTP/1.1 200 OK\r\nF: ".ljust(bound.limit, b"v"))
     assert not request.done.done()
     request.data_received(b"v")

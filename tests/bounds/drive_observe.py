@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.bounds.driving import address, drives, host, measured, owner
+from tests.bounds.driving import address, bound_of, drives, host, measured, owner, table, tables
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.line_writer import LineWriter
 from tunnelrelay.model import Identity
-from tunnelrelay.observe.access import MAX_PATH, AccessLog, ExchangeRecord, text_line
-from tunnelrelay.observe.access import _who as who_part
+from tunnelrelay.observe.access import MAX_PATH, AccessLog, ExchangeRecord, text_line, visitor_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.metrics import Metrics
@@ -56,20 +55,20 @@ def drive_access(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     with measured() as memory:
         for number in range(2 * bound.limit - 1):
             log.add(exchange(number))
-            assert len(log._records) <= bound.limit
+            assert len(table(log, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
     assert batches == [bound.limit]
 
 
 @drives("visitors whose part of a log line is remembered")
 def drive_who(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    who_part.cache_clear()
+    visitor_part.cache_clear()
     with measured() as memory:
         for number in range(2 * bound.limit):
             text_line(exchange(number))
-        assert who_part.cache_info().currsize == bound.limit
+        assert visitor_part.cache_info().currsize == bound.limit
         assert memory.taken <= bound.worst_bytes
-    who_part.cache_clear()
+    visitor_part.cache_clear()
 
 
 @drives("audit events that wait for the store")
@@ -86,7 +85,7 @@ def drive_audit(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
                 name: f"{number:06d}" + "c" * (MAX_CHANGE if name in ("before", "after") else 200) for name in details
             }
             audit.record("edge.updated", subject="s", request_id=text, **texts, **told)
-            assert len(audit._waiting) <= limit
+            assert len(table(audit, bound)) <= limit
         assert audit.lost == limit
         assert 8 * memory.taken <= bound.worst_bytes
 
@@ -95,11 +94,14 @@ def drive_audit(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 def drive_windows(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit(clock=lambda: NOW, owner_of=lambda name: f"owner of {name}"[:64])
     kinds = sum(kind.limit is not None for kind in KINDS.values())
-    audit._keep = lambda event: None  # type: ignore[method-assign]
+    windows, _ = tables(audit, bound)
     with measured() as memory:
         for number in range(2 * bound.limit):
             audit.record("login.start", host=host(number), owner=owner(number))
-            assert len(audit._windows) <= bound.limit + kinds
+            assert len(windows) <= bound.limit + kinds
+            if number % 1_000 == 0:
+                audit.take()
+        audit.take()
         assert memory.taken <= bound.worst_bytes
 
 
@@ -148,7 +150,8 @@ def drive_lines(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         sink.is_stuck.wait()
         for number in range(2 * bound.limit // 1024):
             writer.write(b"%06d" % number + b"x" * 1017 + b"\n")
-            assert writer._size <= bound.limit
+            if number % 500 == 0:
+                assert sum(map(len, list(table(writer, bound)))) <= bound.limit
         assert writer.dropped == bound.limit // 1024
         assert memory.taken <= bound.worst_bytes
     sink.is_free.set()
@@ -158,10 +161,11 @@ def drive_lines(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 @drives("figures of the last ten minutes")
 def drive_series(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     series = Series()
+    blocks = table(series, bound)
     with measured() as memory:
         for second in range(2 * SPAN_SECONDS):
             series.add(int(NOW) + second, 0, 3)
-            assert len(series._blocks) <= bound.limit
+            assert len(blocks) <= bound.limit
         assert memory.taken <= bound.worst_bytes
 
 
@@ -188,9 +192,9 @@ def drive_kept(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(bound.limit + 600):
             log.add(seen(number))
         log.digest()
-        assert sum(map(len, log._kept.values())) <= bound.limit
-        assert log._kept["ann"][-1].exchange.request_id == f"0123abcd-{number:x}"
-        assert len(log._kept["ann"][0].exchange.path) <= MAX_PATH
+        assert sum(1 for _ in log.recent()) <= bound.limit
+        assert next(log.recent("ann")).exchange.request_id == f"0123abcd-{number:x}"
+        assert max(len(each.exchange.path) for each in log.recent("ann")) <= MAX_PATH
         log.hosts, log.tunnels = SeriesTable(), SeriesTable()
         assert memory.taken <= bound.worst_bytes
 
@@ -204,7 +208,7 @@ def drive_pending(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None
         assert memory.taken <= bound.worst_bytes
     for number in range(bound.limit):
         log.add(seen(number))
-        assert len(log._pending) < bound.limit
+        assert len(table(log, bound)) < bound.limit
 
 
 @drives("sign-ins whose request is not over")
@@ -220,26 +224,27 @@ def drive_signed_in(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
                 groups=tuple(f"{number:06d}-{group}" + "g" * 48 for group in range(64)),
             )
             log.note_sign_in(f"r-{number}", who, "")
-            assert len(log._signed_in) <= bound.limit
+            assert len(table(log, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
-    assert "r-0" not in log._signed_in
+    assert "r-0" not in table(log, bound)
 
 
 @drives("owners whose last requests can be looked at")
 def drive_kept_owners(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     log = traffic()
     log.digest()
+    kept = table(log, bound_of("requests that can be looked at"))
     with measured() as memory:
         for number in range(bound.limit):
-            log._kept[owner(number)] = deque()
+            kept[owner(number)] = deque()
         assert memory.taken <= bound.worst_bytes
-        log._kept.clear()
+        kept.clear()
     for number in range(bound.limit + 50):
         log.add(seen(number, owner(number)))
     log.digest()
-    assert len(log._kept) == bound.limit
-    assert owner(0) not in log._kept
-    assert owner(number) in log._kept
+    assert len(kept) == bound.limit
+    assert next(log.recent(owner(0)), None) is None
+    assert next(log.recent(owner(number))).owner == owner(number)
 
 
 @drives("values of a metric's label")

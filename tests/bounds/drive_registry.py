@@ -5,7 +5,7 @@ from sys import getsizeof
 
 import pytest
 
-from tests.bounds.driving import drives, host, measured, owner
+from tests.bounds.driving import drives, host, measured, owner, table
 from tests.support.tunnels import FakeLink, fake_tunnel
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.limits import MAX_KEYS, Buckets, RetrySchedule
@@ -31,12 +31,12 @@ def registry() -> Registry:
 
 @drives("keys of one rate limit, of a dozen")
 def drive_keys(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    for table in (Buckets(10, 1.0), RetrySchedule(1.0, shortest=1, longest=10)):
-        keep = table.wait if isinstance(table, Buckets) else table.next
+    for keys in (Buckets(10, 1.0), RetrySchedule(1.0, shortest=1, longest=10)):
+        keep = keys.wait if isinstance(keys, Buckets) else keys.next
         with measured() as memory:
             for number in range(2 * bound.limit):
                 keep(f"2001:db8:ffff:ffff::/64 {host(number)}", 1000.0 + number)
-                assert len(table) <= bound.limit
+                assert len(keys) <= bound.limit
             assert memory.taken <= bound.worst_bytes
     assert bound.limit == MAX_KEYS
 
@@ -71,10 +71,10 @@ async def drive_owners_held(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
     assert [task.result() for task in waiting if task.done()] == [False] * (len(waiting) - 1 - bound.limit)
     assert (names.held_count, anns.held_count) == (bound.limit + 1, 1)
     for endpoint in endpoints:
-        endpoint.wake()  # type: ignore[union-attr]
+        endpoint.wake()  # type: ignore[union-attr]  # all are there
     anns.wake()
     await asyncio.gather(*waiting)
-    assert not names._requests_held
+    assert not table(anns, bound)
 
 
 @drives("tunnels that serve it")
@@ -111,7 +111,7 @@ def drive_lost(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     with measured() as memory:
         for number in range(bound.limit + bound.limit // 10):
             names.expect(host(number), owner(number))
-            assert len(names._lost) <= bound.limit
+            assert len(table(names, bound)) <= bound.limit
         assert memory.taken <= bound.worst_bytes
     assert names.find(host(0)) is None
     assert names.find(host(number)) is not None
@@ -123,7 +123,7 @@ def drive_settings(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> Non
     policy = Policy(size=bound.limit // 8)
     had = [names.claim(fake_tunnel("ann", f"a{number}"), host(number), policy) for number in range(16)]
     assert [isinstance(each, Taken) for each in had] == [False] * 8 + [True] * 8
-    assert names._rules["ann"] <= bound.limit
+    assert table(names, bound)["ann"] <= bound.limit
 
 
 @drives("health probes under way")

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.bounds.driving import drive_bucket, drives, measured, owner, same_table
+from tests.bounds.driving import drive_bucket, drives, measured, owner, same_table, table
 from tests.services.people import Office
 from tests.services.test_edges import with_policy
-from tests.support.managed import ANN, BOB, FakeProvider, Managed, actor
+from tests.support.managed import ANN, BOB, FakeClock, FakeProvider, Managed, actor
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
@@ -17,7 +17,7 @@ from tunnelrelay.config.values import PortRange
 from tunnelrelay.services.addrs import Addrs
 from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.problems import Kind, ManageError
-from tunnelrelay.services.provider_tests import ProviderTests
+from tunnelrelay.services.provider_tests import TESTS_PER_SECOND, ProviderTests
 
 LOGIN = OidcSpec(issuer="https://idp.example", client_id="c", client_secret="s")
 
@@ -35,17 +35,21 @@ def drive_changes(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None
     object.__setattr__(base, "monotonic", lambda: 0.0)
     drive_bucket(is_refused, bound.limit)
     base.count_change(BOB)
-    same_table(base.changes, bound)
+    same_table(base, bound)
 
 
 @drives("failed tests of providers that are remembered")
-def drive_failed(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = ProviderTests(Managed().base, FakeProvider())
+async def drive_failed(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, finds = FakeClock(), FakeProvider()
+    tests = ProviderTests(Managed(clock=clock).base, finds)
+    await tests.run(ANN, LOGIN, owner="ann")
     with measured() as memory:
         for number in range(2 * bound.limit):
-            wrong = Finding(topic="keys", level="error", found=f"{number:06d}" + "f" * 1_000)
-            tests._note(owner(number), LOGIN, [wrong])
-            assert len(tests._failed) <= bound.limit
+            finds.findings = [Finding(topic="keys", level="error", found=f"{number:06d}" + "f" * 1_000)]
+            await tests.run(ANN, LOGIN, owner=owner(number))
+            clock.now += 1 / TESTS_PER_SECOND
+            assert len(table(tests, bound)) <= bound.limit
+        finds.asked.clear()
         assert memory.taken <= bound.worst_bytes
 
 
@@ -59,7 +63,7 @@ async def drive_tests(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
         for number in range(2 * bound.limit)
     ]
     await asyncio.sleep(0)
-    assert len(asks.asked) == tests._running.total() == bound.limit
+    assert len(asks.asked) == table(tests, bound).total() == bound.limit
     asks.gate.set()
     done = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(each, ManageError) and each.kind is Kind.BUSY for each in done) == bound.limit
@@ -84,7 +88,7 @@ async def drive_tests_begun(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatc
         await tests.run(ANN, LOGIN, owner="ann")
     with pytest.raises(ManageError):
         await tests.run(ANN, LOGIN, owner="ann")
-    same_table(tests._limit, bound)
+    same_table(tests, bound)
 
 
 async def codes_of(office: Office, count: int, *, text: str = "", peer: str = "") -> list[str]:
@@ -102,7 +106,7 @@ async def drive_tries(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
     office = Office()
     codes = await codes_of(office, 2 * bound.limit, peer="203.0.113.9")
     assert codes == ["sign_in_refused"] * bound.limit + ["too_often"] * bound.limit
-    same_table(office.sign_ins._of_address, bound)
+    same_table(office.sign_ins, bound)
 
 
 @drives("tries at one code or key")
@@ -110,7 +114,7 @@ async def drive_tries_at(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) 
     office = Office()
     codes = await codes_of(office, 2 * bound.limit, text="leaked")
     assert codes == ["sign_in_refused"] * bound.limit + ["too_often"] * bound.limit
-    same_table(office.sign_ins._of_target, bound)
+    same_table(office.sign_ins, bound)
 
 
 # Rows in the database

@@ -4,9 +4,11 @@ import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.bounds.found import declared
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.limits import Buckets
 
@@ -85,7 +87,26 @@ def drive_bucket(ask: Callable[[], object], burst: int) -> None:
     assert refused == [False] * burst + [True] * burst
 
 
-def same_table(buckets: Buckets, bound: DeclaredBound) -> None:
-    """The table is bounded like the one that `drive_keys` fills, and its budget is the declared one."""
+def bound_of(name: str) -> DeclaredBound:
+    """The bound of this name, for the driver of another one."""
+    return declared()[name][1]
+
+
+def tables(of: object, bound: DeclaredBound) -> list[Any]:
+    """What an object keeps of what the bound limits, in the order of its `holds`: these name private attributes."""
+    classes = {each.__name__ for each in type(of).__mro__}
+    named = [where.split(".") for where in bound.holds]
+    return [getattr(of, attribute) for name, attribute in named if name in classes]
+
+
+def table(of: object, bound: DeclaredBound) -> Any:
+    """The one table of these."""
+    (found,) = tables(of, bound)
+    return found
+
+
+def same_table(of: object, bound: DeclaredBound) -> None:
+    """The object's table is bounded like the one that `drive_keys` fills, and its budget is the declared one."""
+    buckets = table(of, bound)
     assert isinstance(buckets, Buckets)
-    assert buckets._burst == bound.limit
+    assert buckets.burst == bound.limit

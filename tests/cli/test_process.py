@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pipes import pipe
 from tests.support.raw_http import fetch
 from tests.support.waiting import turns
 from tests.support.world import world
@@ -110,26 +111,27 @@ async def test_json_records_on_stdout_and_nothing_on_stderr(environment, nobody)
 @pytest.mark.parametrize("log", ["--log=stdout", "--log=stderr"])
 async def test_an_agent_whose_logs_reader_goes_away_ends_as_a_shell_reports_sigpipe(environment, nobody, log):
     """It writes nothing at that moment, and is not asked to stop either."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, "http", "3000", nobody, log, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    number, stream = (1, process.stdout) if log == "--log=stdout" else (2, process.stderr)
-    await stream.readline()
-    process._transport.get_pipe_transport(number).close()
-    assert await process.wait() == Exit.OUTPUT_CLOSED
-    if number == 1:
+    async with pipe() as read:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, log.removeprefix("--log="): read.write_end}
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "http", "3000", nobody, log, env=environment, **streams
+        )
+        await read.lines.readline()
+        read.close()
+        assert await process.wait() == Exit.OUTPUT_CLOSED
+    if process.stderr is not None:
         assert b"Traceback" not in await process.stderr.read()
 
 
 async def test_a_script_that_has_read_the_address_may_leave_and_the_log_says_so(environment, tmp_path, app):
     """`read -r url < <(tunnel http 3000)`"""
-    async with world(tmp_path / "data") as w:
+    async with world(tmp_path / "data") as w, pipe() as read:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "http", str(app.port), f"--relay=http://127.0.0.1:{w.port}", "--subdomain=demo",
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, stdout=read.write_end, stderr=subprocess.PIPE,
         )  # fmt: skip
-        assert await process.stdout.readline() == f"http://demo.localhost:{w.port}\n".encode()
-        process._transport.get_pipe_transport(1).close()
+        assert await read.lines.readline() == f"http://demo.localhost:{w.port}\n".encode()
+        read.close()
         while b"no reader any more" not in await process.stderr.readline():
             assert process.returncode is None
         assert (await fetch(w.port, "GET", "/status/200", host=f"demo.localhost:{w.port}")).status == 200

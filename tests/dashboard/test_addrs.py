@@ -20,7 +20,7 @@ async def test_a_list_without_ports_says_what_they_are_for_and_how_to_make_the_f
 
 
 async def test_a_relay_without_ports_says_what_its_operator_has_to_set(house, admin):
-    house.managed.services.addrs._ranges = ()
+    house.managed.services.addrs.port_ranges = ()
 
     assert "--tcp-ports 20000-20100" in text_of((await admin.get("/tcp-ports")).text)
     answer = await admin.post("/tcp-ports/new", {"addr": ""})

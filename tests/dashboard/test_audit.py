@@ -21,7 +21,7 @@ from tunnelrelay.store.base import AuditRow
 async def happened(house: InMemory, **more: object) -> None:
     """An event that is kept already."""
     row: dict[str, object] = {"at": house.managed.clock(), "kind": "domain.updated", "host": "red.tun.example"}
-    await house.managed.store.add_audit([AuditRow(**(row | more))])  # type: ignore[arg-type]
+    await house.managed.store.add_audit([AuditRow(**(row | more))])
 
 
 async def test_a_log_without_events_says_what_would_be_there(admin):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.dashboard.charts import _nice, charts, rate, share
+from tunnelrelay.dashboard.charts import charts, nice, rate, share
 from tunnelrelay.services.traffic import Figures, TrafficFigures
 
 NOTHING = Figures(at=0, seconds=5, requests=0, refused=0, failed=0, p50=None, p95=None)
@@ -50,8 +50,8 @@ def test_a_gap_in_what_is_known_is_a_gap_in_the_line_and_a_lonely_point_a_dot() 
 
 @given(st.floats(1e-6, 1e6))
 def test_the_upper_edge_is_a_round_number_not_far_above_the_highest_point(most: float) -> None:
-    assert most <= _nice(most) * 1.000001
-    assert _nice(most) <= most * 2.000001
+    assert most <= nice(most) * 1.000001
+    assert nice(most) <= most * 2.000001
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ COOKIE = "__Host-tunnel-dashboard"
 SIBLING = "https://evil.tun.example"
 CREATE = {"host": "new", "name": "shop"}
 
-pages = [route for routes in AREAS for route in routes(InMemory.__new__(InMemory))]  # type: ignore[arg-type]
+pages = [route for routes in AREAS for route in routes(InMemory.__new__(InMemory))]
 GETS = sorted(route.path for route in pages if "GET" in (route.methods or ()))
 POSTS = sorted(route.path for route in pages if "POST" in (route.methods or ()))
 

@@ -302,7 +302,7 @@ async def test_without_a_script_a_phone_has_its_menu_and_forms_work(desk: Desk):
         java_script_enabled=False, viewport={"width": PHONE[0], "height": PHONE[1]}
     )
     try:
-        await plain.add_cookies(cookies)  # type: ignore[arg-type]
+        await plain.add_cookies(cookies)
         page = await plain.new_page()
         await page.goto(f"{desk.origin}/edges/new")
         await page.locator("summary").click()

@@ -28,7 +28,7 @@ async def published(w: World, name: str, **bind: object) -> AsyncIterator[Script
     agent.answers = Asked.answer
     await agent.connect(w.port)
     try:
-        bound = await agent.bind(name, **bind)  # type: ignore[arg-type]
+        bound = await agent.bind(name, **bind)
         assert isinstance(bound, Bound), bound
         yield agent
     finally:

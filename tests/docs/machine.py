@@ -78,7 +78,7 @@ class Machine:
         loaded = self.state / "loaded"
         files = [loaded / f"{name}.service", *sorted((loaded / f"{name}.service.d").glob("*.conf"))]
         parser = configparser.ConfigParser(interpolation=None, strict=False)
-        parser.optionxform = str  # type: ignore[assignment, method-assign]
+        parser.optionxform = str
         parser.read(files)
         return parser["Service"]
 

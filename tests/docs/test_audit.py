@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tunnelrelay.cli.audit import _record
+from tunnelrelay.cli.audit import audit_record
 from tunnelrelay.observe.audit import KINDS, MAX_TEXT
 from tunnelrelay.store.base import AuditRow
 
@@ -22,7 +22,7 @@ def test_the_table_of_kinds_is_the_codes():
 def test_the_fields_are_those_that_are_printed():
     fields = set(re.findall(r"^\| `(\w+)` \| ", TEXT.partition("## Kinds")[0], re.MULTILINE))
 
-    assert fields == set(_record(AuditRow(at=0, kind="login.ok"))) - {"id"}
+    assert fields == set(audit_record(AuditRow(at=0, kind="login.ok"))) - {"id"}
 
 
 def test_the_limits_in_the_prose_are_the_codes():

@@ -1,5 +1,6 @@
 """One real relay for each module of tests, and for each test an agent that does as it is told."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class KeptLog(AccessLog):
 
 def make_relay(data_dir: Path, log: KeptLog, **flags: object) -> Relay:
     flags = {"http": "127.0.0.1:0", "admin": "off", "data_dir": str(data_dir), "drain_seconds": "0", **flags}
-    return Relay(load_config(flags=flags, env={}), access=log, clock=Clock())
+    return Relay(load_config(flags=flags, env={}), access=log, clock=Clock(), monotonic=Clock(time.monotonic))
 
 
 @pytest.fixture(scope="module")

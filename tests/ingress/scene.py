@@ -22,17 +22,32 @@ GET = request_bytes("GET", "/", host=HOST)
 
 
 class Clock:
-    """Unix time, which a test can put forward.
+    """A clock that a test can put forward, and stop.
+
+    Args:
+        base: The true one.
 
     Attributes:
-        ahead: Seconds by which.
+        ahead: Seconds by which it was put forward.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base: Callable[[], float] = time.time) -> None:
         self.ahead = 0.0
+        self._base = base
+        self._stands_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self.ahead + (self._base() if self._stands_at is None else self._stands_at)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It stands, but for what `ahead` is put to; afterwards it goes on from there."""
+        self._stands_at = stood_at = self._base()
+        try:
+            yield
+        finally:
+            self._stands_at = None
+            self.ahead -= self._base() - stood_at
 
 
 class Scene:
@@ -54,6 +69,12 @@ class Scene:
         """The relay's; every test begins with the true time."""
         assert isinstance(self.relay.clock, Clock)
         return self.relay.clock
+
+    @property
+    def monotonic(self) -> Clock:
+        """The relay's seconds, by which limits fill again and things grow old; they are never put back."""
+        assert isinstance(self.relay.monotonic, Clock)
+        return self.relay.monotonic
 
     @asynccontextmanager
     async def visitor(self) -> AsyncIterator[RawConnection]:

@@ -24,7 +24,7 @@ def relay_flags() -> dict[str, object]:
 
 def login(**more: object) -> PolicySpec:
     oidc = OidcSpec(issuer="http://127.0.0.1:1", client_id="c", client_secret="s", allow_origins=(SHOP, LOCAL))
-    return PolicySpec(oidc=oidc, **more)  # type: ignore[arg-type]
+    return PolicySpec(oidc=oidc, **more)
 
 
 async def ask(s: Scene, origin: str | None, method: str = "GET", *more: tuple[str, str]) -> Response:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.ingress.scene import Scene
 from tests.policy.making import oidc, policy
@@ -63,12 +63,11 @@ def store_calls(s: Scene) -> Iterator[list[str]]:
         if name != "_for_ever":
             asked.append(name)
 
-    engine = s.relay.store._engine.sync_engine  # type: ignore[attr-defined]
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield asked
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_serving_an_edges_requests_asks_the_store_nothing(s: Scene) -> None:

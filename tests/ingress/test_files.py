@@ -13,7 +13,7 @@ from tests.ingress.scene import GET, Scene, closed_without_clean_end, reset
 from tests.support.waiting import PATIENCE
 from tunnelrelay.ingress import files
 from tunnelrelay.ingress.files import OWN_FILES, visitors_at_once, warn_when_few
-from tunnelrelay.ingress.ingress import MAX_VISITORS
+from tunnelrelay.ingress.ingress import FULL_SECONDS, MAX_VISITORS
 
 pytest.importorskip("resource", reason="this system has no limit of open files")
 
@@ -35,21 +35,21 @@ def test_the_relay_takes_all_the_files_it_may_have():
 
 @pytest.mark.parametrize("limit", [64, 128, 256, 1024, 4096, 30_000])
 def test_visitors_leave_files_for_the_relay_itself(limit: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(files, "_limit", lambda: limit)
+    monkeypatch.setattr(files, "open_file_limit", lambda: limit)
 
     assert 1 <= visitors_at_once() <= MAX_VISITORS
     assert visitors_at_once() == 1 or visitors_at_once() + OWN_FILES < limit
 
 
 def test_no_limit_of_files_leaves_the_relays_own(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(files, "_limit", lambda: 0)
+    monkeypatch.setattr(files, "open_file_limit", lambda: 0)
 
     assert visitors_at_once() == MAX_VISITORS
 
 
 @pytest.mark.parametrize(("limit", "warns"), [(1024, True), (4096, True), (65_536, False)])
 def test_a_small_limit_is_logged_with_what_to_do(limit: int, warns: bool, monkeypatch, caplog):
-    monkeypatch.setattr(files, "_limit", lambda: limit)
+    monkeypatch.setattr(files, "open_file_limit", lambda: limit)
     with caplog.at_level(logging.WARNING):
         warn_when_few(visitors_at_once())
 
@@ -60,13 +60,13 @@ def test_a_small_limit_is_logged_with_what_to_do(limit: int, warns: bool, monkey
 def few(s: Scene, monkeypatch: pytest.MonkeyPatch) -> int:
     """As many connections as the relay has room for."""
     monkeypatch.setattr(s.relay.ingress, "settings", replace(s.relay.ingress.settings, max_visitors=40))
-    monkeypatch.setattr(s.relay.ingress, "_next_full_log", 0.0)
     return 40
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_idle_connections_make_room_for_a_new_one(s: Scene, few: int, caplog):
     async with AsyncExitStack() as stack:
+        stack.enter_context(s.later(2 * FULL_SECONDS))  # since it was logged last
         busy = await stack.enter_async_context(s.visitor())
         asked = await s.exchange(busy)
         idle = [await stack.enter_async_context(s.visitor()) for _ in range(few + 20)]
@@ -144,9 +144,8 @@ async def test_a_visitor_that_waits_for_its_turn_is_not_closed_for_another(s: Sc
             patch.setattr(ingress.turns, "take", lambda visit: False)
             await waiting.send(GET)
             await s.turns(lambda: not visit.can_be_closed)
-        for _ in range(few):
-            await stack.enter_async_context(s.visitor())
-        await s.turns(lambda: ingress._next_full_log > 0)
+        idle = [await stack.enter_async_context(s.visitor()) for _ in range(few)]
+        assert await closed_without_clean_end(idle[0]) == b""
         visit.take_turn()
         (await s.agent.next()).answer()
 
@@ -165,9 +164,8 @@ async def test_a_visitor_that_still_reads_its_answer_is_not_closed_for_another(s
         asked = await s.exchange(reading)
         asked.answer(body=body)
         await s.turns(lambda: visit.exchange is None and visit.transport.get_write_buffer_size() > 0)
-        for _ in range(few):
-            await stack.enter_async_context(s.visitor())
-        await s.turns(lambda: s.relay.ingress._next_full_log > 0)
+        idle = [await stack.enter_async_context(s.visitor()) for _ in range(few)]
+        assert await closed_without_clean_end(idle[0]) == b""
         reading.writer.transport.resume_reading()
 
         assert (await reading.response()).body == body

@@ -2,15 +2,16 @@
 
 import base64
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from tests.bounds.driving import bound_of, table
 from tests.ingress.scene import HOST, Scene, error_of
 from tests.support.raw_http import Response, request_bytes
 from tunnelctl.wire.messages import Bound, PolicySpec
 from tunnelrelay.ingress.guesses import BURST_GUESSES, GUESSES_PER_SECOND, Guesses
-from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.limits import MAX_KEYS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,10 +31,7 @@ class Hands:
     def __init__(self, s: Scene) -> None:
         self.s = s
         s.agent.answers = lambda asked: asked.answer()
-        self.audit = s.relay.ingress.gate._audit = Audit(clock=lambda: 0.0)  # nobody takes its events to a store
-        self.guesses = Guesses(lambda: self.now)
-        self.now = 1000.0
-        s.relay.ingress.gate._guesses = self.guesses
+        s.monotonic.ahead += 3600  # since the guesses of other tests
 
     async def show(
         self, pair: str | None, *, of: str = "203.0.113.9", host: str = HOST, method: str = "GET"
@@ -48,9 +46,10 @@ class Hands:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def hands(s: Scene) -> Hands:
+async def hands(s: Scene) -> AsyncIterator[Hands]:
     assert isinstance(await s.agent.bind("demo", policy=PolicySpec(basic_auth=(GOOD,))), Bound)
-    return Hands(s)
+    with s.monotonic.stopped():
+        yield Hands(s)
 
 
 async def test_after_many_wrong_passwords_an_address_must_wait(hands: Hands):
@@ -65,7 +64,7 @@ async def test_after_many_wrong_passwords_an_address_must_wait(hands: Hands):
 
 async def test_then_it_may_try_again(hands: Hands):
     await hands.guess(BURST_GUESSES + 3)
-    hands.now += 1 / GUESSES_PER_SECOND
+    hands.s.monotonic.ahead += 1 / GUESSES_PER_SECOND
 
     assert (await hands.show(GOOD)).status == 200
     assert await hands.guess(2) == [401, 429]
@@ -127,13 +126,15 @@ async def test_networks_come_before_passwords(hands: Hands):
 
 
 async def test_the_audit_log_tells_of_guesses_and_is_not_filled_by_them(hands: Hands):
-    await hands.guess(BURST_GUESSES + 20)
-    events = hands.audit.take()
+    await hands.s.agent.bind("other", policy=PolicySpec(basic_auth=(GOOD,)))
+    await hands.guess(BURST_GUESSES + 20, host="other.localhost")
+    await hands.s.relay.parts.audit_keeper.flush()
+    events = await hands.s.relay.store.audit(host="other.localhost")
 
     refused = [event for event in events if event.kind == "password.refused"]
     assert refused
     assert len(refused) <= 10
-    assert {(event.host, event.peer) for event in refused} == {(HOST, "203.0.113.9")}
+    assert {event.peer for event in refused} == {"203.0.113.9"}
     assert not any("guess-" in str(event) for event in events)
 
 
@@ -142,7 +143,7 @@ async def test_of_very_many_addresses_the_oldest_are_forgotten():
     for number in range(MAX_KEYS + 50):
         guesses.wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", HOST)
 
-    assert len(guesses._wrong) == MAX_KEYS
+    assert len(table(guesses, bound_of("wrong passwords at one endpoint"))) == MAX_KEYS
     assert not guesses.must_wait("127.0.0.1", HOST)
 
 

@@ -240,7 +240,7 @@ async def test_an_answer_that_is_over_gives_its_window_back_though_nobody_reads_
         visit = await s.visit(visitor)
         visit.pause_writing()
         (stream,) = s.relay_link.session.streams
-        budget = s.relay_link.session._budget
+        budget = s.relay_link.session.budget
         assert budget.take(1000)
         stream.window += 1000
         stream.left += 1000

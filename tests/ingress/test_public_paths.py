@@ -351,6 +351,5 @@ async def test_a_path_that_is_closed_again_ends_what_is_open_there(tmp_path: Pat
             await visitor.send(request_bytes("GET", "/events", host=f"demo.localhost:{w.port}"))
             assert (await visitor.head()).status == 200
             await edges.set_policy(ME, made.id, login(public_paths=("/else",)))
-            w.relay.ingress._next_look = 0.0
-            w.relay.ingress.sweep()
+            w.relay.ingress.look_after_exchanges()
             assert b"second" not in await visitor.rest()

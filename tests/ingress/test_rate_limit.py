@@ -319,5 +319,5 @@ async def test_a_changed_rule_holds_from_the_next_request_on_an_open_connection(
 async def test_a_rule_that_is_none_is_refused_with_the_setting_it_is_about(v: Visitors):
     answer = await v.s.agent.bind("never", policy=PolicySpec(rate_limit=RateLimitSpec(limit="0/1m")))
 
-    assert [problem.field for problem in answer.problems] == ["rate_limit.limit"]  # type: ignore[union-attr]
+    assert [problem.field for problem in answer.problems] == ["rate_limit.limit"]
     assert v.s.relay.registry.find("never.localhost") is None

@@ -1,6 +1,5 @@
 """What was opened under a session ends with it, whatever it is and for whatever reason: row 74, row 115."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -90,8 +89,7 @@ async def alice(s: Scene) -> SignedIn:
 
 def look(s: Scene) -> None:
     """The sweep that judges what is under way comes round."""
-    s.relay.ingress._next_look = 0.0
-    s.relay.ingress.sweep()
+    s.relay.ingress.look_after_exchanges()
 
 
 @pytest.mark.parametrize("kind", ["stream", "websocket"])
@@ -196,7 +194,7 @@ async def test_a_signed_in_request_keeps_its_session_awake_and_one_that_a_neighb
     s: Scene, alice: SignedIn
 ):
     s.agent.answers = lambda asked: asked.answer()
-    session = s.relay.parts.sessions._sessions.get(alice.digest)
+    session = s.relay.parts.sessions.in_memory.get(alice.digest)
     assert session is not None
     session.last_seen = before = time.time() - 100
     refused = await s.fetch(alice.asking("/", ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")))
@@ -208,12 +206,14 @@ async def test_a_signed_in_request_keeps_its_session_awake_and_one_that_a_neighb
 async def test_many_ends_in_one_turn_are_one_look_at_the_visitors(s: Scene, alice: SignedIn, monkeypatch):
     looks = []
     ingress = s.relay.ingress
-    close = ingress._close_over
-    monkeypatch.setattr(ingress, "_close_over", lambda: looks.append(close()))
+    monkeypatch.setattr(ingress, "call_soon", looks.append)
     for number in range(1000):
         ingress.session_ended(number.to_bytes(32, "big"))
-    await asyncio.sleep(0)
     assert len(looks) == 1
+    looks[0]()
+    ingress.session_ended(bytes(32))
+    assert len(looks) == 2
+    looks[1]()
 
 
 @pytest.mark.parametrize(

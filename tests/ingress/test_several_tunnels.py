@@ -1,6 +1,7 @@
 """Several tunnels behind one edge: what goes on to another one and what does not, who stays where, and what ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.agents.conftest import flags
-from tests.ingress.scene import closed_without_clean_end, error_of, reset
+from tests.ingress.scene import Clock, closed_without_clean_end, error_of, reset
 from tests.support.edges import put_edge, tunnels_of
 from tests.support.raw_http import RawConnection, Response, connect, request_bytes
 from tests.support.scripted_agent import Asked, ScriptedAgent
@@ -35,7 +36,9 @@ class Place:
     """An edge on a relay, with scripted agents that join it."""
 
     def __init__(self, relay: Relay, edge: LiveEdge) -> None:
+        assert isinstance(relay.monotonic, Clock)
         self.relay = relay
+        self.monotonic = relay.monotonic
         self.edge = edge
         self.agents: list[ScriptedAgent] = []
         assert relay.http is not None
@@ -70,14 +73,13 @@ class Place:
 
     def look(self) -> None:
         """The relay judges anew what is under way, as it does every other second."""
-        self.relay.ingress._next_look = 0.0
-        self.relay.ingress.sweep()
+        self.relay.ingress.look_after_exchanges()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory) -> AsyncIterator[Relay]:
     settings = flags(tmp_path_factory.mktemp("several"), hold_seconds="0.2")
-    async with Relay(load_config(flags=settings, env={})) as running:
+    async with Relay(load_config(flags=settings, env={}), monotonic=Clock(time.monotonic)) as running:
         yield running
 
 
@@ -236,7 +238,7 @@ async def test_an_answer_that_has_begun_is_not_begun_again(place):
 
 
 async def test_an_edge_that_never_had_a_tunnel_answers_503_at_once(place, monkeypatch):
-    monkeypatch.setattr(place.relay.registry, "_began", -1e9)
+    place.monotonic.ahead += 7200  # since the relay's start
     monkeypatch.setattr(place.relay.ingress, "settings", replace(place.relay.ingress.settings, hold_seconds=3600.0))
     answer = await place.fetch()
 
@@ -447,12 +449,10 @@ async def test_a_tunnel_that_is_alone_is_not_asked_while_all_is_well(place):
 async def test_a_tunnel_that_does_not_answer_a_probe_in_time_is_unhealthy(place):
     silent, _ = await place.agent(), await place.agent(says(b"proof"))
     probes = place.relay.parts.probes
-    now = probes._now
     probes.look()
     await turns(lambda: silent.asked)
-    probes._now = lambda: now() + 3600
+    place.monotonic.ahead += 3600
     probes.look()
-    probes._now = now
 
     (tunnel,) = (each for each in place.endpoint.tunnels if each.agent == silent.instance)
     assert tunnel.health.reason == "no_answer"

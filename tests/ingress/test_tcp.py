@@ -156,12 +156,12 @@ async def test_nothing_is_read_before_the_service_is_there(s: Scene):
 async def test_a_slow_reader_stalls_the_other_side_and_gets_everything(s: Scene):
     sent = bytes(range(256)) * (8 * MIB // 256)
     async with tcp_agent(s) as (agent, port), connect(port) as visitor:
-        visitor.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        visitor.writer.transport.pause_reading()
         asked = await answered(agent)
         asked.data(sent, fin=True)
         await agent.round_trip()
         assert asked.stream.queued > 4 * MIB
-        visitor.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        visitor.writer.transport.resume_reading()
 
         assert await closed(visitor) == sent
 
@@ -321,14 +321,12 @@ async def test_a_port_is_open_while_a_tunnel_serves_it(s: Scene):
 async def test_a_port_whose_link_was_lost_closes_when_its_visitors_have_waited(s: Scene):
     async with tcp_agent(s) as (agent, port):
         await agent.vanish()
-        await s.turns(lambda: not s.relay.registry.find(host_of(port)).tunnels)  # type: ignore[union-attr]
+        await s.turns(lambda: not s.relay.registry.find(host_of(port)).tunnels)
         assert await open_or_refused(port)
         ports = s.relay.parts.tcp_ports
         ports.look()
-        for door in ports._open.values():
-            assert door.empty_since is not None
-            door.empty_since -= 31
-        ports.look()
+        with s.later(31):
+            ports.look()
         assert not await open_or_refused(port)
         assert s.relay.registry.owner_of(host_of(port)) == "local"
 

@@ -62,6 +62,6 @@ async def test_an_agents_question_whether_it_is_reachable_is_nobodys_visit(s: Sc
 
 
 async def test_it_is_kept_also_when_nothing_is_logged(s: Scene) -> None:
-    assert s.relay.parts.ingress.access._is_on is False
+    assert s.relay.parts.ingress.access.is_on is False
     await s.fetch_answered()
     assert len(kept(s)) == 1

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bounds.driving import bound_of, tables
 from tests.ingress.scene import GET, HOST, Scene, reset
 from tests.support.raw_http import request_bytes
+from tunnelrelay.ingress import turns as turns_module
 from tunnelrelay.ingress.turns import (
     MAX_BEGUN,
     MAX_OF_ADDRESS,
@@ -17,6 +19,12 @@ from tunnelrelay.ingress.turns import (
     MIXED_SECONDS,
     Turns,
 )
+
+
+def lines(turns: Turns) -> list[dict[object, dict]]:
+    """Who waits for a turn, by side, and to be read, by address."""
+    waiting, unread, _ = tables(turns, bound_of("visitors whose next request waits for its turn"))
+    return [waiting, unread]
 
 
 class Loop:
@@ -172,7 +180,7 @@ def test_those_that_left_take_no_turn_and_are_forgotten(loop):
         loop.turns.leave(asker)
 
     assert stays in loop.turn()
-    assert not loop.turns._waiting
+    assert lines(loop.turns) == [{}, {}]
 
 
 def test_leaving_from_no_line_changes_nothing(loop):
@@ -196,7 +204,7 @@ def test_of_an_address_with_many_connections_a_few_are_read_in_each_turn_while_a
     for asker in left:
         loop.turns.leave(asker)
     read = []
-    while loop.turns._unread:
+    while lines(loop.turns)[1]:
         loop.turn()
         assert 0 < len(loop.read) <= MAX_READ
         read += loop.read
@@ -244,7 +252,7 @@ def test_whatever_comes_everyone_gets_their_turn_once_and_lines_keep_their_order
     for side in {(asker.peer.host, asker.last_host) for asker in asked}:
         of_side = [asker for asker in asked if (asker.peer.host, asker.last_host) == side]
         assert [asker for asker in done if asker in of_side] == of_side
-    assert not loop.turns._waiting
+    assert lines(loop.turns) == [{}, {}]
 
 
 NOWHERE = request_bytes("GET", "/", host="nobody.localhost")
@@ -264,9 +272,10 @@ async def test_a_flood_beside_another_visitor_is_answered_whole_and_in_order(s: 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_many_connections_of_one_address_are_answered_whole_though_they_are_read_by_turns(s: Scene, monkeypatch):
-    monkeypatch.setattr(s.relay.ingress.turns, "_connections", lambda _: MAX_READ_AT_ONCE + 1)
+    monkeypatch.setattr(turns_module, "MAX_READ_AT_ONCE", -1)
     s.agent.answers = lambda asked: asked.answer(asked.opened.head.split(b" ")[1])
-    lines: set[int] = set()
+    waited: set[int] = set()
+    _, unread = lines(s.relay.ingress.turns)
     async with AsyncExitStack() as stack:
         visitors = [await stack.enter_async_context(s.visitor()) for _ in range(40)]
         other = await stack.enter_async_context(s.visitor())
@@ -277,16 +286,17 @@ async def test_many_connections_of_one_address_are_answered_whole_though_they_ar
             assert (await other.response()).status == 404
             for index, visitor in enumerate(visitors):
                 assert (await visitor.response()).body == b"/%d/%d" % (number, index)
-                lines.add(sum(map(len, s.relay.ingress.turns._unread.values())))
-    assert max(lines) > 1
-    await s.turns(lambda: not s.relay.ingress.turns._unread)
+                waited.add(sum(map(len, unread.values())))
+    assert max(waited) > 1
+    await s.turns(lambda: not unread)
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_heads_that_come_byte_by_byte_are_read_by_turns_too_and_answered(s: Scene, monkeypatch):
-    turns = s.relay.ingress.turns
-    monkeypatch.setattr(turns, "_connections", lambda _: MAX_READ_AT_ONCE + 1)
-    monkeypatch.setattr(turns, "_shares_until", turns._now() + 3600)
+    monkeypatch.setattr(turns_module, "MIXED_SECONDS", 3600.0)
+    await s.fetch(request_bytes("GET", "/", host="elsewhere.localhost"))
+    await s.fetch(NOWHERE)
+    monkeypatch.setattr(turns_module, "MAX_READ_AT_ONCE", -1)
     waited: list = []
     async with s.visitor() as visitor:
         visit = await s.visit(visitor)

@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.ingress.scene import GET, HOST, Scene, closed_without_clean_end, error_of, reset
 from tests.support.raw_http import request_bytes
 from tests.support.scripted_agent import ScriptedAgent
+from tests.support.waiting import PATIENCE
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.messages import Bound, Unbind
 from tunnelrelay.ingress.connection import HEAD_SECONDS, LINGER_SECONDS, READER_SECONDS
@@ -173,14 +175,15 @@ async def test_a_visitor_that_leaves_resets_its_stream(s: Scene):
     assert [(line.error, line.status) for line in s.log] == [("visitor_gone", 499)]
 
 
-async def test_a_visitor_that_closes_and_is_written_nothing_has_left(s: Scene):
+async def test_a_visitor_that_closes_and_is_written_nothing_has_left(s: Scene, monkeypatch):
+    later = []
+    monkeypatch.setattr(s.relay.ingress, "call_later", lambda _, call, *args: later.append(partial(call, *args)))
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor)
-        visit = await s.visit(visitor)
-    await s.turns(lambda: visit.saw_eof)
-    visit._judge_half_closed(-1)
+    await s.turns(lambda: later)
+    later.pop()()
     assert asked.reset is None
-    visit._judge_half_closed(0)
+    later.pop()()
     await asked.until(lambda: asked.reset is not None)
 
     assert [(line.error, line.status) for line in s.log] == [("visitor_gone", 499)]
@@ -249,10 +252,11 @@ async def test_a_held_visitor_that_leaves_is_held_no_longer(s: Scene):
 
 async def test_so_many_are_held_and_no_more(s: Scene):
     endpoint = await s.lose_agent()
-    full = {asyncio.get_running_loop().create_future() for _ in range(MAX_HELD)}
-    endpoint._held |= full
+    held = [asyncio.ensure_future(endpoint.hold(PATIENCE)) for _ in range(MAX_HELD)]
+    await s.turns(lambda: endpoint.held_count == MAX_HELD)
     response = await s.fetch()
-    endpoint._held -= full
+    endpoint.wake()
+    await asyncio.gather(*held)
 
     assert (response.status, error_of(response)) == (503, "endpoint_offline")
 
@@ -267,11 +271,8 @@ async def test_a_name_given_up_on_purpose_is_unknown_at_once(s: Scene):
 
 async def test_a_name_lost_for_long_is_forgotten(s: Scene):
     await s.lose_agent()
-    registry = s.relay.registry
-    now = registry._monotonic
-    registry._monotonic = lambda: now() + LOST_SECONDS + 1
-    registry.forget_stale()
-    registry._monotonic = now
+    s.monotonic.ahead += LOST_SECONDS + 1
+    s.relay.registry.forget_stale()
 
     assert (await s.fetch()).status == 404
 

@@ -119,9 +119,9 @@ async def test_the_package_from_pypi_sets_up_an_edge_that_asks_for_a_login(w: Wo
             assert app.seen("/") == []
             assert SECRET in visitor.sign_in(page, "alice").text
             sessions = list(api.application_sessions.list())
-            assert [(one.public_url, one._props["email"]) for one in sessions] == [
-                (url.rstrip("/"), "alice@example.com")
-            ]
+            emails = [one._props["email"] for one in sessions]  # noqa: SLF001  # a field that ngrok's client has not
+            assert [one.public_url for one in sessions] == [url.rstrip("/")]
+            assert emails == ["alice@example.com"]
             api.application_sessions.delete(sessions[0].id)
             assert str(visitor.navigate(url).request.url).startswith(mock_idp.issuer)
 

@@ -36,7 +36,7 @@ def idp(stack: Stack) -> Iterator[Provider]:
 
 async def show(tunnel: Tunnel, stack: Stack, token: str, **kwargs: object) -> Response:
     fields = [("Authorization", f"Bearer {token}")] if token else []
-    return await fetch(stack.port, "GET", "/", host=tunnel.host_and_port, fields=fields, **kwargs)  # type: ignore[arg-type]
+    return await fetch(stack.port, "GET", "/", host=tunnel.host_and_port, fields=fields, **kwargs)
 
 
 def access_token(idp: Provider, **more: str) -> str:
@@ -44,7 +44,7 @@ def access_token(idp: Provider, **more: str) -> str:
     answer = httpx.post(
         metadata(idp)["token_endpoint"],
         data={"grant_type": "client_credentials", **more},
-        auth=(MACHINE["client_id"], MACHINE["client_secret"]),  # type: ignore[arg-type]
+        auth=(MACHINE["client_id"], MACHINE["client_secret"]),
     )
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])

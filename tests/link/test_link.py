@@ -1,6 +1,7 @@
 """A link over a real socket: frames both ways, who hears of what, and every way to end."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -284,26 +285,37 @@ class TurnedLoop:
 
     def __init__(self) -> None:
         self.now = 1e6
-        self._timers: list[tuple[float, asyncio.Handle]] = []
+        self._timers: list[tuple[float, Timer]] = []
 
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback, *args) -> asyncio.Handle:
+    def call_soon(self, callback, *args) -> "Timer":
         return self.call_later(0, callback, *args)
 
-    def call_later(self, delay, callback, *args) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, asyncio.get_running_loop())
-        self._timers.append((self.now + delay, handle))
-        return handle
+    def call_later(self, delay, callback, *args) -> "Timer":
+        timer = Timer(partial(callback, *args))
+        self._timers.append((self.now + delay, timer))
+        return timer
 
     def turn(self, seconds: float) -> None:
         self.now += seconds
-        due = [handle for at, handle in self._timers if at <= self.now]
-        self._timers = [(at, handle) for at, handle in self._timers if at > self.now]
-        for handle in due:
-            if not handle.cancelled():
-                handle._run()
+        due = [timer for at, timer in self._timers if at <= self.now]
+        self._timers = [(at, timer) for at, timer in self._timers if at > self.now]
+        for timer in due:
+            if not timer.is_cancelled:
+                timer.call()
+
+
+class Timer:
+    """What a loop gives for a call that is to come."""
+
+    def __init__(self, call) -> None:
+        self.call = call
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 async def test_a_peer_that_never_answers_is_dropped_after_three_heartbeats():

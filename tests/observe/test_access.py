@@ -29,7 +29,7 @@ def exchange(**changed: object) -> ExchangeRecord:
         "status": 200,
         "seconds": 0.01234,
     }
-    return ExchangeRecord(**{**values, **changed})  # type: ignore[arg-type]
+    return ExchangeRecord(**{**values, **changed})
 
 
 class Clock:

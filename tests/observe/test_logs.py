@@ -150,7 +150,7 @@ def call_hook() -> None:
     try:
         fail()
     except ValueError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
 
 
 def fail_in_loop() -> None:

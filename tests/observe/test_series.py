@@ -6,6 +6,7 @@ from sys import getsizeof
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bounds.driving import bound_of, table
 from tunnelrelay.observe.series import (
     FAILED,
     OTHER,
@@ -103,7 +104,7 @@ def test_a_series_that_was_busy_and_is_idle_gives_its_memory_back() -> None:
 
 def size_of(series: Series) -> int:
     """Bytes of a series and what it keeps."""
-    blocks = series._blocks
+    blocks = table(series, bound_of("figures of the last ten minutes"))
     return getsizeof(series) + getsizeof(blocks) + sum(getsizeof(key) + getsizeof(each) for key, each in blocks.items())
 
 

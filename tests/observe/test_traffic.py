@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bounds.driving import bound_of, table
 from tests.observe.test_access import Clock, exchange
 from tests.support.waiting import PATIENCE
 from tunnelrelay.model import Identity
@@ -20,7 +21,7 @@ from tunnelrelay.observe.traffic import (
     MAX_WORD,
     FinishedExchange,
     TrafficLog,
-    _level,
+    fair_level,
 )
 
 NOW = 1763895622.1234
@@ -111,9 +112,10 @@ def test_what_is_idle_gives_the_memory_of_its_figures_back() -> None:
     traffic.add(seen(host="other.localhost", tunnel="tn_2", at=now))
     traffic.digest()
     idle, other = traffic.hosts.find("was-busy.localhost"), traffic.hosts.find("other.localhost")
+    blocks = bound_of("figures of the last ten minutes")
     assert idle is not None
     assert other is not None
-    assert (len(idle._blocks), len(other._blocks)) == (0, 1)
+    assert [len(table(each, blocks)) for each in (idle, other)] == [0, 1]
 
 
 def test_queries_and_secrets_are_not_kept_and_long_paths_are_cut() -> None:
@@ -145,7 +147,7 @@ def test_those_who_signed_in_by_requests_that_never_ended_are_forgotten() -> Non
     traffic = log()
     for number in range(2 * MAX_PENDING):
         traffic.note_sign_in(f"r{number}", Identity(issuer="i", subject="s"), "")
-    assert len(traffic._signed_in) == MAX_PENDING
+    assert len(table(traffic, bound_of("sign-ins whose request is not over"))) == MAX_PENDING
 
 
 def test_hosts_without_number_use_up_their_owners_room_and_nobody_elses() -> None:
@@ -201,7 +203,7 @@ async def test_the_loops_own_clock_counts_a_batch() -> None:
 
 @given(st.lists(st.integers(0, 50)), st.integers(0, 200))
 def test_the_level_fills_the_room_and_cuts_the_largest_only(sizes: list[int], room: int) -> None:
-    level = _level(sizes, room)
+    level = fair_level(sizes, room)
     assert sum(min(size, level) for size in sizes) <= room
     cut = [size for size in sizes if size > level]
     assert not cut or sum(min(size, level + 1) for size in sizes) > room

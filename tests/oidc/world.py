@@ -139,7 +139,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
             return answer
         match request.url.path:
             case "/.well-known/openid-configuration":
-                return as_json(self._document())
+                return as_json(self.document())
             case "/jwks":
                 return as_json(self.jwks)
             case "/token":
@@ -148,7 +148,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
                 return as_json(self.userinfo)
         return httpx.Response(404, json={}, headers={"content-type": "application/json"})
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return without_none(
             {
                 "issuer": self.issuer,
@@ -173,7 +173,7 @@ class LyingProvider(httpx.AsyncBaseTransport):
         claims = self.honest_claims(asked["nonce"])
         answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token(claims)}
         if self.gives_refresh:
-            answer["refresh_token"] = self._rotated(f"rt{len(self.families)}")
+            answer["refresh_token"] = self.rotated(f"rt{len(self.families)}")
         return as_json(without_none({**answer, **self.token_answer}))
 
     def _refresh(self, token: str) -> httpx.Response:
@@ -183,14 +183,14 @@ class LyingProvider(httpx.AsyncBaseTransport):
             return as_json({"error": "invalid_grant"}, 400)
         claims = without_none({**self.honest_claims(""), "nonce": None, **self.refresh_claims})
         answer = {
-            "access_token": f"at {self._rotated(family)}",
+            "access_token": f"at {self.rotated(family)}",
             "token_type": "Bearer",
             "id_token": self.id_token(claims),
         }
         answer["refresh_token"] = self.families[family]
         return as_json(without_none({**answer, **self.refresh_answer}))
 
-    def _rotated(self, family: str) -> str:
+    def rotated(self, family: str) -> str:
         """The next good token of a family, and the only one."""
         count = int(self.families.get(family, "-0").partition("-")[2]) + 1
         self.families[family] = f"{family}-{count}"
@@ -220,10 +220,16 @@ class LyingProvider(httpx.AsyncBaseTransport):
 
 @dataclass
 class World:
-    """One relay's login, its store and its providers."""
+    """One relay's login, its store and its providers.
+
+    Attributes:
+        monotonic: Tells the age of documents; None for `clock`.
+        fetcher: Calls the providers; None for the one `provider`.
+    """
 
     address: PublicAddress = TUN_EXAMPLE
     clock: Clock = field(default_factory=Clock)
+    monotonic: Callable[[], float] | None = None
     ring: KeyRing = field(default_factory=KeyRing.generate)
     store: Any = field(default_factory=MemoryStore)
     endpoints: dict[str, Connection] = field(default_factory=dict)
@@ -233,6 +239,7 @@ class World:
     generations: dict[str, int] = field(default_factory=dict)
     shared_owners: frozenset[str] = frozenset()
     limits: LoginLimits | None = None
+    fetcher: Fetcher | None = None
 
     def __post_init__(self) -> None:
         self.provider = LyingProvider(clock=self.clock)
@@ -242,8 +249,10 @@ class World:
 
     def restart(self) -> None:
         """The relay process starts anew on the same store and key ring."""
-        fetcher = Fetcher(self.provider, total_seconds=0.5)
-        self.providers = ProviderClient(fetcher=fetcher, clock=self.clock, allow_http=not self.address.is_secure)
+        fetcher = self.fetcher or Fetcher(self.provider, total_seconds=0.5)
+        self.providers = ProviderClient(
+            fetcher=fetcher, clock=self.clock, monotonic=self.monotonic, allow_http=not self.address.is_secure
+        )
         common: dict[str, Any] = {"address": self.address, "ring": self.ring, "clock": self.clock}
         self.audit = Audit(clock=self.clock)
         self.sessions = Sessions(
@@ -275,6 +284,10 @@ class World:
             clock=self.clock,
             audit=self.audit,
         )
+
+    def forget_sessions(self) -> None:
+        """Other visitors have pushed every session out of memory; the store has them still."""
+        self.sessions.in_memory.clear()
 
     def connections(self) -> Iterable[Connection]:
         return self.endpoints.values()
@@ -354,7 +367,7 @@ class Browser:
         ended = await self.world.login.start(
             host, self.world.endpoints[host], request(host, target, fields), "r-start", PEER
         )
-        return self._take_end(ended, host)
+        return self.take_end(ended, host)
 
     async def callback(self, params: list[tuple[str, str]], arrived: ArrivedAt = SHARED) -> Reply:
         """Comes back to the callback host, which is never shown a cookie."""
@@ -367,7 +380,7 @@ class Browser:
         return await self.open_handoff(parse_qsl(url.query), host)
 
     async def open_handoff(self, params: list[tuple[str, str]], host: str = APP) -> Reply:
-        return self._take_end(await self.world.login.finish(self.asking("r-finish", host), params), host)
+        return self.take_end(await self.world.login.finish(self.asking("r-finish", host), params), host)
 
     def asking(self, request_id: str, host: str = APP) -> VisitorRequest:
         """A request of this browser to one of the login's pages."""
@@ -385,11 +398,12 @@ class Browser:
         handed = await self.callback(self.world.provider.authorize(location(started), **lies))
         return await self.finish(handed, host) if handed.status == 303 else handed
 
-    def _take_end(self, ended: LoginEnd, host: str) -> Reply:
+    def take_end(self, ended: LoginEnd, host: str) -> Reply:
+        """Takes an answer of the login's."""
         self.outcomes.append(ended.outcome)
-        return self._take(ended.reply, host)
+        return self.take(ended.reply, host)
 
-    def _take(self, reply: Reply, host: str) -> Reply:
+    def take(self, reply: Reply, host: str) -> Reply:
         """Keeps the answer's cookies as a browser does."""
         jar = self.jars.setdefault(host, {})
         for value in set_cookies(reply):

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bounds.driving import measured
 from tunnelrelay.policy.fair_cache import FairCache
 
 
@@ -98,19 +99,31 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=100))
 def test_what_it_counts_is_what_it_keeps_whatever_is_done(done: list[tuple[object, ...]]) -> None:
     kept: FairCache[object, str] = FairCache(max_count=8, max_bytes=1_000, max_of_owner=5)
+    weights: dict[object, int] = {}
     for step in done:
         match step:
             case "put", key, str(owner), int(weight):
                 kept.put(key, owner, owner=owner, weight=weight)
+                weights[key] = weight
             case "pop", key:
                 kept.pop(key)
             case "weigh", key, int(weight):
+                if kept.get(key) is not None:
+                    weights[key] = weight
                 kept.weigh(key, weight)
             case _:
                 kept.clear()
         assert len(kept) <= 8
         assert kept.total <= 1_000
-        assert kept.total == sum(weight for _, weight in kept._entries.values())
-        assert len(kept) == len(kept._entries) == sum(kept.count_of(owner) for owner in "abc")
+        assert kept.total == sum(weight for key, weight in weights.items() if kept.get(key) is not None)
+        assert len(kept) == sum(kept.count_of(owner) for owner in "abc")
         assert all(kept.count_of(owner) <= 5 for owner in "abc")
-        assert all(share.keys for share in kept._owners.values())
+
+
+def test_owners_who_have_nothing_any_more_take_no_memory() -> None:
+    kept: FairCache[int, str] = FairCache(max_count=8, max_bytes=1_000)
+    with measured() as memory:
+        for number in range(10_000):
+            kept.put(number, "v", owner=f"owner-{number}", weight=1)
+            kept.pop(number)
+        assert memory.taken < 100_000

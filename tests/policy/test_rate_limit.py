@@ -196,7 +196,7 @@ def test_a_hostile_network_with_many_addresses_makes_the_relay_forget_its_own():
     assert door.ask() > 0
     assert door.ask(BOB) > 0
     assert door.ask(counted_by_address("2001:db8:0:0::/64")) == 0  # one of its own, forgotten
-    assert len(door.limits._visitors_of("ann", "demo.localhost")) == MAX_VISITORS
+    assert len(door.limits.visitors_of("ann", "demo.localhost")) == MAX_VISITORS
 
 
 def test_one_who_goes_on_asking_while_they_are_refused_is_not_forgotten_first():
@@ -215,6 +215,6 @@ def test_owners_with_many_endpoints_make_the_relay_forget_their_own(monkeypatch)
         door.ask(host=f"h{number}.localhost", owner="eve")
 
     assert door.ask() > 0
-    assert door.limits._endpoints.total <= rate_limit.MAX_BYTES
+    assert door.limits.endpoints.total <= rate_limit.MAX_BYTES
     assert door.ask(host="h999.localhost", owner="eve") > 0
     assert door.ask(host="h0.localhost", owner="eve") == 0

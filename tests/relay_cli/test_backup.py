@@ -260,7 +260,7 @@ def test_events_after_a_restore_count_on(kind: str, backup: Path, tmp_path: Path
 
 def members(file: Path) -> dict[str, bytes]:
     with tarfile.open(file) as tar:
-        return {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
+        return {info.name: tar.extractfile(info).read() for info in tar}
 
 
 def packed(files: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from tests.support.pipes import pipe
 from tests.support.processes import environment
 from tests.support.raw_http import fetch
 from tests.support.tools import ROOT
@@ -30,13 +31,13 @@ def command(tmp_path, *flags):
 
 
 @contextlib.asynccontextmanager
-async def relay(tmp_path, *flags, ignored=(), more=()):
+async def relay(tmp_path, *flags, ignored=(), more=(), stderr=subprocess.PIPE):
     def ignore():
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
 
     process = await asyncio.create_subprocess_exec(
-        *command(tmp_path, *flags), env=environment(dict(more)), cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=ignore
+        *command(tmp_path, *flags), env=environment(dict(more)), cwd=ROOT, stderr=stderr, preexec_fn=ignore
     )
     try:
         yield process
@@ -46,10 +47,10 @@ async def relay(tmp_path, *flags, ignored=(), more=()):
         await process.wait()
 
 
-async def until_ready(process):
+async def until_ready(log):
     lines = []
     while b"relay ready" not in (lines[-1] if lines else b""):
-        line = await process.stderr.readline()
+        line = await log.readline()
         assert line, lines
         lines.append(line)
     return lines
@@ -58,7 +59,7 @@ async def until_ready(process):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_it_stops_in_order_on_each_signal_that_asks_for_it(tmp_path, number):
     async with relay(tmp_path) as process:
-        await until_ready(process)
+        await until_ready(process.stderr)
         process.send_signal(number)
         rest = await process.stderr.read()
         assert await process.wait() == 0
@@ -68,7 +69,7 @@ async def test_it_stops_in_order_on_each_signal_that_asks_for_it(tmp_path, numbe
 async def test_signals_that_were_ignored_at_the_start_stay_ignored(tmp_path):
     ignored = [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
     async with relay(tmp_path, ignored=ignored) as process:
-        await until_ready(process)
+        await until_ready(process.stderr)
         for number in ignored:
             process.send_signal(number)
         process.send_signal(signal.SIGTERM)
@@ -76,15 +77,15 @@ async def test_signals_that_were_ignored_at_the_start_stay_ignored(tmp_path):
 
 
 async def test_it_ends_when_nothing_reads_its_log_any_more(tmp_path):
-    async with relay(tmp_path) as process:
-        await until_ready(process)
-        process._transport.get_pipe_transport(2).close()
+    async with pipe() as read, relay(tmp_path, stderr=read.write_end) as process:
+        await until_ready(read.lines)
+        read.close()
         assert await process.wait() == Exit.OUTPUT_CLOSED
 
 
 async def test_every_line_of_a_json_log_is_json_the_first_administrators_link_too(tmp_path):
     async with relay(tmp_path, "--log-format=json") as process:
-        lines = await until_ready(process)
+        lines = await until_ready(process.stderr)
         while b"no administrator yet" not in lines[-1]:
             lines.append(await process.stderr.readline())
         process.terminate()
@@ -118,7 +119,7 @@ async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(tmp_
         manager.settimeout(PATIENCE)
         async with relay(tmp_path / "data", more={"NOTIFY_SOCKET": address}) as process:
             assert await asyncio.to_thread(manager.recv, 4096) == b"READY=1"
-            ready = await until_ready(process)
+            ready = await until_ready(process.stderr)
             process.terminate()
             assert await asyncio.to_thread(manager.recv, 4096) == b"STOPPING=1"
             assert await process.wait() == 0
@@ -127,7 +128,7 @@ async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(tmp_
 
 async def test_it_serves_though_the_service_manager_has_gone(tmp_path):
     async with relay(tmp_path, more={"NOTIFY_SOCKET": f"{tmp_path}/none"}) as process:
-        assert await until_ready(process)
+        assert await until_ready(process.stderr)
 
 
 @pytest.mark.parametrize(("is_journal", "form"), [(True, "text"), (False, "text"), (True, "json")])

@@ -33,6 +33,7 @@ class Office:
         revoked: Tokens whose links this relay was made to end.
         rereads: How often it was told that tokens were changed.
         heard: How often it was made to look for ended sessions.
+        ended: Whose sessions it was made to end.
     """
 
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -41,8 +42,9 @@ class Office:
     def __post_init__(self) -> None:
         self.revoked: list[str] = []
         self.rereads = self.heard = 0
-        self.audit = Audit(clock=self.clock)
+        self.ended: list[SessionCriteria] = []
         self.registry = Registry(clock=self.clock, monotonic=self.clock)
+        self.audit = Audit(clock=self.clock, owner_of=self.registry.owner_of)
         names = NameClaims(
             self.store,
             self.registry,
@@ -100,6 +102,7 @@ class Office:
         return 0
 
     async def _end_sessions(self, criteria: SessionCriteria) -> int:
+        self.ended.append(criteria)
         return len(await self.store.end_sessions(criteria, self.clock()))
 
 

@@ -267,7 +267,7 @@ async def test_a_store_that_is_away_lets_nobody_in() -> None:
     async def away(**_: object) -> None:
         raise StoreError("away")
 
-    scene.office.store.users.find = away  # type: ignore[method-assign,assignment]
+    scene.office.store.users.find = away
     with pytest.raises(ManageError) as refused:
         await scene.actor(cookie)
     assert refused.value.kind is Kind.AWAY

@@ -19,7 +19,7 @@ from tests.support.dashboard import DashboardClient
 from tests.support.world import World, world
 from tunnelctl.secret import Secret
 from tunnelctl.wire.messages import OidcSpec, PolicySpec
-from tunnelrelay.app.process import _facts
+from tunnelrelay.app.process import start_facts
 from tunnelrelay.app.relay import Relay
 from tunnelrelay.app.start_problems import StartError
 
@@ -222,7 +222,7 @@ async def test_the_redirect_uri_that_is_logged_is_the_one_that_is_sent(
     tmp_path: Path, provider: LyingProvider, is_multi_tenant: bool
 ) -> None:
     async with relay(tmp_path, provider, multi_tenant=is_multi_tenant) as (w, client):
-        told = (await _facts(w.relay, w.relay._config)).redirect_uri
+        told = (await start_facts(w.relay)).redirect_uri
         begun = await client.http.get("/_tunnel/login", headers=NAVIGATION)
 
         sent = dict(parse_qsl(urlsplit(begun.headers["location"]).query))["redirect_uri"]

@@ -97,7 +97,7 @@ async def test_a_store_that_is_away_lets_nobody_in(office: Office) -> None:
     async def away(**_: object) -> None:
         raise StoreError("away")
 
-    office.store.api_keys.find = away  # type: ignore[method-assign,assignment]
+    office.store.api_keys.find = away
     with pytest.raises(ManageError) as refused:
         await office.keys.authenticate(text, PEER, "r")
     assert refused.value.kind is Kind.AWAY

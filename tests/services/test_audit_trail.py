@@ -56,7 +56,6 @@ async def test_row138_a_member_sees_his_owner_s_events_whatever_he_asks_for(offi
 
 async def test_an_event_at_a_host_belongs_to_who_has_the_host(office: Office) -> None:
     office.registry.expect("red.tun.example", "red")
-    office.audit._owner_of = office.registry.owner_of
     office.audit.record("login.error", host="red.tun.example")
     (event,) = office.audit.take()
     assert event.owner == "red"

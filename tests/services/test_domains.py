@@ -121,20 +121,13 @@ async def test_a_released_name_cools_down(office: Office) -> None:
 
 
 async def test_what_a_former_owner_s_visitors_had_ends_when_the_name_changes_hands(office: Office) -> None:
-    ended: list[SessionCriteria] = []
-
-    async def end_sessions(criteria: SessionCriteria) -> int:
-        ended.append(criteria)
-        return 1
-
-    office.domains.names._end_sessions = end_sessions
     await bind(office, HOST, "red")
     await office.store.release_name(HOST, "red", office.clock())
     office.clock.now += COOL
 
     await office.domains.create(await office.actor("bob", owner="blue"), "demo")
 
-    assert ended == [SessionCriteria(host=HOST)]
+    assert office.ended == [SessionCriteria(host=HOST)]
 
 
 async def test_a_name_that_is_served_at_its_release_stays_its_agents(office: Office) -> None:

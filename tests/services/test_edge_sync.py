@@ -121,7 +121,7 @@ async def test_a_look_without_news_reads_nothing_but_the_revisions(managed):
     await guarded(managed)
     await managed.sync.look()
     reads = []
-    managed.store.edges.all = _noted(reads, managed.store.edges.all)  # type: ignore[method-assign]
+    managed.store.edges.all = _noted(reads, managed.store.edges.all)
 
     await managed.sync.look()
 
@@ -206,7 +206,7 @@ async def test_a_relay_whose_store_cannot_be_read_does_not_start():
 async def test_a_store_that_was_replaced_takes_along_what_was_not_in_it(managed):
     """After a restore: an edge that was made since the backup is gone."""
     made = await guarded(managed)
-    managed.store.edges._rows.clear()
+    managed.store.edges.clear()
 
     await managed.sync.reload()
 
@@ -343,10 +343,10 @@ async def test_a_store_that_goes_away_during_a_change_is_told(managed):
 async def test_an_edge_of_a_newer_release_is_closed_not_opened(managed):
     """Unknown settings may be restrictions."""
     made = await guarded(managed)
-    row = managed.store.edges._rows[made.id]
+    row = await managed.store.edges.get(made.id)
     settings = {**msgspec.json.decode(row.settings), "mutual_tls": {"required": True}}
     text = msgspec.json.encode(settings).decode()
-    managed.store.edges._rows[made.id] = replace(row, settings=text, version=row.version + 1)
+    managed.store.edges.put(replace(row, settings=text, version=row.version + 1))
 
     await managed.sync.reload()
 
@@ -378,10 +378,9 @@ async def test_a_change_that_was_written_before_the_store_went_away_acts_with_th
 async def test_one_edge_that_nobody_foresaw_is_closed_and_stops_no_other(managed, monkeypatch, caplog):
     """The boundary of an edge: every later change of every other edge must still act."""
     made = await guarded(managed)
-    row = managed.store.edges._rows[made.id]
+    row = await managed.store.edges.get(made.id)
     text = EdgeSettings(route=made.settings.route, disabled=("unheard_of",)).encode()
-    managed.store.edges._rows[made.id] = replace(row, settings=text, version=row.version + 1)
-    managed.store._revise("edges")
+    managed.store.edges.put(replace(row, settings=text, version=row.version + 1))
 
     other = await guarded(managed, "other")
     await managed.sync.look()

@@ -362,7 +362,7 @@ async def test_a_change_without_a_version_is_made_of_what_is_there(managed):
     def change(old: EdgeSettings) -> EdgeSettings:
         calls.append(old.sticky)
         if len(calls) == 1:
-            managed.store.edges._rows[made.id] = _sticky(managed.store.edges._rows[made.id])
+            managed.store.edges.put(_sticky(*managed.store.edges.rows()))
         return with_policy(cidr_allow=("10.0.0.0/8",))(old)
 
     view = await managed.services.edges.set_policy(ANN, made.id, change)

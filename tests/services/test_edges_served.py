@@ -97,8 +97,7 @@ async def test_an_event_stream_that_new_rules_would_not_let_in_ends(w, app, chan
         assert (await visitor.head()).status == 200
 
         await edges.set_policy(ME, made.id, change, secrets)
-        w.relay.ingress._next_look = 0.0
-        w.relay.ingress.sweep()
+        w.relay.ingress.look_after_exchanges()
 
         assert b"second" not in await visitor.rest()
 
@@ -112,8 +111,7 @@ async def test_an_event_stream_that_new_rules_let_in_too_goes_on(w, app):
         response = await visitor.head()
 
         await edges.set_policy(ME, made.id, with_policy(cidr_allow=("127.0.0.0/8",)))
-        w.relay.ingress._next_look = 0.0
-        w.relay.ingress.sweep()
+        w.relay.ingress.look_after_exchanges()
         app.open_gate("events")
 
         assert b"second" in b"".join([chunk async for chunk in visitor.chunks(response)])

@@ -110,7 +110,8 @@ class Scene:
     async def everything(self) -> list[Any]:
         store = self.office.store
         kinds = (store.users, store.api_keys, store.sign_ins, store.domains)
-        return [*[await kind.all() for kind in kinds], await store.tokens(), await store.sessions(), store._names]
+        rest = (await store.tokens(), await store.sessions(), await store.all_names())
+        return [*[await kind.all() for kind in kinds], *rest]
 
 
 def test_no_method_is_left_out() -> None:

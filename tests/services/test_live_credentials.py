@@ -28,7 +28,7 @@ class ClockedWorld(World):
     ahead = 0.0
 
     async def start_relay(self) -> None:
-        settings = {**self._settings, "multi_tenant": True, "http": ListenAddress("127.0.0.1", self.port)}
+        settings = {**self.settings, "multi_tenant": True, "http": ListenAddress("127.0.0.1", self.port)}
         self.relay = Relay(RelayConfig(**settings), clock=lambda: time.time() + self.ahead)
         await self.relay.start()
         assert self.relay.http is not None

@@ -84,7 +84,7 @@ async def test_one_owner_gets_a_name_that_two_ask_for_at_once(relays: Two) -> No
 
     assert sum(isinstance(each, ManageError) for each in done) == 1, done
     (row,) = await one.store.domains.all()
-    assert (await two.store.name(row.host)).owner == row.owner  # type: ignore[union-attr]
+    assert (await two.store.name(row.host)).owner == row.owner
 
 
 async def test_the_last_administrator_stays_when_two_demote_each_other(relays: Two) -> None:

@@ -71,7 +71,7 @@ def collection(store: Store, kind: str) -> Collection[Row]:
 
 
 def user(number: int, **changes: object) -> UserRow:
-    return replace(USER, id=f"usr_{number}", name=f"user {number}", key=f"key {number}", **changes)  # type: ignore[arg-type]
+    return replace(USER, id=f"usr_{number}", name=f"user {number}", key=f"key {number}", **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,7 +231,7 @@ async def test_every_change_of_a_kind_moves_its_number_and_no_other(store: Store
 
 
 def token(number: int, **changes: object) -> Token:
-    return replace(Token(id=f"tok_{number}", owner="ann", created_at=100.0), **changes)  # type: ignore[arg-type]
+    return replace(Token(id=f"tok_{number}", owner="ann", created_at=100.0), **changes)
 
 
 async def test_a_token_keeps_what_its_owner_says_about_it(store: Store) -> None:

@@ -317,5 +317,5 @@ async def test_a_failure_shows_nothing_of_what_was_sent(pair: Pair) -> None:
     assert "canary" not in said
     assert b"digest-canary".hex() not in said
     with pytest.raises(StoreError) as caught:
-        await pair[0].use_once("text-canary", 1.0)  # type: ignore[arg-type]
+        await pair[0].use_once("text-canary", 1.0)
     assert "canary" not in str(caught.value)

@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -235,16 +236,22 @@ async def test_a_file_of_the_release_before_keeps_what_is_in_it(path: Path) -> N
     await store.close()
 
 
-async def test_more_sessions_than_a_statement_takes_variables_are_ended_together(path: Path) -> None:
+async def test_more_sessions_than_a_statement_takes_variables_are_ended_together(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await SqliteStore.open(path)
     for number in range(40):
         await store.save_session(replace(SESSION, key=bytes([number]) * 32))
-    await store._engine.dispose()
-    event.listen(
-        store._engine.sync_engine,
-        "connect",
-        lambda connection, _: connection.driver_connection._conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20),
-    )
+    await store.close()
+    connect = sqlite3.connect
+
+    def connect_limited(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = connect(*args, **kwargs)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_limited)
+    store = await SqliteStore.open(path)
     ended = await store.end_sessions(SessionCriteria(connection_id="conn", subject="sub-1"), 150.0)
     assert len(ended) == 40
     assert sorted(await store.ended_since(150.0)) == sorted(ended)

@@ -45,7 +45,7 @@ def every(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
         runner = functools.wraps(test)(run_async if inspect.iscoroutinefunction(test) else run)
         signature = inspect.signature(test)
         left = [one for name, one in signature.parameters.items() if name not in arguments]
-        runner.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+        runner.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]  # pytest reads it
         return runner
 
     return decorate

@@ -5,6 +5,7 @@ code. Besides, it notes at which lines of the code errors for people came to be.
 """
 
 import ast
+import inspect
 import json
 import os
 import signal
@@ -149,7 +150,7 @@ def _note_sites(file: Path) -> None:
         make = kind.__init__
 
         def note(self: Any, *args: Any, **named: Any) -> None:
-            frame = sys._getframe(1)
+            frame = inspect.stack(0)[1].frame
             where = Path(frame.f_code.co_filename)
             if where.is_relative_to(ROOT):
                 with file.open("a") as sites:

@@ -175,7 +175,7 @@ class Managed:
             edges=self.table,
             acceptor=acceptor,
             names=self.names,
-            sessions=self.sessions,  # type: ignore[arg-type]
+            sessions=self.sessions,  # type: ignore[arg-type]  # a fake
             feed=self.feed,
             traffic=TrafficLog(self.clock, self.feed),
             directory=self.directory,

@@ -33,6 +33,15 @@ class MemoryCollection(Generic[R]):
         """All of them."""
         return tuple(self._rows.values())
 
+    def put(self, row: R) -> None:
+        """Write a row as it is, as another relay, another release or a restore might."""
+        self._rows[row.id] = row
+        self._revised()
+
+    def clear(self) -> None:
+        """Lose every row, and say so to no relay."""
+        self._rows.clear()
+
     async def add(self, row: R) -> bool:
         """See `Collection.add`."""
         row = fitted(self._table, row)

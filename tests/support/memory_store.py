@@ -37,12 +37,16 @@ from tunnelrelay.store.texts import fitted
 
 
 class MemoryStore:
-    """`base.Store` in dicts, without a limit on their size."""
+    """`base.Store` in dicts, without a limit on their size.
+
+    Attributes:
+        session_rows: Visitors' sessions by key, as they lie there.
+    """
 
     def __init__(self) -> None:
         self._tokens: dict[str, Token] = {}
         self._token_ids: dict[bytes, str] = {}
-        self._sessions: dict[bytes, SessionRow] = {}
+        self.session_rows: dict[bytes, SessionRow] = {}
         self._used: dict[bytes, float] = {}
         self._ended: dict[bytes, float] = {}
         self._names: dict[str, NameRow] = {}
@@ -158,25 +162,26 @@ class MemoryStore:
 
     async def save_session(self, row: SessionRow) -> None:
         """See `Store.save_session`."""
-        self._sessions[row.key] = fitted(schema.sessions, row)
+        self.session_rows[row.key] = fitted(schema.sessions, row)
 
     async def replace_session(self, row: SessionRow) -> bool:
         """See `Store.replace_session`."""
-        known = self._sessions.get(row.key)
+        known = self.session_rows.get(row.key)
         if known is None or known.version != row.version - 1:
             return False
-        self._sessions[row.key] = fitted(schema.sessions, row)
+        self.session_rows[row.key] = fitted(schema.sessions, row)
         return True
 
     async def load_session(self, key: bytes) -> SessionRow | None:
         """See `Store.load_session`."""
-        return self._sessions.get(key)
+        return self.session_rows.get(key)
 
     async def sessions(
         self, criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
         """See `Store.sessions`."""
-        found = _by_age([row for row in self._sessions.values() if criteria is None or self._is_meant(row, criteria)])
+        rows = self.session_rows.values()
+        found = _by_age([row for row in rows if criteria is None or self._is_meant(row, criteria)])
         if after is not None:
             found = [row for row in found if (-row.last_seen, row.key) > (-after.last_seen, after.key)]
         return [_signed_in(row) for row in found[:limit]]
@@ -192,27 +197,28 @@ class MemoryStore:
 
     async def connections(self, criteria: SessionCriteria, *, limit: int) -> list[str]:
         """See `Store.connections`."""
-        return sorted({row.connection_id for row in self._sessions.values() if self._is_meant(row, criteria)})[:limit]
+        rows = self.session_rows.values()
+        return sorted({row.connection_id for row in rows if self._is_meant(row, criteria)})[:limit]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
         """See `Store.touch_session`."""
-        row = self._sessions.get(key)
+        row = self.session_rows.get(key)
         if row is not None and row.last_seen < last_seen:
-            self._sessions[key] = replace(row, last_seen=last_seen)
+            self.session_rows[key] = replace(row, last_seen=last_seen)
 
     async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
         """See `Store.end_sessions`."""
-        return self._end([row.key for row in self._sessions.values() if self._is_meant(row, criteria)], at)
+        return self._end([row.key for row in self.session_rows.values() if self._is_meant(row, criteria)], at)
 
     async def revoke_sessions(self, criteria: SessionCriteria, at: float) -> list[SessionHolder]:
         """See `Store.revoke_sessions`."""
-        found = [row for row in self._sessions.values() if self._is_meant(row, criteria)]
+        found = [row for row in self.session_rows.values() if self._is_meant(row, criteria)]
         self._end([row.key for row in found], at)
         return [_signed_in(row) for row in found]
 
     async def end_oldest(self, criteria: SessionCriteria, keep: int, at: float) -> list[bytes]:
         """See `Store.end_oldest`."""
-        found = [row for row in self._sessions.values() if self._is_meant(row, criteria)]
+        found = [row for row in self.session_rows.values() if self._is_meant(row, criteria)]
         return self._end([row.key for row in _by_age(found)[keep:]], at)
 
     async def ended_since(self, at: float) -> list[bytes]:
@@ -221,10 +227,10 @@ class MemoryStore:
 
     async def delete_expired(self, now: float) -> int:
         """See `Store.delete_expired`."""
-        sessions = [key for key, row in self._sessions.items() if row.expires_at <= now]
+        sessions = [key for key, row in self.session_rows.items() if row.expires_at <= now]
         marks = [key for key, expires_at in self._used.items() if expires_at <= now]
         for key in sessions:
-            del self._sessions[key]
+            del self.session_rows[key]
         for key in marks:
             del self._used[key]
         self._ended = {key: at for key, at in self._ended.items() if at >= now - ENDED_SECONDS}
@@ -374,7 +380,7 @@ class MemoryStore:
 
     def _end(self, keys: list[bytes], at: float) -> list[bytes]:
         for key in keys:
-            del self._sessions[key]
+            del self.session_rows[key]
             self._ended.setdefault(key, at)
         return keys
 

@@ -76,7 +76,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def http_proxy(tls: ssl.SSLContext | None = None, **settings: object) -> AsyncIterator[HttpProxy]:
     """A running proxy; spoken to by TLS when a context is given."""
-    proxy = HttpProxy(**settings)  # type: ignore[arg-type]
+    proxy = HttpProxy(**settings)  # type: ignore[arg-type]  # settings of any kind
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

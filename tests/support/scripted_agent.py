@@ -171,7 +171,7 @@ class ScriptedAgent(Changing):
             upstream="http://localhost:3000",
             subdomain=subdomain,
             policy=policy or PolicySpec(),
-            **where,  # type: ignore[arg-type]
+            **where,  # type: ignore[arg-type]  # fields of any kind
         )
         return await self.say(bind)
 

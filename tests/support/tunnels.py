@@ -30,7 +30,7 @@ def fake_tunnel(
     number = more.pop("number", None) or next(_numbers)
     return Tunnel(
         id=f"tn_{next(_numbers)}",
-        link=link or FakeLink(),  # type: ignore[arg-type]
+        link=link or FakeLink(),  # type: ignore[arg-type]  # a fake
         number=number,
         owner=owner,
         agent=agent,

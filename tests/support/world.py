@@ -136,11 +136,15 @@ def tunnel_to(upstream: int, **what: Any) -> TunnelConfig:
 
 
 class World:
-    """One relay, and what was started behind it."""
+    """One relay, and what was started behind it.
+
+    Attributes:
+        settings: Fields of `RelayConfig` for the next start of the relay.
+    """
 
     def __init__(self, data_dir: Path, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> None:
         self._transport = transport
-        self._settings = {
+        self.settings = {
             "http": ListenAddress("127.0.0.1", 0),
             "admin": None,
             "data_dir": data_dir,
@@ -153,7 +157,7 @@ class World:
 
     async def start_relay(self) -> None:
         """Starts the relay, for the first time or again on the same port and data."""
-        settings = {**self._settings, "http": ListenAddress("127.0.0.1", self.port)}
+        settings = {**self.settings, "http": ListenAddress("127.0.0.1", self.port)}
         self.relay = Relay(RelayConfig(**settings), transport=self._transport)
         await self.relay.start()
         assert self.relay.http is not None

@@ -358,7 +358,7 @@ def test_any_bytes_give_events_or_a_wire_error(parts: list[bytes], opens: bool, 
             session.events()
             session.data_to_send(100_000)
     except WireError as error:
-        assert error.is_remote  # noqa: PT017
+        assert error.is_remote  # noqa: PT017  # not every input is an error
         assert session.data_to_send(1024)[0] == GOAWAY
         assert session.stream_count == 0
 

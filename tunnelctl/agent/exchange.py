@@ -39,6 +39,7 @@ class UpstreamExchange:
     """One request and its response between a stream and a connection.
 
     Attributes:
+        connection: What carries it to the service; None before and after.
         method, target: Of the request, to be shown and logged.
         status: Of the final response, 0 while there is none.
         code: Why it failed, None when it did not.
@@ -53,8 +54,8 @@ class UpstreamExchange:
     """
 
     __slots__ = (
-        "_body", "_connection", "_holds_credit", "_is_chunked", "_link", "_on_done", "_owed", "_stream", "_trailers",
-        "code", "head", "is_last", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
+        "_body", "_holds_credit", "_is_chunked", "_link", "_on_done", "_owed", "_stream", "_trailers", "code",
+        "connection", "head", "is_last", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
         "reason", "seconds", "started", "status", "target",
     )  # fmt: skip
 
@@ -62,7 +63,7 @@ class UpstreamExchange:
         self._link = link
         self._stream = stream
         self._on_done = on_done
-        self._connection: UpstreamCarrier | None = None
+        self.connection: UpstreamCarrier | None = None
         self._is_chunked = opened.framing == BODY_CHUNKED
         self._body: list[Piece] | None = None  # what came before it could be written
         self._trailers = b""
@@ -84,7 +85,7 @@ class UpstreamExchange:
 
     def begin(self, connection: UpstreamCarrier) -> None:
         """Send the request on this connection."""
-        self._connection = connection
+        self.connection = connection
         connection.exchange = self
         connection.reader.start(self.method, self)
         connection.transport.write(self.head + (CLOSE if self.is_last and not self.is_upgrade else b"\r\n"))
@@ -100,7 +101,7 @@ class UpstreamExchange:
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body, or of an upgraded connection's bytes."""
-        if self._connection is None or (self.is_upgrade and not self.is_tunnelled):
+        if self.connection is None or (self.is_upgrade and not self.is_tunnelled):
             # An app that does not switch protocols would read what comes before its answer as the next request.
             self._body = self._body or []
             self._body.append(bytes(data))
@@ -113,7 +114,7 @@ class UpstreamExchange:
         """The request is complete."""
         self.is_sent = True
         self._trailers = trailers
-        connection = self._connection
+        connection = self.connection
         if connection is None:
             return
         if self._is_chunked:
@@ -127,14 +128,14 @@ class UpstreamExchange:
             return  # only our answer was still on its way; the connection is another exchange's by now
         self.code = code
         self.reason = reason
-        if self._connection is not None:
-            self._connection.abandon()
+        if self.connection is not None:
+            self.connection.abandon()
         self.over()
 
     def on_writable(self) -> None:
         """The response has drained into the link."""
-        if self._connection is not None:
-            self._connection.transport.resume_reading()
+        if self.connection is not None:
+            self.connection.transport.resume_reading()
 
     # From the connection
 
@@ -147,16 +148,16 @@ class UpstreamExchange:
             if head.status in (204, 304) and (head.is_chunked or head.content_length):
                 self.is_last = True
         self._link.send_head(self._stream, _STATUS.pack(head.status) + head.lines, fin)
-        if self.is_tunnelled and self._connection is not None:
+        if self.is_tunnelled and self.connection is not None:
             self._write_waiting()
             if self.is_sent:
-                self._end_our_half(self._connection)  # the visitor had ended its half before the switch
+                self._end_our_half(self.connection)  # the visitor had ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
         stream = self._stream
         self._link.send_data(stream, data, fin)
-        if stream.queued > QUEUE_HIGH and self._connection is not None:
-            self._connection.transport.pause_reading()
+        if stream.queued > QUEUE_HIGH and self.connection is not None:
+            self.connection.transport.pause_reading()
 
     def end_received(self, trailers: list[Field]) -> None:
         self._link.end(self._stream, to_lines(trailers))
@@ -183,13 +184,13 @@ class UpstreamExchange:
 
     def abort(self, code: Code, reason: str) -> None:
         """End the exchange from this side: the visitor's stream is reset, the service's connection is closed."""
-        if self._connection is not None:
-            self._connection.abandon()
+        if self.connection is not None:
+            self.connection.abandon()
         self.fail(code, reason)
 
     def finish_if_done(self) -> None:
         """An upgraded connection ends when both halves have."""
-        connection = self._connection
+        connection = self.connection
         if connection is not None and self.is_sent and connection.reader.is_idle:
             connection.exchange = None
             connection.transport.close()
@@ -201,7 +202,7 @@ class UpstreamExchange:
             return
         self.is_over = True
         self.seconds = time.monotonic() - self.started
-        self._connection = None
+        self.connection = None
         self.release_credit()
         if not self._stream.is_closed and not self.is_sent:
             # The service answered without reading the whole request: what still comes is thrown away.
@@ -222,7 +223,7 @@ class UpstreamExchange:
                 self._write(data)
 
     def _write(self, data: Piece) -> None:
-        connection = self._connection
+        connection = self.connection
         assert connection is not None
         if connection.transport.is_closing():
             pass  # the service is gone, and the connection's end is about to say so

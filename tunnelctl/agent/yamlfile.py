@@ -57,7 +57,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML has no types for it
             raise yaml.composer.ComposerError(None, None, "aliases (`*name`) are not supported, write it out", mark)
         return super().compose_node(parent, index)
 

@@ -164,7 +164,7 @@ class _Fields:
 
     _note_upgrade = _note_expect = _note_host
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """RFC 9112 sections 6.1-6.3 and 9.3, after the last field."""
         if self.is_chunked and self.content_length is not None:
             raise HttpError("bad_request", "Content-Length beside Transfer-Encoding")
@@ -291,7 +291,7 @@ def parse_request(block: bytes) -> RequestHead:
         pass
     except HttpParserError as error:
         raise _blame(error) from None
-    head._settle()
+    head.settle()
     _check_request(head, line)
     return head
 
@@ -319,7 +319,7 @@ def parse_response(block: bytes) -> ResponseHead:
     if head.status < 100:
         raise HttpError("bad_request", "status below 100")
     head.lines = block[block.index(b"\r\n") + 2 : -2]
-    head._settle()
+    head.settle()
     return head
 
 

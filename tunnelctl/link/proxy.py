@@ -193,7 +193,7 @@ async def connect(
 
 async def _tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
     loop = asyncio.get_running_loop()
-    request = _ConnectRequest(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    request = ProxyConnect(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     is_tls = proxy.scheme == "https"
     try:
         await loop.create_connection(
@@ -218,7 +218,7 @@ async def _tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
     return request.transport
 
 
-class _ConnectRequest(asyncio.Protocol):
+class ProxyConnect(asyncio.Protocol):
     """The connection to a proxy until it has answered CONNECT."""
 
     def __init__(self, proxy: Proxy, target: str) -> None:
@@ -229,6 +229,7 @@ class _ConnectRequest(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the request."""
         self.transport = cast(asyncio.Transport, transport)
         lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]
         if self._proxy.credentials:
@@ -237,6 +238,7 @@ class _ConnectRequest(asyncio.Protocol):
         self.transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
 
     def data_received(self, data: bytes) -> None:
+        """Read the answer."""
         if self.done.done():
             return
         self._answer += data
@@ -246,6 +248,7 @@ class _ConnectRequest(asyncio.Protocol):
             self._fail(f"what listens at the proxy's address {self._proxy.url} is no http:// proxy", is_final=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The proxy is gone; it may have answered."""
         self._fail(f"the proxy {self._proxy.url} closed the connection without an answer")
 
     def abort(self) -> None:

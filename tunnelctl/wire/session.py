@@ -96,13 +96,13 @@ class Session:
         budget: What the link's own budget for window growth draws from; None: nothing above it.
 
     Attributes:
+        budget: What windows of this link may grow by, and have grown.
         last_received: When bytes last came, by the caller's clock.
         is_behind: Frames are left that `receive_data` did not read, as it had read `max_frames`.
         error: The violation that ended the session; None while it goes on.
     """
 
     __slots__ = (
-        "_budget",
         "_events",
         "_grants",
         "_heartbeat",
@@ -123,6 +123,7 @@ class Session:
         "_taken_up_to",
         "_unsent_answers",
         "_wanted",
+        "budget",
         "error",
         "is_behind",
         "last_received",
@@ -132,7 +133,7 @@ class Session:
         self._opens = opens
         self._limits = limits = limits or Limits()
         self._max_streams = limits.max_streams
-        self._budget = Budget(limits.max_link_growth, budget)
+        self.budget = Budget(limits.max_link_growth, budget)
         self._heartbeat = Heartbeat(limits.max_unanswered_pings)
         self._scheduler = Scheduler()
         self._streams: dict[int, Stream] = {}
@@ -240,7 +241,7 @@ class Session:
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
         """End both halves now. For a stream that has ended: give back the window of data that nothing will consume."""
         if stream.is_closed:
-            release(stream, self._budget)
+            release(stream, self.budget)
             return
         if self._opens:
             self._resets_sent.spend(self._now)
@@ -263,10 +264,10 @@ class Session:
         stream.owed = owed
         if stream.receiving == FLOWING:
             if owed * 2 >= window:
-                credit = earned(stream, self._now, self._heartbeat.rtt, self._budget, self._limits.max_window)
+                credit = earned(stream, self._now, self._heartbeat.rtt, self.budget, self._limits.max_window)
                 self._grants[stream] = self._grants.get(stream, 0) + credit
         elif owed == window - stream.left:
-            release(stream, self._budget)
+            release(stream, self.budget)
 
     def send_control(self, message: Message, *, is_optional: bool = False) -> None:
         """Send a message to the peer's user.
@@ -600,14 +601,14 @@ class Session:
         """Both halves have ended. Growth that holds unconsumed bytes is brought back by `consumed` or `reset`."""
         del self._streams[stream.id]
         if not stream.unconsumed:
-            release(stream, self._budget)
+            release(stream, self.budget)
 
     def _kill(self, stream: Stream) -> None:
         """The stream was reset by either side."""
         stream.sending = stream.receiving = WAS_RESET
         self._scheduler.drop(stream)
         self._grants.pop(stream, None)
-        release(stream, self._budget)
+        release(stream, self.budget)
         del self._streams[stream.id]
 
     def _free(self) -> tuple[Stream, ...]:
@@ -617,7 +618,7 @@ class Session:
             self._kill(stream)
         self._is_leaving = True
         self._room = 0
-        self._budget.close()
+        self.budget.close()
         return streams
 
     def _fail(self, error: WireError) -> None:

@@ -57,7 +57,6 @@ class NameClaims:
         cool_seconds: How long a name that was given up is kept from other owners.
         end_sessions: Ends the sessions that match, on every relay, and returns their number.
         clock: Unix time.
-        pauses: See `CLAIM_PAUSES`.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class NameClaims:
         end_sessions: Callable[[SessionCriteria], Awaitable[int]],
         audit: Audit,
         clock: Callable[[], float],
-        pauses: Sequence[float] = CLAIM_PAUSES,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -77,7 +75,6 @@ class NameClaims:
         self._end_sessions = end_sessions
         self._audit = audit
         self._clock = clock
-        self._pauses = pauses
         self._given_up: dict[str, tuple[str, float]] = {}
         self._lost: dict[str, None] = {}
         self._former: dict[str, str] = {}
@@ -93,7 +90,7 @@ class NameClaims:
         Raises:
             StoreError: The store is away, not only for a moment.
         """
-        for pause in self._pauses:
+        for pause in CLAIM_PAUSES:
             try:
                 return await self._claim(host, owner)
             except StoreError as error:

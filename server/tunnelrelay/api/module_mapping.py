@@ -68,7 +68,7 @@ def view_of_module(settings: EdgeSettings, stored_secrets: StoredSecrets, module
 def _parts(module: PolicyModule, body: ModuleBody) -> dict[str, Any]:
     """The parts of a policy that a module is, without secrets."""
     if module.name == "jwt":
-        issuers: list[ModuleBody] = body.issuers  # type: ignore[attr-defined]
+        issuers: list[ModuleBody] = body.issuers  # type: ignore[attr-defined]  # a made model
         return {"jwt": tuple(JwtSpec(**_members(module.rows, issuer)) for issuer in issuers)}
     return {part: _part(part, body) for part in module.parts}
 

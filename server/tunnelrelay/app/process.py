@@ -87,7 +87,7 @@ async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.E
     # The screen shows what the log would say about the start, unless a log level was set.
     with logs.hushed() if has_screen and "log_level" not in config.given else contextlib.nullcontext():
         await relay.start()
-        facts = await _facts(relay, config)
+        facts = await start_facts(relay)
         if has_screen:
             # Not by the log, whose redactor would remove the administrator's link.
             logs.writer.write(start_screen(facts, has_colour=has_colour()).encode())
@@ -105,8 +105,9 @@ async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.E
     await relay.stop()
 
 
-async def _facts(relay: Relay, config: RelayConfig) -> StartFacts:
-    oidc, address = relay.parts.services.sign_ins.oidc, relay.address
+async def start_facts(relay: Relay) -> StartFacts:
+    """What a relay that has just started tells its operator."""
+    config, oidc, address = relay.config, relay.parts.services.sign_ins.oidc, relay.address
     uri = ""
     if oidc is not None:  # multi-tenant relays have one for each connection
         uri = address.redirect_uri(oidc.connection.callback, oidc.connection.id, address.dashboard_host)

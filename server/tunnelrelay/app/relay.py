@@ -43,10 +43,12 @@ class Relay:
     Args:
         access: Where exchanges are logged; nowhere by default.
         clock: Unix time.
+        monotonic: Seconds, for limits and for the age of things.
         transport: Makes the calls to providers; None for the network, with a guard before it.
 
     Attributes:
         address: The public face; known once started, as the port may be the system's choice.
+        config: Its settings.
         http, https, admin: Addresses it truly listens on, None for those that are off.
         misgivings: Problems that browsers will have with its certificate, each with what to do.
         parts: Its parts, once started.
@@ -58,11 +60,13 @@ class Relay:
         *,
         access: AccessLog | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._config = config
+        self.config = config
         self._transport = transport
         self.clock = clock
+        self.monotonic = monotonic
         self._access = access or AccessLog(lambda lines: None, is_on=False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound: list[socket.socket] = []
@@ -111,7 +115,7 @@ class Relay:
             raise StartError(str(error), error.hint) from error
         except OSError as error:
             await self.stop()
-            raise of_data_dir(self._config.data_dir, error) from error
+            raise of_data_dir(self.config.data_dir, error) from error
         except StartError:
             await self.stop()
             raise
@@ -132,7 +136,7 @@ class Relay:
     # Starting
 
     async def _start(self) -> None:
-        config = self._config
+        config = self.config
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = self._bind("--http", config.http)
         secure = self._bind("--https", config.https)
@@ -170,18 +174,19 @@ class Relay:
 
     def _inputs(self) -> RelayInputs:
         return RelayInputs(
-            config=self._config,
+            config=self.config,
             address=self.address,
             store=self.store,
             metrics=self.metrics,
             access=self._access,
             spawn=self._spawn,
             clock=self.clock,
+            monotonic=self.monotonic,
             transport=self._transport,
         )
 
     async def _start_admin(self) -> None:
-        config = self._config
+        config = self.config
         if config.admin is None:
             return
         checks: dict[str, Check] = {"store": self.store.ping, "serving": lambda: not self._is_draining}
@@ -221,7 +226,7 @@ class Relay:
         acceptor, ingress = self.parts.acceptor, self.parts.ingress
         acceptor.go_away("the relay stops")
         ingress.drain()
-        deadline = time.monotonic() + self._config.drain_seconds
+        deadline = time.monotonic() + self.config.drain_seconds
         # Polled, as an event would cost every exchange for the sake of one stop.
         while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110 (see above)
             await asyncio.sleep(0.05)

@@ -6,7 +6,6 @@ before `relay.py` starts it.
 """
 
 import socket
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.files import links_at_once, visitors_at_once
 from tunnelrelay.ingress.gate import Gate
+from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.ingress import Ingress, IngressSettings
 from tunnelrelay.ingress.route import Router
 from tunnelrelay.ingress.tcp import TcpPorts
@@ -96,6 +96,7 @@ class RelayInputs:
     Attributes:
         spawn: Runs a coroutine that no caller waits for, until the relay stops.
         clock: Unix time.
+        monotonic: Seconds, for limits and for the age of things.
         transport: Makes the calls to providers; None for the network, behind the SSRF guard.
     """
 
@@ -106,6 +107,7 @@ class RelayInputs:
     access: AccessLog
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     clock: Callable[[], float]
+    monotonic: Callable[[], float]
     transport: httpx.AsyncBaseTransport | None
 
     @property
@@ -145,7 +147,7 @@ class Parts:
             every=config.key_rotation_seconds,
             clock=clock,
         )
-        self.registry = Registry(clock=clock, monotonic=time.monotonic)
+        self.registry = Registry(clock=clock, monotonic=inputs.monotonic)
         self.edges = EdgeTable(self.registry)
         self.audit = Audit(
             clock=clock,
@@ -166,7 +168,7 @@ class Parts:
         )
         self.traffic = TrafficLog(clock, self.feed)
         self.purge = Purge(store, clock)
-        self.probes = HealthProbes(self.registry, now=time.monotonic)
+        self.probes = HealthProbes(self.registry, now=inputs.monotonic)
         self._make_login()
         self._make_agents()
         self._make_services()
@@ -221,7 +223,7 @@ class Parts:
         self.providers = ProviderClient(
             fetcher=Fetcher(inputs.provider_transport()),
             clock=clock,
-            monotonic=time.monotonic,
+            monotonic=inputs.monotonic,
             allow_http=address.is_local,
         )
         self.sessions = Sessions(
@@ -242,7 +244,7 @@ class Parts:
             endpoints=self._endpoints,
             clock=clock,
             audit=self.audit,
-            limits=LoginLimits(metrics=inputs.metrics, audit=self.audit, monotonic=time.monotonic),
+            limits=LoginLimits(metrics=inputs.metrics, audit=self.audit, monotonic=inputs.monotonic),
             shared_owners=frozenset(inputs.config.shared_callback_owner),
         )
 
@@ -276,7 +278,7 @@ class Parts:
                 ranges=inputs.config.tcp_ports,
                 open=self.tcp_ports.open,
             ),
-            quotas=OwnerQuotas(time.monotonic, max_links=max_links),
+            quotas=OwnerQuotas(inputs.monotonic, max_links=max_links),
             audit=self.audit,
             metrics=inputs.metrics,
             spawn=inputs.spawn,
@@ -364,11 +366,13 @@ class Parts:
                     providers=self.providers,
                     signer=self.keys.signer,
                     clock=inputs.clock,
+                    monotonic=inputs.monotonic,
                     audit=self.audit,
                 ),
                 login=self._login,
                 metrics=inputs.metrics,
                 clock=inputs.clock,
+                guesses=Guesses(inputs.monotonic),
                 audit=self.audit,
             ),
             asgi_bridge=AsgiBridge(self._web().build(), is_secure=address.is_secure),

@@ -26,7 +26,7 @@ def show(place: Place, since: str, host: str | None, kind: str | None, limit: in
     found = with_store(place, lambda store: store.audit(since=start, host=host, kind=kind, limit=limit))
     found.reverse()
     if as_json:
-        click.echo(json.dumps([_record(row) for row in found], indent=2))
+        click.echo(json.dumps([audit_record(row) for row in found], indent=2))
     elif found:
         click.echo("\n".join(map(_line, found)))
     else:
@@ -46,7 +46,8 @@ def seconds(text: str) -> int:
         raise Failure(Exit.USAGE, [str(error)], "write it as 90s, 15m, 1h or 7d") from error
 
 
-def _record(row: AuditRow) -> dict[str, object]:
+def audit_record(row: AuditRow) -> dict[str, object]:
+    """An event as JSON has it."""
     texts = ("kind", "reason", "host", "owner", "connection", "subject", "peer", "request_id", "node", "actor")
     return {"id": row.id, "at": when(row.at), **{name: getattr(row, name) for name in texts}, "details": _details(row)}
 

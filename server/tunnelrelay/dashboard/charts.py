@@ -78,7 +78,7 @@ def share(part: float) -> str:
 
 def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
     rates = [point.rate for point in points]
-    top = _nice(max([*rates, MIN_RATE]))
+    top = nice(max([*rates, MIN_RATE]))
     most = max(rates, default=0.0)
     return Chart(
         title="Requests",
@@ -98,7 +98,7 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
     failed = [point.failed_share if point.requests else None for point in points]
     refused = [point.refused / point.requests if point.requests else None for point in points]
     known = [value for value in (*failed, *refused) if value is not None]
-    top = min(1.0, _nice(max([*known, MIN_SHARE])))
+    top = min(1.0, nice(max([*known, MIN_SHARE])))
     refused_now = minute.refused / minute.requests if minute.requests else 0.0
     most = max((value for value in failed if value is not None), default=0.0)
     return Chart(
@@ -121,7 +121,7 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
 
 def _times(points: Sequence[Figures], minute: Figures) -> Chart:
     known = [point.p95 for point in points if point.p95 is not None]
-    top = _nice(max([*known, MIN_SECONDS]))
+    top = nice(max([*known, MIN_SECONDS]))
     number, _, unit = milliseconds(minute.p50).partition(" ")
     return Chart(
         title="Response time",
@@ -173,7 +173,7 @@ def _drawn(run: Sequence[tuple[int, float]], height: Callable[[float], float]) -
     return f"M{x} {height(first):.1f}" + ("".join(f"L{x} {height(value):.1f}" for x, value in others) or "h0")
 
 
-def _nice(most: float) -> float:
+def nice(most: float) -> float:
     """Return the next larger round number whose half is round too."""
     size: float = 10.0 ** floor(log10(most))
     return next(step * size for step in (1, 2, 3, 4, 6, 8, 10) if ceil(most / size * 1e6) / 1e6 <= step)

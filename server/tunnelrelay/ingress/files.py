@@ -7,7 +7,7 @@ well below the limit.
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 from tunnelctl.eventlog import EventLog
 from tunnelrelay.ingress.ingress import MAX_VISITORS
@@ -39,18 +39,18 @@ def warn_when_few(visitors: int) -> None:
         log.warning(
             "few visitors can be connected at once",
             visitors=visitors,
-            open_files=_limit(),
+            open_files=open_file_limit(),
             hint="raise the limit of open files (LimitNOFILE=65536 under systemd, "
             "--ulimit nofile=65536 with Docker, ulimit -Hn in a shell)",
         )
 
 
 def _part(share: float, most: int) -> int:
-    files = _limit()
+    files = open_file_limit()
     return min(most, max(1, int((files - OWN_FILES) * share))) if files else most
 
 
-def _limit() -> int:
+def open_file_limit() -> int:
     """Files that the process may have open; 0 for no limit."""
     if resource is None:
         return 0

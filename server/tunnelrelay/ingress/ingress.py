@@ -256,22 +256,9 @@ class Ingress:
             visitor.time_out()
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
-            self._look_after_exchanges()
+            self.look_after_exchanges()
 
-    def drain(self) -> None:
-        """Close idle connections, and the others after their response."""
-        self.is_draining = True
-        for visitor in list(self.visitors):
-            visitor.drain()
-        self.asgi_bridge.drain()
-
-    def close(self) -> None:
-        """Close every connection now."""
-        for visitor in list(self.visitors):
-            visitor.deadline = NO_DEADLINE
-            visitor.transport.abort()
-
-    def _look_after_exchanges(self) -> None:
+    def look_after_exchanges(self) -> None:
         """End exchanges that would not be let in now: a session expired, or the owner changed rules or provider."""
         judged: dict[int, bool] = {}
         for visitor in list(self.visitors):
@@ -286,6 +273,19 @@ class Ingress:
                 judged[id(session)] = policy is None or self.gate.look_after(session, policy)
             if not judged[id(session)]:
                 exchange.session_over()
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after their response."""
+        self.is_draining = True
+        for visitor in list(self.visitors):
+            visitor.drain()
+        self.asgi_bridge.drain()
+
+    def close(self) -> None:
+        """Close every connection now."""
+        for visitor in list(self.visitors):
+            visitor.deadline = NO_DEADLINE
+            visitor.transport.abort()
 
     def _ended_with_edge(self, exchange: UnderWay) -> bool:
         """Ends an exchange whose edge is gone, or has rules now by which it would not be let in; True when it did.

@@ -358,7 +358,7 @@ class TcpPorts:
     def look(self) -> None:
         """Close the ports that no tunnel serves any more, and judge connections by rules that have changed."""
         self._is_look_due = False
-        now = self._loop.time()
+        now = self.ingress.now()
         for host, door in tuple(self._open.items()):
             endpoint = self._registry.find(host)
             if endpoint is None:

@@ -220,10 +220,10 @@ class KeyRing:
         Raises:
             SecretFileError: It is another ring: digests, which live long, would no longer fit.
         """
-        if other._root != self._root:
+        if other._root != self._root:  # noqa: SLF001  # a ring too
             raise SecretFileError("the key ring was replaced by another one", "restart the relay to take it")
         self.masters = other.masters
-        self._by_kid = other._by_kid
+        self._by_kid = other._by_kid  # noqa: SLF001  # a ring too
         self._ciphers = {named: cipher for named, cipher in self._ciphers.items() if named[0] in self._by_kid}
 
     def _with(self, masters: tuple[Master, ...]) -> "KeyRing":

@@ -81,7 +81,7 @@ BOUNDS = (
         per="relay",
         when_full="the least recently used is forgotten",
         worst_bytes=4096 * 4_000,
-        holds=("_who()",),
+        holds=("visitor_part()",),
     ),
 )
 
@@ -96,7 +96,7 @@ class AccessLog:
         call_later: The event loop's by default; tests turn their own clock.
     """
 
-    __slots__ = ("_call_later", "_is_on", "_line", "_records", "_write")
+    __slots__ = ("_call_later", "_line", "_records", "_write", "is_on")
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class AccessLog:
     ) -> None:
         self._write = write
         self._line = LINES[form]
-        self._is_on = is_on
+        self.is_on = is_on
         self._call_later = call_later
         self._records: list[ExchangeRecord] = []
 
     def add(self, exchange: ExchangeRecord) -> None:
         """Take one record. Hot path: costs a list append."""
-        if not self._is_on:
+        if not self.is_on:
             return
         records = self._records
         records.append(exchange)
@@ -138,7 +138,7 @@ def text_line(exchange: ExchangeRecord) -> bytes:
 
 def journal_line(exchange: ExchangeRecord) -> bytes:
     """The same without the time, which systemd's journal writes itself."""
-    who = _who(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
+    who = visitor_part(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
     upgrade = f" upgrade={quoted(exchange.upgrade)}" if exchange.upgrade else ""
     return (
         f"info {quoted(exchange.method)} {quoted(exchange.host + clean_path(exchange.path))} "
@@ -178,7 +178,7 @@ def _without_surrogates(exchange: ExchangeRecord) -> ExchangeRecord:
 
 
 @lru_cache(maxsize=4096)
-def _who(peer: str, error: str, source: str, user: str, email: str, agent: str) -> str:
+def visitor_part(peer: str, error: str, source: str, user: str, email: str, agent: str) -> str:
     """The part of a line that is the same for every request of one visitor."""
     named = (("error", error), ("source", source), ("user", user), ("email", email), ("agent", agent))
     return " ".join([f"peer={quoted(peer)}", *(f"{name}={quoted(value)}" for name, value in named if value)])

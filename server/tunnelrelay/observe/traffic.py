@@ -215,7 +215,7 @@ class TrafficLog:
                     del kept[min(kept, key=lambda owner: _ended_at(kept[owner][-1]))]
                 ring = kept[finished.owner] = deque()
             ring.append(self._completed(finished))
-        level = _level([len(ring) for ring in kept.values()], MAX_KEPT)
+        level = fair_level([len(ring) for ring in kept.values()], MAX_KEPT)
         for ring in kept.values():
             while len(ring) > level:
                 ring.popleft()
@@ -309,7 +309,7 @@ def _bounded(exchange: ExchangeRecord) -> ExchangeRecord:
     return exchange
 
 
-def _level(sizes: list[int], room: int) -> int:
+def fair_level(sizes: list[int], room: int) -> int:
     """Return the most that each may have, so that all together have at most `room` and only the largest give."""
     if sum(sizes) <= room:
         return max(sizes, default=0)

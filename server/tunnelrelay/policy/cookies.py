@@ -6,7 +6,7 @@ tab, compare names exactly, and take two cookies of our name for none. The `__Ho
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from tunnelctl.bounds import DeclaredBound
@@ -126,6 +126,10 @@ def _one(values: Iterable[bytes], name: bytes) -> bytes | None:
     return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
 
 
+def _finder(name: bytes) -> Callable[[bytes], bytes | None]:
+    return lambda value: _one((value,), name)
+
+
 def _strip(value: bytes) -> bytes:
     if not _mentions_us(value):
         return value
@@ -158,8 +162,5 @@ def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
 
 
 _STRIPPED = Memo(_strip, max_bytes=MAX_REMEMBERED)
-_ONE = {
-    name: Memo(lambda value, name=name: _one((value,), name), max_bytes=MAX_REMEMBERED)  # type: ignore[misc]
-    for name in (SESSION, SESSION_PLAIN)
-}
+_ONE = {name: Memo(_finder(name), max_bytes=MAX_REMEMBERED) for name in (SESSION, SESSION_PLAIN)}
 """What a Cookie field comes to: a browser sends the same one with every request."""

@@ -43,7 +43,7 @@ class Buckets:
     """
 
     def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
-        self._burst = burst
+        self.burst = burst
         self._per_second = per_second
         self._buckets = Recent[str, Bucket](max_keys)
 
@@ -57,7 +57,7 @@ class Buckets:
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
         """Take `count` from the key's bucket, or nothing. Returns 0, or the seconds until there are as many."""
-        self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self._burst, self._per_second)
+        self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self.burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 

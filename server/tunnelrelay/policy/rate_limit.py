@@ -42,7 +42,7 @@ BOUNDS = (
         per="relay",
         when_full="of the owner with the most, the endpoint not asked for longest begins anew",
         worst_bytes=MAX_BYTES,
-        holds=("RateLimits._endpoints",),
+        holds=("RateLimits.endpoints",),
     ),
 )
 
@@ -94,10 +94,10 @@ def counted_by_identity(identity: Identity) -> Counted:
 class RateLimits:
     """The visitors of all endpoints with such a rule."""
 
-    __slots__ = ("_endpoints",)
+    __slots__ = ("endpoints",)
 
     def __init__(self) -> None:
-        self._endpoints = FairCache[tuple[str, str], FairCache[str, int]](
+        self.endpoints = FairCache[tuple[str, str], FairCache[str, int]](
             max_count=MAX_BYTES // ENDPOINT_BYTES, max_bytes=MAX_BYTES
         )
 
@@ -108,22 +108,23 @@ class RateLimits:
             owner: Whose endpoint `host` is.
             now: Seconds, on a clock that is not set.
         """
-        visitors = self._visitors_of(owner, host)
+        visitors = self.visitors_of(owner, host)
         at, full_at = round(now * SECOND), visitors.get(counted.key)
         # More than the whole burst may be missing after a change of the rule: of that only the new burst stays.
         missing = 0 if full_at is None else min(max(0, full_at - at), limit.interval * limit.burst)
         wait = missing - limit.interval * (limit.burst - 1)
         full_at = at + missing + (0 if wait > 0 else limit.interval)
         visitors.put(counted.key, full_at, owner=counted.share, weight=VISITOR_BYTES)
-        self._endpoints.weigh((owner, host), ENDPOINT_BYTES + visitors.total)
+        self.endpoints.weigh((owner, host), ENDPOINT_BYTES + visitors.total)
         return max(0, -(-wait // SECOND))
 
-    def _visitors_of(self, owner: str, host: str) -> FairCache[str, int]:
+    def visitors_of(self, owner: str, host: str) -> FairCache[str, int]:
+        """Who has asked at an endpoint, and until when each has asked too much; made when there is none."""
         key = (owner, host)
-        visitors = self._endpoints.get(key)
+        visitors = self.endpoints.get(key)
         if visitors is None:
             visitors = FairCache(max_count=MAX_VISITORS, max_bytes=MAX_VISITORS * VISITOR_BYTES)
-            self._endpoints.put(key, visitors, owner=owner, weight=ENDPOINT_BYTES)
+            self.endpoints.put(key, visitors, owner=owner, weight=ENDPOINT_BYTES)
         else:
-            self._endpoints.touch(key)
+            self.endpoints.touch(key)
         return visitors

@@ -52,12 +52,12 @@ class Addrs(Resource[DomainRow, DomainRow]):
         super().__init__(base, ReservedRows(base, names, "tcp"), as_it_is)
         self._names = names
         self._registry = registry
-        self._ranges = ranges
+        self.port_ranges = ranges
 
     @property
     def ranges(self) -> str:
         """The relay's ports, for people; "" when it has none."""
-        return ", ".join(map(str, self._ranges))
+        return ", ".join(map(str, self.port_ranges))
 
     async def create(
         self,
@@ -114,7 +114,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
 
     def _asked(self, wish: str) -> str:
         """The host of the port that a user asks for; "" when they ask for none."""
-        if not self._ranges:
+        if not self.port_ranges:
             hint = "The relay's operator starts it with --tcp-ports, for example --tcp-ports 20000-20100."
             raise invalid({"addr": "this relay has no ports for tcp tunnels"}, hint)
         if not wish:
@@ -122,7 +122,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
         address = self.base.address
         host, _, text = wish.lower().rpartition(":")
         is_port = text.isascii() and text.isdigit() and len(text) < 6 and host in ("", address.domain)
-        if not is_port or not any(int(text) in each.ports for each in self._ranges):
+        if not is_port or not any(int(text) in each.ports for each in self.port_ranges):
             raise invalid({"addr": f"{wish[:120]!r} is not one of this relay's ports"}, f"They are {self.ranges}.")
         return address.tcp_host(int(text))
 
@@ -130,7 +130,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
         """The host of a port that is neither reserved nor served."""
         with self.base.store_calls():
             reserved = {row.host for row in await self.base.store.domains.all(proto="tcp")}
-        for port in (port for each in self._ranges for port in each.ports):
+        for port in (port for each in self.port_ranges for port in each.ports):
             host = self.base.address.tcp_host(port)
             if host not in reserved and self._registry.owner_of(host) in ("", owner):
                 return host

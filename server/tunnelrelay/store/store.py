@@ -47,8 +47,9 @@ class SqliteStore(SqlStore):
 
         def connect(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
             connection = aiosqlite.connect(*args, **kwargs)
-            connection._thread.daemon = True  # as SQLAlchemy's own: a lost connection must not keep the program running
-            threads.add(connection._thread)
+            thread = connection._thread  # noqa: SLF001  # as SQLAlchemy has it
+            thread.daemon = True  # a connection that was lost keeps no program alive
+            threads.add(thread)
             return connection
 
         engine = create_async_engine(

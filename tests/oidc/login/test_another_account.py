@@ -45,7 +45,7 @@ async def pressed(world: World, browser: Browser, token: str, **headers: str) ->
 def taken(browser: Browser, response: httpx.Response) -> Reply:
     """The browser keeps the answer's cookies."""
     fields = [(name.title(), value) for name, value in response.headers.raw]
-    return browser._take(Reply(response.status_code, tuple(fields)), APP)
+    return browser.take(Reply(response.status_code, tuple(fields)), APP)
 
 
 async def test_the_provider_lets_people_choose_and_the_way_goes_on_as_before() -> None:

@@ -58,7 +58,7 @@ class Scene:
         self.honest.metadata[ISS] = sends_iss
         # Without the promise he could not use the shared callback at all.
         self.hostile.metadata[ISS] = mallorys == "shared"
-        world.provider = Network(self.honest, self.hostile)  # type: ignore[assignment]
+        world.provider = Network(self.honest, self.hostile)
         world.endpoints[APP] = connection(id="conn-alice", callback=alices)
         world.endpoints[EVIL] = connection(
             id="conn-mallory", issuer=MALLORYS, client_id=CLIENT_ID, client_secret="x", callback=mallorys
@@ -205,7 +205,7 @@ async def test_owners_of_one_organisation_are_told_apart_by_iss(kind: str) -> No
     mallory = LyingProvider(MALLORYS, clock=world.clock)
     honest = world.provider
     honest.metadata[ISS] = True
-    world.provider = Network(honest, mallory)  # type: ignore[assignment]
+    world.provider = Network(honest, mallory)
     world.endpoints[EVIL] = connection(id="conn-evil", issuer=MALLORYS, client_id="b")
     if kind == "mixed":
         mallory.metadata["authorization_endpoint"] = f"{ISSUER}/authorize"

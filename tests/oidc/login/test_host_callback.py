@@ -31,7 +31,7 @@ def own_callback() -> World:
 
 async def arrives(world: World, browser: Browser, params: Params, host: str = APP) -> Reply:
     """The provider sends the visitor to the endpoint's callback."""
-    return browser._take_end(await world.login.finish_here(browser.asking("r", host), params), host)
+    return browser.take_end(await world.login.finish_here(browser.asking("r", host), params), host)
 
 
 async def answered(world: World, browser: Browser, **lies: str) -> Params:

@@ -172,7 +172,8 @@ async def test_a_login_whose_visitor_went_away_leaves_nothing_behind() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert code_of(await second) == "login_restart"
-    assert world.login._finisher._under_way == {}
+    await browser.finish(handed)
+    assert world.told("login.error") == ["used_before"]
 
 
 # The relay's own troubles

@@ -34,13 +34,11 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture
 async def world(issuer: str) -> Any:
-    world = World(address=PublicAddress(scheme="http", domain="localhost", port=8080))
+    fetcher = Fetcher(GuardedTransport(GuardRules(allow_http=True, ports=None, networks=LOOPBACK)))
+    world = World(address=PublicAddress(scheme="http", domain="localhost", port=8080), fetcher=fetcher)
     world.endpoints[HOST] = connection(
         issuer=issuer, rules=Rules(groups=frozenset({"staff"})), request_params=(("audience", API),)
     )
-    rules = GuardRules(allow_http=True, ports=None, networks=LOOPBACK)
-    fetcher = Fetcher(GuardedTransport(rules))
-    world.providers._fetcher = fetcher
     world.clock.now = time.time()
     yield world
     await fetcher.aclose()

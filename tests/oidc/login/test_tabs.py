@@ -215,7 +215,7 @@ async def test_use_another_account_comes_back_to_the_address() -> None:
     assert f'action="{USE_ANOTHER_PATH}"' in text_of(page)
     token = text_of(page).partition('name="token" value="')[2].partition('"')[0]
     switched = await world.login.switch(browser.asking("r", APP), [("token", token)])
-    browser._take_end(switched, APP)
+    browser.take_end(switched, APP)
     assert sent_to(switched.reply)["prompt"] == "select_account"
     assert location(await finished(world, browser, switched.reply, APP)) == f"https://{APP}/a?b=c"
 

@@ -56,7 +56,7 @@ async def resolve(host: str, _owner: str) -> list[str]:
 async def test_what_the_guard_refuses_is_told_in_one_text_and_dials_nowhere(issuer):
     """Rows 131, 132, 135. Neither the network's map nor the reason is told, whatever address is tried."""
     network = NoNetwork()
-    transport = GuardedTransport(GuardRules.of_relay(STRANGERS, ()), connect=network, resolve=resolve)  # type: ignore[arg-type]
+    transport = GuardedTransport(GuardRules.of_relay(STRANGERS, ()), connect=network, resolve=resolve)
 
     (finding, *more) = await ProviderCheck(transport, lambda: START)(
         issuer, client_id="c", client_secret="s", redirect_uri="https://idp.tun.example/oauth2/callback", owner="ann"

@@ -11,7 +11,6 @@ from tunnelctl.oidc.errors import ProviderError
 from tunnelrelay.oidc.providers.known_providers import (
     BUSY_SECONDS,
     MAX_OWNERS_CALLS,
-    MAX_OWNERS_PROVIDERS,
     MAX_PROVIDERS,
     Busy,
 )
@@ -151,7 +150,6 @@ async def test_an_owner_who_invents_clients_pushes_out_his_own() -> None:
     assert len(world.provider.calls) == calls
     await world.providers.metadata(connection(id="conn-0", owner="eve"))
     assert len(world.provider.calls) == calls + 1
-    assert len(world.providers._known._known) == 1 + MAX_OWNERS_PROVIDERS
 
 
 async def test_of_too_many_owners_providers_the_one_goes_that_was_not_used_for_longest() -> None:

@@ -8,8 +8,8 @@ from tests.oidc.world import OTHER_RSA_KEY, Browser, World, public
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 async def test_row130_keys_that_a_provider_exchanges_are_found_whatever_the_clock_does(jump: float) -> None:
     """Row 130. How old a document is, only a clock that nobody sets can tell."""
-    world, passed = World(), [1000.0]
-    world.providers._monotonic = lambda: passed[0]
+    passed = [1000.0]
+    world = World(monotonic=lambda: passed[0])
     await Browser(world).sign_in()
     world.provider.key, world.provider.jwks = OTHER_RSA_KEY, {"keys": [public(OTHER_RSA_KEY)]}
     world.provider.header = {"kid": "k2"}

@@ -41,12 +41,12 @@ async def test_behind_a_request_that_is_served_from_what_was_known_the_provider_
 async def test_what_a_recheck_brings_counts_in_the_memory_of_logins() -> None:
     world = refreshing()
     browser = await due(world)
-    before = world.sessions._sessions.total
+    before = world.sessions.in_memory.total
     world.provider.claims["name"] = "A" * 5_000
     world.find(browser)
     await world.rechecked()
     session = world.find(browser)
-    assert world.sessions._sessions.total == session.weight > before + 10_000
+    assert world.sessions.in_memory.total == session.weight > before + 10_000
 
 
 async def test_row22_a_group_that_was_taken_away_ends_the_session_at_the_next_recheck() -> None:
@@ -146,7 +146,7 @@ async def test_row62_a_refreshed_token_repeats_the_logins_nonce_or_has_none() ->
     """Row 62."""
     world = refreshing()
     browser = await due(world)
-    grant = await world.sessions.grant_of(next(iter(world.sessions._sessions.values())))
+    grant = await world.sessions.grant_of(world.find(browser))
     assert grant is not None
     world.provider.refresh_claims = {"nonce": grant.nonce}
     world.find(browser)
@@ -200,8 +200,9 @@ async def test_row64_a_relay_that_dies_in_the_middle_ends_the_session_and_its_to
     world = refreshing()
     browser = await due(world)
     world.provider.gates["/token"] = Gate()
+    before = asyncio.all_tasks()
     world.find(browser)
-    dead = world.sessions._rechecks._running.copy()
+    dead = asyncio.all_tasks() - before
     await world.provider.gates["/token"].reached.wait()
     survivor = world.second_relay()
     world.provider.gates.clear()
@@ -209,7 +210,7 @@ async def test_row64_a_relay_that_dies_in_the_middle_ends_the_session_and_its_to
     assert await survivor.current(browser) is None
     assert survivor.told("session.end") == ["refresh_interrupted"]
     assert world.provider.refreshes() == ["rt0-1"]
-    for task in dead.values():
+    for task in dead:
         task.cancel()
 
 

@@ -51,7 +51,7 @@ async def test_a_provider_that_cannot_be_asked_costs_nobody_the_session_for_a_wh
 async def test_a_token_that_was_exchanged_behind_a_lost_answer_ends_the_session_at_the_next_try() -> None:
     world = refreshing()
     browser = await due(world)
-    world.provider._rotated("rt0")  # it has the request, and its answer never arrives
+    world.provider.rotated("rt0")  # it has the request, and its answer never arrives
     world.provider.answers["/token"] = httpx.ReadTimeout("slow")
     assert world.find(browser)
     await world.rechecked()

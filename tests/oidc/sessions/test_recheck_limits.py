@@ -47,7 +47,7 @@ async def test_a_session_that_ends_while_the_provider_is_asked_does_not_come_bac
     gate.open()
     await world.rechecked()
     assert world.find(browser) is None
-    assert world.store._sessions == {}
+    assert world.store.session_rows == {}
     assert len(world.ended) == 1
     world.restart()
     assert await world.current(browser) is None
@@ -280,7 +280,7 @@ async def test_a_session_that_could_not_be_checked_for_the_store_is_neither_let_
     store = AwayStore()
     world = refreshing_into(store)
     browser = await due(world)
-    world.sessions._sessions.clear()
+    world.forget_sessions()
     store.is_away = True
     with pytest.raises(SessionsAway):
         await world.current(browser)
@@ -323,7 +323,7 @@ async def test_activity_of_while_the_provider_was_asked_is_not_undone_in_the_sto
     await world.sessions.flush()
     gate.open()
     await world.rechecked()
-    (row,) = world.store._sessions.values()
+    (row,) = world.store.session_rows.values()
     assert row.last_seen == world.clock.now
 
 

@@ -11,6 +11,7 @@ from tests.oidc.world import APP, START, World, connection, signed_in
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.oidc.providers.token_request import MAX_CLAIMS
+from tunnelrelay.oidc.sessions.rows import SessionRows
 from tunnelrelay.oidc.sessions.session import MAX_ID_TOKEN, MAX_KEPT_TOKEN, NEVER, Grant
 from tunnelrelay.oidc.sessions.sessions import UNKNOWN, SessionsAway
 from tunnelrelay.store.base import ENDED_SECONDS, SessionCriteria, SessionRow, StoreError
@@ -63,7 +64,7 @@ async def test_known_sessions_go_on_while_the_store_is_away_and_unknown_ones_are
     world.clock.now += 120
     world.use(browser)
     await world.sessions.flush()
-    world.sessions._sessions.clear()
+    world.forget_sessions()
     with pytest.raises(SessionsAway):
         await world.signed_in(browser)
     world.store.is_away = False
@@ -103,7 +104,7 @@ async def test_a_session_that_ends_while_it_is_being_read_does_not_come_back() -
     world = World(store=SlowStore())
     browser = await signed_in(world)
     digest = world.find(browser).id_digest
-    world.sessions._sessions.clear()
+    world.forget_sessions()
     reading = asyncio.ensure_future(world.signed_in(browser))
     await world.store.asked.wait()
     await world.sessions.end(digest)
@@ -114,16 +115,16 @@ async def test_a_session_that_ends_while_it_is_being_read_does_not_come_back() -
 
 async def test_memory_holds_no_more_sessions_than_it_may_and_forgets_none() -> None:
     world = World()
-    world.sessions._sessions.max_count = 3
+    world.sessions.in_memory.max_count = 3
     browsers = [await signed_in(world) for _ in range(10)]
-    assert len(world.sessions._sessions) == 3
+    assert len(world.sessions.in_memory) == 3
     assert [bool(await world.signed_in(browser)) for browser in browsers] == [True] * 10
 
 
 async def test_a_row_of_another_ring_or_another_row_is_nobody() -> None:
     world = World()
     browser, other = await signed_in(world), await signed_in(world)
-    rows = world.store._sessions
+    rows = world.store.session_rows
     first, second = rows
     kept = rows[first]
     rows[first] = SessionRow(
@@ -143,7 +144,7 @@ async def test_the_store_holds_no_cookie_and_no_readable_claims() -> None:
     browser = await signed_in(world)
     cookie = browser.session_cookie()
     assert cookie is not None
-    (row,) = world.store._sessions.values()
+    (row,) = world.store.session_rows.values()
     assert cookie not in repr(row).encode()
     assert b"canary-claim" not in row.sealed
 
@@ -179,10 +180,10 @@ async def test_a_row_of_the_first_release_is_a_session_that_nobody_is_asked_abou
     world = World()
     browser = await signed_in(world)
     session = world.find(browser)
-    (row,) = world.store._sessions.values()
+    (row,) = world.store.session_rows.values()
     record = FirstRecord(rules_version=session.rules_version, claims=session.claims)
     sealed = world.ring.seal("session", row.key.hex(), record).encode()
-    world.store._sessions[row.key] = replace(row, sealed=sealed)
+    world.store.session_rows[row.key] = replace(row, sealed=sealed)
     world.restart()
     world.clock.now += 3000
     found = await world.current(browser)
@@ -200,8 +201,8 @@ async def test_the_providers_tokens_lie_in_the_store_sealed_and_nowhere_else() -
     assert grant is not None
     assert (grant.refresh_token, grant.access_token) == ("rt0-1", "canary-access")
     assert grant.id_token.count(".") == 2
-    (row,) = world.store._sessions.values()
-    kept = await world.sessions._rows.load(row.key)
+    (row,) = world.store.session_rows.values()
+    kept = await SessionRows(world.store, world.ring).load(row.key)
     in_memory = {name: getattr(session, name) for name in session.__slots__}
     for shown in (repr(row), repr(grant), repr(kept), repr(in_memory)):
         assert not any(secret in shown for secret in ("rt0-1", "canary-access", grant.id_token))
@@ -234,7 +235,7 @@ async def test_two_hundred_groups_by_their_ids_are_kept_whole_and_so_is_the_toke
 async def test_the_largest_record_there_can_be_opens_again() -> None:
     world = World()
     token = "x" * MAX_KEPT_TOKEN
-    kept = await world.sessions._rows.add(
+    kept = await SessionRows(world.store, world.ring).add(
         b"k" * 32,
         APP,
         connection(),
@@ -243,7 +244,7 @@ async def test_the_largest_record_there_can_be_opens_again() -> None:
         grant=Grant(refresh_token=token, access_token=token, id_token="i" * MAX_ID_TOKEN, sid="s" * 512, acr="a" * 512),
         now=START,
     )
-    again = await world.sessions._rows.load(b"k" * 32)
+    again = await SessionRows(world.store, world.ring).load(b"k" * 32)
     assert again == kept
     assert len(kept.row.sealed) < 43_000
 
@@ -252,7 +253,7 @@ async def test_what_is_open_and_no_longer_in_memory_is_looked_up_and_ends_with_i
     world = World()
     browser, other = await signed_in(world), await signed_in(world)
     gone, there = world.find(browser), world.find(other)
-    world.sessions._sessions.clear()
+    world.forget_sessions()
     await world.store.end_sessions(SessionCriteria(key=gone.id_digest), START)
     for session in (gone, there):
         assert world.sessions.look_after(session, world.endpoints[APP], START)

@@ -172,7 +172,7 @@ async def test_run_writes_sweeps_and_cleans_until_it_is_cancelled() -> None:
     world.clock.now += 9 * 3600
     running = asyncio.ensure_future(world.sessions.upkeep.run())
     await world.store.was_purged.wait()
-    assert world.store._sessions == {}
+    assert world.store.session_rows == {}
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -233,7 +233,7 @@ async def test_a_store_that_was_restored_ends_whoever_is_not_in_it_and_no_other(
     world = World()
     browser, other = await signed_in(world), await signed_in(world)
     session = world.find(browser)
-    del world.store._sessions[session.id_digest]
+    del world.store.session_rows[session.id_digest]
     await world.sessions.reread()
     assert await world.current(browser) is None
     assert await world.current(other)
@@ -257,7 +257,7 @@ async def test_the_providers_session_is_found_by_a_digest_that_names_nobody() ->
     world = World()
     world.provider.claims["sid"] = "provider-session-1"
     browser = await signed_in(world)
-    (row,) = world.store._sessions.values()
+    (row,) = world.store.session_rows.values()
     assert row.sid == sid_key("conn-app", "provider-session-1") != sid_key("conn-evil", "provider-session-1")
     assert await world.sessions.end_where(SessionCriteria(connection_id="conn-app", sid=row.sid)) == 1
     assert world.find(browser) is None
@@ -350,6 +350,6 @@ async def test_a_host_whose_client_changes_its_name_has_no_room_for_more(monkeyp
         world.clock.now += 1
         world.endpoints[APP] = connection(id=f"conn-{number}")
         await signed_in(world)
-        world.sessions._sessions.clear()
+        world.forget_sessions()
     assert [row.connection_id for row in await world.store.sessions()] == ["conn-3", "conn-2"]
     assert [event.host for event in world.audit.take() if event.kind == "session.end"] == [APP, APP]

@@ -43,6 +43,9 @@ class ProviderClient:
         clock: Unix time, seconds.
         monotonic: Seconds; for the age of documents, so that a clock that is set back does not keep old keys.
         allow_http: Allow plain http issuers (domain `localhost` only).
+
+    Attributes:
+        known: What is known of each connection's provider.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class ProviderClient:
         self._clock = clock
         self._monotonic = monotonic or clock
         self._allow_http = allow_http
-        self._known = KnownProviders()
+        self.known = KnownProviders()
         self._calls = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def check(self, connection: Connection) -> list[str]:
@@ -71,7 +74,7 @@ class ProviderClient:
 
     async def metadata(self, connection: Connection) -> Metadata:
         """The provider's metadata. Raises ProviderError when it is neither cached nor available."""
-        return await self._known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
+        return await self.known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
 
     async def redeem(self, connection: Connection, *, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Exchange a code for tokens. Raises ProviderError."""
@@ -110,7 +113,7 @@ class ProviderClient:
             expected = self._expected(connection, metadata, tokens, nonce, code, is_refresh)
             return check_id_token(tokens.id_token, keys, expected)
 
-        claims = await self._check(connection, check, self._known.of(connection).login_rereads)
+        claims = await self._check(connection, check, self.known.of(connection).login_rereads)
         metadata = await self.metadata(connection)
         if not metadata.userinfo_endpoint or not needs_userinfo(claims, connection):
             return claims
@@ -140,7 +143,7 @@ class ProviderClient:
         if not answer.token:
             return answer
         # Some clients are registered for signed answers; a signed one is always checked.
-        return Answer(answer.status, await self._check(connection, check, self._known.of(connection).login_rereads))
+        return Answer(answer.status, await self._check(connection, check, self.known.of(connection).login_rereads))
 
     async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
         """Check a token that came from an untrusted sender, with the provider's keys.
@@ -156,7 +159,7 @@ class ProviderClient:
         await self._fetcher.aclose()
 
     def _strangers(self, connection: Connection) -> Rereads:
-        return self._known.of(connection).stranger_rereads
+        return self.known.of(connection).stranger_rereads
 
     def _expected(
         self, connection: Connection, metadata: Metadata, tokens: Tokens, nonce: str, code: str, is_refresh: bool
@@ -198,7 +201,7 @@ class ProviderClient:
 
     async def _newer_metadata(self, connection: Connection, seen: Metadata) -> Metadata:
         """Read the metadata again, unless another caller has since, or a re-read a moment ago did not help."""
-        known = self._known.of(connection)
+        known = self.known.of(connection)
         rereads = known.endpoint_rereads
         async with rereads.turn:
             if known.metadata.value is seen and rereads.begin(self._monotonic()):
@@ -233,7 +236,7 @@ class ProviderClient:
 
     async def _documents(self, connection: Connection) -> "_Documents":
         metadata = await self.metadata(connection)
-        document = self._known.of(connection).keys
+        document = self.known.of(connection).keys
         keys = await document.get(lambda: self._find_keys(connection, metadata), self._monotonic)
         return _Documents(await self.metadata(connection), keys)
 
@@ -241,7 +244,7 @@ class ProviderClient:
         self, connection: Connection, seen: "_Documents", rereads: Rereads, *, with_metadata: bool
     ) -> "_Documents":
         """Read metadata and keys again, unless another caller has since, or a re-read a moment ago did not help."""
-        known = self._known.of(connection)
+        known = self.known.of(connection)
         async with rereads.turn:
             if _current(known, seen) == seen and rereads.begin(self._monotonic()):
                 has_read = True
@@ -296,7 +299,7 @@ class ProviderClient:
         )
 
     async def _call(self, connection: Connection, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        known = self._known.of(connection)
+        known = self.known.of(connection)
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(QUEUE_SECONDS):

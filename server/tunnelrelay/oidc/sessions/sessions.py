@@ -65,7 +65,7 @@ BOUNDS = (
         per="relay",
         when_full="of the owner who has the most, the one recalled the longest ago is asked of the store again",
         worst_bytes=MAX_SESSION_BYTES,
-        holds=("Sessions._sessions",),
+        holds=("Sessions.in_memory",),
     ),
     DeclaredBound(
         name="logins of one person in the store",
@@ -114,6 +114,7 @@ class Sessions:
             or may not be used for now. Must not raise.
 
     Attributes:
+        in_memory: Sessions by `id_digest`. One that is not here is read from the store again.
         upkeep: The background work; its owner runs it.
     """
 
@@ -138,9 +139,9 @@ class Sessions:
         self._signer = signer
         self._clock = clock
         self._audit = audit
-        self._sessions = FairCache[bytes, VisitorSession](max_count=MAX_SESSIONS, max_bytes=MAX_SESSION_BYTES)
+        self.in_memory = FairCache[bytes, VisitorSession](max_count=MAX_SESSIONS, max_bytes=MAX_SESSION_BYTES)
         self.upkeep = SessionCleanup(
-            sessions=self._sessions,
+            sessions=self.in_memory,
             store=store,
             writes=self._writes,
             clock=clock,
@@ -155,7 +156,7 @@ class Sessions:
                 providers=providers,
                 audit=audit,
                 clock=clock,
-                weigh=lambda session: self._sessions.weigh(session.id_digest, session.weight),
+                weigh=lambda session: self.in_memory.weigh(session.id_digest, session.weight),
                 end=self._end_soon,
                 close=lambda id_digest: self.on_session_end(id_digest),
             )
@@ -168,7 +169,7 @@ class Sessions:
         """
         if len(cookie) != COOKIE_LENGTH:
             return None
-        session = self._sessions.get(sha256(cookie))
+        session = self.in_memory.get(sha256(cookie))
         if session is None:
             return None if sha256(cookie) in self._ended else UNKNOWN
         if (
@@ -198,7 +199,7 @@ class Sessions:
         digest = sha256(cookie)
         if len(cookie) != COOKIE_LENGTH or digest in self._ended:
             return None
-        session = self._sessions.get(digest)
+        session = self.in_memory.get(digest)
         if session is None or session.is_idle(now):
             session = await self._read(digest, session, host, connection)
         if session is None or not self._is_good(session, host, connection, now):
@@ -235,7 +236,7 @@ class Sessions:
         """
         if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
             return False
-        if session.is_idle(now) or self._sessions.get(session.id_digest) is not session:
+        if session.is_idle(now) or self.in_memory.get(session.id_digest) is not session:
             self.upkeep.doubt(session)
         if now >= session.recheck_at and now >= session.away_until and self._rechecks is not None:
             self._rechecks.begin(session)
@@ -279,7 +280,7 @@ class Sessions:
             StoreError: It was not deleted from the store. It has ended for this process all the same, and `upkeep`
                 retries.
         """
-        session = self._sessions.get(id_digest)
+        session = self.in_memory.get(id_digest)
         if session is not None and reason:
             self._audit.record("session.end", reason=reason, **session.about())
         self._forget(id_digest)
@@ -312,7 +313,7 @@ class Sessions:
         if self._ended.has_missed_some:
             # The next visitor is looked up anew.
             self._ended.has_missed_some = False
-            self._sessions.clear()
+            self.in_memory.clear()
         return len(new)
 
     async def reread(self) -> None:
@@ -320,9 +321,9 @@ class Sessions:
 
         Connections of sessions that are not in the store any more are closed; the others are loaded when they are used.
         """
-        for session in self._sessions.values():
+        for session in self.in_memory.values():
             self.upkeep.doubt(session)
-        self._sessions.clear()
+        self.in_memory.clear()
         await self.upkeep.sweep(self._clock())
 
     async def flush(self) -> None:
@@ -368,7 +369,7 @@ class Sessions:
             raise SessionsAway(str(error)) from error
         if kept is None or digest in self._ended or (kept.row.host, kept.row.connection_id) != (host, connection.id):
             return None
-        session = self._sessions.get(digest) or known
+        session = self.in_memory.get(digest) or known
         if session is None:
             session = self._session(kept, connection)
             self._keep(session)
@@ -383,7 +384,7 @@ class Sessions:
         return VisitorSession(kept.row, kept.record, audience=url, connection=connection, signer=self._signer)
 
     def _keep(self, session: VisitorSession) -> None:
-        self._sessions.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
+        self.in_memory.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
 
     async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
         """Make room for one more session: where a limit is reached, end those used the longest ago."""
@@ -392,7 +393,7 @@ class Sessions:
         limits = ((of_person, MAX_OF_PERSON), (of_connection, MAX_TOGETHER), (SessionCriteria(host=host), MAX_TOGETHER))
         for criteria, limit in limits:
             for id_digest in await self._store.end_oldest(criteria, limit - 1, self._clock()):
-                session = self._sessions.get(id_digest)
+                session = self.in_memory.get(id_digest)
                 known = {"host": criteria.host or "", "connection": criteria.connection_id or ""}
                 self._audit.record("session.end", reason="too_many", **(session.about() if session else known))
                 self._forget(id_digest)
@@ -405,7 +406,7 @@ class Sessions:
         self._forget(session.id_digest)
 
     def _forget(self, digest: bytes) -> None:
-        self._sessions.pop(digest)
+        self.in_memory.pop(digest)
         self.upkeep.forget(digest)
         self._ended.add(digest)
         self.on_session_end(digest)
