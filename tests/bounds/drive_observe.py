@@ -250,7 +250,11 @@ def drive_kept_owners(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> 
 @drives("values of a metric's label")
 def drive_labels(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics()
-    counted = (metrics.error, metrics.refused_head, metrics.login, metrics.agent, metrics.limited)
+
+    def tcp(outcome: str) -> None:
+        metrics.tcp(outcome, 0, 0)
+
+    counted = (metrics.error, metrics.refused_head, metrics.login, metrics.agent, metrics.limited, tcp)
     with measured() as memory:
         for number in range(2 * bound.limit):
             for count in counted:

@@ -26,7 +26,7 @@ BOUNDS = (
         unit="values",
         per="relay",
         when_full="further ones count as `other`",
-        worst_bytes=5 * MAX_LABEL_VALUES * 300,
+        worst_bytes=6 * MAX_LABEL_VALUES * 300,
         holds=("Metrics.counts",),
     ),
 )
