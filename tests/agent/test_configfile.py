@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.every import every
-from tunnelctl.agent.configfile import ENDPOINTS, HARMLESS, RESTRICTING, default_path, load
+from tunnelctl.agent.configfile import ENDPOINTS, HARMLESS, RESTRICTING, ConfigFiles, default_path, load
 from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
 from tunnelctl.agent.yamlfile import MAX_FILE, FileInvalid, parse
 
@@ -186,9 +186,37 @@ def test_any_text_is_a_mapping_or_a_documented_error(text):
 
 
 def test_the_file_lies_where_the_platform_keeps_configuration(tmp_path):
-    assert default_path({}).name == "tunnel.yml"
-    assert default_path({}).parent.name == "tunnelctl"
-    assert default_path({"TUNNELCTL_CONFIG": str(tmp_path / "x")}) == tmp_path / "x"
+    assert default_path().name == "tunnel.yml"
+    assert default_path().parent.name == "tunnelctl"
+
+
+def test_of_several_files_the_later_wins_key_by_key_and_tunnel_by_tunnel(tmp_path):
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    one.write_text("version: 3\nagent: {authtoken: first, log: stdout}\ntunnels: {a: {addr: 1}, b: {addr: 2}}\n")
+    two.write_text("version: 2\nauthtoken: second\nregion: eu\ntunnels: {c: {addr: 3}}\n")
+    config = ConfigFiles((one, two)).load()
+    assert (config.authtoken, config.log) == ("second", "stdout")
+    assert [(tunnel.name, tunnel.addr) for tunnel in config.tunnels] == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert (config.where("authtoken"), config.where("log")) == (f"{two}: authtoken", f"{one}: log")
+    assert len(config.warnings) == 1
+
+
+def test_a_tunnel_that_replaces_one_of_another_file_is_warned_of(tmp_path):
+    """Its rules are gone."""
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    one.write_text("version: 3\ntunnels:\n  a: {addr: 1, basic_auth: ['ann:long-enough']}\n")
+    two.write_text("version: 3\ntunnels:\n  a: {addr: 2}\n")
+    config = ConfigFiles((one, two)).load()
+    assert config.tunnels[0].policy.given() == []
+    assert config.warnings == (f"{two}:3: tunnels.a replaces {one}:3: tunnels.a, with its rules",)
+
+
+def test_the_mistakes_of_several_files_are_told_at_once(tmp_path):
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    one.write_text("version: 3\nagnet: {}\n")
+    with pytest.raises(FileInvalid) as caught:
+        ConfigFiles((one, two)).load()
+    assert [said.rpartition(": ")[0] for said in caught.value.problems] == [f"{one}:2", f"{two}"]
 
 
 MISSPELT = [

@@ -5,6 +5,7 @@ import pytest
 
 from tests.policy.making import typed
 from tunnelctl.agent.address import AddressInvalid
+from tunnelctl.agent.configfile import ConfigFiles
 from tunnelctl.agent.hostnames import host_name, label, parse_public_url
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
@@ -21,7 +22,7 @@ def given(tmp_path):
         path = tmp_path / "tunnel.yml"
         path.write_text(file)
         return resolve(
-            TunnelFlags(**{"address": "3000", "config_path": path, **flags}),
+            TunnelFlags(**{"address": "3000", "config": ConfigFiles((path,)), **flags}),
             environ=environ or {},
             stdin=io.StringIO(stdin),
         )
@@ -170,7 +171,7 @@ def test_row159_a_login_that_a_variable_asks_for_is_refused_and_not_lost(flags, 
     path.write_text("version: 3\ntunnels: {web: {addr: 80}}\n")
     environ = {"TUNNELCTL_OIDC": "https://acme.okta.com"}
     with pytest.raises(SettingsInvalid, match="TUNNELCTL_OIDC: this command takes no --oidc") as caught:
-        resolve(replace(flags, config_path=path), environ=environ, stdin=io.StringIO())
+        resolve(replace(flags, config=ConfigFiles((path,))), environ=environ, stdin=io.StringIO())
     assert caught.value.hint.startswith("unset it; ")
 
 
@@ -248,6 +249,6 @@ def test_a_tcp_tunnel_of_the_file_is_as_one_of_the_command_line(given, tmp_path)
         "version: 3\ntunnels:\n  db:\n    proto: tcp\n    addr: 5432\n    remote_addr: 20432\n"
         "    ip_restriction: {allow_cidrs: [192.0.2.0/24]}\n"
     )
-    (tunnel,) = resolve(StartFlags(config_path=path), environ={}, stdin=io.StringIO()).agent.tunnels
+    (tunnel,) = resolve(StartFlags(config=ConfigFiles((path,))), environ={}, stdin=io.StringIO()).agent.tunnels
     assert (tunnel.name, tunnel.host, tunnel.upstream.url) == ("db", "tcp://:20432", "tcp://localhost:5432")
     assert tunnel.policy.cidr_allow == ("192.0.2.0/24",)

@@ -26,6 +26,7 @@ TEXTS = {
     "oauth.yml": "version: 3\ntunnels:\n  web: {addr: 80, oauth: {provider: google}}\n",
     "format.yml": "version: 3\nagent: {log_format: xml}\n",
     "broken.yml": "a: b: c\n",
+    "ngrok": "#!/bin/sh\n",
     "broken.toml": "domain tun.example\n",
     "typo.toml": 'domian = "tun.example"\n',
 }

@@ -59,6 +59,12 @@ ROWS = (
         "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
     ),
     Row("tunnel http 3000 --scheme http", 2, "--scheme http is not implemented here", "leave it out"),
+    Row("tunnel completion", 2, "SHELL names no shell", "tunnel completion bash", {"SHELL": "/bin/false"}),
+    Row("tunnel config upgrade 2 --config {d}/tunnel.yml", 2, "version 2 cannot be written", "put the file right"),
+    Row("tunnel config upgrade --config {d}", 2, "{d}: Is a directory", "put the file right"),
+    Row("tunnel authtoken x --config a.yml,b.yml", 2, "names several files to write in", "name one"),
+    Row("tunnel install-shim {d}", 2, "another program of this name", "name another folder"),
+    Row("tunnel install-shim {d}/tunnel.yml/x", 1, "cannot write {d}/tunnel.yml/x/ngrok", "name another folder"),
     Row("tunnel http 3000 --domain a.b --hostname c.d", 2, "two names of one flag", "give it once"),
     # What a tunnel is asked for
     Row(f"{HTTP} --relay http://tun.example", 2, "in the clear; use https", f"tunnel http {HELP}"),

@@ -9,8 +9,10 @@ problem of its tunnel alone. Saving is in `configsave`.
 import os
 import re
 from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -67,6 +69,7 @@ class FileConfig:
         console_ui: `iftty`, `true` or `false`.
         tunnels: What `tunnel start` can start, in the file's order, and what it must refuse.
         warnings: For people, one line each.
+        origins: Of several files: the one that says a key.
     """
 
     path: Path
@@ -83,6 +86,11 @@ class FileConfig:
     log_level: str = ""
     tunnels: tuple[FileTunnel, ...] = ()
     warnings: tuple[str, ...] = ()
+    origins: AbstractMapping[str, Path] = field(default_factory=dict)
+
+    def where(self, key: str) -> str:
+        """A key with the file that says it, for people."""
+        return f"{self.origins.get(key, self.path)}: {key}"
 
 
 AGENT_KEYS = (
@@ -91,10 +99,73 @@ AGENT_KEYS = (
 )  # fmt: skip
 
 
-def default_path(environ: AbstractMapping[str, str]) -> Path:
-    """Where the file lies: TUNNELCTL_CONFIG, else the platform's place for configuration."""
-    given = environ.get("TUNNELCTL_CONFIG")
-    return Path(given).expanduser() if given else Path(platformdirs.user_config_path("tunnelctl")) / FILE_NAME
+def default_path() -> Path:
+    """Where the file lies when none is named: in the platform's place for configuration."""
+    return Path(platformdirs.user_config_path("tunnelctl")) / FILE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFiles:
+    """The configuration files that hold.
+
+    Attributes:
+        named: Those that were named. Each must exist.
+        default: Read when none was named; it need not exist.
+    """
+
+    named: tuple[Path, ...] = ()
+    default: Path = field(default_factory=default_path)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Those that are read."""
+        return self.named or (self.default,)
+
+    def load(self) -> FileConfig:
+        """What the files say together, see `merged`.
+
+        Raises:
+            FileInvalid: With every problem of every file.
+        """
+        configs, problems = [], []
+        for path in self.paths:
+            try:
+                configs.append(load(path, must_exist=bool(self.named)))
+            except FileInvalid as error:
+                problems += error.problems
+        if problems:
+            raise FileInvalid(problems)
+        return merged(configs)
+
+
+def merged(configs: Sequence[FileConfig]) -> FileConfig:
+    """What several files say together. A later one wins: key by key, and tunnel by tunnel.
+
+    A tunnel that another of its name replaces is a warning: the rules of the first hold no longer.
+    """
+    if len(configs) == 1:
+        return configs[0]
+    said: dict[str, Any] = {}
+    origins: dict[str, Path] = {}
+    warnings: list[str] = []
+    tunnels: dict[str, FileTunnel] = {}
+    for config in configs:
+        mine = {key: value for key in AGENT_KEYS if (value := getattr(config, key))}
+        said |= mine
+        origins |= dict.fromkeys(mine, config.path)
+        warnings += config.warnings
+        for one in config.tunnels:
+            if one.name in tunnels:
+                warnings.append(f"{one.where} replaces {tunnels[one.name].where}, with its rules")
+            tunnels[one.name] = one
+    return FileConfig(
+        path=configs[-1].path,
+        exists=True,
+        tunnels=tuple(tunnels.values()),
+        warnings=tuple(warnings),
+        origins=origins,
+        **said,
+    )
 
 
 def load(path: Path, *, must_exist: bool = False) -> FileConfig:
@@ -127,7 +198,7 @@ class _Reader:
         self._problems: list[str] = []
         """Of the file. While there are none, those of single tunnels keep no other from starting."""
         self._warnings: list[str] = []
-        self._said: dict[str, str] = {}
+        self._said: dict[str, Any] = {}
         self._tunnels: tuple[FileTunnel, ...] = ()
 
     def read(self, top: Mapping) -> FileConfig:
@@ -199,7 +270,8 @@ class _Reader:
         """Each is a tunnel that cannot be started, under its own name."""
         for line, name in entry.named_items():
             problem = f"{self._path}:{line}: {ENDPOINTS}"
-            self._tunnels += (FileTunnel(name=name or "(endpoint without a name)", problems=(problem,)),)
+            name = name or "(endpoint without a name)"
+            self._tunnels += (FileTunnel(name=name, problems=(problem,), where=f"{self._path}:{line}: endpoints"),)
 
     def _unknown(self, entry: YamlEntry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
         """Report an unknown key; returns the problem when only its tunnel has it, else ""."""

@@ -86,6 +86,11 @@ def _spaced(node: yaml.Node, value: str) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Replace the file in one step, readable by its owner only. A link to the real file stays a link."""
+    replace_file(path, text, mode=0o600)
+
+
+def replace_file(path: Path, text: str, *, mode: int) -> None:
+    """Replace a file in one step, or make it."""
     target = Path(os.path.realpath(path))
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
@@ -93,6 +98,7 @@ def write_private(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(target)
     except BaseException:

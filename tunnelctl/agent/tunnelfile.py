@@ -51,6 +51,7 @@ class FileTunnel:
     Attributes:
         policy: With forms of secrets, not the secrets.
         problems: Why it cannot be started, each with file and line. Its other members may be incomplete then.
+        where: File, line and keys that lead to it, for people.
     """
 
     name: str
@@ -67,6 +68,7 @@ class FileTunnel:
     metadata: str = ""
     policy: PolicyTexts = field(default_factory=PolicyTexts)
     problems: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
 
 
 def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: ReportUnknown) -> tuple[FileTunnel, ...]:
@@ -86,7 +88,7 @@ def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: Repor
             found.append(_tunnel(one, one.value, at, report_unknown))
         else:
             what = f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`"
-            found.append(FileTunnel(name=one.key, problems=(at(one, what),)))
+            found.append(FileTunnel(name=one.key, problems=(at(one, what),), where=at(one, f"tunnels.{one.key}")))
     return tuple(found)
 
 
@@ -114,7 +116,8 @@ def _tunnel(entry: YamlEntry, entries: Entries, at: At, report_unknown: ReportUn
                 report(one, what)
     if "addr" not in entries:
         report(entry, f"tunnels.{entry.key}: addr is missing")
-    return FileTunnel(name=entry.key, policy=_texts(rules), problems=tuple(problems), **own)
+    where = at(entry, f"tunnels.{entry.key}")
+    return FileTunnel(name=entry.key, policy=_texts(rules), problems=tuple(problems), where=where, **own)
 
 
 def _kind_of(row: PolicyField) -> Kind:

@@ -3,19 +3,17 @@
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tunnelctl.agent.address import DEFAULT_RELAY, AddressInvalid, parse_relay
-from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.configfile import ConfigFiles, FileConfig
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.command import Decorator
-from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flag_values import typed_parameters
-from tunnelctl.cli.flags import RELAY, option
+from tunnelctl.cli.flags import CONFIG, NO_LOG, RELAY, option
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.secret_source import SecretMissing, read_secret
 
@@ -29,10 +27,11 @@ ACCESS: tuple[Decorator, ...] = (
     ),
     option("--api-url", "Address of the API [default: as the relay says].", "URL", env=True),
     *RELAY,
-    config_option,
+    CONFIG,
+    *NO_LOG,
 )
 """The flags that every command of `tunnel api` takes, before the group's name too."""
-_NAMES = ("api_key", "api_url", "relay", "relay_ca", "proxy_url", "config_path")
+_NAMES = ("api_key", "api_url", "relay", "relay_ca", "proxy_url", "config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class ApiAccess:
     relay: str = ""
     relay_ca: str = ""
     proxy_url: str = field(default="", repr=False)
-    config_path: Path | None = None
+    config: ConfigFiles = field(default_factory=ConfigFiles)
     is_typed: bool = False
 
 
@@ -74,7 +73,7 @@ def open_api(access: ApiAccess) -> "Api":
     """
     from tunnelctl.cli.api_client import Api, ApiAddressInvalid, ApiAway, base_of, find_base
 
-    file = _file(access.config_path)
+    file = _file(access.config)
     key = _key(access.api_key or file.api_key, is_typed=access.is_typed)
     ca_file = os.path.expanduser(access.relay_ca or file.connect_cas) or None
     if ca_file is not None and not os.access(ca_file, os.R_OK):
@@ -106,9 +105,9 @@ def _proxy(access: ApiAccess, file: FileConfig, url: str) -> "Proxy | None":
         raise Failure(Exit.USAGE, [str(error)], "give it as http://proxy.example:3128, env:NAME or file:PATH") from None
 
 
-def _file(given: Path | None) -> FileConfig:
+def _file(config: ConfigFiles) -> FileConfig:
     try:
-        return load(given or default_path(os.environ), must_exist=given is not None)
+        return config.load()
     except FileInvalid as error:
         raise Failure(Exit.USAGE, error.problems, "put the file right, or name another with --config") from error
 

@@ -7,24 +7,18 @@ from pathlib import Path
 import click
 
 from tunnelctl.agent.address import DEFAULT_RELAY, AddressInvalid, parse_relay
-from tunnelctl.agent.configfile import FileConfig, default_path, is_readable_by_others, load
-from tunnelctl.agent.configsave import SavedKey, save_secret
-from tunnelctl.agent.yamlfile import FileInvalid
+from tunnelctl.agent.configfile import ConfigFiles, FileConfig, is_readable_by_others
+from tunnelctl.agent.configsave import SavedKey, save_secret, write_private
+from tunnelctl.agent.configupgrade import CURRENT, CannotUpgrade, upgraded
+from tunnelctl.agent.yamlfile import FileInvalid, read_text
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, say
+from tunnelctl.cli.flags import CONFIG, NO_LOG, with_options
+from tunnelctl.cli.persona import persona_of
 from tunnelctl.cli.settings import refused_definitions
 from tunnelctl.secret_source import SecretMissing, read_secret
 
-config_option = click.option(
-    "--config",
-    "config_path",
-    metavar="FILE",
-    envvar="TUNNELCTL_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration file instead of the default one.",
-)
-
-
+common_options = with_options(CONFIG, *NO_LOG)
 relay_option = click.option("--relay", default="", metavar="URL", help="Save this relay's address as well.")
 FILE_HINT = "put the file right, or name another with --config"
 
@@ -36,10 +30,10 @@ def config() -> None:
 
 @config.command("add-relay")
 @click.argument("url")
-@config_option
-def add_relay(url: str, config_path: Path | None) -> None:
+@common_options
+def add_relay(url: str, config: ConfigFiles) -> None:
     """Save the address URL of the relay to connect to, as `https://tun.example`."""
-    path = _save("connect_url", _relay_address("URL", url), config_path)
+    path = _save("connect_url", _relay_address("URL", url), config)
     click.echo(f"Relay saved to configuration file: {path}")
 
 
@@ -49,8 +43,8 @@ config.add_command(add_relay, "add-connect-url")
 @config.command("add-authtoken")
 @click.argument("token")
 @relay_option
-@config_option
-def add_authtoken(token: str, relay: str, config_path: Path | None) -> None:
+@common_options
+def add_authtoken(token: str, relay: str, config: ConfigFiles) -> None:
     """Save the authtoken TOKEN, which a relay's operator gave out.
 
     TOKEN is the token itself, env:NAME, file:PATH, or - for standard input, which keeps it out of the shell's history.
@@ -58,16 +52,16 @@ def add_authtoken(token: str, relay: str, config_path: Path | None) -> None:
     address = _relay_address("--relay", relay) if relay else ""
     secret = _secret("TOKEN", token)
     if address:
-        _save("connect_url", address, config_path)
-    path = _save("authtoken", secret, config_path)
+        _save("connect_url", address, config)
+    path = _save("authtoken", secret, config)
     click.echo(f"Authtoken saved to configuration file: {path}")
 
 
 @config.command("add-api-key")
 @click.argument("key")
 @relay_option
-@config_option
-def add_api_key(key: str, relay: str, config_path: Path | None) -> None:
+@common_options
+def add_api_key(key: str, relay: str, config: ConfigFiles) -> None:
     """Save the API key KEY for `tunnel api`, as the relay's dashboard gives it out.
 
     KEY is the key itself, env:NAME, file:PATH, or - for standard input, which keeps it out of the shell's history.
@@ -75,8 +69,8 @@ def add_api_key(key: str, relay: str, config_path: Path | None) -> None:
     address = _relay_address("--relay", relay) if relay else ""
     secret = _secret("KEY", key)
     if address:
-        _save("connect_url", address, config_path)
-    path = _save("api_key", secret, config_path)
+        _save("connect_url", address, config)
+    path = _save("api_key", secret, config)
     click.echo(f"API key saved to configuration file: {path}")
 
 
@@ -95,29 +89,76 @@ def _secret(what: str, text: str) -> str:
         raise Failure(Exit.USAGE, [str(error)], hint) from error
 
 
-def _save(key: SavedKey, value: str, config_path: Path | None) -> Path:
+def _save(key: SavedKey, value: str, config: ConfigFiles) -> Path:
     """Save the value. Returns the file's path."""
-    path = config_path or default_path(os.environ)
+    path = _one(config)
     try:
         save_secret(path, key, value)
     except FileInvalid as error:
         raise Failure(Exit.USAGE, error.problems, FILE_HINT) from error
     except OSError as error:
-        raise Failure(
-            Exit.FAILED, [f"cannot write {path}: {error.strerror}"], "name another file with --config"
-        ) from error
+        raise _unwritable(path, error) from error
     return path
 
 
+def _one(config: ConfigFiles) -> Path:
+    """The file to write in."""
+    if len(config.paths) > 1:
+        raise Failure(Exit.USAGE, ["--config: names several files to write in"], "name one")
+    return config.paths[0]
+
+
+def _unwritable(path: Path, error: OSError) -> Failure:
+    return Failure(Exit.FAILED, [f"cannot write {path}: {error.strerror}"], "name another file with --config")
+
+
 @config.command()
-@config_option
-def check(config_path: Path | None) -> None:
-    """Say whether the configuration file can be used, and which relay it leads to."""
-    path = config_path or default_path(os.environ)
+@click.argument("version", default=CURRENT, type=int, metavar="[VERSION]")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--relocate", is_flag=True, help="Take the file over from where an older ngrok kept it.")
+@common_options
+@click.pass_context
+def upgrade(ctx: click.Context, /, version: int, dry_run: bool, relocate: bool, config: ConfigFiles) -> None:
+    """Write the configuration file anew in the schema of VERSION [default: 3].
+
+    What it says stays the same, with its comments. The file as it was is kept beside it.
+    """
+    path = _one(config)
+    older = [Path.home() / name for name in persona_of(ctx).older_files] if relocate and not config.named else []
+    source = next((one for one in older if one.exists() and not path.exists()), path)
     try:
-        found = load(path, must_exist=True)
+        text = read_text(source)
+        if text is None:
+            raise FileInvalid([f"{source}: there is no such file"])
+        upgrade = upgraded(text, source, to=version)
+        if not dry_run and (upgrade.changes or source != path):
+            if source == path:
+                write_private(path.with_name(f"{path.name}.v{upgrade.before}.bak"), text)
+            write_private(path, upgrade.text)
+    except (FileInvalid, CannotUpgrade) as error:
+        problems = error.problems if isinstance(error, FileInvalid) else [str(error)]
+        raise Failure(Exit.USAGE, problems, FILE_HINT) from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if source != path:
+        click.echo(f"Configuration file {'would be ' if dry_run else ''}copied from {source} to {path}")
+    if not upgrade.changes:
+        click.echo(f"Configuration file is up to date: {path}")
+    else:
+        click.echo(f"Configuration file {'would be ' if dry_run else ''}upgraded to version {CURRENT}: {path}")
+    for change in upgrade.changes:
+        click.echo(f"  {change}")
+
+
+@config.command()
+@common_options
+def check(config: ConfigFiles) -> None:
+    """Say whether the configuration file can be used, and which relay it leads to."""
+    try:
+        found = ConfigFiles(config.paths).load()
     except FileInvalid as error:
-        hint = FILE_HINT if path.exists() else "`tunnel config add-authtoken TOKEN` makes one; --config names another"
+        are_there = all(path.exists() for path in config.paths)
+        hint = FILE_HINT if are_there else "`tunnel config add-authtoken TOKEN` makes one; --config names another"
         raise Failure(Exit.USAGE, error.problems, hint) from error
     for warning in found.warnings:
         say("warning", warning)
@@ -126,10 +167,11 @@ def check(config_path: Path | None) -> None:
         say("warning", problem)
     if refused:
         say("hint", "`tunnel start` leaves these tunnels out and starts the others")
-    if (found.authtoken or found.api_key) and is_readable_by_others(path):
-        say("warning", f"other users of this machine can read {path}")
-        say("hint", f"chmod 600 {path}")
-    click.echo(f"Valid configuration file at {path}")
+    for path in config.paths:
+        if (found.authtoken or found.api_key) and is_readable_by_others(path):
+            say("warning", f"other users of this machine can read {path}")
+            say("hint", f"chmod 600 {path}")
+        click.echo(f"Valid configuration file at {path}")
     click.echo(_relay_line(found), err=True)
 
 

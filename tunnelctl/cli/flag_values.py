@@ -1,11 +1,11 @@
 """The unchecked values of the flags of `tunnel http`, `tunnel tunnel` and `tunnel start`. `settings` checks them."""
 
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tunnelctl.agent.configfile import ConfigFiles
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.policy.parse import PolicyTexts
 
@@ -15,13 +15,14 @@ class LinkFlags:
     """The flags about the relay that every such command has; "" and None where a flag was not given.
 
     Attributes:
+        config: The configuration files.
         proxy_url: May hold a password: form of a secret, see `secret_source`.
         authtoken: Form of a secret too.
         typed: Names of the parameters that stood on the command line itself.
         emptied: Those of them with an empty value, as from `--oidc=$UNSET`: perhaps a lost restriction.
     """
 
-    config_path: Path | None = None
+    config: ConfigFiles = field(default_factory=ConfigFiles)
     relay: str = ""
     relay_ca: str = ""
     proxy_url: str = field(default="", repr=False)
@@ -85,7 +86,8 @@ def flags_from(kind: type[F], context: click.Context, **own: Any) -> F:
 
 def flags_of(tunnel: FileTunnel) -> TunnelFlags:
     """The flags with the same meaning as a tunnel of the file."""
-    same = {one.name: getattr(tunnel, one.name) for one in fields(tunnel) if one.name not in ("addr", "problems")}
+    left_out = ("addr", "problems", "where")
+    same = {one.name: getattr(tunnel, one.name) for one in fields(tunnel) if one.name not in left_out}
     return TunnelFlags(address=tunnel.addr, **same)
 
 

@@ -1,14 +1,19 @@
 """The flags that more than one command takes, and how a flag is declared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from tunnelctl.agent.configfile import ConfigFiles
 from tunnelctl.cli.command import Decorator
-from tunnelctl.cli.config import config_option
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.log_formats import LEVELS, STYLES
+from tunnelctl.cli.persona import persona_of
+
+BEFORE = f"{__name__}.before"
+"""Where a click context keeps the flags that stood before the command's name."""
 
 
 def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, env: bool = False) -> Decorator:
@@ -28,6 +33,77 @@ def with_options(*options: Decorator) -> Decorator:
     return decorated
 
 
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Remember a flag that stands before the command's name."""
+    if param.name is not None and _is_typed(ctx, param):
+        ctx.meta.setdefault(BEFORE, {})[param.name] = value
+    return value
+
+
+def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> ConfigFiles:
+    """The files that the flag names, before the command's name and behind it; else those of its variable."""
+    before = ctx.meta.get(BEFORE, {}).get(param.name, ())
+    texts = (*before, *(values if _is_typed(ctx, param) or not before else ()))
+    names = [name.strip() for text in texts for name in text.split(",")]
+    if not all(names):
+        raise click.BadParameter("its value is empty", ctx, param)
+    return ConfigFiles(tuple(Path(name).expanduser() for name in names), persona_of(ctx).config_file)
+
+
+def _or_before(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The flag's value behind the command's name, else the one before it."""
+    return value if _is_typed(ctx, param) else ctx.meta.get(BEFORE, {}).get(param.name, value)
+
+
+def _is_typed(ctx: click.Context, param: click.Parameter) -> bool:
+    return getattr(ctx.get_parameter_source(param.name or ""), "name", "") == "COMMANDLINE"
+
+
+class _FileNames(click.types.StringParamType):
+    """Names of files. Those in a variable are separated by commas too: a blank may be part of a name."""
+
+    envvar_list_splitter = ","
+
+
+def _config(callback: Callable[..., Any], **more: Any) -> Decorator:
+    return click.option(
+        "--config",
+        multiple=True,
+        type=_FileNames(),
+        metavar="FILE",
+        callback=callback,
+        help="Configuration file instead of the default one. Repeatable: the later file wins.",
+        **more,
+    )
+
+
+def _logging(callback: Callable[..., Any], *, env: bool = True, **more: Any) -> tuple[Decorator, ...]:
+    def flag(name: str, help_text: str, **own: Any) -> Decorator:
+        variable = f"TUNNELCTL_{name[2:].upper().replace('-', '_')}" if env else None
+        return click.option(name, help=help_text, callback=callback, envvar=variable, show_envvar=env, **own, **more)
+
+    return (
+        flag("--log", "Where the log goes: stdout, stderr, a file, or false for none.", default="", metavar="WHERE"),
+        flag(
+            "--log-format",
+            "How records look [default: term, which off a terminal is logfmt].",
+            type=click.Choice(STYLES),
+        ),
+        flag("--log-level", "The lowest level to write [default: info].", type=click.Choice(list(LEVELS))),
+    )
+
+
+CONFIG = _config(_config_files, envvar="TUNNELCTL_CONFIG", show_envvar=True)
+LOGGING = _logging(_or_before)
+NO_LOG = _logging(lambda ctx, param, value: None, env=False, hidden=True, expose_value=False)
+"""The same flags of commands that write no log: programs give them to every command."""
+NO_CONFIG = _config(lambda ctx, param, values: None, hidden=True, expose_value=False)
+"""And of commands that read no file."""
+BEFORE_THE_COMMAND = (
+    _config(_keep, expose_value=False),
+    *_logging(_keep, env=False, expose_value=False),
+)
+"""The flags that may stand before the command's name too."""
 RELAY: tuple[Decorator, ...] = (
     option("--relay", "Relay to connect to [default: http://127.0.0.1:8080].", "URL", env=True),
     option("--relay-ca", "PEM file of the authorities to trust for the relay.", "FILE", env=True),
@@ -38,7 +114,7 @@ CONNECTION: tuple[Decorator, ...] = (
     option(
         "--authtoken", "Credential for the relay: env:NAME, file:PATH, -, or the token.", "T", is_secret=True, env=True
     ),
-    config_option,
+    CONFIG,
 )
 TUNNEL: tuple[Decorator, ...] = (
     option("--name", "Name of the tunnel in the log [default: command_line].", "NAME"),
@@ -54,23 +130,6 @@ UPSTREAM: Decorator = click.option(
     "--upstream-tls-verify/--no-upstream-tls-verify",
     default=None,
     help="Verify the certificate of an https service [default: unless it is on this machine].",
-)
-LOGGING: tuple[Decorator, ...] = (
-    option("--log", "Where the log goes: stdout, stderr, a file, or false for none.", "WHERE", env=True),
-    click.option(
-        "--log-format",
-        type=click.Choice(STYLES),
-        envvar="TUNNELCTL_LOG_FORMAT",
-        show_envvar=True,
-        help="How records look [default: term, which off a terminal is logfmt].",
-    ),
-    click.option(
-        "--log-level",
-        type=click.Choice(list(LEVELS)),
-        envvar="TUNNELCTL_LOG_LEVEL",
-        show_envvar=True,
-        help="The lowest level to write [default: info].",
-    ),
 )
 
 

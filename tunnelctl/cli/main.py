@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from tunnelctl import __version__
+from tunnelctl.cli.about import version_line
 from tunnelctl.cli.command import Group
+from tunnelctl.cli.flags import BEFORE_THE_COMMAND, with_options
+from tunnelctl.cli.persona import TUNNEL, Persona, persona_of
 from tunnelctl.stdio import open_missing
 
 COMMANDS = {
@@ -18,7 +20,11 @@ COMMANDS = {
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
     "config": ("tunnelctl.cli.config:config", "Save a relay, authtoken or API key, check the configuration file."),
-    "version": ("tunnelctl.cli.main:version", "Print the version."),
+    "authtoken": ("tunnelctl.cli.config:add_authtoken", "Save an authtoken, as `tunnel config add-authtoken` does."),
+    "install-shim": ("tunnelctl.cli.shim:install_shim", "Put an `ngrok` into a folder, for programs that drive ngrok."),
+    "completion": ("tunnelctl.cli.about:completion", "Print the code that completes commands in a shell."),
+    "update": ("tunnelctl.cli.about:update", "Say how to update this program."),
+    "version": ("tunnelctl.cli.about:version", "Print the version."),
 }
 """Where each command is, and its line in the help, so that listing them imports none."""
 
@@ -61,24 +67,33 @@ class LazyGroup(Group):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        click.echo(version_line(persona_of(ctx)))
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     start=START,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, "-v", "--version", prog_name="tunnel", message="%(prog)s version %(version)s")
+@with_options(*BEFORE_THE_COMMAND)
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def tunnel(ctx: click.Context) -> None:
     """Give a local service a public address that only the right people can open."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-@click.command()
-def version() -> None:
-    """Print the version."""
-    click.echo(f"tunnel version {__version__}")
 
 
 def main() -> None:
@@ -87,9 +102,23 @@ def main() -> None:
     sys.exit(run())
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code (see `exits.Exit`)."""
+def run(arguments: Sequence[str] | None = None, persona: Persona = TUNNEL) -> int:
+    """Run the command; returns its exit code (see `exits.Exit`).
+
+    Args:
+        arguments: Without the program's name; None means the process's own.
+        persona: Under which name.
+    """
     from tunnelctl.cli.ngrok import NGROK
     from tunnelctl.cli.program import run_program
 
-    return run_program(tunnel, "tunnel", arguments, foreign=NGROK)
+    words = with_two_dashes(sys.argv[1:] if arguments is None else arguments)
+    return run_program(tunnel, persona.program, words, foreign=NGROK, obj=persona)
+
+
+def with_two_dashes(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `-config` as `--config`: programs that were written for ngrok 1 and 2 give it so."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [
+        f"-{word}" if at < end and word.partition("=")[0] == "-config" else word for at, word in enumerate(arguments)
+    ]

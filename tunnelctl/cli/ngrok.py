@@ -12,13 +12,9 @@ NGROK = Foreign(
         "tls": "the relay ends TLS: `tunnel http https://localhost:PORT`; or pass it on unread: `tunnel tcp PORT`",
         "service": "run `tunnel start --all` under systemd, as the guide to self-hosting shows",
         "diagnose": "`tunnel config check` looks at the file, `tunnel oidc check ISSUER` at a login's provider",
-        "update": "update it as it was installed: `pip install --upgrade tunnelctl`",
-        "completion": "click, which reads the command line, makes it: `_TUNNEL_COMPLETE=bash_source tunnel`",
-        "authtoken": "it is `tunnel config add-authtoken TOKEN`",
         "add-server-addr": "it is `tunnel config add-relay URL`",
         "credits": "`pip show tunnelctl` lists what it is built on",
         "edit": "open the file that `tunnel config check` names in an editor",
-        "upgrade": "write `version: 3` in the file; `tunnel config check` says what else it needs",
     },
     flags={f"--{name.replace('_', '-')}": instead for name, instead in INSTEAD.items()},
 )

@@ -14,6 +14,7 @@ from tunnelctl.agent.address import AddressInvalid, parse_relay
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, plain
 from tunnelctl.cli.flag_values import typed_parameters
+from tunnelctl.cli.flags import NO_CONFIG, NO_LOG, with_options
 from tunnelctl.cli.output_mode import can_draw
 from tunnelctl.cli.settings import ON_THE_COMMAND_LINE
 from tunnelctl.oidc.ports import port_rule_in
@@ -84,6 +85,7 @@ def oidc() -> None:
 )
 @click.option("--for-tokens", is_flag=True, help="People do not log in there; programs show its tokens (--jwt-issuer).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@with_options(NO_CONFIG, *NO_LOG)
 @click.pass_context
 def check(
     ctx: click.Context,

@@ -35,25 +35,34 @@ NOTHING_FOREIGN = Foreign()
 
 
 def run_program(
-    command: click.Command, name: str, arguments: Sequence[str] | None = None, *, foreign: Foreign = NOTHING_FOREIGN
+    command: click.Command,
+    name: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    foreign: Foreign = NOTHING_FOREIGN,
+    obj: object = None,
 ) -> int:
     """Run the command; returns the process's exit code (see `exits.Exit`).
 
     Args:
         arguments: Without the program's name; None means the process's own.
+        obj: What the command finds by `click.Context.find_object`.
     """
     try:
-        return _run(command, name, arguments, foreign)
+        return _run(command, name, arguments, foreign, obj)
     except BrokenPipeError:
         # Our output has no reader any more. Without this Python would report it again when it flushes at exit.
         sys.stdout = sys.stderr = None
         return Exit.OUTPUT_CLOSED
 
 
-def _run(command: click.Command, name: str, arguments: Sequence[str] | None, foreign: Foreign) -> int:
+def _run(command: click.Command, name: str, arguments: Sequence[str] | None, foreign: Foreign, obj: object) -> int:
     try:
         code = command.main(
-            args=list(arguments) if arguments is not None else None, prog_name=name, standalone_mode=False
+            args=list(arguments) if arguments is not None else None,
+            prog_name=name,
+            standalone_mode=False,
+            obj=obj,
         )
         return code if isinstance(code, int) else 0
     except NoArgsIsHelpError as error:

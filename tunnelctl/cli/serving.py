@@ -79,7 +79,7 @@ def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
     style = given["log_format"] or settings.file.log_format or "term"
     level = given["log_level"] or settings.file.log_level or "info"
     problems = [
-        f"{settings.file.path}: {key} is one of {', '.join(choices)}"
+        f"{settings.file.where(key)} is one of {', '.join(choices)}"
         for key, value, choices in (("log_format", style, STYLES), ("log_level", level, tuple(LEVELS)))
         if value not in choices
     ]

@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TextIO, TypeVar
 
 from tunnelctl.agent.address import (
@@ -21,7 +20,7 @@ from tunnelctl.agent.address import (
     parse_upstream,
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
-from tunnelctl.agent.configfile import FileConfig, default_path, load
+from tunnelctl.agent.configfile import FileConfig
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
 from tunnelctl.agent.tunnelfile import FileTunnel
@@ -79,7 +78,7 @@ class SettingsInvalid(Exception):
 def refused_definitions(file: FileConfig, environ: Mapping[str, str]) -> list[str]:
     """Why tunnels of the file cannot be started, as `tunnel start` would say it in this environment."""
     resolver = _Resolver(StartFlags(), environ, io.StringIO(STANDARD_INPUT))
-    return [problem for one in file.tunnels for problem in resolver.problems_of(one, file.path)]
+    return [problem for one in file.tunnels for problem in resolver.problems_of(one)]
 
 
 def resolve(flags: TunnelFlags | StartFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
@@ -111,12 +110,12 @@ class _Resolver:
             )
             self._hint = f"unset it; {HINT if isinstance(flags, TunnelFlags) else 'the file says who is let in'}"
         file = self._file()
-        relay_text, relay_from = self._first(("--relay", flags.relay), (f"{file.path}: connect_url", file.connect_url))
+        relay_text, relay_from = self._first(("--relay", flags.relay), (file.where("connect_url"), file.connect_url))
         relay = self._try(
             f"{relay_from}: ", lambda: parse_relay(relay_text or DEFAULT_RELAY), RelayAddress("http", "127.0.0.1", 8080)
         )
         token_text, token_from = self._first(
-            ("--authtoken", flags.authtoken), (f"{file.path}: authtoken", file.authtoken)
+            ("--authtoken", flags.authtoken), (file.where("authtoken"), file.authtoken)
         )
         token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
@@ -133,9 +132,9 @@ class _Resolver:
         )
         return Settings(agent=agent, file=file, notices=tuple(self._notices))
 
-    def problems_of(self, tunnel: FileTunnel, path: Path) -> list[str]:
+    def problems_of(self, tunnel: FileTunnel) -> list[str]:
         """Why a tunnel of the file cannot be started."""
-        return self._defined(tunnel, path)[1]
+        return self._defined(tunnel)[1]
 
     def _asked_for(self, flags: TunnelFlags | StartFlags, file: FileConfig) -> tuple[TunnelConfig, ...]:
         if isinstance(flags, TunnelFlags):
@@ -144,7 +143,7 @@ class _Resolver:
 
     def _proxy(self, relay: RelayAddress, file: FileConfig) -> Proxy | None:
         flag = self._flags.proxy_url
-        text, origin = self._first(("--proxy-url", flag), (f"{file.path}: proxy_url", file.proxy_url))
+        text, origin = self._first(("--proxy-url", flag), (file.where("proxy_url"), file.proxy_url))
         given = self._secret(origin, text, is_typed="proxy_url" in self._flags.typed and "@" in flag)
         try:
             return choose_proxy(relay.url, self._environ, given, origin)
@@ -153,15 +152,13 @@ class _Resolver:
             return None
 
     def _file(self) -> FileConfig:
-        given = self._flags.config_path
-        path = given or default_path(self._environ)
         try:
-            file = load(path, must_exist=given is not None)
+            file = self._flags.config.load()
         except FileInvalid as error:
             if not self._problems:
                 self._hint = "put the file right, or name another with --config"
             self._problems.extend(error.problems)
-            return FileConfig(path=path)
+            return FileConfig(path=self._flags.config.paths[-1])
         self._notices.extend(file.warnings)
         return file
 
@@ -189,7 +186,7 @@ class _Resolver:
         configs, refused = [], []
         for name in dict.fromkeys(names or known):
             if name in known:
-                config, problems = self._defined(known[name], file.path)
+                config, problems = self._defined(known[name])
                 configs += [] if problems else [config]
                 refused += problems
         if configs:
@@ -198,14 +195,14 @@ class _Resolver:
             self._problems += refused
         return tuple(configs)
 
-    def _defined(self, tunnel: FileTunnel, path: Path) -> tuple[TunnelConfig, list[str]]:
+    def _defined(self, tunnel: FileTunnel) -> tuple[TunnelConfig, list[str]]:
         """A tunnel of the file, and why it cannot be started, each problem with the file and the tunnel's name."""
         if tunnel.problems:
             return TunnelConfig(upstream=ANY_UPSTREAM), list(tunnel.problems)
         before, self._problems = self._problems, []
         config = replace(self._tunnel(flags_of(tunnel), KEYS), names=KEYS)
         mine, self._problems = self._problems, before
-        return config, [f"{path}: tunnels.{tunnel.name}: {problem}" for problem in mine]
+        return config, [f"{tunnel.where}: {problem}" for problem in mine]
 
     def _tunnel(self, flags: TunnelFlags, names: Mapping[str, str] = FLAGS) -> TunnelConfig:
         """One tunnel.
