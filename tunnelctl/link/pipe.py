@@ -72,6 +72,7 @@ class Pipe(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_buffer",
+        "_early",
         "_end",
         "_far_ended",
         "_holds_credit",
@@ -94,6 +95,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._link: PipeLink | None = None
         self._stream: Stream | None = None
         self._is_started = False
+        self._early = b""
         self._near_ended = False
         self._far_ended = False
         self._holds_credit = False
@@ -116,7 +118,17 @@ class Pipe(asyncio.BufferedProtocol):
     def start(self) -> None:
         """Carry bytes from now on."""
         self._is_started = True
-        self.transport.resume_reading()
+        link, stream, early = self._link, self._stream, self._early
+        assert link is not None
+        assert stream is not None
+        if early:
+            self._early = b""
+            self.received += len(early)
+            link.send_data(stream, early)
+        if self._near_ended:
+            link.end(stream)
+        else:
+            self.transport.resume_reading()
 
     def cut(self, code: Code, reason: str = "") -> None:
         """Reset the connection and the stream."""
@@ -143,6 +155,12 @@ class Pipe(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Send what was read to the far end."""
+        if not self._is_started:
+            # uvloop may read once more after `pause_reading`, and takes a second call for no change.
+            self._early += bytes(self._buffer[:nbytes])
+            self.transport.resume_reading()
+            self.transport.pause_reading()
+            return
         self.received += nbytes
         link, stream = self._link, self._stream
         assert link is not None
@@ -155,7 +173,7 @@ class Pipe(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """End our half of the stream. The connection stays until the far end has ended its half, too."""
         self._near_ended = True
-        if self._link is not None and self._stream is not None:
+        if self._is_started and self._link is not None and self._stream is not None:
             self._link.end(self._stream)
         self._user.on_moved()
         return not self._far_ended
