@@ -109,7 +109,7 @@ BY_REASON = {
         tunnelrelay.oidc.logout.provider_logout: MAX_AWAY
         tunnelrelay.oidc.providers.prefetch: MAX_RUNNING
         tunnelrelay.policy.cookies: MAX_DOUBTFUL
-        tunnelrelay.store.base: MAX_COOLING
+        tunnelrelay.store.base: MAX_COOLING MAX_COOLED
     """,
     "declared by the module that enforces it": """
         tunnelctl.wire.limits: MAX_TUNNELS

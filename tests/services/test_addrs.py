@@ -2,13 +2,17 @@
 
 import pytest
 
+from tests.oidc.world import TUN_EXAMPLE
 from tests.services.people import Office
 from tests.support.tunnels import fake_tunnel
+from tunnelrelay.agents.host_names import random_label
+from tunnelrelay.agents.tcp_addresses import preferred
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS
 from tunnelrelay.services.addrs import MAX_ADDRS, Addrs
 from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.store.base import MAX_COOLING
 
 HOST = "tcp://tun.example:20001"
 RANGES = (PortRange(None, 20_001, 20_002), PortRange(None, 21_000, 21_100))
@@ -35,13 +39,42 @@ async def test_a_port_is_reserved_by_its_number(office: Office, wish: str) -> No
     assert row.id.startswith("ra_")
 
 
-async def test_without_a_wish_it_is_one_that_is_neither_reserved_nor_served(office: Office) -> None:
-    addrs, ann = addrs_of(office), await office.actor("ann")
+async def test_without_a_wish_it_is_one_that_is_neither_reserved_served_nor_kept_for_another(office: Office) -> None:
+    addrs, ann = addrs_of(office, (PortRange(None, 20_001, 20_004),)), await office.actor("ann")
     office.registry.claim(fake_tunnel("other"), HOST, Policy())
+    bob = await office.actor("bob", owner="other")
+    await addrs.delete(bob, (await addrs.create(bob, "20002")).id)
 
     rows = [await addrs.create(ann) for _ in range(2)]
+    with pytest.raises(ManageError) as none_free:
+        await addrs.create(ann)
 
-    assert [row.host for row in rows] == ["tcp://tun.example:20002", "tcp://tun.example:21000"]
+    assert {row.host for row in rows} == {"tcp://tun.example:20003", "tcp://tun.example:20004"}
+    assert (none_free.value.kind, none_free.value.code) == (Kind.CONFLICT, "domain_taken")
+
+
+async def test_a_port_can_be_had_where_another_owner_gave_up_as_many_as_are_kept(office: Office) -> None:
+    addrs, ann = addrs_of(office), await office.actor("ann")
+    bob = await office.actor("bob", owner="other")
+    hosts = [TUN_EXAMPLE.tcp_host(port) for each in RANGES for port in each.ports]
+    for host in preferred("team", hosts)[:MAX_ADDRS]:
+        await addrs.delete(bob, (await addrs.create(bob, host.removeprefix("tcp://"))).id)
+
+    assert (await addrs.create(ann)).owner == "team"
+
+
+async def test_ports_given_up_count_however_many_generated_names_were_given_up_too(office: Office) -> None:
+    addrs, ann = addrs_of(office), await office.actor("ann")
+    for _ in range(MAX_COOLING):
+        host = TUN_EXAMPLE.host_for_label(random_label())
+        await office.store.claim_name(host, "team", office.clock(), lost_seconds=0, cool_seconds=0)
+        await office.store.release_name(host, "team", office.clock())
+    for port in range(21_000, 21_000 + MAX_ADDRS):
+        await addrs.delete(ann, (await addrs.create(ann, str(port))).id)
+
+    with pytest.raises(ManageError) as refused:
+        await addrs.create(ann, "21100")
+    assert refused.value.code == "too_many"
 
 
 @pytest.mark.parametrize("wish", ["22", "other.example:20001", "20001x", "999999", "tun.example", "tun.example:", "-1"])

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support import memory_store
+from tunnelrelay.agents.host_names import RANDOM_HOST, RANDOM_LENGTH, random_label
 from tunnelrelay.model import Token
 from tunnelrelay.store import names
 from tunnelrelay.store.base import (
@@ -377,8 +379,22 @@ async def test_the_names_an_owner_gave_up_lately_are_told(store: Store) -> None:
         await store.release_name(host, owner, 5.0)
     await store.claim_name("b.localhost", "ann", 6.0, **at)
 
-    assert await store.cooling_names("ann", 4.0) == ["a.localhost"]
-    assert await store.cooling_names("ann", 5.0) == []
+    assert await store.cooling_names("ann", 4.0, unlike="b") == ["a.localhost"]
+    assert await store.cooling_names("ann", 5.0, unlike="b") == []
+
+
+async def test_generated_names_hide_no_others_that_were_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (names, memory_store):
+        monkeypatch.setattr(module, "MAX_COOLING", 3)
+    ports = [f"tcp://localhost:{port}" for port in (20_000, 20_001)]
+    chosen = ["a.localhost", "word3.localhost", f"{'a' * RANDOM_LENGTH}.h2h2.localhost"]
+    for number, host in enumerate([*(f"{random_label()}.localhost" for _ in range(9)), *chosen, *ports]):
+        await store.claim_name(host, "ann", 1.0, lost_seconds=1.0, cool_seconds=1.0)
+        await store.release_name(host, "ann", 5.0 + number)
+
+    assert sorted(await store.cooling_names("ann", 4.0, unlike=RANDOM_HOST)) == sorted(chosen)
+    assert sorted(await store.cooling_ports("ann", 4.0)) == ports
+    assert await store.cooling_ports("ann", 99.0) == await store.cooling_ports("bob", 4.0) == []
 
 
 async def test_what_is_spent_goes_a_while_later_and_what_is_good_stays(store: Store) -> None:

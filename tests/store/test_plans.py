@@ -14,7 +14,8 @@ Ask = Callable[[SqliteStore], Awaitable[Any]]
 ASKED: dict[str, tuple[Ask, str]] = {
     "a page of good tokens": (lambda s: s.token_page(owner="ann", before="t", limit=100), "ix_tokens_live"),
     "a page of events": (lambda s: s.audit(owner="ann", limit=100), "ix_audit_owner"),
-    "names in their cool-down": (lambda s: s.cooling_names("ann", 1.0), "ix_names_owner"),
+    "names in their cool-down": (lambda s: s.cooling_names("ann", 1.0, unlike="x"), "ix_names_owner"),
+    "ports in their cool-down": (lambda s: s.cooling_ports("ann", 1.0), "sqlite_autoindex_names_1"),
     "a login by its handle": (lambda s: s.sessions(SessionCriteria(handle=b"k" * 8)), "sqlite_autoindex_sessions_1"),
     "an owner's logins": (lambda s: s.sessions(SessionCriteria(owner="ann", live_at=1.0), limit=100), "ix_names_owner"),
     "domains": (lambda s: s.domains.page(owner="ann", limit=100), "ix_domains_owner"),

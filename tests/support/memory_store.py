@@ -1,11 +1,13 @@
 """A relay's store in dicts, where tests need no database. tests/store holds it to the contract of the real ones."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
 from tests.support.memory_collection import MemoryCollection
+from tunnelrelay.address import tcp_port
 from tunnelrelay.model import Token
 from tunnelrelay.store import schema
 from tunnelrelay.store.base import (
@@ -13,6 +15,7 @@ from tunnelrelay.store.base import (
     FREED_AT,
     KEEP_EXPIRED,
     KEEP_REVOKED,
+    MAX_COOLED,
     MAX_COOLING,
     PURGED_AT_ONCE,
     AuditRow,
@@ -298,10 +301,20 @@ class MemoryStore:
         """See `Store.all_names`."""
         return sorted((row for row in self._names.values() if owner in (None, row.owner)), key=lambda row: row.host)
 
-    async def cooling_names(self, owner: str, since: float) -> list[str]:
+    async def cooling_names(self, owner: str, since: float, *, unlike: str) -> list[str]:
         """See `Store.cooling_names`."""
-        mine = (row for row in self._names.values() if row.owner == owner)
-        return [row.host for row in mine if row.released_at is not None and row.released_at > since][:MAX_COOLING]
+        hosts = (host for host in self._cooling(owner, since)[:MAX_COOLED] if tcp_port(host) is None)
+        return [host for host in hosts if not re.match(unlike, host)][:MAX_COOLING]
+
+    async def cooling_ports(self, owner: str, since: float) -> list[str]:
+        """See `Store.cooling_ports`."""
+        return [host for host in self._cooling(owner, since) if tcp_port(host) is not None]
+
+    def _cooling(self, owner: str, since: float) -> list[str]:
+        """The hosts that an owner gave up after a time, those given up last first."""
+        rows = (row for row in self._names.values() if row.owner == owner)
+        given_up = [(row.released_at, row.host) for row in rows if row.released_at is not None]
+        return [host for at, host in sorted(given_up, reverse=True) if at > since]
 
     async def delete_spent(self, now: float) -> int:
         """See `Store.delete_spent`."""

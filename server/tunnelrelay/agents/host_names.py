@@ -14,8 +14,11 @@ from tunnelrelay.store.base import NameRow
 RANDOM_LENGTH = 14
 """Characters of 5 bits each, nearly 70 in all: a generated name cannot be guessed."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_RANDOM = re.compile(rf"(?=.*[2-7].*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}")
+_RANDOM_LABEL = rf"(?=[a-z]*[2-7][a-z]*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}"
 """Two digits at least, so that a word of this length that was chosen is not taken for one."""
+_RANDOM = re.compile(_RANDOM_LABEL)
+RANDOM_HOST = rf"{_RANDOM_LABEL}\."
+"""The beginning of a host with a generated name, for databases too."""
 
 
 OTHER_NAME = "choose another name with --subdomain"

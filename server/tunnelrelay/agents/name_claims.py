@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.policy.fields import MAX_SESSION
-from tunnelrelay.address import tcp_port
 from tunnelrelay.agents.host_names import is_random
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
@@ -132,8 +131,7 @@ class NameClaims:
         """
         if not self._cool_seconds:
             return set()
-        names = await self._store.cooling_names(owner, self._clock() - self._cool_seconds)
-        return {name for name in names if tcp_port(name) is not None}
+        return set(await self._store.cooling_ports(owner, self._clock() - self._cool_seconds))
 
     def kept_until(self, row: NameRow) -> float:
         """Unix time until which other owners cannot have the name, if its owner does not come back."""

@@ -1,7 +1,7 @@
 """Chooses the TCP ports that an agent may be given, out of the relay's range. Who opens them: `ingress/tcp.py`."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tunnelctl.bounds import DeclaredBound
@@ -15,8 +15,9 @@ from tunnelrelay.registry.registry import Registry
 
 ALWAYS = 16
 """Ports that an owner may have while there are any; more only as long as half of those that are free stay free."""
-MAX_LOOKED_AT = 16
-"""Ports of a range that are tried for one bind: each may cost the store a transaction."""
+MAX_LOOKED_AT = 4 * ALWAYS
+"""Ports of a range that are tried for one bind: each may cost the store a transaction. More than one owner gives up
+and so keeps from others."""
 
 BOUNDS = (
     DeclaredBound(
@@ -98,17 +99,21 @@ class TcpAddresses:
         return OfferRefused("too_many", text, "stop a tunnel that is needed no more")
 
     def _free(self, token: Token) -> Sequence[str] | OfferRefused:
-        """Ports that are free, or were this owner's a moment ago. In the same order at every call: an owner mostly
-        gets the port that they had before."""
+        """Ports that are free, or were this owner's a moment ago."""
         hosts = [host for host in self._hosts() if self._is_free(host, token.owner)]
         allowed = [host for host in hosts if may_bind(token.acl, host, host)]
         if hosts and not allowed:
             return not_allowed(token, hosts[0], self.address) or ()
-        allowed.sort(key=lambda host: hashlib.sha256(f"{token.owner}\n{host}".encode()).digest())
-        return allowed[:MAX_LOOKED_AT] or OfferRefused(
+        return preferred(token.owner, allowed) or OfferRefused(
             "too_many", "all tcp ports of this relay are taken", "try again later"
         )
 
     def _is_free(self, host: str, owner: str) -> bool:
         endpoint = self.registry.find(host)
         return endpoint is None or (endpoint.owner == owner and not endpoint.tunnels)
+
+
+def preferred(owner: str, hosts: Iterable[str]) -> list[str]:
+    """The ports of these that an owner tries first. In the same order at every call, so that an owner mostly gets the
+    port that they had before; in another one for every owner, so that no owner can give up the first ports of all."""
+    return sorted(hosts, key=lambda host: hashlib.sha256(f"{owner}\n{host}".encode()).digest())[:MAX_LOOKED_AT]

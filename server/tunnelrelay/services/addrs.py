@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents.name_claims import NameClaims
+from tunnelrelay.agents.tcp_addresses import preferred
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.actor import Actor
@@ -127,11 +128,13 @@ class Addrs(Resource[DomainRow, DomainRow]):
         return address.tcp_host(int(text))
 
     async def _free(self, owner: str) -> str:
-        """The host of a port that is neither reserved nor served."""
+        """The host of a port that is neither reserved nor served, nor kept for the owner who gave it up."""
         with self.base.store_calls():
             reserved = {row.host for row in await self.base.store.domains.all(proto="tcp")}
-        for port in (port for each in self.port_ranges for port in each.ports):
-            host = self.base.address.tcp_host(port)
-            if host not in reserved and self._registry.owner_of(host) in ("", owner):
-                return host
+            hosts = {self.base.address.tcp_host(port) for each in self.port_ranges for port in each.ports}
+            free = (host for host in hosts - reserved if self._registry.owner_of(host) in ("", owner))
+            for host in preferred(owner, free):
+                name = await self.base.store.name(host)
+                if name is None or name.owner == owner or self._names.kept_until(name) <= self.base.clock():
+                    return host
         raise ManageError(Kind.CONFLICT, "domain_taken", "No tcp port of this relay is free.", "Try again later.")

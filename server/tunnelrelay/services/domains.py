@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import host_label_problem
-from tunnelrelay.agents.host_names import is_random, random_label
+from tunnelrelay.agents.host_names import RANDOM_HOST, random_label
 from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import Kind, ManageError, invalid
@@ -98,9 +98,10 @@ class Domains(Resource[DomainRow, DomainRow]):
     async def _count(self, row: DomainRow, limit: int) -> int:
         count = await super()._count(row, limit)
         if count < limit:
-            cooling = await self.base.store.cooling_names(row.owner, self.base.clock() - self.base.cool_seconds)
             # Generated names do not count, nor does a name that the owner reserves again.
-            count += sum(name != row.host and not is_random(name.partition(".")[0]) for name in cooling)
+            since = self.base.clock() - self.base.cool_seconds
+            cooling = await self.base.store.cooling_names(row.owner, since, unlike=RANDOM_HOST)
+            count += sum(name != row.host for name in cooling)
         return count
 
     async def _check_unused(self, row: DomainRow) -> None:

@@ -34,7 +34,10 @@ KEEP_EXPIRED = 30 * 86_400.0
 PURGED_AT_ONCE = 1000
 """Rows of a kind that one clean-up drops in one transaction: some milliseconds of the database's one writer."""
 MAX_COOLING = 4096
-"""Names in their cool-down that are looked at for one owner: host names only, 1 MB."""
+"""Names in their cool-down that are told of one owner: host names only, 1 MB."""
+MAX_COOLED = 50_000
+"""Names in their cool-down among which those are looked for, some 50 ms of the database. An owner who binds generated
+names without end, two a second, needs seven hours to make so many."""
 FREED_AT = -1e15
 """When a name was given up that an operator freed: longer ago than any cool-down."""
 
@@ -311,8 +314,16 @@ class NameStore(Protocol):
         Returns how many.
         """
 
-    async def cooling_names(self, owner: str, since: float) -> list[str]:
-        """Hosts that this owner held last and gave up after `since`, `MAX_COOLING` at most."""
+    async def cooling_names(self, owner: str, since: float, *, unlike: str) -> list[str]:
+        """Host names that this owner held last and gave up after `since`, `MAX_COOLING` at most.
+
+        Args:
+            unlike: A regular expression; hosts that begin like it are left out, and count towards no limit. Only the
+                `MAX_COOLED` names given up last are looked at.
+        """
+
+    async def cooling_ports(self, owner: str, since: float) -> list[str]:
+        """The tcp ports that this owner held last and gave up after `since`, as hosts."""
 
     async def reserve_domain(
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float

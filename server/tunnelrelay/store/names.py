@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tunnelrelay.store.base import FREED_AT, MAX_COOLING, NameRow
+from tunnelrelay.address import TCP
+from tunnelrelay.store.base import FREED_AT, MAX_COOLED, MAX_COOLING, NameRow
 from tunnelrelay.store.engine import Part, is_equal
 from tunnelrelay.store.resources import DomainRow
 from tunnelrelay.store.schema import domains, names
@@ -13,6 +14,8 @@ from tunnelrelay.store.texts import fitted
 
 PAGE = 500
 """Names looked at in one transaction."""
+TCP_END = TCP[:-1] + chr(ord(TCP[-1]) + 1)
+"""The text after all hosts that are tcp ports."""
 _OF_DOMAINS = DomainRow.__dataclass_fields__.keys()
 
 
@@ -106,10 +109,19 @@ class NamePart(Part):
         async with self._begin() as connection:
             return [NameRow(**row._mapping) for row in await connection.execute(query)]
 
-    async def cooling_names(self, owner: str, since: float) -> list[str]:
-        query = select(names.c.host).where(is_equal(names.c.owner, owner), names.c.released_at > since)
+    async def cooling_names(self, owner: str, since: float, *, unlike: str) -> list[str]:
+        is_cooling = is_equal(names.c.owner, owner) & (names.c.released_at > since)
+        last = select(names.c.host).where(is_cooling).order_by(names.c.released_at.desc()).limit(MAX_COOLED).subquery()
+        meant = ~last.c.host.startswith(TCP) & ~last.c.host.regexp_match(f"^{unlike}")
         async with self._begin() as connection:
-            return [row.host for row in await connection.execute(query.limit(MAX_COOLING))]
+            return [row.host for row in await connection.execute(select(last).where(meant).limit(MAX_COOLING))]
+
+    async def cooling_ports(self, owner: str, since: float) -> list[str]:
+        is_port = (names.c.host >= TCP) & (names.c.host < TCP_END)
+        # By the host, not by the owner, who may have given up many more names than there are ports.
+        query = select(names.c.host).where(is_port, names.c.owner.concat("") == owner, names.c.released_at > since)
+        async with self._begin() as connection:
+            return [row.host for row in await connection.execute(query)]
 
     async def free_name(self, host: str) -> NameRow | None:
         async with self._begin() as connection:
