@@ -36,8 +36,10 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.stdio": "",
     "tunnelctl.link": "tunnelctl.wire",
     "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
-    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.secret tunnelctl.secret_source "
-    "tunnelctl.line_writer tunnelctl.nearest tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio",
+    "tunnelctl.localapi": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent",
+    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.localapi tunnelctl.secret "
+    "tunnelctl.secret_source tunnelctl.line_writer tunnelctl.nearest tunnelctl.signals tunnelctl.openfiles "
+    "tunnelctl.stdio",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",

@@ -96,7 +96,7 @@ def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(prob
         "10: pooling_enabled has a value of the wrong kind",
         "11: weight has a value of the wrong kind",
         "12: labels has a value of the wrong kind",
-        "13: proto: only http and tcp tunnels can be served, not 'tls'",
+        "13: proto: invalid protocol name 'tls', only http and tcp can be served",
         "14: metadata has no value",
         "3: tunnels.web: addr is missing",
     ]  # fmt: skip

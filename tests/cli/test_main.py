@@ -109,7 +109,7 @@ def test_the_environment_stands_in_for_flags_and_flags_win(monkeypatch, capsys):
     configs = []
     monkeypatch.setenv("TUNNELCTL_RELAY", "https://env.example")
     monkeypatch.setenv("TUNNELCTL_AUTHTOKEN", "from-env")
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     assert run(["http", "3000", "--log=false"]) == 0
     assert run(["http", "3000", "--log=false", "--relay=https://flag.example"]) == 0
     assert [config.relay.url for config in configs] == ["https://env.example", "https://flag.example"]
@@ -131,7 +131,7 @@ def test_an_audience_stands_behind_an_equals_sign_and_never_swallows_the_port(ar
     configs = []
     login = ["--oidc=https://acme.okta.com", "--oidc-client-id=id", "--oidc-client-secret=s", "--log=false"]
     login.append("--no-oidc-check")
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
 
     assert run(["http", *login, *arguments]) == 0
     (tunnel,) = configs[0].tunnels
@@ -175,7 +175,7 @@ def test_a_labelled_tunnel_and_one_for_an_edge_reach_the_agent(monkeypatch):
     from tunnelctl.agent.outcome import Stopped
 
     configs = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     assert run(["tunnel", "--label", "edge=edghts_1", "--label=b=2", "http://localhost:80", "--log=false"]) == 0
     assert run(["http", "80", "--edge", "shop", "--weight=9", "--metadata=", "--log=false"]) == 0
     assert run(["http", "80", "--pooling-enabled", "--weight=9", "--log=false"]) == 0
@@ -189,7 +189,7 @@ def test_a_provider_the_relay_knows_is_not_looked_at_from_here(monkeypatch):
     from tunnelctl.agent.outcome import Stopped
 
     configs = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     monkeypatch.setattr("tunnelctl.cli.oidc.checked_before_start", lambda *_: pytest.fail("a provider was asked"))
     assert run(["http", "3000", "--oidc=@work", "--oidc-allow-group=ops", "--log=false"]) == 0
     assert configs[0].tunnels[0].policy.oidc.issuer == "@work"
@@ -239,7 +239,7 @@ def test_every_flag_that_keeps_visitors_out_reaches_the_rules(tmp_path, monkeypa
     from tunnelctl.agent.outcome import Stopped
 
     configs = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     arguments = [
         "--oidc=https://acme.okta.com", "--oidc-client-id=id", "--oidc-client-secret=sec", "--oidc-scope=groups",
         "--oidc-allow-email=a@x.org", "--oidc-allow-domain=acme.com", "--oidc-allow-group=ops",
@@ -303,7 +303,7 @@ def started(monkeypatch):
     from tunnelctl.agent.outcome import Stopped
 
     configs = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     return configs
 
 

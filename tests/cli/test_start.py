@@ -30,7 +30,7 @@ def started(tmp_path, monkeypatch):
         monkeypatch.delenv(f"TUNNELCTL_{name}", raising=False)
     monkeypatch.setenv("TOKEN", "tok")
     configs = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: configs.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: configs.append(config) or Stopped())
     monkeypatch.setattr("tunnelctl.cli.oidc.checked_before_start", lambda *_: pytest.fail("a provider was asked"))
 
     def start(*arguments, file=FILE):
@@ -81,7 +81,7 @@ def test_those_that_are_named_are_started_and_no_others(started):
         (
             ("app",),
             FILE.replace("addr: 3000", "proto: tls\n    addr: 22"),
-            "proto: only http and tcp tunnels can be served",
+            "proto: invalid protocol name 'tls'",
         ),
         (("app",), FILE.replace("addr: 3000", "proto: tcp\n    addr: 22"), "not for tcp"),
         (("--all",), FILE.replace("3000", "no").replace("http://localhost:80", "ftp://x"), "tunnels.shop: ftp://x: "),
@@ -148,6 +148,6 @@ def test_config_check_warns_of_a_tunnel_that_cannot_be_started(started, tmp_path
 def test_tunnel_http_starts_beside_a_definition_that_cannot_be_started(started, monkeypatch, file):
     started("shop", file=file)
     seen = []
-    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, watcher: seen.append(config) or Stopped())
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: seen.append(config) or Stopped())
     assert run(["http", "3000", "--log=false"]) == 0
     assert seen[0].relay.url == "https://tun.example"

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ HARMLESS = frozenset(
         "agent_tls_termination", "app_protocol", "bind_tls", "binding", "bindings", "client_type", "compression",
         "crl_noverify", "crt", "description", "dns_resolver_ips", "heartbeat_interval", "heartbeat_tolerance",
         "inspect", "inspect_db_size", "inspect_db_max_size", "key", "log_output", "name", "protocol", "proxy_proto",
-        "proxy_protocol", "region", "remote_addr", "remote_management", "schemes", "server_certificate",
+        "proxy_protocol", "region", "remote_addr", "remote_management", "server_certificate",
         "server_private_key", "socks5_proxy", "terminate_at", "update", "update_channel", "update_check", "upstream",
-        "verify_upstream_tls", "verify_upstream_tls_cas", "web_addr", "web_allow_hosts", "websocket_tcp_converter",
+        "verify_upstream_tls", "verify_upstream_tls_cas", "web_allow_hosts", "websocket_tcp_converter",
     }
 )  # fmt: skip
 """Keys of ngrok's that are not implemented and keep no visitor out: in a version 2 file they are a warning."""
@@ -67,6 +67,7 @@ class FileConfig:
         connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
         proxy_url: Proxy on the way to the relay; a secret's form, as it may hold a password.
         console_ui: `iftty`, `true` or `false`.
+        web_addr: Where the local API listens, `false` for none.
         tunnels: What `tunnel start` can start, in the file's order, and what it must refuse.
         warnings: For people, one line each.
         origins: Of several files: the one that says a key.
@@ -84,6 +85,7 @@ class FileConfig:
     log: str = ""
     log_format: str = ""
     log_level: str = ""
+    web_addr: str = ""
     tunnels: tuple[FileTunnel, ...] = ()
     warnings: tuple[str, ...] = ()
     origins: AbstractMapping[str, Path] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class FileConfig:
 
 AGENT_KEYS = (
     "authtoken", "api_key", "api_url", "connect_url", "connect_cas", "proxy_url", "console_ui", "log", "log_format",
-    "log_level",
+    "log_level", "web_addr",
 )  # fmt: skip
 
 
@@ -185,6 +187,11 @@ def load(path: Path, *, must_exist: bool = False) -> FileConfig:
     return _Reader(path).read(parse(text, path))
 
 
+def read_definition(name: str, entries: Mapping) -> FileTunnel:
+    """A tunnel that is defined outside of a file, by the rules of a version 3 file. Every problem is its own."""
+    return _Reader(None).read_one(YamlEntry(name, 1, entries))
+
+
 def is_readable_by_others(path: Path) -> bool:
     """Whether other users of this machine may read the file."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & 0o077)
@@ -193,7 +200,7 @@ def is_readable_by_others(path: Path) -> bool:
 class _Reader:
     """Collects what a file says and what is wrong with it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._problems: list[str] = []
         """Of the file. While there are none, those of single tunnels keep no other from starting."""
@@ -220,9 +227,14 @@ class _Reader:
                 self._problems.append(f"{self._path}:{line}: {what}")
         if self._problems:
             raise FileInvalid([*self._problems, *(what for one in self._tunnels for what in one.problems)])
+        assert self._path is not None
         return FileConfig(
             path=self._path, exists=True, tunnels=self._tunnels, warnings=tuple(self._warnings), **self._said
         )
+
+    def read_one(self, tunnel: YamlEntry) -> FileTunnel:
+        self._read_tunnels(YamlEntry("tunnels", 1, {tunnel.key: tunnel}), is_v2=False)
+        return replace(self._tunnels[0], problems=(*self._problems, *self._tunnels[0].problems))
 
     def _read_top(self, top: Mapping) -> None:
         for entry in top.values():
@@ -301,7 +313,7 @@ class _Reader:
         self._problems.append(self._at(entry, what))
 
     def _at(self, entry: YamlEntry, what: str) -> str:
-        return f"{self._path}:{entry.line}: {what}"
+        return what if self._path is None else f"{self._path}:{entry.line}: {what}"
 
 
 def is_restricting(key: str) -> bool:

@@ -30,6 +30,7 @@ OWN: dict[str, tuple[str, Kind]] = {
     "hostname": ("domain", "text"),
     "url": ("url", "text"),
     "remote_addr": ("remote_addr", "text"),
+    "schemes": ("schemes", "list"),
     "labels": ("labels", "list"),
     "edge": ("edge", "text"),
     "pooling_enabled": ("pooling", "switch"),
@@ -61,6 +62,7 @@ class FileTunnel:
     subdomain: str = ""
     domain: str = ""
     url: str = ""
+    schemes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     edge: str = ""
     pooling: bool = False
@@ -171,5 +173,5 @@ def _read(kind: Kind, value: Any) -> Any:
 
 def _is_tcp(entry: YamlEntry, report: Report) -> bool:
     if entry.value not in ("http", "tcp"):
-        report(entry, f"proto: only http and tcp tunnels can be served, not {entry.value!r}")
+        report(entry, f"proto: invalid protocol name {entry.value!r}, only http and tcp can be served")
     return entry.value == "tcp"

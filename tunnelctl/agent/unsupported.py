@@ -43,7 +43,6 @@ INSTEAD: dict[str, str] = {
     "key": _TLS,
     "terminate_at": _TLS,
     "remote_addr": "it is of tcp tunnels: `tunnel tcp 22 --remote-addr 20022`",
-    "web_addr": "the agent has no web page of its own; the relay's dashboard shows requests as they come",
 }
 """As the configuration file spells them; a flag is the same with dashes."""
 IN_A_TUNNEL: dict[str, str] = {

@@ -38,6 +38,7 @@ class TunnelFlags(LinkFlags):
     Attributes:
         is_tcp: It is a tcp tunnel.
         remote_addr: Its port at the relay, with the relay's domain in front or without.
+        schemes: Of the public address: `https`, `http` or both; empty for whatever the relay has.
         policy: With forms of secrets, not the secrets.
     """
 
@@ -47,6 +48,7 @@ class TunnelFlags(LinkFlags):
     subdomain: str = ""
     domain: str = ""
     url: str = ""
+    schemes: tuple[str, ...] = ()
     edge: str = ""
     labels: tuple[str, ...] = ()
     pooling: bool = False

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
-from tunnelctl.cli.format_exchange import failure_words, path_of, peer_of, status_of
+from tunnelctl.cli.format_exchange import MAX_PATH, failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
 from tunnelctl.eventlog import event_of
+from tunnelctl.localapi.server import ApiWatcher
 from tunnelctl.secret import redact, redact_field
 
 SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")
@@ -165,6 +166,36 @@ class LogWatcher(Watcher):
     def draining(self, exchanges: int) -> None:
         """Log that the agent was asked to stop."""
         self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
+
+
+class ApiLog(ApiWatcher):
+    """Writes what the local API does into the log.
+
+    Args:
+        names_taken: Say which address is taken. npm's `ngrok` takes the first JSON record with an `addr` for the API's.
+    """
+
+    def __init__(self, log: Log, *, names_taken: bool) -> None:
+        self._log = log
+        self._names_taken = names_taken
+
+    def serving(self, address: str) -> None:
+        """Log the line in which programs that drive `ngrok` find the API's address."""
+        self._log.record("info", "starting web service", obj="web", addr=address, allow_hosts="[]")
+
+    def taken(self, address: str) -> None:
+        """Log that another port is tried."""
+        named = {"addr": address} if self._names_taken else {}
+        self._log.record("warn", "can't bind default web address, trying alternatives", obj="web", **named)
+
+    def began(self, id_: str, path: str) -> None:
+        """Log a request."""
+        self._log.record("info", "start", pg=path[:MAX_PATH], id=id_)
+
+    def ended(self, id_: str, path: str, status: int, seconds: float) -> None:
+        """Log its end."""
+        duration = f"{seconds * 1000:.3f}ms"
+        self._log.record("info", "end", pg=path[:MAX_PATH], id=id_, status=status, dur=duration)
 
 
 def _labels(labels: tuple[tuple[str, str], ...]) -> str:

@@ -13,8 +13,9 @@ from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.watcher import Started, Watcher, Watchers
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
-from tunnelctl.cli.logs import LibraryHandler, Log, LogWatcher
+from tunnelctl.cli.logs import ApiLog, LibraryHandler, Log, LogWatcher
 from tunnelctl.line_writer import LineWriter, write_all
+from tunnelctl.localapi.server import ApiWatcher
 from tunnelctl.stdio import when_reader_leaves
 
 
@@ -60,6 +61,7 @@ class Output:
 
     Attributes:
         watcher: Takes the agent's events.
+        api_watcher: Takes those of its local API.
         has_lost_reader: The log or the printed address has no reader any more, so the program stops.
     """
 
@@ -69,6 +71,7 @@ class Output:
         self._stop: Callable[[], object] = lambda: None
         self.log: Log | None = None
         self.watcher: Watcher = Watcher()
+        self.api_watcher: ApiWatcher = ApiWatcher()
         self.has_lost_reader = False
 
     def stop_by(self, stop: Callable[[], object]) -> None:
@@ -91,6 +94,11 @@ class Output:
             if not self._mode.screen and self._mode.log not in ("stdout", "stderr"):
                 say("warning", notice)
 
+    def print_bare(self, text: str) -> None:
+        """Print on stdout as it is, where the log goes there: programs that drive `ngrok` look for some errors so."""
+        if self._mode.log == "stdout":
+            print(text, flush=True)
+
     def fail(self, failure: Failure) -> bool:
         """Log why the program ends. Returns True when stderr has a JSON log, and so must get no lines of text."""
         if self.log is not None:
@@ -109,6 +117,7 @@ def opened(
         if mode.log:
             output.log = stack.enter_context(_log(mode.log, style, level, output.lose_reader))
             watchers.append(LogWatcher(output.log))
+            output.api_watcher = ApiLog(output.log, names_taken=style != "json")
         output.warn(notices)
         if mode.prints_url:
             watchers.append(UrlPrinter(output.lose_reader))

@@ -4,31 +4,47 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.cli.output_mode import Output
 from tunnelctl.eventlog import EventLog
+from tunnelctl.localapi.address import WebAddress, listen
+from tunnelctl.localapi.api import Build, LocalApi
 from tunnelctl.openfiles import raise_limit
 from tunnelctl.signals import stopped_by_signals
 
 log = EventLog("tunnelctl")
 
 
-def run_agent(config: AgentConfig, output: Output) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The local API that an agent has.
+
+    Attributes:
+        build: Makes the tunnels that programs ask for.
+    """
+
+    address: WebAddress
+    build: Build
+
+
+def run_agent(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
     """Serve until the agent ends; a stop signal lets exchanges in flight finish, a second one does not.
 
     Raises:
         BrokenPipeError: Nothing reads the output any more.
+        WebAddressTaken: The local API cannot be where it was asked for.
     """
     if reason := raise_limit():
         log.debug("limit of open files not raised", reason=reason)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(config, output))
+        return runner.run(_run(config, output, api))
 
 
-async def _run(config: AgentConfig, output: Output) -> Outcome:
+async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
     agent = Agent(config, output.watcher)
     loop = asyncio.get_running_loop()
 
@@ -38,7 +54,12 @@ async def _run(config: AgentConfig, output: Output) -> Outcome:
 
     output.stop_by(stop_from_any_thread)
     with stopped_by_signals(agent.stop):
-        outcome = await agent.run()
+        if api is None:
+            outcome = await agent.run()
+        else:
+            listener = listen(api.address, output.api_watcher.taken)
+            async with LocalApi(agent, api.build).serve(listener, output.api_watcher):
+                outcome = await agent.run()
     if output.has_lost_reader:
         raise BrokenPipeError
     return outcome

@@ -3,7 +3,7 @@
 import os
 import sys
 from dataclasses import replace
-from typing import Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 import click
 
@@ -21,8 +21,12 @@ from tunnelctl.agent.outcome import (
 from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.log_formats import LEVELS, STYLES, Style
-from tunnelctl.cli.settings import Settings, SettingsInvalid, resolve
+from tunnelctl.cli.settings import Settings, SettingsInvalid, build_tunnel, resolve
+from tunnelctl.localapi.address import WebAddressTaken
 from tunnelctl.policy.named import is_named
+
+if TYPE_CHECKING:
+    from tunnelctl.cli.run import ApiSettings
 
 
 def serve(
@@ -49,8 +53,12 @@ def serve(
         given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout)
     )
     with opened(mode, settings.agent, style=style, level=level, notices=settings.notices) as output:
-        outcome = run_agent(settings.agent, output)
-        failure = failure_of(outcome, settings.agent.relay.url)
+        try:
+            outcome = run_agent(settings.agent, output, _api_of(settings))
+            failure = failure_of(outcome, settings.agent.relay.url)
+        except WebAddressTaken as error:
+            failure = Failure(Exit.FAILED, [str(error)], "give another web_addr in the file, or false for none")
+            output.print_bare(str(error))
         is_told = failure is not None and output.fail(failure)
     if failure is not None:
         raise click.exceptions.Exit(failure.code) if is_told else failure
@@ -61,6 +69,14 @@ def _settings(command: str, flags: TunnelFlags | StartFlags) -> Settings:
         return resolve(flags, environ=os.environ, stdin=sys.stdin)
     except SettingsInvalid as error:
         raise Failure(Exit.USAGE, error.problems, error.hint or f"{command} --help lists what it takes") from error
+
+
+def _api_of(settings: Settings) -> "ApiSettings | None":
+    if settings.web is None:
+        return None
+    from tunnelctl.cli.run import ApiSettings
+
+    return ApiSettings(settings.web, lambda definition: build_tunnel(definition, os.environ))
 
 
 def _with_provider_notices(settings: Settings) -> Settings:

@@ -21,17 +21,19 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig
+from tunnelctl.agent.definition import DefinitionInvalid
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
+from tunnelctl.localapi.address import WebAddress, WebAddressInvalid, parse_web_addr
 from tunnelctl.nearest import nearest
 from tunnelctl.policy.check import OF_CONNECTIONS
 from tunnelctl.policy.fields import BY_PATH, FLAGS, KEYS, PolicyField
 from tunnelctl.policy.parse import PolicyTextsInvalid, build_policy
-from tunnelctl.secret_source import SecretMissing, read_secret
+from tunnelctl.secret_source import SecretMissing, names_a_source, read_secret
 from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import Problem
 
@@ -44,6 +46,7 @@ LOGIN_VARIABLE = BY_PATH["oidc.issuer"].variable
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
 """Stands for the secrets that `-` in a file would read."""
 TCP_HINT = "nothing of a tcp connection is looked at but where it comes from: say who gets in with --cidr-allow"
+SECRET_KINDS = ("secret", "password")
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
 
 
@@ -53,11 +56,13 @@ class Settings:
 
     Attributes:
         file: For what concerns the log and the screen.
+        web: Where the local API listens, None for no such API.
         notices: Warnings for a person, one line each.
     """
 
     agent: AgentConfig
     file: FileConfig
+    web: WebAddress | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -78,7 +83,26 @@ class SettingsInvalid(Exception):
 def refused_definitions(file: FileConfig, environ: Mapping[str, str]) -> list[str]:
     """Why tunnels of the file cannot be started, as `tunnel start` would say it in this environment."""
     resolver = _Resolver(StartFlags(), environ, io.StringIO(STANDARD_INPUT))
-    return [problem for one in file.tunnels for problem in resolver.problems_of(one)]
+    return [problem for one in file.tunnels for problem in resolver.defined(one)[1]]
+
+
+def build_tunnel(definition: FileTunnel, environ: Mapping[str, str]) -> TunnelConfig:
+    """The tunnel that a program asks for through the local API.
+
+    Any user of this machine may ask, so that no file and no variable of the agent's own is read for one.
+
+    Raises:
+        DefinitionInvalid: It cannot be had.
+    """
+    secrets = [(path, text) for path, text in definition.policy.entries if BY_PATH[path].kind in SECRET_KINDS]
+    if hidden := sorted({KEYS[path] for path, text in secrets if text == "-" or names_a_source(text)}):
+        raise DefinitionInvalid(f"{', '.join(hidden)}: give the value itself, env:, file: and - are not read here")
+    if environ.get(LOGIN_VARIABLE) and not definition.policy.of("oidc.issuer"):
+        raise DefinitionInvalid(f"{LOGIN_VARIABLE} has visitors log in, and this tunnel has no oidc.issuer_url")
+    config, problems = _Resolver(StartFlags(), {}, io.StringIO()).defined(definition)
+    if problems:
+        raise DefinitionInvalid("; ".join(problems))
+    return config
 
 
 def resolve(flags: TunnelFlags | StartFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
@@ -121,6 +145,7 @@ class _Resolver:
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
         proxy = self._proxy(relay, file)
         tunnels = self._asked_for(flags, file)
+        web = self._web(file)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
         if not relay_text:
@@ -130,11 +155,7 @@ class _Resolver:
         agent = AgentConfig(
             relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca, proxy=proxy
         )
-        return Settings(agent=agent, file=file, notices=tuple(self._notices))
-
-    def problems_of(self, tunnel: FileTunnel) -> list[str]:
-        """Why a tunnel of the file cannot be started."""
-        return self._defined(tunnel)[1]
+        return Settings(agent=agent, file=file, web=web, notices=tuple(self._notices))
 
     def _asked_for(self, flags: TunnelFlags | StartFlags, file: FileConfig) -> tuple[TunnelConfig, ...]:
         if isinstance(flags, TunnelFlags):
@@ -150,6 +171,16 @@ class _Resolver:
         except ProxyInvalid as error:
             self._problems.append(str(error))
             return None
+
+    def _web(self, file: FileConfig) -> WebAddress | None:
+        try:
+            web = parse_web_addr(file.web_addr)
+        except WebAddressInvalid as error:
+            self._problems.append(f"{file.where('web_addr')}: {error}")
+            return None
+        if web is not None and not web.is_loopback:
+            self._notices.append(f"web_addr: who reaches {file.web_addr} can publish ports of this machine")
+        return web
 
     def _file(self) -> FileConfig:
         try:
@@ -186,7 +217,7 @@ class _Resolver:
         configs, refused = [], []
         for name in dict.fromkeys(names or known):
             if name in known:
-                config, problems = self._defined(known[name])
+                config, problems = self.defined(known[name])
                 configs += [] if problems else [config]
                 refused += problems
         if configs:
@@ -195,8 +226,8 @@ class _Resolver:
             self._problems += refused
         return tuple(configs)
 
-    def _defined(self, tunnel: FileTunnel) -> tuple[TunnelConfig, list[str]]:
-        """A tunnel of the file, and why it cannot be started, each problem with the file and the tunnel's name."""
+    def defined(self, tunnel: FileTunnel) -> tuple[TunnelConfig, list[str]]:
+        """The tunnel of a definition, and why it cannot be started, each problem with where it stands."""
         if tunnel.problems:
             return TunnelConfig(upstream=ANY_UPSTREAM), list(tunnel.problems)
         before, self._problems = self._problems, []
@@ -235,7 +266,7 @@ class _Resolver:
             upstream=ANY_UPSTREAM,
             subdomain=subdomain,
             host=address.host,
-            scheme=address.scheme,
+            scheme="https" if self._is_https_asked(flags, address) else address.scheme,
             port=address.port,
             policy=self._policy(flags, names),
             pooling=flags.pooling,
@@ -247,6 +278,7 @@ class _Resolver:
             "subdomain": flags.subdomain,
             "domain": flags.domain,
             "url": flags.url,
+            "scheme": flags.schemes,
             "edge": flags.edge,
             "label": flags.labels,
             "upstream-tls-verify": flags.upstream_tls_verify is not None,
@@ -264,6 +296,12 @@ class _Resolver:
         if flags.weight is not None and not flags.pooling:
             self._problems.append("--weight: needs --pooling-enabled, or an edge")
 
+    def _is_https_asked(self, flags: TunnelFlags, address: PublicUrl) -> bool:
+        """Whether visitors must not come over plain http. That an address is asked for at both is no wish for less."""
+        if unknown := sorted(set(flags.schemes) - {"http", "https"}):
+            self._problems.append(f"schemes: {', '.join(unknown)} is neither http nor https")
+        return address.scheme == "https" or set(flags.schemes) == {"https"}
+
     def _joined(self, flags: TunnelFlags) -> TunnelConfig:
         """A tunnel that serves edges. What would be lost there is a mistake, wherever it comes from."""
         named = {
@@ -271,6 +309,7 @@ class _Resolver:
             "domain": flags.domain,
             "url": flags.url,
             "pooling-enabled": flags.pooling,
+            "scheme": flags.schemes,
         }
         rules = [row.flag for row in flags.policy.given()]
         lost = [*(f"--{name}" for name, value in named.items() if value), *rules]
@@ -298,7 +337,7 @@ class _Resolver:
 
     def _policy(self, flags: TunnelFlags, names: Mapping[str, str]) -> PolicySpec:
         def revealed(row: PolicyField, text: str) -> str:
-            if row.kind not in ("secret", "password"):
+            if row.kind not in SECRET_KINDS:
                 return text
             return self._secret(names[row.path], text, is_typed=row.parameter in flags.typed, stand_in="un:readable")
 

@@ -1,0 +1,79 @@
+"""What the local API shows of a tunnel and of the session, in the words of ngrok's. Pure."""
+
+import hashlib
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tunnelctl import __version__
+from tunnelctl.agent.agent import Agent
+from tunnelctl.agent.metrics import MeterReading
+from tunnelctl.agent.status import SessionState
+from tunnelctl.localapi.listing import Entry
+
+NANOSECONDS = 1_000_000_000
+_QUANTILES = ("p50", "p90", "p95", "p99")
+_RATES = ("rate1", "rate5", "rate15")
+
+
+def tunnel_view(entry: Entry, *, collection: str, instance: str, now: float) -> dict[str, Any]:
+    """One tunnel: what both `tunnels` and `endpoints` of ngrok's API have of it.
+
+    Args:
+        collection: `tunnels` or `endpoints`.
+        instance: Of the agent.
+        now: As `time.monotonic` has it.
+    """
+    tunnel = entry.tunnel
+    id_ = hashlib.sha256(f"{instance} {tunnel.number} {entry.name}".encode()).hexdigest()[:32]
+    upstream = upstream_of(entry)
+    view: dict[str, Any] = {
+        "name": entry.name,
+        "ID": id_,
+        "id": id_,
+        "uri": f"/api/{collection}/{quote(entry.name, safe='')}",
+        "public_url": entry.url,
+        "url": entry.url,
+        "proto": entry.proto,
+        "config": {"addr": upstream, "inspect": False},
+        "upstream": {"url": upstream},
+        "inspect": False,
+        "pooling_enabled": tunnel.config.pooling,
+        "metrics": {
+            "conns": _reading(tunnel.connections(now), has_gauge=True),
+            "http": _reading(tunnel.http_requests(now), has_gauge=False),
+        },
+    }
+    if tunnel.config.metadata:
+        view["metadata"] = tunnel.config.metadata
+    return view
+
+
+def upstream_of(entry: Entry) -> str:
+    """The local service: `http://localhost:80`, of tcp `localhost:22`."""
+    address = entry.tunnel.config.upstream
+    return address.authority if address.scheme == "tcp" else address.url
+
+
+def status_view(agent: Agent) -> dict[str, Any]:
+    """The session with the relay."""
+    status = agent.status
+    legs = []
+    if status.state is SessionState.ONLINE:
+        latency = "" if status.round_trip is None else f"{status.round_trip * 1000:.0f}ms"
+        legs.append({"region": urlsplit(status.relay).hostname or "", "latency": latency})
+    return {
+        "status": status.state.value,
+        "agent_version": __version__,
+        "session": {"legs": legs},
+        "uri": "/api/status",
+    }
+
+
+def _reading(reading: MeterReading, *, has_gauge: bool) -> dict[str, Any]:
+    """A meter's reading; durations in nanoseconds."""
+    view: dict[str, Any] = {"count": reading.count}
+    if has_gauge:
+        view["gauge"] = reading.gauge
+    view |= {name: getattr(reading, name) for name in _RATES}
+    view |= {name: round(getattr(reading, name) * NANOSECONDS) for name in _QUANTILES}
+    return view
