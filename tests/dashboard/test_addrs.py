@@ -5,6 +5,7 @@ import pytest
 from tests.dashboard.test_edges import HOSTILE, text_of
 from tests.support.dashboard import InMemory
 from tests.support.managed import ADMIN
+from tunnelrelay.address import tcp_port
 
 
 async def reserved(house: InMemory, addr: str = "20017", owner: str = "default", description: str = "") -> str:
@@ -49,7 +50,9 @@ async def test_a_port_is_chosen_for_who_asks_for_none(house, admin):
     await admin.post("/tcp-ports/new", {"addr": ""})
 
     (row,) = await house.managed.store.domains.all()
-    assert (row.host, row.proto) == ("tcp://tun.example:20001", "tcp")
+    port = tcp_port(row.host)
+    assert (row.host, row.proto) == (f"tcp://tun.example:{port}", "tcp")
+    assert any(port in each.ports for each in house.managed.services.addrs.port_ranges)
 
 
 @pytest.mark.parametrize("addr", ["22", "ssh", "other.example:20017", HOSTILE])

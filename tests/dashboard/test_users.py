@@ -10,6 +10,7 @@ from tests.dashboard.test_edges import HOSTILE, Elements, text_of
 from tests.support.managed import ADMIN
 
 NEW = {"name": "Ann", "owner": "ann", "role": "member", "email": "ann@acme.example"}
+SEEN = re.compile('name="seen" value="([0-9a-f]+)"')
 LINK = re.compile(r"https://dashboard\.tun\.example/sign-in#code=(tc_[0-9A-Za-z]{43})")
 
 
@@ -163,3 +164,19 @@ async def test_a_name_and_an_address_are_text(house, admin):
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
         assert not read.names & {"img", "iframe", "style"}
         assert not [name for name in read.attributes if name.startswith("on") or name == "style"]
+
+
+async def test_a_form_that_was_opened_before_another_change_undoes_nothing_of_it(house, admin):
+    user = await house.user("Ann", "ann", role="admin")
+    opened = SEEN.search((await admin.get(f"/users/{user.id}")).text)[1]
+    await admin.post(f"/users/{user.id}", NEW | {"role": "member"})
+
+    late = await admin.post(f"/users/{user.id}", NEW | {"role": "admin", "email": "new@acme.example", "seen": opened})
+    shown = SEEN.search(late.text)[1]
+    again = await admin.post(f"/users/{user.id}", NEW | {"email": "new@acme.example", "seen": shown})
+    kept = await house.managed.store.users.get(user.id)
+
+    assert (late.status_code, again.status_code) == (409, 303)
+    assert "was changed by another user meanwhile" in text_of(late.text)
+    assert "new@acme.example" in late.text
+    assert (kept.role, kept.email) == ("member", "new@acme.example")

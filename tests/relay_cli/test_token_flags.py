@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_description_cannot_steer_the_terminal_that_lists_it(data_dir: Path) -
 
     async def change() -> None:
         store = await SqliteStore.open(data_dir / FILE_NAME)
-        await store.change_token(Token(id=token.id, owner="", created_at=0.0, description="a\x1b[2Jb"))
+        await store.change_token(token, replace(token, description="a\x1b[2Jb"))
         await store.close()
 
     asyncio.run(change())

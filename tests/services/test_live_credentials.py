@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ async def test_another_relay_hears_of_a_revocation_and_of_other_rules_from_the_s
     store = w.relay.store
 
     await store.revoke_token(revoked.id, time.time())
-    await store.change_token(type(changed)(id=changed.id, owner="team", created_at=0.0, acl=("bind:other",)))
+    await store.change_token(changed, replace(changed, acl=("bind:other",)))
     await w.relay.parts.revoked.look()
 
     assert isinstance(await gone.running, NotAllowed)

@@ -252,9 +252,18 @@ async def test_a_token_keeps_what_its_owner_says_about_it(store: Store) -> None:
 async def test_only_what_an_owner_may_change_of_a_token_changes(store: Store) -> None:
     await store.add_token(token(1), b"d" * 32)
     wish = token(1, owner="eve", created_at=7.0, user_id="usr_9", description="new", acl=("bind:x",), expires_at=9.0)
-    assert await store.change_token(wish)
+    assert await store.change_token(token(1), wish)
     assert await store.token("tok_1") == token(1, description="new", acl=("bind:x",), expires_at=9.0)
-    assert not await store.change_token(token(2))
+    assert not await store.change_token(token(2), token(2, description="new"))
+
+
+async def test_two_changes_of_a_token_at_once_undo_nothing_of_each_other(store: Store) -> None:
+    await store.add_token(token(1, acl=("bind:*",)), b"d" * 32)
+    seen = await store.token("tok_1")
+    assert seen is not None
+    await store.change_token(seen, replace(seen, acl=("bind:one",)))
+    await store.change_token(seen, replace(seen, description="new"))
+    assert await store.token("tok_1") == replace(seen, acl=("bind:one",), description="new")
 
 
 async def test_tokens_are_read_page_by_page_without_those_that_are_revoked(store: Store) -> None:
@@ -275,10 +284,10 @@ async def test_tokens_that_change_move_their_number_and_their_use_does_not(store
 
     await store.add_token(token(1), b"d" * 32)
     assert (added := await number()) > 0
-    await store.change_token(token(1, description="new"))
+    await store.change_token(token(1), token(1, description="new"))
     assert (changed := await number()) > added
     await store.touch_token("tok_1", 150.0)
-    await store.change_token(token(2))
+    await store.change_token(token(2), token(2, description="new"))
     await store.revoke_token("tok_2", 150.0)
     assert await number() == changed
     await store.revoke_token("tok_1", 150.0)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -129,7 +130,7 @@ async def test_what_is_new_can_be_used_at_once(reopened: Opened) -> None:
     for kind, _ in COLLECTIONS:
         assert await getattr(store, kind).all() == []
     changed = Token(id="tok_1", owner="ann", created_at=100.0, last_used_at=120.0, acl=("bind:demo.localhost",))
-    assert await store.change_token(changed)
+    assert await store.change_token(replace(changed, acl=()), changed)
     assert await store.token("tok_1") == changed
     await store.add_audit([AuditRow(at=9.0, kind="login.ok", actor="usr_1")])
     assert [(row.id, row.actor) for row in await store.audit()] == [(2, "usr_1"), (1, "")]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 from tests.support.memory_collection import MemoryCollection
 from tunnelrelay.address import tcp_port
@@ -117,18 +118,15 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda token: token.id, reverse=True)[:limit]
 
-    async def change_token(self, token: Token) -> bool:
+    async def change_token(self, before: Token, after: Token) -> bool:
         """See `Store.change_token`."""
-        known, token = self._tokens.get(token.id), fitted(schema.tokens, token)
+        known, after = self._tokens.get(after.id), fitted(schema.tokens, after)
         if known is None:
             return False
-        self._tokens[token.id] = replace(
-            known,
-            description=token.description,
-            metadata=token.metadata,
-            acl=token.acl,
-            expires_at=token.expires_at,
-        )
+        names = ("description", "metadata", "acl", "expires_at")
+        changes: dict[str, Any] = {name: getattr(after, name) for name in names}
+        changes = {name: value for name, value in changes.items() if value != getattr(before, name)}
+        self._tokens[after.id] = replace(known, **changes)
         self._revise("tokens")
         return True
 

@@ -2,8 +2,13 @@
 
 A resource gives its templates (`NAME/list.html`, `new.html`, `one.html` in its folder), what it reads of its forms, and
 what its pages show besides. Templates get `row` (or `page.rows`), `texts` of the form's fields, `error` and `errors`.
+
+The form of a change carries a digest of the values it was made of, so that a change by another user meanwhile is not
+overwritten unseen.
 """
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -14,13 +19,15 @@ from starlette.routing import Route
 from tunnelrelay.dashboard.listing import ListItem, listing
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.services.actor import Actor
-from tunnelrelay.services.problems import Kind, ManageError
+from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile
 from tunnelrelay.services.service_base import check_admin
 from tunnelrelay.services.services import Services
 
 V = TypeVar("V", bound=ListItem)
 M = TypeVar("M")
 Context = dict[str, Any]
+SEEN = "seen"
+"""The field of a form with the digest of the values it was made of."""
 
 
 class ListedService(Protocol[V]):
@@ -105,6 +112,7 @@ class ResourcePages(Generic[V, M]):
     async def save(self, request: UserRequest) -> Response:
         """Changes a thing as its form says."""
         try:
+            await self._check_unchanged(request)
             await self.update(request)
         except ManageError as error:
             return await self.one_page(request, error)
@@ -136,6 +144,12 @@ class ResourcePages(Generic[V, M]):
             return await self.one_page(request, error)
         return request.redirect(self.path, flash=self.removed)
 
+    async def _check_unchanged(self, request: UserRequest) -> None:
+        """Raise `ManageError` CONFLICT when the form was made of other values than those of now."""
+        row = await self._service(request).get(request.actor, request.path_param("id"))
+        if SEEN in request.form and request.form.text(SEEN) != _digest(self.texts(row)):
+            raise changed_meanwhile("entry")
+
     def _page(self, request: UserRequest, name: str, row: V | None, error: ManageError | None, **more: Any) -> Response:
         texts = self.texts(row)
         typed = {field: request.form.text(field) for field in texts if field in request.form}
@@ -145,6 +159,7 @@ class ResourcePages(Generic[V, M]):
             path=self.path,
             row=row,
             texts=texts | typed,
+            seen=_digest(texts),
             error=error,
             errors=self._errors(error),
             **more,
@@ -158,3 +173,7 @@ class ResourcePages(Generic[V, M]):
 
     def _service(self, request: UserRequest) -> ListedService[V]:
         return self.service(request.deps.services)
+
+
+def _digest(texts: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:32]

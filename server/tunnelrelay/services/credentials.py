@@ -160,7 +160,7 @@ class _GoodTokens:
         return await self._base.store.token_page(owner=owner, before=before, limit=limit)
 
     async def write(self, before: Token, after: Token) -> Token | None:
-        if not await self._base.store.change_token(after):
+        if not await self._base.store.change_token(before, after):
             raise missing("credential")
         await self._reread_here()
         return after

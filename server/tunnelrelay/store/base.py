@@ -205,8 +205,9 @@ class TokenStore(Protocol):
     async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
         """Tokens that are not revoked, by id downwards, only those below `before`."""
 
-    async def change_token(self, token: Token) -> bool:
-        """Writes what an owner may change: description, metadata, ACL and expiry. False when there is none."""
+    async def change_token(self, before: Token, after: Token) -> bool:
+        """Write those of description, metadata, ACL and expiry in which the two differ, one at least: two users who
+        change different ones at once undo nothing of each other's. False when there is no such token."""
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
         """Revoke a token. Returns it, or None when there is none. A second revocation does not change the time."""

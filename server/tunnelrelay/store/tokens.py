@@ -33,10 +33,11 @@ class TokenPart(Part):
         async with self._begin() as connection:
             return [_token(row) for row in await connection.execute(query)]
 
-    async def change_token(self, token: Token) -> bool:
-        values = {name: getattr(fitted(tokens, token), name) for name in _CHANGEABLE}
+    async def change_token(self, before: Token, after: Token) -> bool:
+        kept = fitted(tokens, after)
+        values = {name: getattr(kept, name) for name in _CHANGEABLE if getattr(kept, name) != getattr(before, name)}
         async with self._begin() as connection:
-            done = await connection.execute(update(tokens).where(is_equal(tokens.c.id, token.id)).values(values))
+            done = await connection.execute(update(tokens).where(is_equal(tokens.c.id, after.id)).values(values))
             if done.rowcount == 1:
                 await self._revised(connection, tokens.name)
         return done.rowcount == 1
