@@ -126,8 +126,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
             ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
         """
         owner = self._begin(actor, owner=new.owner, description=new.description, metadata=new.metadata)
-        # Before anything is compiled or reserved for it.
-        Quota(limit=MAX_EDGES, things="edges").check(self._sync.edges_of(owner))
+        self._quota().check(self._sync.edges_of(owner))  # before anything is compiled or reserved for it
         if new.backend_id:
             await self._check_group(new.backend_id, owner, "backend.backend_id")
         now = self.base.clock()
@@ -142,6 +141,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         )
         if new.change is not None:
             row = self._with_policy(row, new.change, new.secrets or EdgeSecrets())
+        self._check_size(None, row)
         if new.host:  # last: a name that is reserved stays so
             row = replace(row, host=await self._host(actor, new.host, owner))
         return await self._add(actor, row, self.base.store.edges.add)
@@ -303,6 +303,12 @@ class Edges(Resource[EdgeRow, EdgeView]):
     def _more_changes(self, before: EdgeRow, after: EdgeRow) -> Mapping[str, object]:
         return self.views.changed_values(before, after)
 
+    def _quota(self) -> Quota:
+        return Quota(limit=MAX_EDGES, things="edges")
+
+    async def _count(self, row: EdgeRow, limit: int) -> int:
+        return self._sync.edges_of(row.owner)
+
     async def _is_taken(self, row: EdgeRow) -> bool:
         other = await self.base.store.edges.find(host=row.host) if row.host is not None else None
         return other is not None and other.id != row.id
@@ -339,10 +345,12 @@ class Edges(Resource[EdgeRow, EdgeView]):
         if fields:
             raise invalid(fields)
         sealed = row.sealed if secrets == before else self.views.policies.seal(row.id, secrets)
-        changed = replace(row, settings=new.encode(), sealed=sealed)
-        if size_of(changed) > max(size_of(row), MAX_OWNERS_BYTES - self._sync.bytes_of(row.owner, but=row.id)):
+        return replace(row, settings=new.encode(), sealed=sealed)
+
+    def _check_size(self, before: EdgeRow | None, after: EdgeRow) -> None:
+        room = MAX_OWNERS_BYTES - self._sync.bytes_of(after.owner, but=after.id)
+        if size_of(after) > max(0 if before is None else size_of(before), room):
             raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})
-        return changed
 
     def _settings(self, row: EdgeRow) -> EdgeSettings:
         """The settings to change. Raises for unreadable ones, as a change would lose the rest of them."""

@@ -4,9 +4,11 @@ A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows,
 overriding hooks, which all have a default here. `Rows` is the interface of a kind of rows.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import Access, Actor
@@ -134,6 +136,7 @@ class Resource(Generic[T, V]):
         self.base = base
         self.rows = rows
         self.to_view = to_view
+        self._owner_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, actor: Actor, row_id: str) -> V:
         """One thing.
@@ -210,10 +213,15 @@ class Resource(Generic[T, V]):
         Args:
             add: Writes the row; returns False when something unique in it is taken.
         """
+        async with self._owner_turn(row.owner):
+            return await self._added(actor, row, add)
+
+    async def _added(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]]) -> V:
         with self.base.store_calls():
             quota = self._quota()
             if quota is not None and not (quota.spares_admins and actor.is_admin):
                 quota.check(await self._count(row, quota.limit))
+            self._check_size(None, row)
             if not await add(row):
                 raise self._taken(row)
             self._record(actor, self.terms.created, after=row)
@@ -231,11 +239,17 @@ class Resource(Generic[T, V]):
         Raises:
             ManageError: MISSING, AWAY, CONFLICT when another user changed it meanwhile, and what `change` raises.
         """
+        owner = (await self._row(actor, row_id)).owner
+        async with self._owner_turn(owner):
+            return await self._changed(actor, row_id, change, are_secrets_given=are_secrets_given)
+
+    async def _changed(self, actor: Actor, row_id: str, change: Callable[[T], T], *, are_secrets_given: bool) -> V:
         for _ in range(self.tries):
             before = await self._row(actor, row_id)
             after = change(before)
             if after == before:
                 return self.to_view(actor, before)
+            self._check_size(before, after)
             with self.base.store_calls():
                 written = await self.rows.write(before, after)
                 if written is not None:
@@ -246,6 +260,11 @@ class Resource(Generic[T, V]):
                 if await self._is_taken(after):
                     raise self._taken(after)
         raise changed_meanwhile(self.terms.noun)
+
+    def _owner_turn(self, owner: str) -> asyncio.Lock:
+        """The lock under which rows of an owner are counted and written, one after the other: calls at the same time
+        must not all find room for one more. Each of several relays has its own."""
+        return self._owner_turns.setdefault(owner, asyncio.Lock())
 
     async def _row(self, actor: Actor, row_id: str) -> T:
         """The row, if it exists and the actor may see it; else raises `ManageError` MISSING."""
@@ -290,6 +309,9 @@ class Resource(Generic[T, V]):
     async def _count(self, row: T, limit: int) -> int:
         """How many rows count towards the quota before `row` is added; need not count beyond `limit`."""
         return len(await self.rows.page(owner=row.owner, before=None, limit=limit))
+
+    def _check_size(self, before: T | None, after: T) -> None:
+        """Raises `ManageError` when the owner would have more than fits. `before` is None for a new row."""
 
     def _may_see(self, actor: Actor, row: T) -> bool:
         return actor.owns(row.owner)
