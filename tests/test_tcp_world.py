@@ -16,6 +16,7 @@ from tests.support.world import World, world
 from tunnelctl.agent.outcome import Invalid, NameTaken
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.agents.authtokens import create
+from tunnelrelay.agents.tcp_addresses import ALWAYS
 from tunnelrelay.config.values import PortRange
 
 MIB = 1 << 20
@@ -258,3 +259,19 @@ async def test_a_relay_without_ports_refuses_and_says_what_its_operator_has_to_s
     assert isinstance(outcome, Invalid)
     assert "no ports for tcp" in outcome.message
     assert "--tcp-ports" in outcome.hint
+
+
+async def test_one_owner_takes_no_more_ports_at_once_than_one_after_the_other(tmp_path):
+    async with service(echo) as app, tcp_world(tmp_path, 2 * ALWAYS) as w:
+        ports = [each.first for each in w.relay.config.tcp_ports]
+        agents = [w.agent(app, host=f"tcp://:{port}") for port in ports]
+        outcomes = await asyncio.gather(*(agent.until_started() for agent in agents), return_exceptions=True)
+
+    assert outcomes.count(None) == ALWAYS
+
+
+async def test_binds_of_any_port_at_once_get_a_port_each(tmp_path):
+    async with service(echo) as app, tcp_world(tmp_path, 4) as w:
+        tunnels = await asyncio.gather(*(w.tunnel(app, host="tcp://") for _ in range(3)))
+
+    assert len({tunnel.url for tunnel in tunnels}) == 3

@@ -342,6 +342,19 @@ class AgentSession:
 
     async def _ask(self, bind: Bind, hosts: Sequence[str], policy: Policy | None) -> None:
         """Claim names that this relay does not serve yet in the store, in order, until it gives one to the owner."""
+        if tcp_port(hosts[0]) is None:
+            await self._ask_for(bind, hosts, policy)
+            return
+        async with self._context.tcp.turn(self.owner):
+            # Ports are chosen anew, since earlier binds of this owner may have taken these.
+            chosen = self._context.tcp.choose(str(bind.host), self.token)
+            if not isinstance(chosen, OfferRefused):
+                await self._ask_for(bind, chosen, policy)
+            elif self._asking.get(bind.tunnel) is bind:
+                del self._asking[bind.tunnel]
+                self._refuse_offer(bind, chosen, str(bind.host)[:120])
+
+    async def _ask_for(self, bind: Bind, hosts: Sequence[str], policy: Policy | None) -> None:
         names = self._context.names
         affordable = await self._affordable(hosts)
         host, row, is_open = await self._first_of(bind, affordable) if affordable else (hosts[0], None, False)

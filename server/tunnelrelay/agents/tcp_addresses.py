@@ -1,8 +1,10 @@
 """Chooses the TCP ports that an agent may be given, out of the relay's range. Who opens them: `ingress/tcp.py`."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import TCP, PublicAddress
@@ -44,6 +46,12 @@ class TcpAddresses:
     registry: Registry
     ranges: tuple[PortRange, ...]
     open: Callable[[str], bool]
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn(self, owner: str) -> asyncio.Lock:
+        """The lock under which an owner's binds claim ports in the store, one after the other: binds at the same time
+        must neither choose the same port nor all find room for one more."""
+        return self._turns.setdefault(owner, asyncio.Lock())
 
     def choose(self, wish: str, token: Token) -> Sequence[str] | OfferRefused:
         """The hosts to try for a bind, in order: the one that is asked for, or some that are free.
