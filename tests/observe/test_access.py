@@ -130,7 +130,14 @@ def test_a_query_never_gets_into_the_log(line: Callable[[ExchangeRecord], bytes]
 
 
 @pytest.mark.parametrize("line", [text_line, json_line])
-@pytest.mark.parametrize("secret", ["tt_" + "canary0" * 6 + "c", "eyJhbGciOiJub25lIn0.canaryCanary.canary"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *(f"{kind}_" + "canary0" * 6 + "c" for kind in ("tt", "ta", "tc")),
+        "eyJhbGciOiJub25lIn0.canaryCanary.canary",
+        "v1.0123abcd." + "canary" * 4,
+    ],
+)
 def test_secrets_in_a_path_are_redacted(line: Callable[[ExchangeRecord], bytes], secret: str) -> None:
     written = line(exchange(path=f"/reset/{secret}"))
     assert b"canary" not in written.lower()
