@@ -57,6 +57,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.agents.health_probes:HealthProbes._waiting": "the tunnels that are there",
     "tunnelrelay.agents.name_claims:NameClaims._lost": "the names that were held when the store went away",
     "tunnelrelay.agents.name_claims:NameClaims._former": "the names that are being claimed: MAX_TUNNELS a link",
+    "tunnelrelay.agents.tcp_addresses:tcp_hosts()": "the operator's ports, once",
     "tunnelrelay.agents.tcp_addresses:TcpAddresses._turns": "one for each owner whose ports are being claimed",
     "tunnelrelay.agents.name_claims:NameClaims._turns": "the names that are being claimed: MAX_TUNNELS a link",
     "tunnelrelay.policy.fair_cache:FairCache._values": "max_count and max_bytes, declared where the cache is made",

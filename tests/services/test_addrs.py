@@ -1,5 +1,7 @@
 """Reserved tcp ports: who gets one, what it keeps others from, and that they are no domains."""
 
+from itertools import islice
+
 import pytest
 
 from tests.oidc.world import TUN_EXAMPLE
@@ -57,7 +59,7 @@ async def test_a_port_can_be_had_where_another_owner_gave_up_as_many_as_are_kept
     addrs, ann = addrs_of(office), await office.actor("ann")
     bob = await office.actor("bob", owner="other")
     hosts = [TUN_EXAMPLE.tcp_host(port) for each in RANGES for port in each.ports]
-    for host in preferred("team", hosts)[:MAX_ADDRS]:
+    for host in islice(preferred("team", hosts), MAX_ADDRS):
         await addrs.delete(bob, (await addrs.create(bob, host.removeprefix("tcp://"))).id)
 
     assert (await addrs.create(ann)).owner == "team"

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, islice
 from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
@@ -90,9 +92,8 @@ class TcpAddresses:
             return OfferRefused("name_invalid", f"{port} is not one of this relay's tcp ports", hint)
         return port
 
-    def _hosts(self) -> list[str]:
-        ports = dict.fromkeys(port for each in self.ranges for port in each.ports)
-        return [self.address.tcp_host(port) for port in ports]
+    def _hosts(self) -> tuple[str, ...]:
+        return tcp_hosts(self.address, self.ranges)
 
     def _over_share(self, owner: str, host: str = "") -> OfferRefused | None:
         """Why the owner can have no further port, None when they can. One that they hold already is none."""
@@ -108,20 +109,27 @@ class TcpAddresses:
 
     def _free(self, token: Token) -> Sequence[str] | OfferRefused:
         """Ports that are free, or were this owner's a moment ago."""
-        hosts = [host for host in self._hosts() if self._is_free(host, token.owner)]
-        allowed = [host for host in hosts if may_bind(token.acl, host, host)]
-        if hosts and not allowed:
-            return not_allowed(token, hosts[0], self.address) or ()
-        return preferred(token.owner, allowed) or OfferRefused(
-            "too_many", "all tcp ports of this relay are taken", "try again later"
-        )
+        free = (host for host in preferred(token.owner, self._hosts()) if self._is_free(host, token.owner))
+        if (first := next(free, None)) is None:
+            return OfferRefused("too_many", "all tcp ports of this relay are taken", "try again later")
+        allowed = (host for host in chain((first,), free) if may_bind(token.acl, host, host))
+        return list(islice(allowed, MAX_LOOKED_AT)) or not_allowed(token, first, self.address) or ()
 
     def _is_free(self, host: str, owner: str) -> bool:
         endpoint = self.registry.find(host)
         return endpoint is None or (endpoint.owner == owner and not endpoint.tunnels)
 
 
-def preferred(owner: str, hosts: Iterable[str]) -> list[str]:
-    """The ports of these that an owner tries first. In the same order at every call, so that an owner mostly gets the
-    port that they had before; in another one for every owner, so that no owner can give up the first ports of all."""
-    return sorted(hosts, key=lambda host: hashlib.sha256(f"{owner}\n{host}".encode()).digest())[:MAX_LOOKED_AT]
+@lru_cache(maxsize=1)
+def tcp_hosts(address: PublicAddress, ranges: tuple[PortRange, ...]) -> tuple[str, ...]:
+    """The hosts of a relay's ports, each once."""
+    ports = dict.fromkeys(port for each in ranges for port in each.ports)
+    return tuple(map(address.tcp_host, ports))
+
+
+def preferred(owner: str, hosts: Sequence[str]) -> Iterator[str]:
+    """The ports in the order in which an owner tries them. It is the same at every call, so that an owner mostly gets
+    the port that they had before, and begins elsewhere for every owner, so that no owner can give up the first ports of
+    all."""
+    start = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8]) % max(1, len(hosts))
+    return chain(islice(hosts, start, None), islice(hosts, start))

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents.name_claims import NameClaims
-from tunnelrelay.agents.tcp_addresses import preferred
+from tunnelrelay.agents.tcp_addresses import MAX_LOOKED_AT, preferred, tcp_hosts
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.actor import Actor
@@ -131,9 +132,9 @@ class Addrs(Resource[DomainRow, DomainRow]):
         """The host of a port that is neither reserved nor served, nor kept for the owner who gave it up."""
         with self.base.store_calls():
             reserved = {row.host for row in await self.base.store.domains.all(proto="tcp")}
-            hosts = {self.base.address.tcp_host(port) for each in self.port_ranges for port in each.ports}
-            free = (host for host in hosts - reserved if self._registry.owner_of(host) in ("", owner))
-            for host in preferred(owner, free):
+            hosts = preferred(owner, tcp_hosts(self.base.address, tuple(self.port_ranges)))
+            free = (each for each in hosts if each not in reserved and self._registry.owner_of(each) in ("", owner))
+            for host in islice(free, MAX_LOOKED_AT):
                 name = await self.base.store.name(host)
                 if name is None or name.owner == owner or self._names.kept_until(name) <= self.base.clock():
                     return host
