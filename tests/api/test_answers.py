@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.api.asking import LOCAL, REQUEST_ID, Program
+from tests.api.asking import LOCAL, REQUEST_ID, Program, through_ingress
 from tests.api.office import Office, open_office
 from tests.support.tools import ROOT
 from tunnelrelay.api.values import rfc3339, seconds_of
@@ -103,7 +103,7 @@ class Lenient:
     """A server that goes on when an app has failed, as uvicorn does."""
 
     def __init__(self, office: Office, program: Program) -> None:
-        self._app = office.app
+        self._app = through_ingress(office.app, office.address)
         self._key = program.client.headers["authorization"].encode()
 
     async def get(self, path: str) -> dict:

@@ -74,7 +74,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.registry.edges:EdgeTable._joined": "the owner's tunnels that join edges: MAX_OWNERS_NAMES",
     "tunnelrelay.registry.endpoint:Endpoint.open_by": "a number for each address with open requests, which have bounds",
     "tunnelrelay.services.provider_directory:ProviderDirectory._by_name": "the providers that administrators made",
-    "tunnelrelay.services.resource:Resource._owner_turns": "one for each owner whose rows are being written",
+    "tunnelrelay.services.service_base:ServiceBase._owner_turns": "one for each owner whose rows are being written",
     "tunnelrelay.services.edge_sync:EdgeSync._edges": "MAX_EDGES, and MAX_OWNERS_BYTES, of each owner",
     "tunnelrelay.services.edge_sync:EdgeSync._seen": "a number for each kind of thing",
     "tunnelrelay.ingress.ingress:Ingress.turns": "one request for each visitor's connection, declared in `turns`",

@@ -303,6 +303,15 @@ class Edges(Resource[EdgeRow, EdgeView]):
     def _more_changes(self, before: EdgeRow, after: EdgeRow) -> Mapping[str, object]:
         return self.views.changed_values(before, after)
 
+    async def _check_needs(self, before: EdgeRow | None, after: EdgeRow) -> None:
+        if after.host is not None and (before is None or before.host != after.host):
+            domain = await self.base.store.domains.find(host=after.host)
+            if domain is None or domain.owner != after.owner:
+                raise changed_meanwhile("domain")
+        is_other_group = before is None or before.backend_id != after.backend_id
+        if after.backend_id and is_other_group and await self.base.store.backends.get(after.backend_id) is None:
+            raise changed_meanwhile("tunnel group")
+
     def _quota(self) -> Quota:
         return Quota(limit=MAX_EDGES, things="edges")
 

@@ -4,11 +4,9 @@ A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows,
 overriding hooks, which all have a default here. `Rows` is the interface of a kind of rows.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import Access, Actor
@@ -136,7 +134,6 @@ class Resource(Generic[T, V]):
         self.base = base
         self.rows = rows
         self.to_view = to_view
-        self._owner_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, actor: Actor, row_id: str) -> V:
         """One thing.
@@ -168,12 +165,13 @@ class Resource(Generic[T, V]):
         """
         self._authorize(actor)
         row = await self._row(actor, row_id)
-        with self.base.store_calls():
-            await self._check_unused(row)
-            if not await self.rows.drop(row):
-                raise missing(self.terms.noun)
-            self._record(actor, self.terms.deleted, before=row)
-            await self._apply(row_id)
+        async with self.base.owner_turn(row.owner):
+            with self.base.store_calls():
+                await self._check_unused(row)
+                if not await self.rows.drop(row):
+                    raise missing(self.terms.noun)
+                self._record(actor, self.terms.deleted, before=row)
+                await self._apply(row_id)
 
     # The flow, for what each service adds to it
 
@@ -213,7 +211,7 @@ class Resource(Generic[T, V]):
         Args:
             add: Writes the row; returns False when something unique in it is taken.
         """
-        async with self._owner_turn(row.owner):
+        async with self.base.owner_turn(row.owner):
             return await self._added(actor, row, add)
 
     async def _added(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]]) -> V:
@@ -222,6 +220,7 @@ class Resource(Generic[T, V]):
             if quota is not None and not (quota.spares_admins and actor.is_admin):
                 quota.check(await self._count(row, quota.limit))
             self._check_size(None, row)
+            await self._check_needs(None, row)
             if not await add(row):
                 raise self._taken(row)
             self._record(actor, self.terms.created, after=row)
@@ -240,7 +239,7 @@ class Resource(Generic[T, V]):
             ManageError: MISSING, AWAY, CONFLICT when another user changed it meanwhile, and what `change` raises.
         """
         owner = (await self._row(actor, row_id)).owner
-        async with self._owner_turn(owner):
+        async with self.base.owner_turn(owner):
             return await self._changed(actor, row_id, change, are_secrets_given=are_secrets_given)
 
     async def _changed(self, actor: Actor, row_id: str, change: Callable[[T], T], *, are_secrets_given: bool) -> V:
@@ -251,6 +250,7 @@ class Resource(Generic[T, V]):
                 return self.to_view(actor, before)
             self._check_size(before, after)
             with self.base.store_calls():
+                await self._check_needs(before, after)
                 written = await self.rows.write(before, after)
                 if written is not None:
                     details = {"secrets": "given"} if are_secrets_given else {}
@@ -260,11 +260,6 @@ class Resource(Generic[T, V]):
                 if await self._is_taken(after):
                     raise self._taken(after)
         raise changed_meanwhile(self.terms.noun)
-
-    def _owner_turn(self, owner: str) -> asyncio.Lock:
-        """The lock under which rows of an owner are counted and written, one after the other: calls at the same time
-        must not all find room for one more. Each of several relays has its own."""
-        return self._owner_turns.setdefault(owner, asyncio.Lock())
 
     async def _row(self, actor: Actor, row_id: str) -> T:
         """The row, if it exists and the actor may see it; else raises `ManageError` MISSING."""
@@ -320,6 +315,10 @@ class Resource(Generic[T, V]):
         if owner is not None and not actor.owns(owner):
             return []
         return await self.rows.page(owner=actor.owner_filter(owner), before=before, limit=limit)
+
+    async def _check_needs(self, before: T | None, after: T) -> None:
+        """Raises `ManageError` CONFLICT when something that the row newly needs is gone meanwhile. `before` is None for
+        a new row."""
 
     async def _check_unused(self, row: T) -> None:
         """Raises `ManageError` CONFLICT while something else needs the row."""

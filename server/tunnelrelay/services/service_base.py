@@ -4,12 +4,14 @@
 not exist. No other module checks access. Next: `services.py`.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
@@ -91,6 +93,7 @@ class ServiceBase:
     refuses_issuer: RefusesIssuer = calls_any
     monotonic: Callable[[], float] = time.monotonic
     changes: Buckets = field(default_factory=lambda: Buckets(BURST_CHANGES, CHANGES_A_MINUTE / 60))
+    _owner_turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     # Who may do what
 
@@ -158,6 +161,14 @@ class ServiceBase:
         return requested
 
     # What they do
+
+    def owner_turn(self, owner: str) -> asyncio.Lock:
+        """The lock under which an owner's rows of all kinds are counted, written and deleted, one after the other.
+
+        Calls at the same time must not all find room for one more, nor delete what another begins to need. Each of
+        several relays has its own.
+        """
+        return self._owner_turns.setdefault(owner, asyncio.Lock())
 
     @contextmanager
     def store_calls(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Limits hold when one user makes many calls at the same time, on a store that takes a while."""
+"""What one user does by many calls at the same time, on a store that takes a while."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -66,3 +66,25 @@ async def test_edges_that_grow_at_once_stay_within_the_size_of_an_owner(
 
     assert await made(edges.set_policy(ADMIN, edge_id, large) for edge_id in ids) > 0
     assert managed.sync.bytes_of(ADMIN.owner) <= most
+
+
+async def test_nothing_is_deleted_that_an_edge_begins_to_need_at_the_same_time(managed: Managed) -> None:
+    services, store = managed.services, managed.store
+    edges = [await services.edges.create(ADMIN, EdgeDraft()) for _ in range(CALLS)]
+    domains = [await services.domains.create(ADMIN, f"name{number}") for number in range(CALLS)]
+    groups = [await services.backends.create(ADMIN, [("number", str(number))]) for number in range(CALLS)]
+
+    await made(
+        call
+        for edge, domain, group in zip(edges, domains, groups, strict=True)
+        for call in (
+            services.domains.delete(ADMIN, domain.id),
+            services.edges.update(ADMIN, edge.id, host=domain.host),
+            services.backends.delete(ADMIN, group.id),
+            services.edges.set_backend(ADMIN, edge.id, group.id),
+        )
+    )
+
+    rows = await store.edges.all()
+    assert {row.host for row in rows} - {None} <= {row.host for row in await store.domains.all()}
+    assert {row.backend_id for row in rows} - {""} <= {row.id for row in await store.backends.all()}
