@@ -236,6 +236,21 @@ async def test_a_provider_whose_secret_cannot_be_opened_closes_what_names_it(man
     assert not (await managed.services.providers.page(ADMIN))[0].has_secret
 
 
+async def test_only_those_who_may_name_a_provider_learn_that_it_cannot_be_read(managed):
+    await work(managed, owners=["ann"])
+    first = managed.ring.masters[0].kid
+    managed.ring.adopt(managed.ring.with_new_key(managed.clock() + 60).without(first))
+    await managed.sync.reload()
+
+    anns, bobs, unknown = (
+        managed.directory.resolve(owner, named(issuer=issuer)).text
+        for owner, issuer in (("ann", "@work"), ("bob", "@work"), ("bob", "@other"))
+    )
+
+    assert "its client secret cannot be read" in anns
+    assert bobs == unknown.replace("@other", "@work")
+
+
 @pytest.mark.parametrize("change", [{"issuer": "https://evil.example"}, {"client_id": "other"}])
 async def test_a_secret_is_given_again_for_another_client(managed, change):
     """Row 141."""

@@ -26,9 +26,11 @@ MAX_SEALED = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """A provider; without settings it cannot be read."""
+
     row: ProviderRow
-    settings: ProviderSettings
-    client_secret: str = field(repr=False)
+    settings: ProviderSettings | None = None
+    client_secret: str = field(default="", repr=False)
 
 
 class ProviderDirectory:
@@ -36,7 +38,7 @@ class ProviderDirectory:
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
-        self._by_name: dict[str, _Known | None] = {}
+        self._by_name: dict[str, _Known] = {}
 
     def load(self, rows: Iterable[ProviderRow]) -> None:
         """Replace all providers. An unreadable one is kept as such: endpoints that name it refuse every visitor."""
@@ -49,13 +51,13 @@ class ProviderDirectory:
         """
         name = spec.issuer.removeprefix(SIGN)
         known = self._by_name.get(name)
-        if known is None and name in self._by_name:
-            return Problem("oidc.issuer", f"the provider @{name} cannot be used: its client secret cannot be read")
         if known is None or not may_name(known.row, owner):
             return Problem("oidc.issuer", f"there is no provider @{name[:64]} that this owner may name")
+        if known.settings is None:
+            return Problem("oidc.issuer", f"the provider @{name} cannot be used: its client secret cannot be read")
         return merged(spec, known.settings, provider=known.row.id, client_secret=known.client_secret)
 
-    def _read(self, row: ProviderRow) -> _Known | None:
+    def _read(self, row: ProviderRow) -> _Known:
         secret = open_secret(self._ring, row)
         try:
             settings = ProviderSettings.parse(row.settings)
@@ -65,7 +67,7 @@ class ProviderDirectory:
             log.error(
                 "named provider cannot be read, endpoints that name it refuse all requests", name=row.name, id=row.id
             )
-            return None
+            return _Known(row)
         return _Known(row, settings, secret)
 
 
