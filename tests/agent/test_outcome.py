@@ -9,7 +9,7 @@ from tunnelctl.cli.http import http
 from tunnelctl.cli.tunnel_command import tunnel
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.policy.fields import FLAGS, KEYS
-from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, Refused
+from tunnelctl.wire.messages import HeaderEdit, JwtSpec, OidcSpec, PolicySpec, RateLimitSpec, Refused
 from tunnelctl.wire.problem import Problem
 
 TYPED = "a; b; jwt: x@y"
@@ -25,7 +25,13 @@ def refusal(code: str, message: str, *problems: Problem, names=FLAGS) -> str:
 
 def settings() -> set[str]:
     """Every setting a relay may name."""
-    inner = {"oidc": OidcSpec, "jwt": JwtSpec, "request_headers": HeaderEdit, "response_headers": HeaderEdit}
+    inner = {
+        "oidc": OidcSpec,
+        "jwt": JwtSpec,
+        "rate_limit": RateLimitSpec,
+        "request_headers": HeaderEdit,
+        "response_headers": HeaderEdit,
+    }
     names = {"weight", "labels", "oidc", "jwt"}
     for name in PolicySpec.__struct_fields__:
         names |= {f"{name}.{part}" for part in inner[name].__struct_fields__} if name in inner else {name}

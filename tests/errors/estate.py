@@ -71,6 +71,8 @@ def estate(folder: Path, programs: Programs) -> Iterator[dict[str, str]]:
         run("backup", str(folder / "keys.tar.gz"), "--data-dir", str(live))
         closed = stack.enter_context(socket.socket())
         closed.bind(("127.0.0.1", 0))
+        web = f"127.0.0.1:{closed.getsockname()[1]}"
+        (folder / "web.yml").write_text(f"version: 3\nagent:\n  web_addr: {web}\n")
         stack.enter_context(_deaf(folder / "stuck" / "control.sock"))
         stranger = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stranger))
         threading.Thread(target=stranger.serve_forever, daemon=True).start()

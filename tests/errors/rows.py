@@ -54,7 +54,8 @@ ROWS = (
     Row(
         "tunnel http 3000 --traffic-policy-file f", 2, "--traffic-policy-file is not implemented", "tunnel http --help"
     ),
-    Row("tunnel tcp 22", 2, "tcp is not implemented here", "`tunnel http PORT`"),
+    Row("tunnel tls 443", 2, "tls is not implemented here", "`tunnel tcp PORT`"),
+    Row("tunnel tcp 22 --oidc x", 2, "--oidc: not for tcp", "--cidr-allow"),
     Row(
         "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
     ),
@@ -92,6 +93,12 @@ ROWS = (
     ),
     Row("tunnel start --all --config {d}/misspelt.yml", 2, "looks as if it restricted access", FILE_STEP),
     Row("tunnel start --all --config {d}/empty.yml", 2, "there are no tunnels in it", "write tunnels below `tunnels:`"),
+    Row(
+        "tunnel start --none --log=false --config {d}/web.yml",
+        1,
+        "{closed_port}: bind: address already in use",
+        "web_addr",
+    ),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
     Row(f"{WITH} {{expired}}", 3, "The authtoken has expired. (on 20", "tunnelrelay token create"),
