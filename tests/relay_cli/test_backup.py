@@ -280,10 +280,11 @@ def signed(files: dict[str, bytes], **changes: object) -> bytes:
     return packed({**files, "manifest.json": json.dumps({**manifest, **changes}).encode()})
 
 
-def row_changed(**changes: object) -> Callable[[dict[str, bytes]], bytes]:
+def row_changed(table: str = "tokens", **changes: object) -> Callable[[dict[str, bytes]], bytes]:
     def change(files: dict[str, bytes]) -> bytes:
-        name = "tables/tokens/00001.jsonl"
-        row = {key: value for key, value in {**json.loads(files[name]), **changes}.items() if value != "drop"}
+        name = f"tables/{table}/00001.jsonl"
+        first = json.loads(files[name].splitlines()[0])
+        row = {key: value for key, value in {**first, **changes}.items() if value != "drop"}
         return signed({**files, name: json.dumps(row).encode() + b"\n"})
 
     return change
@@ -315,6 +316,9 @@ DAMAGE: dict[str, Callable[[dict[str, bytes]], bytes]] = {
     "a number as a text": row_changed(created_at="1"),
     "a text as a number": row_changed(owner=1),
     "an object as a list": row_changed(acl={}),
+    "a number too large": row_changed(created_at=10**400),
+    "a count too large": row_changed(table="names", generation=2**70),
+    "a part without a table's name": lambda files: signed({**files, "tables": b""}),
 }
 
 

@@ -150,6 +150,8 @@ class Archive:
                     problem = problem or error  # a backup of another schema says so in its manifest
             elif name.startswith("keys/"):
                 self.keys[name.removeprefix("keys/")] = content
+            else:
+                problem = problem or ArchiveError(f"the backup holds something it should not: `{name}`")
         if manifest is None:
             raise ArchiveError("the backup is not whole: its end is missing")
         if sha256 != manifest.sha256:
@@ -188,7 +190,7 @@ def _manifest(content: bytes) -> Manifest:
 
 def _table(name: str) -> Table | None:
     parts = name.split("/")
-    return next((table for table in TABLES if parts[0] == "tables" and parts[1] == table.name), None)
+    return next((table for table in TABLES if parts[:2] == ["tables", table.name]), None)
 
 
 def _rows(table: Table, name: str, content: bytes) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Column, Float, Integer, LargeBinary, String, Table, delete, func, literal, select, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -172,10 +186,18 @@ def _value(column: Column[Any], value: object) -> object:
     allowed = next(types for kind, types in _MADE_OF if isinstance(column.type, kind))
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise RowError(f"{where} is of the wrong type")
+    if isinstance(column.type, Integer) and isinstance(value, int) and not _fits(column.type, value):
+        raise RowError(f"{where} is too large")
     try:
         return fitted_text(column, value) if isinstance(value, str) else value
     except UnstorableError as problem:
         raise RowError(str(problem)) from problem
+
+
+def _fits(kind: Integer, value: int) -> bool:
+    """Whether every database can keep the number: in PostgreSQL an integer has 32 bits."""
+    most = 1 << (63 if isinstance(kind, BigInteger) else 31)
+    return -most <= value < most
 
 
 def _bytes(where: str, value: object) -> bytes:
